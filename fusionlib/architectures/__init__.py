@@ -1,0 +1,1 @@
+"""Networks that can run a checkpoint, one file each."""

@@ -1,0 +1,214 @@
+"""Every extension point of the library, in one file.
+
+| to add            | write one file in          | and register it with            |
+|-------------------|----------------------------|---------------------------------|
+| an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
+| a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
+| a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
+| a meter           | `fusionlib/metrics/`       | `@METERS.register(name)`        |
+| a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
+
+Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from fusionlib.registry import Registry
+
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.arena import Arena
+    from fusionlib.data.labels import LabelSpace
+
+IGNORE = 255
+"""The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
+
+
+# --- architectures ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pictures become the network's input: `(rgb / 255 - mean) / std`, sides padded up to a multiple of `multiple`."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@runtime_checkable
+class Architecture(Protocol):
+    """A network that can run a checkpoint."""
+
+    title: str
+    citation: str
+    head: tuple[str, ...]
+    """Name prefixes of the head; everything else is backbone."""
+    preprocessing: Preprocessing
+
+    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+        """The class count when tensors of these names and shapes belong to this network, else None."""
+        ...
+
+    def build(self, classes: int) -> torch.nn.Module:
+        """A fresh network: `(N, 3, H, W)` float32 in, logits `(N, C, h, w)` out."""
+        ...
+
+    def label_space(self, classes: int) -> str:
+        """Name of the label space that `classes` outputs stand for."""
+        ...
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture. `image` (H, W, 3) uint8 RGB; `truth` (H, W) uint8 ids of the label space, `IGNORE` for void, or None."""
+
+    name: str
+    image: np.ndarray
+    truth: np.ndarray | None
+
+
+class Dataset(Protocol):
+    """An ordered, finite set of pictures of one split. Opening one validates it; `load` reads a single picture."""
+
+    spec: str
+    """How the user names it, e.g. `camvid:DIR@val`."""
+    title: str
+    label_space: LabelSpace
+    labelled: bool
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """A short name of picture `index` for captions."""
+        ...
+
+    def load(self, index: int) -> Sample:
+        """Read picture `index`. Raises `DataError` that names the file."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Content key: changes when any picture, mask or label changes."""
+        ...
+
+
+class DatasetOpener(Protocol):
+    """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
+
+    title: str
+    usage: str
+
+    def splits(self, argument: str) -> tuple[str, ...]:
+        """Names of the splits found there."""
+        ...
+
+    def open(self, argument: str, split: str | None) -> Dataset:
+        """The dataset, validated. Raises `DataError` before any work starts."""
+        ...
+
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a merge method gives: `weights` (M, P) and `coefficients` (M,); M = 1 is one merged network.
+
+    `integers` are the tensors that are never averaged; `notes` are remarks the user must see (a fallback, say).
+    """
+
+    weights: torch.Tensor
+    coefficients: torch.Tensor
+    integers: Mapping[str, torch.Tensor]
+    notes: tuple[str, ...] = ()
+
+
+class MergeMethod(Protocol):
+    """A frozen dataclass whose fields are its hyper-parameters."""
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    citation: ClassVar[str]
+    breaks: ClassVar[frozenset[str]]
+    """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
+
+    def __call__(self, arena: Arena, out: torch.Tensor | None = None) -> Mixture:
+        """Merge the arena's K checkpoints, into `out` (P,) where it is given."""
+        ...
+
+
+def parameter(default: Any, help: str, *, min: float | None = None, max: float | None = None, step: float | None = None,
+              choices: Sequence[str] | None = None) -> Any:
+    """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help."""
+    about = {"help": help, "min": min, "max": max, "step": step, "choices": tuple(choices) if choices else None}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: default, metadata=about)
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyper-parameter of a method, as listed to users."""
+
+    name: str
+    default: Any
+    help: str
+    min: float | None
+    max: float | None
+    step: float | None
+    choices: tuple[str, ...] | None
+
+
+def parameters_of(method: type) -> tuple[Parameter, ...]:
+    """The hyper-parameters of a dataclass, in order of declaration."""
+    listed = []
+    for item in fields(method):
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        listed.append(Parameter(item.name, default, **item.metadata))
+    return tuple(listed)
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+class Meter(Protocol):
+    """A fixed-size streaming state: `init -> update -> compute`. Never keeps pixels.
+
+    States are tensors that add: the state of a whole is the sum of the states of its parts, so meters of two halves of
+    a dataset merge exactly (counts are int64, sums float64).
+    """
+
+    title: str
+    source: str
+
+    def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
+        """Zeros."""
+        ...
+
+    def update(self, state: dict[str, torch.Tensor], observation: Any) -> None:
+        """Add one batch in place; `observation` is a `fusionlib.metrics.observation.Observation`."""
+        ...
+
+    def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """Figures as plain floats, lists and None (None: undefined)."""
+        ...
+
+
+Diagnostic = Callable[..., Any]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) units of work; may raise `Cancelled`."""
+
+ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
+DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
+METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
+METERS: Registry[Meter] = Registry("meter", "fusionlib.metrics")
+DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

@@ -1,0 +1,47 @@
+"""Errors that say what was found, what is needed and what to do about it."""
+
+from __future__ import annotations
+
+
+class FusionError(ValueError):
+    """A problem that the user can act on: `got` what, `needs` what, `do` what.
+
+    The three parts stay separate so that the app can set them in three lines and the CLI in one.
+    """
+
+    def __init__(self, got: str, needs: str, do: str) -> None:
+        self.got, self.needs, self.do = got.rstrip("."), needs.rstrip("."), do.rstrip(".")
+        super().__init__(f"{self.got}. Needs: {self.needs}. {self.do}.")
+
+    @property
+    def one_line(self) -> str:
+        """The same, without line breaks, for a terminal."""
+        return " ".join(str(self).split())
+
+
+class CheckpointError(FusionError):
+    """A checkpoint file cannot be read, or must not be."""
+
+
+class LayoutError(FusionError):
+    """Checkpoints do not fit one another, or do not fit the network."""
+
+
+class ArchitectureError(FusionError):
+    """No network is known for these tensors, or the user's model code does not fit them."""
+
+
+class DataError(FusionError):
+    """A dataset is missing, unreadable or inconsistent."""
+
+
+class RecipeError(FusionError):
+    """A recipe is malformed, or no longer fits its files."""
+
+
+class UsageError(FusionError):
+    """An argument is wrong: unknown name, value out of range."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a request fulfilled, not an error
+    """Raised inside a job when its user asked it to stop."""

@@ -1,0 +1,68 @@
+"""Named collections of implementations, filled by the modules of a package.
+
+One new file and one registration line add an implementation; pages, CLI, README table and the property tests find it here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from fusionlib.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Implementations by name. Modules of `package` are imported at the first look, not before.
+
+    Loading lazily keeps `registry` and `contracts` free of imports from the layers above them.
+    """
+
+    def __init__(self, noun: str, package: str) -> None:
+        self.noun = noun
+        self._package = package
+        self._items: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: file `item` under `name`. Raises `KeyError` where the name is taken."""
+
+        def file(item: T) -> T:
+            if name in self._items:
+                raise KeyError(f"{self.noun} {name!r} is registered twice")
+            self._items[name] = item
+            return item
+
+        return file
+
+    def get(self, name: str) -> T:
+        """The implementation called `name`. Raises `UsageError` that lists the valid names."""
+        self._load()
+        if name not in self._items:
+            raise UsageError(f"Unknown {self.noun} {name!r}", f"one of {', '.join(self.names())}", "Correct the name")
+        return self._items[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in order of registration."""
+        self._load()
+        return tuple(self._items)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Pairs of name and implementation."""
+        self._load()
+        return iter(tuple(self._items.items()))
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._items
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        self._loaded = True

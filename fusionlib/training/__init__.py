@@ -1,0 +1,1 @@
+"""Training from scratch and fine-tuning, enough to make families of checkpoints worth merging."""

@@ -1,0 +1,138 @@
+"""The training loop: SGD with momentum, class-weighted cross-entropy, one checkpoint an epoch, resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.checkpoints.writer import save_tensors
+from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress
+from fusionlib.errors import LayoutError, UsageError
+from fusionlib.training.batches import CropSampler
+from fusionlib.training.schedule import SCHEDULES
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides what a run produces. Two runs of one plan on one machine give the same checkpoints."""
+
+    architecture: str = "enet"
+    classes: int = 19
+    seed: int = 0
+    epochs: int = 10
+    batch: int = 8
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+    schedule: str = "cosine"
+    crop: tuple[int, int] = (128, 256)
+    class_weights: bool = True
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule")
+        for name in ("epochs", "batch", "lr", "classes"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
+
+
+def class_weights(frequencies: Tensor) -> Tensor:
+    """`w_c = 1 / ln(1.02 + p_c)`, float32 (classes,): bounded between 1.4 and 50. Source: ENet paper, section 5.1."""
+    return (1 / torch.log(1.02 + frequencies)).float()
+
+
+class Trainer:
+    """One run of a plan, in a folder: `epoch-NNN.safetensors`, `progress.pt` (to resume) and `log.json`."""
+
+    def __init__(self, plan: TrainingPlan, dataset: Dataset, out: Path, *, start: Path | None = None,
+                 device: torch.device | None = None) -> None:
+        self.plan, self.out = plan, out
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
+        torch.manual_seed(plan.seed)
+        self.network = self.architecture.build(plan.classes)
+        if start is not None:
+            load_weights(self.network, start)
+        self.network.to(self.device)
+        self.sampler = CropSampler(dataset, plan.crop, plan.batch, plan.seed, self.architecture.preprocessing)
+        self.optimiser = torch.optim.SGD(self.network.parameters(), lr=plan.lr, momentum=plan.momentum,
+                                         weight_decay=plan.weight_decay)
+        self.log: list[dict[str, Any]] = []
+        self.epochs_done = 0
+
+    def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:
+        """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        weights = None
+        if self.plan.class_weights:
+            weights = class_weights(self.sampler.class_frequencies(self.plan.classes)).to(self.device)
+        loss = nn.CrossEntropyLoss(weights, ignore_index=IGNORE)
+        for epoch in range(self.epochs_done, self.plan.epochs):
+            # Dropout must not depend on how many epochs this process has run: reseed, so that resuming changes nothing.
+            torch.manual_seed(self.plan.seed * 100_003 + epoch)
+            mean_loss = self._epoch(epoch, loss, progress)
+            self.log.append({"epoch": epoch + 1, "loss": mean_loss, "lr": self.optimiser.param_groups[0]["lr"]})
+            self.epochs_done = epoch + 1
+            self._save()
+        return self.log
+
+    def resume(self) -> bool:
+        """Continue from `progress.pt` where it exists; True when it did. Raises `UsageError` when it is of another plan."""
+        path = self.out / "progress.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        if state["plan"] != json.dumps(asdict(self.plan)):
+            raise UsageError(f"{path.name} belongs to a run with other settings", "the settings of that run",
+                             "Choose another --out, or repeat the first command with --resume")
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.log, self.epochs_done = state["log"], len(state["log"])
+        return True
+
+    def _epoch(self, epoch: int, loss: nn.Module, progress: Progress | None) -> float:
+        self.network.train()
+        length, total = len(self.sampler), torch.zeros((), dtype=torch.float64)
+        for step, (images, truths) in enumerate(self.sampler.epoch(epoch)):
+            self._set_rate(epoch * length + step, self.plan.epochs * length)
+            self.optimiser.zero_grad(set_to_none=True)
+            value = loss(self.network(images.to(self.device)), truths.to(self.device))
+            value.backward()
+            self.optimiser.step()
+            total += value.detach().double().cpu()
+            if progress is not None:
+                progress(epoch * length + step + 1, self.plan.epochs * length)
+        return float(total / length)
+
+    def _set_rate(self, step: int, steps: int) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.lr * SCHEDULES[self.plan.schedule](step, steps)
+
+    def _save(self) -> None:
+        about = {"epoch": str(self.epochs_done), "plan": json.dumps(asdict(self.plan))}
+        tensors = {name: tensor.detach().cpu() for name, tensor in self.network.state_dict().items()}
+        save_tensors(self.out / f"epoch-{self.epochs_done:03d}.safetensors", tensors, about)
+        state = {"plan": about["plan"], "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
+                 "log": self.log}
+        temporary = self.out / "progress.pt.part"
+        torch.save(state, temporary)
+        os.replace(temporary, self.out / "progress.pt")
+        (self.out / "log.json").write_text(json.dumps(self.log, indent=1))
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Copy a checkpoint into `network`. Raises `LayoutError` when a name or shape does not fit."""
+    checkpoint = open_checkpoint(path)
+    own = network.state_dict()
+    wrong = [name for name in own if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(own[name].shape)]
+    if wrong:
+        raise LayoutError(f"{path.name} does not fit the network: {wrong[0]} and {len(wrong) - 1} more differ",
+                          "a checkpoint of the same architecture and class count", "Check --arch and --classes")
+    network.load_state_dict({name: checkpoint.read(name) for name in own})
