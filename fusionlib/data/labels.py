@@ -1,0 +1,159 @@
+"""Label spaces: class names and colours, and which class of one space a class of another counts as."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fusionlib.errors import DataError
+
+Colour = tuple[int, int, int]
+
+NO_COUNTERPART = -1
+"""Target id of a source class that the target space does not have."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes that ids `0 ... count - 1` stand for.
+
+    `names` and `palette` run in the order of the ids; `none` is the colour of void and of everything without a class.
+    """
+
+    name: str
+    title: str
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    none: Colour = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if len(self.palette) != len(self.names):
+            raise DataError(f"Label space {self.name!r} has {len(self.names)} names and {len(self.palette)} colours",
+                            "one colour per class", "Correct its palette")
+
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @cached_property
+    def lut(self) -> np.ndarray:
+        """(256, 3) uint8: colour of every id; `none` for the ids that are no class (255 is void)."""
+        table = np.empty((256, 3), np.uint8)
+        table[:] = self.none
+        table[: self.count] = np.array(self.palette, np.uint8).reshape(-1, 3)
+        return table
+
+
+def spread_palette(count: int) -> tuple[Colour, ...]:
+    """`count` distinguishable colours: hues a golden angle apart, in three alternating tones."""
+    tones = ((0.65, 0.95), (0.85, 0.70), (0.45, 0.85))
+    shades = (colorsys.hsv_to_rgb(0.618034 * i % 1.0, *tones[i % len(tones)]) for i in range(count))
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades)
+
+
+def numbered(count: int) -> LabelSpace:
+    """The space `classes-N` of a network about whose N outputs nothing else is known."""
+    return LabelSpace(f"classes-{count}", f"{count} unnamed classes",
+                      tuple(f"class {i}" for i in range(count)), spread_palette(count))
+
+
+_CITYSCAPES: tuple[tuple[str, Colour], ...] = (
+    ("road", (128, 64, 128)),
+    ("sidewalk", (244, 35, 232)),
+    ("building", (70, 70, 70)),
+    ("wall", (102, 102, 156)),
+    ("fence", (190, 153, 153)),
+    ("pole", (153, 153, 153)),
+    ("traffic light", (250, 170, 30)),
+    ("traffic sign", (220, 220, 0)),
+    ("vegetation", (107, 142, 35)),
+    ("terrain", (152, 251, 152)),
+    ("sky", (70, 130, 180)),
+    ("person", (220, 20, 60)),
+    ("rider", (255, 0, 0)),
+    ("car", (0, 0, 142)),
+    ("truck", (0, 0, 70)),
+    ("bus", (0, 60, 100)),
+    ("train", (0, 80, 100)),
+    ("motorcycle", (0, 0, 230)),
+    ("bicycle", (119, 11, 32)),
+)
+
+_CAMVID: tuple[tuple[str, Colour], ...] = (
+    ("sky", (128, 128, 128)),
+    ("building", (128, 0, 0)),
+    ("pole", (192, 192, 128)),
+    ("road", (128, 64, 128)),
+    ("pavement", (60, 40, 222)),
+    ("tree", (128, 128, 0)),
+    ("sign symbol", (192, 128, 128)),
+    ("fence", (64, 64, 128)),
+    ("car", (64, 0, 128)),
+    ("pedestrian", (64, 64, 0)),
+    ("bicyclist", (0, 128, 192)),
+)
+
+
+def _space(name: str, title: str, classes: tuple[tuple[str, Colour], ...]) -> LabelSpace:
+    return LabelSpace(name, title, tuple(label for label, _ in classes), tuple(colour for _, colour in classes))
+
+
+CITYSCAPES = _space("cityscapes", "Cityscapes (19 classes)", _CITYSCAPES)
+CITYSCAPES_VOID = _space("cityscapes-void", "Cityscapes (19 classes and void)", (*_CITYSCAPES, ("void", (0, 0, 0))))
+"""For networks with a 20th output "void". Void is a prediction like any other: on a labelled pixel it is an error."""
+CAMVID = _space("camvid", "CamVid (11 classes)", _CAMVID)
+UNLABELLED = LabelSpace("unlabelled", "Pictures without masks", (), ())
+"""The space of a dataset that has no annotation. Pictures of it are shown in the network's own space."""
+
+LABEL_SPACES: dict[str, LabelSpace] = {space.name: space for space in (CITYSCAPES, CITYSCAPES_VOID, CAMVID)}
+"""The built-in spaces by name."""
+
+_CITYSCAPES_TO_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
+"""Finer classes count as the coarser one: wall as building, terrain as tree, trucks, buses and trains as car, ..."""
+
+_MAPPINGS: dict[tuple[str, str], tuple[int, ...]] = {
+    ("cityscapes", "camvid"): _CITYSCAPES_TO_CAMVID,
+    ("cityscapes-void", "camvid"): (*_CITYSCAPES_TO_CAMVID, NO_COUNTERPART),
+    ("cityscapes-void", "cityscapes"): (*range(19), NO_COUNTERPART),
+    ("cityscapes", "cityscapes-void"): tuple(range(19)),
+}
+
+
+def label_space(name: str) -> LabelSpace:
+    """The built-in space `name`; `classes-N` gives N numbered classes. Raises `DataError` that lists the valid names."""
+    if name in LABEL_SPACES:
+        return LABEL_SPACES[name]
+    digits = name.removeprefix("classes-")
+    if digits != name and digits.isdecimal() and 1 <= int(digits) <= 255:
+        return numbered(int(digits))
+    raise DataError(f"Unknown label space {name!r}", f"one of {', '.join(LABEL_SPACES)}, or classes-N (N up to 255)",
+                    "Correct the name")
+
+
+def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
+    """Target id of each source class: (source.count,) int64, -1 where the target space has no counterpart.
+
+    A prediction that maps to -1 is outside the target space: on a labelled pixel it is an error (a false negative of
+    the true class). Known are: the built-in pairs; spaces with the same class names; a space of numbered classes and
+    any space with as many; and a target all of whose class names occur in the source (matched by name).
+
+    Raises `DataError` for every other pair: guessing a counterpart would make the figures meaningless.
+    """
+    if source.names == target.names:
+        return np.arange(source.count, dtype=np.int64)
+    built_in = LABEL_SPACES.get(source.name) == source and LABEL_SPACES.get(target.name) == target
+    if built_in and (source.name, target.name) in _MAPPINGS:
+        return np.array(_MAPPINGS[source.name, target.name], np.int64)
+    if source.count == target.count and source == numbered(source.count):
+        return np.arange(source.count, dtype=np.int64)
+    ids = {label.casefold(): i for i, label in enumerate(target.names)}
+    if target.count and ids.keys() <= {label.casefold() for label in source.names}:
+        return np.array([ids.get(label.casefold(), NO_COUNTERPART) for label in source.names], np.int64)
+    raise DataError(
+        f"The network predicts {source.title} [{source.name}], the annotation uses {target.title} [{target.name}]",
+        f"the same classes, or a known mapping ({', '.join(f'{a} to {b}' for a, b in _MAPPINGS)})",
+        "Choose data annotated in a matching label space, or name the classes alike in classes.yaml")

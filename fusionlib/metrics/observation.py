@@ -1,0 +1,135 @@
+"""What one batch shows: logits and truth, and everything that meters derive from them, computed once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from fusionlib.contracts import IGNORE
+from fusionlib.errors import UsageError
+
+_FAINT = 1e-30
+"""Below this a float32 sum of exponentials has lost digits to underflow and is computed again, relative to itself."""
+
+
+def first_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest logit of each pixel and its class: (N, C, H, W) -> (N, H, W) float, (N, H, W) int64; C up to 255.
+
+    Ties go to the lowest class, as `logits.max(1)` does, and a pixel with a NaN gets C (no class). Comparing with the
+    maximum and reducing bytes takes half the time of `max(1)`, whose index bookkeeping is not vectorised.
+    """
+    classes = logits.shape[1]
+    peak = logits.amax(1, keepdim=True)
+    countdown = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device).view(1, -1, 1, 1)
+    rank = (logits == peak).view(torch.uint8).mul_(countdown).amax(1)
+    return peak.squeeze(1), classes - rank.long()
+
+
+class Observation:
+    """One batch, shared by all meters: each property is computed at its first use and kept.
+
+    `logits` (N, C, H, W) floating, at the annotation's size, and computed with in float32; `truth` (N, H, W) uint8 or
+    int64 ids of the target space, `IGNORE` for void; `mapping` (C,) int64 target id of each of the network's classes,
+    -1 for none, or None when both spaces are the same; `classes` the target space's class count (default C).
+    An ensemble is observed through the logarithms of its probabilities.
+
+    Raises `UsageError` when shapes or types do not fit. Ids of `truth` are checked where they are counted.
+    """
+
+    def __init__(self, logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None = None,
+                 classes: int | None = None) -> None:
+        _check(logits, truth, mapping, classes)
+        # Reductions over the class axis are 2-10 times slower on channels_last than this copy and a plain layout.
+        self.logits = logits.float().contiguous()
+        self.truth = truth
+        self.mapping = mapping
+        self.classes = logits.shape[1] if classes is None else classes
+
+    @cached_property
+    def valid(self) -> torch.Tensor:
+        """(N, H, W) bool: pixels with a label."""
+        return self.truth != IGNORE
+
+    @cached_property
+    def truth_ids(self) -> torch.Tensor:
+        """(N, H, W) int64: `truth`, void included, in the type that indexing needs."""
+        return self.truth.long()
+
+    @cached_property
+    def _peak(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return first_maximum(self.logits)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(N, H, W) int64: argmax in the network's space, ties to the lowest; C where a logit is NaN."""
+        return self._peak[1]
+
+    @cached_property
+    def predicted(self) -> torch.Tensor:
+        """(N, H, W) int64: `labels` as target ids; `classes` stands for "outside the target space"."""
+        if self.mapping is None:
+            return self.labels
+        table = torch.where(self.mapping < 0, self.classes, self.mapping)
+        return torch.cat([table, table.new_tensor([self.classes])]).take(self.labels)
+
+    @cached_property
+    def _exponentials(self) -> torch.Tensor:
+        """(N, C, H, W): exp(logit - largest logit of the pixel), so the largest is exactly 1."""
+        return (self.logits - self._peak[0].unsqueeze(1)).exp_()
+
+    @cached_property
+    def _sum(self) -> torch.Tensor:
+        return self._exponentials.sum(1)
+
+    @cached_property
+    def log_normaliser(self) -> torch.Tensor:
+        """(N, H, W) float32: log sum_c exp(logit_c)."""
+        return self._sum.log().add_(self._peak[0])
+
+    @cached_property
+    def confidence(self) -> torch.Tensor:
+        """(N, H, W) float32: the largest softmax probability, in the network's space."""
+        return self._sum.reciprocal()
+
+    @cached_property
+    def truth_log_probability(self) -> torch.Tensor:
+        """(N, H, W) float32: log of the probability given to the true class; 0 at void pixels.
+
+        log p = log sum_{c: mapping(c) = truth} exp(logit_c) - log_normaliser; -inf for a class that nothing maps to.
+        """
+        ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)  # void: any class, masked below
+        if self.mapping is None:
+            score = self.logits.gather(1, ids).squeeze(1)
+        else:
+            score = self._mapped_score(ids, self.mapping)
+        return (score - self.log_normaliser).masked_fill_(~self.valid, 0.0)
+
+    def _mapped_score(self, ids: torch.Tensor, mapping: torch.Tensor) -> torch.Tensor:
+        """(N, H, W): log sum of exp(logit) over the network's classes that count as class `ids` (N, 1, H, W)."""
+        members = mapping.unsqueeze(0) == torch.arange(self.classes, device=ids.device).unsqueeze(1)
+        with torch.autocast(self.logits.device.type, enabled=False):
+            sums = torch.einsum("tc,nchw->nthw", members.float(), self._exponentials)
+        total = sums.gather(1, ids).squeeze(1)
+        score = total.log().add_(self._peak[0])
+        n, y, x = torch.nonzero((total < _FAINT) & self.valid, as_tuple=True)
+        if len(n):
+            chosen = members[ids[n, 0, y, x]]
+            score[n, y, x] = self.logits[n, :, y, x].masked_fill(~chosen, -torch.inf).logsumexp(1)
+        return score
+
+
+def _check(logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None, classes: int | None) -> None:
+    if logits.ndim != 4 or truth.shape != (logits.shape[0], *logits.shape[2:]):
+        raise UsageError(f"Logits {tuple(logits.shape)} with truth {tuple(truth.shape)}", "(N, C, H, W) with (N, H, W)",
+                         "Resize the logits to the annotation's size first")
+    if truth.dtype not in (torch.uint8, torch.int64):
+        raise UsageError(f"Truth of type {truth.dtype}", "uint8 or int64 ids", "Convert the annotation")
+    if not 1 <= logits.shape[1] <= IGNORE:
+        raise UsageError(f"Logits of {logits.shape[1]} classes", f"1 to {IGNORE} classes", "Check the network's output")
+    if mapping is None and classes not in (None, logits.shape[1]):
+        raise UsageError(f"{logits.shape[1]} logits for {classes} classes", "a mapping between the two label spaces",
+                         "Give the mapping of fusionlib.data.labels.mapping")
+    if mapping is not None and (mapping.shape != (logits.shape[1],) or classes is None):
+        raise UsageError(f"A mapping of shape {tuple(mapping.shape)} for {logits.shape[1]} logits",
+                         "one target id per logit, and the target's class count", "Map from the network's label space")
