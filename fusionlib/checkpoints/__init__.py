@@ -1,0 +1,1 @@
+"""Checkpoints: reading them safely, comparing, packing and writing them."""

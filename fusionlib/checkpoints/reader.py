@@ -1,0 +1,236 @@
+"""Opening checkpoints of any supported format as named tensors with a fingerprint."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from fusionlib.checkpoints.fingerprint import FileIdentity, file_identity, fingerprint_file, fingerprint_shards
+from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
+from fusionlib.checkpoints.safetensors_format import SafetensorsFile
+from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
+from fusionlib.checkpoints.unwrap import strip_prefixes
+from fusionlib.errors import CheckpointError
+
+RUNNING_STATISTICS = ("running_mean", "running_var")
+
+_CHUNK = 2**20
+_OTHER_CONTENT = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"\x89HDF": "an HDF5 file",
+                  b"\x1f\x8b": "a gzip archive", b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+                  b"<!DOCTYPE": "a web page", b"<html": "a web page"}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape and dtype of one tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def numel(self) -> int:
+        """Number of elements; 1 for a tensor without dimensions."""
+        return math.prod(self.shape)
+
+
+@dataclass(eq=False)
+class Checkpoint:
+    """A file or folder of named tensors. Nothing is copied until `read`; `name` is for display and may be changed.
+
+    `tensors` has the cleaned names in the file's order. For `torch.save` this is the order in which the network registered
+    them. For safetensors it is the order of the header: the registration order where this library wrote the file,
+    the order of dtype and name where the safetensors package did (it sorts), which `notes` then says.
+    """
+
+    path: Path
+    name: str
+    tensors: Mapping[str, TensorInfo]
+    notes: tuple[str, ...]
+    size_bytes: int
+    metadata: Mapping[str, str] = field(repr=False)
+    _files: Mapping[Path, FileIdentity] = field(repr=False)
+    _read: Callable[[str], torch.Tensor] = field(repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content as 64 hexadecimal digits: the one pass over all bytes, made at the first use.
+
+        Raises: `CheckpointError` where the file is no longer the one that was opened.
+        """
+        for path, identity in self._files.items():
+            if not path.exists() or file_identity(path) != identity:
+                raise CheckpointError(f"{path.name} was changed after it was opened", "a file that stays as it is",
+                                      "Open it again")
+        if len(self._files) == 1 and self.path in self._files:
+            return fingerprint_file(self.path)
+        return fingerprint_shards(self._files)
+
+    @property
+    def parameters(self) -> int:
+        """Number of floating elements that are not running statistics of a normalisation."""
+        return sum(info.numel for info in self.tensors.values()
+                   if info.dtype.is_floating_point and not info.name.endswith(RUNNING_STATISTICS))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape by name: what architectures are recognised by."""
+        return {name: info.shape for name, info in self.tensors.items()}
+
+    def read(self, name: str) -> torch.Tensor:
+        """Tensor `name` on the CPU, contiguous, a view of the mapped file where possible. Callers must not change it."""
+        if name not in self.tensors:
+            raise CheckpointError(f"{self.path.name} has no tensor {name!r}", "a name listed for this checkpoint",
+                                  "Compare the checkpoints first")
+        return self._read(name)
+
+
+def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None) -> Checkpoint:
+    """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
+
+    The content decides on the format, not the file's ending. `limit_bytes` bounds the size on disk, before any reading.
+
+    Raises: `CheckpointError` naming the file, and the tensor where there is one.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes)
+        if path.name.endswith(INDEX_ENDING):
+            _check_regular(path)
+            return _open_sharded(path, path, name or path.resolve().parent.name, limit_bytes)
+        return _open_single(path, name or path.stem, limit_bytes)
+    except OSError as problem:
+        raise CheckpointError(f"{path.name} cannot be opened: {problem.strerror or problem}", "a readable checkpoint",
+                              "Check the path and that you may read it") from problem
+
+
+def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None) -> list[Checkpoint]:
+    """Open several; where file stems collide, the folder's name is put before them, then a number behind."""
+    opened = [open_checkpoint(path, limit_bytes=limit_bytes) for path in paths]
+    stems = [item.name for item in opened]
+    taken: set[str] = set()
+    for item in opened:
+        base = f"{item.path.resolve().parent.name}/{item.name}" if stems.count(item.name) > 1 else item.name
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base} ({number})", number + 1
+        item.name = name
+        taken.add(name)
+    return opened
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """A tensor with values that are no numbers: how many are NaN, how many infinite."""
+
+    name: str
+    nan: int
+    inf: int
+
+    def __str__(self) -> str:
+        return f"tensor {self.name!r} has {self.nan} NaN and {self.inf} infinite values"
+
+
+def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
+    """Every floating tensor that holds NaN or infinity. Reads all bytes, a mebi-element at a time."""
+    problems = []
+    for name, info in checkpoint.tensors.items():
+        if not info.dtype.is_floating_point:
+            continue
+        nan = inf = 0
+        for chunk in checkpoint.read(name).reshape(-1).split(_CHUNK):
+            values = chunk.float() if info.dtype.itemsize == 1 else chunk
+            if not torch.isfinite(values).all():
+                nan, inf = nan + int(values.isnan().sum()), inf + int(values.isinf().sum())
+        if nan or inf:
+            problems.append(NotFinite(name, nan, inf))
+    return problems
+
+
+def _open_single(path: Path, name: str, limit: int | None) -> Checkpoint:
+    files = {path: _check_regular(path)}
+    size = _check_size(path.name, files, limit)
+    if _format_of(path) == "safetensors":
+        opened = SafetensorsFile(path)
+        infos = [TensorInfo(key, entry.shape, entry.dtype) for key, entry in opened.entries.items()]
+        return _assemble(path, name, files, size, infos, opened.read, _order_note(opened), opened.metadata)
+    tensors, notes = load_pickled(path)
+    infos = [TensorInfo(key, tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()]
+    return _assemble(path, name, files, size, infos, lambda key: tensors[key].resolve_neg().contiguous(), notes, {})
+
+
+def _open_sharded(path: Path, index: Path, name: str, limit: int | None) -> Checkpoint:
+    weight_map, shards = read_index(index)
+    files = {shard: _check_regular(shard) for shard in shards}
+    size = _check_size(index.name, files, limit)
+    opened = open_shards(index, weight_map, shards)
+    infos = [TensorInfo(key, shard.entries[key].shape, shard.entries[key].dtype) for key, shard in opened.items()]
+    notes = (f"{len(shards)} shards listed in {index.name}",)
+    return _assemble(path, name, files, size, infos, lambda key: opened[key].read(key), notes, {})
+
+
+def _assemble(path: Path, name: str, files: Mapping[Path, FileIdentity], size: int, infos: list[TensorInfo],
+              read: Callable[[str], torch.Tensor], notes: tuple[str, ...], metadata: Mapping[str, str]) -> Checkpoint:
+    """Clean the names and check what is left."""
+    if not infos:
+        raise CheckpointError(f"{path.name} has zero tensors", "a file with a network's tensors",
+                              "Save model.state_dict() where the file was made")
+    clean, cleaning = strip_prefixes(info.name for info in infos)
+    if len(set(clean.values())) != len(clean):
+        doubled = sorted({item for item in clean.values() if list(clean.values()).count(item) > 1})
+        raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
+                              "one tensor for each name", "Save only the network's own state dict")
+    stored = {short: long for long, short in clean.items()}
+    by_name = {info.name: info for info in infos}
+    tensors = {short: TensorInfo(short, by_name[long].shape, by_name[long].dtype) for short, long in stored.items()}
+    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *cleaning), size, metadata, files,
+                      lambda short: read(stored[short]))
+
+
+def _check_regular(path: Path) -> FileIdentity:
+    if not path.exists():
+        raise CheckpointError(f"There is no {path.name}", "a checkpoint file or folder", "Correct the path")
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise CheckpointError(f"{path.name} is not a regular file", "a checkpoint file or folder", "Correct the path")
+    return file_identity(path)
+
+
+def _check_size(file: str, files: Mapping[Path, FileIdentity], limit: int | None) -> int:
+    size = sum(identity[1] for identity in files.values())
+    if limit is not None and size > limit:
+        raise CheckpointError(f"{file} has {size} bytes", f"at most {limit} bytes",
+                              "Raise the limit, or save without the optimizer's state")
+    return size
+
+
+def _format_of(path: Path) -> str:
+    with open(path, "rb") as stream:
+        start = stream.read(32)
+    if not start:
+        raise CheckpointError(f"{path.name} is empty", "a complete checkpoint file", "Copy or download it again")
+    # No archive and no pickle has a brace at byte 8, where the header of safetensors starts.
+    if start[8:9] == b"{":
+        return "safetensors"
+    other = next((what for magic, what in _OTHER_CONTENT.items() if start.startswith(magic)), None)
+    if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
+        return "pickle"
+    if not other and path.suffix == ".safetensors":
+        return "safetensors"
+    raise CheckpointError(f"{path.name} is {other or 'not a checkpoint'}", "a .safetensors, .pth, .pt, .bin or .ckpt file",
+                          "Choose the file with the network's weights")
+
+
+def _order_note(opened: SafetensorsFile) -> tuple[str, ...]:
+    names = list(opened.entries)
+    if len(names) > 2 and names == sorted(names, key=lambda key: (-opened.entries[key].dtype.itemsize, key)):
+        return ("the file lists its tensors by dtype and name, not in the network's order",)
+    return ()

@@ -1,0 +1,78 @@
+"""Sharded checkpoints: a folder of safetensors files and an index that says which tensor lies where.
+
+The index is as untrusted as any file: a shard is a plain file name inside the index's own folder, nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusionlib.checkpoints.safetensors_format import MAX_HEADER_BYTES, SafetensorsFile, load_json
+from fusionlib.errors import CheckpointError
+
+INDEX_ENDING = ".index.json"
+
+
+def find_index(folder: Path) -> Path:
+    """The only index in `folder`. Raises `CheckpointError` where there is none, or several."""
+    found = sorted(folder.glob(f"*{INDEX_ENDING}"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CheckpointError(f"Folder {folder.name} has {len(found)} indexes: {', '.join(item.name for item in found)}",
+                              "one checkpoint per folder", "Open the index itself")
+    loose = sorted(item.name for item in folder.glob("*.safetensors"))
+    raise CheckpointError(f"Folder {folder.name} has no *{INDEX_ENDING}", "a folder with an index of its shards",
+                          f"Open the file in it ({loose[0]})" if loose else "Open a checkpoint file instead")
+
+
+def read_index(index: Path) -> tuple[dict[str, str], tuple[Path, ...]]:
+    """The map from tensor to shard, and the shards' paths sorted by name.
+
+    Raises: `CheckpointError` for a malformed index, a missing shard, or a shard outside of the folder.
+    """
+    if index.stat().st_size > MAX_HEADER_BYTES:
+        raise _bad_index(index, f"is longer than {MAX_HEADER_BYTES} bytes")
+    weight_map = load_json(index.read_bytes(), index.name).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise _bad_index(index, "has no weight_map from tensors to files")
+    if not weight_map:
+        raise _bad_index(index, "lists zero tensors")
+    return weight_map, tuple(_shard_path(index, shard) for shard in sorted(set(weight_map.values())))
+
+
+def open_shards(index: Path, weight_map: dict[str, str], paths: tuple[Path, ...]) -> dict[str, SafetensorsFile]:
+    """The open file of every tensor; order: shards by name, then each shard's own order.
+
+    Raises: `CheckpointError` where index and shards disagree or a tensor lies in two shards.
+    """
+    opened: dict[str, SafetensorsFile] = {}
+    for path in paths:
+        shard = SafetensorsFile(path)
+        for name in shard.entries:
+            if weight_map.get(name) != path.name:
+                problem = "lies in two shards" if name in opened else "is not in the index"
+                raise _bad_index(index, f"does not fit {path.name}: tensor {name!r} {problem}")
+            opened[name] = shard
+    for name, shard_name in weight_map.items():
+        if name not in opened:
+            raise _bad_index(index, f"promises tensor {name!r} in {shard_name}, which has none of that name")
+    return opened
+
+
+def _shard_path(index: Path, name: str) -> Path:
+    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
+        raise _bad_index(index, f"points to {name!r}, which is no plain file name")
+    if not name.endswith(".safetensors"):
+        raise _bad_index(index, f"points to {name!r}, which is no safetensors file")
+    path = index.parent / name
+    if not path.is_file():
+        raise _bad_index(index, f"points to {name!r}, which does not exist")
+    if path.resolve().parent != index.parent.resolve():
+        raise _bad_index(index, f"points to {name!r}, a link that leads out of the folder")
+    return path
+
+
+def _bad_index(index: Path, problem: str) -> CheckpointError:
+    return CheckpointError(f"{index.name} {problem}", "an index of safetensors files in its own folder",
+                           "Download the folder again, or save it again as safetensors")
