@@ -1,0 +1,148 @@
+"""Reading picture and mask files with suspicion: names, sizes and types are checked before anything is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fusionlib.errors import DataError
+
+MAX_PIXELS = 64_000_000
+"""Larger pictures are refused by their header: a small file can claim to unpack to gigabytes."""
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
+               Image.DecompressionBombError)
+_CONVERTIBLE = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr"})
+
+
+def existing_folder(argument: str) -> Path:
+    """The folder that a spec names, `~` expanded. Raises `DataError` when there is none."""
+    folder = Path(argument).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{argument!r} is not a folder", "a folder with pictures", "Correct the path in the data spec")
+    return folder
+
+
+def list_files(folder: Path, root: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
+    """Files of `folder` with these suffixes, sorted by name; hidden files are left out.
+
+    Raises `DataError` for a link that leads out of `root`: whoever fills a folder must not choose what else is read.
+    """
+    home = os.path.realpath(root)
+    found = sorted((entry for entry in folder.iterdir()
+                    if entry.suffix.lower() in suffixes and not entry.name.startswith(".")), key=lambda e: e.name)
+    for entry in found:
+        if os.path.commonpath([home, os.path.realpath(entry)]) != home:
+            raise DataError(f"{entry} is a link to a place outside {root}", "files inside the dataset's folder",
+                            "Copy the file into the folder")
+        if not entry.is_file():
+            raise DataError(f"{entry} is not a readable file", "picture files only", "Remove it from the folder")
+    return found
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the header, nothing decoded. Raises `DataError` that names the file."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            width, height = image.size
+    except _UNREADABLE as problem:
+        raise _unreadable(path, problem) from problem
+    _check_pixels(path, height, width)
+    return height, width
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a PNG mask, whose type is checked: 8-bit grey or palette, so that pixels are class ids.
+
+    Raises `DataError` that names the file. The header is read by hand because Pillow does not tell a grey picture of
+    2 or 4 bits (whose ids it stretches to 0 ... 255) from one of 8.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(33)
+        magic, _, chunk, width, height, bits, colour = struct.unpack(">8sI4sIIBB", head[:26])
+    except (OSError, struct.error) as problem:
+        raise _unreadable(path, problem) from problem
+    if magic != b"\x89PNG\r\n\x1a\n" or chunk != b"IHDR":
+        raise DataError(f"{path} is not a PNG file", "masks as PNG pictures of class ids", "Convert the mask")
+    if colour != 3 and (colour, bits) != (0, 8):
+        kind = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown type")
+        raise DataError(f"{path} is a {bits}-bit {kind} picture", "8-bit grey or palette masks of class ids",
+                        "Convert colours to class ids")
+    _check_pixels(path, height, width)
+    return height, width
+
+
+def read_picture(path: Path, *, upright: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Raises `DataError` that names the file.
+
+    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. `upright` obeys a camera's EXIF orientation;
+    without it pixels stay as stored, which is how the masks of a labelled dataset are drawn.
+    """
+    picture_size(path)
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as opened:
+            image = ImageOps.exif_transpose(opened) if upright else opened
+            if image.mode.startswith("I;16"):
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            if image.mode not in _CONVERTIBLE:
+                raise DataError(f"{path} has pixels of type {image.mode}", "RGB or grey, 8 or 16 bits",
+                                "Convert the picture")
+            return np.array(image.convert("RGB"))
+    except DataError:
+        raise
+    except _UNREADABLE as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(H, W) uint8 ids as stored in the file. Raises `DataError` that names the file."""
+    mask_size(path)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return np.array(image)
+    except _UNREADABLE as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _check_pixels(path: Path, height: int, width: int) -> None:
+    if not 0 < height * width <= MAX_PIXELS:
+        raise DataError(f"{path} is {width} x {height} pixels", f"1 to {MAX_PIXELS // 1_000_000} million pixels",
+                        "Scale it down or remove it")
+
+
+def _unreadable(path: Path, problem: Exception) -> DataError:
+    return DataError(f"{path} cannot be read ({type(problem).__name__}: {problem})", "a whole PNG or JPEG file",
+                     "Replace or remove the file")
+
+
+@lru_cache(maxsize=65536)
+def _digest(path: str, size: int, modified: int) -> str:
+    # Size and time of change are unused here: as parts of the cache's key they say when to hash again.
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
+    """SHA-256 over `labels` and the names and contents of `files`; where they lie does not count.
+
+    A file is hashed again only when its size or time of change differs. Raises `DataError` that names a lost file.
+    """
+    total = hashlib.sha256(labels.encode())
+    for name, path in files:
+        try:
+            status = path.stat()
+            content = _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns)
+        except OSError as problem:
+            raise _unreadable(path, problem) from problem
+        total.update(f"\n{name}\n{content}".encode())
+    return total.hexdigest()

@@ -1,0 +1,71 @@
+"""A few pictures without masks: merged networks can be looked at and compared on them, but not scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionlib.contracts import DATASETS, Sample
+from fusionlib.data.files import (
+    PICTURE_SUFFIXES,
+    existing_folder,
+    fingerprint_files,
+    list_files,
+    picture_size,
+    read_picture,
+)
+from fusionlib.data.labels import UNLABELLED, LabelSpace
+from fusionlib.errors import DataError
+
+
+@dataclass(eq=False)
+class Pictures:
+    """Unlabelled pictures: `truth` is None and the label space is `UNLABELLED` (show them in the network's own)."""
+
+    spec: str
+    title: str
+    files: tuple[Path, ...]
+    label_space: LabelSpace = UNLABELLED
+    labelled: bool = False
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        """File name without suffix."""
+        return self.files[index].stem
+
+    def load(self, index: int) -> Sample:
+        """Read one picture, turned upright. Raises `DataError` that names the file."""
+        return Sample(self.name(index), read_picture(self.files[index], upright=True), None)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of file names and contents."""
+        return fingerprint_files("pictures", ((path.name, path) for path in self.files))
+
+
+class PicturesFolder:
+    """PNG and JPEG files that lie directly in a folder."""
+
+    title = "Pictures without masks"
+    usage = "pictures:DIR"
+
+    def splits(self, argument: str) -> tuple[str, ...]:
+        """None: all pictures belong together."""
+        existing_folder(argument)
+        return ()
+
+    def open(self, argument: str, split: str | None) -> Pictures:
+        """All pictures of the folder. Raises `DataError` for a split, no pictures, or a file that is no picture."""
+        folder = existing_folder(argument)
+        if split is not None:
+            raise DataError(f"Split {split!r} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
+        files = tuple(list_files(folder, folder))
+        if not files:
+            raise DataError(f"No pictures in {folder}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
+        for path in files:
+            picture_size(path)
+        return Pictures(f"pictures:{argument}", folder.resolve().name, files)
+
+
+DATASETS.register("pictures")(PicturesFolder())
