@@ -1,0 +1,235 @@
+// The interpolation curve, drawn as SVG in its own pixels: points as they come, both ends, the best, the present alpha.
+
+import { alphaText, clamp, el, known, setAttribute, setText, svg } from "./dom.js";
+import { METRICS, formatMetric } from "./sweep.js";
+
+const MARGIN = { left: 64, right: 24, top: 24, bottom: 44 };
+const TICKS_X = [0, 0.25, 0.5, 0.75, 1];
+const LABEL_GAP = 14;
+
+// Round steps (1, 2 or 5 times a power of ten) that give about `count` ticks.
+export function niceTicks(low, high, count = 4) {
+  const raw = (high - low) / count || 1;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
+  const ticks = [];
+  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) ticks.push(value);
+  return { ticks, step };
+}
+
+export class Curve {
+  constructor(view) {
+    this.view = view;
+    this.hover = null;
+    this.height = 280;
+    this.build();
+    this.observer = new ResizeObserver(() => this.resized());
+    this.observer.observe(this.root);
+    view.on("sweep settings data", () => this.draw());
+    view.on("alpha", () => this.moveCursor());
+  }
+
+  get metric() {
+    return METRICS[this.view.settings.metric] ? this.view.settings.metric : METRICS[this.view.data.metric] ? this.view.data.metric : "miou";
+  }
+
+  build() {
+    this.frame = svg("g", { class: "axes" });
+    this.ends = svg("g", { class: "ends" });
+    this.line = svg("path", { class: "line" });
+    this.dots = svg("g", { class: "dots" });
+    this.bestMark = svg("g", { class: "best", "data-testid": "best" });
+    this.hoverLine = svg("line", { class: "hover-line", visibility: "hidden" });
+    this.cursor = svg("line", { class: "cursor" });
+    this.cursorDot = svg("circle", { class: "cursor-dot", r: 7, "data-testid": "cursor-dot" });
+    this.svg = svg("svg", { class: "curve", role: "img", "aria-label": "Interpolation curve", "data-testid": "curve" },
+      this.frame, this.ends, this.hoverLine, this.cursor, this.line, this.dots, this.bestMark, this.cursorDot);
+    this.read = el("p", { class: "curve-read", "data-testid": "curve-read" });
+    this.empty = el("p", { class: "curve-empty", "data-testid": "curve-empty" });
+    this.root = el("div", { class: "curve-box" }, this.svg, this.empty);
+    this.listen();
+  }
+
+  listen() {
+    const { svg: chart, view } = this;
+    chart.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      chart.setPointerCapture(event.pointerId);
+      view.hold();
+      view.setAlpha(this.alphaAt(event));
+    });
+    chart.addEventListener("pointermove", (event) => {
+      if (chart.hasPointerCapture(event.pointerId)) view.setAlpha(this.alphaAt(event));
+      this.setHover(this.alphaAt(event));
+    });
+    for (const type of ["pointerup", "pointercancel"]) {
+      chart.addEventListener(type, () => {
+        if (view.moving) view.release();
+      });
+    }
+    chart.addEventListener("pointerleave", () => this.setHover(null));
+  }
+
+  alphaAt(event) {
+    const box = this.svg.getBoundingClientRect();
+    return clamp((event.clientX - box.left - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right), 0, 1);
+  }
+
+  setHover(alpha) {
+    this.hover = alpha;
+    setAttribute(this.hoverLine, "visibility", alpha === null ? "hidden" : "visible");
+    if (alpha !== null) this.vertical(this.hoverLine, alpha);
+    this.showRead();
+  }
+
+  resized() {
+    const width = Math.round(this.root.clientWidth);
+    if (!width || width === this.width) return;
+    this.width = width;
+    this.height = width < 560 ? 248 : 280;
+    setAttribute(this.svg, "viewBox", `0 0 ${width} ${this.height}`);
+    this.draw();
+  }
+
+  x(alpha) {
+    return MARGIN.left + alpha * (this.width - MARGIN.left - MARGIN.right);
+  }
+
+  y(value) {
+    const { low, high } = this.range;
+    return this.height - MARGIN.bottom - ((value - low) / (high - low)) * (this.height - MARGIN.top - MARGIN.bottom);
+  }
+
+  // Everything drawn must fit, with air above for the label of the best point.
+  findRange() {
+    const { of } = METRICS[this.metric];
+    const { sweep } = this.view;
+    const values = [...sweep.points.map(of), sweep.end("a", this.metric), sweep.end("b", this.metric)].filter(known);
+    if (!values.length) return { low: 0, high: 1 };
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const room = Math.max((high - low) * 0.14, Math.abs(high) * 0.005, 1e-4);
+    return { low: Math.max(0, low - room), high: high + 1.4 * room };
+  }
+
+  draw() {
+    if (!this.width || !this.view.sweep) return;
+    this.range = this.findRange();
+    const points = this.view.sweep.points.filter((point) => known(METRICS[this.metric].of(point)));
+    this.drawAxes();
+    this.drawEnds();
+    this.drawPoints(points);
+    this.drawBest(points);
+    this.moveCursor();
+    this.showEmpty(points);
+  }
+
+  drawAxes() {
+    const { width, height, range } = this;
+    const percentages = METRICS[this.metric].unit === "%";
+    const factor = percentages ? 100 : 1;
+    const { ticks, step } = niceTicks(range.low * factor, range.high * factor);
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const parts = ticks.flatMap((tick) => {
+      const y = this.y(tick / factor);
+      return [svg("line", { class: "gridline", x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }),
+        svg("text", { x: MARGIN.left - 10, y: y + 4, "text-anchor": "end" }, tick.toFixed(digits))];
+    });
+    for (const tick of TICKS_X) {
+      parts.push(svg("line", { class: "tickline", x1: this.x(tick), x2: this.x(tick), y1: height - MARGIN.bottom, y2: height - MARGIN.bottom + 5 }));
+      parts.push(svg("text", { x: this.x(tick), y: height - MARGIN.bottom + 20, "text-anchor": "middle" }, String(tick)));
+    }
+    const axis = { y: height - 6, class: "axis-label" };
+    parts.push(svg("line", { class: "baseline", x1: MARGIN.left, x2: width - MARGIN.right, y1: height - MARGIN.bottom, y2: height - MARGIN.bottom }),
+      svg("text", { ...axis, x: (this.x(0) + this.x(1)) / 2, "text-anchor": "middle" }, "alpha (weight of A)"),
+      svg("text", { ...axis, x: this.x(0), class: "axis-label end-b", "text-anchor": "middle" }, "B"),
+      svg("text", { ...axis, x: this.x(1), class: "axis-label end-a", "text-anchor": "middle" }, "A"),
+      svg("text", { x: MARGIN.left - 10, y: 12, "text-anchor": "end", class: "axis-label" }, METRICS[this.metric].unit));
+    this.frame.replaceChildren(...parts);
+  }
+
+  // Each checkpoint's own score: its label stands at its own end of the axis.
+  drawEnds() {
+    const parts = [];
+    for (const pane of ["a", "b"]) {
+      const value = this.view.sweep.end(pane, this.metric);
+      if (!known(value)) continue;
+      const y = this.y(value);
+      const at = pane === "a" ? { x: this.x(1) - 8, "text-anchor": "end" } : { x: this.x(0) + 8, "text-anchor": "start" };
+      parts.push(svg("line", { class: `end-line line-${pane}`, x1: this.x(0), x2: this.x(1), y1: y, y2: y }),
+        svg("text", { ...at, y: this.endLabelY(pane, y), class: `halo end-${pane}` }, `${pane.toUpperCase()} ${formatMetric(this.metric, value)}`));
+    }
+    this.ends.replaceChildren(...parts);
+  }
+
+  // Above its line, or below when the curve leaves this end upwards.
+  endLabelY(pane, y) {
+    const points = this.view.sweep.points.filter((point) => known(METRICS[this.metric].of(point)));
+    const near = pane === "a" ? points.at(-2) : points[1];
+    const rises = near && this.y(METRICS[this.metric].of(near)) < y;
+    const below = y + LABEL_GAP + 4;
+    return rises && below < this.height - MARGIN.bottom - 2 ? below : y - LABEL_GAP + 6;
+  }
+
+  drawPoints(points) {
+    const { of } = METRICS[this.metric];
+    const steps = points.map((point, place) => `${place ? "L" : "M"}${this.x(point.alpha).toFixed(1)} ${this.y(of(point)).toFixed(1)}`);
+    setAttribute(this.line, "d", steps.join(" ") || "M0 0");
+    this.dots.replaceChildren(...points.map((point) => svg("circle", { cx: this.x(point.alpha), cy: this.y(of(point)), r: points.length > 30 ? 3 : 4 })));
+  }
+
+  drawBest(points) {
+    const best = points.length > 1 ? this.view.sweep.best(this.metric) : null;
+    if (!best || !known(best.value)) return this.bestMark.replaceChildren();
+    const x = this.x(best.alpha);
+    const y = this.y(best.value);
+    const side = best.alpha > 0.85 ? "end" : best.alpha < 0.15 ? "start" : "middle";
+    const below = METRICS[this.metric].better < 0;
+    return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
+      svg("text", { x, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+  }
+
+  vertical(line, alpha) {
+    const x = this.x(alpha);
+    for (const [name, value] of [["x1", x], ["x2", x], ["y1", MARGIN.top - 8], ["y2", this.height - MARGIN.bottom]]) line.setAttribute(name, value);
+  }
+
+  moveCursor() {
+    if (!this.width || !this.range) return;
+    const { alpha, sweep } = this.view;
+    this.vertical(this.cursor, alpha);
+    const here = sweep.at(alpha, this.metric);
+    setAttribute(this.cursorDot, "visibility", here ? "visible" : "hidden");
+    if (here) {
+      this.cursorDot.setAttribute("cx", this.x(alpha));
+      this.cursorDot.setAttribute("cy", this.y(here.value));
+      this.cursorDot.classList.toggle("between", Boolean(here.between));
+    }
+    this.showRead();
+  }
+
+  // Says whether the number was measured or only lies on the line between two measurements.
+  showRead() {
+    const { sweep, alpha } = this.view;
+    const at = this.hover ?? alpha;
+    const point = this.hover === null ? null : sweep.nearest(at);
+    const snapped = point && Math.abs(point.alpha - at) * (this.width ?? 0) < 6 ? point.alpha : at;
+    const here = sweep.at(snapped, this.metric);
+    const lead = `alpha ${alphaText(Number(snapped.toFixed(2)))}`;
+    if (!here) return setText(this.read, `${lead}  ·  not measured`);
+    const how = here.between ? `interpolated between ${alphaText(here.between[0])} and ${alphaText(here.between[1])}` : "measured";
+    return setText(this.read, `${lead}  ·  ${METRICS[this.metric].label} ${formatMetric(this.metric, here.value, 2)}  ·  ${how}`);
+  }
+
+  showEmpty(points) {
+    const { sweep, data } = this.view;
+    const many = sweep.answer.images;
+    this.empty.hidden = points.length > 0;
+    if (sweep.running) setText(this.empty, "Measuring the first point");
+    else if (sweep.points.length) setText(this.empty, `No ${METRICS[this.metric].label.toLowerCase()} in the measured points`);
+    else setText(this.empty, data.labelled ? `No points yet – measure the curve over ${many ? `${many} pictures` : "the whole split"}` : "No ground truth: a curve needs labelled pictures");
+  }
+
+  dispose() {
+    this.observer.disconnect();
+  }
+}

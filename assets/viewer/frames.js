@@ -1,0 +1,171 @@
+// Frames: fetched, decoded to label maps, kept in a bounded cache. The newest request wins, there is never a queue.
+
+import { alphaKey } from "./dom.js";
+
+const CACHE_FRAMES = 200;
+const CACHE_BYTES = 256 * 1024 * 1024;
+const RETRIES_WHEN_STALE = 3;
+
+// What went wrong, in three sentences: got what, needs what, do what.
+export class Trouble extends Error {
+  constructor(got, needs, todo) {
+    super(got);
+    this.got = got;
+    this.needs = needs;
+    this.todo = todo;
+  }
+}
+
+export async function request(url, options = {}) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Trouble("no answer from the server", "the dashboard's process to be running", "check the terminal, then move the slider again");
+  }
+  if (response.ok || response.status === 409) return response;
+  throw await troubleFrom(response);
+}
+
+async function troubleFrom(response) {
+  const body = await response.json().catch(() => ({}));
+  return new Trouble(
+    body.got ?? `the answer ${response.status}`,
+    body.needs ?? "a working frame route",
+    body.do ?? "move the slider to try again",
+  );
+}
+
+let scratch = null; // one context for all decoding: readback from it stays on the CPU
+
+function scratchContext(width, height) {
+  scratch ??= document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  if (scratch.canvas.width !== width || scratch.canvas.height !== height) {
+    scratch.canvas.width = width;
+    scratch.canvas.height = height;
+  }
+  return scratch;
+}
+
+// A label map keeps the decoded pixels as they are, one 32-bit word each, so nothing is copied apart:
+// label = word & 255, confidence = word >> 8 & 255, runner-up = word >> 16 & 255 (browsers run on little-endian machines).
+// Colour conversion must stay off: a colour-managed label id is another class.
+export async function decodeLabelMap(blob) {
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const { width, height } = bitmap;
+  const context = scratchContext(width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const words = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+  return { width, height, words };
+}
+
+export class FrameCache {
+  constructor() {
+    this.frames = new Map(); // insertion order is the order of use
+    this.bytes = 0;
+  }
+
+  get(key) {
+    const frame = this.frames.get(key);
+    if (!frame) return null;
+    this.frames.delete(key);
+    this.frames.set(key, frame);
+    return frame;
+  }
+
+  set(key, frame) {
+    if (this.frames.has(key)) return;
+    this.frames.set(key, frame);
+    this.bytes += frame.words.byteLength;
+    while (this.frames.size > CACHE_FRAMES || this.bytes > CACHE_BYTES) this.dropOldest();
+  }
+
+  dropOldest() {
+    const [key, frame] = this.frames.entries().next().value;
+    this.frames.delete(key);
+    this.bytes -= frame.words.byteLength;
+  }
+}
+
+// Generations grow over remounts as well: the server may remember the last one of this view.
+let generation = 0;
+function nextGeneration() {
+  generation = Math.max(generation + 1, Date.now());
+  return generation;
+}
+
+async function fetchFrame(job, pane, signal) {
+  const url = `${job.base}/frame/${job.index}?alpha=${alphaKey(job.alpha)}&gen=${nextGeneration()}&pane=${pane}`;
+  const response = await request(url, { signal });
+  if (response.status === 409) return null;
+  const scores = JSON.parse(response.headers.get("X-Fusion") ?? "{}");
+  const map = await decodeLabelMap(await response.blob());
+  return { ...map, scores, alpha: job.alpha };
+}
+
+// One lane a pane: at most one request in flight, and after it only the newest wish.
+export class Lane {
+  constructor(pane, cache, onFrame, onTrouble) {
+    this.pane = pane;
+    this.cache = cache;
+    this.onFrame = onFrame;
+    this.onTrouble = onTrouble;
+    this.order = 0; // number of the newest wish
+    this.shown = 0; // number of the newest wish that was answered
+    this.wish = null;
+    this.flight = null;
+  }
+
+  want(base, index, alpha) {
+    const job = { base, index, alpha, order: ++this.order, key: `${base}/${index}/${alphaKey(alpha)}` };
+    this.stale = 0;
+    if (this.flight && (this.flight.base !== base || this.flight.index !== index)) this.flight.controller.abort();
+    const frame = this.cache.get(job.key);
+    this.wish = frame ? null : job;
+    if (frame) this.show(frame, job);
+    else if (!this.flight) this.run();
+  }
+
+  show(frame, job) {
+    if (job.order <= this.shown) return;
+    this.shown = job.order;
+    this.onFrame(frame, job);
+  }
+
+  async run() {
+    while (this.wish) {
+      const job = this.wish;
+      this.wish = null;
+      this.flight = { ...job, controller: new AbortController() };
+      await this.fly(job, this.flight.controller.signal);
+    }
+    this.flight = null;
+  }
+
+  async fly(job, signal) {
+    const started = performance.now();
+    try {
+      const frame = await fetchFrame(job, this.pane, signal);
+      if (!frame) return await this.superseded(job);
+      frame.took = performance.now() - started;
+      this.cache.set(job.key, frame);
+      if (!signal.aborted) this.show(frame, job);
+    } catch (error) {
+      if (!signal.aborted) this.onTrouble(error, job);
+    }
+  }
+
+  // Another window on the same view may have asked later; our newest wish is still ours to fulfil, but not forever.
+  async superseded(job) {
+    if (this.wish || job.order !== this.order || this.stale++ >= RETRIES_WHEN_STALE) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    if (!this.wish && job.order === this.order) this.wish = job;
+  }
+
+  stop() {
+    this.wish = null;
+    this.flight?.controller.abort();
+  }
+}

@@ -1,0 +1,61 @@
+// The headline: the whole split at the nearest measured alpha against A and B, and the present picture live.
+
+import { alphaText, bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
+import { METRICS } from "./sweep.js";
+
+export class Numbers {
+  constructor(view, loader) {
+    this.view = view;
+    this.loader = loader;
+    this.tiles = Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, tile(METRICS[metric].label, metric)]));
+    this.live = tile("This picture", "picture");
+    this.root = el("section", { class: "numbers", "aria-label": "Scores" }, ...Object.values(this.tiles).map((one) => one.root), this.live.root);
+    view.on("alpha sweep data frame bundle", () => this.show());
+    this.show();
+  }
+
+  show() {
+    const { sweep, alpha, data } = this.view;
+    const point = sweep?.nearest(alpha) ?? null;
+    for (const [metric, one] of Object.entries(this.tiles)) this.showMetric(metric, one, point);
+    const frame = this.loader.shown?.m;
+    const scores = data.live ? frame?.scores : null;
+    setText(this.live.where, "live");
+    setText(this.live.value, percent(scores?.miou));
+    this.live.deltas.replaceChildren(el("span", {}, `mIoU · ${percent(scores?.pixel_accuracy)} of pixels`));
+    setAttribute(this.live.root, "data-alpha", frame?.alpha.toFixed(3));
+  }
+
+  showMetric(metric, one, point) {
+    const { sweep } = this.view;
+    const value = point ? METRICS[metric].of(point) : null;
+    const loss = metric === "loss";
+    const images = sweep?.answer.images;
+    setText(one.where, point ? `at ${alphaText(point.alpha)}${images ? `, ${plural(images, "picture")}` : ""}` : "not measured");
+    setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
+    one.deltas.replaceChildren(...["a", "b"].map((pane) => against(pane, sweep?.end(pane, metric), value, metric)));
+  }
+}
+
+function tile(label, id) {
+  const parts = {
+    where: el("span", { class: "tile-where" }),
+    value: el("div", { class: "tile-value", "data-testid": `value-${id}` }),
+    deltas: el("div", { class: "tile-deltas" }),
+  };
+  parts.root = el("div", { class: "tile", "data-testid": `tile-${id}` }, el("div", { class: "tile-label" }, label, parts.where), parts.value, parts.deltas);
+  return parts;
+}
+
+function against(pane, end, value, metric) {
+  const loss = metric === "loss";
+  const node = el("span", { class: "against" }, el("b", { class: `name-${pane}` }, pane.toUpperCase()), ` ${loss ? (known(end) ? end.toFixed(3) : "–") : bare(end)}`);
+  if (known(end) && known(value)) {
+    const change = value - end;
+    const good = METRICS[metric].better * change;
+    node.append(" ", el("span", { class: tone(good, loss ? 5e-4 : 5e-4) }, loss ? signed(change, 3) : signed(100 * change)));
+  }
+  return node;
+}
+
+export const tone = (good, least) => (good > least ? "better" : good < -least ? "worse" : "same");

@@ -1,0 +1,263 @@
+// The panes: picture and mask on canvases, titles, cross-hairs; side by side or as one stage with wipe and blink.
+
+import { button, clamp, el, percent, reducedMotion, setAttribute, setText } from "./dom.js";
+import { MaskLayer, Palette } from "./paint.js";
+import { Gestures, toPane, toPicture } from "./zoom.js";
+
+const BLINK_MS = 500; // 2 Hz is a full change of both panes a second
+const SLOW_BLINK_MS = 1500;
+const SMOOTH_UP_TO = 2; // above this zoom a mask pixel is drawn as a square
+const NUDGE = 0.01;
+
+// One canvas with its title bar, gestures and cross-hair.
+class Pane {
+  constructor(view, id, label) {
+    this.canvas = el("canvas", { "data-testid": `canvas-${id}` });
+    this.context = this.canvas.getContext("2d");
+    this.cross = el("div", { class: "cross", hidden: true });
+    this.viewport = el("div", {
+      class: "viewport", tabindex: "0", role: "img", "aria-label": `${label}: arrow keys move the read-out`, "data-testid": `viewport-${id}`,
+    }, this.canvas, this.cross);
+    this.title = el("span", { class: "pane-name" });
+    this.note = el("span", { class: "pane-note", "data-testid": `note-${id}` });
+    this.bar = el("div", { class: "pane-bar" }, el("span", { class: `dot dot-${id}` }), this.title, this.note);
+    this.root = el("figure", { class: "pane", "data-pane": id, "data-testid": `pane-${id}` }, this.bar, this.viewport);
+    this.gestures = new Gestures(view, this.viewport);
+    this.viewport.addEventListener("keydown", (event) => this.keys(view, event));
+  }
+
+  // Arrow keys walk the read-out over the picture, for those without a mouse.
+  keys(view, event) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { u, v } = view.pointer ?? toPicture(view, 0.5, 0.5);
+    view.pointer = { u: clamp(u + step[0] * NUDGE, 0, 1), v: clamp(v + step[1] * NUDGE, 0, 1) };
+    view.emit("pointer");
+  }
+
+  fit() {
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.round(this.viewport.clientWidth * ratio);
+    const height = Math.round(this.viewport.clientHeight * ratio);
+    if (this.canvas.width === width && this.canvas.height === height) return;
+    this.canvas.width = width;
+    this.canvas.height = height;
+  }
+
+  // `parts`: [{layer, from, to}] masks over the picture, each between two fractions of the pane's width.
+  draw(view, picture, parts) {
+    this.fit();
+    const { width, height } = this.canvas;
+    const { scale, x, y } = view.settings.zoom;
+    const { context } = this;
+    context.globalAlpha = 1;
+    context.clearRect(0, 0, width, height);
+    context.imageSmoothingEnabled = true;
+    if (picture) context.drawImage(picture, -x * scale * width, -y * scale * height, scale * width, scale * height);
+    if (!view.settings.masks) return;
+    context.imageSmoothingEnabled = scale <= SMOOTH_UP_TO;
+    context.globalAlpha = view.settings.mode === "outline" ? 1 : view.settings.opacity;
+    for (const { layer, from, to } of parts) {
+      if (!layer.frame) continue;
+      context.save();
+      context.beginPath();
+      context.rect(from * width, 0, (to - from) * width, height);
+      context.clip();
+      context.drawImage(layer.canvas, -x * scale * width, -y * scale * height, scale * width, scale * height);
+      context.restore();
+    }
+  }
+
+  showCross(view) {
+    const place = view.pointer && toPane(view, view.pointer);
+    const inside = place && place.px >= 0 && place.px <= 1 && place.py >= 0 && place.py <= 1;
+    this.cross.hidden = !inside;
+    if (inside) this.cross.style.transform = `translate(${place.px * this.viewport.clientWidth}px, ${place.py * this.viewport.clientHeight}px)`;
+  }
+}
+
+export class Panes {
+  constructor(view, loader) {
+    this.view = view;
+    this.loader = loader;
+    this.palette = new Palette();
+    this.layers = { a: new MaskLayer(), m: new MaskLayer(), b: new MaskLayer(), t: new MaskLayer() };
+    this.dirty = new Set();
+    this.build();
+    this.observer = new ResizeObserver(() => this.schedule());
+    for (const pane of [...Object.values(this.panes), this.stage]) this.observer.observe(pane.viewport);
+    view.on("frame", (pane) => this.repaint(this.view.settings.mode === "disagreement" ? null : pane));
+    view.on("bundle data", () => this.refresh());
+    view.on("settings", () => this.refresh());
+    view.on("compare zoom", () => this.schedule());
+    view.on("pointer", () => this.showCrosses());
+    this.refresh();
+  }
+
+  build() {
+    const { view } = this;
+    this.panes = {};
+    for (const [id, label] of [["a", "A"], ["m", "Merge"], ["b", "B"], ["t", "Ground truth"]]) this.panes[id] = new Pane(view, id, label);
+    this.enlarge = button("", () => view.change({ large: !view.settings.large }), { class: "quiet", "data-testid": "enlarge" });
+    this.panes.m.bar.append(this.enlarge);
+    this.stage = new Pane(view, "stage", "Comparison");
+    this.buildDivider();
+    this.grid = el("div", { class: "grid" }, ...["a", "m", "b", "t"].map((id) => this.panes[id].root));
+    this.message = el("div", { class: "message", role: "status", "data-testid": "message" });
+    this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.grid, this.stage.root);
+  }
+
+  buildDivider() {
+    this.divider = el("div", {
+      class: "divider", role: "slider", tabindex: "0", "aria-label": "Divider between the two panes", "aria-valuemin": 0, "aria-valuemax": 100, "data-testid": "divider",
+    });
+    this.stage.viewport.append(this.divider);
+    const follow = (event) => {
+      const box = this.stage.viewport.getBoundingClientRect();
+      this.view.adjust({ split: clamp((event.clientX - box.left) / box.width, 0, 1) });
+    };
+    this.divider.addEventListener("pointerdown", (event) => {
+      event.stopPropagation();
+      this.divider.setPointerCapture(event.pointerId);
+    });
+    this.divider.addEventListener("pointermove", (event) => {
+      if (this.divider.hasPointerCapture(event.pointerId)) follow(event);
+    });
+    this.divider.addEventListener("dblclick", (event) => {
+      event.stopPropagation();
+      this.view.adjust({ split: 0.5 });
+    });
+    this.divider.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.view.adjust({ split: clamp(this.view.settings.split + step, 0, 1) });
+    });
+  }
+
+  refresh() {
+    const { view } = this;
+    const { data, settings } = view;
+    const live = data.live;
+    const grid = settings.layout === "grid";
+    const shown = view.panes().filter((pane) => settings.visible[pane]);
+    this.palette.update(data.classes, settings.hidden);
+    this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
+    setText(this.message, live ? "" : data.message ?? "The pictures cannot be shown.");
+    this.message.hidden = live;
+    this.grid.hidden = !live || !grid;
+    this.stage.root.hidden = !live || grid;
+    this.divider.hidden = settings.layout !== "wipe";
+    this.grid.classList.toggle("has-large", settings.large && settings.visible.m);
+    this.grid.dataset.count = shown.length;
+    for (const pane of ["a", "m", "b", "t"]) this.panes[pane].root.hidden = !shown.includes(pane);
+    setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
+    setAttribute(this.enlarge, "aria-pressed", settings.large);
+    this.runBlink();
+    this.repaint();
+  }
+
+  runBlink() {
+    const wanted = this.view.settings.layout === "blink" && this.view.data.live;
+    if (wanted === Boolean(this.blinking)) return;
+    clearInterval(this.blinking);
+    this.blinking = wanted ? setInterval(() => this.blink(), reducedMotion() ? SLOW_BLINK_MS : BLINK_MS) : null;
+  }
+
+  blink() {
+    this.flipped = !this.flipped;
+    this.schedule();
+  }
+
+  repaint(pane = null) {
+    for (const id of pane ? [pane] : ["a", "m", "b", "t"]) this.dirty.add(id);
+    this.schedule();
+  }
+
+  schedule() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      this.draw();
+    });
+  }
+
+  frameOf(pane) {
+    const bundle = this.loader.shown;
+    return bundle ? (pane === "t" ? bundle.truth : bundle[pane]) : null;
+  }
+
+  paintLayers() {
+    const { settings } = this.view;
+    for (const pane of this.dirty) {
+      const other = pane === settings.reference ? null : this.frameOf(settings.reference);
+      this.layers[pane].paint(this.frameOf(pane), settings, this.palette, pane !== "t", this.frameOf("t"), other);
+    }
+    this.dirty.clear();
+  }
+
+  draw() {
+    if (!this.view.data.live || this.disposed) return;
+    const started = performance.now();
+    this.paintLayers();
+    if (this.view.settings.layout === "grid") this.drawGrid();
+    else this.drawStage();
+    this.showTitles();
+    this.showCrosses();
+    this.root.dataset.paintMs = (performance.now() - started).toFixed(2);
+  }
+
+  drawGrid() {
+    const picture = this.loader.shown?.picture ?? null;
+    for (const [id, pane] of Object.entries(this.panes)) {
+      if (pane.root.hidden) continue;
+      const source = id === "m" && this.view.swapped ? this.view.settings.left : id;
+      pane.draw(this.view, picture, [{ layer: this.layers[source], from: 0, to: 1 }]);
+    }
+  }
+
+  drawStage() {
+    const { settings, swapped } = this.view;
+    const picture = this.loader.shown?.picture ?? null;
+    const [left, right] = this.view.swapped ? [settings.right, settings.left] : [settings.left, settings.right];
+    let parts = [{ layer: this.layers[left], from: 0, to: settings.split }, { layer: this.layers[right], from: settings.split, to: 1 }];
+    if (settings.layout === "blink") parts = [{ layer: this.layers[this.flipped !== swapped ? right : left], from: 0, to: 1 }];
+    this.stage.draw(this.view, picture, parts);
+    this.divider.style.left = `${100 * settings.split}%`;
+    setAttribute(this.divider, "aria-valuenow", Math.round(100 * settings.split));
+    setText(this.stage.title, this.stageTitle(left, right));
+    setText(this.stage.note, "");
+  }
+
+  stageTitle(left, right) {
+    const { view } = this;
+    if (view.settings.layout === "wipe") return `${view.paneName(left)}  |  ${view.paneName(right)}`;
+    return view.paneName(this.flipped !== view.swapped ? right : left);
+  }
+
+  showTitles() {
+    const merge = this.frameOf("m");
+    for (const [id, pane] of Object.entries(this.panes)) {
+      const frame = this.frameOf(id);
+      const name = id === "m" && this.view.swapped ? `${this.view.paneName(this.view.settings.left)} (compare)` : this.view.paneName(id);
+      setText(pane.title, id === "a" || id === "b" ? `${id.toUpperCase()}  ${name}` : name);
+      setText(pane.note, id !== "t" && frame?.scores?.miou != null ? `mIoU ${percent(frame.scores.miou)}` : "");
+      setAttribute(pane.canvas, "data-alpha", frame?.alpha?.toFixed(3));
+      setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
+    }
+    if (merge && !this.view.swapped) setText(this.panes.m.title, `Merge at ${merge.alpha.toFixed(2)}`);
+  }
+
+  showCrosses() {
+    for (const pane of [...Object.values(this.panes), this.stage]) if (!pane.root.hidden) pane.showCross(this.view);
+  }
+
+  dispose() {
+    this.disposed = true;
+    clearInterval(this.blinking);
+    cancelAnimationFrame(this.pending);
+    this.observer.disconnect();
+  }
+}

@@ -1,0 +1,187 @@
+// What the viewer shows, and who wants to know when it changes.
+//
+// alpha and the picture's index go to Python when the user has settled on them. Everything in `settings` belongs to
+// the browser: it outlives Streamlit reruns (this object stays) and page changes (sessionStorage).
+
+import { alphaKey, clamp } from "./dom.js";
+
+export const PANES = ["a", "m", "b", "t"];
+const SETTLE_MS = 250;
+
+const DEFAULTS = {
+  mode: "mask", // mask | outline | confidence | errors | disagreement
+  masks: true,
+  opacity: 0.65,
+  borders: false,
+  hidden: [],
+  visible: { a: true, m: true, b: true, t: true },
+  large: false,
+  layout: "grid", // grid | wipe | blink
+  left: "a",
+  right: "m",
+  split: 0.5,
+  reference: "a",
+  zoom: { scale: 1, x: 0, y: 0 },
+  metric: null,
+  step: 0.05,
+  scope: null, // whose IoU the legend shows: split | picture
+};
+
+export class View {
+  constructor(data, send) {
+    this.listeners = new Map();
+    this.data = data;
+    this.send = send;
+    this.alpha = clamp(data.alpha, 0, 1);
+    this.index = data.index;
+    this.name = data.name;
+    this.moving = false; // a drag, a key burst or the play button is under way
+    this.pending = { alpha: [], index: [] }; // sent to Python, not yet seen coming back
+    this.pointer = null; // {u, v} in picture coordinates 0..1
+    this.swapped = false; // the compare key is held down
+    this.sweep = null;
+    this.timing = null;
+    this.settings = { ...structuredClone(DEFAULTS), ...this.restore() };
+  }
+
+  on(type, listener) {
+    for (const one of type.split(" ")) this.listeners.set(one, [...(this.listeners.get(one) ?? []), listener]);
+  }
+
+  emit(type, detail) {
+    for (const listener of this.listeners.get(type) ?? []) listener(detail);
+  }
+
+  get storageKey() {
+    return `fusion-viewer/${this.data.key}`;
+  }
+
+  restore() {
+    try {
+      return JSON.parse(sessionStorage.getItem(this.storageKey)) ?? {};
+    } catch {
+      return {}; // storage may be forbidden or hold an older format; the defaults are fine
+    }
+  }
+
+  change(patch) {
+    this.adjust(patch, "settings");
+  }
+
+  // Zoom and divider move often and need no new colours: they have an event of their own.
+  adjust(patch, event = "zoom") {
+    Object.assign(this.settings, patch);
+    this.emit(event);
+    clearTimeout(this.saving);
+    this.saving = setTimeout(() => this.save(), 200);
+  }
+
+  save() {
+    try {
+      sessionStorage.setItem(this.storageKey, JSON.stringify(this.settings));
+    } catch {
+      // without storage the settings last as long as the page
+    }
+  }
+
+  snap(alpha) {
+    const step = this.data.step || 0.01;
+    return clamp(Number((Math.round(alpha / step) * step).toFixed(3)), 0, 1);
+  }
+
+  setAlpha(alpha, exact = false) {
+    const next = exact ? clamp(Number(alphaKey(alpha)), 0, 1) : this.snap(alpha);
+    if (next === this.alpha) return;
+    this.alpha = next;
+    this.emit("alpha");
+  }
+
+  // During a drag nothing goes to Python.
+  hold() {
+    this.moving = true;
+    clearTimeout(this.settling);
+  }
+
+  release() {
+    this.moving = false;
+    clearTimeout(this.settling);
+    this.report("alpha", this.alpha);
+    this.emit("settled");
+  }
+
+  // Keys arrive in bursts: report once, after the last.
+  nudge(alpha, exact = false) {
+    this.hold();
+    this.setAlpha(alpha, exact);
+    this.settling = setTimeout(() => this.release(), SETTLE_MS);
+  }
+
+  setIndex(index) {
+    const next = clamp(index, 0, Math.max(0, this.data.count - 1));
+    if (next === this.index) return;
+    this.index = next;
+    this.name = this.data.names?.[next] ?? this.name;
+    this.emit("picture");
+    clearTimeout(this.stepping);
+    this.stepping = setTimeout(() => this.report("index", this.index), SETTLE_MS);
+  }
+
+  report(field, value) {
+    const last = this.pending[field].at(-1) ?? this.data[field];
+    if (last === value) return;
+    this.pending[field].push(value);
+    this.send(field, value);
+  }
+
+  // Data from a rerun. A value that we sent ourselves is an echo and must not pull the slider back under the hand.
+  update(data) {
+    const before = this.data;
+    this.data = data;
+    if (this.adopts("alpha", before, data) && !this.moving) this.setAlpha(data.alpha, true);
+    if (this.adopts("index", before, data)) {
+      this.index = data.index;
+      this.name = data.name;
+      this.emit("picture");
+    }
+    this.emit("data", before);
+  }
+
+  adopts(field, before, data) {
+    const echo = this.pending[field].indexOf(data[field]);
+    if (echo >= 0) {
+      this.pending[field].splice(0, echo + 1);
+      return false;
+    }
+    return data[field] !== before[field] && data[field] !== this[field];
+  }
+
+  paneName(pane) {
+    if (pane === "m") return "Merge";
+    if (pane === "t") return "Ground truth";
+    return this.data[pane].name;
+  }
+
+  get hasTruth() {
+    return this.data.labelled;
+  }
+
+  panes() {
+    return PANES.filter((pane) => pane !== "t" || this.hasTruth);
+  }
+
+  classOf(id) {
+    if (this.classesFor !== this.data.classes) {
+      this.classesFor = this.data.classes;
+      this.byId = new Map(this.data.classes.map((entry) => [entry.id, entry]));
+    }
+    return this.byId.get(id) ?? null;
+  }
+
+  toggleClass(id, solo) {
+    const ids = this.data.classes.map((entry) => entry.id);
+    const hidden = new Set(this.settings.hidden);
+    const alone = hidden.size === ids.length - 1 && !hidden.has(id);
+    if (solo) this.change({ hidden: alone ? [] : ids.filter((other) => other !== id) });
+    else if (hidden.delete(id) || hidden.add(id)) this.change({ hidden: [...hidden] });
+  }
+}

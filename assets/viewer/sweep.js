@@ -1,0 +1,141 @@
+// The sweep over alpha: asked from the server, and the arithmetic on its points.
+
+import { Trouble, request } from "./frames.js";
+import { known } from "./dom.js";
+
+const POLL_MS = 400;
+const SAME = 5e-4; // alphas travel with three digits
+
+export const METRICS = {
+  miou: { label: "mIoU", unit: "%", of: (point) => point.miou, better: 1 },
+  pixel_accuracy: { label: "Pixel accuracy", unit: "%", of: (point) => point.pixel_accuracy, better: 1 },
+  loss: { label: "Loss", unit: "nats", of: (point) => point.loss, better: -1 },
+};
+
+export const formatMetric = (metric, value, digits = 1) => {
+  if (!known(value)) return "–";
+  return METRICS[metric].unit === "%" ? `${(100 * value).toFixed(digits)} %` : `${value.toFixed(digits + 2)} nats`;
+};
+
+export class Sweep {
+  constructor(view) {
+    this.view = view;
+    this.points = [];
+    this.answer = { state: "idle", message: null, done: 0, total: 0, seconds_left: null, best: null, images: null };
+    view.sweep = this;
+    view.on("data", (before) => {
+      if (before.base !== view.data.base) this.forget();
+    });
+    this.poll();
+  }
+
+  get running() {
+    return this.answer.state === "running";
+  }
+
+  get url() {
+    return `${this.view.data.base}/sweep`;
+  }
+
+  forget() {
+    this.points = [];
+    this.answer = { ...this.answer, state: "idle", done: 0, total: 0, best: null };
+    this.view.emit("sweep");
+    this.poll();
+  }
+
+  start(step) {
+    return this.ask({ method: "POST", body: JSON.stringify({ step }), headers: { "Content-Type": "application/json" } });
+  }
+
+  measure(alpha) {
+    return this.ask({ method: "POST", body: JSON.stringify({ alpha }), headers: { "Content-Type": "application/json" } });
+  }
+
+  cancel() {
+    return this.ask({ method: "DELETE" });
+  }
+
+  // After an order the state may still be the old one for a moment; the poll that follows sees the new one.
+  async ask(options) {
+    try {
+      await request(this.url, options);
+    } catch (error) {
+      this.trouble(error);
+    }
+    await this.poll();
+  }
+
+  async poll() {
+    clearTimeout(this.timer);
+    const { url } = this;
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    try {
+      const answer = await (await request(url)).json();
+      if (this.disposed || turn !== this.turn || url !== this.url) return;
+      this.take(answer);
+    } catch (error) {
+      this.trouble(error);
+    }
+    if (this.running && !this.disposed) this.timer = setTimeout(() => this.poll(), POLL_MS);
+  }
+
+  take(answer) {
+    this.answer = answer;
+    this.points = (answer.points ?? []).filter((point) => known(point.alpha)).sort((one, other) => one.alpha - other.alpha);
+    this.view.emit("sweep");
+  }
+
+  trouble(error) {
+    if (this.disposed) return;
+    if (error instanceof Trouble) this.view.emit("trouble", error);
+    else this.view.emit("trouble", new Trouble(`a sweep that cannot be read (${error.message})`, "JSON", "start the sweep again"));
+  }
+
+  // The measured point closest to alpha, or null.
+  nearest(alpha) {
+    let best = null;
+    for (const point of this.points) if (!best || Math.abs(point.alpha - alpha) < Math.abs(best.alpha - alpha)) best = point;
+    return best;
+  }
+
+  measuredAt(alpha) {
+    const point = this.nearest(alpha);
+    return point && Math.abs(point.alpha - alpha) < SAME ? point : null;
+  }
+
+  // Scores of a checkpoint itself: the curve's end if measured, else what the workspace knows.
+  end(pane, metric) {
+    const point = this.measuredAt(pane === "a" ? 1 : 0);
+    const measured = point && METRICS[metric].of(point);
+    return known(measured) ? measured : this.view.data[pane][metric] ?? null;
+  }
+
+  // {value, between}: on the curve at alpha; `between` is null at a measured point.
+  at(alpha, metric) {
+    const { of } = METRICS[metric];
+    const measured = this.measuredAt(alpha);
+    if (measured && known(of(measured))) return { value: of(measured), between: null };
+    const usable = this.points.filter((point) => known(of(point)));
+    const above = usable.findIndex((point) => point.alpha > alpha);
+    if (above <= 0) return null;
+    const [low, high] = [usable[above - 1], usable[above]];
+    const share = (alpha - low.alpha) / (high.alpha - low.alpha);
+    return { value: of(low) + share * (of(high) - of(low)), between: [low.alpha, high.alpha] };
+  }
+
+  best(metric) {
+    const { of, better } = METRICS[metric];
+    if (metric === "miou" && this.answer.best) return { alpha: this.answer.best.alpha, value: this.answer.best.miou };
+    let best = null;
+    for (const point of this.points) {
+      if (known(of(point)) && (!best || better * (of(point) - best.value) > 0)) best = { alpha: point.alpha, value: of(point) };
+    }
+    return best;
+  }
+
+  dispose() {
+    this.disposed = true;
+    clearTimeout(this.timer);
+  }
+}

@@ -1,0 +1,68 @@
+// The curve's card: title, metric, step, start, progress, cancel.
+
+import { button, duration, el, option, setAttribute, setText } from "./dom.js";
+import { Curve } from "./curve.js";
+import { METRICS } from "./sweep.js";
+
+const STEPS = [0.1, 0.05, 0.025];
+const CAPTION = "Each point is one merged network measured on the whole split. Above both dashed lines, the merge beats A and B. Click or drag to move alpha.";
+
+export class SweepCard {
+  constructor(view) {
+    this.view = view;
+    this.curve = new Curve(view);
+    this.build();
+    view.on("sweep settings data", () => this.show());
+    this.show();
+  }
+
+  build() {
+    const { view } = this;
+    this.metrics = Object.entries(METRICS).map(([metric, { label }]) =>
+      button(label, () => view.change({ metric }), { "data-metric": metric, "data-testid": `metric-${metric}` }));
+    this.step = el("select", { "aria-label": "Step of the sweep", "data-testid": "step", on: { change: () => view.change({ step: Number(this.step.value) }) } },
+      ...STEPS.map((step) => option(step, `step ${step}`)));
+    this.go = button("Measure curve", () => view.sweep.start(view.settings.step), { class: "primary", "data-testid": "sweep-start" });
+    this.stop = button("Cancel", () => view.sweep.cancel(), { class: "quiet", "data-testid": "sweep-cancel" });
+    this.bar = el("div", { class: "bar" });
+    this.progress = el("div", { class: "progress", role: "progressbar", "aria-label": "Sweep", "aria-valuemin": 0, "data-testid": "progress" }, this.bar);
+    this.progressText = el("span", { class: "quiet-text", "data-testid": "progress-text" });
+    this.root = el("section", { class: "card curve-card", "aria-label": "Interpolation curve" },
+      el("div", { class: "curve-head" }, el("h2", {}, "Interpolation curve"),
+        el("div", { class: "segments", role: "group", "aria-label": "Metric" }, ...this.metrics)),
+      this.curve.read, this.curve.root,
+      el("div", { class: "sweep-row" }, this.step, this.go, this.stop, this.progress, this.progressText),
+      el("p", { class: "caption" }, CAPTION));
+  }
+
+  show() {
+    const { sweep, settings, data } = this.view;
+    const { answer } = sweep;
+    for (const one of this.metrics) setAttribute(one, "aria-pressed", one.dataset.metric === this.curve.metric);
+    this.step.value = settings.step;
+    this.step.disabled = sweep.running;
+    this.go.hidden = sweep.running;
+    this.go.disabled = !data.labelled;
+    this.stop.hidden = !sweep.running;
+    setText(this.go, startLabel(answer));
+    setText(this.progressText, progressText(answer));
+    this.progress.hidden = !answer.total || answer.state === "idle";
+    setAttribute(this.progress, "aria-valuemax", answer.total || 1);
+    setAttribute(this.progress, "aria-valuenow", answer.done);
+    setAttribute(this.root, "data-state", answer.state);
+    this.bar.style.width = answer.total ? `${(100 * answer.done) / answer.total}%` : "0";
+  }
+}
+
+function startLabel({ state, done }) {
+  if ((state === "cancelled" || state === "failed") && done > 0) return "Resume";
+  return state === "done" ? "Measure again" : "Measure curve";
+}
+
+function progressText({ state, done, total, seconds_left: left, message }) {
+  if (state === "idle") return message ?? "";
+  const parts = [`${done} of ${total} points`];
+  if (state === "running" && duration(left)) parts.push(duration(left));
+  if (state !== "running") parts.push(message ?? state);
+  return parts.join(" · ");
+}

@@ -1,0 +1,124 @@
+"""The live viewer: masks of A, the merge, B and the truth that follow alpha while it is dragged, without script reruns.
+
+The browser part lies in ``assets/viewer`` as plain ES modules. Streamlit takes ONE inline module, so they are joined here: imports among
+them and the word ``export`` go, and since every top-level name is used once over all files, what remains is the same program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import streamlit as st
+
+ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
+
+# A file comes after those whose constants and classes it needs while the module is loading.
+MODULES = (
+    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "controls", "numbers", "legend", "toolbar",
+    "keys", "curve", "sweepcard", "main",
+)  # fmt: skip
+
+_RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./[^"]+";\n', re.MULTILINE)
+_NAMED_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """A checkpoint's name and its own scores on the whole split (fractions and nats), None when not measured."""
+
+    name: str
+    miou: float | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """A class of the label space: ``id`` as in the label maps, ``color`` as ``#rrggbb``."""
+
+    id: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class ViewerData:
+    """What the viewer shows; ``alpha`` is the weight of A. ``base`` is the prefix of the live routes, on the page's own origin."""
+
+    base: str
+    size: tuple[int, int]
+    count: int
+    index: int
+    name: str
+    names: Sequence[str]
+    alpha: float
+    a: CheckpointEntry
+    b: CheckpointEntry
+    labelled: bool
+    classes: Sequence[ClassEntry]
+    step: float = 0.01
+    buffers: str = "average"
+    metric: str = "miou"
+    live: bool = True
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class ViewerState:
+    """Where the user has left alpha and the picture; never an in-between value of a drag."""
+
+    alpha: float
+    index: int
+
+
+def module_source() -> str:
+    """All files of ``assets/viewer`` as one ES module.
+
+    Raises:
+        FileNotFoundError: a file named in ``MODULES`` is missing.
+    """
+    parts = ((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in MODULES)
+    return "\n".join(_NAMED_EXPORT.sub("", _RELATIVE_IMPORT.sub("", part)) for part in parts)
+
+
+_mount = st.components.v2.component(
+    "fusion_viewer",
+    css=(ASSETS / "viewer.css").read_text(encoding="utf-8"),
+    js=module_source(),
+)
+
+
+def viewer(
+    view: ViewerData,
+    key: str,
+    on_alpha: Callable[[], None] | None = None,
+    on_index: Callable[[], None] | None = None,
+) -> ViewerState:
+    """Mount the viewer and return the newest alpha and picture: the browser's when it has just reported one, else the view's own.
+
+    The callbacks run before the script, when the user has settled on a new value (``st.session_state[key].alpha`` or ``.index``).
+    """
+    reported = _mount(
+        key=key,
+        data={**asdict(view), "key": key},
+        on_alpha_change=on_alpha or _nothing,
+        on_index_change=on_index or _nothing,
+    )
+    return ViewerState(
+        alpha=float(_newest(key, "alpha", reported.alpha, view.alpha)),
+        index=int(_newest(key, "index", reported.index, view.index)),
+    )
+
+
+def _newest(key: str, field: str, reported: float | None, given: float) -> float:
+    # Component state is sticky: an old report must not win over a value that Python has set since.
+    slot = f"{key}/{field}/seen"
+    fresh = reported is not None and reported != st.session_state.get(slot)
+    st.session_state[slot] = reported
+    return reported if fresh else given
+
+
+def _nothing() -> None:
+    pass
