@@ -33,7 +33,9 @@ class Camera:
         z = np.maximum(points[..., 2], NEAR)
         du = self.focal * (points[..., 0] / z + self.curve * z)
         v = self.cy + self.roll * du + self.focal * (self.eye - points[..., 1]) / z
-        return np.stack([self.cx + du, v], axis=-1)
+        pixels = np.empty((*du.shape, 2))
+        pixels[..., 0], pixels[..., 1] = self.cx + du, v
+        return pixels
 
     def scale(self, z: float) -> float:
         """Pixels per metre at depth z."""

@@ -38,8 +38,9 @@ class Stand:
         """Polyline in metres with a width in metres."""
         self.sprite.line(self.at(points), colour, label, width * self.pixels)
 
-    def ellipse(self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, label: int,
-                glow: int = 0) -> None:
+    def ellipse(
+        self, centre: tuple[float, float], radius: tuple[float, float], colour: Colour, label: int, glow: int = 0
+    ) -> None:
         """Ellipse in metres."""
         self.sprite.ellipse(self.at(centre), (radius[0] * self.pixels, radius[1] * self.pixels), colour, label, glow)
 
@@ -61,15 +62,33 @@ def draw_lamp(canvas: Canvas, x: float, z: float, height: float, reach: float, c
         return
     stand.post(0, height, 0.16, colour)
     stand.line([(0, height), (reach, height + 0.15)], colour, POLE, 0.09)
-    stand.polygon([(reach - 0.35, height + 0.05), (reach - 0.25, height + 0.24), (reach + 0.3, height + 0.24),
-                   (reach + 0.38, height + 0.05)], tuple(0.8 * part for part in colour), POLE)
-    stand.polygon([(reach - 0.25, height - 0.02), (reach - 0.25, height + 0.06), (reach + 0.28, height + 0.06),
-                   (reach + 0.28, height - 0.02)], (225, 222, 205), POLE, 255)
+    stand.polygon(
+        [
+            (reach - 0.35, height + 0.05),
+            (reach - 0.25, height + 0.24),
+            (reach + 0.3, height + 0.24),
+            (reach + 0.38, height + 0.05),
+        ],
+        tuple(0.8 * part for part in colour),
+        POLE,
+    )
+    stand.polygon(
+        [
+            (reach - 0.25, height - 0.02),
+            (reach - 0.25, height + 0.06),
+            (reach + 0.28, height + 0.06),
+            (reach + 0.28, height - 0.02),
+        ],
+        (225, 222, 205),
+        POLE,
+        255,
+    )
     stand.sprite.blit(z)
 
 
-def draw_traffic_light(canvas: Canvas, x: float, z: float, height: float, state: int, colour: Colour,
-                       reach: float) -> None:
+def draw_traffic_light(
+    canvas: Canvas, x: float, z: float, height: float, state: int, colour: Colour, reach: float
+) -> None:
     """Signal head on a post; state 0 red, 1 amber, 2 green; reach > 0 adds an overhanging second head."""
     stand = Stand(canvas, x, z, (min(reach, 0) - 0.5, max(reach, 0) + 0.5, height + 1.6))
     if not stand.seen:
@@ -81,8 +100,11 @@ def draw_traffic_light(canvas: Canvas, x: float, z: float, height: float, state:
         heads.append((reach, height + 0.6))
     on = ((235, 50, 40), (245, 170, 40), (60, 220, 120))
     for hx, hy in heads:
-        stand.polygon([(hx - 0.2, hy - 0.5), (hx - 0.2, hy + 0.5), (hx + 0.2, hy + 0.5), (hx + 0.2, hy - 0.5)],
-                      (32, 34, 34), LIGHT)
+        stand.polygon(
+            [(hx - 0.2, hy - 0.5), (hx - 0.2, hy + 0.5), (hx + 0.2, hy + 0.5), (hx + 0.2, hy - 0.5)],
+            (32, 34, 34),
+            LIGHT,
+        )
         for lamp in range(3):
             lit = lamp == state
             hue = on[lamp] if lit else tuple(0.22 * part for part in on[lamp])
@@ -92,21 +114,31 @@ def draw_traffic_light(canvas: Canvas, x: float, z: float, height: float, state:
     stand.sprite.blit(z)
 
 
-def draw_sign(canvas: Canvas, x: float, z: float, height: float, shape: str, size: float, colour: Colour,
-              accent: Colour) -> None:
+def draw_sign(
+    canvas: Canvas, x: float, z: float, height: float, shape: str, size: float, colour: Colour, accent: Colour
+) -> None:
     """Traffic sign of one of SHAPES on its post; size is the half-width in metres."""
     stand = Stand(canvas, x, z, (-2.2 * size, 2.2 * size, height + 1.6 * size))
     if not stand.seen:
         return
     stand.post(0, height, 0.08, (128, 130, 132))
-    corners, turn = {"triangle": (3, 0.0), "yield": (3, 0.5), "square": (4, 0.5), "diamond": (4, 0.0),
-                     "octagon": (8, 0.5), "round": (14, 0.0), "blue": (14, 0.0)}.get(shape, (4, 0.5))
+    corners, turn = {
+        "triangle": (3, 0.0),
+        "yield": (3, 0.5),
+        "square": (4, 0.5),
+        "diamond": (4, 0.0),
+        "octagon": (8, 0.5),
+        "round": (14, 0.0),
+        "blue": (14, 0.0),
+    }.get(shape, (4, 0.5))
     centre = (0.0, height)
     if shape == "board":
         for grow, paint in ((1.0, (235, 235, 230)), (0.9, accent)):
             stand.polygon(np.array([(-2, -0.7), (-2, 0.7), (2, 0.7), (2, -0.7)]) * size * grow + centre, paint, SIGN)
         for row in (0.25, -0.25):
-            stand.line([(-1.4 * size, height + row * size), (0.9 * size, height + row * size)], (235, 235, 230), SIGN, 0.06)
+            stand.line(
+                [(-1.4 * size, height + row * size), (0.9 * size, height + row * size)], (235, 235, 230), SIGN, 0.06
+            )
     else:
         outer, inner = (colour, (238, 236, 228)) if shape in ("round", "triangle", "yield") else (colour, colour)
         stand.polygon(_ring(centre, 1.12 * size, corners, turn), (225, 225, 222), SIGN)

@@ -35,9 +35,11 @@ LABEL_OF = np.array([ROAD, ROAD, WALK, WALK, TERRAIN, WALK, ROAD, ROAD, ROAD], n
 
 
 def paint_sky(canvas: Canvas, top: Colour, low: Colour, cover: float, offset: int) -> None:
-    """Gradient and clouds over the whole canvas; cover 0..1 is how much cloud."""
-    rows, columns = canvas.camera.height // 2, canvas.camera.width // 2
-    horizon = max(canvas.camera.cy / 2, 20)
+    """Gradient and clouds down to just below the horizon; cover 0..1 is how much cloud."""
+    camera = canvas.camera
+    columns = camera.width // 2
+    horizon = max(camera.cy / 2, 20)
+    rows = min(camera.height // 2, int(horizon + abs(camera.roll) * columns) + 12)
     up = np.clip((horizon - np.arange(rows, dtype=np.float32)) / np.float32(horizon), 0, 1)
     mix = (up * (2 - up))[:, None, None]
     sky = np.asarray(low, np.float32) * (1 - mix) + np.asarray(top, np.float32) * mix
@@ -47,10 +49,10 @@ def paint_sky(canvas: Canvas, top: Colour, low: Colour, cover: float, offset: in
     cloud = sample("cloud", across * lift[:, None] * 0.35 + offset * 11, (lift * 55 + offset * 5)[:, None])
     amount = np.clip((cloud - 0.75 + 1.6 * np.float32(cover)) * 0.9, 0, 1) * np.float32(0.85)
     light = 0.93 + 0.12 * sample("soft", across * lift[:, None] * 0.35 + 40, (lift * 55)[:, None])
-    white = (np.asarray(low, np.float32) * 0.35 + 160)[None, None] * light[..., None]
+    white = (np.asarray(low, np.float32) * 0.35 + 172)[None, None] * light[..., None]
     sky = sky + (np.minimum(white, 250) - sky) * amount[..., None]
     picture = np.clip(sky, 0, 255).astype(np.uint8)
-    canvas.rgb[:] = picture.repeat(2, axis=0).repeat(2, axis=1)
+    canvas.rgb[: 2 * rows] = picture.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _band_table(ground: Ground) -> np.ndarray:
@@ -65,15 +67,15 @@ def _markings(ground: Ground, kind: np.ndarray, x: np.ndarray, z: np.ndarray) ->
     free = kind <= 1
     mark, rail = KINDS.index("mark"), KINDS.index("rail")
     for at, period, dash in ground.lines:
-        hit = np.abs(x - np.float32(at)) < 0.075
+        hit = np.flatnonzero((np.abs(x - np.float32(at)) < 0.075) & free)
         if period:
-            hit &= np.mod(z, np.float32(period)) < dash
-        kind[hit & free] = mark
+            hit = hit[np.mod(z.take(hit), np.float32(period)) < dash]
+        kind.reshape(-1)[hit] = mark
     for at in ground.rails:
         kind[(np.abs(x - np.float32(at)) < 0.06) & free] = rail
     if ground.zebra is not None:
-        stripe = (z > ground.zebra) & (z < ground.zebra + 3.2) & (np.mod(x, np.float32(1.0)) < 0.5)
-        kind[stripe & free] = mark
+        stripe = np.flatnonzero((z > ground.zebra) & (z < ground.zebra + 3.2) & free)
+        kind.reshape(-1)[stripe[np.mod(x.take(stripe), np.float32(1.0)) < 0.5]] = mark
         kind[(z > ground.zebra - 1.6) & (z < ground.zebra - 1.2) & free & (x > -1.7)] = mark
 
 
@@ -81,7 +83,7 @@ def _texture(ground: Ground, kind: np.ndarray, x: np.ndarray, z: np.ndarray) -> 
     """Brightness factor of every ground pixel; fine detail fades with distance, where it would only alias."""
     near = 9 / (z + 9)
     shift = ground.offset * 17
-    shade = 1 + (0.05 + 0.16 * near) * sample("rough", x * 40 + shift, z * 18 + shift)
+    shade = 1 + (0.04 + 0.11 * near) * sample("rough", x * 40 + shift, z * 18 + shift)
     shade += 0.10 * sample("cloud", x * 14 + shift, z * 5 + shift)
     old = sample("soft", x * 20 + 200, z * 7 + shift)
     shade -= (0.12 * np.float32(ground.wear)) * ((old > 0.35) & (kind <= 1))
@@ -96,7 +98,7 @@ def _texture(ground: Ground, kind: np.ndarray, x: np.ndarray, z: np.ndarray) -> 
 
 
 def _shadow_map(canvas: Canvas, ground: Ground) -> np.ndarray:
-    """Soft shadow factor (h, w) at full canvas size, drawn at half size because it is blurred anyway."""
+    """Soft shadow factor at half the canvas size: it is blurred anyway."""
     camera = canvas.camera
     image = Image.new("L", (camera.width // 2, camera.height // 2), 0)
     draw = ImageDraw.Draw(image)
@@ -105,22 +107,27 @@ def _shadow_map(canvas: Canvas, ground: Ground) -> np.ndarray:
         points = np.clip(points, -3000, 3000)
         draw.polygon([(float(u), float(v)) for u, v in points], fill=int(255 * min(dark, 1)))
     soft = np.asarray(image.filter(ImageFilter.GaussianBlur(1.6)), np.float32)
-    return (1 - soft / 255).repeat(2, axis=0).repeat(2, axis=1)
+    return 1 - soft / np.float32(255)
 
 
 def paint_ground(canvas: Canvas, ground: Ground) -> None:
     """Road, pavements, verges, markings and all shadows on them."""
     camera = canvas.camera
-    first = int(max(0, camera.cy - abs(camera.roll) * camera.width / 2 - 2))
+    first = int(max(0, camera.cy - abs(camera.roll) * camera.width / 2 - 2)) // 2 * 2
     x, z, below = camera.ground(first)
-    slot = ((np.clip(x, -LUT_REACH + 0.1, LUT_REACH - 0.1) + np.float32(LUT_REACH)) * np.float32(1 / LUT_STEP))
+    slot = (np.clip(x, -LUT_REACH + 0.1, LUT_REACH - 0.1) + np.float32(LUT_REACH)) * np.float32(1 / LUT_STEP)
     kind = _band_table(ground)[slot.astype(np.int32)]
     if ground.crossing is not None:
         kind[np.abs(z - np.float32(ground.crossing)) < 4.5] = 0
     _markings(ground, kind, x, z)
     palette = np.array([ground.colours[name] for name in KINDS], np.float32)
-    shade = _texture(ground, kind, x, z) * _shadow_map(canvas, ground)[first:]
-    rgb = np.clip(palette[kind] * shade[..., None], 0, 255)
+    # Texture is finer than a final pixel anyway, so one sample per final pixel will do.
+    shade = _texture(ground, kind[::2, ::2], x[::2, ::2], z[::2, ::2])
+    shade = np.minimum(shade * _shadow_map(canvas, ground)[first // 2 :], 1.6) * canvas.exposure
+    shade = shade.repeat(2, axis=0).repeat(2, axis=1)
+    rgb = palette.take(kind, axis=0)
+    rgb *= shade[..., None]
+    np.minimum(rgb, 255, out=rgb)
     box = (0, first, camera.width, camera.height)
     canvas.write(box, rgb, below, LABEL_OF[kind], z)
 

@@ -12,9 +12,25 @@ from . import plants as T
 from .ground import ego_hood, paint_ground, paint_sky
 from .paint import Canvas, Colour, panel
 from .plan import CAR_COLOURS, Plan, grey, make_plan
+from .traffic import add_people, add_traffic
 
-_WALLS = np.array([(178, 168, 150), (196, 184, 156), (150, 92, 74), (128, 78, 66), (140, 138, 134), (206, 202, 194),
-                   (112, 112, 116), (186, 150, 112), (164, 176, 180), (204, 178, 140), (92, 88, 86), (150, 158, 140)], float)
+_WALLS = np.array(
+    [
+        (178, 168, 150),
+        (196, 184, 156),
+        (150, 92, 74),
+        (128, 78, 66),
+        (140, 138, 134),
+        (206, 202, 194),
+        (112, 112, 116),
+        (186, 150, 112),
+        (164, 176, 180),
+        (204, 178, 140),
+        (92, 88, 86),
+        (150, 158, 140),
+    ],
+    float,
+)
 
 
 class Scenery:
@@ -24,7 +40,7 @@ class Scenery:
         self.canvas, self.plan, self.rng = canvas, plan, rng
         self._orders: list[tuple[float, Callable[[], None]]] = []
         self.taken: list[tuple[float, float, float]] = []  # x, z, reach of things on the ground
-        green = np.array([(70, 92, 44), (88, 100, 50), (58, 78, 46), (112, 100, 48), (128, 84, 46)], float)
+        green = np.array([(84, 112, 50), (104, 120, 56), (66, 92, 52), (136, 120, 54), (150, 98, 50)], float)
         self.leaves = green[rng.choice(5, p=(0.35, 0.25, 0.25, 0.1, 0.05))] * rng.uniform(0.75, 1.2)
         self.bark: Colour = grey(rng, 52, 92, 6)
         self.metal: Colour = grey(rng, 60, 150, 4)
@@ -45,8 +61,9 @@ class Scenery:
             return
         throw = -self.canvas.sun_x * height * 1.1
         back = 0.45 * height
-        polygon = np.array([(x - half, z - half), (x + half, z - half), (x + half + throw, z + back),
-                            (x - half + throw, z + back)])
+        polygon = np.array(
+            [(x - half, z - half), (x + half, z - half), (x + half + throw, z + back), (x - half + throw, z + back)]
+        )
         self.plan.ground.shadows.append((polygon, dark * self.canvas.sun_power))
 
     def free(self, x: float, z: float, reach: float) -> bool:
@@ -76,26 +93,40 @@ def add_buildings(scene: Scenery) -> None:
     for index, side in enumerate((-1.0, 1.0)):
         line = plan.front[index]
         z = float(rng.uniform(-6, 2))
+        hidden = 0.0
         level = float(rng.uniform(9, 19)) if plan.style != "suburb" else 5.5
         while z < 130:
             width = float(rng.uniform(8, 24)) if plan.style != "suburb" else float(rng.uniform(8, 14))
             if plan.crossing and z < plan.crossing + 7 and z + width > plan.crossing - 7:
                 z = plan.crossing + 7.5
-                plan = scene.plan
-                width = max(width, 9.0)
+                width, hidden = max(width, 9.0), 0.0
             height = max(3.2, level + float(rng.normal(0, 2.5 if plan.style != "suburb" else 0.7)))
             pitched = plan.style == "suburb" or rng.random() < 0.35
             style = B.random_facade(rng, height, _wall_colour(rng), plan.style != "suburb" and rng.random() < 0.55)
             roof = float(rng.uniform(2, 4)) if pitched else 0.0
-            tiles = tuple(np.array([(120, 66, 52), (74, 70, 70), (96, 88, 84)][rng.integers(3)]) * rng.uniform(0.7, 1.15))
+            tiles = tuple(
+                np.array([(120, 66, 52), (74, 70, 70), (96, 88, 84)][rng.integers(3)]) * rng.uniform(0.7, 1.15)
+            )
             setback = float(rng.uniform(0, 1.2)) if rng.random() < 0.3 else 0.0
-            scene.add(z + width, B.draw_building, style, line + side * setback, z, z + width, float(rng.uniform(9, 14)), roof, tiles)
+            scene.add(
+                z + width,
+                B.draw_building,
+                style,
+                line + side * setback,
+                z,
+                z + width,
+                float(rng.uniform(9, 14)),
+                roof,
+                tiles,
+                hidden,
+            )
             if scene.canvas.sun_power > 0 and side * scene.canvas.sun_x > 0.1:
                 reach = line - side * min(height * 0.75 * abs(scene.canvas.sun_x), 14)
                 polygon = np.array([(line, z), (line, z + width), (reach, z + width + 3), (reach, z + 3)])
                 plan.ground.shadows.append((polygon, 0.42 * scene.canvas.sun_power))
             gap = rng.random() < {"city": 0.08, "avenue": 0.2, "suburb": 0.95}[plan.style]
             z += width + (float(rng.uniform(3, 10)) if gap else 0.0)
+            hidden = 0.0 if gap or setback else height
     _add_backdrop(scene)
 
 
@@ -107,7 +138,11 @@ def _add_backdrop(scene: Scenery) -> None:
             style = B.random_facade(rng, float(rng.uniform(9, 24)), _wall_colour(rng), False)
             shader = B.facade_shader(style, 0.85)
             scene.add(far, panel, (x, far), (x + 18.0, far), 0, style.height, shader, B.BUILDING)
-    for x0, x1, height in ((-150, 150, rng.uniform(5, 13)), (-130, -20, rng.uniform(4, 12)), (20, 130, rng.uniform(4, 12))):
+    for x0, x1, height in (
+        (-150, 150, rng.uniform(5, 13)),
+        (-130, -20, rng.uniform(4, 12)),
+        (20, 130, rng.uniform(4, 12)),
+    ):
         z = far - 8 if x0 == -150 else float(rng.uniform(70, 130))
         if x0 != -150 and scene.plan.style in ("city",):
             continue
@@ -117,7 +152,7 @@ def _add_backdrop(scene: Scenery) -> None:
         for _ in range(int(rng.integers(1, 5))):
             x, z = float(rng.choice([-1, 1]) * rng.uniform(16, 45)), float(rng.uniform(45, 120))
             style = B.random_facade(rng, float(rng.uniform(4, 9)), _wall_colour(rng), False)
-            scene.add(z + 12, B.draw_building, style, x, z, z + 12, 10.0, 3.0, (110, 72, 60))
+            scene.add(z + 12, B.draw_building, style, x, z, z + 12, 10.0, 3.0, (110, 72, 60), 0.0)
 
 
 def add_boundaries(scene: Scenery) -> None:
@@ -130,7 +165,9 @@ def add_boundaries(scene: Scenery) -> None:
             continue
         if plan.style == "city":
             line = plan.edge[index] + side * 0.4
-        kind = str(rng.choice(["wall", "bars", "mesh", "boards", "rail", "hedge"], p=(0.24, 0.17, 0.14, 0.13, 0.12, 0.2)))
+        kind = str(
+            rng.choice(["wall", "bars", "mesh", "boards", "rail", "hedge"], p=(0.32, 0.16, 0.13, 0.11, 0.11, 0.17))
+        )
         z = float(rng.uniform(0, 12))
         light = 0.95 * scene.canvas.side_light(-side)
         while z < 80:
@@ -167,14 +204,37 @@ def add_furniture(scene: Scenery) -> None:
             away = kerb if plan.style in ("city", "avenue") else plan.walk[index][1] + side * float(rng.uniform(0.8, 9))
             _add_tree(scene, away, float(z + rng.normal(0, 0.8)))
         for z in np.arange(float(rng.uniform(6, 24)), 110, float(rng.uniform(17, 30))):
-            scene.add(float(z), F.draw_lamp, kerb - side * 0.2, float(z), float(rng.uniform(5, 8.5)), -side * float(rng.uniform(0.8, 2.2)), scene.metal)
+            scene.add(
+                float(z),
+                F.draw_lamp,
+                kerb - side * 0.2,
+                float(z),
+                float(rng.uniform(5, 8.5)),
+                -side * float(rng.uniform(0.8, 2.2)),
+                scene.metal,
+            )
             scene.shadow(kerb, float(z), 0.1, 7.0, 0.3)
         for _ in range(int(rng.integers(1, 6))):
             z = float(rng.uniform(6, 60))
             shape = str(rng.choice(F.SHAPES))
-            colour = {"blue": (30, 80, 160), "diamond": (226, 190, 50), "square": (34, 90, 160), "octagon": (170, 30, 36)}.get(shape, (186, 34, 40))
+            colour = {
+                "blue": (30, 80, 160),
+                "diamond": (226, 190, 50),
+                "square": (34, 90, 160),
+                "octagon": (170, 30, 36),
+            }.get(shape, (186, 34, 40))
             accent = ((26, 84, 60), (32, 70, 140), (200, 170, 40))[int(rng.integers(3))]
-            scene.add(z, F.draw_sign, kerb - side * 0.25, z, float(rng.uniform(2.0, 3.0)), shape, float(rng.uniform(0.3, 0.45)), colour, accent)
+            scene.add(
+                z,
+                F.draw_sign,
+                kerb - side * 0.25,
+                z,
+                float(rng.uniform(2.0, 3.0)),
+                shape,
+                float(rng.uniform(0.3, 0.45)),
+                colour,
+                accent,
+            )
         for _ in range(int(rng.integers(0, 5))):
             z = float(rng.uniform(5, 50))
             scene.add(z, F.draw_pole, kerb - side * 0.3, z, float(rng.choice([0.9, 1.0, 6.5])), 0.13, scene.metal)
@@ -182,8 +242,19 @@ def add_furniture(scene: Scenery) -> None:
             stop = plan.crossing - 6 if plan.crossing else float(plan.ground.zebra)
             reach = -side * float(rng.uniform(2.5, 4.5)) if rng.random() < 0.4 else 0.0
             state = int(rng.integers(3))
-            scene.add(stop, F.draw_traffic_light, plan.edge[index] + side * 0.5, stop, float(rng.uniform(2.6, 3.4)), state, scene.metal, reach)
-            scene.add(stop + 13, F.draw_traffic_light, plan.edge[index] + side * 0.5, stop + 13, 2.9, state, scene.metal, 0.0)
+            scene.add(
+                stop,
+                F.draw_traffic_light,
+                plan.edge[index] + side * 0.5,
+                stop,
+                float(rng.uniform(2.6, 3.4)),
+                state,
+                scene.metal,
+                reach,
+            )
+            scene.add(
+                stop + 13, F.draw_traffic_light, plan.edge[index] + side * 0.5, stop + 13, 2.9, state, scene.metal, 0.0
+            )
 
 
 def _add_tree(scene: Scenery, x: float, z: float) -> None:
@@ -194,18 +265,30 @@ def _add_tree(scene: Scenery, x: float, z: float) -> None:
     if rng.random() < 0.15:
         scene.add(z, T.draw_bush, x, z, float(rng.uniform(0.8, 2.0)), colour, _blob(rng, 3), int(rng.integers(500)))
     elif z > 4.5:
-        scene.add(z, T.draw_tree, x, z, height, spread, colour, scene.bark, _blob(rng), float(rng.uniform(0.1, 0.5)), int(rng.integers(500)))
+        scene.add(
+            z,
+            T.draw_tree,
+            x,
+            z,
+            height,
+            spread,
+            colour,
+            scene.bark,
+            _blob(rng),
+            float(rng.uniform(0.1, 0.5)),
+            int(rng.integers(500)),
+        )
         scene.shadow(x, z, 0.45 * spread, height, 0.4)
 
 
 def build_scene(canvas: Canvas, rng: np.random.Generator) -> None:
     """Paint a whole scene on an empty canvas; consumes rng the same way whatever the weather."""
-    from .traffic import add_people, add_traffic
-
     plan = make_plan(rng)
-    tone = rng.uniform(0.8, 1.1)
+    tone = rng.uniform(0.95, 1.2)
     top = np.array([(92, 132, 190), (120, 150, 186), (150, 158, 168), (110, 140, 200)][rng.integers(4)]) * tone
-    low = np.array([(196, 206, 214), (214, 208, 196), (206, 208, 210), (224, 204, 180)][rng.integers(4)]) * min(tone, 1.05)
+    low = np.array([(196, 206, 214), (214, 208, 196), (206, 208, 210), (224, 204, 180)][rng.integers(4)]) * min(
+        tone, 1.1
+    )
     cover = float(rng.uniform(0.0, 0.7))
     if canvas.sun_power == 0:
         cover = 0.9

@@ -42,12 +42,22 @@ def tile(name: str) -> np.ndarray:
 def sample(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Tile values at broadcastable tile coordinates x, y (wrapped, nearest)."""
     column = np.asarray(x).astype(np.int32) & (SIZE - 1)
-    row = np.asarray(y).astype(np.int32) & (SIZE - 1)
-    return tile(name)[row, column]
+    row = (np.asarray(y).astype(np.int32) & (SIZE - 1)) << 9
+    return tile(name).ravel().take(row | column)
+
+
+@cache
+def _spread(name: str) -> np.ndarray:
+    """The tile repeated so that most patches are plain views of it."""
+    return np.tile(tile(name), (2, 3))
 
 
 def patch(name: str, height: int, width: int, offset: int = 0) -> np.ndarray:
     """A height x width cut of the tile, one texel per pixel, starting at a shifted corner."""
+    top, left = offset * 7 & (SIZE - 1), offset * 13 & (SIZE - 1)
+    wide = _spread(name)
+    if top + height <= wide.shape[0] and left + width <= wide.shape[1]:
+        return wide[top : top + height, left : left + width]
     rows = (np.arange(height) + offset * 7) & (SIZE - 1)
     columns = (np.arange(width) + offset * 13) & (SIZE - 1)
     return tile(name)[rows[:, None], columns]

@@ -42,12 +42,13 @@ def tint(colour: Colour, factor: float) -> tuple[int, int, int]:
 class Canvas:
     """All layers of one picture, at the supersampled size of the camera."""
 
-    def __init__(self, camera: Camera, sun: tuple[float, float], domain: str) -> None:
+    def __init__(self, camera: Camera, sun: tuple[float, float]) -> None:
         shape = (camera.height, camera.width)
         self.camera = camera
         self.sun_x, self.sun_power = sun
-        self.domain = domain
-        self.rgb = np.zeros((*shape, 3), np.uint8)
+        self.exposure = np.float32(1.0 + 0.22 * self.sun_power)  # sunlit ground outshines its own shadows
+        self.rgbx = np.zeros((*shape, 4), np.uint8)  # a fourth byte lets masked copies move whole pixels
+        self.rgb = self.rgbx[..., :3]
         self.label = np.full(shape, 10, np.uint8)
         self.instance = np.zeros(shape, np.uint16)
         self.depth = np.full(shape, FAR, np.float32)
@@ -69,18 +70,31 @@ class Canvas:
         """Brightness of a wall whose outward normal has this x part, from the sun's side."""
         return 1.0 + 0.22 * self.sun_power * normal_x * self.sun_x
 
-    def write(self, box: tuple[int, int, int, int], rgb: np.ndarray, cover: np.ndarray, label: np.ndarray | int,
-              depth: np.ndarray | float, labelled: np.ndarray | None = None, glow: np.ndarray | None = None,
-              instance: np.ndarray | int = 0) -> None:
+    def write(
+        self,
+        box: tuple[int, int, int, int],
+        rgb: np.ndarray,
+        cover: np.ndarray,
+        label: np.ndarray | int,
+        depth: np.ndarray | float,
+        labelled: np.ndarray | None = None,
+        glow: np.ndarray | None = None,
+        instance: np.ndarray | int = 0,
+    ) -> None:
         """Copy a crop (u0, v0, u1, v1) through its masks into every layer."""
         u0, v0, u1, v1 = box
         cut = (slice(v0, v1), slice(u0, u1))
         labelled = cover if labelled is None else labelled
-        np.copyto(self.rgb[cut], rgb, where=cover[..., None], casting="unsafe")
-        np.copyto(self.label[cut], label, where=labelled, casting="unsafe")
-        np.copyto(self.instance[cut], instance, where=labelled, casting="unsafe")
-        np.copyto(self.depth[cut], depth, where=labelled, casting="unsafe")
-        np.copyto(self.glow[cut], 0 if glow is None else glow, where=cover, casting="unsafe")
+        pixels = np.empty((*cover.shape, 4), np.uint8)
+        pixels[..., :3] = rgb
+        np.copyto(self.rgbx[cut].view(np.uint32)[..., 0], pixels.view(np.uint32)[..., 0], where=cover)
+        for layer, value, mask in (
+            (self.label, label, labelled),
+            (self.instance, instance, labelled),
+            (self.depth, depth, labelled),
+            (self.glow, 0 if glow is None else glow, cover),
+        ):
+            np.copyto(layer[cut], value, where=mask, casting="unsafe")
 
 
 class Sprite:
@@ -92,8 +106,9 @@ class Sprite:
         camera = canvas.camera
         self.canvas = canvas
         self.u0, self.v0 = (int(min(max(value, 0), limit)) for value, limit in zip(low, (camera.width, camera.height)))
-        self.u1, self.v1 = (int(min(max(value + 1, 0), limit))
-                            for value, limit in zip(high, (camera.width, camera.height)))
+        self.u1, self.v1 = (
+            int(min(max(value + 1, 0), limit)) for value, limit in zip(high, (camera.width, camera.height))
+        )
         self.seen = self.u1 - self.u0 > 1 and self.v1 - self.v0 > 1
         if not self.seen:
             return
@@ -117,15 +132,16 @@ class Sprite:
         for draw, fill in zip(self._draws, (tint(colour, 1), label, 0)):
             draw.line(local, fill=fill, width=max(1, round(width)), joint="curve" if width > 5 else None)
 
-    def ellipse(self, centre: np.ndarray, radius: tuple[float, float], colour: Colour, label: int, glow: int = 0) -> None:
+    def ellipse(
+        self, centre: np.ndarray, radius: tuple[float, float], colour: Colour, label: int, glow: int = 0
+    ) -> None:
         """Fill an upright ellipse."""
-        (u, v), = self._local(np.asarray(centre)[None])
+        ((u, v),) = self._local(np.asarray(centre)[None])
         box = (u - radius[0], v - radius[1], u + radius[0], v + radius[1])
         for draw, fill in zip(self._draws, (tint(colour, 1), label, glow)):
             draw.ellipse(box, fill=fill)
 
-    def blit(self, depth: float, instances: dict[int, int] | None = None, grain: float = 0.07,
-             offset: int = 0) -> None:
+    def blit(self, depth: float, instances: dict[int, int] | None = None, grain: float = 0.07, offset: int = 0) -> None:
         """Shade with noise and a fall-off towards the ground, then copy to the canvas."""
         colour, label, glow = (np.asarray(image) for image in self._images)
         height, width = label.shape
@@ -134,13 +150,22 @@ class Sprite:
         table = np.zeros(256, np.uint16)
         for key, value in (instances or {}).items():
             table[key] = value
-        rgb = np.minimum(colour * shade[..., None], 255)
-        self.canvas.write((self.u0, self.v0, self.u1, self.v1), rgb, label != EMPTY, label, depth, glow=glow,
-                          instance=table[label])
+        rgb = np.multiply(colour, shade[..., None], dtype=np.float32)
+        np.minimum(rgb, 255, out=rgb)
+        self.canvas.write(
+            (self.u0, self.v0, self.u1, self.v1), rgb, label != EMPTY, label, depth, glow=glow, instance=table[label]
+        )
 
 
-def panel(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], bottom: float, top: float,
-          shader: Callable[[np.ndarray, np.ndarray, np.ndarray], Strip], label: int) -> None:
+def panel(
+    canvas: Canvas,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    bottom: float,
+    top: float,
+    shader: Callable[[np.ndarray, np.ndarray, np.ndarray], Strip],
+    label: int,
+) -> None:
     """Draw an upright plane over the ground line start -> end ((x, z) metres) between two heights.
 
     The shader gets s (c,) metres along the line, y (r, c) height in metres, and pixels per metre (c,).
@@ -156,8 +181,11 @@ def panel(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], 
     if zb < NEAR:
         cut_b = (NEAR - zb) / (za - zb)
     (xa, za), (xb, zb), s0, s1 = (
-        (xa + cut_a * (xb - xa), za + cut_a * (zb - za)), (xb + cut_b * (xa - xb), zb + cut_b * (za - zb)),
-        length * cut_a, length * (1 - cut_b))
+        (xa + cut_a * (xb - xa), za + cut_a * (zb - za)),
+        (xb + cut_b * (xa - xb), zb + cut_b * (za - zb)),
+        length * cut_a,
+        length * (1 - cut_b),
+    )
     ua, ub = camera.cx + camera.focal * xa / za, camera.cx + camera.focal * xb / zb
     u0, u1 = int(max(0, np.ceil(min(ua, ub) - 0.5))), int(min(camera.width, np.ceil(max(ua, ub) - 0.5)))
     if u1 <= u0:
@@ -176,5 +204,12 @@ def panel(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], 
     y = np.float32(camera.eye) - (rows - horizon) / pixels
     strip = shader(s, y, pixels)
     inside = (y >= np.float32(bottom)) & (y < np.float32(top))
-    canvas.write((u0, v0, u1, v1), np.clip(strip.rgb, 0, 255), strip.cover & inside, label,
-                 np.broadcast_to(1 / inverse, y.shape), strip.labelled & inside, strip.glow)
+    canvas.write(
+        (u0, v0, u1, v1),
+        np.clip(strip.rgb, 0, 255, out=strip.rgb),
+        strip.cover & inside,
+        label,
+        np.broadcast_to(1 / inverse, y.shape),
+        strip.labelled & inside,
+        strip.glow,
+    )

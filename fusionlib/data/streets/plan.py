@@ -10,8 +10,23 @@ from .ground import Ground
 from .paint import Colour
 
 STYLES = ("city", "avenue", "suburb", "open")
-CAR_COLOURS = np.array([(28, 30, 34), (60, 62, 66), (102, 106, 110), (152, 156, 160), (210, 212, 212), (120, 24, 28),
-                        (34, 52, 96), (86, 100, 116), (40, 62, 50), (150, 134, 104), (190, 150, 40), (100, 104, 104)], float)
+CAR_COLOURS = np.array(
+    [
+        (28, 30, 34),
+        (60, 62, 66),
+        (102, 106, 110),
+        (152, 156, 160),
+        (210, 212, 212),
+        (120, 24, 28),
+        (34, 52, 96),
+        (86, 100, 116),
+        (40, 62, 50),
+        (150, 134, 104),
+        (190, 150, 40),
+        (100, 104, 104),
+    ],
+    float,
+)
 
 
 @dataclass
@@ -38,10 +53,20 @@ def _colours(rng: np.random.Generator) -> dict[str, Colour]:
     road = grey(rng, 62, 122, 4)
     walk = np.array([(140, 138, 132), (150, 128, 116), (158, 150, 136), (112, 112, 112)][rng.integers(4)], float)
     walk = np.clip(walk * rng.uniform(0.75, 1.15), 0, 225)
-    grass = np.array([(92, 106, 52), (116, 112, 62), (74, 96, 48), (124, 106, 76)][rng.integers(4)]) * rng.uniform(0.75, 1.2)
-    return {"road": road, "bay": tuple(np.array(road) * rng.uniform(0.85, 1.2)), "kerb": tuple(walk * rng.uniform(0.8, 1.2)),
-            "walk": tuple(walk), "grass": tuple(grass), "yard": tuple(walk * 0.9), "mark": grey(rng, 170, 222),
-            "rail": grey(rng, 120, 150), "track": tuple(np.array(road) * 1.1)}
+    grass = np.array([(92, 106, 52), (116, 112, 62), (74, 96, 48), (124, 106, 76)][rng.integers(4)]) * rng.uniform(
+        0.75, 1.2
+    )
+    return {
+        "road": road,
+        "bay": tuple(np.array(road) * rng.uniform(0.85, 1.2)),
+        "kerb": tuple(walk * rng.uniform(0.8, 1.2)),
+        "walk": tuple(walk),
+        "grass": tuple(grass),
+        "yard": tuple(walk * 0.9),
+        "mark": grey(rng, 170, 222),
+        "rail": grey(rng, 120, 150),
+        "track": tuple(np.array(road) * 1.1),
+    }
 
 
 def make_plan(rng: np.random.Generator) -> Plan:
@@ -49,11 +74,13 @@ def make_plan(rng: np.random.Generator) -> Plan:
     style = str(rng.choice(STYLES, p=(0.42, 0.25, 0.2, 0.13)))
     own, other = int(rng.integers(1, 3)), int(rng.integers(1, 3))
     lane = float(rng.uniform(3.0, 3.6))
-    tram = -lane if rng.random() < 0.16 and style in ("city", "avenue") else None
+    tram = -lane if rng.random() < 0.24 and style in ("city", "avenue") else None
     lanes = [(index * lane, True) for index in range(own)] + [(-(index + 1) * lane, False) for index in range(other)]
     left, right = -(other + 0.5) * lane, (own - 0.5) * lane
     lines: list[tuple[float, float, float]] = [(-lane / 2, 0.0 if rng.random() < 0.35 else 9.0, 4.0)]
-    lines += [(x + lane / 2, 9.0, 3.0) for x, _ in lanes if x + lane / 2 < right - 1 and abs(x + lane / 2 + lane / 2) > 0.1]
+    lines += [
+        (x + lane / 2, 9.0, 3.0) for x, _ in lanes if x + lane / 2 < right - 1 and abs(x + lane / 2 + lane / 2) > 0.1
+    ]
     bands = [(left, right, "road")]
     edge, bay, walk, front = [0.0, 0.0], [0.0, 0.0], [(0.0, 0.0)] * 2, [0.0, 0.0]
     for index, (start, side) in enumerate(((left, -1.0), (right, 1.0))):
@@ -80,9 +107,31 @@ def make_plan(rng: np.random.Generator) -> Plan:
             take(float(rng.uniform(2.5, 7.0)) if style != "open" else 60.0, "grass")
         front[index] = x
     crossing = float(rng.uniform(16, 55)) if rng.random() < (0.42 if style == "city" else 0.25) else None
-    zebra = crossing - 9.5 if crossing and rng.random() < 0.7 else (float(rng.uniform(9, 35)) if rng.random() < 0.15 else None)
+    zebra = (
+        crossing - 9.5
+        if crossing and rng.random() < 0.7
+        else (float(rng.uniform(9, 35)) if rng.random() < 0.15 else None)
+    )
     rails = [] if tram is None else [tram - 0.72, tram + 0.72]
-    ground = Ground(bands, lines, crossing, zebra, rails, _colours(rng), float(rng.choice([0.6, 1.0, 1.5])),
-                    float(rng.uniform(0, 1)), int(rng.integers(500)))
-    return Plan(style, lanes, (edge[0], edge[1]), (bay[0], bay[1]), (walk[0], walk[1]), (front[0], front[1]), crossing,
-                tram, ground)
+    ground = Ground(
+        bands,
+        lines,
+        crossing,
+        zebra,
+        rails,
+        _colours(rng),
+        float(rng.choice([0.6, 1.0, 1.5])),
+        float(rng.uniform(0, 1)),
+        int(rng.integers(500)),
+    )
+    return Plan(
+        style,
+        lanes,
+        (edge[0], edge[1]),
+        (bay[0], bay[1]),
+        (walk[0], walk[1]),
+        (front[0], front[1]),
+        crossing,
+        tram,
+        ground,
+    )

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from .noise import patch, sample
+from .noise import sample
 from .paint import Canvas, Colour, Sprite
 
 VEGETATION = 8
 
 
-def _crown(canvas: Canvas, centre: np.ndarray, radius: tuple[float, float], colour: Colour, z: float,
-           lobes: np.ndarray, sparse: float, offset: int) -> None:
+def _crown(
+    canvas: Canvas,
+    centre: np.ndarray,
+    radius: tuple[float, float],
+    colour: Colour,
+    z: float,
+    lobes: np.ndarray,
+    sparse: float,
+    offset: int,
+) -> None:
     """A crown of several lobes; `lobes` (n, 3): x, y offset and size in units of the radius."""
     camera = canvas.camera
     (u, v), (ru, rv) = centre, radius
@@ -26,29 +34,48 @@ def _crown(canvas: Canvas, centre: np.ndarray, radius: tuple[float, float], colo
         part = ((x - lx) ** 2 + (y - ly) ** 2) / (size * size)
         np.minimum(field, part, out=field)
     leaf = sample("leaf", x * 110 + offset * 3, y * 110 + offset)
-    fine = patch("grain", v1 - v0, u1 - u0, offset)
+    fine = sample("leaf", x * 290 + offset, y * 290 + offset * 5)
     cover = field + np.float32(0.42) * leaf + np.float32(sparse) * fine < 0.98
     light = 0.78 - 0.26 * y + np.float32(0.2 * canvas.sun_x * canvas.sun_power) * x
-    light = light + 0.42 * leaf + 0.16 * fine - 0.12 * field
+    light = light + 0.38 * leaf + 0.26 * fine - 0.12 * field
     rgb = np.asarray(colour, np.float32) * np.clip(light, 0.12, 1.9)[..., None]
     canvas.write((u0, v0, u1, v1), np.minimum(rgb, 255), cover, VEGETATION, z)
 
 
-def draw_tree(canvas: Canvas, x: float, z: float, height: float, spread: float, colour: Colour, bark: Colour,
-              lobes: np.ndarray, sparse: float, offset: int) -> None:
+def draw_tree(
+    canvas: Canvas,
+    x: float,
+    z: float,
+    height: float,
+    spread: float,
+    colour: Colour,
+    bark: Colour,
+    lobes: np.ndarray,
+    sparse: float,
+    offset: int,
+) -> None:
     """A tree at (x, z): total height and crown half-width in metres."""
     camera = canvas.camera
     pixels = camera.scale(z)
     foot, fork, crown = camera.project(np.array([(x, 0, z), (x, 0.5 * height, z), (x, 0.66 * height, z)]))
     thick = max(0.09 * spread, 0.1) * pixels
-    trunk = np.array([(foot[0] - thick, foot[1]), (fork[0] - 0.6 * thick, fork[1]), (fork[0] + 0.6 * thick, fork[1]),
-                      (foot[0] + thick, foot[1])])
+    trunk = np.array(
+        [
+            (foot[0] - thick, foot[1]),
+            (fork[0] - 0.6 * thick, fork[1]),
+            (fork[0] + 0.6 * thick, fork[1]),
+            (foot[0] + thick, foot[1]),
+        ]
+    )
     sprite = Sprite(canvas, trunk)
     if sprite.seen:
         sprite.polygon(trunk, bark, VEGETATION)
         shady = np.array([trunk[0], trunk[1], (fork[0], fork[1]), (foot[0], foot[1])])
-        sprite.polygon(shady if canvas.sun_x > 0 else np.array([trunk[3], trunk[2], fork, foot]),
-                       tuple(0.7 * part for part in bark), VEGETATION)
+        sprite.polygon(
+            shady if canvas.sun_x > 0 else np.array([trunk[3], trunk[2], fork, foot]),
+            tuple(0.7 * part for part in bark),
+            VEGETATION,
+        )
         sprite.blit(z, grain=0.2, offset=offset)
     _crown(canvas, crown, (spread * pixels, 0.38 * height * pixels), colour, z, lobes, sparse, offset)
 

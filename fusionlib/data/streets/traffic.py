@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import bodies as D
 from . import people as P
 from . import vehicles as V
 from .paint import Colour
@@ -16,13 +17,19 @@ if TYPE_CHECKING:
 
 
 def _paint_colour(rng: np.random.Generator) -> Colour:
-    return tuple(np.clip(CAR_COLOURS[rng.integers(len(CAR_COLOURS))] * rng.uniform(0.8, 1.2) + rng.normal(0, 4, 3), 8, 240))
+    return tuple(
+        np.clip(CAR_COLOURS[rng.integers(len(CAR_COLOURS))] * rng.uniform(0.8, 1.2) + rng.normal(0, 4, 3), 8, 240)
+    )
 
 
-def _place(scene: Scenery, body: V.Body, x: float, z: float, yaw: float) -> None:
+def _place(scene: Scenery, body: D.Body, x: float, z: float, yaw: float) -> None:
     rng = scene.rng
-    bright = tuple(rng.uniform(60, 230, 3)) if rng.random() < 0.5 else tuple(rng.uniform(120, 225) + rng.normal(0, 8, 3))
-    colour = _paint_colour(rng) if body.label == V.CAR else bright
+    bright = (
+        tuple(0.6 * rng.uniform(40, 220, 3) + 0.4 * rng.uniform(60, 210))
+        if rng.random() < 0.5
+        else tuple(rng.uniform(120, 225) + rng.normal(0, 8, 3))
+    )
+    colour = _paint_colour(rng) if body.label == D.CAR else bright
     cargo = tuple(np.clip(rng.uniform(90, 225) + rng.normal(0, 12, 3), 20, 240))
     near = z - (body.length / 2 if abs(np.sin(yaw)) < 0.5 else 1.0)
     braking, offset = bool(rng.random() < 0.5), int(rng.integers(500))
@@ -37,13 +44,13 @@ def _place(scene: Scenery, body: V.Body, x: float, z: float, yaw: float) -> None
         shadows.append((V.footprint(body, x + throw / 2, z + 0.3, yaw, abs(throw) / 3), 0.45 * scene.canvas.sun_power))
 
 
-def _random_body(rng: np.random.Generator) -> V.Body:
+def _random_body(rng: np.random.Generator) -> D.Body:
     pick = rng.random()
     if pick < 0.80:
-        return V.car_body(rng)
+        return D.car_body(rng)
     if pick < 0.91:
-        return V.van_body(rng)
-    return V.truck_body(rng) if pick < 0.965 else V.bus_body(rng)
+        return D.van_body(rng)
+    return D.truck_body(rng) if pick < 0.965 else D.bus_body(rng)
 
 
 def _add_moving(scene: Scenery) -> None:
@@ -61,8 +68,8 @@ def _add_moving(scene: Scenery) -> None:
                 if rider:
                     kind = P.MOTORCYCLE if rng.random() < 0.45 else P.BICYCLE
                     _add_rider(scene, at + float(rng.uniform(-1, 1)), z, kind)
-                elif on_track and rng.random() < 0.45:
-                    body = V.tram_body(rng)
+                elif on_track and rng.random() < 0.6:
+                    body = D.tram_body(rng)
                     _place(scene, body, x, z + body.length / 2, yaw)
                     z += body.length
                 else:
@@ -70,7 +77,7 @@ def _add_moving(scene: Scenery) -> None:
             z += body.length + float(rng.exponential(9) + 3)
     if plan.crossing and rng.random() < 0.6:
         for _ in range(int(rng.integers(1, 4))):
-            body = V.car_body(rng) if rng.random() < 0.8 else V.truck_body(rng)
+            body = D.car_body(rng) if rng.random() < 0.8 else D.truck_body(rng)
             lane = float(rng.choice([-1.8, 1.8]))
             at = float(rng.uniform(-18, 18))
             if scene.free(at, plan.crossing + lane, 2.5):
@@ -81,7 +88,9 @@ def _add_rider(scene: Scenery, x: float, z: float, kind: int) -> None:
     canvas = scene.canvas
     ids = {kind: canvas.new_instance(), P.RIDER: canvas.new_instance()}
     scene.add(z, P.draw_two_wheeler, x, z, kind, True, _branch(scene), ids)
-    scene.plan.ground.shadows.append((np.array([(x - 0.35, z - 0.7), (x - 0.35, z + 0.7), (x + 0.35, z + 0.7), (x + 0.35, z - 0.7)]), 0.5))
+    scene.plan.ground.shadows.append(
+        (np.array([(x - 0.35, z - 0.7), (x - 0.35, z + 0.7), (x + 0.35, z + 0.7), (x + 0.35, z - 0.7)]), 0.5)
+    )
     scene.shadow(x, z, 0.3, 1.7)
 
 
@@ -98,9 +107,9 @@ def _add_parked(scene: Scenery) -> None:
         full = float(rng.uniform(0.25, 0.95))
         z = float(rng.uniform(3, 10))
         while z < 90:
-            body = V.van_body(rng) if rng.random() < 0.13 else V.car_body(rng)
+            body = D.van_body(rng) if rng.random() < 0.13 else D.car_body(rng)
             if rng.random() < 0.04:
-                body = V.truck_body(rng)
+                body = D.truck_body(rng)
             blocked = plan.crossing is not None and abs(z + body.length / 2 - plan.crossing) < 10
             if rng.random() < full and not blocked:
                 yaw = (np.pi if index == 0 and rng.random() < 0.8 else 0.0) + float(rng.normal(0, 0.02))
@@ -123,7 +132,7 @@ def add_people(scene: Scenery) -> None:
         for _ in range(int(rng.poisson(crowd))):
             x, z = float(rng.uniform(inner, max(outer, inner + 0.5))), float(4.5 + rng.exponential(18))
             pair = rng.random() < 0.3
-            for extra in ((0.0, 0.6) if pair else (0.0,)):
+            for extra in (0.0, 0.6) if pair else (0.0,):
                 _add_person(scene, x + extra, z + 0.2 * extra)
         for _ in range(int(rng.poisson(0.5))):
             kind = P.MOTORCYCLE if rng.random() < 0.35 else P.BICYCLE
@@ -131,10 +140,14 @@ def add_people(scene: Scenery) -> None:
             for number in range(int(rng.integers(1, 4))):
                 z = float(rng.uniform(6, 30)) + number
                 at = plan.edge[index] + side * float(rng.uniform(0.6, 1.6))
-                scene.add(z, P.draw_two_wheeler, at, z, kind, False, _branch(scene), {kind: scene.canvas.new_instance()})
+                scene.add(
+                    z, P.draw_two_wheeler, at, z, kind, False, _branch(scene), {kind: scene.canvas.new_instance()}
+                )
     if plan.ground.zebra is not None:
         for _ in range(int(rng.integers(0, 6))):
-            _add_person(scene, float(rng.uniform(plan.edge[0], plan.edge[1])), plan.ground.zebra + float(rng.uniform(0.4, 3)))
+            _add_person(
+                scene, float(rng.uniform(plan.edge[0], plan.edge[1])), plan.ground.zebra + float(rng.uniform(0.4, 3))
+            )
     if rng.random() < 0.22:
         side = int(rng.integers(2))
         z = float(rng.uniform(7, 30))
