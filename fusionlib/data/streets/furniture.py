@@ -18,12 +18,14 @@ def _ring(centre: tuple[float, float], radius: float, corners: int, turn: float)
 class Stand:
     """A sprite measured in metres from a foot point: x right, y up."""
 
-    def __init__(self, canvas: Canvas, x: float, z: float, box: tuple[float, float, float]) -> None:
-        """`box`: left, right and top in metres around the foot."""
+    def __init__(
+        self, canvas: Canvas, x: float, z: float, box: tuple[float, float, float], bottom: float = 0.0
+    ) -> None:
+        """`box`: left, right and top in metres around the foot; bottom > 0 leaves the lower part out."""
         self.canvas, self.z = canvas, z
         self.pixels = canvas.camera.scale(z)
         self.foot = canvas.camera.project(np.array((x, 0.0, z)))
-        self.sprite = Sprite(canvas, self.at([(box[0], 0), (box[1], box[2])]))
+        self.sprite = Sprite(canvas, self.at([(box[0], bottom), (box[1], box[2])]))
         self.seen = self.sprite.seen and self.pixels * box[2] > 3
 
     def at(self, points: object) -> np.ndarray:
@@ -54,13 +56,12 @@ class Stand:
 
 def draw_lamp(canvas: Canvas, x: float, z: float, height: float, reach: float, colour: Colour) -> None:
     """Street lamp with an arm of `reach` metres (signed, towards the road)."""
-    stand = Stand(canvas, x, z, (min(reach, 0) - 0.5, max(reach, 0) + 0.5, height + 0.4))
-    head = canvas.camera.project(np.array((x + reach, height, z)))
+    stand = Stand(canvas, x, z, (min(reach, 0) - 0.5, max(reach, 0) + 0.5, height + 0.4), height - 0.3)
     canvas.add_light((x + reach, height, z), 1.3, (1.0, 0.82, 0.55), 1.0)
     canvas.add_light((x + reach * 1.5, 0.3, z), 4.5, (1.0, 0.80, 0.52), 0.55)
-    if not stand.seen or head[1] < -50 and z < 6:
+    draw_pole(canvas, x, z, height, 0.16, colour)
+    if not stand.seen:
         return
-    stand.post(0, height, 0.16, colour)
     stand.line([(0, height), (reach, height + 0.15)], colour, POLE, 0.09)
     stand.polygon(
         [
@@ -90,10 +91,10 @@ def draw_traffic_light(
     canvas: Canvas, x: float, z: float, height: float, state: int, colour: Colour, reach: float
 ) -> None:
     """Signal head on a post; state 0 red, 1 amber, 2 green; reach > 0 adds an overhanging second head."""
-    stand = Stand(canvas, x, z, (min(reach, 0) - 0.5, max(reach, 0) + 0.5, height + 1.6))
+    draw_pole(canvas, x, z, height + (1.2 if reach else 0.0), 0.15, colour)
+    stand = Stand(canvas, x, z, (min(reach, 0) - 0.5, max(reach, 0) + 0.5, height + 1.6), height - 0.6)
     if not stand.seen:
         return
-    stand.post(0, height + (1.0 if reach else 0), 0.15, colour)
     heads = [(0.0, height)]
     if reach:
         stand.line([(0, height + 1.2), (reach, height + 1.35)], colour, POLE, 0.1)
@@ -118,10 +119,10 @@ def draw_sign(
     canvas: Canvas, x: float, z: float, height: float, shape: str, size: float, colour: Colour, accent: Colour
 ) -> None:
     """Traffic sign of one of SHAPES on its post; size is the half-width in metres."""
-    stand = Stand(canvas, x, z, (-2.2 * size, 2.2 * size, height + 1.6 * size))
+    draw_pole(canvas, x, z, height, 0.08, (128, 130, 132))
+    stand = Stand(canvas, x, z, (-2.2 * size, 2.2 * size, height + 1.6 * size), height - 1.4 * size)
     if not stand.seen:
         return
-    stand.post(0, height, 0.08, (128, 130, 132))
     corners, turn = {
         "triangle": (3, 0.0),
         "yield": (3, 0.5),
@@ -150,8 +151,8 @@ def draw_sign(
 
 
 def draw_pole(canvas: Canvas, x: float, z: float, height: float, width: float, colour: Colour) -> None:
-    """A bare post, bollard or flag pole."""
-    stand = Stand(canvas, x, z, (-0.5, 0.5, height))
+    """A bare post or bollard; also the post of everything else here, since a narrow sprite is cheap."""
+    stand = Stand(canvas, x, z, (-width, width, height))
     if stand.seen:
         stand.post(0, height, width, colour)
         stand.sprite.blit(z)

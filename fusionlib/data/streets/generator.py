@@ -12,7 +12,7 @@ from .camera import Camera
 from .layout import build_scene
 from .paint import Canvas
 
-VERSION = 2  # raise it when pixels change: it is part of content keys
+VERSION = 3  # raise it when pixels change: it is part of content keys
 _STREAM = 1  # first word of every seed; not VERSION, so that a retouch keeps the layouts
 DOMAINS = ("clear", "fog", "night", "rain", "snow")
 VOID = 255

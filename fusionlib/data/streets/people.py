@@ -136,7 +136,7 @@ def draw_two_wheeler(
     canvas: Canvas, x: float, z: float, kind: int, ridden: bool, rng: np.random.Generator, instances: dict[int, int]
 ) -> None:
     """Bicycle (18) or motorcycle (17), parked or with a rider, seen from behind to sideways."""
-    squash = float(rng.uniform(0.05, 0.5) if ridden else rng.uniform(0.3, 0.9))
+    squash = float(rng.uniform(0.04, 0.26) if ridden else rng.uniform(0.3, 0.9))
     paint, coat, legs = tuple(0.6 * rng.uniform(20, 200, 3) + 0.4 * rng.uniform(20, 160)), clothing(rng), clothing(rng)
     skin, helmet, front = tuple(_SKIN[rng.integers(4)]), tuple(rng.uniform(20, 230, 3)), rng.random() < 0.5
     covered = kind == MOTORCYCLE or rng.random() < 0.6
