@@ -111,14 +111,14 @@ def _read_entry(path: Path, index: int, item: Any, colour: Colour) -> _Declared:
 
 
 def _read_colour(path: Path, value: Any) -> Colour:
-    if isinstance(value, str) and len(value) == 7 and value[0] == "#":
+    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         try:
             red, green, blue = bytes.fromhex(value[1:])
             return red, green, blue
         except ValueError:
             pass
     if isinstance(value, list) and len(value) == 3 and all(_is_id(part) for part in value):
-        return value[0], value[1], value[2]
+        return int(value[0]), int(value[1]), int(value[2])
     raise DataError(f"{path} has color {str(value)[:40]!r}", "'#rrggbb' or [red, green, blue] from 0 to 255",
                     "Correct the colour (quote it: YAML takes # for a comment)")
 

@@ -97,25 +97,39 @@ class Observation:
         """(N, H, W) float32: log of the probability given to the true class; 0 at void pixels.
 
         log p = log sum_{c: mapping(c) = truth} exp(logit_c) - log_normaliser; -inf for a class that nothing maps to.
+        Both terms are taken relative to the largest logit, which keeps float32's digits.
         """
         ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)  # void: any class, masked below
         if self.mapping is None:
-            score = self.logits.gather(1, ids).squeeze(1)
+            score = self.logits.gather(1, ids).squeeze(1) - self._peak[0]
         else:
             score = self._mapped_score(ids, self.mapping)
-        return (score - self.log_normaliser).masked_fill_(~self.valid, 0.0)
+        return score.sub_(self._sum.log()).masked_fill_(~self.valid, 0.0)
+
+    @cached_property
+    def target_probabilities(self) -> torch.Tensor:
+        """(N, classes, H, W) float32: softmax probabilities summed over the network's classes that count as each target."""
+        if self.mapping is None:
+            return self._exponentials / self._sum.unsqueeze(1)
+        return self._sums_by_target(self._members(self.mapping)) / self._sum.unsqueeze(1)
+
+    def _members(self, mapping: torch.Tensor) -> torch.Tensor:
+        """(classes, C) bool: which of the network's classes count as each target."""
+        return mapping.unsqueeze(0) == torch.arange(self.classes, device=mapping.device).unsqueeze(1)
+
+    def _sums_by_target(self, members: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.logits.device.type, enabled=False):
+            return torch.einsum("tc,nchw->nthw", members.float(), self._exponentials)
 
     def _mapped_score(self, ids: torch.Tensor, mapping: torch.Tensor) -> torch.Tensor:
-        """(N, H, W): log sum of exp(logit) over the network's classes that count as class `ids` (N, 1, H, W)."""
-        members = mapping.unsqueeze(0) == torch.arange(self.classes, device=ids.device).unsqueeze(1)
-        with torch.autocast(self.logits.device.type, enabled=False):
-            sums = torch.einsum("tc,nchw->nthw", members.float(), self._exponentials)
-        total = sums.gather(1, ids).squeeze(1)
-        score = total.log().add_(self._peak[0])
+        """(N, H, W): log sum of exp(logit - peak) over the network's classes that count as class `ids` (N, 1, H, W)."""
+        members = self._members(mapping)
+        total = self._sums_by_target(members).gather(1, ids).squeeze(1)
+        score = total.log()
         n, y, x = torch.nonzero((total < _FAINT) & self.valid, as_tuple=True)
         if len(n):
-            chosen = members[ids[n, 0, y, x]]
-            score[n, y, x] = self.logits[n, :, y, x].masked_fill(~chosen, -torch.inf).logsumexp(1)
+            alone = self.logits[n, :, y, x].masked_fill(~members[ids[n, 0, y, x]], -torch.inf).logsumexp(1)
+            score[n, y, x] = alone - self._peak[0][n, y, x]
         return score
 
 
