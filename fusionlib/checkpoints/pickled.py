@@ -122,7 +122,8 @@ def _wants_code(file: str, wanted: str) -> CheckpointError:
         f"{got}; it was refused and nothing was run", "a file of tensors alone",
         "If you trust it, convert it in the environment that made it:\n"
         f"    import torch, safetensors.torch; saved = torch.load({file!r}, map_location='cpu', weights_only=False);\n"
-        f"    safetensors.torch.save_file({{k: v.clone() for k, v in {tensors}.items()}}, {target + '.safetensors'!r})\n"
+        f"    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in {tensors}.items()"
+        f" if isinstance(v, torch.Tensor)}}, {target + '.safetensors'!r})\n"
         "and open the new file")
 
 

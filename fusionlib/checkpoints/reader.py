@@ -96,7 +96,7 @@ class Checkpoint:
 def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None) -> Checkpoint:
     """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
 
-    The content decides on the format, not the file's ending. `limit_bytes` bounds the size on disk, before any reading.
+    The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk, before any reading.
 
     Raises: `CheckpointError` naming the file, and the tensor where there is one.
     """
@@ -221,10 +221,13 @@ def _format_of(path: Path) -> str:
     if start[8:9] == b"{":
         return "safetensors"
     other = next((what for magic, what in _OTHER_CONTENT.items() if start.startswith(magic)), None)
+    if not other and path.suffix == ".safetensors":
+        if start.startswith(ZIP_MAGIC):  # torch.load goes by this ending, so it cannot be asked to read the file
+            raise CheckpointError(f"{path.name} was written by torch.save, not as safetensors", "an ending that fits",
+                                  f"Rename it to {path.stem}.pth")
+        return "safetensors"
     if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return "pickle"
-    if not other and path.suffix == ".safetensors":
-        return "safetensors"
     raise CheckpointError(f"{path.name} is {other or 'not a checkpoint'}", "a .safetensors, .pth, .pt, .bin or .ckpt file",
                           "Choose the file with the network's weights")
 

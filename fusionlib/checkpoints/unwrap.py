@@ -21,6 +21,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 _MAX_DEPTH = 4
 _LISTED = 5
+_SHOWN = 60
 
 
 def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
@@ -35,7 +36,7 @@ def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     if path:
         notes = (f"tensors found under '{'.'.join(path)}'", *notes)
     tensors = {name: value for name, value in found.items() if _is_entry(name, value)}
-    rest = [str(name) for name, value in found.items() if not _is_entry(name, value)]
+    rest = [_shown(name) for name, value in found.items() if not _is_entry(name, value)]
     if rest:
         notes = (*notes, _left_out(rest))
     return tensors, notes
@@ -47,14 +48,15 @@ def _descend(saved: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], Mappin
     key = _choose(saved) if len(path) < _MAX_DEPTH else None
     if key is None:
         return path, saved, ()
-    rest = [str(name) for name in saved if name != key]
+    rest = [_shown(name) for name in saved if name != key]
     path, found, notes = _descend(saved[key], (*path, key))
     return path, found, (*((_left_out(rest),) if rest else ()), *notes)
 
 
 def _choose(saved: Mapping[Any, Any]) -> str | None:
     """The key to descend into, or None where the tensors lie right here."""
-    holders = [key for key, value in saved.items() if isinstance(key, str) and _holds_tensors(value)]
+    seen: dict[int, bool] = {}
+    holders = [key for key, value in saved.items() if isinstance(key, str) and _holds_tensors(value, seen)]
     known = [key for key in WRAPPERS if key in holders]
     if known:
         return known[0]
@@ -66,11 +68,16 @@ def _choose(saved: Mapping[Any, Any]) -> str | None:
     return others[0] if others else None
 
 
-def _holds_tensors(value: Any, depth: int = 1) -> bool:
+def _holds_tensors(value: Any, seen: dict[int, bool], depth: int = 1) -> bool:
+    """Whether tensors lie in `value` or below. `seen` keeps mappings that refer to one another from being walked forever."""
     if not isinstance(value, Mapping) or depth > _MAX_DEPTH:
         return False
-    return any(_is_entry(key, item) or (isinstance(key, str) and not key.lower().startswith(ASIDE)
-                                        and _holds_tensors(item, depth + 1)) for key, item in value.items())
+    if id(value) not in seen:
+        seen[id(value)] = False
+        seen[id(value)] = any(_is_entry(key, item) or (isinstance(key, str) and not key.lower().startswith(ASIDE)
+                                                       and _holds_tensors(item, seen, depth + 1))
+                              for key, item in value.items())
+    return seen[id(value)]
 
 
 def _is_entry(key: Any, value: Any) -> bool:
@@ -126,6 +133,11 @@ def _left_out(names: list[str]) -> str:
     if len(names) == 1:
         return f"1 entry beside the tensors left out: {names[0]}"
     return f"{len(names)} entries beside the tensors left out: {_listed(names)}"
+
+
+def _shown(key: Any) -> str:
+    """A key in a note: whole where it is short, by its type where it is no text."""
+    return key[:_SHOWN] if isinstance(key, str) else f"({type(key).__name__})"
 
 
 def _listed(names: list[str]) -> str:

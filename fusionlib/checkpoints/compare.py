@@ -1,0 +1,142 @@
+"""Preflight: do these checkpoints fit one another, and if not, where and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from fusionlib.checkpoints.findings import Finding, describe
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.contracts import ARCHITECTURES, Architecture
+from fusionlib.errors import UsageError
+from fusionlib.registry import Registry
+
+__all__ = ["Finding", "Preflight", "preflight", "recognise"]
+
+Shapes = tuple[tuple[int, ...] | None, ...]
+
+COUNTER = "num_batches_tracked"
+"""The one integer buffer that may differ: it counts training steps."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a set of K checkpoints has in common. Tuples beside a name are in the order of `checkpoints`.
+
+    `shared`: names that all have. `missing`: name -> display names of the checkpoints that lack it. `mismatched`: name ->
+    K shapes, None where it is missing. `kinds`: names that are floating in one file and integer in another. `integers`:
+    integer tensors that must be equal and are not. `dtypes`: dtype -> K tensor counts. `same_file`: pairs of equal content.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    shared: tuple[str, ...]
+    missing: Mapping[str, tuple[str, ...]]
+    mismatched: Mapping[str, Shapes]
+    kinds: tuple[str, ...]
+    integers: tuple[str, ...]
+    dtypes: Mapping[str, tuple[int, ...]]
+    parameters: tuple[int, ...]
+    architectures: tuple[tuple[str, int] | None, ...]
+    same_file: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def compatible(self) -> bool:
+        """Whether they can be merged: every tensor in all files, with equal shapes and kinds and equal fixed integers."""
+        return not (self.missing or self.mismatched or self.kinds or self.integers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "checkpoints": [self._checkpoint(index) for index in range(len(self.checkpoints))],
+            "compatible": self.compatible,
+            "shared": len(self.shared),
+            "missing": [{"name": name, "checkpoints": list(lacking)} for name, lacking in self.missing.items()],
+            "mismatched": [{"name": name, "shapes": [None if shape is None else list(shape) for shape in shapes]}
+                           for name, shapes in self.mismatched.items()],
+            "kinds": list(self.kinds),
+            "integers": list(self.integers),
+            "same_file": [list(pair) for pair in self.same_file],
+            "findings": [{"level": item.level, "title": item.title, "do": item.do} for item in self.findings],
+        }
+
+    def _checkpoint(self, index: int) -> dict[str, Any]:
+        item, known = self.checkpoints[index], self.architectures[index]
+        return {"path": str(item.path), "name": item.name, "fingerprint": item.fingerprint,
+                "architecture": known[0] if known else None, "classes": known[1] if known else None,
+                "parameters": self.parameters[index], "tensors": len(item.tensors), "size_bytes": item.size_bytes,
+                "dtypes": {dtype: counts[index] for dtype, counts in self.dtypes.items() if counts[index]},
+                "notes": list(item.notes)}
+
+
+def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Architecture] = ARCHITECTURES) -> Preflight:
+    """Compare K >= 1 checkpoints by names, shapes, dtypes, fixed integers, content and architecture.
+
+    Reads headers, the fixed integer tensors, and every byte once for the fingerprints.
+
+    Raises: `UsageError` for none at all.
+    """
+    if not checkpoints:
+        raise UsageError("No checkpoint to compare", "at least one", "Name a checkpoint")
+    names = list(dict.fromkeys(name for item in checkpoints for name in item.tensors))
+    shared = tuple(name for name in names if all(name in item.tensors for item in checkpoints))
+    mismatched = dict(_mismatched(names, checkpoints))
+    fitting = [name for name in shared if name not in mismatched]
+    kinds = tuple(name for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1)
+    report = Preflight(
+        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=kinds,
+        missing={name: tuple(item.name for item in checkpoints if name not in item.tensors)
+                 for name in names if name not in set(shared)},
+        integers=tuple(name for name in fitting if name not in kinds and _differs(name, checkpoints)),
+        dtypes=_count_dtypes(checkpoints),
+        parameters=tuple(item.parameters for item in checkpoints),
+        architectures=tuple(recognise(item.shapes, architectures) for item in checkpoints),
+        same_file=tuple((a.name, b.name) for a, b in combinations(checkpoints, 2) if a.fingerprint == b.fingerprint),
+    )
+    return replace(report, findings=describe(report))
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]],
+              architectures: Registry[Architecture] = ARCHITECTURES) -> tuple[str, int] | None:
+    """Name and class count of the first registered architecture that takes tensors of these shapes, else None."""
+    for name, architecture in architectures.items():
+        classes = architecture.recognise(shapes)
+        if classes is not None:
+            return name, classes
+    return None
+
+
+def _mismatched(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, Shapes]]:
+    for name in names:
+        shapes = tuple(item.tensors[name].shape if name in item.tensors else None for item in checkpoints)
+        if len({shape for shape in shapes if shape is not None}) > 1:
+            yield name, shapes
+
+
+def _is_float(checkpoint: Checkpoint, name: str) -> bool:
+    return checkpoint.tensors[name].dtype.is_floating_point
+
+
+def _differs(name: str, checkpoints: Sequence[Checkpoint]) -> bool:
+    """Whether integer tensor `name` has other values somewhere; never for floats and step counters."""
+    if _is_float(checkpoints[0], name) or name.rpartition(".")[2] == COUNTER:
+        return False
+    first = checkpoints[0].read(name)
+    return any(not _equal(first, item.read(name)) for item in checkpoints[1:])
+
+
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal numbers; of different integer dtypes too, compared as int64."""
+    if first.dtype != second.dtype:
+        first, second = first.to(torch.int64), second.to(torch.int64)
+    return torch.equal(first, second)
+
+
+def _count_dtypes(checkpoints: Sequence[Checkpoint]) -> dict[str, tuple[int, ...]]:
+    counts = [Counter(str(info.dtype).removeprefix("torch.") for info in item.tensors.values()) for item in checkpoints]
+    return {dtype: tuple(count[dtype] for count in counts) for dtype in dict.fromkeys(key for count in counts for key in count)}
