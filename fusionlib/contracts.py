@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from fusionlib.errors import ArchitectureError
 from fusionlib.registry import Registry
 
 if TYPE_CHECKING:
@@ -122,12 +123,11 @@ class DatasetOpener(Protocol):
 class Mixture:
     """What a merge method gives: `weights` (M, P) and `coefficients` (M,); M = 1 is one merged network.
 
-    `integers` are the tensors that are never averaged; `notes` are remarks the user must see (a fallback, say).
+    Integer tensors are no part of it: they are never averaged. `notes` are remarks the user must see (a fallback, say).
     """
 
     weights: torch.Tensor
     coefficients: torch.Tensor
-    integers: Mapping[str, torch.Tensor]
     notes: tuple[str, ...] = ()
 
 
@@ -139,6 +139,10 @@ class MergeMethod(Protocol):
     citation: ClassVar[str]
     breaks: ClassVar[frozenset[str]]
     """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
+
+    def shares(self, count: int) -> tuple[float, ...]:
+        """How much each of `count` checkpoints weighs (sums to 1); the buffer policies use it for running statistics."""
+        ...
 
     def __call__(self, arena: Arena, out: torch.Tensor | None = None) -> Mixture:
         """Merge the arena's K checkpoints, into `out` (P,) where it is given."""
@@ -212,3 +216,17 @@ DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
 METERS: Registry[Meter] = Registry("meter", "fusionlib.metrics")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
+
+
+def logits_of(output: object) -> torch.Tensor:
+    """Logits (N, C, h, w) out of what networks return: a tensor, a dict with `out` or `logits`, a tuple, an object."""
+    if isinstance(output, Mapping):
+        output = output.get("out", output.get("logits"))
+    elif isinstance(output, tuple | list):
+        output = output[0] if output else None
+    elif not isinstance(output, torch.Tensor):
+        output = getattr(output, "logits", None)
+    if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        raise ArchitectureError(f"The network returned {type(output).__name__}", "logits of shape (N, classes, h, w)",
+                                "Return them from forward, alone or under 'out' or 'logits'")
+    return output

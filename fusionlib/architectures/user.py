@@ -1,0 +1,90 @@
+"""The user's own network, from a Python file named by whoever starts the process."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from fusionlib.contracts import ARCHITECTURES, Preprocessing, logits_of
+from fusionlib.errors import ArchitectureError, UsageError
+
+_SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
+
+
+class UserArchitecture:
+    """A factory in the user's file. Called as `factory()` or, where it takes an argument, as `factory(classes)`.
+
+    The file may set MEAN, STD (three numbers each, for `(rgb / 255 - mean) / std`), HEAD (name prefixes of the head) and
+    LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`).
+    """
+
+    citation = "your own code"
+
+    def __init__(self, module: ModuleType, factory: str) -> None:
+        self._make = getattr(module, factory)
+        self.title = f"{Path(module.__file__ or '').stem}:{factory}"
+        self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
+        self.preprocessing = Preprocessing(tuple(getattr(module, "MEAN", (0.0,) * 3)), tuple(getattr(module, "STD", (1.0,) * 3)))
+        self._space = getattr(module, "LABEL_SPACE", None)
+        self._takes_classes = bool(inspect.signature(self._make).parameters)
+
+    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+        """The class count when every tensor of the network is among `shapes`; counts are tried from the tensors' own sizes."""
+        counts = sorted({shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255})
+        for classes in counts if self._takes_classes else (0,):
+            with torch.device("meta"):
+                network = self._network(classes)
+            own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+            if own and all(shapes.get(name) == shape for name, shape in own.items() if not name.endswith("num_batches_tracked")):
+                return classes or self._output_channels()
+        return None
+
+    def build(self, classes: int) -> nn.Module:
+        """A fresh network."""
+        return self._network(classes)
+
+    def label_space(self, classes: int) -> str:
+        """LABEL_SPACE of the file, else by the class count."""
+        return self._space or _SPACES.get(classes, f"classes-{classes}")
+
+    def _network(self, classes: int) -> nn.Module:
+        network = self._make(classes) if self._takes_classes else self._make()
+        if not isinstance(network, nn.Module):
+            raise ArchitectureError(f"{self.title} returned {type(network).__name__}", "a torch.nn.Module", "Correct the factory")
+        return network
+
+    def _output_channels(self) -> int:
+        with torch.inference_mode():
+            return logits_of(self._network(0).eval()(torch.zeros(1, 3, 64, 64))).shape[1]
+
+
+def register_user_model(spec: str) -> str:
+    """Load `path/to/file.py:factory` and register it; returns its name. Runs the file: only for specs of the operator.
+
+    Raises `UsageError` where the file or the factory is not there.
+    """
+    path_text, _, factory = spec.rpartition(":")
+    path = Path(path_text)
+    if not path_text or not factory.isidentifier() or path.suffix != ".py":
+        raise UsageError(f"--model {spec}", "path/to/file.py:factory", "Name the file and the function in it")
+    if not path.is_file():
+        raise UsageError(f"--model {spec}: {path.name} is not there", "a Python file", "Correct the path")
+    loader_spec = importlib.util.spec_from_file_location(f"fusion_user_{path.stem}", path)
+    assert loader_spec is not None and loader_spec.loader is not None
+    module = importlib.util.module_from_spec(loader_spec)
+    try:
+        loader_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it") from error
+    if not callable(getattr(module, factory, None)):
+        raise UsageError(f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name")
+    name = f"{path.stem}:{factory}"
+    if name not in ARCHITECTURES:
+        ARCHITECTURES.register(name)(UserArchitecture(module, factory))
+    return name

@@ -1,0 +1,111 @@
+"""K compatible checkpoints as one contiguous float tensor, so that merging is arithmetic on rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.errors import LayoutError
+
+
+@dataclass(frozen=True)
+class Arena:
+    """`weights` (K, P) in the layout's dtype, `integers` one table per checkpoint. Rows are never written to after packing."""
+
+    layout: Layout
+    weights: Tensor
+    integers: tuple[Mapping[str, Tensor], ...]
+    names: tuple[str, ...]
+    fingerprints: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def mean_index(self) -> Tensor:
+        """Positions (B,) of all running means in a flat buffer, layer after layer."""
+        return _positions([item.mean for item in self.layout.statistics], self.weights.device)
+
+    @cached_property
+    def variance_index(self) -> Tensor:
+        """Positions (B,) of all running variances, in the same order as `mean_index`."""
+        return _positions([item.variance for item in self.layout.statistics], self.weights.device)
+
+    @cached_property
+    def counts(self) -> Tensor | None:
+        """Batches tracked, float64 (K, B), one column per running mean; None where a counter is missing or zero."""
+        rows = []
+        for table in self.integers:
+            counters = [table.get(item.counter) if item.counter else None for item in self.layout.statistics]
+            if any(counter is None or int(counter) <= 0 for counter in counters):
+                return None
+            rows.append(torch.cat([torch.full((item.mean.size,), float(counter))  # type: ignore[arg-type]
+                                   for item, counter in zip(self.layout.statistics, counters, strict=True)]
+                                  or [torch.empty(0)]))
+        return torch.stack(rows).double().to(self.weights.device)
+
+    @classmethod
+    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False,
+             device: torch.device | str = "cpu") -> Arena:
+        """Copy the checkpoints into rows, in the order of the first one. Raises `LayoutError` where they do not fit.
+
+        With `only_statistics` the floating tensors other than running means and variances stay in their files.
+        """
+        for other in checkpoints[1:]:
+            _require_same(checkpoints[0], other)
+        tensors = checkpoints[0].tensors
+        if only_statistics:
+            tensors = {name: info for name, info in tensors.items()
+                       if not info.dtype.is_floating_point or name.endswith(("running_mean", "running_var"))}
+        layout = Layout.of(tensors, head)
+        weights = torch.zeros(len(checkpoints), layout.size, dtype=layout.dtype)
+        tables = []
+        for row, checkpoint in zip(weights, checkpoints, strict=True):
+            for name, view in layout.views(row).items():
+                view.copy_(checkpoint.read(name))
+            tables.append({name: checkpoint.read(name) for name in layout.integers})
+        _require_equal_integers(checkpoints, tables)
+        return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
+                   tuple(item.fingerprint for item in checkpoints))
+
+
+def round_to_dtype(layout: Layout, flat: Tensor) -> None:
+    """Round every entry of `flat` (P,) to what its own dtype can hold, in place.
+
+    The preview then runs on exactly the numbers that an export in that dtype will contain. Nothing to do for float32.
+    """
+    for entry in layout.entries:
+        if entry.dtype != flat.dtype:
+            view = flat[entry.offset:entry.end]
+            view.copy_(view.to(entry.dtype))
+
+
+def _positions(entries: Sequence, device: torch.device) -> Tensor:
+    return torch.cat([torch.arange(entry.offset, entry.end) for entry in entries] or [torch.empty(0, dtype=torch.long)]).to(device)
+
+
+def _require_same(first: Checkpoint, other: Checkpoint) -> None:
+    ours, theirs = first.tensors, other.tensors
+    missing = [name for name in ours if name not in theirs] + [name for name in theirs if name not in ours]
+    wrong = [name for name in ours if name in theirs and ours[name].shape != theirs[name].shape]
+    if not missing and not wrong:
+        return
+    example = wrong[0] if wrong else missing[0]
+    detail = f"{ours[example].shape} against {theirs[example].shape}" if wrong else "present in only one of them"
+    raise LayoutError(f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
+                      f"{example} is {detail}", "checkpoints with the same tensors", "Compare them with `inspect`")
+
+
+def _require_equal_integers(checkpoints: Sequence[Checkpoint], tables: Sequence[Mapping[str, Tensor]]) -> None:
+    for checkpoint, table in zip(checkpoints[1:], tables[1:], strict=True):
+        for name, tensor in table.items():
+            if not name.endswith(COUNTER) and not torch.equal(tensor, tables[0][name]):
+                raise LayoutError(f"{name} holds other integers in {checkpoint.name} than in {checkpoints[0].name}",
+                                  "equal index tables, because integers cannot be averaged",
+                                  "Merge checkpoints of one input size and configuration")

@@ -1,0 +1,105 @@
+"""Recipes: a merge written down so that it runs again to the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fusionlib import __version__
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.errors import CheckpointError, RecipeError
+
+LIMIT_BYTES = 1 << 20
+"""A recipe is a page of text; anything larger is something else."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """One checkpoint of a recipe: where it lies (relative to the recipe) and its SHA-256."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Calibration(_Strict):
+    """The pictures that `recalibrate` measures with: a data spec, its content key and how many pictures."""
+
+    data: str
+    fingerprint: str
+    count: Annotated[int, Field(ge=1)]
+
+
+class Recipe(_Strict):
+    """Checkpoints, method, hyper-parameters and buffer policy."""
+
+    version: Literal[1] = 1
+    tool: str = f"fusionlib {__version__}"
+    method: str = "linear"
+    parameters: dict[str, Any] = {}
+    buffers: str = "average"
+    calibration: Calibration | None = None
+    checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
+
+    def to_yaml(self) -> str:
+        """As text, keys in the order of the class."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
+    def without_folders(self) -> Recipe:
+        """The same with file names only: what travels inside an exported file tells nothing about the machine."""
+        sources = tuple(source.model_copy(update={"path": Path(source.path).name}) for source in self.checkpoints)
+        calibration = self.calibration
+        if calibration is not None and ":" in calibration.data:
+            kind, _, rest = calibration.data.partition(":")
+            calibration = calibration.model_copy(update={"data": f"{kind}:{Path(rest).name}"})
+        return self.model_copy(update={"checkpoints": sources, "calibration": calibration})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Parse a YAML recipe. Raises `RecipeError` that names the offending field."""
+    try:
+        if path.stat().st_size > LIMIT_BYTES:
+            raise RecipeError(f"{path.name} is larger than 1 MB", "a YAML recipe", "Check that this is the right file")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise RecipeError(f"{path.name} cannot be read: {first}", "a YAML recipe", "Check the path and the file") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path.name} holds {type(content).__name__}", "a mapping with `checkpoints` and `method`",
+                          "See the example in the README")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        raise RecipeError(f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}") from error
+
+
+def open_sources(recipe: Recipe, folders: Sequence[Path]) -> list[Checkpoint]:
+    """Open the checkpoints, relative paths tried in each of `folders`.
+
+    Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would silently
+    give another network.
+    """
+    opened = []
+    for source in recipe.checkpoints:
+        candidates = [folder / source.path for folder in folders]
+        path = next((candidate for candidate in candidates if candidate.exists()), None)
+        if path is None:
+            raise RecipeError(f"{source.path} is not there", "the checkpoints beside the recipe, or in a folder given with --folder",
+                              "Move the file there or correct the path")
+        try:
+            checkpoint = open_checkpoint(path)
+        except CheckpointError as error:
+            raise RecipeError(error.got, error.needs, error.do) from error
+        if checkpoint.fingerprint != source.fingerprint:
+            raise RecipeError(f"{path.name} has fingerprint {checkpoint.fingerprint[:12]}…, the recipe names {source.fingerprint[:12]}…",
+                              "the file that the recipe was written for", "Find the original file, or write a new recipe")
+        opened.append(checkpoint)
+    return opened

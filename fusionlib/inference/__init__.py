@@ -1,0 +1,1 @@
+"""Running networks: flat-buffer parameters, one worker per device, frames, measurements, recalibration."""

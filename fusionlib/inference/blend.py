@@ -1,0 +1,83 @@
+"""Merged weights in a running network: the one place where an arena, a merge method and a buffer policy meet a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from fusionlib.checkpoints.arena import Arena, round_to_dtype
+from fusionlib.contracts import MergeMethod
+from fusionlib.data.cache import DecodedCache
+from fusionlib.errors import UsageError
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.recalibrate import Recalibration
+from fusionlib.merging.buffers import apply_policy, check_policy
+
+Run = Callable[[Callable[[], object]], object]
+"""Executes a call on the device's worker and waits for it."""
+
+
+class Blend:
+    """Puts mixtures of one arena into one network.
+
+    `calibration` are the pictures of the policy `recalibrate`, the first `count` of them; it needs no masks.
+    """
+
+    def __init__(self, arena: Arena, network: BoundNetwork, buffers: str = "average", *,
+                 calibration: DecodedCache | None = None, count: int = 16) -> None:
+        self.arena, self.network, self.buffers = arena, network, check_policy(buffers)
+        self.calibration, self.count = calibration, count
+        self.notes: tuple[str, ...] = ()
+        self._present: MergeMethod | int | None = None
+        same = arena.weights.dtype == network.flat.dtype and arena.weights.device == network.flat.device
+        # Merging straight into the network's own buffer spares a pass over the weights wherever the types allow it.
+        self._scratch = network.flat if same else torch.empty_like(arena.weights[0])
+        if self.buffers == "recalibrate" and calibration is None:
+            raise UsageError("Buffer policy recalibrate without pictures", "unlabelled pictures of the target domain",
+                             "Give --data, or choose another policy")
+
+    def set(self, method: MergeMethod, run: Run) -> None:
+        """Make the network the mixture that `method` gives; nothing happens where it is that already.
+
+        Every step goes through `run`, recalibration picture by picture, so that others can use the device in between.
+        """
+        if method == self._present:
+            return
+        self._present = None  # an interrupted recalibration leaves half-measured statistics behind
+        run(lambda: self._merge(method))
+        if self.buffers == "recalibrate":
+            running: list[Recalibration] = []
+            run(lambda: running.append(Recalibration(self.network)))
+            for picture in self._pictures():
+                run(lambda picture=picture: running[0].add(picture))
+        run(self._settle)
+        self._present = method
+
+    def set_alone(self, number: int, run: Run) -> None:
+        """Make the network checkpoint `number` itself, with its own statistics whatever the buffer policy is."""
+        if number == self._present:
+            return
+        self._present, self.notes = None, ()
+        run(lambda: self.network.load(self.arena.weights[number]))
+        self._present = number
+
+    def _merge(self, method: MergeMethod) -> None:
+        with torch.inference_mode():
+            mixture = method(self.arena, out=self._scratch)
+            notes = apply_policy(self.buffers, self.arena, method.shares(len(self.arena)), self._scratch)
+            round_to_dtype(self.arena.layout, self._scratch)
+            if self._scratch is not self.network.flat:
+                self.network.load(self._scratch)
+        self.notes = (*mixture.notes, *notes)
+
+    def _settle(self) -> None:
+        if self.buffers == "recalibrate":
+            with torch.inference_mode():
+                round_to_dtype(self.arena.layout, self.network.flat)
+
+    def _pictures(self) -> Iterator[np.ndarray]:
+        assert self.calibration is not None
+        for index in range(min(self.count, len(self.calibration))):
+            yield self.calibration.load(index).image[None]

@@ -1,0 +1,36 @@
+"""From logits to what the browser draws: label, confidence and runner-up of every pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionlib.contracts import IGNORE
+from fusionlib.metrics.observation import Observation, first_maximum
+
+
+def pixel_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, confidence (0..255) and runner-up of the one picture of `observation`, each (H, W) uint8.
+
+    Labels are ids of the target space, 255 where the prediction has no counterpart there. Confidence is the summed softmax
+    probability of the network's classes that count as the label; the runner-up is the next best class of the target space.
+    """
+    scores = observation.target_probabilities
+    labels = observation.predicted
+    outside = labels == observation.classes
+    index = labels.clamp(max=observation.classes - 1).unsqueeze(1)
+    certain = torch.where(outside, observation.confidence, scores.gather(1, index).squeeze(1))
+    others = scores.scatter(1, index, -1.0) if not bool(outside.any()) else _without(scores, labels, observation.classes)
+    runner_up = first_maximum(others)[1]
+    return _bytes(labels.masked_fill(outside, IGNORE)), _bytes(certain.mul(255).round_()), _bytes(runner_up)
+
+
+def _without(scores: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """`scores` with each pixel's own label struck out; a label outside the space strikes nothing."""
+    struck = torch.cat([scores, torch.full_like(scores[:, :1], -1.0)], 1).scatter_(1, labels.unsqueeze(1), -1.0)
+    return struck[:, :classes]
+
+
+def _bytes(values: Tensor) -> np.ndarray:
+    return values[0].to(torch.uint8).cpu().numpy()

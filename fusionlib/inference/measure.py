@@ -1,0 +1,93 @@
+"""Meters over a dataset, one batch at a time, so that frames can go between the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusionlib.contracts import METERS, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import LabelSpace, mapping
+from fusionlib.errors import DataError
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import JOB, Worker
+from fusionlib.metrics.observation import Observation
+
+DEFAULT_METERS = ("confusion", "cross_entropy")
+
+
+def target_mapping(source: LabelSpace, target: LabelSpace, device: torch.device) -> torch.Tensor | None:
+    """The mapping between two label spaces as `Observation` takes it: None where they are the same."""
+    if source.names == target.names:
+        return None
+    return torch.from_numpy(mapping(source, target)).to(device)
+
+
+class Measurement:
+    """What the meters give for one network on one labelled dataset.
+
+    Pictures of one size are batched; a picture of another size starts a new batch. Raises `DataError` without masks.
+    """
+
+    def __init__(self, network: BoundNetwork, source: LabelSpace, pictures: DecodedCache, *,
+                 meters: Sequence[str] = DEFAULT_METERS, batch: int | None = None) -> None:
+        self.network, self.pictures = network, pictures
+        target = pictures.dataset.label_space
+        if not pictures.dataset.labelled:
+            raise DataError(f"{pictures.dataset.title} has no masks", "labelled pictures to measure on",
+                            "Choose data with masks; pictures without them can still be looked at")
+        self.classes = target.count
+        self.mapping = target_mapping(source, target, network.device)
+        self.meters = {name: METERS.get(name) for name in meters}
+        self.batch = batch or (8 if network.device.type == "cuda" else 1)
+        self.states = self._zeros()
+
+    def run(self, worker: Worker, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure all pictures from zero and return the figures. May raise `Cancelled` from `progress`."""
+        self.states = self._zeros()
+        done = 0
+        for images, truths in self._batches():
+            worker.run(lambda images=images, truths=truths: self._add(images, truths), JOB)
+            done += len(images)
+            if progress is not None:
+                progress(done, len(self.pictures))
+        return worker.run(self._compute)
+
+    def _zeros(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {name: meter.init(self.classes, self.network.device) for name, meter in self.meters.items()}
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        held: list[tuple[np.ndarray, np.ndarray]] = []
+        for index in range(len(self.pictures)):
+            sample = self.pictures.load(index)
+            assert sample.truth is not None  # `labelled` was checked above
+            if held and (len(held) == self.batch or held[0][0].shape != sample.image.shape):
+                yield _stack(held)
+                held = []
+            held.append((sample.image, sample.truth))
+        if held:
+            yield _stack(held)
+
+    def _add(self, images: np.ndarray, truths: np.ndarray) -> None:
+        device = self.network.device
+        with torch.inference_mode():
+            logits = self.network.logits(images, truths.shape[1:3])
+            observation = Observation(logits, torch.from_numpy(truths).to(device), self.mapping, self.classes)
+            for name, meter in self.meters.items():
+                meter.update(self.states[name], observation)
+
+    def _compute(self) -> dict[str, Any]:
+        figures: dict[str, Any] = {"images": len(self.pictures)}
+        for name, meter in self.meters.items():
+            figures |= meter.compute(self.states[name])
+        figures["loss"] = figures.pop("cross_entropy", None)
+        return figures
+
+
+def _stack(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if len(pairs) == 1:  # a view, not a copy: batches of one are the rule on a CPU
+        return pairs[0][0][None], pairs[0][1][None]
+    return np.stack([image for image, _ in pairs]), np.stack([truth for _, truth in pairs])

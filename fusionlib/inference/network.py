@@ -1,0 +1,95 @@
+"""A network whose parameters are views on one flat buffer: to change the buffer is to change the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.contracts import Architecture, logits_of
+from fusionlib.errors import ArchitectureError, UsageError
+
+PRECISIONS: Mapping[str, str] = {
+    "float32": "Exact: every figure is computed in float32",
+    "mixed": "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit",
+}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA where there is one. Raises `UsageError` for a device that this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"Device {name!r}, but torch sees no CUDA here", "cpu or auto", "Leave --device out")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device {name!r}", "auto, cpu or cuda", "Correct --device") from error
+
+
+class BoundNetwork:
+    """One instance of an architecture in evaluation mode, its tensors views on `flat` (P,) float32.
+
+    Belongs to one worker thread. Raises `ArchitectureError` when the layout lacks a tensor of the network.
+    """
+
+    def __init__(self, architecture: Architecture, classes: int, layout: Layout, integers: Mapping[str, Tensor], *,
+                 device: torch.device, precision: str = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision")
+        self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
+        self.flat = torch.zeros(layout.size, device=device)
+        self.module = architecture.build(classes).to(device).eval().requires_grad_(False)
+        self._bind(integers)
+        about = architecture.preprocessing
+        self._mean = torch.tensor(about.mean, device=device).view(1, 3, 1, 1) if any(about.mean) else None
+        self._std = torch.tensor(about.std, device=device).view(1, 3, 1, 1) if about.std != (1.0, 1.0, 1.0) else None
+
+    def _bind(self, integers: Mapping[str, Tensor]) -> None:
+        for prefix, module in self.module.named_modules():
+            tables = [(module._parameters, True), (module._buffers, False)]
+            for table, trained in tables:
+                for leaf, tensor in table.items():
+                    name = f"{prefix}.{leaf}" if prefix else leaf
+                    if tensor is None or (not trained and leaf in module._non_persistent_buffers_set):
+                        continue
+                    table[leaf] = self._bound(name, tensor, integers, trained)  # type: ignore[assignment]
+
+    def _bound(self, name: str, tensor: Tensor, integers: Mapping[str, Tensor], trained: bool) -> Tensor:
+        if name in self.layout.by_name and self.layout.by_name[name].shape == tuple(tensor.shape):
+            view = self.layout.view(self.flat, name)
+            return nn.Parameter(view, requires_grad=False) if trained else view
+        if name in integers:
+            return integers[name].to(self.device).clone()
+        if name.endswith(COUNTER):
+            return tensor
+        raise ArchitectureError(f"The network needs {name} of shape {tuple(tensor.shape)}, which the checkpoint lacks",
+                                "a checkpoint of this architecture", "Check --model, or choose other checkpoints")
+
+    def load(self, flat: Tensor) -> None:
+        """Copy merged weights (P,) in; no allocation, no `load_state_dict`."""
+        self.flat.copy_(flat)
+
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H, W)).
+
+        Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False).
+        """
+        target = size or images.shape[1:3]
+        kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
+        with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
+            output = logits_of(self.module(self._input(images)))
+            output = output.float()
+            if tuple(output.shape[-2:]) != tuple(target):
+                output = nn.functional.interpolate(output, size=tuple(target), mode="bilinear", align_corners=False)
+        return output
+
+    def _input(self, images: np.ndarray) -> Tensor:
+        batch = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        batch = batch.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        if self._mean is not None:
+            batch.sub_(self._mean)
+        return batch if self._std is None else batch.div_(self._std)

@@ -1,0 +1,98 @@
+"""What happens to batch-norm statistics in a merge: `average`, `anchor` or `gaussian`.
+
+The fourth policy, `recalibrate`, needs pictures and lives in `fusionlib.inference.recalibrate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.errors import UsageError
+from fusionlib.merging.average import weighted_average
+
+POLICIES: Mapping[str, str] = {
+    "average": "Average running means and variances with the same weights as the parameters",
+    "gaussian": "Pool the checkpoints' Gaussians: means weighted by batches seen, variance with the spread of the means",
+    "anchor": "Keep the statistics of the anchor (the first checkpoint)",
+    "recalibrate": "Measure the statistics anew on unlabelled pictures with the merged weights",
+}
+"""Policy name to what it does, in one line."""
+
+EQUAL_COUNTS = "Batch counters are missing or zero: the Gaussians are pooled with equal counts"
+
+
+def check_policy(policy: str) -> str:
+    """`policy` itself. Raises `UsageError` that lists the valid ones."""
+    if policy not in POLICIES:
+        raise UsageError(f"Unknown buffer policy {policy!r}", f"one of {', '.join(POLICIES)}", "Correct --buffers")
+    return policy
+
+
+def pooled_moments(means: Tensor, variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a mixture of Gaussians.
+
+    `n = sum n_j; mu = sum n_j mu_j / n; var = sum n_j (var_j + (mu_j - mu)^2) / n`, all inputs (K, B), computed in float64.
+
+    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", Eq. 4 and 5. The running VARIANCE enters as
+    it is (the text's sigma is a standard deviation) and mu in Eq. 5 is the merged mean.
+    """
+    means, variances, counts = means.double(), variances.double(), counts.double()
+    share = counts / counts.sum(0)
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean) ** 2)).sum(0)
+
+
+def apply_policy(policy: str, arena: Arena, shares: Sequence[float], out: Tensor, anchor: int = 0) -> tuple[str, ...]:
+    """Set the running statistics in `out` (P,) as `policy` says. Returns remarks for the user.
+
+    `gaussian` weighs by batches seen, as the paper and its code do, whatever the merge weights are; a checkpoint whose
+    weight is 0 takes no part, so that the ends of a path are the checkpoints themselves. The statistics therefore jump at
+    the very ends of an alpha sweep and are constant between. Raises `UsageError` for an unknown policy.
+    """
+    check_policy(policy)
+    if not arena.layout.statistics or policy == "recalibrate":
+        return ()
+    if policy == "anchor":
+        _copy_statistics(arena, arena.weights[anchor], out)
+        return ()
+    if policy == "average":
+        for index in (arena.mean_index, arena.variance_index):
+            rows = [row[index] for row in arena.weights]
+            out[index] = weighted_average(rows, shares, torch.empty_like(rows[0]))
+        return ()
+    return _pool(arena, shares, out)
+
+
+def _pool(arena: Arena, shares: Sequence[float], out: Tensor) -> tuple[str, ...]:
+    taking_part = [number for number, share in enumerate(shares) if share != 0]
+    if len(taking_part) == 1:
+        _copy_statistics(arena, arena.weights[taking_part[0]], out)
+        return ()
+    rows = torch.tensor(taking_part, device=out.device)
+    means, variances = arena.weights[rows][:, arena.mean_index], arena.weights[rows][:, arena.variance_index]
+    counts = torch.ones_like(means) if arena.counts is None else arena.counts[rows]
+    mean, variance = pooled_moments(means, variances, counts)
+    out[arena.mean_index], out[arena.variance_index] = mean.to(out.dtype), variance.to(out.dtype)
+    return (EQUAL_COUNTS,) if arena.counts is None else ()
+
+
+def _copy_statistics(arena: Arena, row: Tensor, out: Tensor) -> None:
+    for index in (arena.mean_index, arena.variance_index):
+        out[index] = row[index]
+
+
+def merged_integers(policy: str, arena: Arena, shares: Sequence[float]) -> dict[str, Tensor]:
+    """Integer tensors of the merge: those of the first checkpoint that takes part (weight above 0).
+
+    `gaussian` sums the batch counters of all that take part: the n of Eq. 4.
+    """
+    tables = [table for table, share in zip(arena.integers, shares, strict=True) if share != 0]
+    merged = dict(tables[0])
+    if policy == "gaussian":
+        for name in (item.counter for item in arena.layout.statistics if item.counter):
+            merged[name] = torch.stack([table[name] for table in tables]).sum(0)
+    return merged

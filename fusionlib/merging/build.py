@@ -1,0 +1,39 @@
+"""Making a merge method from what a user wrote: name and hyper-parameters, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fusionlib.contracts import METHODS, MergeMethod, Parameter, parameters_of
+from fusionlib.errors import UsageError
+
+
+def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
+    """The method `name` with these hyper-parameters. Raises `UsageError` for an unknown name, type or a value out of range."""
+    factory = METHODS.get(name)
+    known = {item.name: item for item in parameters_of(factory)}
+    for key in parameters:
+        if key not in known:
+            raise UsageError(f"Method {name!r} has no parameter {key!r}", f"one of {', '.join(known) or 'none'}", "Correct the name")
+    return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
+
+
+def _checked(item: Parameter, value: Any) -> Any:
+    if isinstance(item.default, tuple):
+        if not isinstance(value, list | tuple):
+            raise UsageError(f"{item.name} = {value!r}", "a list of numbers", f"Give {item.name} as a list")
+        return tuple(_number(item, entry) for entry in value)
+    if isinstance(item.default, bool) or isinstance(item.default, str):
+        if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
+            raise UsageError(f"{item.name} = {value!r}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
+        return value
+    return _number(item, value)
+
+
+def _number(item: Parameter, value: Any) -> float | int:
+    low, high = item.min, item.max
+    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    if not fits or (low is not None and not value >= low) or (high is not None and not value <= high):
+        raise UsageError(f"{item.name} = {value!r}", f"a number from {low} to {high}", f"Correct {item.name}: {item.help}")
+    return value

@@ -1,0 +1,66 @@
+"""Merging files piece by piece, so that the size of a checkpoint is bounded by the disk and not by memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.layout import Entry, Layout
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.writer import SafetensorsWriter
+from fusionlib.contracts import Progress
+from fusionlib.merging.average import weighted_average
+from fusionlib.merging.buffers import apply_policy, merged_integers
+
+CHUNK = 4 << 20
+"""Elements merged at a time: 16 MiB a buffer, large enough that call overhead vanishes."""
+
+
+def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buffers: str, out: Path,
+                 metadata: Mapping[str, str], progress: Progress | None = None) -> tuple[str, ...]:
+    """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
+
+    The same operations per element as the merge in memory, so the bytes agree. Only batch-norm statistics are held as a
+    whole, because the buffer policies pool them. Raises `LayoutError` where the checkpoints do not fit.
+    """
+    statistics = _statistics_arena(checkpoints)
+    resident = torch.empty_like(statistics.weights[0])
+    weighted_average(statistics.weights, shares, resident)
+    notes = apply_policy(buffers, statistics, shares, resident)
+    tables = merged_integers(buffers, statistics, shares)
+    layout = Layout.of(checkpoints[0].tensors)
+    entries = [(name, checkpoints[0].tensors[name].dtype, checkpoints[0].tensors[name].shape) for name in layout.order]
+    done, total = 0, sum(entry.size for entry in layout.entries)
+    scratch = torch.empty(min(CHUNK, total), dtype=layout.dtype)
+    with SafetensorsWriter(out, entries, metadata) as writer:
+        for name in layout.order:
+            entry = layout.by_name.get(name)
+            if entry is None:
+                writer.write(name, tables[name])
+            elif name in statistics.layout.by_name:
+                writer.write(name, statistics.layout.view(resident, name).to(entry.dtype))
+                done += entry.size
+            else:
+                for piece in _merged_pieces(entry, checkpoints, shares, scratch):
+                    writer.append(piece)
+                    done += piece.numel()
+                    if progress is not None:
+                        progress(done, total)
+    return notes
+
+
+def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequence[float], scratch: Tensor):
+    rows = [checkpoint.read(entry.name).reshape(-1) for checkpoint in checkpoints]
+    for start in range(0, entry.size, CHUNK):
+        end = min(start + CHUNK, entry.size)
+        pieces = [row[start:end].to(scratch.dtype) for row in rows]
+        yield weighted_average(pieces, shares, scratch[:end - start]).to(entry.dtype)
+
+
+def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:
+    """An arena of running statistics and integer tensors only; packing it also proves that the checkpoints fit."""
+    return Arena.pack(checkpoints, only_statistics=True)

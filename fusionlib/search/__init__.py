@@ -1,0 +1,1 @@
+"""Which points to measure, and in which order."""

@@ -1,0 +1,138 @@
+"""The façade that the pages and the CLI use: open a workspace, look, sweep, evaluate, merge and export."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fusionlib.architectures.user import register_user_model
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import label_space
+from fusionlib.errors import ArchitectureError
+from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.inference.network import BoundNetwork, choose_device
+from fusionlib.inference.worker import Worker
+from fusionlib.storage.keys import content_key
+from fusionlib.storage.store import Store
+from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.live import LiveDesk
+from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.sweep import Sweep
+from fusionlib.studio.view import MergeView, Selection
+from fusionlib.studio.workspace import Item, Source, Workspace
+
+__all__ = ["Export", "Item", "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace",
+           "add_options", "app_options", "default_home"]
+
+ARENA_BYTES = 4 << 30
+"""Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
+
+
+class Studio:
+    """One per process: the workspace, the device's worker, the store of results, open views and their sweeps."""
+
+    def __init__(self, options: Options) -> None:
+        for spec in options.models:
+            register_user_model(spec)
+        self.options = options
+        self.device = choose_device(options.device)
+        self.worker = Worker(str(self.device))
+        self.store = Store(options.home / "results.sqlite")
+        self.workspace = Workspace(options)
+        self.live = LiveDesk()
+        self._views: OrderedDict[str, MergeView] = OrderedDict()
+        self._sweeps: dict[str, Sweep] = {}
+        self._lock = threading.RLock()
+
+    def view(self, selection: Selection) -> MergeView:
+        """The view of two checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
+        a, b = self.workspace.get(selection.a), self.workspace.get(selection.b)
+        pictures = self.workspace.pictures(selection.source, selection.split) if selection.source else None
+        parts = [a.checkpoint.fingerprint, b.checkpoint.fingerprint, selection.buffers,  # type: ignore[union-attr]
+                 pictures.fingerprint() if pictures else "", str(selection)]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        with self._lock:
+            if key not in self._views:
+                self._views[key] = self._new_view(selection, a, b, pictures)
+                self._evict()
+            self._views.move_to_end(key)
+            return self._views[key]
+
+    def sweep(self, view: MergeView) -> Sweep:
+        """The sweep of a view, running or not; the same one for every page and session that looks at this content."""
+        with self._lock:
+            if view.id not in self._sweeps:
+                self._sweeps[view.id] = Sweep(view, self.store)
+            return self._sweeps[view.id]
+
+    def recipe(self, view: MergeView, alpha: float) -> Recipe:
+        """The recipe of what the view shows at `alpha`."""
+        return write_recipe(self._checkpoints(view), "linear", {"alpha": alpha}, view.selection.buffers, view.pictures)
+
+    def export(self, view: MergeView, alpha: float, progress: Progress | None = None) -> Export:
+        """Write what the view shows at `alpha` into the home folder; the file's name says what it is."""
+        recipe = self.recipe(view, alpha)
+        folder = self.options.home / "exports"
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{view.selection.a}+{view.selection.b}")[:100]
+        out = folder / f"{stem}-alpha{alpha:g}-{view.selection.buffers}.safetensors"
+        return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
+                          calibration=view.pictures, progress=progress)
+
+    def merge(self, recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, calibration: DecodedCache | None = None,
+              progress: Progress | None = None) -> Export:
+        """Carry out a recipe on its opened checkpoints."""
+        return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
+                          progress=progress)
+
+    def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False,
+                 progress: Progress | None = None) -> dict[str, Any]:
+        """Figures of one checkpoint on labelled pictures; from the store when they are known, unless `fresh`."""
+        key = content_key("evaluation", mixture={"single": checkpoint.fingerprint}, data=pictures.fingerprint(),
+                          meters=DEFAULT_METERS, precision=self.options.precision)
+        known = None if fresh else self.store.get(key)
+        if known is None:
+            architecture, classes = self.network_of(checkpoint)
+            arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
+            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device,
+                                   precision=self.options.precision)
+            self.worker.run(lambda: network.load(arena.weights[0]))
+            space = label_space(architecture.label_space(classes))
+            known = Measurement(network, space, pictures).run(self.worker, progress)
+            self.store.put(key, known)
+        return {**known, "classes": list(pictures.label_space.names)}
+
+    def network_of(self, checkpoint: Checkpoint) -> tuple[Architecture, int]:
+        """The network of a checkpoint. Raises `ArchitectureError` when none is known."""
+        known = recognise(checkpoint.shapes)
+        if known is None:
+            raise ArchitectureError(f"No network is known for the tensors of {checkpoint.name}",
+                                    f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
+                                    "Give --model file.py:factory; inspect and merge work without")
+        return ARCHITECTURES.get(known[0]), known[1]
+
+    def _checkpoints(self, view: MergeView) -> list[Checkpoint]:
+        names = (view.selection.a, view.selection.b)
+        return [self.workspace.get(name).checkpoint for name in names]  # type: ignore[misc]
+
+    def _new_view(self, selection: Selection, a: Item, b: Item, pictures: DecodedCache | None) -> MergeView:
+        head = a.architecture[0].head if a.architecture else ()
+        arena = Arena.pack([a.checkpoint, b.checkpoint], head=head, device=self.device)  # type: ignore[list-item]
+        return MergeView(selection, arena, a.architecture, pictures, self.worker, self.device, self.options.precision)
+
+    def _evict(self) -> None:
+        """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""
+        def size(view: MergeView) -> int:
+            return view.arena.weights.numel() * view.arena.weights.element_size()
+
+        while len(self._views) > 1 and sum(size(view) for view in self._views.values()) > ARENA_BYTES:
+            self._views.popitem(last=False)

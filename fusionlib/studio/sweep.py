@@ -1,0 +1,142 @@
+"""The interpolation curve of a view, measured in the background from coarse to fine and kept in the store."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from fusionlib.inference.blend import Blend
+from fusionlib.inference.jobs import Job
+from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.merging.linear import Linear
+from fusionlib.search.grid import alpha_grid, coarse_to_fine
+from fusionlib.storage.keys import content_key
+from fusionlib.storage.store import Store
+from fusionlib.studio.view import MergeView
+
+ENDS = ("a", "b")
+"""A and B alone, with their own statistics: what a merge has to beat."""
+
+Point = float | str
+
+
+class Sweep(Job):
+    """Points of one view: alphas, and A and B alone. Belongs to the content, not to a page: reloads find it again.
+
+    Each point is stored as soon as it is measured; points that the store has are not measured again, also after a restart.
+    """
+
+    def __init__(self, view: MergeView, store: Store) -> None:
+        super().__init__(f"sweep {view.selection.a} - {view.selection.b}")
+        self.view, self.store = view, store
+        self.points: dict[Point, dict[str, Any]] = {}
+        self._wanted: deque[Point] = deque()
+        self._guard = threading.Lock()
+        self._index_key = content_key("sweep", view=view.id)
+        self._recall()
+
+    def want(self, step: float) -> None:
+        """Measure the grid of `step`, coarse to fine; points that are there already stay."""
+        grid = coarse_to_fine(alpha_grid(step))
+        with self._guard:
+            self._wanted = deque(point for point in (*ENDS, *grid) if point not in self.points)
+        self.start(_measure_wanted)
+
+    def want_point(self, alpha: float) -> None:
+        """Measure one more alpha, before whatever else is waiting."""
+        alpha = Linear(alpha).shares(2)[0]
+        with self._guard:
+            if alpha in self.points:
+                return
+            self._wanted.appendleft(alpha)
+        self.start(_measure_wanted)
+
+    def snapshot(self) -> dict[str, Any]:
+        """State, progress and points as JSON values; `best` is the alpha with the highest mIoU."""
+        with self._guard:
+            points = [{"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)]
+            ends = {name: self.points.get(name) for name in ENDS}
+            waiting = len(self._wanted)
+        points.sort(key=lambda point: point["alpha"])
+        known = [point for point in points if point["miou"] is not None]
+        best = max(known, key=lambda point: point["miou"], default=None)
+        images = len(self.view.pictures) if self.view.pictures else 0
+        done = len(self.points)
+        return {"state": self.state, "message": self.message, "done": done, "total": done + waiting + (self.state == "running"),
+                "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
+                "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
+
+    def next_point(self) -> Point | None:
+        """Take the next wanted point off the queue."""
+        with self._guard:
+            return self._wanted.popleft() if self._wanted else None
+
+    def keep(self, point: Point, figures: dict[str, Any]) -> None:
+        """Add a measured point, here and in the store."""
+        with self._guard:
+            self.points[point] = figures
+            listed = sorted(point for point in self.points if not isinstance(point, str))
+        self.store.put(self._index_key, {"alphas": listed})
+
+    def point_key(self, point: Point) -> str:
+        """Content key of a point's evaluation."""
+        view = self.view
+        mixture = {"single": view.arena.fingerprints[ENDS.index(point)]} if isinstance(point, str) else view.key_of(point)
+        assert view.pictures is not None
+        return content_key("evaluation", mixture=mixture, data=view.pictures.fingerprint(), meters=DEFAULT_METERS,
+                           precision=view.precision)
+
+    def waiting(self) -> int:
+        """Points not begun."""
+        with self._guard:
+            return len(self._wanted)
+
+    def _fraction(self) -> float:
+        return self.done / self.total if self.total else 0.0
+
+    def _recall(self) -> None:
+        if self.view.pictures is None or not self.view.pictures.labelled:
+            return
+        known = (self.store.get(self._index_key) or {}).get("alphas", ())
+        for point in {*ENDS, *alpha_grid(0.05), *known}:
+            figures = self.store.get(self.point_key(point))
+            if figures is not None:
+                self.points[point] = figures
+        if self.points:
+            self.state = "done"
+
+
+def _measure_wanted(job: Job) -> None:
+    """The background work of a sweep: point after point until none is wanted."""
+    assert isinstance(job, Sweep) and job.view.pictures is not None
+    blend: Blend | None = None
+    images = len(job.view.pictures)
+    finished = 0
+    while (point := job.next_point()) is not None:
+        job.progress(finished * images, (finished + 1 + job.waiting()) * images)
+        figures = job.store.get(job.point_key(point))
+        if figures is None:
+            blend = blend or job.view.new_blend()
+            figures = _measure(job, blend, point, finished)
+            job.store.put(job.point_key(point), figures)
+        job.keep(point, figures)
+        finished += 1
+
+
+def _measure(sweep: Sweep, blend: Blend, point: Point, finished: int) -> dict[str, Any]:
+    view, images = sweep.view, len(sweep.view.pictures or ())
+
+    def progress(done: int, _: int) -> None:
+        sweep.progress(finished * images + done, (finished + 1 + sweep.waiting()) * images)
+
+    def run(call: Any) -> Any:
+        progress(0, images)  # a cancel is seen between the pictures of a recalibration too
+        return view.worker.run(call)
+
+    if isinstance(point, str):
+        blend.set_alone(ENDS.index(point), run)
+    else:
+        blend.set(Linear(point), run)
+    assert view.pictures is not None
+    return Measurement(blend.network, view.source_space, view.pictures).run(view.worker, progress)

@@ -1,0 +1,183 @@
+"""What the Merge page looks at: two checkpoints, a dataset and a buffer policy; it answers frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.contracts import IGNORE, METERS, Architecture
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
+from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
+from fusionlib.inference.blend import Blend, Run
+from fusionlib.inference.maps import pixel_maps
+from fusionlib.inference.measure import target_mapping
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import FRAME, Superseded, Worker
+from fusionlib.merging.linear import Linear
+from fusionlib.metrics.observation import Observation
+from fusionlib.storage.keys import content_key, mixture_key
+
+FRAME_BYTES = 64 << 20
+PANES = ("a", "m", "b")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One answered frame: the PNG (label, confidence, runner-up) and figures of this one picture."""
+
+    png: bytes
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What identifies a view: two checkpoint names, data by short name and split, buffer policy."""
+
+    a: str
+    b: str
+    source: str
+    split: str | None
+    buffers: str = "average"
+
+
+class MergeView:
+    """`alpha A + (1 - alpha) B` on the pictures of one dataset. Made once per content and shared by sessions."""
+
+    def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None,
+                 pictures: DecodedCache | None, worker: Worker, device: torch.device, precision: str) -> None:
+        self.selection, self.arena, self.pictures, self.worker = selection, arena, pictures, worker
+        self.device, self.precision, self._known = device, precision, architecture
+        self._lock = threading.Lock()
+        self._frames: OrderedDict[tuple, Frame] = OrderedDict()
+        self._held = 0
+        self._blend: Blend | None = None
+        self.id = content_key("view", fingerprints=arena.fingerprints, precision=precision, buffers=selection.buffers,
+                              data=pictures.fingerprint() if pictures else None)[:24]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why pictures cannot be shown, in words; None when they can."""
+        if self._known is None:
+            return ("No model code is known for these checkpoints, so there are no pictures. Comparing, merging and exporting "
+                    "work. Start the app with --model file.py:factory to see masks.")
+        return None if self.pictures is not None else "No data is loaded: choose data on the Workspace page to see masks."
+
+    @cached_property
+    def source_space(self) -> LabelSpace:
+        """The network's own classes."""
+        architecture, classes = self._need_network()
+        return label_space(architecture.label_space(classes))
+
+    @cached_property
+    def space(self) -> LabelSpace:
+        """The classes shown and measured: the annotation's, or the network's where there is no annotation."""
+        own = self._need_pictures().label_space
+        return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
+
+    def new_blend(self) -> Blend:
+        """A network of its own for a frame or a job. Runs on the calling thread; no torch kernels besides allocation."""
+        architecture, classes = self._need_network()
+        network = BoundNetwork(architecture, classes, self.arena.layout, self.arena.integers[0],
+                               device=self.device, precision=self.precision)
+        return Blend(self.arena, network, self.selection.buffers, calibration=self.pictures)
+
+    def key_of(self, alpha: float) -> dict[str, Any]:
+        """What identifies the mixture at `alpha` for the store of results."""
+        more = {}
+        if self.selection.buffers == "recalibrate" and self.pictures is not None:
+            more = {"calibration": self.pictures.fingerprint(), "count": Blend.__init__.__kwdefaults__["count"]}
+        return dict(mixture_key(self.arena.fingerprints, Linear(alpha).shares(2), self.selection.buffers, **more))
+
+    def picture(self, index: int) -> bytes:
+        """Picture `index` as PNG or JPEG."""
+        return encode_picture(self._need_pictures().load(self._checked(index)).image)
+
+    def truth(self, index: int) -> bytes | None:
+        """Ground truth of picture `index` as a grey PNG of ids (255 void), or None."""
+        truth = self._need_pictures().load(self._checked(index)).truth
+        return None if truth is None else encode_grey(truth)
+
+    def frame(self, index: int, alpha: float, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
+        """The masks at `alpha` (pane m), or of A or B alone. Raises `Superseded` when a newer request has come meanwhile."""
+        if pane not in PANES or not 0 <= alpha <= 1:
+            raise UsageError(f"Pane {pane!r}, alpha {alpha}", "pane a, m or b, and alpha from 0 to 1", "Reload the page")
+        self._checked(index)
+        key = (index, pane, round(alpha, 6) if pane == "m" else None)
+        line = f"{stream}/{self.id}/{pane}"
+        self.worker.announce(line, generation)
+        # One network can be only one mixture at a time, so frames of a view are made one after the other.
+        with self._lock:
+            if key in self._frames:
+                self._frames.move_to_end(key)
+                return self._frames[key]
+            return self._keep(key, self._render(index, alpha, pane, lambda call: self.worker.run_newest(call, line, generation)))
+
+    def _render(self, index: int, alpha: float, pane: str, run: Run) -> Frame:
+        sample = self._need_pictures().load(index)
+        if self._blend is None:
+            self._blend = self.new_blend()
+        blend, clock = self._blend, [time.perf_counter()]
+        if pane == "m":
+            blend.set(Linear(alpha), run)
+        else:
+            blend.set_alone(0 if pane == "a" else 1, run)
+        clock.append(time.perf_counter())
+        maps, figures = self.worker.run(lambda: self._look(blend.network, sample.image, sample.truth), FRAME)
+        clock.append(time.perf_counter())
+        png = encode_rgb(*maps)
+        clock.append(time.perf_counter())
+        spans = [round(1000 * (late - early), 2) for early, late in zip(clock, clock[1:], strict=False)]
+        return Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
+                           "notes": list(blend.notes)})
+
+    def _look(self, network: BoundNetwork, image: np.ndarray, truth: np.ndarray | None) -> tuple[Any, dict[str, Any]]:
+        with torch.inference_mode():
+            logits = network.logits(image[None], image.shape[:2])
+            ids = torch.full((1, *image.shape[:2]), IGNORE, dtype=torch.uint8) if truth is None else torch.from_numpy(truth)[None]
+            mapping = target_mapping(self.source_space, self.space, self.device)
+            observation = Observation(logits, ids.to(self.device), mapping, self.space.count)
+            maps = pixel_maps(observation)
+            if truth is None:
+                return maps, {"miou": None, "pixel_accuracy": None, "iou": None}
+            meter = METERS.get("confusion")
+            state = meter.init(self.space.count, self.device)
+            meter.update(state, observation)
+            figures = meter.compute(state)
+        return maps, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
+
+    def _keep(self, key: tuple, frame: Frame) -> Frame:
+        self._frames[key] = frame
+        self._held += len(frame.png)
+        while self._held > FRAME_BYTES:
+            self._held -= len(self._frames.popitem(last=False)[1].png)
+        return frame
+
+    def _checked(self, index: int) -> int:
+        count = len(self._need_pictures())
+        if not 0 <= index < count:
+            raise UsageError(f"Picture {index}", f"0 to {count - 1}", "Choose another picture")
+        return index
+
+    def _need_network(self) -> tuple[Architecture, int]:
+        if self._known is None:
+            raise ArchitectureError("No model code is known for these checkpoints", "the network that they belong to",
+                                    "Start with --model file.py:factory; merging and exporting work without")
+        return self._known
+
+    def _need_pictures(self) -> DecodedCache:
+        if self.pictures is None:
+            raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
+        return self.pictures
+
+
+__all__ = ["Frame", "MergeView", "Selection", "Superseded"]

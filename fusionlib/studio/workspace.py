@@ -1,0 +1,205 @@
+"""What is loaded: checkpoints and data of the demo, of the operator's folders and of uploads."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionlib.checkpoints.compare import Preflight, preflight, recognise
+from fusionlib.checkpoints.layout import Layout
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.spec import open_dataset, parse_spec, splits_of
+from fusionlib.errors import CheckpointError, FusionError, UsageError
+from fusionlib.storage.uploads import UploadFolder
+from fusionlib.studio.options import Options
+
+DEMO = Path(__file__).parents[2] / "assets" / "demo"
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+PICTURE_BYTES = 1 << 30
+"""Decoded pictures kept per dataset: 1 GiB holds two thousand pictures of 480x360."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the workspace: a checkpoint, or a file that could not be read and why."""
+
+    name: str
+    origin: str
+    checkpoint: Checkpoint | None
+    problem: FusionError | None = None
+    known: tuple[str, int] | None = None
+    about: str = ""
+
+    @property
+    def signature(self) -> str:
+        """Equal for checkpoints that can be merged tensor by tensor."""
+        return Layout.of(self.checkpoint.tensors).signature if self.checkpoint else ""
+
+    @property
+    def architecture(self) -> tuple[Architecture, int] | None:
+        """The network and its class count; None when it is unknown."""
+        return (ARCHITECTURES.get(self.known[0]), self.known[1]) if self.known else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset of the workspace. `name` is short and tells no path; `spec` is the operator's."""
+
+    name: str
+    spec: str
+    origin: str
+    splits: tuple[str, ...] = ()
+    problem: FusionError | None = None
+
+
+class Workspace:
+    """Everything that the pages may name. Names are unique; a page knows checkpoints and data by name, never by path."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
+        self._lock = threading.RLock()
+        self._opened: dict[tuple[Path, int, int], Item] = {}
+        self._pictures: dict[str, DecodedCache] = {}
+        self.items: tuple[Item, ...] = ()
+        self.sources: tuple[Source, ...] = ()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the folders again; files that did not change are not opened again."""
+        with self._lock:
+            found = [self._item(path, origin, about) for path, origin, about in self._paths()]
+            self.items = tuple(_unique(found))
+            self.sources = tuple(self._sources())
+
+    def get(self, name: str) -> Item:
+        """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
+        item = next((item for item in self.items if item.name == name), None)
+        if item is None:
+            raise UsageError(f"No checkpoint {name!r} in the workspace", f"one of {', '.join(i.name for i in self.items) or 'none'}",
+                             "Choose another, or load it on the Workspace page")
+        if item.problem is not None:
+            raise item.problem
+        return item
+
+    def usable(self) -> tuple[Item, ...]:
+        """The checkpoints that could be read."""
+        return tuple(item for item in self.items if item.checkpoint is not None)
+
+    def preflight(self, names: Sequence[str]) -> Preflight:
+        """The report for these checkpoints. Raises `UsageError` for an unknown name."""
+        return preflight([self.get(name).checkpoint for name in names])  # type: ignore[misc]
+
+    def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
+        """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""
+        entry = next((entry for entry in self.sources if entry.name == source), None)
+        if entry is None:
+            raise UsageError(f"No data {source!r} in the workspace", f"one of {', '.join(s.name for s in self.sources) or 'none'}",
+                             "Choose another")
+        if entry.problem is not None:
+            raise entry.problem
+        return self.open_pictures(entry.spec, split, limit)
+
+    def open_pictures(self, spec: str, split: str | None, limit: int | None = None) -> DecodedCache:
+        """The decoded pictures of a data spec; one cache per content."""
+        cache = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+        with self._lock:
+            return self._pictures.setdefault(f"{cache.spec} {limit} {cache.fingerprint()}", cache)
+
+    def _paths(self) -> Iterable[tuple[Path, str, str]]:
+        if self.options.demo and DEMO.is_dir():
+            about = _demo_notes()
+            for path in sorted(DEMO.glob("*.safetensors")):
+                yield path, "demo", about.get(path.stem, "")
+        for folder in self.options.checkpoints:
+            for path in _files_in(folder):
+                yield path, folder.name or str(folder), ""
+        for path in self.uploads.checkpoints():
+            yield path, "upload", ""
+
+    def _item(self, path: Path, origin: str, about: str) -> Item:
+        name = self.uploads.shown_name(path) if origin == "upload" else path.stem
+        try:
+            stat = path.stat()
+            key = (path, stat.st_size, stat.st_mtime_ns)
+            if key not in self._opened:
+                checkpoint = open_checkpoint(path, name=name)
+                self._opened[key] = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about)
+            return self._opened[key]
+        except FusionError as problem:
+            return Item(name, origin, None, problem)
+        except OSError as problem:
+            return Item(name, origin, None, CheckpointError(f"{path.name}: {problem.strerror}", "a readable file", "Check the folder"))
+
+    def _sources(self) -> Iterable[Source]:
+        specs = [(spec, "folder") for spec in self.options.data]
+        if self.options.demo:
+            specs += [(f"streets:{domain}:24", "demo") for domain in ("clear", "night", "fog", "rain", "snow")]
+        if self.uploads.has_pictures():
+            specs.append((f"pictures:{self.uploads.pictures}", "upload"))
+        taken: set[str] = set()
+        for spec, origin in specs:
+            name = base = _short_name(spec, origin)
+            number = 2
+            while name in taken:
+                name, number = f"{base} ({number})", number + 1
+            taken.add(name)
+            try:
+                parsed = parse_spec(spec)
+                yield Source(name, spec, origin, (parsed.split,) if parsed.split else splits_of(spec))
+            except FusionError as problem:
+                yield Source(name, spec, origin, (), problem)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        return [folder]  # opening it says that it is not there
+    if any(folder.glob("*.safetensors.index.json")):
+        return [folder]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in ENDINGS]
+    shards = [path for path in sorted(folder.iterdir()) if path.is_dir() and any(path.glob("*.safetensors.index.json"))]
+    return files + shards
+
+
+def _short_name(spec: str, origin: str) -> str:
+    if origin == "upload":
+        return "uploaded pictures"
+    kind, _, argument = spec.partition(":")
+    if kind not in DATASETS or kind == "streets":
+        return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
+    return f"{kind} {Path(argument.split('@')[0]).name}"
+
+
+def _unique(items: Sequence[Item]) -> Iterable[Item]:
+    taken: set[str] = set()
+    for item in items:
+        name = item.name
+        if name in taken:
+            name = f"{item.origin}/{item.name}"
+        base, number = name, 2
+        while name in taken:
+            name, number = f"{base} ({number})", number + 1
+        taken.add(name)
+        if name == item.name:
+            yield item
+            continue
+        if item.checkpoint is not None:
+            item.checkpoint.name = name
+        yield Item(name, item.origin, item.checkpoint, item.problem, item.known, item.about)
+
+
+def _demo_notes() -> dict[str, str]:
+    path = DEMO / "manifest.json"
+    if not path.exists():
+        return {}
+    return {entry["name"]: entry["about"] for entry in json.loads(path.read_text())["checkpoints"]}
+
+
+__all__ = ["DEMO", "Item", "Source", "Workspace"]
