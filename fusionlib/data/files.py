@@ -18,6 +18,7 @@ from fusionlib.errors import DataError
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused by their header: a small file can claim to unpack to gigabytes."""
 
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
                Image.DecompressionBombError)
@@ -52,8 +53,13 @@ def list_files(folder: Path, root: Path, suffixes: tuple[str, ...] = PICTURE_SUF
 def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) from the header, nothing decoded. Raises `DataError` that names the file."""
     try:
+        with path.open("rb") as file:
+            if not file.read(8).startswith((_PNG, _JPEG)):  # Pillow would try its other hundred formats first
+                raise DataError(f"{path} is neither a PNG nor a JPEG file", "PNG or JPEG pictures", "Convert the picture")
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             width, height = image.size
+    except DataError:
+        raise
     except _UNREADABLE as problem:
         raise _unreadable(path, problem) from problem
     _check_pixels(path, height, width)
@@ -72,7 +78,7 @@ def mask_size(path: Path) -> tuple[int, int]:
         magic, _, chunk, width, height, bits, colour = struct.unpack(">8sI4sIIBB", head[:26])
     except (OSError, struct.error) as problem:
         raise _unreadable(path, problem) from problem
-    if magic != b"\x89PNG\r\n\x1a\n" or chunk != b"IHDR":
+    if magic != _PNG or chunk != b"IHDR":
         raise DataError(f"{path} is not a PNG file", "masks as PNG pictures of class ids", "Convert the mask")
     if colour != 3 and (colour, bits) != (0, 8):
         kind = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown type")

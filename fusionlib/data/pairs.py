@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionlib.contracts import IGNORE, Progress, Sample
+from fusionlib.contracts import IGNORE, Sample
 from fusionlib.data.files import (
     PICTURE_SUFFIXES,
     fingerprint_files,
@@ -69,13 +69,6 @@ class PairedDataset:
             raise DataError(f"{pair.mask} has unknown ids {', '.join(map(str, unknown))}", self._known_ids(),
                             "Correct the mask or declare its ids")
         return Sample(self.name(index), image, self.table.astype(np.uint8)[ids])
-
-    def check(self, progress: Progress | None = None) -> None:
-        """Read every picture and mask once. Raises the `DataError` of the first that is wrong."""
-        for index in range(len(self)):
-            self.load(index)
-            if progress:
-                progress(index + 1, len(self))
 
     def fingerprint(self) -> str:
         """SHA-256 of label space, id table, file names and file contents."""

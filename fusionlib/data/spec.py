@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Sample
+from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Progress, Sample
 from fusionlib.data.labels import LabelSpace
 from fusionlib.errors import UsageError
 
@@ -64,6 +64,17 @@ def splits_of(spec: str) -> tuple[str, ...]:
     """Names of the splits that the data of `spec` has."""
     opener, parsed = _resolve(spec, None)
     return opener.splits(parsed.argument)
+
+
+def check(dataset: Dataset, progress: Progress | None = None) -> None:
+    """Read every picture and mask once; opening has read only headers.
+
+    Raises the `DataError` of the first one that is wrong, which names the file (and the ids a mask must not have).
+    """
+    for index in range(len(dataset)):
+        dataset.load(index)
+        if progress:
+            progress(index + 1, len(dataset))
 
 
 def _resolve(text: str, split: str | None) -> tuple[DatasetOpener, Spec]:
