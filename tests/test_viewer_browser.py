@@ -23,16 +23,37 @@ from starlette.routing import Route
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WIDTH, HEIGHT, COUNT, LATENCY = 512, 256, 5, 0.03
 CLASSES = [
-    ("road", "#804080"), ("sidewalk", "#f423e8"), ("building", "#464646"), ("wall", "#66669c"), ("fence", "#be9999"), ("pole", "#999999"),
-    ("traffic light", "#faaa1e"), ("traffic sign", "#dcdc00"), ("vegetation", "#6b8e23"), ("terrain", "#98fb98"), ("sky", "#4682b4"),
-    ("person", "#dc143c"), ("rider", "#ff0000"), ("car", "#00008e"), ("truck", "#000046"), ("bus", "#003c64"), ("train", "#005064"),
-    ("motorcycle", "#0000e6"), ("bicycle", "#770b20"),
-]  # fmt: skip
+    ("road", "#804080"),
+    ("sidewalk", "#f423e8"),
+    ("building", "#464646"),
+    ("wall", "#66669c"),
+    ("fence", "#be9999"),
+    ("pole", "#999999"),
+    ("traffic light", "#faaa1e"),
+    ("traffic sign", "#dcdc00"),
+    ("vegetation", "#6b8e23"),
+    ("terrain", "#98fb98"),
+    ("sky", "#4682b4"),
+    ("person", "#dc143c"),
+    ("rider", "#ff0000"),
+    ("car", "#00008e"),
+    ("truck", "#000046"),
+    ("bus", "#003c64"),
+    ("train", "#005064"),
+    ("motorcycle", "#0000e6"),
+    ("bicycle", "#770b20"),
+]
 ROAD, SIDEWALK, BUILDING, POLE, VEGETATION, SKY, PERSON, CAR = 0, 1, 2, 5, 8, 10, 11, 13
 
 
@@ -40,7 +61,7 @@ ROAD, SIDEWALK, BUILDING, POLE, VEGETATION, SKY, PERSON, CAR = 0, 1, 2, 5, 8, 10
 
 
 def scene(index: int, alpha: float) -> np.ndarray:
-    """A street as a label map; every border depends on alpha, so that each alpha gives another picture. The truth is alpha 0.62."""
+    """A street as a label map whose every border depends on alpha; the truth is alpha 0.62."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     off = (alpha - 0.62) * 40
     skyline = 78 + 22 * np.sin(x / 37 + index) + 10 * np.sign(np.sin(x / 19 + 2 * index)) + 0.5 * off
@@ -114,7 +135,9 @@ class Fake:
         if pane == "m":
             self.alphas.append(alpha)
         if self.fail:
-            return JSONResponse({"got": "a network that ran out of memory", "needs": "900 MB", "do": "close other programs"}, 500)
+            return JSONResponse(
+                {"got": "a network that ran out of memory", "needs": "900 MB", "do": "close other programs"}, 500
+            )
         labels, target = scene(index, alpha), truth(index)
         x = np.mgrid[0:HEIGHT, 0:WIDTH][1]
         confidence = np.clip(250 - 90 * (scene(index, alpha - 0.05) != labels) - 30 * np.sin(x / 30) ** 2, 0, 255)
@@ -142,11 +165,18 @@ class Fake:
         if request.method == "DELETE":
             self.wanted, self.state = [], "cancelled"
         best = max(self.points.values(), key=lambda point: point["miou"], default=None)
-        return JSONResponse({
-            "state": self.state, "message": None, "done": len(self.points), "total": self.total,
-            "seconds_left": len(self.wanted) * self.pace if self.state == "running" else None,
-            "points": list(self.points.values()), "best": best and {"alpha": best["alpha"], "miou": best["miou"]}, "images": 101,
-        })  # fmt: skip
+        return JSONResponse(
+            {
+                "state": self.state,
+                "message": None,
+                "done": len(self.points),
+                "total": self.total,
+                "seconds_left": len(self.wanted) * self.pace if self.state == "running" else None,
+                "points": list(self.points.values()),
+                "best": best and {"alpha": best["alpha"], "miou": best["miou"]},
+                "images": 101,
+            }
+        )
 
     async def order(self, body: dict) -> None:
         grid = [body["alpha"]] if "alpha" in body else np.arange(0, 1 + 1e-9, body["step"]).round(3).tolist()
@@ -190,9 +220,18 @@ class Fake:
 def measured(alpha: float) -> dict:
     hump = 0.045 * np.exp(-(((alpha - 0.62) / 0.22) ** 2))
     miou = 0.668 + 0.021 * alpha + hump
-    iou = [float(np.clip(miou + 0.25 * np.sin(3 * c) + 0.03 * np.cos(5 * c) * alpha, 0.05, 0.98)) for c in range(len(CLASSES))]
+    iou = [
+        float(np.clip(miou + 0.25 * np.sin(3 * c) + 0.03 * np.cos(5 * c) * alpha, 0.05, 0.98))
+        for c in range(len(CLASSES))
+    ]
     iou[16] = None
-    return {"alpha": alpha, "miou": miou, "pixel_accuracy": 0.93 + 0.3 * (miou - 0.66), "loss": 0.42 - 1.6 * (miou - 0.66), "iou": iou}
+    return {
+        "alpha": alpha,
+        "miou": miou,
+        "pixel_accuracy": 0.93 + 0.3 * (miou - 0.66),
+        "loss": 0.42 - 1.6 * (miou - 0.66),
+        "iou": iou,
+    }
 
 
 def script() -> None:
@@ -208,13 +247,27 @@ def script() -> None:
     state.setdefault("index", 0)
     names = [f"street_{number:03d}.png" for number in range(COUNT)]
     live = st.query_params.get("live", "1") == "1"
+    number = int(st.query_params.get("number", 0))
+    if st.button("New viewer"):
+        st.query_params["number"] = str(number + 1)
+        state.alpha, state.index = 0.5, 0
+        st.rerun()
     view = ViewerData(
-        base="/live/session/view", size=(WIDTH, HEIGHT), count=COUNT, index=state.index, name=names[state.index], names=names,
-        alpha=state.alpha, a=CheckpointEntry("segformer-fog", 0.689, 0.374), b=CheckpointEntry("segformer-day", 0.668, 0.407),
-        labelled=True, classes=[ClassEntry(number, name, color) for number, (name, color) in enumerate(CLASSES)], live=live,
+        base="/live/session/view",
+        size=(WIDTH, HEIGHT),
+        count=COUNT,
+        index=state.index,
+        name=names[state.index],
+        names=names,
+        alpha=state.alpha,
+        a=CheckpointEntry("segformer-fog", 0.689, 0.374),
+        b=CheckpointEntry("segformer-day", 0.668, 0.407),
+        labelled=True,
+        classes=[ClassEntry(number, name, color) for number, (name, color) in enumerate(CLASSES)],
+        live=live,
         message=None if live else "The two checkpoints have different layouts; their masks cannot be merged.",
-    )  # fmt: skip
-    result = viewer(view, key="viewer")
+    )
+    result = viewer(view, key=f"viewer{number}")
     state.alpha, state.index = result.alpha, result.index
     st.text(f"runs={state.runs} alpha={result.alpha:.3f} index={result.index}")
 
@@ -230,16 +283,30 @@ def free_port() -> int:
 
 def start_server(folder: Path, *options: str) -> tuple[subprocess.Popen, str]:
     (folder / "app.py").write_text(
-        "import streamlit as st\nfrom test_viewer_browser import Fake\napp = st.App('page.py', routes=Fake().routes())\n"
+        "import streamlit as st\nfrom test_viewer_browser import Fake\n"
+        "app = st.App('page.py', routes=Fake().routes())\n"
     )
     (folder / "page.py").write_text("from test_viewer_browser import script\nscript()\n")
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true"]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app.py",
+        "--server.port",
+        str(port),
+        "--server.headless",
+        "true",
+    ]
     paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [*command, "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none", *options],
-        cwd=folder, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     address = f"http://127.0.0.1:{port}"
     for _ in range(150):
         try:
@@ -249,3 +316,286 @@ def start_server(folder: Path, *options: str) -> tuple[subprocess.Popen, str]:
             time.sleep(0.2)
     process.kill()
     raise RuntimeError("the Streamlit server did not start")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    process, address = start_server(tmp_path_factory.mktemp("viewer"))
+    yield address
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium.new_context(
+            viewport={"width": 1440, "height": 1200}
+        )  # one context: Streamlit's own files load once
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, address):
+    page = browser.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(address)
+    expect_attribute(page, "canvas-m", "data-alpha", "0.500")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(tab, address):
+    """A fresh viewer in the open tab: a new key is a new component, and the old one has to clean up behind itself."""
+    control(address, clear=1)
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.mouse.move(0, 0)
+    before = tab.get_by_test_id("viewer").get_attribute("data-key")
+    tab.get_by_role("button", name="New viewer").click()
+    wait(tab, "(find('viewer')?.dataset.key ?? argument) !== argument", before)
+    expect_attribute(tab, "canvas-m", "data-alpha", "0.500")
+    expect_attribute(tab, "canvas-a", "data-alpha", "1.000")
+    yield tab
+    assert not problems
+
+
+# --- helpers ---
+
+
+def control(address: str, **options: float) -> dict:
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    with urllib.request.urlopen(f"{address}/control?{query}") as answer:
+        return json.load(answer)
+
+
+def wait(page, condition: str, argument=None) -> None:
+    """Wait until the JavaScript is true; in it ``find(id)`` gives the element with that test id in a shadow tree."""
+    find = """const find = (id) => [...document.querySelectorAll('*')].filter((node) => node.shadowRoot)
+        .map((node) => node.shadowRoot.querySelector(`[data-testid="${id}"]`)).find(Boolean);"""
+    page.wait_for_function(f"(argument) => {{ {find} return {condition}; }}", arg=argument)
+
+
+def expect_attribute(page, element: str, name: str, value: str) -> None:
+    wait(page, "find(argument[0])?.getAttribute(argument[1]) === argument[2]", [element, name, value])
+
+
+def expect_text(page, element: str, text: str) -> None:
+    wait(page, "find(argument[0])?.textContent.includes(argument[1])", [element, text])
+
+
+def runs(page) -> int:
+    return int(page.get_by_text("runs=").inner_text().split()[0].removeprefix("runs="))
+
+
+def pixel(page, element: str, u: float, v: float) -> list[int]:
+    read = """(canvas, [u, v]) => [...canvas.getContext('2d')
+        .getImageData(u * canvas.width, v * canvas.height, 1, 1).data]"""
+    return page.get_by_test_id(element).evaluate(read, [u, v])
+
+
+def checksum(page, element: str) -> int:
+    read = """(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+        .reduce((sum, value, place) => (sum + value * (place % 997)) % 1e9, 0)"""
+    return page.get_by_test_id(element).evaluate(read)
+
+
+def drag_alpha(page, alphas: list[float], release: bool = True) -> None:
+    box = page.get_by_test_id("alpha-slider").bounding_box()
+    for number, alpha in enumerate(alphas):
+        page.mouse.move(box["x"] + alpha * box["width"], box["y"] + box["height"] / 2)
+        if number == 0:
+            page.mouse.down()
+        page.wait_for_timeout(12)
+    if release:
+        page.mouse.up()
+
+
+def point_at(page, element: str, u: float, v: float) -> None:
+    box = page.get_by_test_id(element).bounding_box()
+    page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+
+
+def opened(page) -> None:
+    page.wait_for_timeout(60)  # two displayed frames: painting follows the event on the next one
+
+
+# --- what the user does ---
+
+
+def test_dragging_repaints_the_merge_without_a_rerun_and_the_newest_alpha_wins(page, address):
+    control(address)
+    before, started = checksum(page, "canvas-m"), runs(page)
+    drag_alpha(page, [0.5 + 0.01 * step for step in range(31)], release=False)
+    expect_attribute(page, "canvas-m", "data-alpha", "0.800")
+    assert checksum(page, "canvas-m") != before
+    assert runs(page) == started
+    page.mouse.up()
+    page.get_by_text("alpha=0.800").wait_for()
+    assert runs(page) == started + 1
+    seen = control(address)
+    assert seen["most"]["m"] == 1, "more than one merge frame was in flight"
+    assert seen["alphas"][-1] == 0.8
+    assert len(seen["alphas"]) < 31, "every pointer position was fetched: a queue"
+
+
+def test_frames_already_seen_come_from_memory(page, address):
+    drag_alpha(page, [0.5, 0.7])
+    expect_attribute(page, "canvas-m", "data-alpha", "0.700")
+    control(address)
+    drag_alpha(page, [0.7, 0.5])
+    expect_attribute(page, "canvas-m", "data-alpha", "0.500")
+    expect_text(page, "timing", "from memory")
+    assert control(address)["alphas"] == []
+
+
+def test_alpha_by_keyboard_number_double_click_and_chart(page):
+    slider = page.get_by_test_id("alpha-slider")
+    slider.focus()
+    started = runs(page)
+    for key, alpha in (("ArrowRight", "0.510"), ("Shift+ArrowLeft", "0.410"), ("End", "1.000"), ("Home", "0.000")):
+        page.keyboard.press(key)
+        assert slider.get_attribute("data-alpha") == alpha
+    page.get_by_text("alpha=0.000").wait_for()
+    assert runs(page) == started + 1, "a burst of keys is one report"
+    page.get_by_test_id("alpha-input").fill("0.375")
+    expect_attribute(page, "canvas-m", "data-alpha", "0.375")
+    slider.dblclick(position={"x": 200, "y": 20})
+    expect_attribute(page, "canvas-m", "data-alpha", "0.500")
+    curve = page.get_by_test_id("curve")
+    curve.click(position={"x": 64, "y": 120})  # the left end of the axis
+    expect_attribute(page, "canvas-m", "data-alpha", "0.000")
+
+
+def test_hiding_classes_shows_the_bare_picture_and_survives_a_reload(page):
+    page.get_by_test_id("opacity").evaluate("(node) => { node.value = 1; node.dispatchEvent(new Event('input')); }")
+    opened(page)
+    assert pixel(page, "canvas-m", 0.5, 0.9)[:3] == [128, 64, 128]
+    page.get_by_test_id("class-0").click()
+    opened(page)
+    bare = pixel(page, "canvas-m", 0.5, 0.9)
+    assert bare[:3] != [128, 64, 128]
+    page.get_by_test_id("class-10").click(modifiers=["Alt"])  # sky alone
+    opened(page)
+    assert pixel(page, "canvas-m", 0.5, 0.05)[:3] == [70, 130, 180]
+    page.wait_for_timeout(250)
+    page.reload()
+    expect_attribute(page, "canvas-m", "data-alpha", "0.500")
+    opened(page)
+    assert page.get_by_test_id("class-0").get_attribute("aria-pressed") == "false"
+    assert pixel(page, "canvas-m", 0.5, 0.9) == bare
+    page.get_by_test_id("classes-all").click()
+    opened(page)
+    assert pixel(page, "canvas-m", 0.5, 0.9)[:3] == [128, 64, 128]
+
+
+def test_pointer_reads_every_pane_and_zoom_keeps_them_in_step(page):
+    point_at(page, "viewport-m", 0.5, 0.9)
+    for pane in "ambt":
+        expect_text(page, f"readout-{pane}", "road")
+    expect_text(page, "readout-m", "then sky")
+    expect_text(page, "readout-m", "%")
+    page.mouse.wheel(0, -1200)
+    wait(page, "parseFloat(find('zoom-text').textContent) > 5")
+    point_at(page, "viewport-b", 0.5, 0.9)
+    expect_text(page, "readout-t", "road")  # the point under the wheel has stayed
+    opened(page)
+    shades = [pixel(page, f"canvas-{pane}", 0.3, 0.3)[:3] for pane in "amb"]
+    assert shades[0] == shades[1] == shades[2], "deep inside the road all three masks are equal"
+    before = pixel(page, "canvas-t", 0.5, 0.02)
+    box = page.get_by_test_id("viewport-a").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 200, steps=3)
+    page.mouse.up()
+    opened(page)
+    assert pixel(page, "canvas-t", 0.5, 0.02) != before, "panning A pans the truth"
+    page.get_by_test_id("viewport-t").dblclick()
+    expect_text(page, "zoom-text", "1.0×")
+
+
+def test_wipe_shows_the_left_pane_left_of_the_divider(page):
+    page.get_by_test_id("left-pane").evaluate(
+        "(node) => { node.value = 't'; node.dispatchEvent(new Event('change')); }"
+    )
+    page.get_by_test_id("layout-wipe").click()
+    opened(page)
+    u, v = 0.2, 0.98  # void in the truth, road or sidewalk in the merge
+    void = pixel(page, "canvas-stage", u, v)
+    page.get_by_test_id("divider").scroll_into_view_if_needed()
+    box, stage = page.get_by_test_id("divider").bounding_box(), page.get_by_test_id("viewport-stage").bounding_box()
+    page.mouse.move(box["x"] + 16, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 0.1 * stage["width"], box["y"] + 60, steps=4)
+    page.mouse.up()
+    wait(page, "Number(find('divider').getAttribute('aria-valuenow')) === 10")
+    opened(page)
+    assert pixel(page, "canvas-stage", u, v) != void
+    page.get_by_test_id("layout-blink").click()
+    wait(page, "find('pane-stage').textContent.includes('Ground truth')")
+    wait(page, "find('pane-stage').textContent.includes('Merge')")
+
+
+def test_stepping_through_pictures(page):
+    page.get_by_test_id("viewport-m").focus()
+    page.keyboard.press("]")
+    expect_text(page, "picture-name", "street_001.png")
+    expect_attribute(page, "canvas-m", "data-picture", "1")
+    page.get_by_text("index=1").wait_for()
+    page.get_by_test_id("jump").fill("4")
+    page.keyboard.press("Enter")
+    expect_attribute(page, "canvas-a", "data-picture", "3")
+    page.get_by_text("index=3").wait_for()
+    page.get_by_test_id("next").click()
+    expect_text(page, "picture-name", "street_004.png")
+    page.get_by_text("index=4").wait_for()
+    assert page.get_by_test_id("next").is_disabled()
+
+
+def test_an_error_shows_a_banner_keeps_the_frame_and_recovers(page, address):
+    control(address, fail=1)
+    before = checksum(page, "canvas-m")
+    drag_alpha(page, [0.5, 0.6])
+    expect_text(page, "banner", "ran out of memory")
+    expect_text(page, "banner", "close other programs")
+    assert checksum(page, "canvas-m") == before
+    control(address, fail=0)
+    drag_alpha(page, [0.6, 0.65])
+    expect_attribute(page, "canvas-m", "data-alpha", "0.650")
+    assert page.get_by_test_id("banner").is_hidden()
+
+
+def test_sweep_starts_fills_in_cancels_resumes_and_measures_here(page, address):
+    expect_text(page, "curve-empty", "No points yet")
+    page.get_by_test_id("step").select_option("0.1")
+    page.get_by_test_id("sweep-start").click()
+    expect_text(page, "progress-text", "of 11 points")
+    wait(page, "find('curve').querySelectorAll('.dots circle').length >= 3")
+    page.get_by_test_id("sweep-cancel").click()
+    expect_text(page, "progress-text", "cancelled")
+    expect_text(page, "sweep-start", "Resume")
+    control(address, pace=0.02)
+    page.get_by_test_id("sweep-start").click()
+    expect_text(page, "progress-text", "11 of 11 points · done")
+    expect_text(page, "best", "at 0.60")
+    expect_text(page, "tile-miou", "at 0.50, 101 pictures")
+    drag_alpha(page, [0.5, 0.57])
+    expect_text(page, "curve-read", "interpolated between 0.50 and 0.60")
+    page.get_by_test_id("measure").click()
+    expect_text(page, "curve-read", "alpha 0.57")
+    expect_text(page, "curve-read", "·  measured")
+    expect_text(page, "legend-source", "Measured at 0.57")
+
+
+def test_without_live_frames_the_reason_stands_in_the_place_of_the_pictures(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/?live=0")
+    expect_text(page, "message", "different layouts")
+    assert page.get_by_test_id("alpha-slider").is_visible()
+    assert page.get_by_test_id("curve").is_visible()
+    page.close()

@@ -9,6 +9,7 @@ export class AlphaControl {
     this.view = view;
     this.build();
     view.on("alpha data sweep settled frame playing", () => this.show());
+    view.on("grab", () => this.stop());
     this.show();
   }
 
@@ -135,9 +136,10 @@ export class AlphaControl {
 
   showTiming() {
     const { timing } = this.view;
+    if (timing?.cached) return setText(this.timing, "frame from memory");
     const parts = timing ? [`frame ${Math.round(timing.took)} ms`] : [];
     if (known(timing?.merge) && known(timing?.forward)) parts.push(`merge ${Math.round(timing.merge)}, network ${Math.round(timing.forward)}`);
-    setText(this.timing, parts.join(" · "));
+    return setText(this.timing, parts.join(" · "));
   }
 
   // Where the curve has been measured.

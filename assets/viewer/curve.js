@@ -8,7 +8,7 @@ const TICKS_X = [0, 0.25, 0.5, 0.75, 1];
 const LABEL_GAP = 14;
 
 // Round steps (1, 2 or 5 times a power of ten) that give about `count` ticks.
-export function niceTicks(low, high, count = 4) {
+export function niceTicks(low, high, count = 6) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
@@ -55,6 +55,7 @@ export class Curve {
     chart.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       chart.setPointerCapture(event.pointerId);
+      view.emit("grab");
       view.hold();
       view.setAlpha(this.alphaAt(event));
     });
@@ -108,7 +109,7 @@ export class Curve {
     if (!values.length) return { low: 0, high: 1 };
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const room = Math.max((high - low) * 0.14, Math.abs(high) * 0.005, 1e-4);
-    return { low: Math.max(0, low - room), high: high + 1.4 * room };
+    return { low: Math.max(0, low - 1.5 * room), high: high + 1.5 * room };
   }
 
   draw() {

@@ -23,8 +23,10 @@ function listen(node, listeners) {
   for (const [type, listener] of Object.entries(listeners)) node.addEventListener(type, listener);
 }
 
+// ARIA states are the words "true" and "false"; other attributes are there or not.
 export function setAttribute(node, name, value) {
-  if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  if (typeof value === "boolean" && name.startsWith("aria-")) node.setAttribute(name, value);
+  else if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : String(value));
 }
 

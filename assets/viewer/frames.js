@@ -124,7 +124,7 @@ export class Lane {
     if (this.flight && (this.flight.base !== base || this.flight.index !== index)) this.flight.controller.abort();
     const frame = this.cache.get(job.key);
     this.wish = frame ? null : job;
-    if (frame) this.show(frame, job);
+    if (frame) this.show(frame, { ...job, cached: true });
     else if (!this.flight) this.run();
   }
 

@@ -55,9 +55,9 @@ class Instance {
     const alpha = new AlphaControl(view);
     this.alpha = alpha;
     const readout = new Readout(view, this.loader);
-    const root = el("div", { class: "viewer", "data-testid": "viewer" }, el("div", { class: "layout" },
-      alpha.root, new Numbers(view, this.loader).root, new Banner(view).root, new Toolbar(view, toggleHelp).root,
-      el("div", { class: "stagebox" }, this.panes.root, readout.root), this.legend.root, this.card.root), help);
+    const root = el("div", { class: "viewer", "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
+      alpha.root, new Numbers(view, this.loader).root, new Toolbar(view, toggleHelp).root,
+      el("div", { class: "stagebox" }, this.panes.root, readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
     this.keys = new Keys(view, root, { "?": toggleHelp, p: () => alpha.toggle() });
     return root;
   }

@@ -18,12 +18,15 @@ export class Numbers {
     const { sweep, alpha, data } = this.view;
     const point = sweep?.nearest(alpha) ?? null;
     for (const [metric, one] of Object.entries(this.tiles)) this.showMetric(metric, one, point);
-    const frame = this.loader.shown?.m;
-    const scores = data.live ? frame?.scores : null;
-    setText(this.live.where, "live");
+    this.showPicture(data.live ? this.loader.shown : null);
+  }
+
+  showPicture(bundle) {
+    const scores = bundle?.m?.scores;
+    setText(this.live.where, known(scores?.pixel_accuracy) ? `live mIoU · ${percent(scores.pixel_accuracy)} of pixels` : "live mIoU");
     setText(this.live.value, percent(scores?.miou));
-    this.live.deltas.replaceChildren(el("span", {}, `mIoU · ${percent(scores?.pixel_accuracy)} of pixels`));
-    setAttribute(this.live.root, "data-alpha", frame?.alpha.toFixed(3));
+    this.live.deltas.replaceChildren(...["a", "b"].map((pane) => against(pane, bundle?.[pane]?.scores?.miou, scores?.miou, "miou")));
+    setAttribute(this.live.root, "data-alpha", bundle?.m?.alpha.toFixed(3));
   }
 
   showMetric(metric, one, point) {
@@ -53,7 +56,7 @@ function against(pane, end, value, metric) {
   if (known(end) && known(value)) {
     const change = value - end;
     const good = METRICS[metric].better * change;
-    node.append(" ", el("span", { class: tone(good, loss ? 5e-4 : 5e-4) }, loss ? signed(change, 3) : signed(100 * change)));
+    node.append(" ", el("span", { class: tone(good, 5e-4) }, loss ? signed(change, 3) : signed(100 * change)));
   }
   return node;
 }

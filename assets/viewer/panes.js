@@ -233,16 +233,16 @@ export class Panes {
 
   stageTitle(left, right) {
     const { view } = this;
-    if (view.settings.layout === "wipe") return `${view.paneName(left)}  |  ${view.paneName(right)}`;
-    return view.paneName(this.flipped !== view.swapped ? right : left);
+    if (view.settings.layout === "wipe") return `${view.fullName(left)}  |  ${view.fullName(right)}`;
+    return view.fullName(this.flipped !== view.swapped ? right : left);
   }
 
   showTitles() {
     const merge = this.frameOf("m");
     for (const [id, pane] of Object.entries(this.panes)) {
       const frame = this.frameOf(id);
-      const name = id === "m" && this.view.swapped ? `${this.view.paneName(this.view.settings.left)} (compare)` : this.view.paneName(id);
-      setText(pane.title, id === "a" || id === "b" ? `${id.toUpperCase()}  ${name}` : name);
+      const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
+      setText(pane.title, name);
       setText(pane.note, id !== "t" && frame?.scores?.miou != null ? `mIoU ${percent(frame.scores.miou)}` : "");
       setAttribute(pane.canvas, "data-alpha", frame?.alpha?.toFixed(3));
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);

@@ -24,7 +24,7 @@ export class Readout {
       second: el("span", { class: "read-second" }),
     };
     parts.root = el("div", { class: "read-cell", "data-testid": `readout-${pane}` },
-      parts.title, el("span", { class: "read-line" }, parts.swatch, parts.name, parts.sure), parts.second);
+      parts.title, parts.second, el("span", { class: "read-line" }, parts.swatch, parts.name, parts.sure));
     this.cells[pane] = parts;
     return parts.root;
   }
@@ -41,7 +41,7 @@ export class Readout {
   }
 
   blank(cell, pane) {
-    cell.swatch.style.background = "transparent";
+    cell.swatch.style.background = "var(--hair)";
     setText(cell.name, pane === "a" && !this.view.pointer ? "Point at a picture" : "–");
     setText(cell.sure, "");
     setText(cell.second, "");

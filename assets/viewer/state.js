@@ -155,10 +155,10 @@ export class View {
     return data[field] !== before[field] && data[field] !== this[field];
   }
 
-  paneName(pane) {
+  fullName(pane) {
     if (pane === "m") return "Merge";
     if (pane === "t") return "Ground truth";
-    return this.data[pane].name;
+    return `${pane.toUpperCase()}  ${this.data[pane].name}`;
   }
 
   get hasTruth() {

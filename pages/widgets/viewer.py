@@ -1,7 +1,8 @@
 """The live viewer: masks of A, the merge, B and the truth that follow alpha while it is dragged, without script reruns.
 
-The browser part lies in ``assets/viewer`` as plain ES modules. Streamlit takes ONE inline module, so they are joined here: imports among
-them and the word ``export`` go, and since every top-level name is used once over all files, what remains is the same program.
+The browser part lies in ``assets/viewer`` as plain ES modules. Streamlit takes ONE inline module, so they are joined
+here: imports among them and the word ``export`` go, and since every top-level name is used once over all files, what
+remains is the same program.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
 
 # A file comes after those whose constants and classes it needs while the module is loading.
 MODULES = (
-    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "controls", "numbers", "legend", "toolbar",
-    "keys", "curve", "sweepcard", "main",
+    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "controls", "numbers", "legend",
+    "toolbar", "keys", "curve", "sweepcard", "main",
 )  # fmt: skip
 
 _RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./[^"]+";\n', re.MULTILINE)
@@ -45,7 +46,11 @@ class ClassEntry:
 
 @dataclass(frozen=True)
 class ViewerData:
-    """What the viewer shows; ``alpha`` is the weight of A. ``base`` is the prefix of the live routes, on the page's own origin."""
+    """What the viewer shows; ``alpha`` is the weight of A.
+
+    ``base`` is the prefix of the live routes on the page's own origin, including ``server.baseUrlPath`` where the
+    routes are mounted below it.
+    """
 
     base: str
     size: tuple[int, int]
@@ -96,9 +101,10 @@ def viewer(
     on_alpha: Callable[[], None] | None = None,
     on_index: Callable[[], None] | None = None,
 ) -> ViewerState:
-    """Mount the viewer and return the newest alpha and picture: the browser's when it has just reported one, else the view's own.
+    """Mount the viewer and return the newest alpha and picture.
 
-    The callbacks run before the script, when the user has settled on a new value (``st.session_state[key].alpha`` or ``.index``).
+    The browser's value counts in the run that it has caused, else the view's own. The callbacks run before the script
+    when the user has settled on a new value (``st.session_state[key].alpha`` or ``.index``).
     """
     reported = _mount(
         key=key,
