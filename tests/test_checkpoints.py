@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import struct
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fusionlib.checkpoints import fingerprint, pickled
 from fusionlib.checkpoints.fingerprint import fingerprint_file
 from fusionlib.checkpoints.reader import check_finite, open_checkpoint, open_checkpoints
 from fusionlib.checkpoints.unwrap import find_tensors, strip_prefixes
@@ -102,7 +104,9 @@ def test_unaligned_tensors_read_right_and_writing_to_a_view_leaves_the_file(tmp_
     header = {"flag": entry(0, 1, [1], "BOOL"), "w": entry(1, 9)}
     path = raw_safetensors(tmp_path, header, b"\x01" + struct.pack("<2f", 5, 6))
     before = path.read_bytes()
-    assert open_checkpoint(path).read("w").tolist() == [5, 6]
+    aligned = open_checkpoint(path).read("w")
+    assert aligned.tolist() == [5, 6]
+    assert aligned.data_ptr() % 4 == 0
     open_checkpoint(path).read("flag").fill_(False)
     assert path.read_bytes() == before
 
@@ -253,12 +257,32 @@ def test_many_views_of_one_storage_are_refused(tmp_path: Path) -> None:
     assert "unfold" in refusal(saved(tmp_path, {f"t{index}": block for index in range(40)})).got
 
 
-def test_compressed_archive_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, network(big=torch.zeros(10_000)), "plain.pth")
+@pytest.mark.parametrize("values", [torch.zeros(10_000), torch.rand(100)])
+def test_compressed_archive_is_refused(tmp_path: Path, values: torch.Tensor) -> None:
+    path = saved(tmp_path, {"w": values}, "plain.pth")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as target:
         for item in source.infolist():
             target.writestr(item.filename, source.read(item))
     assert "compressed" in refusal(tmp_path / "b.pth").got
+
+
+def test_archive_that_names_the_same_bytes_often_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(tmp_path, {"w": torch.rand(10_000)}), "a") as archive:
+        biggest = max(archive.infolist(), key=lambda item: item.file_size)
+        archive.writestr("a/end", b"")
+        archive.filelist.extend([biggest] * 50)
+    assert "overlaps itself" in refusal(tmp_path / "a.pth").got
+
+
+def test_long_list_of_tensors_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickled, "MAX_PICKLE_BYTES", 50)
+    assert "longer than 50 bytes" in refusal(saved(tmp_path, network())).got
+
+
+def test_torchscript_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(tmp_path, network()), "a") as archive:
+        archive.writestr("a/constants.pkl", b"x")
+    assert "state dict of the network" in refusal(tmp_path / "a.pth").do
 
 
 # --- broken or other files -------------------------------------------------------------------------------------------
@@ -435,6 +459,11 @@ def test_hostile_index(tmp_path: Path, shard: str) -> None:
     assert repr(shard) in refusal(folder / "m.safetensors.index.json").got
 
 
+def test_shard_reached_by_a_path_is_refused_even_inside_the_folder(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "big", {"module.a": "./one.safetensors", "module.b": "two.safetensors"})
+    assert "no plain file name" in refusal(folder / "m.safetensors.index.json").got
+
+
 @pytest.mark.parametrize(("weights", "words"), [
     ({"module.a": "one.safetensors", "module.b": "one.safetensors"}, "none of that name"),
     ({"module.a": "one.safetensors", "x": "two.safetensors"}, "not in the index"),
@@ -471,6 +500,14 @@ def test_fingerprint_is_the_files_sha256_and_follows_changes(tmp_path: Path) -> 
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert fingerprint_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_fingerprint_follows_changes_that_a_coarse_file_clock_hides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "a.bin", time.time_ns()
+    monkeypatch.setattr(fingerprint, "file_identity", lambda _: (str(path), 1, now, now, 1))
+    for content in (b"a", b"b"):
+        path.write_bytes(content)
+        assert fingerprint_file(path) == hashlib.sha256(content).hexdigest()
 
 
 def test_fingerprint_of_an_old_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
