@@ -36,10 +36,11 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become the network's input: `(rgb / 255 - mean) / std`, sides padded up to a multiple of `multiple`."""
+    """How pictures become the network's input: `(rgb / 255 - mean) / std`, in channels-last memory where that is safe."""
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels_last: bool = False
 
 
 @runtime_checkable

@@ -152,7 +152,7 @@ class ENetArchitecture:
     title = "ENet"
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"
     head = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")
-    preprocessing = Preprocessing()
+    preprocessing = Preprocessing(channels_last=True)
     _spaces = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:

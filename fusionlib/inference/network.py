@@ -46,6 +46,8 @@ class BoundNetwork:
         self._bind(integers)
         about = architecture.preprocessing
         self._mean = torch.tensor(about.mean, device=device).view(1, 3, 1, 1) if any(about.mean) else None
+        # Channels-last runs small CNNs up to twice as fast here, but code that calls `.view` on activations breaks on it.
+        self._format = torch.channels_last if about.channels_last else torch.contiguous_format
         self._std = torch.tensor(about.std, device=device).view(1, 3, 1, 1) if about.std != (1.0, 1.0, 1.0) else None
 
     def _bind(self, integers: Mapping[str, Tensor]) -> None:
@@ -89,7 +91,7 @@ class BoundNetwork:
 
     def _input(self, images: np.ndarray) -> Tensor:
         batch = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        batch = batch.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        batch = batch.to(torch.float32, memory_format=self._format).div_(255)
         if self._mean is not None:
             batch.sub_(self._mean)
         return batch if self._std is None else batch.div_(self._std)

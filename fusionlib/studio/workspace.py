@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
 from fusionlib.checkpoints.layout import Layout
@@ -91,6 +92,12 @@ class Workspace:
         """The checkpoints that could be read."""
         return tuple(item for item in self.items if item.checkpoint is not None)
 
+    def demo_pair(self) -> tuple[str, str] | None:
+        """The pair of demo checkpoints that the manifest recommends to begin with, if both are loaded."""
+        first, second = _manifest().get("begin_with") or (None, None)
+        loaded = {item.name for item in self.usable() if item.origin == "demo"}
+        return (first, second) if {first, second} <= loaded else None
+
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""
         return preflight([self.get(name).checkpoint for name in names])  # type: ignore[misc]
@@ -113,7 +120,7 @@ class Workspace:
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
-            about = _demo_notes()
+            about = {entry["name"]: entry["about"] for entry in _manifest().get("checkpoints", ())}
             for path in sorted(DEMO.glob("*.safetensors")):
                 yield path, "demo", about.get(path.stem, "")
         for folder in self.options.checkpoints:
@@ -195,11 +202,9 @@ def _unique(items: Sequence[Item]) -> Iterable[Item]:
         yield Item(name, item.origin, item.checkpoint, item.problem, item.known, item.about)
 
 
-def _demo_notes() -> dict[str, str]:
+def _manifest() -> dict[str, Any]:
     path = DEMO / "manifest.json"
-    if not path.exists():
-        return {}
-    return {entry["name"]: entry["about"] for entry in json.loads(path.read_text())["checkpoints"]}
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 __all__ = ["DEMO", "Item", "Source", "Workspace"]

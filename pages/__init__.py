@@ -1,0 +1,1 @@
+"""Streamlit pages: widgets and layout; what they show comes from `fusionlib.studio`."""

@@ -1,0 +1,15 @@
+"""The frame around every page: navigation, the workspace and what is being compared, in one sidebar."""
+
+import streamlit as st
+
+from pages.widgets.sidebar import sidebar
+from pages.widgets.style import apply_style
+
+st.set_page_config(page_title="Merge explorer", page_icon=":material/merge:", layout="wide", initial_sidebar_state="expanded")
+apply_style()
+page = st.navigation([
+    st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
+    st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
+])
+sidebar()
+page.run()

@@ -1,0 +1,47 @@
+"""Taking the merge away: the checkpoint, its recipe and the command that makes it again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fusionlib.studio import MergeView
+from pages.widgets.server import studio
+
+LARGE = 64 << 20
+"""Bytes of weights from which writing takes long enough to deserve a progress bar of its own."""
+
+
+def export_panel(view: MergeView, alpha: float) -> None:
+    """Write the merged checkpoint on request, then offer it and its recipe."""
+    st.markdown("### Take it away")
+    st.caption(f"Alpha {alpha:g}: {alpha:g} x {view.selection.a} + {1 - alpha:g} x {view.selection.b}, "
+               f"running statistics: {view.selection.buffers}.")
+    recipe = studio().recipe(view, alpha).without_folders()
+    ready = st.session_state.get("export")
+    wanted = (view.id, alpha)
+    if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
+        ready = st.session_state["export"] = (wanted, _write(view, alpha))
+    name = f"{view.selection.a}-{view.selection.b}-alpha{alpha:g}"
+    columns = st.columns(2)
+    with columns[0]:
+        if ready and ready[0] == wanted and ready[1].path.exists():
+            path = ready[1].path
+            st.download_button(f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)", path.read_bytes, f"{name}.safetensors",
+                               "application/octet-stream", key="export-file", icon=":material/download:", on_click="ignore", width="stretch")
+    with columns[1]:
+        st.download_button("Recipe (YAML)", recipe.to_yaml(), f"{name}.yaml", "application/yaml", key="export-recipe",
+                           icon=":material/receipt_long:", on_click="ignore", width="stretch")
+    for note in ready[1].notes if ready and ready[0] == wanted else ():
+        st.caption(note)
+    with st.expander("Recipe and command"):
+        st.code(recipe.to_yaml(), language="yaml")
+        st.code(f"python -m fusionlib merge {name}.yaml --out merged.safetensors", language="bash")
+
+
+def _write(view: MergeView, alpha: float):
+    bar = st.progress(0.0, "Writing") if view.arena.weights.nbytes > LARGE else None
+    shown = bar.progress if bar else lambda *_: None
+    result = studio().export(view, alpha, lambda done, total: shown(done / max(1, total), "Writing"))
+    if bar:
+        bar.empty()
+    return result

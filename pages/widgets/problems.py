@@ -1,0 +1,29 @@
+"""Errors on a page: what was found, what is needed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from fusionlib.errors import FusionError
+
+
+def show_problem(error: FusionError) -> None:
+    """Three short lines; the page goes on."""
+    st.error(f"**{_plain(error.got)}**  \nNeeds: {_plain(error.needs)}.  \n{_plain(error.do)}.", icon=":material/error:")
+
+
+@contextmanager
+def problems_shown() -> Iterator[None]:
+    """Show a `FusionError` raised inside instead of ending the page."""
+    try:
+        yield
+    except FusionError as error:
+        show_problem(error)
+
+
+def _plain(text: str) -> str:
+    # File names come from outside: none of their characters may act as Markdown.
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

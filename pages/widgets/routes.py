@@ -1,0 +1,113 @@
+"""HTTP routes of the live viewer. Each path begins with the session's key; none takes a file name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fusionlib.errors import FusionError, UsageError
+from fusionlib.inference.worker import Superseded
+from fusionlib.studio import MergeView
+from pages.widgets.server import studio
+
+log = logging.getLogger(__name__)
+PREFIX = "/live/{key}/{view}"
+BODY_LIMIT = 1024
+
+
+def live_routes() -> list[Route]:
+    """The routes to mount beside Streamlit's own."""
+    return [
+        Route(f"{PREFIX}/frame/{{index:int}}", _guarded(_frame)),
+        Route(f"{PREFIX}/picture/{{index:int}}", _guarded(_picture)),
+        Route(f"{PREFIX}/truth/{{index:int}}", _guarded(_truth)),
+        Route(f"{PREFIX}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
+    ]
+
+
+def _guarded(answer: Callable[[Request, MergeView, bytes], Response]) -> Callable[[Request], Any]:
+    """Find the view that the path names and turn every failure into an answer that says what to do."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            body = await _body(request)
+            view = studio().live.find(request.path_params["key"], request.path_params["view"])
+            return await run_in_threadpool(answer, request, view, body)
+        except Superseded:
+            return Response(status_code=409)
+        except FusionError as error:
+            return JSONResponse({"got": error.got, "needs": error.needs, "do": error.do}, status_code=400)
+        except Exception:
+            log.exception("live route failed: %s", request.url.path.rpartition("/live/")[0])
+            return JSONResponse({"got": "The server could not answer", "needs": "nothing of you", "do": "See the server's log"},
+                                status_code=500)
+
+    return endpoint
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise UsageError("The request is too large", f"at most {BODY_LIMIT} bytes", "Reload the page")
+    return body
+
+
+def _number(text: object, name: str) -> float:
+    try:
+        return float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} is {text!r}", "a number", "Reload the page") from None
+
+
+def _frame(request: Request, view: MergeView, _: bytes) -> Response:
+    query = request.query_params
+    frame = view.frame(request.path_params["index"], _number(query.get("alpha", "0.5"), "alpha"), query.get("pane", "m"),
+                       int(_number(query.get("gen", "0"), "gen")), request.path_params["key"])
+    return Response(frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"})
+
+
+def _picture(request: Request, view: MergeView, _: bytes) -> Response:
+    picture = view.picture(request.path_params["index"])
+    kind = "image/png" if picture[:4] == b"\x89PNG" else "image/jpeg"
+    return Response(picture, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _truth(request: Request, view: MergeView, _: bytes) -> Response:
+    truth = view.truth(request.path_params["index"])
+    if truth is None:
+        return Response(status_code=404)
+    return Response(truth, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
+    sweep = studio().sweep(view)
+    if request.method == "DELETE":
+        sweep.cancel()
+    elif request.method == "POST":
+        _start(sweep, body)
+    return JSONResponse(sweep.snapshot(), headers={"Cache-Control": "no-store"})
+
+
+def _start(sweep: Any, body: bytes) -> None:
+    try:
+        wish = json.loads(body)
+    except ValueError:
+        wish = None
+    if not isinstance(wish, dict) or not {"step", "alpha"} & set(wish):
+        raise UsageError("A request without step or alpha", '{"step": 0.05} or {"alpha": 0.37}', "Reload the page")
+    if "alpha" in wish:
+        sweep.want_point(_number(wish["alpha"], "alpha"))
+    else:
+        step = _number(wish["step"], "step")
+        if not 0.01 <= step <= 1:
+            raise UsageError(f"Step {step}", "a number from 0.01 to 1", "Choose a coarser step")
+        sweep.want(step)

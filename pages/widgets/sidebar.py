@@ -1,0 +1,81 @@
+"""The sidebar: what is compared and what the workspace holds, the same on all pages; its state is in the URL."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import streamlit as st
+
+from fusionlib.merging.buffers import POLICIES
+from fusionlib.studio import Selection, Workspace
+from pages.widgets.server import studio
+
+
+def sidebar() -> None:
+    """Draw the selectors into the sidebar; pages read the choice with `selection`."""
+    workspace = studio().workspace
+    with st.sidebar:
+        names = [item.name for item in workspace.usable()]
+        if len(names) < 2:
+            st.info("Load at least two checkpoints on the Workspace page.", icon=":material/info:")
+        else:
+            _selectors(workspace, names)
+        _summary(workspace)
+
+
+def selection() -> Selection | None:
+    """What the sidebar says, or None while fewer than two checkpoints are loaded."""
+    state = st.session_state
+    if not state.get("a") or not state.get("b"):
+        return None
+    return Selection(state["a"], state["b"], state.get("data") or "", state.get("split"), state.get("buffers", "average"))
+
+
+def choose(a: str, b: str) -> None:
+    """Set the two checkpoints (as a callback, before the widgets are drawn)."""
+    st.session_state["a"], st.session_state["b"] = a, b
+
+
+def _selectors(workspace: Workspace, names: list[str]) -> None:
+    first, second = _default_pair(workspace, names)
+    st.selectbox("Checkpoint A", names, index=names.index(first), key="a", bind="query-params", required=True,
+                 help="Alpha is the weight of A: alpha 1 is A alone")
+    st.selectbox("Checkpoint B", names, index=names.index(second), key="b", bind="query-params", required=True,
+                 help="Gets 1 - alpha: alpha 0 is B alone")
+    st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
+    sources = [source for source in workspace.sources if source.problem is None]
+    if sources:
+        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params", required=True,
+                     help="Pictures to look at and, with masks, to measure on")
+        chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
+        splits = list(chosen.splits)
+        if splits:
+            if st.session_state.get("split") not in splits:
+                st.session_state.pop("split", None)
+            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split", bind="query-params", required=True)
+    st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params", required=True,
+                 help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
+
+
+def _swap() -> None:
+    choose(st.session_state["b"], st.session_state["a"])
+
+
+def _default_pair(workspace: Workspace, names: list[str]) -> tuple[str, str]:
+    """The last two checkpoints of the largest family that fits together, the operator's own before the demo."""
+    own = [item for item in workspace.usable() if item.origin != "demo"]
+    for items in (own, list(workspace.usable())):
+        families = Counter(item.signature for item in items)
+        if families and families.most_common(1)[0][1] > 1:
+            family = [item.name for item in items if item.signature == families.most_common(1)[0][0]]
+            pair = workspace.demo_pair()
+            return pair if pair and set(pair) <= set(family) else (family[-2], family[-1])
+    return names[0], names[1]
+
+
+def _summary(workspace: Workspace) -> None:
+    broken = sum(item.problem is not None for item in workspace.items)
+    lines = [f"{len(workspace.usable())} checkpoints", f"{len(workspace.sources)} datasets"]
+    if broken:
+        lines.append(f"{broken} unreadable")
+    st.caption("Workspace: " + ", ".join(lines) + f". Device: {studio().device}.")
