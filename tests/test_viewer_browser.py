@@ -245,6 +245,8 @@ def script() -> None:
     state.runs = state.get("runs", 0) + 1
     state.setdefault("alpha", 0.5)
     state.setdefault("index", 0)
+    if st.button("Set 0.25"):
+        state.alpha = 0.25
     names = [f"street_{number:03d}.png" for number in range(COUNT)]
     live = st.query_params.get("live", "1") == "1"
     number = int(st.query_params.get("number", 0))
@@ -470,6 +472,18 @@ def test_alpha_by_keyboard_number_double_click_and_chart(page):
     curve = page.get_by_test_id("curve")
     curve.click(position={"x": 64, "y": 120})  # the left end of the axis
     expect_attribute(page, "canvas-m", "data-alpha", "0.000")
+
+
+def test_python_moves_alpha_and_the_user_may_move_it_back(page):
+    drag_alpha(page, [0.5, 0.7])
+    page.get_by_text("alpha=0.700").wait_for()
+    canvas = page.get_by_test_id("canvas-m").element_handle()
+    page.get_by_role("button", name="Set 0.25").click()
+    expect_attribute(page, "canvas-m", "data-alpha", "0.250")
+    page.get_by_text("alpha=0.250").wait_for()
+    drag_alpha(page, [0.25, 0.7])
+    page.get_by_text("alpha=0.700").wait_for()
+    assert canvas.evaluate("(node) => node.isConnected"), "a rerun must not rebuild the viewer"
 
 
 def test_hiding_classes_shows_the_bare_picture_and_survives_a_reload(page):

@@ -243,7 +243,8 @@ export class Panes {
       const frame = this.frameOf(id);
       const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
       setText(pane.title, name);
-      setText(pane.note, id !== "t" && frame?.scores?.miou != null ? `mIoU ${percent(frame.scores.miou)}` : "");
+      const score = id !== "t" && frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
+      setText(pane.note, score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score);
       setAttribute(pane.canvas, "data-alpha", frame?.alpha?.toFixed(3));
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
     }

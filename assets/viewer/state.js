@@ -37,6 +37,7 @@ export class View {
     this.name = data.name;
     this.moving = false; // a drag, a key burst or the play button is under way
     this.pending = { alpha: [], index: [] }; // sent to Python, not yet seen coming back
+    this.reported = {}; // the last value of each that Python's component state holds
     this.pointer = null; // {u, v} in picture coordinates 0..1
     this.swapped = false; // the compare key is held down
     this.sweep = null;
@@ -130,6 +131,7 @@ export class View {
     const last = this.pending[field].at(-1) ?? this.data[field];
     if (last === value) return;
     this.pending[field].push(value);
+    this.reported[field] = value;
     this.send(field, value);
   }
 
@@ -152,7 +154,18 @@ export class View {
       this.pending[field].splice(0, echo + 1);
       return false;
     }
-    return data[field] !== before[field] && data[field] !== this[field];
+    if (data[field] === before[field]) return false; // this rerun has not heard of us yet
+    this.pending[field] = [];
+    this.acknowledge(field, data[field]);
+    return data[field] !== this[field];
+  }
+
+  // Python moved the value. Component state would still hold our last report, and reporting that same value again
+  // later would then not count as a change: so say that we follow.
+  acknowledge(field, value) {
+    if (this.reported[field] === undefined || this.reported[field] === value) return;
+    this.reported[field] = value;
+    this.send(field, value);
   }
 
   fullName(pane) {

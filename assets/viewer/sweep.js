@@ -69,6 +69,7 @@ export class Sweep {
   async poll() {
     clearTimeout(this.timer);
     const { url } = this;
+    if (!this.view.data.base) return;
     const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
       const answer = await (await request(url)).json();

@@ -103,8 +103,9 @@ def viewer(
 ) -> ViewerState:
     """Mount the viewer and return the newest alpha and picture.
 
-    The browser's value counts in the run that it has caused, else the view's own. The callbacks run before the script
-    when the user has settled on a new value (``st.session_state[key].alpha`` or ``.index``).
+    The browser's value counts in the run that it has caused, else the view's own: keep what is returned and pass it in
+    the next run. The callbacks run before the script, when the user has settled on a new value
+    (``st.session_state[key].alpha`` or ``.index``).
     """
     reported = _mount(
         key=key,
@@ -119,11 +120,13 @@ def viewer(
 
 
 def _newest(key: str, field: str, reported: float | None, given: float) -> float:
-    # Component state is sticky: an old report must not win over a value that Python has set since.
+    # Component state is sticky: an old report must not win over a value that Python has set since, and a report of
+    # the value that was returned last only says that the browser follows.
     slot = f"{key}/{field}/seen"
-    fresh = reported is not None and reported != st.session_state.get(slot)
-    st.session_state[slot] = reported
-    return reported if fresh else given
+    seen, standing = st.session_state.get(slot, (None, given))
+    value = given if reported is None or reported in (seen, standing) else reported
+    st.session_state[slot] = (reported, value)
+    return value
 
 
 def _nothing() -> None:
