@@ -13,17 +13,35 @@ _FAINT = 1e-30
 """Below this a float32 sum of exponentials has lost digits to underflow and is computed again, relative to itself."""
 
 
+_BAND = 16
+"""Rows copied at a time."""
+
+
 def first_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest logit of each pixel and its class: (N, C, H, W) -> (N, H, W) float, (N, H, W) int64; C up to 255.
 
     Ties go to the lowest class, as `logits.max(1)` does, and a pixel with a NaN gets C (no class). Comparing with the
-    maximum and reducing bytes takes half the time of `max(1)`, whose index bookkeeping is not vectorised.
+    maximum (`>=` is quicker than `==` here and means the same) and reducing bytes takes a third of the time of `max(1)`,
+    whose index bookkeeping is not vectorised.
     """
     classes = logits.shape[1]
     peak = logits.amax(1, keepdim=True)
     countdown = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device).view(1, -1, 1, 1)
-    rank = (logits == peak).view(torch.uint8).mul_(countdown).amax(1)
+    rank = (logits >= peak).view(torch.uint8).mul_(countdown).amax(1)
     return peak.squeeze(1), classes - rank.long()
+
+
+def _plain_layout(logits: torch.Tensor) -> torch.Tensor:
+    """`logits.contiguous()`: reductions over the class axis are 2-10 times slower on channels_last than this copy.
+
+    Band by band the transposition stays in the processor's cache, which makes it three times faster.
+    """
+    if logits.is_contiguous() or logits.is_cuda:
+        return logits.contiguous()
+    plain = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+    for top in range(0, logits.shape[2], _BAND):
+        plain[:, :, top: top + _BAND] = logits[:, :, top: top + _BAND]
+    return plain
 
 
 class Observation:
@@ -40,8 +58,7 @@ class Observation:
     def __init__(self, logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None = None,
                  classes: int | None = None) -> None:
         _check(logits, truth, mapping, classes)
-        # Reductions over the class axis are 2-10 times slower on channels_last than this copy and a plain layout.
-        self.logits = logits.float().contiguous()
+        self.logits = _plain_layout(logits.float())
         self.truth = truth
         self.mapping = mapping
         self.classes = logits.shape[1] if classes is None else classes
