@@ -130,6 +130,7 @@ export class AlphaControl {
     this.measure.classList.toggle("gone", !offer);
     setText(this.play, this.playing ? "Pause" : "Play");
     this.play.disabled = reducedMotion() || !data.live;
+    setAttribute(this.play, "title", reducedMotion() ? "Off, because the system asks for reduced motion" : "Move alpha to and fro");
     setAttribute(this.play, "aria-pressed", Boolean(this.playing));
     this.showMarks();
   }

@@ -28,6 +28,7 @@ export class Legend {
 
   rebuild() {
     const { classes } = this.view.data;
+    this.root.hidden = !classes.length;
     const signature = JSON.stringify(classes);
     if (signature !== this.signature) {
       this.signature = signature;
@@ -91,7 +92,8 @@ export class Legend {
   pictureScores() {
     const bundle = this.loader.shown;
     const of = (frame) => (id) => frame?.scores?.iou?.[id] ?? null;
-    const source = bundle?.m?.scores?.iou ? `Live at ${alphaText(bundle.m.alpha)}` : "No ground truth for this picture";
+    const without = bundle?.m ? "No ground truth for this picture" : "No frame yet";
+    const source = bundle?.m?.scores?.iou ? `Live at ${alphaText(bundle.m.alpha)}` : without;
     return { a: of(bundle?.a), m: of(bundle?.m), b: of(bundle?.b), source };
   }
 

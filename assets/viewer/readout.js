@@ -32,6 +32,7 @@ export class Readout {
   show() {
     const { view } = this;
     const bundle = this.loader.shown;
+    this.root.hidden = !view.data.live;
     for (const [pane, cell] of Object.entries(this.cells)) {
       cell.root.hidden = pane === "t" && !view.hasTruth;
       const frame = bundle && (pane === "t" ? bundle.truth : bundle[pane]);

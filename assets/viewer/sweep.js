@@ -88,7 +88,7 @@ export class Sweep {
   }
 
   trouble(error) {
-    if (this.disposed) return;
+    if (this.disposed || !this.view.data.live) return; // the message in the pictures' place already says why
     if (error instanceof Trouble) this.view.emit("trouble", error);
     else this.view.emit("trouble", new Trouble(`a sweep that cannot be read (${error.message})`, "JSON", "start the sweep again"));
   }

@@ -5,7 +5,8 @@ import { Curve } from "./curve.js";
 import { METRICS } from "./sweep.js";
 
 const STEPS = [0.1, 0.05, 0.025];
-const CAPTION = "Each point is one merged network measured on the whole split. Above both dashed lines, the merge beats A and B. Click or drag to move alpha.";
+const caption = (better) =>
+  `Each point is one merged network measured on the whole split. ${better > 0 ? "Above" : "Below"} both dashed lines, the merge beats A and B. Click or drag to move alpha.`;
 
 export class SweepCard {
   constructor(view) {
@@ -27,12 +28,13 @@ export class SweepCard {
     this.bar = el("div", { class: "bar" });
     this.progress = el("div", { class: "progress", role: "progressbar", "aria-label": "Sweep", "aria-valuemin": 0, "data-testid": "progress" }, this.bar);
     this.progressText = el("span", { class: "quiet-text", "data-testid": "progress-text" });
+    this.caption = el("p", { class: "caption" });
     this.root = el("section", { class: "card curve-card", "aria-label": "Interpolation curve" },
       el("div", { class: "curve-head" }, el("h2", {}, "Interpolation curve"),
         el("div", { class: "segments", role: "group", "aria-label": "Metric" }, ...this.metrics)),
       this.curve.read, this.curve.root,
       el("div", { class: "sweep-row" }, this.step, this.go, this.stop, this.progress, this.progressText),
-      el("p", { class: "caption" }, CAPTION));
+      this.caption);
   }
 
   show() {
@@ -42,8 +44,9 @@ export class SweepCard {
     this.step.value = settings.step;
     this.step.disabled = sweep.running;
     this.go.hidden = sweep.running;
-    this.go.disabled = !data.labelled;
+    this.go.disabled = !data.labelled || !data.live;
     this.stop.hidden = !sweep.running;
+    setText(this.caption, caption(METRICS[this.curve.metric].better));
     setText(this.go, startLabel(answer));
     setText(this.progressText, progressText(answer));
     this.progress.hidden = !answer.total || answer.state === "idle";

@@ -92,6 +92,7 @@ export class Toolbar {
   show() {
     const { view } = this;
     const { data, settings } = view;
+    this.root.hidden = !data.live; // without pictures there is nothing to set
     press(this.modes, (mode) => mode === settings.mode);
     press(this.layouts, (layout) => layout === settings.layout);
     press(this.toggles, (pane) => settings.visible[pane]);
