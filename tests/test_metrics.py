@@ -157,6 +157,7 @@ def test_first_maximum_is_torchs_and_ties_go_to_the_lowest_class():
     peak, labels = first_maximum(logits)
     assert torch.equal(peak, logits.amax(1))
     assert torch.equal(labels, torch.from_numpy(logits.numpy().argmax(1)))
+    assert torch.equal(first_maximum(logits.double())[1], labels) and torch.equal(first_maximum(logits.half())[1], labels)
     assert first_maximum(torch.zeros(1, 255, 1, 1))[1].item() == 0
     last = torch.zeros(1, 255, 1, 1).index_fill(1, torch.tensor(254), 1.0)
     assert first_maximum(last)[1].item() == 254
