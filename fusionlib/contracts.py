@@ -209,7 +209,7 @@ class Meter(Protocol):
 
 Diagnostic = Callable[..., Any]
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")

@@ -220,7 +220,7 @@ def test_the_way_out_works_on_one_line_too(tmp_path: Path, monkeypatch: pytest.M
     assert "whole pickled network" in problem.got
     command = " ".join(line.strip() for line in problem.do.splitlines()[1:3])
     monkeypatch.chdir(tmp_path)
-    exec(command, {})  # noqa: S102 - the command that the message gives
+    exec(command, {})
     assert open_checkpoint(tmp_path / "a.safetensors").shapes == {"weight": (2, 3), "bias": (2,)}
 
 

@@ -356,10 +356,10 @@ def test_missing_parts_of_a_folder_are_named(folder):
         open_dataset(f"folder:{folder}")
     (folder / "klasses.yaml").rename(folder / "classes.yaml")
     (folder / "masks").rename(folder / "answers")
-    with pytest.raises(DataError, match="No folder .*masks"):
+    with pytest.raises(DataError, match=r"No folder .*masks"):
         open_dataset(f"folder:{folder}")
     (folder / "images").rename(folder / "photos")
-    with pytest.raises(DataError, match="No folder .*images"):
+    with pytest.raises(DataError, match=r"No folder .*images"):
         open_dataset(f"folder:{folder}")
 
 

@@ -10,6 +10,7 @@ branch ends in an activation before it is added; the decoder uses ReLU in place 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +139,7 @@ class ENet(nn.Module):
         return self.transposed_conv(x, output_size=size[-2:])
 
 
-_STAGE: tuple[tuple[str, dict], ...] = (
+_STAGE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("regular", {}), ("dilated", {"dilation": 2}), ("asymmetric", {"asymmetric": True}), ("dilated", {"dilation": 4}),
     ("regular", {}), ("dilated", {"dilation": 8}), ("asymmetric", {"asymmetric": True}), ("dilated", {"dilation": 16}),
 )
@@ -151,9 +152,9 @@ class ENetArchitecture:
 
     title = "ENet"
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"
-    head = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")
+    head: tuple[str, ...] = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")
     preprocessing = Preprocessing(channels_last=True)
-    _spaces = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
+    _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         """The class count, read off the last layer, when every name and shape is ENet's."""

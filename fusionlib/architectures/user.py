@@ -30,7 +30,7 @@ class UserArchitecture:
         self._make = getattr(module, factory)
         self.title = f"{Path(module.__file__ or '').stem}:{factory}"
         self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
-        self.preprocessing = Preprocessing(tuple(getattr(module, "MEAN", (0.0,) * 3)), tuple(getattr(module, "STD", (1.0,) * 3)))
+        self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
         self._space = getattr(module, "LABEL_SPACE", None)
         self._takes_classes = bool(inspect.signature(self._make).parameters)
 
@@ -62,6 +62,14 @@ class UserArchitecture:
     def _output_channels(self) -> int:
         with torch.inference_mode():
             return logits_of(self._network(0).eval()(torch.zeros(1, 3, 64, 64))).shape[1]
+
+
+def _triple(module: ModuleType, name: str, default: float) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(value) for value in getattr(module, name, (default,) * 3))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} of the model file is {getattr(module, name)!r}", "three numbers", f"Correct {name}") from None
+    return red, green, blue
 
 
 def register_user_model(spec: str) -> str:

@@ -15,6 +15,9 @@ from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
 from fusionlib.merging.buffers import apply_policy, check_policy
 
+CALIBRATION_PICTURES = 16
+"""How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
+
 Run = Callable[[Callable[[], object]], object]
 """Executes a call on the device's worker and waits for it."""
 
@@ -26,7 +29,7 @@ class Blend:
     """
 
     def __init__(self, arena: Arena, network: BoundNetwork, buffers: str = "average", *,
-                 calibration: DecodedCache | None = None, count: int = 16) -> None:
+                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES) -> None:
         self.arena, self.network, self.buffers = arena, network, check_policy(buffers)
         self.calibration, self.count = calibration, count
         self.notes: tuple[str, ...] = ()

@@ -48,6 +48,8 @@ class Measurement:
     def run(self, worker: Worker, progress: Progress | None = None) -> dict[str, Any]:
         """Measure all pictures from zero and return the figures. May raise `Cancelled` from `progress`."""
         self.states = self._zeros()
+        for index in range(len(self.pictures)):  # a mask that is wrong is found before the first forward pass
+            self.pictures.load(index)
         done = 0
         for images, truths in self._batches():
             worker.run(lambda images=images, truths=truths: self._add(images, truths), JOB)

@@ -24,7 +24,7 @@ def _checked(item: Parameter, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise UsageError(f"{item.name} = {value!r}", "a list of numbers", f"Give {item.name} as a list")
         return tuple(_number(item, entry) for entry in value)
-    if isinstance(item.default, bool) or isinstance(item.default, str):
+    if isinstance(item.default, bool | str):
         if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
             raise UsageError(f"{item.name} = {value!r}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
         return value

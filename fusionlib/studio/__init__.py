@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
@@ -31,7 +31,7 @@ from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["Export", "Item", "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace",
-           "add_options", "app_options", "default_home"]
+           "add_options", "app_options", "default_home", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -73,6 +73,15 @@ class Studio:
             if view.id not in self._sweeps:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
+
+    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
+        """The sweep of two files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+        first, second = open_checkpoints([a, b])
+        architecture = self.network_of(first)
+        arena = Arena.pack([first, second], head=architecture[0].head, device=self.device)
+        pictures = open_pictures()
+        selection = Selection(first.name, second.name, pictures.spec, None, buffers)
+        return Sweep(MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision), self.store)
 
     def recipe(self, view: MergeView, alpha: float) -> Recipe:
         """The recipe of what the view shows at `alpha`."""

@@ -17,7 +17,7 @@ from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import ARCHITECTURES, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
-from fusionlib.inference.blend import Blend
+from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
 from fusionlib.merging.buffers import check_policy, merged_integers
@@ -36,7 +36,7 @@ class Export:
 
 
 def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dict[str, Any], buffers: str,
-                 calibration: DecodedCache | None = None, count: int = 16) -> Recipe:
+                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES) -> Recipe:
     """The recipe of a merge. `calibration` pictures are named where the policy is recalibrate."""
     build_method(method, parameters)
     used = None
@@ -77,7 +77,7 @@ def _resident(recipe: Recipe, checkpoints: Sequence[Checkpoint], device: torch.d
     architecture = ARCHITECTURES.get(known[0])
     arena = Arena.pack(checkpoints, head=architecture.head, device=device)
     network = BoundNetwork(architecture, known[1], arena.layout, arena.integers[0], device=device)
-    count = recipe.calibration.count if recipe.calibration else 16
+    count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
     return Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
 
 

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from typing import Any
 
+from fusionlib.contracts import Progress
+from fusionlib.errors import UsageError
 from fusionlib.inference.blend import Blend
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
@@ -31,6 +33,7 @@ class Sweep(Job):
         super().__init__(f"sweep {view.selection.a} - {view.selection.b}")
         self.view, self.store = view, store
         self.points: dict[Point, dict[str, Any]] = {}
+        self.fresh = False
         self._wanted: deque[Point] = deque()
         self._guard = threading.Lock()
         self._index_key = content_key("sweep", view=view.id)
@@ -51,6 +54,28 @@ class Sweep(Job):
                 return
             self._wanted.appendleft(alpha)
         self.start(_measure_wanted)
+
+    def measure(self, step: float, progress: Progress | None = None, *, fresh: bool = False) -> dict[str, Any]:
+        """Measure the grid of `step` and wait for it; a snapshot of its points. Raises `UsageError` where it failed.
+
+        With `fresh` nothing is taken from the store. An interrupt cancels; what was measured stays stored.
+        """
+        grid = alpha_grid(step)
+        if fresh:
+            self.points, self.fresh = {}, True
+        self.want(step)
+        try:
+            while self.state == "running":
+                self.wait(0.1)
+                if progress is not None and self.total:
+                    progress(self.done, self.total)
+        except BaseException:
+            self.cancel()
+            self.wait()
+            raise
+        if self.state == "failed":
+            raise UsageError(str(self.message), "a sweep that runs through", "Correct what it names")
+        return _finished(self.snapshot(), grid)
 
     def snapshot(self) -> dict[str, Any]:
         """State, progress and points as JSON values; `best` is the alpha with the highest mIoU."""
@@ -107,6 +132,15 @@ class Sweep(Job):
             self.state = "done"
 
 
+def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, Any]:
+    """The part of a snapshot that a grid asked for."""
+    points = [point for point in snapshot["points"] if point["alpha"] in grid]
+    known = [point for point in points if point["miou"] is not None]
+    best = max(known, key=lambda point: point["miou"], default=None)
+    return {"points": points, "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
+            "a": snapshot["a"], "b": snapshot["b"], "images": snapshot["images"]}
+
+
 def _measure_wanted(job: Job) -> None:
     """The background work of a sweep: point after point until none is wanted."""
     assert isinstance(job, Sweep) and job.view.pictures is not None
@@ -115,7 +149,7 @@ def _measure_wanted(job: Job) -> None:
     finished = 0
     while (point := job.next_point()) is not None:
         job.progress(finished * images, (finished + 1 + job.waiting()) * images)
-        figures = job.store.get(job.point_key(point))
+        figures = None if job.fresh else job.store.get(job.point_key(point))
         if figures is None:
             blend = blend or job.view.new_blend()
             figures = _measure(job, blend, point, finished)

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
-from fusionlib.inference.blend import Blend, Run
+from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
 from fusionlib.inference.maps import pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
@@ -95,7 +96,7 @@ class MergeView:
         """What identifies the mixture at `alpha` for the store of results."""
         more = {}
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
-            more = {"calibration": self.pictures.fingerprint(), "count": Blend.__init__.__kwdefaults__["count"]}
+            more = {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
         return dict(mixture_key(self.arena.fingerprints, Linear(alpha).shares(2), self.selection.buffers, **more))
 
     def picture(self, index: int) -> bytes:
@@ -136,7 +137,7 @@ class MergeView:
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())
-        spans = [round(1000 * (late - early), 2) for early, late in zip(clock, clock[1:], strict=False)]
+        spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
         return Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
                            "notes": list(blend.notes)})
 

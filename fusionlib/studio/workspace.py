@@ -12,9 +12,9 @@ from typing import Any
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture
+from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.spec import open_dataset, parse_spec, splits_of
+from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
@@ -94,13 +94,42 @@ class Workspace:
 
     def demo_pair(self) -> tuple[str, str] | None:
         """The pair of demo checkpoints that the manifest recommends to begin with, if both are loaded."""
-        first, second = _manifest().get("begin_with") or (None, None)
+        pair = tuple(_manifest().get("begin_with", ()))
         loaded = {item.name for item in self.usable() if item.origin == "demo"}
-        return (first, second) if {first, second} <= loaded else None
+        return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""
         return preflight([self.get(name).checkpoint for name in names])  # type: ignore[misc]
+
+    def add_upload(self, name: str, content: bytes | memoryview) -> None:
+        """Keep an uploaded file and show it. Raises `FusionError` where it cannot be used; the file is then not kept."""
+        path = self.uploads.add(name, content)
+        if path.parent != self.uploads.pictures:
+            try:
+                open_checkpoint(path, name=Path(name).stem)
+            except FusionError as problem:
+                self.uploads.remove(path)
+                raise CheckpointError(problem.got.replace(path.name, name), problem.needs, problem.do) from problem
+        self.refresh()
+
+    def remove_upload(self, name: str) -> tuple[str, bytes]:
+        """Delete an uploaded checkpoint; what is returned brings it back through `restore_upload`."""
+        item = self.get(name)
+        assert item.checkpoint is not None
+        content = self.uploads.remove(item.checkpoint.path)
+        self.refresh()
+        return item.name + item.checkpoint.path.suffix, content
+
+    def restore_upload(self, removed: tuple[str, bytes]) -> None:
+        """Undo `remove_upload`."""
+        self.add_upload(*removed)
+
+    def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> int:
+        """Read every picture and mask of a dataset. Returns how many; raises `DataError` that names the first bad file."""
+        dataset = self.pictures(source, split).dataset
+        check(dataset, progress)
+        return len(dataset)
 
     def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""

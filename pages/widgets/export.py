@@ -27,7 +27,8 @@ def export_panel(view: MergeView, alpha: float) -> None:
         if ready and ready[0] == wanted and ready[1].path.exists():
             path = ready[1].path
             st.download_button(f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)", path.read_bytes, f"{name}.safetensors",
-                               "application/octet-stream", key="export-file", icon=":material/download:", on_click="ignore", width="stretch")
+                               "application/octet-stream", key="export-file",
+                               icon=":material/download:", on_click="ignore", width="stretch")
     with columns[1]:
         st.download_button("Recipe (YAML)", recipe.to_yaml(), f"{name}.yaml", "application/yaml", key="export-recipe",
                            icon=":material/receipt_long:", on_click="ignore", width="stretch")

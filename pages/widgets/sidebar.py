@@ -52,7 +52,8 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         if splits:
             if st.session_state.get("split") not in splits:
                 st.session_state.pop("split", None)
-            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split", bind="query-params", required=True)
+            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split",
+                         bind="query-params", required=True)
     st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params", required=True,
                  help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import streamlit as st
+import streamlit.components.v2  # type: ignore[import-not-found]
 
 ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
 
@@ -88,7 +89,7 @@ def module_source() -> str:
     return "\n".join(_NAMED_EXPORT.sub("", _RELATIVE_IMPORT.sub("", part)) for part in parts)
 
 
-_mount = st.components.v2.component(
+_mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
     css=(ASSETS / "viewer.css").read_text(encoding="utf-8"),
     js=module_source(),

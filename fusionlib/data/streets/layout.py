@@ -199,7 +199,7 @@ def add_furniture(scene: Scenery) -> None:
         kerb = plan.edge[index] + side * 0.75
         step, first = float(rng.uniform(7, 13)), float(rng.uniform(3, 11))
         for z in np.arange(first, 95, step):
-            if plan.crossing and abs(z - plan.crossing) < 8 or rng.random() > density:
+            if (plan.crossing and abs(z - plan.crossing) < 8) or rng.random() > density:
                 continue
             away = kerb if plan.style in ("city", "avenue") else plan.walk[index][1] + side * float(rng.uniform(0.8, 9))
             _add_tree(scene, away, float(z + rng.normal(0, 0.8)))
@@ -239,7 +239,7 @@ def add_furniture(scene: Scenery) -> None:
             z = float(rng.uniform(5, 50))
             scene.add(z, F.draw_pole, kerb - side * 0.3, z, float(rng.choice([0.9, 1.0, 6.5])), 0.13, scene.metal)
         if plan.crossing or (plan.ground.zebra and rng.random() < 0.6):
-            stop = plan.crossing - 6 if plan.crossing else float(plan.ground.zebra)
+            stop = plan.crossing - 6 if plan.crossing else float(plan.ground.zebra or 0.0)
             reach = -side * float(rng.uniform(2.5, 4.5)) if rng.random() < 0.4 else 0.0
             state = int(rng.integers(3))
             scene.add(

@@ -39,7 +39,7 @@ def tile(name: str) -> np.ndarray:
     return np.clip(total, -1, 1).astype(np.float32)
 
 
-def sample(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def sample(name: str, x: np.ndarray, y: np.ndarray | np.floating) -> np.ndarray:
     """Tile values at broadcastable tile coordinates x, y (wrapped, nearest)."""
     column = np.asarray(x).astype(np.int32) & (SIZE - 1)
     row = (np.asarray(y).astype(np.int32) & (SIZE - 1)) << 9

@@ -12,7 +12,7 @@ from .camera import FAR, NEAR, Camera
 from .noise import patch
 
 EMPTY = 254
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
 
 
 class Light(NamedTuple):
@@ -105,9 +105,9 @@ class Sprite:
         low, high = points.min(axis=0) - pad, points.max(axis=0) + pad
         camera = canvas.camera
         self.canvas = canvas
-        self.u0, self.v0 = (int(min(max(value, 0), limit)) for value, limit in zip(low, (camera.width, camera.height)))
+        self.u0, self.v0 = (int(min(max(value, 0), limit)) for value, limit in zip(low, (camera.width, camera.height), strict=False))
         self.u1, self.v1 = (
-            int(min(max(value + 1, 0), limit)) for value, limit in zip(high, (camera.width, camera.height))
+            int(min(max(value + 1, 0), limit)) for value, limit in zip(high, (camera.width, camera.height), strict=False)
         )
         self.seen = self.u1 - self.u0 > 1 and self.v1 - self.v0 > 1
         if not self.seen:
@@ -123,13 +123,13 @@ class Sprite:
     def polygon(self, points: np.ndarray, colour: Colour, label: int, glow: int = 0) -> None:
         """Fill the polygon given in canvas pixels."""
         local = self._local(points)
-        for draw, fill in zip(self._draws, (tint(colour, 1), label, glow)):
+        for draw, fill in zip(self._draws, (tint(colour, 1), label, glow), strict=False):
             draw.polygon(local, fill=fill)
 
     def line(self, points: np.ndarray, colour: Colour, label: int, width: float) -> None:
         """Stroke a polyline of the given pixel width."""
         local = self._local(points)
-        for draw, fill in zip(self._draws, (tint(colour, 1), label, 0)):
+        for draw, fill in zip(self._draws, (tint(colour, 1), label, 0), strict=False):
             draw.line(local, fill=fill, width=max(1, round(width)), joint="curve" if width > 5 else None)
 
     def ellipse(
@@ -138,7 +138,7 @@ class Sprite:
         """Fill an upright ellipse."""
         ((u, v),) = self._local(np.asarray(centre)[None])
         box = (u - radius[0], v - radius[1], u + radius[0], v + radius[1])
-        for draw, fill in zip(self._draws, (tint(colour, 1), label, glow)):
+        for draw, fill in zip(self._draws, (tint(colour, 1), label, glow), strict=False):
             draw.ellipse(box, fill=fill)
 
     def blit(self, depth: float, instances: dict[int, int] | None = None, grain: float = 0.07, offset: int = 0) -> None:

@@ -49,7 +49,7 @@ def fog(rgb: np.ndarray, depth: np.ndarray, labels: np.ndarray, rng: np.random.G
     # A rational stand-in for exp(-ratio): same bytes on every processor.
     keep = 1 / (1 + ratio + 0.5 * ratio * ratio + 0.1667 * ratio * ratio * ratio)
     keep = np.where(labels == SKY, np.float32(0.04), keep) * (
-        0.95 + 0.06 * patch("soft", *labels.shape, int(rng.integers(500)))
+        0.95 + 0.06 * patch("soft", *labels.shape, int(rng.integers(500)))  # pyright: ignore[reportCallIssue]
     )
     grey = rgb.mean(axis=2, keepdims=True)
     rgb = 0.72 * rgb + 0.28 * grey

@@ -1,0 +1,53 @@
+"""The same verbs without a browser: `python -m fusionlib inspect | merge | evaluate | sweep | train`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from fusionlib import __version__
+from fusionlib.cli import evaluate, inspect, merge, sweep, train
+from fusionlib.errors import Cancelled, FusionError
+
+VERBS = (inspect, merge, evaluate, sweep, train)
+"""One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and `show(result)`."""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A wrong argument ends with status 2 and one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}. See {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, run one verb, print its result as text or with `--json` as JSON."""
+    given = _parser().parse_args(arguments)
+    try:
+        result = given.verb.run(given)
+    except FusionError as error:
+        print(f"fusionlib {given.verb.NAME}: {error.one_line}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except (Cancelled, KeyboardInterrupt):
+        print(f"fusionlib {given.verb.NAME}: stopped; what was finished is kept", file=sys.stderr)
+        raise SystemExit(130) from None
+    if given.json:
+        print(json.dumps(result, indent=1))
+    else:
+        given.verb.show(result)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=_OneLineParser)
+    for verb in VERBS:
+        part = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP)
+        verb.add_arguments(part)
+        part.add_argument("--json", action="store_true", help="print the result as JSON for machines")
+        part.set_defaults(verb=verb)
+    return parser

@@ -1,0 +1,48 @@
+"""The data section of the Workspace page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.errors import FusionError
+from fusionlib.studio import Source, Workspace
+from pages.widgets.problems import show_problem
+
+
+def data_section(workspace: Workspace) -> None:
+    """Datasets, their splits, and a full check of masks on request."""
+    st.markdown("### Data")
+    if not workspace.sources:
+        st.info("No data is loaded. Start the app with --data camvid:DIR, folder:DIR or pictures:DIR, or upload pictures above.",
+                icon=":material/info:")
+        return
+    st.dataframe([_row(source) for source in workspace.sources], hide_index=True, key="data-table")
+    for source in workspace.sources:
+        if source.problem is not None:
+            show_problem(source.problem)
+    usable = [source for source in workspace.sources if source.problem is None and source.origin == "folder"]
+    if not usable:
+        return
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    name = left.selectbox("Check every picture and mask of", [source.name for source in usable], key="check-data")
+    if right.button("Check", key="check-run", icon=":material/fact_check:", width="stretch"):
+        _check(workspace, next(source for source in usable if source.name == name))
+
+
+def _check(workspace: Workspace, source: Source) -> None:
+    for split in source.splits or (None,):
+        bar = st.progress(0.0, f"Checking {split or source.name}")
+        try:
+            count = workspace.check_data(source.name, split, lambda done, total, bar=bar: bar.progress(done / max(1, total)))
+            bar.empty()
+            st.success(f"{split or source.name}: {count} pictures are readable and their masks are valid.", icon=":material/check_circle:")
+        except FusionError as error:
+            bar.empty()
+            show_problem(error)
+
+
+def _row(source: Source) -> dict[str, Any]:
+    state = source.problem.got if source.problem else "ready"
+    return {"name": source.name, "from": source.origin, "splits": ", ".join(source.splits) or "all pictures", "state": state}

@@ -1,0 +1,83 @@
+"""Tables of the Workspace page: checkpoints and the preflight report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.studio import Item, Workspace
+from pages.widgets.problems import show_problem
+from pages.widgets.sidebar import choose
+
+_LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
+
+
+def checkpoint_table(workspace: Workspace) -> None:
+    """All checkpoints, readable or not."""
+    st.markdown("### Checkpoints")
+    if not workspace.items:
+        st.info("Nothing is loaded. Upload checkpoints below, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+        return
+    st.dataframe([_row(item) for item in workspace.items], hide_index=True, key="checkpoints",
+                 column_config={"parameters": st.column_config.NumberColumn("parameters", format="localized"),
+                                "MB": st.column_config.NumberColumn("MB", format="%.1f")})
+    for item in workspace.items:
+        if item.problem is not None:
+            show_problem(item.problem)
+    if st.button("Look at the folders again", icon=":material/refresh:", key="refresh"):
+        workspace.refresh()
+        st.rerun()
+
+
+def preflight_section(workspace: Workspace) -> None:
+    """Choose a set and read whether it can be merged."""
+    st.markdown("### Do they fit together?")
+    names = [item.name for item in workspace.usable()]
+    if not names:
+        st.caption("The report appears once a checkpoint is loaded.")
+        return
+    pair = [name for name in (st.session_state.get("a"), st.session_state.get("b")) if name in names]
+    chosen = st.multiselect("Checkpoints to compare", names, default=list(dict.fromkeys(pair)) or names[:2], key="preflight")
+    if not chosen:
+        st.caption("Choose at least one checkpoint.")
+        return
+    report = workspace.preflight(chosen)
+    if len(chosen) > 1:
+        if report.compatible:
+            st.success(f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: they can be merged.",
+                       icon=":material/check_circle:")
+        else:
+            st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
+                       f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes.",
+                       icon=":material/block:")
+    if report.findings:
+        st.dataframe([{"": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do} for item in report.findings],
+                     hide_index=True, key="findings", row_height=44)
+    _differences(report)
+    if len(chosen) == 2 and report.compatible:
+        st.button("Compare these two on the Merge page", key="open-merge", icon=":material/merge:", on_click=choose, args=tuple(chosen))
+
+
+def _differences(report: Any) -> None:
+    names = [item.name for item in report.checkpoints]
+    rows = [{"tensor": name, **{owner: _shape(shape) for owner, shape in zip(names, shapes, strict=True)}}
+            for name, shapes in report.mismatched.items()]
+    rows += [{"tensor": name, **{owner: "missing" if owner in lacking else "there" for owner in names}}
+             for name, lacking in report.missing.items()]
+    if rows:
+        with st.expander(f"{len(rows)} tensors that differ"):
+            st.dataframe(rows, hide_index=True, key="differences")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else " x ".join(str(side) for side in shape) or "scalar"
+
+
+def _row(item: Item) -> dict[str, Any]:
+    checkpoint, network = item.checkpoint, item.architecture
+    if checkpoint is None:
+        return {"name": item.name, "from": item.origin, "network": "unreadable", "notes": item.problem.got if item.problem else ""}
+    return {"name": item.name, "from": item.origin, "network": f"{network[0].title}, {network[1]} classes" if network else "unknown",
+            "parameters": checkpoint.parameters, "tensors": len(checkpoint.tensors), "MB": checkpoint.size_bytes / 1e6,
+            "fingerprint": checkpoint.fingerprint[:12], "notes": "; ".join(filter(None, (item.about, *checkpoint.notes)))}
