@@ -1,0 +1,218 @@
+"""Tiny stand-ins for what is large in life: a network, its checkpoints, a labelled folder, a studio, an HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.checkpoints.writer import save_tensors
+from fusionlib.contracts import ARCHITECTURES, Preprocessing
+from fusionlib.studio import Options, Selection, Studio
+
+CPU = torch.device("cpu")
+CLASSES = ("road", "car", "sky")
+HEIGHT, WIDTH = 48, 64
+
+
+class TinyNet(nn.Module):
+    """Convolutions, batch norms, dropout and an integer table; logits at half the picture's size."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(8, momentum=0.3)
+        self.drop = nn.Dropout2d(0.5)
+        self.register_buffer("table", torch.arange(4))
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.stem(x)))
+        return self.head(self.drop(torch.relu(self.norm2(self.body(x)))))
+
+
+class TinyArchitecture:
+    """Recognised by its head."""
+
+    title, citation, head = "Tiny", "made for these tests", ("head",)
+    preprocessing = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.3), channels_last=True)
+    _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
+
+    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+        last = shapes.get("head.weight")
+        if last is None or "norm2.weight" not in shapes:
+            return None
+        own = {name: tuple(tensor.shape) for name, tensor in TinyNet(last[0]).state_dict().items()}
+        return last[0] if own == dict(shapes) else None
+
+    def build(self, classes: int) -> nn.Module:
+        return TinyNet(classes)
+
+    def label_space(self, classes: int) -> str:
+        return self._spaces.get(classes, f"classes-{classes}")
+
+
+@contextmanager
+def tiny_registered() -> Iterator[None]:
+    """TinyNet is a known architecture inside the block."""
+    ARCHITECTURES.names()
+    ARCHITECTURES._items["tiny"] = TinyArchitecture()
+    try:
+        yield
+    finally:
+        del ARCHITECTURES._items["tiny"]
+
+
+def tiny_tensors(seed: int, classes: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """A state dict of TinyNet with lively statistics; counters differ between seeds."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    tensors = {name: tensor.clone() for name, tensor in TinyNet(classes).state_dict().items()}
+    for name, tensor in tensors.items():
+        if name.endswith("running_mean"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+        elif name.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.3)
+        elif name.endswith("num_batches_tracked"):
+            tensor.fill_(10 * seed + 7)
+        elif name == "head.weight":
+            tensor.mul_(4)
+    return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def tiny_file(folder: Path, name: str, seed: int, classes: int = 3, dtype: torch.dtype = torch.float32) -> Path:
+    """One checkpoint file, as training scripts write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in tiny_tensors(seed, classes, dtype).items()}}, path)
+    return path
+
+
+def saved(path: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    """Write tensors as safetensors and open them."""
+    save_tensors(path, tensors)
+    return open_checkpoint(path)
+
+
+def tiny_checkpoints(folder: Path, count: int = 2, dtype: torch.dtype = torch.float32) -> list[Checkpoint]:
+    """Opened checkpoints c0, c1, ..."""
+    return [open_checkpoint(tiny_file(folder, f"c{seed}", seed, dtype=dtype)) for seed in range(count)]
+
+
+def arena_of(folder: Path, *tables: Mapping[str, Tensor]) -> Arena:
+    """An arena of plain tensor tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Arena.pack([saved(folder / f"t{number}.safetensors", table) for number, table in enumerate(tables)])
+
+
+def pictures(count: int = 6, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
+    """Random but smooth pictures (N, H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 6, 8, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR)) for one in coarse])
+
+
+def folder_data(folder: Path, count: int = 6, masks: bool = True) -> Path:
+    """`images/`, `masks/` and `classes.yaml` with three classes and some void; without masks plain pictures."""
+    images = folder / "images" if masks else folder
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for number, picture in enumerate(pictures(count)):
+        Image.fromarray(picture).save(images / f"p{number}.png")
+        if masks:
+            (folder / "masks").mkdir(exist_ok=True)
+            ids = np.kron(rng.choice([0, 1, 2, 255], (6, 8), p=[0.4, 0.3, 0.2, 0.1]), np.ones((8, 8))).astype(np.uint8)
+            Image.fromarray(ids).save(folder / "masks" / f"p{number}.png")
+    if masks:
+        (folder / "classes.yaml").write_text(f"classes: [{', '.join(CLASSES)}]\nignore: 255\n")
+    return folder
+
+
+@dataclass
+class World:
+    """A studio over two tiny checkpoints a and b and a labelled folder."""
+
+    studio: Studio
+    folder: Path
+
+    def reopened(self) -> World:
+        """The same home in a new process, as far as the studio can tell."""
+        self.studio.store.close()
+        return World(Studio(self.studio.options), self.folder)
+
+    @property
+    def source(self) -> str:
+        return self.studio.workspace.sources[0].name
+
+    def view(self, buffers: str = "average", source: str | None = None):
+        return self.studio.view(Selection("a", "b", self.source if source is None else source, None, buffers))
+
+
+@contextmanager
+def tiny_world(folder: Path, *, classes: int = 3, data: tuple[str, ...] = (), count: int = 6, **options: Any) -> Iterator[World]:
+    """Checkpoints a and b, `folder:` data (or `data`), a home of their own."""
+    tiny_file(folder / "files", "a", 1, classes)
+    tiny_file(folder / "files", "b", 2, classes)
+    if not data:
+        data = (f"folder:{folder_data(folder / 'data', count)}",)
+    with tiny_registered():
+        world = World(Studio(Options(checkpoints=(folder / "files",), data=data, demo=False, home=folder / "home", device="cpu",
+                                     **options)), folder)
+        yield world
+        world.studio.store.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Poll until `condition` holds; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s")
+        time.sleep(0.002)
+    return value
+
+
+@dataclass
+class Answer:
+    """What an ASGI application sent back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "") -> Answer:
+    """One HTTP request to an ASGI application, without a server."""
+    sent: list[dict[str, Any]] = []
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
+             "raw_path": path.encode(), "query_string": query.encode(), "headers": [], "root_path": "", "scheme": "http",
+             "server": ("test", 80), "client": ("test", 1)}
+    parts = [body[start:start + 512] for start in range(0, len(body), 512)] or [b""]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)} if parts else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    start = next(message for message in sent if message["type"] == "http.response.start")
+    headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
+    return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in sent))

@@ -1,0 +1,104 @@
+"""The layers of the library: imports point downwards, and modules stay small and explained."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = {
+    "errors": 0, "registry": 0, "contracts": 0,
+    "checkpoints": 1, "architectures": 1, "data": 1,
+    "merging": 2, "metrics": 2, "diagnostics": 2,
+    "inference": 3, "search": 3, "figures": 3, "imaging": 3, "training": 3, "storage": 3,
+    "studio": 4, "cli": 5, "__main__": 6,
+}
+FOUNDATION = {"errors", "registry", "contracts"}
+"""The one layer whose modules may use one another, in this order."""
+PAGES = 6
+
+LIBRARY = sorted((ROOT / "fusionlib").rglob("*.py"))
+FRONT = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of everything imported anywhere in a module, functions included, but not for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from imported(other)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (f"{node.module}." if node.module else "")
+            yield from (f"{start}{alias.name}" for alias in node.names)
+        else:
+            yield from imported(node)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The same with relative names written out."""
+    folders = path.relative_to(ROOT).parent.parts
+    names = set()
+    for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        bare = name.lstrip(".")
+        level = len(name) - len(bare)
+        names.add(".".join((*folders[:len(folders) - level + 1], bare)) if level else name)
+    return names
+
+
+def part_of(path: Path) -> str:
+    """The name below fusionlib/ that has a place in the layers."""
+    return path.relative_to(ROOT / "fusionlib").parts[0].removesuffix(".py")
+
+
+def trespasses(path: Path) -> list[str]:
+    own = part_of(path)
+    wrong = []
+    for name in imports_of(path):
+        other = name.split(".")[1] if name.startswith("fusionlib.") else None
+        if other is None or other in (own, "__version__"):
+            continue
+        if other not in LAYERS or (LAYERS[other] >= LAYERS[own] and not {own, other} <= FOUNDATION):
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_from_lower_layers_only_and_never_streamlit(path: Path) -> None:
+    if path.parent == ROOT / "fusionlib" and path.name == "__init__.py":
+        assert not {name for name in imports_of(path) if name.startswith("fusionlib")}
+        return
+    assert part_of(path) in LAYERS, "a new part of the library needs a place in the layers"
+    assert not trespasses(path)
+    heads = {name.split(".")[0] for name in imports_of(path)}
+    assert not heads & {"streamlit", "pages", "app"}
+
+
+@pytest.mark.parametrize("path", FRONT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_hold_no_torch(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "torchvision"}
+
+
+def test_the_walk_sees_imports_in_functions_and_skips_those_for_type_checkers() -> None:
+    code = "import a.b\nif TYPE_CHECKING:\n    import c\nelse:\n    import e\ndef f():\n    from d import x, y\n    from . import z\n"
+    assert set(imported(ast.parse(code))) == {"a.b", "d.x", "d.y", "e", ".z"}
+
+
+def test_an_upward_arrow_and_a_sideways_one_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    path = tmp_path / "fusionlib" / "data" / "new.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("from fusionlib.studio import Studio\nfrom fusionlib.checkpoints.reader import x\nfrom fusionlib.errors import y\n"
+                    "from .labels import z\nfrom ..merging.linear import w\n")
+    assert sorted(trespasses(path)) == ["fusionlib.checkpoints.reader.x", "fusionlib.merging.linear.w", "fusionlib.studio.Studio"]
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *FRONT], ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_say_what_they_are_for_and_stay_readable(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), "no docstring"
+    assert text.count("\n") <= 400
