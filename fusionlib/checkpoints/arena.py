@@ -38,17 +38,16 @@ class Arena:
         return _positions([item.variance for item in self.layout.statistics], self.weights.device)
 
     @cached_property
-    def counts(self) -> Tensor | None:
-        """Batches tracked, float64 (K, B), one column per running mean; None where a counter is missing or zero."""
-        rows = []
-        for table in self.integers:
-            counters = [table.get(item.counter) if item.counter else None for item in self.layout.statistics]
-            if any(counter is None or int(counter) <= 0 for counter in counters):
-                return None
-            rows.append(torch.cat([torch.full((item.mean.size,), float(counter))  # type: ignore[arg-type]
-                                   for item, counter in zip(self.layout.statistics, counters, strict=True)]
-                                  or [torch.empty(0)]))
-        return torch.stack(rows).double().to(self.weights.device)
+    def counts(self) -> Tensor:
+        """Batches tracked, float64 (K, B), one column per running mean; 0 where there is no counter."""
+        rows = torch.zeros(len(self), len(self.mean_index), dtype=torch.float64)
+        for row, table in zip(rows, self.integers, strict=True):
+            at = 0
+            for item in self.layout.statistics:
+                if item.counter:
+                    row[at:at + item.mean.size] = max(0, int(table[item.counter]))
+                at += item.mean.size
+        return rows.to(self.weights.device)
 
     @classmethod
     def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False,
@@ -60,11 +59,12 @@ class Arena:
         for other in checkpoints[1:]:
             _require_same(checkpoints[0], other)
         tensors = checkpoints[0].tensors
+        dtype = Layout.of(tensors).dtype  # of all tensors: the statistics must come out the same with and without the others
         if only_statistics:
             tensors = {name: info for name, info in tensors.items()
                        if not info.dtype.is_floating_point or name.endswith(("running_mean", "running_var"))}
         layout = Layout.of(tensors, head)
-        weights = torch.zeros(len(checkpoints), layout.size, dtype=layout.dtype)
+        weights = torch.zeros(len(checkpoints), layout.size, dtype=dtype)
         tables = []
         for row, checkpoint in zip(weights, checkpoints, strict=True):
             for name, view in layout.views(row).items():
@@ -95,11 +95,19 @@ def _require_same(first: Checkpoint, other: Checkpoint) -> None:
     missing = [name for name in ours if name not in theirs] + [name for name in theirs if name not in ours]
     wrong = [name for name in ours if name in theirs and ours[name].shape != theirs[name].shape]
     if not missing and not wrong:
+        _require_same_kinds(first, other)
         return
     example = wrong[0] if wrong else missing[0]
     detail = f"{ours[example].shape} against {theirs[example].shape}" if wrong else "present in only one of them"
     raise LayoutError(f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
                       f"{example} is {detail}", "checkpoints with the same tensors", "Compare them with `inspect`")
+
+
+def _require_same_kinds(first: Checkpoint, other: Checkpoint) -> None:
+    for name, info in first.tensors.items():
+        if info.dtype.is_floating_point != other.tensors[name].dtype.is_floating_point:
+            raise LayoutError(f"{name} is {info.dtype} in {first.name} and {other.tensors[name].dtype} in {other.name}",
+                              "floating tensors in both, or integers in both", "Save both with the same types")
 
 
 def _require_equal_integers(checkpoints: Sequence[Checkpoint], tables: Sequence[Mapping[str, Tensor]]) -> None:

@@ -74,10 +74,11 @@ def _pool(arena: Arena, shares: Sequence[float], out: Tensor) -> tuple[str, ...]
         return ()
     rows = torch.tensor(taking_part, device=out.device)
     means, variances = arena.weights[rows][:, arena.mean_index], arena.weights[rows][:, arena.variance_index]
-    counts = torch.ones_like(means) if arena.counts is None else arena.counts[rows]
-    mean, variance = pooled_moments(means, variances, counts)
+    counts = arena.counts[rows]
+    known = bool((counts > 0).all())
+    mean, variance = pooled_moments(means, variances, counts if known else torch.ones_like(counts))
     out[arena.mean_index], out[arena.variance_index] = mean.to(out.dtype), variance.to(out.dtype)
-    return (EQUAL_COUNTS,) if arena.counts is None else ()
+    return () if known else (EQUAL_COUNTS,)
 
 
 def _copy_statistics(arena: Arena, row: Tensor, out: Tensor) -> None:
@@ -94,5 +95,5 @@ def merged_integers(policy: str, arena: Arena, shares: Sequence[float]) -> dict[
     merged = dict(tables[0])
     if policy == "gaussian":
         for name in (item.counter for item in arena.layout.statistics if item.counter):
-            merged[name] = torch.stack([table[name] for table in tables]).sum(0)
+            merged[name] = torch.stack([table[name] for table in tables]).sum(0, dtype=tables[0][name].dtype)
     return merged
