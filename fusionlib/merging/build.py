@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from reprlib import Repr
 from typing import Any
 
 from fusionlib.contracts import METHODS, MergeMethod, Parameter, parameters_of
 from fusionlib.errors import UsageError
+
+_short = Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 2, 60, 60
+"""Values of a recipe may be anything that YAML can nest; a message shows their beginning."""
 
 
 def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
@@ -15,18 +20,19 @@ def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
     known = {item.name: item for item in parameters_of(factory)}
     for key in parameters:
         if key not in known:
-            raise UsageError(f"Method {name!r} has no parameter {key!r}", f"one of {', '.join(known) or 'none'}", "Correct the name")
+            raise UsageError(f"Method {name!r} has no parameter {_short.repr(key)}", f"one of {', '.join(known) or 'none'}",
+                             "Correct the name")
     return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
 
 
 def _checked(item: Parameter, value: Any) -> Any:
     if isinstance(item.default, tuple):
         if not isinstance(value, list | tuple):
-            raise UsageError(f"{item.name} = {value!r}", "a list of numbers", f"Give {item.name} as a list")
+            raise UsageError(f"{item.name} = {_short.repr(value)}", "a list of numbers", f"Give {item.name} as a list")
         return tuple(_number(item, entry) for entry in value)
     if isinstance(item.default, bool | str):
         if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
-            raise UsageError(f"{item.name} = {value!r}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
+            raise UsageError(f"{item.name} = {_short.repr(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
         return value
     return _number(item, value)
 
@@ -35,5 +41,5 @@ def _number(item: Parameter, value: Any) -> float | int:
     low, high = item.min, item.max
     fits = isinstance(value, int | float) and not isinstance(value, bool)
     if not fits or (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise UsageError(f"{item.name} = {value!r}", f"a number from {low} to {high}", f"Correct {item.name}: {item.help}")
+        raise UsageError(f"{item.name} = {_short.repr(value)}", f"a number from {low} to {high}", f"Correct {item.name}: {item.help}")
     return value
