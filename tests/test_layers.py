@@ -28,8 +28,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
     """Dotted names of everything imported anywhere in a module, functions included, but not for type checkers alone."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for other in node.orelse:
-                yield from imported(other)
+            yield from imported(ast.Module(node.orelse, []))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
