@@ -1,11 +1,15 @@
 """The frame around every page: navigation, the workspace and what is being compared, in one sidebar."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.widgets.sidebar import sidebar
 from pages.widgets.style import apply_style
 
-st.set_page_config(page_title="Merge explorer", page_icon=":material/merge:", layout="wide", initial_sidebar_state="expanded")
+ICON = str(Path(__file__).parents[1] / "assets" / "icon.png")
+
+st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", initial_sidebar_state="expanded")
 apply_style()
 page = st.navigation([
     st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),

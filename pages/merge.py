@@ -11,9 +11,6 @@ from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
 
-ALPHA = "alpha"
-PICTURE = "picture"
-
 
 @st.fragment
 def merge_view() -> None:
@@ -24,7 +21,7 @@ def merge_view() -> None:
         return
     try:
         view = studio().view(chosen)
-        alpha = live_view(view, ALPHA, PICTURE)
+        alpha = live_view(view)
     except FusionError as error:
         show_problem(error)
         if chosen.a != chosen.b:

@@ -66,7 +66,7 @@ class Workspace:
         self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, int, int], Item] = {}
-        self._pictures: dict[str, DecodedCache] = {}
+        self._pictures: dict[tuple[str, str | None, int | None], DecodedCache] = {}
         self.items: tuple[Item, ...] = ()
         self.sources: tuple[Source, ...] = ()
         self.refresh()
@@ -77,6 +77,7 @@ class Workspace:
             found = [self._item(path, origin, about) for path, origin, about in self._paths()]
             self.items = tuple(_unique(found))
             self.sources = tuple(self._sources())
+            self._pictures.clear()
 
     def get(self, name: str) -> Item:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
@@ -142,10 +143,11 @@ class Workspace:
         return self.open_pictures(entry.spec, split, limit)
 
     def open_pictures(self, spec: str, split: str | None, limit: int | None = None) -> DecodedCache:
-        """The decoded pictures of a data spec; one cache per content."""
-        cache = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+        """The decoded pictures of a data spec; opened and validated once, until the next `refresh`."""
         with self._lock:
-            return self._pictures.setdefault(f"{cache.spec} {limit} {cache.fingerprint()}", cache)
+            if (spec, split, limit) not in self._pictures:
+                self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+            return self._pictures[spec, split, limit]
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import streamlit as st
 
 from fusionlib.studio import MergeView
@@ -9,50 +12,81 @@ from pages.widgets.server import studio
 from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
 
 _COMPONENT = "viewer"
+ALPHA, PICTURE = "alpha", "picture"
+"""Names in the session state and in the URL; pictures count from 1 there, as people do."""
 
 
-def live_view(view: MergeView, alpha_key: str, picture_key: str) -> float:
-    """Mount the viewer for `view`; returns alpha. State lives under `alpha_key` and `picture_key` and in the URL.
+def live_view(view: MergeView) -> float:
+    """Mount the viewer for `view` and return alpha.
 
     Raises `FusionError` when the pictures cannot be read.
     """
     st.session_state.setdefault("live-key", studio().live.new_key())
     studio().live.grant(st.session_state["live-key"], view)
     count = len(view.pictures) if view.pictures else 1
-    alpha = float(st.session_state.get(alpha_key, 0.5))
-    index = min(int(st.session_state.get(picture_key, 1)), count) - 1
-    viewer(_data(view, alpha, index), _COMPONENT, on_alpha=lambda: _take(alpha_key, "alpha"),
-           on_index=lambda: _take(picture_key, "index", 1))
+    alpha = _restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
+    picture = int(_restored(PICTURE, 1, lambda value: min(count, max(1, int(value)))))
+    viewer(_data(view, alpha, picture - 1), _COMPONENT, on_alpha=lambda: _take(ALPHA, "alpha", 0),
+           on_index=lambda: _take(PICTURE, "index", 1))
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
-        with left:
-            alpha = st.slider("Alpha (weight of A)", 0.0, 1.0, 0.5, 0.01, key=alpha_key, bind="query-params")
-        with right:
-            st.number_input(f"Picture (1 to {count})", 1, count, min(1, count), key=picture_key, bind="query-params")
-    return float(alpha)
+        st.session_state[f"{ALPHA}-input"], st.session_state[f"{PICTURE}-input"] = alpha, picture
+        left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
+        right.number_input(f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,))
+    _write_url(ALPHA, f"{alpha:g}")
+    _write_url(PICTURE, str(picture))
+    return alpha
 
 
-def _take(key: str, field: str, offset: int = 0) -> None:
+def _restored(name: str, default: float, fit: Callable[[float], float]) -> float:
+    """The state of this session, else of the URL, else the default; whatever a URL says is made to fit.
+
+    Not a widget's own state: that is lost when the user looks at another page.
+    """
+    if name not in st.session_state:
+        try:
+            value = float(st.query_params.get(name, default))
+        except ValueError:
+            value = default
+        st.session_state[name] = value if math.isfinite(value) else default
+    st.session_state[name] = fit(st.session_state[name])
+    return st.session_state[name]
+
+
+def _write_url(name: str, text: str) -> None:
+    if st.query_params.get(name) != text:
+        st.query_params[name] = text
+
+
+def _copy(name: str) -> None:
+    st.session_state[name] = st.session_state[f"{name}-input"]
+
+
+def _take(name: str, field: str, offset: int) -> None:
     reported = getattr(st.session_state[_COMPONENT], field)
     if reported is not None:
-        st.session_state[key] = reported + offset if offset else round(float(reported), 4)
+        st.session_state[name] = round(float(reported), 4) + offset
+
+
+def live_base() -> str:
+    """Where the live routes are mounted: below Streamlit's own base path, as a proxy expects."""
+    folder = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{folder}/live" if folder else "/live"
 
 
 def _data(view: MergeView, alpha: float, index: int) -> ViewerData:
-    base = f"{st.get_option('server.baseUrlPath').rstrip('/')}/live/{st.session_state['live-key']}/{view.id}"
-    if not base.startswith("/"):
-        base = "/" + base
+    base = f"{live_base()}/{st.session_state['live-key']}/{view.id}"
     ends = studio().sweep(view).snapshot()
-    entries = [CheckpointEntry(name, *_scores(ends[side])) for side, name in (("a", view.selection.a), ("b", view.selection.b))]
+    a, b = (CheckpointEntry(name, *_scores(ends[side])) for side, name in (("a", view.selection.a), ("b", view.selection.b)))
     if view.obstacle or view.pictures is None:
-        return ViewerData(base, (512, 256), 0, 0, "", (), alpha, *entries, labelled=False, classes=(), live=False,
+        return ViewerData(base, (512, 256), 0, 0, "", (), alpha, a, b, labelled=False, classes=(), live=False,
                           buffers=view.selection.buffers, message=view.obstacle)
     pictures = view.pictures
     height, width = pictures.load(index).image.shape[:2]
     classes = [ClassEntry(number, name, "#{:02x}{:02x}{:02x}".format(*view.space.palette[number]))
                for number, name in enumerate(view.space.names)]
     return ViewerData(base, (width, height), len(pictures), index, pictures.name(index),
-                      [pictures.name(number) for number in range(len(pictures))], alpha, *entries,
+                      [pictures.name(number) for number in range(len(pictures))], alpha, a, b,
                       labelled=pictures.labelled, classes=classes, buffers=view.selection.buffers)
 
 

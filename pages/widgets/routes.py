@@ -15,20 +15,21 @@ from starlette.routing import Route
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.worker import Superseded
 from fusionlib.studio import MergeView
+from pages.widgets.live import live_base
 from pages.widgets.server import studio
 
 log = logging.getLogger(__name__)
-PREFIX = "/live/{key}/{view}"
 BODY_LIMIT = 1024
 
 
 def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
+    prefix = f"{live_base()}/{{key}}/{{view}}"
     return [
-        Route(f"{PREFIX}/frame/{{index:int}}", _guarded(_frame)),
-        Route(f"{PREFIX}/picture/{{index:int}}", _guarded(_picture)),
-        Route(f"{PREFIX}/truth/{{index:int}}", _guarded(_truth)),
-        Route(f"{PREFIX}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
+        Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame)),
+        Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),
+        Route(f"{prefix}/truth/{{index:int}}", _guarded(_truth)),
+        Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
     ]
 
 

@@ -1,0 +1,174 @@
+"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame file]`. Not part of the tests.
+
+Absolute times depend on the machine and on what else it does; a ratio of two things measured in turn depends on them less.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
+from fusionlib.studio import Options, Selection, Studio  # noqa: E402
+
+
+def paired(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
+    """Median seconds of both, measured in turn, and the median of the ratios pair by pair."""
+    seconds: list[tuple[float, float]] = []
+    for call in (ours, theirs):
+        call()
+    for _ in range(rounds):
+        pair = []
+        for call in (ours, theirs):
+            start = time.perf_counter()
+            call()
+            pair.append(time.perf_counter() - start)
+        seconds.append((pair[0], pair[1]))
+    return median(a for a, _ in seconds), median(b for _, b in seconds), median(a / b for a, b in seconds)
+
+
+def bench_lerp(elements: int = 61_000_000) -> None:
+    """Merging two flat buffers against copying one of them, and against reading both and writing one (three streams)."""
+    a, b, out = torch.randn(elements), torch.randn(elements), torch.zeros(elements)
+    ours, copy, ratio = paired(lambda: torch.lerp(a, b, 0.3, out=out), lambda: out.copy_(a), 15)
+    print(f"lerp   {elements / 1e6:.0f} M float32: {1000 * ours:.1f} ms, plain copy {1000 * copy:.1f} ms: {ratio:.2f} x the copy (aim 1.2)")
+    _, _, floor = paired(lambda: torch.lerp(a, b, 0.3, out=out), lambda: torch.add(a, b, out=out), 15)
+    print(f"       {floor:.2f} x a plain addition of both, the cheapest pass that reads two buffers and writes one")
+
+
+def demo_studio(home: str) -> tuple[Studio, Selection]:
+    """A studio with the bundled demo and its recommended pair."""
+    studio = Studio(Options(home=Path(home)))
+    pair = studio.workspace.demo_pair()
+    if pair is None:
+        sys.exit("the bundled demo is missing: assets/demo")
+    return studio, Selection(pair[0], pair[1], "streets clear", "val")
+
+
+def bench_sweep(pictures: int = 8, points: int = 21) -> None:
+    """A sweep with all its metrics against as many bare forward passes of the same network on the same pictures."""
+    with tempfile.TemporaryDirectory() as home:
+        studio, selection = demo_studio(home)
+        a, b = (studio.workspace.get(name).checkpoint.path for name in (selection.a, selection.b))  # type: ignore[union-attr]
+        cache = studio.workspace.open_pictures(f"streets:clear:{pictures}", "val")
+        images = [cache.load(index).image[None] for index in range(pictures)]
+        network = studio.sweep_files(a, b, lambda: cache, "average").view.new_blend().network
+        extra = 2  # A and B alone are two more points of every sweep
+        ratios = []
+        for _ in range(3):
+            start = time.perf_counter()
+            studio.worker.run(lambda: [network.logits(image) for _ in range(points + extra) for image in images])
+            bare = time.perf_counter() - start
+            start = time.perf_counter()
+            studio.sweep_files(a, b, lambda: cache, "average").measure(1 / (points - 1), fresh=True)
+            ratios.append((time.perf_counter() - start) / bare)
+        print(f"sweep  {points} points and both ends on {pictures} pictures of 512x256: {median(ratios):.2f} x the bare forward passes "
+              f"(aim 1.10), each of {1000 * bare / (points + extra) / pictures:.1f} ms")
+
+
+def bench_frame(frames: int = 40) -> None:
+    """A frame over HTTP (merge, forward, masks, figures, PNG, transfer) against the bare forward pass."""
+    import uvicorn
+    from starlette.applications import Starlette
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ |= {"FUSION_HOME": home, "FUSION_ARGS": ""}
+        from pages.widgets.routes import live_routes
+        from pages.widgets.server import studio as shared
+
+        studio = shared()
+        pair = studio.workspace.demo_pair()
+        assert pair is not None
+        view = studio.view(Selection(pair[0], pair[1], "streets clear", "val"))
+        key = studio.live.new_key()
+        studio.live.grant(key, view)
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=live_routes()), port=8677, log_level="error"))
+        threading.Thread(target=server.run, daemon=True).start()
+        while not server.started:
+            time.sleep(0.05)
+        connection = http.client.HTTPConnection("127.0.0.1", 8677)
+        alphas = iter(np.linspace(0.001, 0.999, frames + 1))
+        assert view.pictures is not None
+        image, network = view.pictures.load(0).image[None], view.new_blend().network
+
+        def frame() -> None:
+            connection.request("GET", f"/live/{key}/{view.id}/frame/0?alpha={next(alphas):.4f}&gen={time.time_ns()}")
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200, body
+
+        ours, bare, _ = paired(frame, lambda: studio.worker.run(lambda: network.logits(image)), frames)
+        print(f"frame  over the route {1000 * ours:.1f} ms, bare forward {1000 * bare:.1f} ms: forward + {1000 * (ours - bare):.1f} ms "
+              f"(aim + 40), {1 / ours:.1f} frames a second")
+        server.should_exit = True
+
+
+_NAIVE = """
+import sys, torch
+from safetensors.torch import load_file, save_file
+a, b = load_file(sys.argv[1]), load_file(sys.argv[2])
+save_file({name: 0.25 * a[name] + 0.75 * b[name] for name in a}, sys.argv[3])
+"""
+_OURS = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from fusionlib.checkpoints.reader import open_checkpoints
+from fusionlib.merging.stream import stream_merge
+stream_merge(open_checkpoints(sys.argv[1:3]), (0.25, 0.75), "average", Path(sys.argv[3]), {{}})
+"""
+
+
+def bench_file(megabytes: int = 900) -> None:
+    """Merging two large files against loading both, adding and saving; peak anonymous memory of both processes."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_TMP")) as folder:
+        paths = [Path(folder) / f"{name}.safetensors" for name in ("a", "b", "naive", "ours")]
+        for seed, path in enumerate(paths[:2]):
+            torch.manual_seed(seed)
+            save_tensors(path, {f"layer{index:02d}.weight": torch.randn(megabytes * 250_000 // 18) for index in range(18)}, {})
+        results: dict[str, list[tuple[float, float]]] = {"naive": [], "ours": []}
+        for _ in range(3):
+            for name, code, out in (("naive", _NAIVE, paths[2]), ("ours", _OURS.format(root=str(ROOT)), paths[3])):
+                out.unlink(missing_ok=True)
+                results[name].append(_run_watched([sys.executable, "-c", code, *map(str, paths[:2]), str(out)]))
+        ratio = median(ours[0] / naive[0] for ours, naive in zip(results["ours"], results["naive"], strict=True))
+        for name, rows in results.items():
+            seconds, peak = median(row[0] for row in rows), max(row[1] for row in rows)
+            print(f"file   {name}: {seconds:.1f} s, peak anonymous memory {peak:.0f} MB")
+        print(f"       two files of {megabytes} MB: {ratio:.2f} x loading, adding and saving (aim below 1 and 300 MB)")
+
+
+def _run_watched(command: list[str]) -> tuple[float, float]:
+    start, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(command)
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024)
+        except (OSError, StopIteration):
+            pass
+        time.sleep(0.005)
+    if process.returncode:
+        sys.exit(f"{command[:2]} failed")
+    return time.perf_counter() - start, peak
+
+
+BENCHMARKS = {"lerp": bench_lerp, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file}
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[chosen]()
