@@ -24,23 +24,26 @@ class Job:
         self._cancel = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._clock: tuple[float, int] = (0.0, 0)
+        self._begun = 0.0
+        self._next: Callable[[Job], Any] | None = None
 
     def start(self, work: Callable[[Job], Any]) -> Job:
-        """Begin, unless it is running already."""
+        """Begin, unless it is running already. While a cancelled run is still ending, begin as soon as it has."""
         with self._lock:
             if self.state == "running":
+                if self._cancel.is_set():
+                    self._next = work
                 return self
-            self._cancel.clear()
-            self.state, self.message = "running", None
-            self._clock = (time.monotonic(), self.done)
+            self._begin()
             self._thread = threading.Thread(target=self._run, args=(work,), name=f"job-{self.title}", daemon=True)
             self._thread.start()
         return self
 
     def cancel(self) -> None:
         """Ask the work to stop; it does so at its next batch."""
-        self._cancel.set()
+        with self._lock:
+            self._next = None
+            self._cancel.set()
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the work is. Raises `Cancelled` when it should stop."""
@@ -56,18 +59,37 @@ class Job:
     @property
     def seconds_left(self) -> float | None:
         """Estimate from the pace since the start; None while there is nothing to go by."""
-        since, before = self._clock
-        if self.state != "running" or self.done <= before or not self.total:
+        if self.state != "running" or not self.done or not self.total:
             return None
-        return (time.monotonic() - since) / (self.done - before) * (self.total - self.done)
+        return (time.monotonic() - self._begun) / self.done * (self.total - self.done)
 
-    def _run(self, work: Callable[[Job], Any]) -> None:
+    def more(self) -> Callable[[Job], Any] | None:
+        """Work that was asked for while the last was ending. Called under the lock: what is asked later starts anew."""
+        return None
+
+    def _begin(self) -> None:
+        self._cancel.clear()
+        self._next = None
+        self.state, self.message, self.done, self.total = "running", None, 0, 0
+        self._begun = time.monotonic()
+
+    def _run(self, work: Callable[[Job], Any] | None) -> None:
+        while work is not None:
+            state, message = self._outcome(work)
+            with self._lock:
+                work = self._next or (self.more() if state == "done" else None)
+                if work is not None:
+                    self._begin()
+                else:
+                    self.state, self.message = state, message
+
+    def _outcome(self, work: Callable[[Job], Any]) -> tuple[str, str | None]:
         try:
             self.result = work(self)
-            self.state = "done"
         except Cancelled:
-            self.state = "cancelled"
+            return "cancelled", None
         except FusionError as error:
-            self.state, self.message = "failed", error.one_line
+            return "failed", error.one_line
         except Exception as error:  # noqa: BLE001 - a job may fail for any reason; the app must go on and say which
-            self.state, self.message = "failed", f"{type(error).__name__}: {error}"
+            return "failed", f"{type(error).__name__}: {error}"
+        return "done", None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from fusionlib.contracts import Progress
@@ -54,6 +55,16 @@ class Sweep(Job):
                 return
             self._wanted.appendleft(alpha)
         self.start(_measure_wanted)
+
+    def cancel(self) -> None:
+        """Stop at the next picture and want nothing more; what was measured stays."""
+        with self._guard:
+            self._wanted.clear()
+        super().cancel()
+
+    def more(self) -> Callable[[Job], Any] | None:
+        """Points that were wanted while the last one was finished."""
+        return _measure_wanted if self.waiting() else None
 
     def measure(self, step: float, progress: Progress | None = None, *, fresh: bool = False) -> dict[str, Any]:
         """Measure the grid of `step` and wait for it; a snapshot of its points. Raises `UsageError` where it failed.
