@@ -63,13 +63,7 @@ class Recipe(_Strict):
 
 def read_recipe(path: Path) -> Recipe:
     """Parse a YAML recipe. Raises `RecipeError` that names the offending field."""
-    try:
-        if path.stat().st_size > LIMIT_BYTES:
-            raise RecipeError(f"{path.name} is larger than 1 MB", "a YAML recipe", "Check that this is the right file")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise RecipeError(f"{path.name} cannot be read: {first}", "a YAML recipe", "Check the path and the file") from error
+    content = _load_yaml(path)
     if not isinstance(content, dict):
         raise RecipeError(f"{path.name} holds {type(content).__name__}", "a mapping with `checkpoints` and `method`",
                           "See the example in the README")
@@ -81,6 +75,25 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}") from error
 
 
+def _load_yaml(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if size <= LIMIT_BYTES else None
+    except Exception as error:  # safe_load runs no code, but hostile text makes it raise nearly anything, RecursionError too
+        first = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise RecipeError(f"{path.name} cannot be read: {first}", "a YAML recipe", "Check the path and the file") from error
+    if size > LIMIT_BYTES:
+        raise RecipeError(f"{path.name} is larger than 1 MB", "a YAML recipe", "Check that this is the right file")
+    return content
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system, say
+        return False
+
+
 def open_sources(recipe: Recipe, folders: Sequence[Path]) -> list[Checkpoint]:
     """Open the checkpoints, relative paths tried in each of `folders`.
 
@@ -90,9 +103,9 @@ def open_sources(recipe: Recipe, folders: Sequence[Path]) -> list[Checkpoint]:
     opened = []
     for source in recipe.checkpoints:
         candidates = [folder / source.path for folder in folders]
-        path = next((candidate for candidate in candidates if candidate.exists()), None)
+        path = next((candidate for candidate in candidates if _is_there(candidate)), None)
         if path is None:
-            raise RecipeError(f"{source.path} is not there", "the checkpoints beside the recipe, or in a folder given with --folder",
+            raise RecipeError(f"{source.path[:200]} is not there", "the checkpoints beside the recipe, or in a folder given with --folder",
                               "Move the file there or correct the path")
         try:
             checkpoint = open_checkpoint(path)
