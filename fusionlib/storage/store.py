@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fusionlib.errors import UsageError
+
 
 class Store:
     """A table of JSON results. Safe to use from several threads and processes.
@@ -19,23 +21,40 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.notes = path, ()
+        self.path = path
+        self.notes: tuple[str, ...] = ()
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = self._open()
-        except sqlite3.DatabaseError:
-            aside = path.with_suffix(f".damaged-{int(time.time())}")
-            path.rename(aside)
-            self.notes = (f"The store of results was damaged; it was set aside as {aside.name} and a new one begun",)
-            self._db = self._open()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._db = self._open()
+            except sqlite3.OperationalError:  # busy or out of reach, not damaged
+                raise
+            except sqlite3.DatabaseError:
+                self.notes = (self._set_aside(),)
+                self._db = self._open()
+        except (OSError, sqlite3.OperationalError) as problem:
+            raise UsageError(f"The store of results {path} cannot be opened: {problem}", "a folder that can be written to",
+                             "Choose another with --home, or end what holds the file") from problem
+
+    def _set_aside(self) -> str:
+        aside = self.path.with_suffix(f".damaged-{int(time.time())}")
+        for ending in ("", "-wal", "-shm"):  # a journal left behind would be replayed into the new file
+            old = self.path.with_name(self.path.name + ending)
+            if old.exists():
+                old.rename(aside.with_name(aside.name + ending))
+        return f"The store of results was damaged; it was set aside as {aside.name} and a new one begun"
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=30, check_same_thread=False, isolation_level=None)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL, created REAL NOT NULL)")
-        db.execute("SELECT count(*) FROM results").fetchone()
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL, created REAL NOT NULL)")
+            db.execute("SELECT count(*) FROM results").fetchone()
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def get(self, key: str) -> dict[str, Any] | None:
