@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from fusionlib.errors import UsageError
 
+SMALLEST = 0.001
+"""A thousand points; no curve needs more, and a slip of the keyboard must not ask for a billion."""
+
 
 def alpha_grid(step: float) -> tuple[float, ...]:
     """`0, step, 2 step, ..., 1`, both ends included, rounded to 9 decimals.
 
-    Source: Weight Fusion, section 2.2 (step 0.05, 21 points). Raises `UsageError` unless 0 < step <= 1; where the step does
+    Source: Weight Fusion, section 2.2 (step 0.05, 21 points). Raises `UsageError` unless 0.001 <= step <= 1; where the step does
     not divide 1 the last interval is shorter.
     """
-    if not 0 < step <= 1:
-        raise UsageError(f"Step {step}", "a number above 0 and up to 1", "Try 0.05")
+    if not SMALLEST <= step <= 1:
+        raise UsageError(f"Step {step}", f"a number from {SMALLEST} to 1", "Try 0.05")
     count = int(1 / step + 1e-9)
     points = [round(index * step, 9) for index in range(count + 1)]
     return tuple(points if points[-1] == 1 else [*points, 1.0])
