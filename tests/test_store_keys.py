@@ -52,6 +52,8 @@ def test_the_journal_of_a_damaged_file_does_not_get_into_the_new_one(tmp_path: P
     live = Store(tmp_path / "live" / "results.sqlite")
     for number in range(50):
         live.put(f"k{number}", {"x": "y" * 500})
+    live._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    live.put("k3", {"x": "in the journal alone"})
     path = tmp_path / "results.sqlite"
     shutil.copy(live.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
     path.write_bytes(b"damaged" * 1000)
