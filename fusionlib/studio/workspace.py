@@ -189,7 +189,10 @@ class Workspace:
             taken.add(name)
             try:
                 parsed = parse_spec(spec)
-                yield Source(name, spec, origin, (parsed.split,) if parsed.split else splits_of(spec))
+                splits = (parsed.split,) if parsed.split else splits_of(spec)
+                if not splits:  # one unnamed split, or nothing usable: opening tells which
+                    open_dataset(spec)
+                yield Source(name, spec, origin, splits)
             except FusionError as problem:
                 yield Source(name, spec, origin, (), problem)
 
