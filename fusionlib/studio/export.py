@@ -44,6 +44,8 @@ def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dic
         if calibration is None:
             raise UsageError("Buffer policy recalibrate without pictures", "unlabelled pictures of the target domain",
                              "Give --data, or choose another policy")
+        if count < 1:
+            raise UsageError(f"Recalibration with {count} pictures", "at least one", "Raise --count")
         used = Calibration(data=calibration.spec, fingerprint=calibration.fingerprint(), count=count)
     sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint) for item in checkpoints)
     return Recipe(method=method, parameters=parameters, buffers=buffers, calibration=used, checkpoints=sources)
