@@ -89,7 +89,8 @@ def test_a_wrong_recipe_is_not_even_written(tmp_path: Path, method: str, paramet
 
 
 @pytest.mark.parametrize(("change", "named"), [
-    ({"checkpoints": []}, "checkpoints"), ({"checkpoints": GOOD["checkpoints"] * 65}, "checkpoints"), ({"checkpoints": None}, "checkpoints"),
+    ({"checkpoints": []}, "checkpoints"), ({"checkpoints": GOOD["checkpoints"] * 65}, "checkpoints"),
+    ({"checkpoints": None}, "checkpoints"),
     ({"extra": 1}, "extra"), ({"version": 2}, "version"), ({"parameters": [1]}, "parameters"), ({"method": 5}, "method"),
     ({"buffers": {}}, "buffers"), ({"checkpoints": [{"path": "a", "fingerprint": "abc"}]}, "fingerprint"),
     ({"checkpoints": [{"path": "a", "fingerprint": PRINT, "run": "x"}]}, "run"),

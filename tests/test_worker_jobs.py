@@ -74,10 +74,10 @@ def test_only_the_newest_generation_of_a_stream_is_computed(worker: Worker) -> N
             outcomes[stream, generation] = "superseded"
 
     threads = []
-    for stream, generation in (("x", 1), ("x", 2), ("y", 1), ("x", 3)):
-        threads.append(threading.Thread(target=ask, args=(stream, generation), daemon=True))
+    for count, request in enumerate((("x", 1), ("x", 2), ("y", 1), ("x", 3)), 1):
+        threads.append(threading.Thread(target=ask, args=request, daemon=True))
         threads[-1].start()
-        until(lambda count=len(threads): len(worker._heap) == count)
+        until(lambda count=count: len(worker._heap) == count)
     gate.set()
     for thread in threads:
         thread.join(20)
