@@ -20,7 +20,8 @@ def merge_view() -> None:
         st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
         return
     try:
-        view = studio().view(chosen)
+        with st.spinner("Reading checkpoints and data"):
+            view = studio().view(chosen)
         alpha = live_view(view)
     except FusionError as error:
         show_problem(error)

@@ -55,7 +55,7 @@ def box(app: AppTest, label: str):
 
 def test_the_demo_is_loaded_without_any_argument(start) -> None:
     app = start()
-    assert [item.value for item in app.markdown][0] == "## Merge"
+    assert next(item.value for item in app.markdown) == "## Merge"
     assert box(app, "Checkpoint A").value != box(app, "Checkpoint B").value
     assert not app.error
     assert server.studio().workspace.demo_pair() == (box(app, "Checkpoint A").value, box(app, "Checkpoint B").value)

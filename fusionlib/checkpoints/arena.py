@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.errors import LayoutError
+from fusionlib.errors import CheckpointError, LayoutError
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ class Arena:
                 at += item.mean.size
         return rows.to(self.weights.device)
 
+    def require_finite(self) -> None:
+        """Raises `CheckpointError` that names the first tensor with NaN or infinity: its merges would have them too."""
+        for name, row in zip(self.names, self.weights, strict=True):
+            if not bool(torch.isfinite(row).all()):
+                for tensor, view in self.layout.views(row).items():
+                    refuse_unless_finite(name, tensor, view)
+
     @classmethod
     def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False,
              device: torch.device | str = "cpu") -> Arena:
@@ -84,6 +91,14 @@ def round_to_dtype(layout: Layout, flat: Tensor) -> None:
         if entry.dtype != flat.dtype:
             view = flat[entry.offset:entry.end]
             view.copy_(view.to(entry.dtype))
+
+
+def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
+    """Raises `CheckpointError` when `values` hold NaN or infinity."""
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise CheckpointError(f"{checkpoint}: {bad} of {values.numel()} values of {tensor} are NaN or infinite",
+                              "finite numbers in every tensor", "Use an earlier epoch: this training diverged, or the file is damaged")
 
 
 def _positions(entries: Sequence, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.arena import Arena, refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.writer import SafetensorsWriter
@@ -26,9 +26,11 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
 
     The same operations per element as the merge in memory, so the bytes agree. Only batch-norm statistics are held as a
-    whole, because the buffer policies pool them. Raises `LayoutError` where the checkpoints do not fit.
+    whole, because the buffer policies pool them. Raises `LayoutError` where the checkpoints do not fit and `CheckpointError`
+    where one holds NaN or infinity; the file that was there before then stays.
     """
     statistics = _statistics_arena(checkpoints)
+    statistics.require_finite()
     resident = torch.empty_like(statistics.weights[0])
     weighted_average(statistics.weights, shares, resident)
     notes = apply_policy(buffers, statistics, shares, resident)
@@ -59,7 +61,11 @@ def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequ
     for start in range(0, entry.size, CHUNK):
         end = min(start + CHUNK, entry.size)
         pieces = [row[start:end].to(scratch.dtype) for row in rows]
-        yield weighted_average(pieces, shares, scratch[:end - start]).to(entry.dtype)
+        merged = weighted_average(pieces, shares, scratch[:end - start]).to(entry.dtype)
+        if not bool(torch.isfinite(merged).all()):
+            for checkpoint, piece in zip(checkpoints, pieces, strict=True):
+                refuse_unless_finite(checkpoint.name, entry.name, piece)
+        yield merged
 
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:

@@ -79,6 +79,7 @@ class Studio:
         first, second = open_checkpoints([a, b])
         architecture = self.network_of(first)
         arena = Arena.pack([first, second], head=architecture[0].head, device=self.device)
+        arena.require_finite()
         pictures = open_pictures()
         selection = Selection(first.name, second.name, pictures.spec, None, buffers)
         return Sweep(MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision), self.store)
@@ -112,6 +113,7 @@ class Studio:
         if known is None:
             architecture, classes = self.network_of(checkpoint)
             arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
+            arena.require_finite()
             network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device,
                                    precision=self.options.precision)
             self.worker.run(lambda: network.load(arena.weights[0]))
@@ -136,6 +138,7 @@ class Studio:
     def _new_view(self, selection: Selection, a: Item, b: Item, pictures: DecodedCache | None) -> MergeView:
         head = a.architecture[0].head if a.architecture else ()
         arena = Arena.pack([a.checkpoint, b.checkpoint], head=head, device=self.device)  # type: ignore[list-item]
+        arena.require_finite()
         return MergeView(selection, arena, a.architecture, pictures, self.worker, self.device, self.options.precision)
 
     def _evict(self) -> None:

@@ -78,6 +78,7 @@ def _resident(recipe: Recipe, checkpoints: Sequence[Checkpoint], device: torch.d
                           "Name them with --data, or write a new recipe")
     architecture = ARCHITECTURES.get(known[0])
     arena = Arena.pack(checkpoints, head=architecture.head, device=device)
+    arena.require_finite()
     network = BoundNetwork(architecture, known[1], arena.layout, arena.integers[0], device=device)
     count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
     return Blend(arena, network, recipe.buffers, calibration=calibration, count=count)

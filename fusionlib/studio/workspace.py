@@ -11,7 +11,7 @@ from typing import Any
 
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
@@ -67,6 +67,7 @@ class Workspace:
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, int, int], Item] = {}
         self._pictures: dict[tuple[str, str | None, int | None], DecodedCache] = {}
+        self._finite: dict[str, list[str]] = {}
         self.items: tuple[Item, ...] = ()
         self.sources: tuple[Source, ...] = ()
         self.refresh()
@@ -102,6 +103,17 @@ class Workspace:
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""
         return preflight([self.get(name).checkpoint for name in names])  # type: ignore[misc]
+
+    def finite_problems(self, names: Sequence[str]) -> list[str]:
+        """NaN and infinity in these checkpoints, a sentence per tensor. Reads every byte once per content."""
+        problems = []
+        for name in names:
+            checkpoint = self.get(name).checkpoint
+            assert checkpoint is not None
+            if checkpoint.fingerprint not in self._finite:
+                self._finite[checkpoint.fingerprint] = [str(problem) for problem in check_finite(checkpoint)]
+            problems += [f"{name}: {problem}" for problem in self._finite[checkpoint.fingerprint]]
+        return problems
 
     def add_upload(self, name: str, content: bytes | memoryview) -> None:
         """Keep an uploaded file and show it. Raises `FusionError` where it cannot be used; the file is then not kept."""
@@ -215,7 +227,8 @@ def _short_name(spec: str, origin: str) -> str:
     kind, _, argument = spec.partition(":")
     if kind not in DATASETS or kind == "streets":
         return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
-    return f"{kind} {Path(argument.split('@')[0]).name}"
+    folder = Path(argument.split("@")[0]).name
+    return kind if folder.casefold() == kind else f"{kind} {folder}"
 
 
 def _unique(items: Sequence[Item]) -> Iterable[Item]:

@@ -40,9 +40,10 @@ def export_panel(view: MergeView, alpha: float) -> None:
 
 
 def _write(view: MergeView, alpha: float):
-    bar = st.progress(0.0, "Writing") if view.arena.weights.nbytes > LARGE else None
-    shown = bar.progress if bar else lambda *_: None
-    result = studio().export(view, alpha, lambda done, total: shown(done / max(1, total), "Writing"))
-    if bar:
-        bar.empty()
+    if view.arena.weights.nbytes <= LARGE:
+        with st.spinner("Writing", show_time=True):
+            return studio().export(view, alpha)
+    bar = st.progress(0.0, "Writing")
+    result = studio().export(view, alpha, lambda done, total: bar.progress(done / max(1, total), "Writing"))
+    bar.empty()
     return result

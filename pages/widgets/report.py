@@ -51,12 +51,17 @@ def preflight_section(workspace: Workspace) -> None:
             st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
                        f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes.",
                        icon=":material/block:")
-    if report.findings:
-        st.dataframe([{"": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do} for item in report.findings],
+    findings = [item for item in report.findings if item.level != "info" or item.do]
+    if findings:
+        st.dataframe([{"kind": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do} for item in findings],
                      hide_index=True, key="findings", row_height=44)
+    with st.spinner("Looking for NaN and infinity"):
+        for problem in workspace.finite_problems(chosen):
+            st.error(f"{problem}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     _differences(report)
     if len(chosen) == 2 and report.compatible:
-        st.button("Compare these two on the Merge page", key="open-merge", icon=":material/merge:", on_click=choose, args=tuple(chosen))
+        if st.button("Compare these two on the Merge page", key="open-merge", on_click=choose, args=tuple(chosen)):
+            st.switch_page("merge.py")
 
 
 def _differences(report: Any) -> None:

@@ -38,14 +38,14 @@ def choose(a: str, b: str) -> None:
 
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
-    st.selectbox("Checkpoint A", names, index=names.index(first), key="a", bind="query-params", required=True,
+    st.selectbox("Checkpoint A", names, index=names.index(first), key="a", bind="query-params",
                  help="Alpha is the weight of A: alpha 1 is A alone")
-    st.selectbox("Checkpoint B", names, index=names.index(second), key="b", bind="query-params", required=True,
+    st.selectbox("Checkpoint B", names, index=names.index(second), key="b", bind="query-params",
                  help="Gets 1 - alpha: alpha 0 is B alone")
     st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:
-        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params", required=True,
+        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params",
                      help="Pictures to look at and, with masks, to measure on")
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
         splits = list(chosen.splits)
@@ -53,8 +53,8 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
             if st.session_state.get("split") not in splits:
                 st.session_state.pop("split", None)
             st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split",
-                         bind="query-params", required=True)
-    st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params", required=True,
+                         bind="query-params")
+    st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params",
                  help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
 
 
