@@ -59,9 +59,9 @@ def preflight_section(workspace: Workspace) -> None:
         for problem in workspace.finite_problems(chosen):
             st.error(f"{problem}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     _differences(report)
-    if len(chosen) == 2 and report.compatible:
-        if st.button("Compare these two on the Merge page", key="open-merge", on_click=choose, args=tuple(chosen)):
-            st.switch_page("merge.py")
+    if len(chosen) == 2 and report.compatible and st.button("Compare these two on the Merge page", key="open-merge",
+                                                            icon=":material/merge:", on_click=choose, args=tuple(chosen)):
+        st.switch_page("merge.py")
 
 
 def _differences(report: Any) -> None:
