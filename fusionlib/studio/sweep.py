@@ -154,9 +154,9 @@ def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, An
 
 def _measure_wanted(job: Job) -> None:
     """The background work of a sweep: point after point until none is wanted."""
-    assert isinstance(job, Sweep) and job.view.pictures is not None
+    assert isinstance(job, Sweep)
     blend: Blend | None = None
-    images = len(job.view.pictures)
+    images = len(job.view.need_pictures())
     finished = 0
     while (point := job.next_point()) is not None:
         job.progress(finished * images, (finished + 1 + job.waiting()) * images)

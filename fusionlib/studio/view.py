@@ -82,7 +82,7 @@ class MergeView:
     @cached_property
     def space(self) -> LabelSpace:
         """The classes shown and measured: the annotation's, or the network's where there is no annotation."""
-        own = self._need_pictures().label_space
+        own = self.need_pictures().label_space
         return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
 
     def new_blend(self) -> Blend:
@@ -101,11 +101,11 @@ class MergeView:
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
-        return encode_picture(self._need_pictures().load(self._checked(index)).image)
+        return encode_picture(self.need_pictures().load(self._checked(index)).image)
 
     def truth(self, index: int) -> bytes | None:
         """Ground truth of picture `index` as a grey PNG of ids (255 void), or None."""
-        truth = self._need_pictures().load(self._checked(index)).truth
+        truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
     def frame(self, index: int, alpha: float, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
@@ -124,7 +124,7 @@ class MergeView:
             return self._keep(key, self._render(index, alpha, pane, lambda call: self.worker.run_newest(call, line, generation)))
 
     def _render(self, index: int, alpha: float, pane: str, run: Run) -> Frame:
-        sample = self._need_pictures().load(index)
+        sample = self.need_pictures().load(index)
         if self._blend is None:
             self._blend = self.new_blend()
         blend, clock = self._blend, [time.perf_counter()]
@@ -164,7 +164,7 @@ class MergeView:
         return frame
 
     def _checked(self, index: int) -> int:
-        count = len(self._need_pictures())
+        count = len(self.need_pictures())
         if not 0 <= index < count:
             raise UsageError(f"Picture {index}", f"0 to {count - 1}", "Choose another picture")
         return index
@@ -175,7 +175,8 @@ class MergeView:
                                     "Start with --model file.py:factory; merging and exporting work without")
         return self._known
 
-    def _need_pictures(self) -> DecodedCache:
+    def need_pictures(self) -> DecodedCache:
+        """The pictures. Raises `UsageError` where no data is chosen."""
         if self.pictures is None:
             raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
         return self.pictures
