@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,8 @@ from torch import nn
 
 from fusionlib.contracts import ARCHITECTURES, Preprocessing, logits_of
 from fusionlib.errors import ArchitectureError, UsageError
+
+log = logging.getLogger(__name__)
 
 _SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
@@ -32,18 +35,33 @@ class UserArchitecture:
         self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
         self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
         self._space = getattr(module, "LABEL_SPACE", None)
-        self._takes_classes = bool(inspect.signature(self._make).parameters)
+        self.takes_classes = bool(inspect.signature(self._make).parameters)
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         """The class count when every tensor of the network is among `shapes`; counts are tried from the tensors' own sizes."""
         counts = sorted({shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255})
-        for classes in counts if self._takes_classes else (0,):
-            with torch.device("meta"):
-                network = self._network(classes)
-            own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        for classes in counts if self.takes_classes else (0,):
+            try:
+                own = self.shapes(classes)
+            except ArchitectureError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a count that the factory refuses, in whichever way, is not the one
+                log.debug("%s(%d): %s", self.title, classes, error)
+                continue
             if own and all(shapes.get(name) == shape for name, shape in own.items() if not name.endswith("num_batches_tracked")):
                 return classes or self._output_channels()
         return None
+
+    def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
+        """Shape by name of the tensors that the factory makes; passes on what the factory raises."""
+        try:
+            with torch.device("meta"):
+                network = self._network(classes)
+        except ArchitectureError:
+            raise
+        except Exception:  # noqa: BLE001 - code that looks at values cannot run on tensors that have none
+            network = self._network(classes)
+        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
     def build(self, classes: int) -> nn.Module:
         """A fresh network."""
@@ -54,7 +72,7 @@ class UserArchitecture:
         return self._space or _SPACES.get(classes, f"classes-{classes}")
 
     def _network(self, classes: int) -> nn.Module:
-        network = self._make(classes) if self._takes_classes else self._make()
+        network = self._make(classes) if self.takes_classes else self._make()
         if not isinstance(network, nn.Module):
             raise ArchitectureError(f"{self.title} returned {type(network).__name__}", "a torch.nn.Module", "Correct the factory")
         return network
@@ -88,11 +106,24 @@ def register_user_model(spec: str) -> str:
     module = importlib.util.module_from_spec(loader_spec)
     try:
         loader_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it") from error
     if not callable(getattr(module, factory, None)):
         raise UsageError(f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name")
     name = f"{path.stem}:{factory}"
     if name not in ARCHITECTURES:
-        ARCHITECTURES.register(name)(UserArchitecture(module, factory))
+        ARCHITECTURES.register(name)(_checked(UserArchitecture(module, factory), spec))
     return name
+
+
+def _checked(architecture: UserArchitecture, spec: str) -> UserArchitecture:
+    """Raises `UsageError` at the start where a factory without arguments fails: no checkpoint could make it work."""
+    try:
+        if not architecture.takes_classes:
+            architecture.shapes(0)
+    except ArchitectureError:
+        raise
+    except Exception as error:
+        raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a factory that builds the network",
+                         "Correct it") from error
+    return architecture
