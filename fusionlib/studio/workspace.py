@@ -14,6 +14,7 @@ from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.data.files import read_picture
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
@@ -118,12 +119,15 @@ class Workspace:
     def add_upload(self, name: str, content: bytes | memoryview) -> None:
         """Keep an uploaded file and show it. Raises `FusionError` where it cannot be used; the file is then not kept."""
         path = self.uploads.add(name, content)
-        if path.parent != self.uploads.pictures:
-            try:
+        try:
+            if path.parent == self.uploads.pictures:
+                read_picture(path)  # one bad picture would keep all of them from being shown
+            else:
                 open_checkpoint(path, name=Path(name).stem)
-            except FusionError as problem:
-                self.uploads.remove(path)
-                raise CheckpointError(problem.got.replace(path.name, name), problem.needs, problem.do) from problem
+        except FusionError as problem:
+            self.uploads.remove(path)
+            got = problem.got.replace(str(path), name).replace(path.name, name)
+            raise type(problem)(got, problem.needs, problem.do) from problem
         self.refresh()
 
     def remove_upload(self, name: str) -> tuple[str, bytes]:
