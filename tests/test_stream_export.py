@@ -215,9 +215,10 @@ def test_recalibration_of_an_unknown_network_says_what_is_missing(world: World, 
     assert torch.equal(merged, torch.lerp(tables[0]["weight"], tables[1]["weight"], 0.75))
 
 
-@pytest.mark.parametrize("change", [{"method": "nonsense"}, {"parameters": {"beta": 1}}, {"parameters": {"alpha": 3}}, {"buffers": "median"},
-                                    {"parameters": {"weights": [0.5, 0.6]}}, {"parameters": {"weights": [1.0]}},
-                                    {"calibration": Calibration(data="x", fingerprint="y", count=1), "buffers": "recalibrate"}])
+@pytest.mark.parametrize("change", [
+    {"method": "nonsense"}, {"parameters": {"beta": 1}}, {"parameters": {"alpha": 3}}, {"buffers": "median"},
+    {"parameters": {"weights": [0.5, 0.6]}}, {"parameters": {"weights": [1.0]}},
+    {"calibration": Calibration(data="x", fingerprint="y", count=1), "buffers": "recalibrate"}])
 def test_a_recipe_that_cannot_be_carried_out_writes_nothing_and_keeps_the_old_file(world: World, tmp_path: Path, change: dict) -> None:
     checkpoints = tiny_checkpoints(tmp_path)
     recipe: Recipe = write_recipe(checkpoints, "linear", {"alpha": 0.5}, "average").model_copy(update=change)
