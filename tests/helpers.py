@@ -69,12 +69,14 @@ class TinyArchitecture:
 @contextmanager
 def tiny_registered() -> Iterator[None]:
     """TinyNet is a known architecture inside the block."""
-    ARCHITECTURES.names()
-    ARCHITECTURES._items["tiny"] = TinyArchitecture()
+    outer = "tiny" in ARCHITECTURES
+    if not outer:
+        ARCHITECTURES.register("tiny")(TinyArchitecture())
     try:
         yield
     finally:
-        del ARCHITECTURES._items["tiny"]
+        if not outer:
+            del ARCHITECTURES._items["tiny"]
 
 
 def tiny_tensors(seed: int, classes: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

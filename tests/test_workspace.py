@@ -199,8 +199,9 @@ def test_what_is_too_large_or_of_another_kind_is_not_kept(tmp_path: Path) -> Non
     assert names(workspace) == ["fits"]
 
 
-@pytest.mark.parametrize(("name", "content"), [("bad.safetensors", b"nonsense"), ("bad.pth", b""),
-                                               ("code.pth", b"cos\nsystem\n(S'true'\ntR."), ("bad.png", b"not a picture"), ("torn.png", png()[:40]), ("bad.jpg", b"<html>")])
+@pytest.mark.parametrize(("name", "content"), [
+    ("bad.safetensors", b"nonsense"), ("bad.pth", b""), ("code.pth", b"cos\nsystem\n(S'true'\ntR."), ("bad.png", b"not a picture"),
+    ("torn.png", png()[:40]), ("bad.jpg", b"<html>")])
 def test_what_cannot_be_used_is_refused_by_its_own_name_and_not_kept(tmp_path: Path, name: str, content: bytes) -> None:
     workspace = opened(tmp_path)
     workspace.add_upload("good.png", png())
