@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress
+from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress, logits_of
 from fusionlib.errors import LayoutError, UsageError
 from fusionlib.training.batches import CropSampler
 from fusionlib.training.schedule import SCHEDULES
+
+LARGEST_SEED = 2**40
+"""Seeds of the epochs are derived from it and must fit torch's 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,12 @@ class TrainingPlan:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule")
         for name in ("epochs", "batch", "lr", "classes"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
+        for name, limit in (("momentum", 1), ("weight_decay", math.inf), ("seed", LARGEST_SEED)):
+            if not 0 <= getattr(self, name) < limit:
+                raise UsageError(f"{name} is {getattr(self, name)}", f"a number from 0, below {limit}",
+                                 f"Correct --{name.replace('_', '-')}")
 
 
 def class_weights(frequencies: Tensor) -> Tensor:
@@ -53,6 +61,9 @@ class Trainer:
 
     def __init__(self, plan: TrainingPlan, dataset: Dataset, out: Path, *, start: Path | None = None,
                  device: torch.device | None = None) -> None:
+        if dataset.label_space.count > plan.classes:
+            raise UsageError(f"{plan.classes} classes for data with {dataset.label_space.count}",
+                             "an output for each class of the data", "Raise --classes or leave it out")
         self.plan, self.out = plan, out
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
@@ -88,7 +99,11 @@ class Trainer:
         path = self.out / "progress.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True, map_location=self.device)
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.device)
+        except Exception as error:
+            raise UsageError(f"{path.name} cannot be read: {type(error).__name__}", "the file that the run wrote",
+                             "Begin anew in another --out, with --start and the last checkpoint") from error
         if state["plan"] != json.dumps(asdict(self.plan)):
             raise UsageError(f"{path.name} belongs to a run with other settings", "the settings of that run",
                              "Choose another --out, or repeat the first command with --resume")
@@ -103,7 +118,10 @@ class Trainer:
         for step, (images, truths) in enumerate(self.sampler.epoch(epoch)):
             self._set_rate(epoch * length + step, self.plan.epochs * length)
             self.optimiser.zero_grad(set_to_none=True)
-            value = loss(self.network(images.to(self.device)), truths.to(self.device))
+            logits = logits_of(self.network(images.to(self.device)))
+            if logits.shape[-2:] != truths.shape[-2:]:
+                logits = nn.functional.interpolate(logits, size=truths.shape[-2:], mode="bilinear", align_corners=False)
+            value = loss(logits, truths.to(self.device))
             value.backward()
             self.optimiser.step()
             total += value.detach().double().cpu()
