@@ -80,7 +80,11 @@ class Trainer:
 
     def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:
         """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`."""
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise UsageError(f"--out {self.out} cannot be made: {problem.strerror}", "a folder that can be written to",
+                             "Choose another --out") from problem
         weights = None
         if self.plan.class_weights:
             weights = class_weights(self.sampler.class_frequencies(self.plan.classes)).to(self.device)
