@@ -71,7 +71,9 @@ def _load_yaml(path: Path) -> Any:
     except FileNotFoundError as problem:
         raise DataError(f"No file {path}", "the classes that the ids in the masks stand for",
                         f"Create it, for example with {_EXAMPLE}") from problem
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as problem:
+    except DataError:
+        raise
+    except Exception as problem:  # safe_load runs no code, but hostile text makes it raise nearly anything
         reason = " ".join(str(problem).split())
         raise DataError(f"{path} cannot be read: {reason}", "a YAML file", f"Write for example {_EXAMPLE}") from problem
 
