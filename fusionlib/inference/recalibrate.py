@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from fusionlib.contracts import Progress
-from fusionlib.errors import UsageError
+from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.network import BoundNetwork
 
 
@@ -43,6 +43,11 @@ class Recalibration:
                 layer.train()
                 layer.momentum = count / self.seen
             self.network.logits(images)
+        except ValueError as problem:  # torch's own, of a batch norm behind a global pooling
+            if isinstance(problem, FusionError):
+                raise
+            raise UsageError(f"Batch norm cannot be measured: {problem}", "more than one value per channel in a batch",
+                             "Choose the buffer policy average, gaussian or anchor") from problem
         finally:
             for layer, momentum in zip(self.layers, momenta, strict=True):
                 layer.eval()
