@@ -105,6 +105,30 @@ def test_without_pictures_it_says_so(network: BoundNetwork) -> None:
         recalibrate(network, [])
 
 
+class Pooled:
+    """A batch norm behind a global pooling: one value per channel and picture."""
+
+    title, citation, head, preprocessing = "Pooled", "none", (), Preprocessing()
+
+    def recognise(self, shapes):
+        return None
+
+    def build(self, classes: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, classes, 1), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(classes))
+
+    def label_space(self, classes: int) -> str:
+        return f"classes-{classes}"
+
+
+def test_a_batch_norm_with_nothing_to_vary_over_is_refused_in_words(tmp_path: Path) -> None:
+    arena = arena_of(tmp_path, Pooled().build(3).state_dict())
+    network = BoundNetwork(Pooled(), 3, arena.layout, arena.integers[0], device=CPU)
+    with pytest.raises(UsageError, match="one value per channel"):
+        recalibrate(network, [IMAGES[:1]])
+    assert not any(module.training for module in network.module.modules())
+    recalibrate(network, [IMAGES])
+
+
 class Plain:
     """A network without batch norm."""
 

@@ -116,6 +116,17 @@ def test_data_is_listed_by_short_names_that_tell_no_path(tmp_path: Path) -> None
         workspace.pictures(workspace.sources[4].name, None)
 
 
+@pytest.mark.parametrize("text", ["classes: 2001-99-99", "classes: !!int abc", "classes: !!bool maybe", "classes: !!timestamp no",
+                                  "classes: " + "[" * 20_000, "!!python/object/apply:os.system ['touch pwned']"])
+def test_hostile_class_files_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (folder_data(tmp_path / "town", 1) / "classes.yaml").write_text(text)
+    workspace = opened(tmp_path, data=(f"folder:{tmp_path / 'town'}",))
+    with pytest.raises(DataError, match=r"classes\.yaml"):
+        workspace.pictures(workspace.sources[0].name, None)
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_pictures_are_decoded_once_for_all(tmp_path: Path) -> None:
     workspace = opened(tmp_path, data=(f"folder:{folder_data(tmp_path / 'town', 2)}",))
     name = workspace.sources[0].name
