@@ -126,8 +126,12 @@ class Workspace:
                 open_checkpoint(path, name=Path(name).stem)
         except FusionError as problem:
             self.uploads.remove(path)
-            got = problem.got.replace(str(path), name).replace(path.name, name)
-            raise type(problem)(got, problem.needs, problem.do) from problem
+            # The file is stored under its digest: the user knows it by another name.
+            stored, own = (str(path), path.name, path.stem), (name, name, Path(name).stem)
+            got, do = problem.got, problem.do
+            for before, after in zip(stored, own, strict=True):
+                got, do = got.replace(before, after), do.replace(before, after)
+            raise type(problem)(got, problem.needs, do) from problem
         self.refresh()
 
     def remove_upload(self, name: str) -> tuple[str, bytes]:

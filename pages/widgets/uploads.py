@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from fusionlib.errors import FusionError
@@ -17,17 +19,27 @@ def upload_section(workspace: Workspace) -> None:
     with st.expander("Upload checkpoints or pictures", expanded=len(workspace.usable()) < 2):
         files = st.file_uploader(f"Checkpoints (.safetensors, .pth, .pt) or pictures (.png, .jpg), up to {limit} MB each", _KINDS,
                                  accept_multiple_files=True, key="uploads", max_upload_size=limit)
-        seen: set[str] = st.session_state.setdefault("uploads-seen", set())
-        fresh = [file for file in files or () if file.file_id not in seen]
+        # By file and not by run: what was refused stays on the page as long as its file stays in the uploader.
+        results: dict[str, FusionError | None] = st.session_state.setdefault("uploads-seen", {})
+        fresh = [file for file in files or () if file.file_id not in results]
         for file in fresh:
-            seen.add(file.file_id)
-            try:
-                workspace.add_upload(file.name, file.getbuffer())
-            except FusionError as error:
-                show_problem(error)
+            with st.spinner(f"Reading {file.name}"):
+                results[file.file_id] = _taken(workspace, file)
         if fresh:
             st.rerun()
+        for file in files or ():
+            problem = results.get(file.file_id)
+            if problem is not None:
+                show_problem(problem)
         _removal(workspace)
+
+
+def _taken(workspace: Workspace, file: Any) -> FusionError | None:
+    try:
+        workspace.add_upload(file.name, file.getbuffer())
+    except FusionError as error:
+        return error
+    return None
 
 
 def _removal(workspace: Workspace) -> None:
