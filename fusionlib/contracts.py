@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -207,7 +207,25 @@ class Meter(Protocol):
         ...
 
 
-Diagnostic = Callable[..., Any]
+# --- diagnosing ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One measure of whether networks can be merged. Calling it calls `compute`, whose docstring has formula and shapes.
+
+    `needs` says what it reads: `weights` alone (any architecture, no data), `pictures` (a network too) or `masks` (labels too).
+    """
+
+    title: str
+    summary: str
+    source: str
+    needs: Literal["weights", "pictures", "masks"]
+    compute: Callable[..., Any]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.compute(*arguments, **options)
+
 
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""

@@ -1,0 +1,95 @@
+"""Linear CKA: do two networks represent the same pictures alike, block by block?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusionlib.contracts import DIAGNOSTICS, Diagnostic
+
+CHANNELS = 512
+"""Blocks with more channels are represented by that many of them, evenly spaced: covariances grow with the square."""
+
+
+def linear_cka(first: Any, second: Any) -> float | None:
+    """Similarity of two representations of the same n examples: (n, p) and (n, q) -> 0 to 1; None for a constant representation.
+
+    With columns centred, `|Y'X|_F^2 / (|X'X|_F |Y'Y|_F)`: 1 for representations that agree up to rotation and scale. The plug-in
+    (biased) estimator; its bias is of the order p / n, so it wants many more examples than channels.
+
+    Source: Kornblith et al. 2019, equation 5 with the linear kernel.
+    """
+    left, right = (torch.as_tensor(np.asarray(one)).double() for one in (first, second))
+    similarity = ActivationSimilarity(2, [(0, 1)])
+    similarity.add_rows("x", [left, right])
+    return similarity.compute()[0]["x"]
+
+
+class ActivationSimilarity:
+    """Linear CKA of M networks per block, streamed: sums and products of channels in float64, never the activations.
+
+    Every position of a feature map is one example, its channels are the features; the n examples are thus all positions of all
+    pictures, thousands where there are few pictures. The plug-in (biased) estimator, see `linear_cka`.
+    """
+
+    def __init__(self, members: int, pairs: Sequence[tuple[int, int]]) -> None:
+        self.members, self.pairs = members, tuple(pairs)
+        self.counts: dict[str, int] = {}
+        self._sums: dict[tuple[str, int], torch.Tensor] = {}
+        self._products: dict[tuple[str, int, int], torch.Tensor] = {}
+
+    def add(self, block: str, activations: Sequence[torch.Tensor]) -> None:
+        """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C), of the same positions."""
+        self.add_rows(block, [_rows(one) for one in activations])
+
+    def add_rows(self, block: str, rows: Sequence[torch.Tensor]) -> None:
+        """Add M matrices (n, C) of the same n examples."""
+        rows = [_thinned(one.double()) for one in rows]
+        self.counts[block] = self.counts.get(block, 0) + rows[0].shape[0]
+        for number, one in enumerate(rows):
+            self._accumulate(self._sums, (block, number), one.sum(0))
+            self._accumulate(self._products, (block, number, number), one.T @ one)
+        for a, b in self.pairs:
+            self._accumulate(self._products, (block, a, b), rows[a].T @ rows[b])
+
+    def compute(self) -> list[dict[str, float | None]]:
+        """For each pair, block -> CKA in the order in which the blocks ran; None where a representation is constant."""
+        return [{block: self._similarity(block, a, b) for block in self.counts} for a, b in self.pairs]
+
+    def _similarity(self, block: str, a: int, b: int) -> float | None:
+        cross, left, right = (float(self._centred(block, i, j).square().sum()) for i, j in ((a, b), (a, a), (b, b)))
+        # Constant channels leave rounding of the products behind, not exactly 0.
+        floor = [1e-20 * float(self._products[block, i, i].square().sum()) for i in (a, b)]
+        if left <= floor[0] or right <= floor[1]:
+            return None
+        return float(min(1.0, cross / (left * right) ** 0.5))
+
+    def _centred(self, block: str, a: int, b: int) -> torch.Tensor:
+        sums = self._sums
+        return self._products[block, a, b] - torch.outer(sums[block, a], sums[block, b]) / self.counts[block]
+
+    @staticmethod
+    def _accumulate(table: dict, key: tuple, value: torch.Tensor) -> None:
+        table[key] = table[key] + value if key in table else value
+
+
+def _rows(activations: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) or (N, T, C) -> (positions, C)."""
+    if activations.ndim == 4:
+        return activations.permute(0, 2, 3, 1).reshape(-1, activations.shape[1])
+    return activations.reshape(-1, activations.shape[-1])
+
+
+def _thinned(rows: torch.Tensor) -> torch.Tensor:
+    channels = rows.shape[1]
+    if channels <= CHANNELS:
+        return rows
+    return rows[:, torch.linspace(0, channels - 1, CHANNELS, device=rows.device).round().long()]
+
+
+DIAGNOSTICS.register("cka")(Diagnostic(
+    "Activation similarity", "Linear CKA per block: 1 where both networks represent the pictures alike",
+    "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, every position an example", "pictures", linear_cka))

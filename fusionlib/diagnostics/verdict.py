@@ -1,0 +1,155 @@
+"""The verdict: the one place where figures become advice, with the rules and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+USEFUL, FAILING, BASIN = 0.93, 0.925, 0.5
+"""Cosine: useful above, failing below; under `BASIN` two networks are taken for separate runs."""
+
+GAIN = 0.001
+"""Fraction of mIoU: less than a tenth of a point is noise, not a gain."""
+
+HEADROOM = 0.005
+"""Fraction of mIoU: an oracle that adds less than half a point leaves a merge nothing to win."""
+
+FLAT = 0.02
+"""A barrier below this is none: fraction of mIoU, and fraction of the ends' mean loss."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the verdict. The first that applies decides the level."""
+
+    when: str
+    then: str
+    source: str
+
+
+RULES = (
+    Rule("tensors are missing or of other shapes", "do not merge", "an average needs both values"),
+    Rule("the weights are the same", "do not merge", "every mixture of equal vectors is that vector"),
+    Rule(f"the best measured merge beats both networks by {100 * GAIN:g} points of mIoU or more", "merge",
+         "measured; Weight Fusion, section 2.2 (alpha by validation)"),
+    Rule(f"the path was measured, no gain, mIoU barrier under {100 * FLAT:g} points and cosine above {USEFUL:g}", "try",
+         "linearly connected: Frankle et al. 2020, section 2; the threshold is this tool's default"),
+    Rule("the path was measured, no gain otherwise", "do not merge", "measured"),
+    Rule(f"cosine under {FAILING:g}", "do not merge", "Weight Fusion, Finding 2"),
+    Rule(f"cosine from {FAILING:g} to {USEFUL:g}", "try", "Weight Fusion, Finding 2 and appendix E"),
+    Rule(f"the oracle adds less than {100 * HEADROOM:g} points", "try", "Weight Fusion, oracle test; the threshold is this tool's default"),
+    Rule(f"cosine above {USEFUL:g}", "merge", "Weight Fusion, appendix E"),
+)
+
+Level = Literal["merge", "try", "do not merge"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats."""
+
+    cosine: float | None
+    compatible: bool = True
+    identical: bool = False
+    headroom: float | None = None
+    gain: float | None = None
+    best_alpha: float | None = None
+    loss_barrier: float | None = None
+    loss_scale: float | None = None
+    miou_barrier: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`level`, reasons in plain words with their figures, what to do, and the alpha to start at (None where no merge is advised)."""
+
+    level: Level
+    reasons: tuple[str, ...]
+    advice: str
+    alpha: float | None
+
+    @property
+    def sentence(self) -> str:
+        """Reasons and advice as one sentence."""
+        return f"{'; '.join(self.reasons)}: {self.advice}."
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Apply `RULES` to what is known. Weight-space evidence alone is enough for a verdict; a measured path outranks it."""
+    level = _level(evidence)
+    reasons = _reasons(evidence)
+    alpha = None if level == "do not merge" else (evidence.best_alpha if evidence.best_alpha is not None else 0.5)
+    return Verdict(level, reasons, _advice(level, evidence, alpha), alpha)
+
+
+def _level(known: Evidence) -> Level:
+    if not known.compatible or known.identical or known.cosine is None:
+        return "do not merge"
+    if known.gain is not None:
+        if known.gain >= GAIN:
+            return "merge"
+        flat = known.miou_barrier is not None and known.miou_barrier < FLAT and known.cosine > USEFUL
+        return "try" if flat else "do not merge"
+    if known.cosine < FAILING:
+        return "do not merge"
+    if known.cosine <= USEFUL or (known.headroom is not None and known.headroom < HEADROOM):
+        return "try"
+    return "merge"
+
+
+def _reasons(known: Evidence) -> tuple[str, ...]:
+    if not known.compatible:
+        start = ["their tensors differ in name or shape, so they cannot be averaged tensor by tensor"]
+    elif known.identical:
+        return ("both hold the same weights, so every merge is the same network",)
+    else:
+        start = []
+    return tuple([*start, *_about_direction(known), *_about_oracle(known), *_about_path(known)])
+
+
+def _about_direction(known: Evidence) -> list[str]:
+    if known.cosine is None:
+        return ["they share no weights to compare"]
+    if known.cosine >= FAILING:
+        zone = "inside the useful zone" if known.cosine > USEFUL else "at the edge of the useful zone"
+        return [f"these two share {known.cosine:.2f} of direction ({zone}, above {USEFUL:g})"]
+    if known.cosine < BASIN:
+        return [f"cosine {known.cosine:.2f}: separate basins"]
+    return [f"cosine {known.cosine:.2f}: below {FAILING:g}, where merges fail"]
+
+
+def _about_oracle(known: Evidence) -> list[str]:
+    if known.headroom is None:
+        return []
+    little = " only, they make nearly the same errors" if known.headroom < HEADROOM else ""
+    return [f"the oracle would add {100 * known.headroom:.1f} points{little}"]
+
+
+def _about_path(known: Evidence) -> list[str]:
+    reasons = []
+    if known.loss_barrier is not None:
+        flat = known.loss_scale is not None and known.loss_barrier <= FLAT * known.loss_scale
+        reasons.append("loss barrier none" if flat else f"loss barrier {known.loss_barrier:.2f} nats")
+    if known.gain is not None:
+        if known.gain >= GAIN:
+            reasons.append(f"the best measured merge gains {100 * known.gain:.1f} points over the better of the two")
+        elif known.gain > -GAIN:
+            reasons.append("no measured merge gains anything over the better of the two")
+        else:
+            reasons.append(f"the best measured merge loses {-100 * known.gain:.1f} points against the better of the two")
+    return reasons
+
+
+def _advice(level: Level, known: Evidence, alpha: float | None) -> str:
+    if level == "merge":
+        measured = "" if known.best_alpha is not None else " (the middle: measure the path to find the best)"
+        return f"merge them; start at alpha {alpha:g}{measured}"
+    if level == "try":
+        return "worth a try, expect little" if known.gain is None else "a merge costs little and gains no mIoU; look at calibration too"
+    if not known.compatible:
+        return "do not merge; an ensemble of their outputs needs no common shape"
+    if known.identical:
+        return "do not merge, choose another checkpoint"
+    if known.cosine is not None and known.cosine < FAILING:
+        return "do not merge; try permutation matching or an ensemble of outputs"
+    return "do not merge; an ensemble of outputs may still gain"
