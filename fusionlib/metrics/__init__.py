@@ -1,6 +1,19 @@
 """Meters: streaming measures with a fixed-size state, one file each, and the same figures for plain arrays."""
 
+from fusionlib.metrics.calibration_figures import (
+    adaptive_ece,
+    brier,
+    classwise_ece,
+    coarsen,
+    ece,
+    jensen_shannon,
+    kl,
+    mce,
+    misclassification_auroc,
+    nll,
+)
 from fusionlib.metrics.confusion import confusion_matrix, iou, mean_iou, pixel_accuracy, precision, recall
 from fusionlib.metrics.observation import Observation
 
-__all__ = ["Observation", "confusion_matrix", "iou", "mean_iou", "pixel_accuracy", "precision", "recall"]
+__all__ = ["Observation", "adaptive_ece", "brier", "classwise_ece", "coarsen", "confusion_matrix", "ece", "iou", "jensen_shannon", "kl",
+           "mce", "mean_iou", "misclassification_auroc", "nll", "pixel_accuracy", "precision", "recall"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,22 @@ _FAINT = 1e-30
 
 _BAND = 16
 """Rows copied at a time."""
+
+_CACHED = 160_000
+"""Logits worked on at a time: what comes of them stays in a processor's cache instead of in freshly allocated memory."""
+
+
+class Planes(NamedTuple):
+    """What one pass over the logits leaves of each pixel, (N, H, W) each, all relative to the exponential of its largest logit.
+
+    `total`: sum of exponentials; `label`, `truth`: of those that count as the predicted and as the true class (any class at void
+    pixels); `squares`: sum of squares over the classes of the target space and "outside".
+    """
+
+    total: torch.Tensor
+    label: torch.Tensor
+    truth: torch.Tensor
+    squares: torch.Tensor
 
 
 def first_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +127,7 @@ class Observation:
 
     @cached_property
     def _sum(self) -> torch.Tensor:
-        return self._exponentials.sum(1)
+        return self._planes.total if "_planes" in self.__dict__ else self._exponentials.sum(1)
 
     @cached_property
     def log_normaliser(self) -> torch.Tensor:
@@ -129,10 +147,12 @@ class Observation:
         Both terms are taken relative to the largest logit, which keeps float32's digits.
         """
         ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)  # void: any class, masked below
-        if self.mapping is None:
-            score = self.logits.gather(1, ids).squeeze(1) - self._peak
-        else:
+        if self.mapping is not None:
             score = self._mapped_score(ids, self.mapping)
+        elif "_planes" in self.__dict__:
+            score = self._planes.truth - self._peak
+        else:
+            score = self.logits.gather(1, ids).squeeze(1) - self._peak
         return score.sub_(self._sum.log()).masked_fill_(~self.valid, 0.0)
 
     @cached_property
@@ -141,6 +161,52 @@ class Observation:
         if self.mapping is None:
             return self._exponentials / self._sum.unsqueeze(1)
         return self._sums_by_target(self._members(self.mapping)) / self._sum.unsqueeze(1)
+
+    @cached_property
+    def label_confidence(self) -> torch.Tensor:
+        """(N, H, W) float32: the probability of `predicted` in the target space, summed over the network's classes that count as it.
+
+        Classes without a counterpart are one category, "outside". The same as `confidence` where both spaces are one.
+        """
+        planes = self._planes
+        return self.confidence if self.mapping is None else (planes.label / planes.total).clamp_(max=1.0)
+
+    @cached_property
+    def squared_error(self) -> torch.Tensor:
+        """(N, H, W) float32: `sum_t (p_t - [t = truth])^2` over the target classes and "outside", 0 to 2; means nothing at void."""
+        planes = self._planes
+        true = self.truth_log_probability.exp()
+        return (planes.squares / planes.total.square()).sub_(true, alpha=2).add_(1).clamp_(min=0)
+
+    @cached_property
+    def _planes(self) -> Planes:
+        ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)
+        members = None if self.mapping is None else torch.cat([self._members(self.mapping), (self.mapping < 0).unsqueeze(0)]).float()
+        planes = Planes(*(torch.empty_like(self._peak) for _ in Planes._fields))
+        with torch.autocast(self.logits.device.type, enabled=False):
+            for band in self._bands():
+                self._fill(Planes(*(plane[band] for plane in planes)), band, ids, members)
+        return planes
+
+    def _bands(self) -> Iterator[tuple[slice, slice]]:
+        images, classes, height, width = self.logits.shape
+        rows = height if self.logits.is_cuda else max(1, _CACHED // (classes * width))
+        for image in range(images):
+            for top in range(0, height, rows):
+                yield slice(image, image + 1), slice(top, top + rows)
+
+    def _fill(self, planes: Planes, band: tuple[slice, slice], ids: torch.Tensor, members: torch.Tensor | None) -> None:
+        """One band of `_planes`; without a mapping `truth` is the logit itself, which loses no digits, and `label` is not needed."""
+        image, rows = band
+        logits = self.logits[image, :, rows]
+        weights = (logits - self._peak[band].unsqueeze(1)).exp_()
+        torch.sum(weights, 1, out=planes.total)
+        if members is not None:
+            weights = torch.matmul(members, weights.flatten(2)).view(1, len(members), *weights.shape[2:])
+            planes.label.copy_(weights.gather(1, self.predicted[band].unsqueeze(1)).squeeze(1))
+        source = logits if members is None else weights
+        planes.truth.copy_(source.gather(1, ids[image, :, rows]).squeeze(1))
+        torch.sum(weights.square_(), 1, out=planes.squares)
 
     def _members(self, mapping: torch.Tensor) -> torch.Tensor:
         """(classes, C) bool: which of the network's classes count as each target."""
@@ -153,7 +219,10 @@ class Observation:
     def _mapped_score(self, ids: torch.Tensor, mapping: torch.Tensor) -> torch.Tensor:
         """(N, H, W): log sum of exp(logit - peak) over the network's classes that count as class `ids` (N, 1, H, W)."""
         members = self._members(mapping)
-        total = self._sums_by_target(members).gather(1, ids).squeeze(1)
+        if "_planes" in self.__dict__:
+            total = self._planes.truth
+        else:
+            total = self._sums_by_target(members).gather(1, ids).squeeze(1)
         score = total.log()
         n, y, x = torch.nonzero((total < _FAINT) & self.valid, as_tuple=True)
         if len(n):

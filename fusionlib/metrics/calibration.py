@@ -1,0 +1,117 @@
+"""How sure the network is and how often it is right: counts over a fine grid of confidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusionlib.contracts import METERS
+from fusionlib.errors import DataError
+from fusionlib.metrics.calibration_figures import adaptive_ece, coarsen, misclassification_auroc
+from fusionlib.metrics.observation import Observation
+
+FINE_BINS = 5040
+"""Bins that are counted. 10, 12, 15, 20, 30 and 60 divide it (4096 has no divisor among them), so coarse bins are exact sums."""
+
+OFFERED_BINS = (10, 12, 15, 20, 30)
+"""Bin counts that figures are given for."""
+
+KEPT_BINS = 60
+"""Bins in a stored result, per predicted class: every offered count divides it. What needs finer ones is computed before."""
+
+_UNIT = 2.0**-24
+"""Fixed-point step of all sums; int64 then holds 5e11 pixels at 1."""
+
+_LIMIT = 2.0**24
+"""Losses at or above this many nats (and NaN, infinity) are undefined, as in the cross-entropy meter."""
+
+
+class CalibrationMeter:
+    """Histograms of confidence by predicted class, Brier score and negative log-likelihood, over every labelled pixel.
+
+    The label is the confusion meter's (argmax in the network's space, mapped), right where it equals the truth. Confidence is the
+    softmax probability of that label in the annotation's space, in float32: the maximum, and where several of the network's
+    classes count as the label their sum. Were it the maximum alone, a network that is sure of "tree" but divided between vegetation
+    and terrain would seem unsure and too often right. All classes without a counterpart are one category, which is always wrong.
+
+    Bin k of 5040 is `k / 5040 <= confidence < (k + 1) / 5040`, decided exactly (in float64); the last one includes 1.
+
+    State, with C classes and one row more for predictions outside: `counts`, `correct`, `confidence` (C + 1, 5040) int64, the last
+    in units of 2^-24; `brier`, `nll` () int64 in the same unit; `pixels`, `undefined`, `unlikely` () int64. Whole numbers: neither
+    the order of the pictures nor how they are split changes a bit. Pixels with NaN are `undefined` and in no bin; those whose true
+    class has probability 0 are `unlikely`: in the bins, but they leave the likelihood undefined.
+    """
+
+    title = "Calibration"
+    source = "Guo et al. 2017; Weight Fusion, Eq. 3"
+
+    def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
+        """Zeros for `classes` classes."""
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=torch.int64, device=device)
+
+        return {**{name: zeros(classes + 1, FINE_BINS) for name in ("counts", "correct", "confidence")},
+                **{name: zeros() for name in ("brier", "nll", "pixels", "undefined", "unlikely")}}
+
+    def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
+        """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
+        valid, confidence = observation.valid, observation.label_confidence  # first: one pass then serves what follows
+        if bool(((observation.truth >= observation.classes) & valid).any()):
+            raise DataError(f"Annotation ids {sorted(set(torch.unique(observation.truth).tolist()))}",
+                            f"ids 0 to {observation.classes - 1}, or 255 for void", "Correct the masks")
+        usable = valid & (confidence > 0)  # false for NaN
+        self._add_bins(state, observation, confidence, usable)
+        brier, nll = observation.squared_error, -observation.truth_log_probability
+        likely = nll < _LIMIT
+        state["brier"] += _fixed(torch.where(usable, brier, 0.0))
+        state["nll"] += _fixed(torch.where(likely & usable, nll, 0.0))
+        pixels, counted = valid.sum(), usable.sum()
+        state["pixels"] += counted
+        state["undefined"] += pixels - counted
+        state["unlikely"] += (usable & ~likely).sum()
+
+    def _add_bins(self, state: dict[str, torch.Tensor], observation: Observation, confidence: torch.Tensor,
+                  usable: torch.Tensor) -> None:
+        size = state["counts"].numel()
+        exact = confidence.double()
+        fine = (exact * FINE_BINS).long().clamp_(0, FINE_BINS - 1)
+        # Void pixels fall into one bin more instead of being selected away, which would copy all the others.
+        cell = torch.where(usable, observation.predicted * FINE_BINS + fine, size).reshape(-1)
+        right = (observation.predicted == observation.truth_ids).reshape(-1)
+        pairs = torch.bincount(cell * 2 + right, minlength=2 * size + 2)[: 2 * size].view(*state["counts"].shape, 2)
+        state["counts"] += pairs.sum(-1)
+        state["correct"] += pairs[..., 1]
+        # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
+        sums = torch.bincount(cell, exact.div_(_UNIT).round_().reshape(-1), minlength=size + 1)
+        state["confidence"] += sums[:size].long().view_as(state["confidence"])
+
+    def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """One entry `calibration`, which `fusionlib.metrics.calibration_summary` turns into figures for any offered number of bins.
+
+        `counts`, `correct`, `confidence` (C + 1, 60) lists; `adaptive` (per offered count) and `auroc`: for all pixels first, then for
+        the pixels predicted as each class, from the 5040 bins; `brier`, `nll`; `pixels`, `undefined_pixels`. None: undefined.
+        """
+        fine = {name: state[name].cpu().numpy() for name in ("counts", "correct", "confidence")}
+        kept = {name: coarsen(table, KEPT_BINS) for name, table in fine.items()}
+        rows = [dict(zip(fine, parts, strict=True))
+                for parts in [tuple(table.sum(0) for table in fine.values()), *zip(*fine.values(), strict=True)]]
+        pixels, undefined, unlikely = (int(state[name]) for name in ("pixels", "undefined", "unlikely"))
+        brier, nll = (int(state[name]) * _UNIT / pixels if pixels and not undefined else None for name in ("brier", "nll"))
+        return {"calibration": {
+            "counts": kept["counts"].tolist(), "correct": kept["correct"].tolist(), "confidence": (kept["confidence"] * _UNIT).tolist(),
+            "adaptive": {str(bins): [_adaptive(row, bins) for row in rows] for bins in OFFERED_BINS},
+            "auroc": [misclassification_auroc(row["correct"], row["counts"] - row["correct"]) for row in rows],
+            "brier": brier, "nll": None if unlikely else nll, "pixels": pixels, "undefined_pixels": undefined}}
+
+
+def _fixed(values: torch.Tensor) -> torch.Tensor:
+    return values.div(_UNIT).round_().sum(dtype=torch.int64)
+
+
+def _adaptive(row: dict[str, np.ndarray], bins: int) -> float | None:
+    return adaptive_ece(row["counts"], row["correct"], row["confidence"] * _UNIT, bins)
+
+
+METERS.register("calibration")(CalibrationMeter())
