@@ -29,14 +29,14 @@ def discrepancy(anchor: Any, other: Any, tau: float = TAU) -> float:
     first, second = _values(anchor), _values(other)
     if first.shape != second.shape:
         raise UsageError(f"Tensors of {first.size} and {second.size} elements", "the same shape", "Compare tensors of the same shape")
-    return count_moved(first, second, tau) / first.size if first.size else 0.0
+    return differences(first, second, tau)[0] / first.size if first.size else 0.0
 
 
-def count_moved(anchor: np.ndarray, other: np.ndarray, tau: float) -> int:
-    """How many elements of two flat float arrays (n,) satisfy the inequality; computed in float64."""
+def differences(anchor: np.ndarray, other: np.ndarray, tau: float) -> tuple[int, float]:
+    """How many elements of two flat float arrays (n,) satisfy the inequality, and `sum (other - anchor)^2`; both in float64."""
     start = anchor.astype(np.float64)
     moved = np.abs(other - start)
-    return int(np.count_nonzero((moved >= np.abs(start) / tau) & (moved > 0)))
+    return int(np.count_nonzero((moved >= np.abs(start) / tau) & (moved > 0))), float(moved.dot(moved))
 
 
 def _values(row: Any) -> np.ndarray:

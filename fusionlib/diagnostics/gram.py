@@ -54,7 +54,7 @@ def cosine_from_gram(products: Any) -> np.ndarray:
     products = np.asarray(products, dtype=np.float64)
     norms = np.sqrt(products.diagonal())
     with np.errstate(divide="ignore", invalid="ignore"):
-        cosine = np.clip(products / norms[:, None] / norms[None, :], -1.0, 1.0)
+        cosine = np.clip(products / np.outer(norms, norms), -1.0, 1.0)
     np.fill_diagonal(cosine, np.where(norms > 0, 1.0, np.nan))
     return cosine
 
@@ -67,7 +67,8 @@ def norms_from_gram(products: Any) -> np.ndarray:
 def l2_from_gram(products: Any) -> np.ndarray:
     """Distances `sqrt(G[i, i] + G[j, j] - 2 G[i, j])`: (K, K) -> (K, K) float64, in units of the weights.
 
-    For vectors that nearly coincide the difference cancels: below about 1e-4 of the norm it has no correct digits.
+    For vectors that nearly coincide the difference cancels: below about 1e-4 of the norm it has no correct digits. A `WeightSurvey`
+    with tau sums the squared differences themselves instead.
     """
     products = np.asarray(products, dtype=np.float64)
     squares = products.diagonal()
@@ -78,7 +79,8 @@ def cosine_along_path(products: Any, alphas: Any, reference: int = 0) -> np.ndar
     """Cosine of `alpha A + (1 - alpha) B` with one of its ends, in closed form: G (2, 2), alphas (n,) -> (n,) float64.
 
     With reference r: `(alpha G[0, r] + (1 - alpha) G[1, r]) / (|theta(alpha)| sqrt(G[r, r]))` and
-    `|theta(alpha)|^2 = alpha^2 G[0, 0] + 2 alpha (1 - alpha) G[0, 1] + (1 - alpha)^2 G[1, 1]`. No weight is read again. NaN where a norm is 0.
+    `|theta(alpha)|^2 = alpha^2 G[0, 0] + 2 alpha (1 - alpha) G[0, 1] + (1 - alpha)^2 G[1, 1]`. No weight is read again. NaN where a
+    norm is 0.
     """
     products, alpha = np.asarray(products, dtype=np.float64), np.asarray(alphas, dtype=np.float64)
     shares = np.stack([alpha, 1 - alpha])

@@ -12,7 +12,7 @@ from fusionlib.checkpoints.arena import refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Progress
-from fusionlib.diagnostics.discrepancy import count_moved
+from fusionlib.diagnostics.discrepancy import differences
 from fusionlib.diagnostics.gram import CHUNK, as_floats, cosine_from_gram, l2_from_gram, norms_from_gram, piece_products
 from fusionlib.errors import UsageError
 
@@ -42,7 +42,8 @@ class WeightSurvey:
     """K checkpoints, T floating tensors in the network order of the first that has them.
 
     `grams` (T, K, K) float64 inner products, 0 where a checkpoint lacks the tensor or has it in another shape; `shared` (T, K) bool says
-    where it has it; `moved` (T, K, K) int64 elements with `|theta_j - theta_i| >= |theta_i| / tau` for anchor i < j.
+    where it has it. With tau, for anchor i < j: `moved` (T, K, K) int64 elements with `|theta_j - theta_i| >= |theta_i| / tau`, and
+    `squares` (T, K, K) float64 sums of `(theta_j - theta_i)^2`, which do not cancel as distances from the Gram do.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class WeightSurvey:
     grams: np.ndarray
     shared: np.ndarray
     moved: np.ndarray
+    squares: np.ndarray
     tau: float | None
 
     @cached_property
@@ -60,7 +62,7 @@ class WeightSurvey:
     @cached_property
     def groups(self) -> dict[str, str]:
         """Layer -> convolution, batch norm or other."""
-        found = {layer: OTHER for layer in self.layers}
+        found = dict.fromkeys(self.layers, OTHER)
         for entry in self.entries:
             if entry.kind in ("norm", "buffer"):
                 found[entry.layer] = NORM
@@ -94,7 +96,8 @@ class WeightSurvey:
             return PairFigures(None, None, None, 0)
         products = self.grams[np.ix_(numbers, (a, b), (a, b))].sum(0)
         cosine, norms = cosine_from_gram(products)[0, 1], norms_from_gram(products)
-        return PairFigures(None if np.isnan(cosine) else float(cosine), float(l2_from_gram(products)[0, 1]),
+        distance = l2_from_gram(products)[0, 1] if self.tau is None else self.squares[numbers, min(a, b), max(a, b)].sum() ** 0.5
+        return PairFigures(None if np.isnan(cosine) else float(cosine), float(distance),
                            (float(norms[0]), float(norms[1])), elements)
 
     def discrepancy(self, a: int, b: int, tensors: Sequence[int] | None = None) -> float | None:
@@ -113,15 +116,11 @@ class WeightSurvey:
         """Whether both have every floating tensor that either has, in equal shapes."""
         return bool((self.shared[:, a] == self.shared[:, b]).all())
 
-    def _numbers(self, a: int, b: int, variant: str | None, tensors: Sequence[int] | None) -> np.ndarray:
+    def _numbers(self, a: int, b: int, variant: str | None, tensors: Sequence[int] | None) -> list[int]:
         takes = self.shared[:, a] & self.shared[:, b]
         if variant is not None:
             takes = takes & self.variants[variant]
-        if tensors is not None:
-            wanted = np.zeros(len(takes), dtype=bool)
-            wanted[list(tensors)] = True
-            takes = takes & wanted
-        return np.flatnonzero(takes)
+        return np.flatnonzero(takes).tolist() if tensors is None else [number for number in tensors if takes[number]]
 
 
 def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: float | None = None,
@@ -140,32 +139,41 @@ def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: 
         raise UsageError(f"tau = {tau}", "a number above 0", "Try 10")
     entries = list(_entries(checkpoints, head))
     count, total, done = len(checkpoints), sum(entry.size for entry in entries), 0
-    grams, moved = np.zeros((len(entries), count, count)), np.zeros((len(entries), count, count), dtype=np.int64)
+    grams, squares = np.zeros((2, len(entries), count, count))
+    moved = np.zeros((len(entries), count, count), dtype=np.int64)
     shared = np.zeros((len(entries), count), dtype=bool)
     for number, entry in enumerate(entries):
         have = [index for index, item in enumerate(checkpoints) if _has(item, entry)]
         shared[number, have] = True
-        _add_tensor([checkpoints[index] for index in have], entry, have, grams[number], moved[number], tau)
+        _add_tensor([checkpoints[index] for index in have], entry, have, grams[number])
+        if tau is not None:
+            _add_differences([checkpoints[index] for index in have], entry, have, moved[number], squares[number], tau)
         done += entry.size
         if progress is not None:
             progress(done, total)
-    return WeightSurvey(tuple(item.name for item in checkpoints), tuple(entries), grams, shared, moved, tau)
+    return WeightSurvey(tuple(item.name for item in checkpoints), tuple(entries), grams, shared, moved, squares, tau)
 
 
-def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray, moved: np.ndarray,
-                tau: float | None) -> None:
+def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray) -> None:
     rows = [as_floats(item.read(entry.name)) for item in holders]
     at = np.ix_(have, have)
     for start in range(0, entry.size, CHUNK):
-        pieces = [row[start:start + CHUNK] for row in rows]
-        products[at] += piece_products(pieces)
-        if tau is not None:
-            for i, left in enumerate(pieces):
-                for j in range(i + 1, len(pieces)):
-                    moved[have[i], have[j]] += count_moved(left, pieces[j], tau)
+        products[at] += piece_products([row[start:start + CHUNK] for row in rows])
     if not np.isfinite(products).all():
         for item in holders:
             refuse_unless_finite(item.name, entry.name, item.read(entry.name))
+
+
+def _add_differences(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], moved: np.ndarray, squares: np.ndarray,
+                     tau: float) -> None:
+    rows = [as_floats(item.read(entry.name)) for item in holders]
+    for start in range(0, entry.size, CHUNK):
+        pieces = [row[start:start + CHUNK] for row in rows]
+        for i, left in enumerate(pieces):
+            for j in range(i + 1, len(pieces)):
+                count, square = differences(left, pieces[j], tau)
+                moved[have[i], have[j]] += count
+                squares[have[i], have[j]] += square
 
 
 def _entries(checkpoints: Sequence[Checkpoint], head: Sequence[str]) -> Iterator[Entry]:

@@ -104,7 +104,7 @@ def _reasons(known: Evidence) -> tuple[str, ...]:
         return ("both hold the same weights, so every merge is the same network",)
     else:
         start = []
-    return tuple([*start, *_about_direction(known), *_about_oracle(known), *_about_path(known)])
+    return (*start, *_about_direction(known), *_about_oracle(known), *_about_path(known))
 
 
 def _about_direction(known: Evidence) -> list[str]:

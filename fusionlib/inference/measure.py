@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fusionlib.contracts import METERS, Progress
+from fusionlib.contracts import IGNORE, METERS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, mapping
 from fusionlib.errors import DataError
@@ -51,42 +51,47 @@ class Measurement:
         for index in range(len(self.pictures)):  # a mask that is wrong is found before the first forward pass
             self.pictures.load(index)
         done = 0
-        for images, truths in self._batches():
-            worker.run(lambda images=images, truths=truths: self._add(images, truths), JOB)
+        for images, truths in batches(self.pictures, self.batch):
+            worker.run(lambda images=images, truths=truths: self.add(images, truths), JOB)
             done += len(images)
             if progress is not None:
                 progress(done, len(self.pictures))
-        return worker.run(self._compute)
+        return worker.run(self.figures)
 
     def _zeros(self) -> dict[str, dict[str, torch.Tensor]]:
         return {name: meter.init(self.classes, self.network.device) for name, meter in self.meters.items()}
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        held: list[tuple[np.ndarray, np.ndarray]] = []
-        for index in range(len(self.pictures)):
-            sample = self.pictures.load(index)
-            assert sample.truth is not None  # `labelled` was checked above
-            if held and (len(held) == self.batch or held[0][0].shape != sample.image.shape):
-                yield _stack(held)
-                held = []
-            held.append((sample.image, sample.truth))
-        if held:
-            yield _stack(held)
-
-    def _add(self, images: np.ndarray, truths: np.ndarray) -> None:
+    def add(self, images: np.ndarray, truths: np.ndarray) -> Observation:
+        """Measure one batch, pictures (N, H, W, 3) and truth (N, H, W) uint8; what it showed. Runs on the calling thread."""
         device = self.network.device
         with torch.inference_mode():
             logits = self.network.logits(images, truths.shape[1:3])
             observation = Observation(logits, torch.from_numpy(truths).to(device), self.mapping, self.classes)
             for name, meter in self.meters.items():
                 meter.update(self.states[name], observation)
+        return observation
 
-    def _compute(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
+        """What the meters give for the batches so far."""
         figures: dict[str, Any] = {"images": len(self.pictures)}
         for name, meter in self.meters.items():
             figures |= meter.compute(self.states[name])
         figures["loss"] = figures.pop("cross_entropy", None)
         return figures
+
+
+def batches(pictures: DecodedCache, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pictures (N, H, W, 3) and truth (N, H, W) uint8, up to `size` of equal shape at a time; all void where there are no masks."""
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for index in range(len(pictures)):
+        sample = pictures.load(index)
+        truth = np.full(sample.image.shape[:2], IGNORE, dtype=np.uint8) if sample.truth is None else sample.truth
+        if held and (len(held) == size or held[0][0].shape != sample.image.shape):
+            yield _stack(held)
+            held = []
+        held.append((sample.image, truth))
+    if held:
+        yield _stack(held)
 
 
 def _stack(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,11 @@ _DECIDING = ("architectures", "checkpoints", "data", "inference", "merging", "me
 
 
 @cache
-def code_fingerprint() -> str:
+def code_fingerprint(folders: tuple[str, ...] = _DECIDING) -> str:
     """SHA-256 over the sources that decide a figure: results of other code are never taken for results of this one."""
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for folder in _DECIDING:
+    for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -23,6 +23,7 @@ from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
@@ -30,11 +31,15 @@ from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["Export", "Item", "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace",
+__all__ = ["Diagnosis", "Export", "Item", "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace",
            "add_options", "app_options", "default_home", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
+
+
+DIAGNOSES = 32
+"""Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
 
 class Studio:
@@ -51,6 +56,7 @@ class Studio:
         self.live = LiveDesk()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
+        self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
 
     def view(self, selection: Selection) -> MergeView:
@@ -83,6 +89,25 @@ class Studio:
         pictures = open_pictures()
         selection = Selection(first.name, second.name, pictures.spec, None, buffers)
         return Sweep(MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision), self.store)
+
+    def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
+        """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""
+        opened = [self.workspace.get(name).checkpoint for name in names]
+        pictures = self.workspace.pictures(source, split) if source else None
+        key = hashlib.sha256("\n".join([*names, *(item.fingerprint for item in opened), buffers,  # type: ignore[union-attr]
+                                        pictures.fingerprint() if pictures else ""]).encode()).hexdigest()
+        with self._lock:
+            if key not in self._diagnoses:
+                self._diagnoses[key] = self.diagnose(opened, pictures, buffers)  # type: ignore[arg-type]
+                while len(self._diagnoses) > DIAGNOSES:
+                    self._diagnoses.popitem(last=False)
+            self._diagnoses.move_to_end(key)
+            return self._diagnoses[key]
+
+    def diagnose(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average") -> Diagnosis:
+        """A diagnosis of opened checkpoints; nothing is read or measured yet."""
+        return Diagnosis(checkpoints, pictures, buffers, worker=self.worker, store=self.store, device=self.device,
+                         precision=self.options.precision, open_sweep=self.sweep)
 
     def recipe(self, view: MergeView, alpha: float) -> Recipe:
         """The recipe of what the view shows at `alpha`."""

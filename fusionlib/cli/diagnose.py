@@ -1,0 +1,84 @@
+"""`diagnose A B [C ...] [--data SPEC]`: whether and why a merge will work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fusionlib.checkpoints.reader import open_checkpoints
+from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.errors import UsageError
+from fusionlib.merging.buffers import POLICIES, check_policy
+from fusionlib.search.grid import alpha_grid
+
+NAME, HELP = "diagnose", "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more; every pair is judged")
+    parser.add_argument("--tau", type=float, default=10.0, help="an element has moved when |difference| >= |weight| / tau (default 10)")
+    parser.add_argument("--step", type=float, default=0.25, help="distance between the alphas of every pair's path (default 0.25)")
+    parser.add_argument("--no-path", action="store_true", help="leave losses along the path out: the slow part")
+    parser.add_argument("--buffers", default="average", help=f"statistics along the path: one of {', '.join(POLICIES)} (default average)")
+    add_data(parser, required=False)
+    add_running(parser)
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """The report: `pairs`, `singles` in the order of the arguments, and the set; None for what needs data that was not given."""
+    check_policy(given.buffers)
+    alpha_grid(given.step)
+    if not given.tau > 0:
+        raise UsageError(f"--tau {given.tau:g}", "a number above 0", "Try --tau 10")
+    if (given.split or given.limit is not None) and not given.data:
+        raise UsageError("--split or --limit without --data", "the data that they are of", "Give --data, or leave them out")
+    if len(given.checkpoints) < 2:
+        raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to diagnose", "Name another checkpoint")
+    studio = open_studio(given)
+    opened = open_checkpoints(given.checkpoints)
+    if given.data:
+        for checkpoint in opened:
+            studio.network_of(checkpoint)  # an unknown network is said before the data is read
+    diagnosis = studio.diagnose(opened, open_data(studio, given) if given.data else None, given.buffers)
+    with progress_bar("weights") as progress:
+        diagnosis.weights(given.tau, progress)
+    if given.data:
+        with progress_bar("pictures") as progress:
+            diagnosis.measure(None if given.no_path else given.step, progress, fresh=given.fresh)
+    report = diagnosis.report(given.tau)
+    for single, path in zip(report["singles"], given.checkpoints, strict=True):
+        single["path"] = str(path)
+    return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, **report}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print it for people."""
+    for single in result["singles"]:
+        loss = "n/a" if single["loss"] is None else f"{single['loss']:.4f} nats"
+        print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}")
+    for pair in result["pairs"]:
+        _show_pair(pair, result["tau"])
+
+
+def _show_pair(pair: dict[str, Any], tau: float) -> None:
+    print(f"\n{pair['a']} + {pair['b']}: {pair['verdict']['level'].upper()}")
+    print(f"    {pair['verdict']['sentence']}")
+    print(f"    cosine {_number(pair['cosine'])} (parameters), {_number(pair['cosine_with_buffers'])} (with running statistics), "
+          f"L2 {_number(pair['l2'], '.3f')}")
+    moved = ", ".join(f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None)
+    print(f"    moved by 1/{tau:g} of themselves or more: {moved}")
+    if pair["disagreement"] is not None:
+        print(f"    oracle mIoU {percent(pair['oracle_miou']).strip()}, disagreement {percent(pair['disagreement']).strip()}, "
+              f"diversity {_number(pair['diversity'], '.1f')} %")
+    if pair["barrier"] is not None:
+        for name, unit, scale in (("loss", "nats", 1), ("miou", "points", 100)):
+            found = pair["barrier"][name]
+            if found is not None:
+                print(f"    {name} barrier {scale * found['entezari']:.3f} {unit} over the line between the ends, "
+                      f"{scale * found['frankle']:.3f} over their mean")
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "n/a" if value is None else format(value, form)

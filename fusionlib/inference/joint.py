@@ -1,0 +1,115 @@
+"""Several networks on the same pictures, batch by batch: what can only be seen when their predictions lie side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+
+from fusionlib.contracts import Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import LabelSpace
+from fusionlib.diagnostics.agreement import AgreementMeter
+from fusionlib.diagnostics.cka import ActivationSimilarity
+from fusionlib.diagnostics.oracle import OracleMeter
+from fusionlib.errors import UsageError
+from fusionlib.inference.activations import recorded
+from fusionlib.inference.measure import DEFAULT_METERS, Measurement, batches
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import JOB, Worker
+from fusionlib.metrics.confusion import mean_iou, pixel_accuracy
+from fusionlib.metrics.observation import Observation
+
+
+class JointMeasurement:
+    """Every network alone, every pair, and the whole set, in one pass over the pictures with one forward pass each.
+
+    Fixed-size counts only; pixels are gone after their batch. The first `cka_pictures` pictures also give the activation similarity
+    of networks that are built alike. Pictures without masks give disagreement and similarity alone.
+
+    Raises: `UsageError` for pictures without masks and networks of different label spaces.
+    """
+
+    def __init__(self, networks: Sequence[BoundNetwork], sources: Sequence[LabelSpace], pictures: DecodedCache, *,
+                 cka_pictures: int = 4) -> None:
+        self.networks, self.pictures, self.cka_pictures = list(networks), pictures, cka_pictures
+        self.pairs = tuple(combinations(range(len(networks)), 2))
+        device = networks[0].device
+        self.labelled = pictures.labelled
+        if not self.labelled and len({space.names for space in sources}) > 1:
+            raise UsageError("Networks of different classes on pictures without masks", "one label space", "Choose data with masks")
+        self.alone = [Measurement(network, space, pictures) for network, space in zip(networks, sources, strict=True)] \
+            if self.labelled else []
+        self.classes = self.alone[0].classes if self.alone else sources[0].count
+        self.batch = 8 if device.type == "cuda" else 1
+        everyone = tuple(range(len(networks)))
+        self.agreement = AgreementMeter(len(networks), device)
+        self.oracle = OracleMeter([*self.pairs, everyone], self.classes, device)
+        self.similarity = ActivationSimilarity(len(networks), self.pairs)
+
+    def run(self, worker: Worker, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure all pictures once; figures as JSON values. May raise `Cancelled` from `progress`."""
+        for index in range(len(self.pictures)):  # a mask that is wrong is found before the first forward pass
+            self.pictures.load(index)
+        done, total = 0, len(self.pictures) * len(self.networks)
+        for images, truths in batches(self.pictures, self.batch):
+            with ExitStack() as hooks:
+                watching = done < self.cka_pictures * len(self.networks)
+                seen = [hooks.enter_context(recorded(network.module)) for network in self.networks] if watching else []
+                predictions = []
+                for number in range(len(self.networks)):
+                    predictions.append(worker.run(lambda n=number, i=images, t=truths: self._predict(n, i, t), JOB))
+                    done += len(images)
+                    if progress is not None:
+                        progress(done, total)
+                worker.run(lambda p=predictions, t=truths, s=seen: self._compare(p, t, s), JOB)
+        return worker.run(self.figures)
+
+    def _predict(self, number: int, images: np.ndarray, truths: np.ndarray) -> torch.Tensor:
+        if self.alone:
+            return self.alone[number].add(images, truths).predicted
+        with torch.inference_mode():
+            network = self.networks[number]
+            logits = network.logits(images, truths.shape[1:3])
+            return Observation(logits, torch.from_numpy(truths).to(network.device)).predicted
+
+    def _compare(self, predictions: list[torch.Tensor], truths: np.ndarray, seen: list[dict[str, torch.Tensor]]) -> None:
+        with torch.inference_mode():
+            truth = torch.from_numpy(truths).to(predictions[0].device).long() if self.labelled else None
+            self.agreement.update(predictions, truth)
+            if truth is not None:
+                self.oracle.update(predictions, truth)
+            for block in seen[0] if seen else ():
+                maps = [table.get(block) for table in seen]
+                if all(one is not None and one.ndim == maps[0].ndim and _positions(one) == _positions(maps[0])  # type: ignore[union-attr]
+                       for one in maps):
+                    self.similarity.add(block, maps)  # type: ignore[arg-type]
+
+    def figures(self) -> dict[str, Any]:
+        """`singles` in the order of the networks, `pairs` of their numbers, and the `set` of all."""
+        similarity = self.similarity.compute()
+        pairs = [{"a": a, "b": b, "disagreement": self.agreement.disagreement(a, b), "diversity": self.agreement.diversity((a, b)),
+                  **self._oracle(number), "cka": [{"block": block, "cka": value} for block, value in similarity[number].items()]}
+                 for number, (a, b) in enumerate(self.pairs)]
+        return {"images": len(self.pictures), "pixels": int(self.agreement.pixels),
+                "cka_pictures": min(self.cka_pictures, len(self.pictures)),
+                "singles": [measurement.figures() for measurement in self.alone], "pairs": pairs,
+                "set": {"diversity": self.agreement.diversity(), **self._oracle(len(self.pairs))}}
+
+    def _oracle(self, number: int) -> dict[str, float | None]:
+        matrix = self.oracle.matrices[number]
+        if not self.labelled:
+            return {"oracle_miou": None, "oracle_pixel_accuracy": None}
+        return {"oracle_miou": mean_iou(matrix), "oracle_pixel_accuracy": pixel_accuracy(matrix)}
+
+
+def _positions(activations: torch.Tensor) -> tuple[int, ...]:
+    """The shape without channels."""
+    return (activations.shape[0], *activations.shape[2:]) if activations.ndim == 4 else tuple(activations.shape[:2])
+
+
+__all__ = ["DEFAULT_METERS", "JointMeasurement"]

@@ -1,0 +1,208 @@
+"""The diagnosis of a set of checkpoints: weights at once, functions and paths in the background, one report of it all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import label_space
+from fusionlib.diagnostics.discrepancy import TAU
+from fusionlib.diagnostics.survey import WeightSurvey, survey
+from fusionlib.errors import FusionError, UsageError
+from fusionlib.inference.jobs import Job
+from fusionlib.inference.joint import DEFAULT_METERS, JointMeasurement
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import Worker
+from fusionlib.search.grid import alpha_grid
+from fusionlib.storage.keys import code_fingerprint, content_key
+from fusionlib.storage.store import Store
+from fusionlib.studio.diagnosis_report import full_report
+from fusionlib.studio.sweep import ENDS, Sweep
+from fusionlib.studio.view import MergeView, Selection
+
+CKA_PICTURES = 4
+GRIDS = (0.05, 0.1, 0.25, 0.5)
+"""Steps whose points are looked for in the store of results, beside what a sweep's index names."""
+
+OpenSweep = Callable[[MergeView], Sweep]
+
+
+class Diagnosis(Job):
+    """K >= 2 checkpoints, their pictures if there are any, and what is known of them. Belongs to the content: reloads find it again.
+
+    `open_sweep` gives the sweep of a view, the one that other pages watch where there is one.
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str, *, worker: Worker,
+                 store: Store, device: torch.device, precision: str, open_sweep: OpenSweep | None = None) -> None:
+        super().__init__("diagnosis " + ", ".join(item.name for item in checkpoints))
+        if len(checkpoints) < 2:
+            raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to diagnose", "Name another checkpoint")
+        self.checkpoints, self.pictures, self.buffers = tuple(checkpoints), pictures, buffers
+        self.worker, self.store, self.device, self.precision = worker, store, device, precision
+        self.pairs = tuple(combinations(range(len(checkpoints)), 2))
+        self.known = [recognise(item.shapes) for item in checkpoints]
+        # Reading it anew looks at every file; once per diagnosis is enough, because changed data gives another diagnosis.
+        self._data = pictures.fingerprint() if pictures else ""
+        self._open_sweep = open_sweep or (lambda view: Sweep(view, store))
+        self._surveys: dict[float, WeightSurvey] = {}
+        self._lights: dict[tuple[int, int], MergeView | None] = {}
+        self._joint: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why functions cannot be compared, in words; None when they can."""
+        unknown = [item.name for item, known in zip(self.checkpoints, self.known, strict=True) if known is None]
+        if unknown:
+            return (f"No model code is known for {', '.join(unknown)}, so only the weights can be compared. "
+                    "Start with --model file.py:factory to run the network")
+        return None if self.pictures is not None else "No data is chosen, so only the weights can be compared"
+
+    def weights(self, tau: float = TAU, progress: Progress | None = None) -> WeightSurvey:
+        """The weight-space figures, from one pass over the files for each tau asked for."""
+        with self._lock:
+            if tau not in self._surveys:
+                self._surveys[tau] = survey(self.checkpoints, head=self._architecture(0)[0].head if self.known[0] else (), tau=tau,
+                                            progress=progress)
+            return self._surveys[tau]
+
+    def functions(self) -> dict[str, Any] | None:
+        """The function-space figures where they are known, here or in the store."""
+        if self._joint is None and self.obstacle is None:
+            self._joint = self.store.get(self._joint_key())
+        return self._joint
+
+    def path(self, a: int, b: int) -> dict[str, Any] | None:
+        """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without ends."""
+        view = self._light_view(a, b)
+        if view is None:
+            return None
+        found = self._known_points(view)
+        if not all(isinstance(found.get(end), dict) for end in ENDS):
+            return None
+        ends = {0.0: found["b"], 1.0: found["a"]}  # the networks themselves, with their own statistics, whatever the policy
+        points = [{"alpha": alpha, **{name: figures[name] for name in ("miou", "loss", "pixel_accuracy")}}
+                  for alpha, figures in sorted({**{key: value for key, value in found.items() if isinstance(key, float)}, **ends}.items())]
+        return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
+
+    def measure(self, step: float | None, progress: Progress | None = None, *, fresh: bool = False) -> None:
+        """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed."""
+        self.want(step, fresh=fresh)
+        try:
+            while self.state == "running":
+                self.wait(0.1)
+                if progress is not None and self.total:
+                    progress(self.done, self.total)
+        except BaseException:
+            self.cancel()
+            self.wait()
+            raise
+        if self.state == "failed":
+            raise UsageError(str(self.message), "a measurement that runs through", "Correct what it names")
+
+    def want(self, step: float | None, *, fresh: bool = False) -> None:
+        """Begin measuring in the background. Raises `UsageError` where there is an obstacle or the step is out of range."""
+        if self.obstacle:
+            raise UsageError(self.obstacle, "a known network and pictures", "Give both, or compare the weights alone")
+        grid = alpha_grid(step) if step is not None else ()
+        self.start(lambda job: self._measure(step, len(grid), fresh))
+
+    def report(self, tau: float = TAU) -> dict[str, Any]:
+        """Everything that is known, as the JSON of `diagnose`."""
+        return full_report(self.checkpoints, self.weights(tau), self.functions(), {pair: self.path(*pair) for pair in self.pairs})
+
+    def _measure(self, step: float | None, points: int, fresh: bool) -> None:
+        assert self.pictures is not None
+        images, count = len(self.pictures), len(self.checkpoints)
+        each = (points + len(ENDS)) * images
+        labelled = self.pictures.labelled
+        total = images * count + (each * len(self.pairs) if step is not None and labelled else 0)
+        if fresh or self.functions() is None:
+            self._joint = self._run_joint(lambda done, _: self.progress(done, total))
+            self.store.put(self._joint_key(), self._joint)
+            self._share_singles()
+        done = images * count
+        for pair in self.pairs if step is not None and labelled else ():
+            view = self._light_view(*pair)
+            if view is not None:
+                def along(part: int, whole: int, base: int = done) -> None:
+                    self.progress(base + round(each * part / whole), total)
+
+                self._open_sweep(self._full_view(*pair)).measure(step or 0.25, along, fresh=fresh)
+            done += each
+            self.progress(done, total)
+
+    def _run_joint(self, progress: Progress) -> dict[str, Any]:
+        networks, spaces = [], []
+        for index, checkpoint in enumerate(self.checkpoints):
+            architecture, classes = self._architecture(index)
+            arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
+            arena.require_finite()
+            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
+            self.worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
+            networks.append(network)
+            spaces.append(label_space(architecture.label_space(classes)))
+        assert self.pictures is not None
+        return JointMeasurement(networks, spaces, self.pictures, cka_pictures=CKA_PICTURES).run(self.worker, progress)
+
+    def _share_singles(self) -> None:
+        """What every network gives alone is what sweeps and `evaluate` ask for too."""
+        for checkpoint, figures in zip(self.checkpoints, (self._joint or {})["singles"], strict=False):
+            self.store.put(self._evaluation_key({"single": checkpoint.fingerprint}), figures)
+
+    def _architecture(self, index: int) -> tuple[Architecture, int]:
+        known = self.known[index]
+        assert known is not None
+        return ARCHITECTURES.get(known[0]), known[1]
+
+    def _selection(self, a: int, b: int) -> Selection:
+        data = self.pictures.spec if self.pictures else ""
+        return Selection(self.checkpoints[a].name, self.checkpoints[b].name, data, None, self.buffers)
+
+    def _full_view(self, a: int, b: int) -> MergeView:
+        architecture = self._architecture(a)
+        arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], head=architecture[0].head, device=self.device)
+        arena.require_finite()
+        return MergeView(self._selection(a, b), arena, architecture, self.pictures, self.worker, self.device, self.precision)
+
+    def _light_view(self, a: int, b: int) -> MergeView | None:
+        """A view that can only name its results: statistics alone are packed, so that looking results up reads next to nothing."""
+        if (a, b) not in self._lights:
+            view = None
+            if self.obstacle is None and self.pictures is not None and self.pictures.labelled and self.known[a] == self.known[b]:
+                try:
+                    arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], only_statistics=True)
+                    view = MergeView(self._selection(a, b), arena, self._architecture(a), self.pictures, self.worker, self.device,
+                                     self.precision)
+                except FusionError:
+                    view = None  # they do not fit: there is no path between them
+            self._lights[a, b] = view
+        return self._lights[a, b]
+
+    def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
+        indexed = (self.store.get(content_key("sweep", view=view.id)) or {}).get("alphas", ())
+        alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
+        keys: dict[float | str, str] = {alpha: self._evaluation_key(view.key_of(alpha)) for alpha in alphas}
+        keys |= {end: self._evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
+        return {point: figures for point, key in keys.items() if (figures := self.store.get(key)) is not None}
+
+    def _evaluation_key(self, mixture: Any) -> str:
+        return content_key("evaluation", mixture=mixture, data=self._data, meters=DEFAULT_METERS, precision=self.precision)
+
+    def _joint_key(self) -> str:
+        return content_key("diagnosis", checkpoints=[item.fingerprint for item in self.checkpoints], data=self._data,
+                           meters=DEFAULT_METERS, precision=self.precision, cka=CKA_PICTURES,
+                           diagnostics=code_fingerprint(("diagnostics",)))
+
+
+__all__ = ["CKA_PICTURES", "Diagnosis"]

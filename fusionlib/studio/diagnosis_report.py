@@ -1,0 +1,123 @@
+"""A diagnosis as one table of JSON values: what the page draws and `diagnose --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.diagnostics.barrier import MODES, barrier_point
+from fusionlib.diagnostics.gram import cosine_along_path
+from fusionlib.diagnostics.survey import GROUPS, WITH_STATISTICS, WeightSurvey
+from fusionlib.diagnostics.verdict import Evidence, judge
+
+Pair = tuple[int, int]
+PATH = tuple(np.linspace(0, 1, 21).round(2).tolist())
+
+
+def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functions: Mapping[str, Any] | None,
+                paths: Mapping[Pair, Mapping[str, Any] | None]) -> dict[str, Any]:
+    """`pairs`, `singles` (in the order of `checkpoints`) and the `set`; None for whatever is not known."""
+    singles = (functions or {}).get("singles") or [None] * len(checkpoints)
+    joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
+    pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path) for pair, path in paths.items()]
+    whole = (functions or {}).get("set", {})
+    return {"pairs": pairs, "singles": [_single(item, number, weights, singles[number]) for number, item in enumerate(checkpoints)],
+            "set": {"order": [item.name for item in checkpoints], "diversity": whole.get("diversity"),
+                    "oracle_miou": whole.get("oracle_miou"), "oracle_pixel_accuracy": whole.get("oracle_pixel_accuracy")},
+            "tau": weights.tau, "images": (functions or {}).get("images"), "cka_pictures": (functions or {}).get("cka_pictures")}
+
+
+def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    norms = weights.pair(number, number).norms
+    found = figures or {}
+    return {"name": checkpoint.name, "norm": norms[0] if norms else None, "miou": found.get("miou"), "loss": found.get("loss"),
+            "pixel_accuracy": found.get("pixel_accuracy")}
+
+
+def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, singles: Sequence[Mapping[str, Any] | None],
+          joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None) -> dict[str, Any]:
+    a, b = pair
+    row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b), "layers": _layers(weights, a, b)}
+    ends = [figures["miou"] for number in pair if (figures := singles[number]) is not None and figures["miou"] is not None]
+    best_single = max(ends) if len(ends) == 2 else None
+    found = joint or {}
+    row |= {name: found.get(name) for name in ("oracle_miou", "oracle_pixel_accuracy", "disagreement", "diversity", "cka")}
+    row["best_single_miou"] = best_single
+    row["oracle_headroom"] = _difference(row["oracle_miou"], best_single)
+    row |= _path(path, row["oracle_miou"])
+    row["compatible"] = weights.same_tensors(a, b)
+    verdict = judge(_evidence(row))
+    row["verdict"] = {**asdict(verdict), "reasons": list(verdict.reasons), "sentence": verdict.sentence}
+    return row
+
+
+def _weights(weights: WeightSurvey, a: int, b: int) -> dict[str, Any]:
+    parameters, everything = weights.pair(a, b), weights.pair(a, b, WITH_STATISTICS)
+    products = weights.gram(a, b)
+    norms = parameters.norms or (None, None)
+    parts = {part: [number for number, entry in enumerate(weights.entries) if entry.part == part] for part in ("backbone", "head")}
+    return {
+        "cosine": parameters.cosine, "cosine_with_buffers": everything.cosine, "l2": parameters.l2, "l2_with_buffers": everything.l2,
+        "norm_a": norms[0], "norm_b": norms[1], "elements": parameters.elements,
+        "parts": {part: {"cosine": weights.pair(a, b, tensors=numbers).cosine, "discrepancy": weights.discrepancy(a, b, numbers)}
+                  for part, numbers in parts.items()},
+        "discrepancy": {group: weights.discrepancy(a, b, weights.of_group(group)) for group in GROUPS},
+        "cosine_path": {"alpha": list(PATH), **{name: _numbers(cosine_along_path(products, PATH, end)) for end, name in enumerate("ab")}},
+    }
+
+
+def _layers(weights: WeightSurvey, a: int, b: int) -> list[dict[str, Any]]:
+    rows = []
+    for layer in weights.layers:
+        numbers = weights.members[layer]
+        parameters, everything = (weights.pair(a, b, tensors=numbers), weights.pair(a, b, WITH_STATISTICS, numbers))
+        entry = weights.entries[numbers[0]]
+        rows.append({"name": layer, "kind": weights.groups[layer], "part": entry.part, "block": entry.block,
+                     "elements": everything.elements, "cosine": parameters.cosine, "cosine_with_buffers": everything.cosine,
+                     "l2": parameters.l2, "discrepancy": weights.discrepancy(a, b, numbers)})
+    return rows
+
+
+def _path(path: Mapping[str, Any] | None, oracle: float | None) -> dict[str, Any]:
+    if path is None:
+        return {"barrier": None, "path": None, "best": None, "gain": None, "oracle_over_merge": None}
+    points = path["points"]
+    inner = [point for point in points[1:-1] if point["miou"] is not None]
+    best = max(inner, key=lambda point: point["miou"], default=None)
+    ends = [points[0]["miou"], points[-1]["miou"]]
+    gain = best["miou"] - max(ends) if best and None not in ends else None
+    return {"barrier": {"loss": _barriers(points, "loss", False), "miou": _barriers(points, "miou", True), "buffers": path["buffers"],
+                        "points": len(points)},
+            "path": points, "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None, "gain": gain,
+            "oracle_over_merge": _difference(oracle, best["miou"] if best else None)}
+
+
+def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> dict[str, Any] | None:
+    known = [(point["alpha"], point[name]) for point in points if point[name] is not None]
+    if not known or known[0][0] != 0 or known[-1][0] != 1:
+        return None
+    alphas, values = zip(*known, strict=True)
+    found: dict[str, Any] = {"scale": (values[0] + values[-1]) / 2}
+    for mode in MODES:
+        found[mode], found[f"{mode}_alpha"] = barrier_point(alphas, values, mode, higher_is_better=higher)
+    return found
+
+
+def _evidence(row: Mapping[str, Any]) -> Evidence:
+    loss, miou = ((row["barrier"] or {}).get(name) or {} for name in ("loss", "miou"))
+    return Evidence(
+        cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0, headroom=row["oracle_headroom"],
+        gain=row["gain"], best_alpha=row["best"]["alpha"] if row["best"] else None, loss_barrier=loss.get("entezari"),
+        loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"))
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _difference(high: float | None, low: float | None) -> float | None:
+    return None if high is None or low is None else high - low

@@ -1,0 +1,223 @@
+"""Function-space diagnostics against naive loops, and the laws that streaming must keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
+from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
+from fusionlib.errors import UsageError
+from fusionlib.inference.activations import blocks_of, recorded
+from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
+from tests.helpers import TinyNet, tiny_file, tiny_world
+
+CLASSES = 4
+SEEDS = st.integers(0, 2**31)
+
+
+def scene(seed: int, members: int = 3, images: int = 4) -> tuple[list[np.ndarray], np.ndarray]:
+    """Label maps of several networks (some pixels outside the label space) and a truth with void."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([*range(CLASSES), IGNORE], (images, 6, 5))
+    said = [np.where(rng.random(truth.shape) < 0.6, np.where(truth == IGNORE, 0, truth), rng.integers(0, CLASSES + 1, truth.shape))
+            for _ in range(members)]
+    return said, truth
+
+
+def tensors(arrays) -> list[torch.Tensor]:
+    return [torch.from_numpy(np.asarray(array).astype(np.int64)) for array in arrays]
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.integers(1, 4))
+def test_the_oracle_is_the_paper_s_loop_and_beats_every_member(seed: int, members: int) -> None:
+    said, truth = scene(seed, members)
+    kept = [one.copy() for one in said]
+    found = oracle(said, truth)
+    naive = said[0].copy()
+    for place in np.ndindex(truth.shape):
+        if truth[place] != IGNORE and any(one[place] == truth[place] for one in said):
+            naive[place] = truth[place]
+    np.testing.assert_array_equal(found, naive)
+    for one, before in zip(said, kept, strict=True):
+        np.testing.assert_array_equal(one, before)
+    matrices = [confusion_matrix(truth, labels, CLASSES) for labels in (found, *said)]
+    best, *alone = [pixel_accuracy(matrix) for matrix in matrices]
+    assert all(best >= one for one in alone if one is not None)
+    for ours, first in zip(iou(matrices[0]), iou(matrices[1]), strict=True):
+        assert first is None or ours >= first
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_streamed_meters_are_the_whole_in_any_order_and_split(seed: int) -> None:
+    said, truth = scene(seed)
+    groups = [(0, 1), (2, 0), (0, 1, 2)]
+    cut = 1 + seed % 3
+
+    def count(order) -> tuple[OracleMeter, AgreementMeter]:
+        meters = OracleMeter(groups, CLASSES), AgreementMeter(3)
+        for index in order:
+            batch, (true,) = tensors(one[index:index + 1] for one in said), tensors([truth[index:index + 1]])
+            before = [one.clone() for one in (*batch, true)]
+            for meter in meters:
+                meter.update(batch, true)
+            assert all(torch.equal(one, old) for one, old in zip((*batch, true), before, strict=True))
+        return meters
+
+    whole, back = count(range(4)), count(reversed(range(4)))
+    halves = count(range(cut)), count(range(cut, 4))
+    for number in (0, 1):
+        halves[0][number].merge(halves[1][number])
+    for other in (back, halves[0]):
+        assert torch.equal(whole[0].matrices, other[0].matrices)
+        assert torch.equal(whole[1].differing, other[1].differing) and torch.equal(whole[1].wrong, other[1].wrong)
+    for group, matrix in zip(groups, whole[0].matrices, strict=True):
+        naive = confusion_matrix(truth, oracle([said[number] for number in group], truth), CLASSES)
+        np.testing.assert_array_equal(matrix.numpy(), naive)
+    assert whole[1].disagreement(0, 2) == disagreement(said[0], said[2], truth)
+    assert whole[1].diversity() == pytest.approx(diversity(said, truth))
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_diversity_is_the_lecture_s_formula(seed: int) -> None:
+    said, truth = scene(seed)
+    keep = truth != IGNORE
+    errors = [np.mean(one[keep] != truth[keep]) for one in said]
+    ratios = [np.mean(said[m][keep] != said[n][keep]) / max(errors[m], errors[n]) for m in range(3) for n in range(3) if m != n]
+    assert diversity(said, truth) == pytest.approx(100 * np.mean(ratios))
+
+
+def test_edge_cases_of_agreement() -> None:
+    truth = np.array([0, 1, IGNORE])
+    assert diversity([truth, truth], truth) is None
+    assert diversity([np.array([0, 0, 0]), np.array([1, 1, 1])], truth) == 200
+    assert disagreement([0, 1, 2], [0, 1, 3], truth) == 0
+    assert disagreement([0, 1, 2], [0, 1, 3]) == pytest.approx(1 / 3)
+    assert disagreement([1], [2], [IGNORE]) is None
+    meter = AgreementMeter(2)
+    meter.update(tensors([[[[0, 1]]], [[[0, 2]]]]), None)
+    assert meter.disagreement(0, 1) == 0.5 and meter.diversity() is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_cka_is_its_formula_and_sees_neither_rotation_nor_scale(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 3)) + 2
+    one, two = x - x.mean(0), y - y.mean(0)
+    norm = np.linalg.norm
+    assert linear_cka(x, y) == pytest.approx(norm(two.T @ one) ** 2 / norm(one.T @ one) / norm(two.T @ two))
+    turned = x @ np.linalg.qr(rng.normal(size=(5, 5)))[0] * 3 + 1
+    assert linear_cka(x, turned) == pytest.approx(1)
+    assert linear_cka(x, np.ones((60, 2))) is None
+
+
+def test_cka_streams_feature_maps() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(4, 3, 5, 6), torch.randn(4, 2, 5, 6)]
+    similarity = ActivationSimilarity(2, [(0, 1)])
+    for index in range(4):
+        similarity.add("block", [one[index:index + 1] for one in maps])
+    rows = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]
+    assert similarity.compute()[0]["block"] == pytest.approx(linear_cka(*rows))
+
+
+def test_blocks_are_recorded_as_they_were_and_hooks_go_away() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU(inplace=True))
+    with recorded(network) as seen:
+        out = network(torch.randn(1, 3, 4, 4))
+    assert (seen["0"] < 0).any() and torch.equal(seen["1"], out)
+    assert not network[0]._forward_hooks
+    assert list(blocks_of(TinyNet(3))) == ["stem", "norm", "body", "norm2", "drop", "head"]
+    wrapped = torch.nn.Module()
+    wrapped.backbone, wrapped.head = TinyNet(3), torch.nn.Conv2d(3, 3, 1)
+    assert "backbone.stem" in blocks_of(wrapped) and "head" in blocks_of(wrapped)
+
+
+@pytest.mark.parametrize("name", DIAGNOSTICS.names())
+def test_diagnostics_say_what_they_need_and_where_they_come_from(name: str) -> None:
+    item = DIAGNOSTICS.get(name)
+    assert isinstance(item, Diagnostic)
+    assert item.title and item.summary and item.source and item.compute.__doc__
+    assert item.needs in ("weights", "pictures", "masks")
+
+
+def test_a_diagnosis_measures_once_and_agrees_with_single_measurements(tmp_path: Path) -> None:
+    with tiny_world(tmp_path) as world:
+        studio = world.studio
+        found = studio.diagnosis(["a", "b"], world.source, None)
+        assert found.functions() is None and found.path(0, 1) is None
+        found.measure(0.5)
+        report = found.report()
+        for number, name in enumerate(("a", "b")):
+            checkpoint = studio.workspace.get(name).checkpoint
+            alone = studio.evaluate(checkpoint, studio.workspace.pictures(world.source, None), fresh=True)
+            assert report["singles"][number]["miou"] == alone["miou"] and report["singles"][number]["loss"] == alone["loss"]
+        pair = report["pairs"][0]
+        assert pair["oracle_pixel_accuracy"] >= max(single["pixel_accuracy"] for single in report["singles"])
+        assert [point["alpha"] for point in pair["path"]] == [0, 0.5, 1]
+        assert pair["path"][0]["miou"] == report["singles"][1]["miou"]
+        assert 0 <= pair["disagreement"] <= 1 and pair["barrier"]["loss"]["entezari"] >= 0
+        assert {row["block"] for row in pair["cka"]} == {"stem", "norm", "body", "norm2", "drop", "head"}
+        assert all(0 <= row["cka"] <= 1 + 1e-9 for row in pair["cka"])
+        assert studio.diagnosis(["a", "b"], world.source, None) is found
+        again = world.reopened().studio.diagnosis(["a", "b"], world.source, None)
+        assert again.report() == report
+        studio.store = again.store
+
+
+def test_joint_oracle_equals_the_function_on_label_maps(tmp_path: Path) -> None:
+    with tiny_world(tmp_path) as world:
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        found.measure(None)
+        view, matrix = world.view(), 0
+        for index in range(len(view.need_pictures())):
+            sample = view.need_pictures().load(index)
+            said = []
+            for number in (0, 1):
+                blend = view.new_blend()
+                blend.set_alone(number, world.studio.worker.run)
+                said.append(blend.network.logits(sample.image[None], sample.truth.shape).argmax(1)[0].numpy())
+            matrix = matrix + confusion_matrix(sample.truth, oracle(said, sample.truth), 3)
+        assert found.report()["pairs"][0]["oracle_miou"] == mean_iou(matrix)
+
+
+def test_without_masks_only_predictions_are_compared_and_without_data_only_weights(tmp_path: Path) -> None:
+    from tests.helpers import folder_data
+
+    plain = folder_data(tmp_path / "plain", 3, masks=False)
+    with tiny_world(tmp_path, data=(f"pictures:{plain}",)) as world:
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        found.measure(0.5)
+        pair = found.report()["pairs"][0]
+        assert pair["disagreement"] is not None and pair["cka"]
+        assert pair["oracle_miou"] is None and pair["diversity"] is None and pair["path"] is None
+        weights = world.studio.diagnosis(["a", "b"], "", None)
+        assert "No data" in (weights.obstacle or "")
+        with pytest.raises(UsageError, match="No data"):
+            weights.want(0.5)
+
+
+def test_a_measurement_can_be_cancelled(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=4) as world:
+        tiny_file(tmp_path / "files", "c", 3)
+        world.studio.workspace.refresh()
+        found = world.studio.diagnosis(["a", "b", "c"], world.source, None)
+        from fusionlib.errors import Cancelled
+
+        def stop(done: int, total: int) -> None:
+            raise Cancelled
+
+        with pytest.raises(Cancelled):
+            for _ in range(50):  # a very quick run may end before its first look
+                found.measure(0.05, stop, fresh=True)
+        assert found.state == "cancelled"
+        assert len(found.report()["pairs"]) == 3
