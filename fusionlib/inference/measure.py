@@ -12,7 +12,7 @@ from fusionlib.contracts import IGNORE, METERS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, mapping
 from fusionlib.errors import DataError
-from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.network import Network
 from fusionlib.inference.worker import JOB, Worker
 from fusionlib.metrics.observation import Observation
 
@@ -32,7 +32,7 @@ class Measurement:
     Pictures of one size are batched; a picture of another size starts a new batch. Raises `DataError` without masks.
     """
 
-    def __init__(self, network: BoundNetwork, source: LabelSpace, pictures: DecodedCache, *,
+    def __init__(self, network: Network, source: LabelSpace, pictures: DecodedCache, *,
                  meters: Sequence[str] = DEFAULT_METERS, batch: int | None = None) -> None:
         self.network, self.pictures = network, pictures
         target = pictures.dataset.label_space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,16 @@ PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",
     "mixed": "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit",
 }
+
+
+class Network(Protocol):
+    """What a measurement needs of a network: one set of weights, an ensemble of several, or one with scaled logits."""
+
+    device: torch.device
+
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32 at `size` (default: the pictures')."""
+        ...
 
 
 def choose_device(name: str = "auto") -> torch.device:

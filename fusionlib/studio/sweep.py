@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fusionlib.contracts import Progress
 from fusionlib.errors import UsageError
-from fusionlib.inference.blend import Blend
+from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.inference.network import Network
 from fusionlib.merging.linear import Linear
 from fusionlib.search.grid import alpha_grid, coarse_to_fine
 from fusionlib.storage.keys import content_key
@@ -28,23 +29,27 @@ class Sweep(Job):
     """Points of one view: alphas, and A and B alone. Belongs to the content, not to a page: reloads find it again.
 
     Each point is stored as soon as it is measured; points that the store has are not measured again, also after a restart.
+    `meters` are the names of what is measured at each.
     """
 
-    def __init__(self, view: MergeView, store: Store) -> None:
+    def __init__(self, view: MergeView, store: Store, meters: Sequence[str] = DEFAULT_METERS) -> None:
         super().__init__(f"sweep {view.selection.a} - {view.selection.b}")
-        self.view, self.store = view, store
+        self.view, self.store, self.meters = view, store, tuple(meters)
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh = False
         self._wanted: deque[Point] = deque()
         self._guard = threading.Lock()
-        self._index_key = content_key("sweep", view=view.id)
+        self._index_key = content_key("sweep", view=view.id, **({} if self.meters == DEFAULT_METERS else {"meters": self.meters}))
         self._recall()
 
     def want(self, step: float) -> None:
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""
-        grid = coarse_to_fine(alpha_grid(step))
+        self.want_points((*ENDS, *coarse_to_fine(alpha_grid(step))))
+
+    def want_points(self, points: Iterable[Point]) -> None:
+        """Measure these in this order, in place of what was waiting; points that are there already stay."""
         with self._guard:
-            self._wanted = deque(point for point in (*ENDS, *grid) if point not in self.points)
+            self._wanted = deque(point for point in points if point not in self.points)
         self.start(_measure_wanted)
 
     def want_point(self, alpha: float) -> None:
@@ -118,10 +123,21 @@ class Sweep(Job):
     def point_key(self, point: Point) -> str:
         """Content key of a point's evaluation."""
         view = self.view
-        mixture = {"single": view.arena.fingerprints[ENDS.index(point)]} if isinstance(point, str) else view.key_of(point)
         assert view.pictures is not None
-        return content_key("evaluation", mixture=mixture, data=view.pictures.fingerprint(), meters=DEFAULT_METERS,
+        return content_key("evaluation", mixture=self.mixture_of(point), data=view.pictures.fingerprint(), meters=self.meters,
                            precision=view.precision)
+
+    def mixture_of(self, point: Point) -> dict[str, Any]:
+        """What identifies the network at a point for the store of results."""
+        return {"single": self.view.arena.fingerprints[ENDS.index(point)]} if isinstance(point, str) else self.view.key_of(point)
+
+    def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
+        """Make the blend's network that of a point; every step goes through `run`."""
+        if isinstance(point, str):
+            blend.set_alone(ENDS.index(point), run)
+        else:
+            blend.set(Linear(point), run)
+        return blend.network
 
     def waiting(self) -> int:
         """Points not begun."""
@@ -179,9 +195,6 @@ def _measure(sweep: Sweep, blend: Blend, point: Point, finished: int) -> dict[st
         progress(0, images)  # a cancel is seen between the pictures of a recalibration too
         return view.worker.run(call)
 
-    if isinstance(point, str):
-        blend.set_alone(ENDS.index(point), run)
-    else:
-        blend.set(Linear(point), run)
     assert view.pictures is not None
-    return Measurement(blend.network, view.source_space, view.pictures).run(view.worker, progress)
+    network = sweep.network_at(point, blend, run)
+    return Measurement(network, view.source_space, view.pictures, meters=sweep.meters).run(view.worker, progress)

@@ -1,0 +1,136 @@
+"""Temperature scaling: one number that makes a network less sure, or surer, without changing what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionlib.contracts import IGNORE, METERS, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.errors import DataError
+from fusionlib.inference.network import Network
+from fusionlib.inference.worker import JOB, Worker
+from fusionlib.metrics.observation import Observation, first_maximum
+
+COARSE = tuple(2 ** (half / 2) for half in range(-4, 7))
+"""First pass: 0.25 to 8 in steps of the root of 2, 1 among them."""
+
+FINE_STEPS = 4
+"""Second pass: this many steps to each neighbour of the best, so neighbours differ by 9 %; a parabola gives the rest."""
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A fitted temperature, the loss before (T = 1) in nats, and all losses seen: `((T, nats), ...)` in order of T."""
+
+    value: float
+    before: float | None
+    losses: tuple[tuple[float, float], ...]
+    at_limit: bool
+
+
+def scaled(logits: Tensor, temperature: float) -> Tensor:
+    """`logits / temperature`, (N, C, H, W), with the same first maximum at every pixel.
+
+    In real numbers division keeps the order; in float32 two neighbours may become equal and the lower class would win. The class
+    that won before is then put one step of float32 above the others.
+    """
+    if not temperature > 0:
+        raise DataError(f"Temperature {temperature}", "a number above 0", "Fit it, or use 1")
+    cooler = logits / temperature
+    before, (peak, after) = first_maximum(logits)[1], first_maximum(cooler)
+    changed = (before != after) & (before < logits.shape[1])
+    if bool(changed.any()):
+        n, y, x = torch.nonzero(changed, as_tuple=True)
+        cooler[n, before[n, y, x], y, x] = torch.nextafter(peak[n, y, x], torch.full_like(peak[n, y, x], torch.inf))
+    return cooler
+
+
+class ScaledNetwork:
+    """A network whose logits are divided by a temperature after resizing."""
+
+    def __init__(self, network: Network, temperature: float) -> None:
+        self.network, self.temperature, self.device = network, temperature, network.device
+
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        """As the network's own, (N, C, h, w) float32."""
+        with torch.inference_mode():
+            return scaled(self.network.logits(images, size), self.temperature)
+
+
+def losses_at(temperatures: Sequence[float], network: Network, pictures: DecodedCache, worker: Worker,
+              mapping: Tensor | None, progress: Progress | None = None) -> list[float]:
+    """Mean negative log-likelihood in nats at each temperature over all labelled pixels, in one pass of forwards; inf: undefined."""
+    meter, classes = METERS.get("cross_entropy"), pictures.label_space.count
+    states = [meter.init(classes, network.device) for _ in temperatures]
+
+    def look(image: np.ndarray, truth: np.ndarray) -> None:
+        with torch.inference_mode():
+            logits = network.logits(image[None], truth.shape)
+            ids = torch.from_numpy(truth)[None].to(network.device)
+            for state, temperature in zip(states, temperatures, strict=True):
+                meter.update(state, Observation(logits / temperature, ids, mapping, classes))
+
+    for index in range(len(pictures)):
+        sample = pictures.load(index)
+        if sample.truth is None:
+            raise DataError(f"{sample.name} has no mask", "labelled pictures to fit a temperature on", "Choose data with masks")
+        if (sample.truth != IGNORE).any():
+            worker.run(lambda sample=sample: look(sample.image, sample.truth), JOB)  # type: ignore[arg-type]
+        if progress is not None:
+            progress(index + 1, len(pictures))
+    return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
+
+
+def fit_temperature(network: Network, pictures: DecodedCache, worker: Worker, mapping: Tensor | None,
+                    progress: Progress | None = None) -> Temperature:
+    """The T that minimises the negative log-likelihood of `softmax(logits / T)` over all labelled pixels of `pictures`.
+
+    Two passes over the pictures: 11 temperatures from 0.25 to 8, then 6 around the best and the vertex of the parabola through the
+    three best neighbours in log T. Cost: two forward passes and 17 softmaxes per picture; nothing of a picture is kept. Where
+    label spaces are mapped the likelihood is that of the annotation's classes. `at_limit`: the best T lies at an end of the range.
+
+    Raises `DataError` without masks or with no labelled pixel. Source: Guo et al. 2017 ("On Calibration of Modern Neural Networks"),
+    section 4.2; fitted there by LBFGS, which needs all logits in memory.
+    """
+    total = 2 * len(pictures)
+    table: dict[float, float] = {}
+    for number in range(2):
+        wanted = COARSE if number == 0 else _around(table)
+
+        def advance(done: int, _: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number * len(pictures) + done, total)
+
+        table |= dict(zip(wanted, losses_at(wanted, network, pictures, worker, mapping, advance), strict=True))
+        if not any(math.isfinite(loss) for loss in table.values()):
+            raise DataError("No temperature gives a likelihood", "labelled pixels, and finite logits", "Choose other data or another network")
+    known = sorted((t, loss) for t, loss in table.items() if math.isfinite(loss))
+    best = min(range(len(known)), key=lambda index: known[index][1])
+    at_limit = best in (0, len(known) - 1)
+    value = known[best][0] if at_limit else _vertex(known[best - 1: best + 2])
+    before = table[1.0]
+    return Temperature(value, before if math.isfinite(before) else None, tuple(known), at_limit)
+
+
+def _around(table: dict[float, float]) -> tuple[float, ...]:
+    best = min(table, key=lambda t: table[t])
+    place = COARSE.index(best)
+    low, high = COARSE[max(0, place - 1)], COARSE[min(len(COARSE) - 1, place + 1)]
+    count = FINE_STEPS * round(2 * math.log2(high / low))
+    points = (low * (high / low) ** (step / count) for step in range(1, count))
+    return tuple(t for t in points if abs(t / best - 1) > 1e-9)
+
+
+def _vertex(three: Sequence[tuple[float, float]]) -> float:
+    """Where the parabola through three (T, loss) points in log T is lowest; the middle one where they lie on a line."""
+    (a, fa), (b, fb), (c, fc) = ((math.log(t), loss) for t, loss in three)
+    top = (b - a) ** 2 * (fb - fc) - (b - c) ** 2 * (fb - fa)
+    bottom = (b - a) * (fb - fc) - (b - c) * (fb - fa)
+    place = b - top / (2 * bottom) if bottom else b
+    return math.exp(min(c, max(a, place)))
