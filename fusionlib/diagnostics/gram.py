@@ -11,9 +11,9 @@ import torch
 from fusionlib.contracts import DIAGNOSTICS, Diagnostic
 from fusionlib.errors import UsageError
 
-CHUNK = 1 << 13
-"""Elements a product is taken over at a time: both pieces stay in the core's cache while all pairs are formed, float32 loses few digits
-within a piece, and BLAS does not wake a second thread for so few."""
+CHUNK = 1 << 15
+"""Elements a product is taken over at a time: both pieces (128 KiB each) stay in the core's cache while all pairs are formed, float32
+loses few digits within a piece, and fewer pieces make the interpreter's share small."""
 
 _FAINT, _HUGE = 1e-30, 1e30
 """Outside of these a float32 sum of squares may have lost digits to underflow, or overflowed: it is formed again in float64."""
@@ -31,18 +31,27 @@ def gram(rows: Sequence[Any] | np.ndarray | torch.Tensor) -> np.ndarray:
     if len({flat.size for flat in flats}) > 1:
         raise UsageError(f"Rows of {', '.join(str(flat.size) for flat in flats)} elements", "vectors of equal size",
                          "Compare tensors of the same shape")
-    total = np.zeros((len(flats), len(flats)))
-    for start in range(0, flats[0].size if flats else 0, CHUNK):
-        total += piece_products([flat[start:start + CHUNK] for flat in flats])
-    return total
+    return products_of(flats)
 
 
-def piece_products(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """(K, K) float64 products of K short vectors (n,) float32 or float64."""
-    result = _products(pieces)
-    squares = result.diagonal()
-    if not ((squares > _FAINT) & (squares < _HUGE)).all():
-        result = _products([piece.astype(np.float64) for piece in pieces])
+def products_of(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """(K, K) float64 inner products of K flat arrays (n,) float32 or float64, formed piece by piece; see `gram`."""
+    count, size = len(rows), rows[0].size if rows else 0
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+    squares = [number for number, (i, j) in enumerate(pairs) if i == j]
+    sums = [0.0] * len(pairs)
+    # Plain floats in this loop: NumPy's bookkeeping for a handful of numbers would take longer than the products themselves.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, size, CHUNK):
+            pieces = [row[start:start + CHUNK] for row in rows]
+            found = [float(pieces[i].dot(pieces[j])) for i, j in pairs]
+            if not all(_FAINT < found[number] < _HUGE for number in squares):
+                wide = [piece.astype(np.float64) for piece in pieces]
+                found = [float(wide[i].dot(wide[j])) for i, j in pairs]
+            sums = [total + product for total, product in zip(sums, found, strict=True)]
+    result = np.empty((count, count))
+    for (i, j), total in zip(pairs, sums, strict=True):
+        result[i, j] = result[j, i] = total
     return result
 
 
@@ -87,15 +96,6 @@ def cosine_along_path(products: Any, alphas: Any, reference: int = 0) -> np.ndar
     square = np.einsum("in,ij,jn->n", shares, products, shares)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.clip((products[reference] @ shares) / np.sqrt(np.clip(square, 0, None) * products[reference, reference]), -1.0, 1.0)
-
-
-def _products(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    result = np.empty((len(pieces), len(pieces)))
-    for i, left in enumerate(pieces):
-        for j in range(i, len(pieces)):
-            with np.errstate(over="ignore"):
-                result[i, j] = result[j, i] = left.dot(pieces[j])
-    return result
 
 
 def _flat(row: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Progress
 from fusionlib.diagnostics.discrepancy import differences
-from fusionlib.diagnostics.gram import CHUNK, as_floats, cosine_from_gram, l2_from_gram, norms_from_gram, piece_products
+from fusionlib.diagnostics.gram import CHUNK, as_floats, cosine_from_gram, l2_from_gram, norms_from_gram, products_of
 from fusionlib.errors import UsageError
 
 PARAMETERS, WITH_STATISTICS = "parameters", "with statistics"
@@ -156,9 +156,7 @@ def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: 
 
 def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray) -> None:
     rows = [as_floats(item.read(entry.name)) for item in holders]
-    at = np.ix_(have, have)
-    for start in range(0, entry.size, CHUNK):
-        products[at] += piece_products([row[start:start + CHUNK] for row in rows])
+    products[np.ix_(have, have)] = products_of(rows)
     if not np.isfinite(products).all():
         for item in holders:
             refuse_unless_finite(item.name, entry.name, item.read(entry.name))

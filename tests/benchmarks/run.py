@@ -167,7 +167,62 @@ def _run_watched(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, peak
 
 
-BENCHMARKS = {"lerp": bench_lerp, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file}
+def resnet_like(elements: int, tensors: int) -> dict[str, torch.Tensor]:
+    """A table of many tensors of uneven sizes, small ones among them, as real networks have."""
+    sizes = np.random.default_rng(0).lognormal(0, 1.8, tensors)
+    sizes = np.maximum(1, sizes / sizes.sum() * elements).astype(int)
+    return {f"layer{number:03d}.weight": torch.randn(int(size)) * 0.02 for number, size in enumerate(sizes)}
+
+
+def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
+    """Whole-network and per-layer cosine of two files against reading their bytes once; and the snippet of the paper's listing."""
+    from fusionlib.checkpoints.reader import open_checkpoints
+    from fusionlib.diagnostics import survey
+
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_TMP")) as folder:
+        paths = [Path(folder) / f"{name}.safetensors" for name in "ab"]
+        for path in paths:
+            save_tensors(path, resnet_like(elements, tensors), {})
+
+        def ours() -> None:
+            found = survey(open_checkpoints(paths))
+            found.pair(0, 1)
+            for numbers in found.members.values():
+                found.pair(0, 1, tensors=numbers)
+
+        block = bytearray(1 << 20)
+
+        def read() -> None:
+            for path in paths:
+                with path.open("rb", buffering=0) as stream:
+                    while stream.readinto(block):
+                        pass
+
+        mine, bytes_once, ratio = paired(ours, read, 7)
+        print(f"cosine {elements / 1e6:.0f} M parameters in {tensors} tensors, twice: {1000 * mine:.0f} ms for the network and every layer, "
+              f"reading the bytes once {1000 * bytes_once:.0f} ms: {ratio:.2f} x (aim 2)")
+    small, count = elements // 20, tensors // 4
+    a, b = resnet_like(small, count), resnet_like(small, count)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_TMP")) as folder:
+        paths = [Path(folder) / f"{name}.safetensors" for name in "ab"]
+        for path, table in zip(paths, (a, b), strict=True):
+            save_tensors(path, table, {})
+        mine, listing, ratio = paired(lambda: survey(open_checkpoints(paths)), lambda: listing_cosine(a, b), 3)
+    print(f"       a twentieth of it in {count} tensors: {1000 * mine:.1f} ms, files included; the listing's way {1000 * listing:.0f} ms: "
+          f"{1 / ratio:.0f} times as long")
+
+
+def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The way of Weight Fusion's Listing 3: both vectors grow tensor by tensor, and the cosine is formed each time."""
+    grown = [torch.empty(0), torch.empty(0)]
+    similarity = torch.zeros(())
+    for name in a:
+        grown = [torch.cat([vector, table[name].flatten()]) for vector, table in zip(grown, (a, b), strict=True)]
+        similarity = torch.nn.functional.cosine_similarity(*grown, dim=0)
+    return similarity
+
+
+BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or BENCHMARKS:
