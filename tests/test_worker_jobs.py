@@ -10,7 +10,7 @@ from helpers import until
 
 from fusionlib.errors import UsageError
 from fusionlib.inference.jobs import Job
-from fusionlib.inference.worker import FRAME, JOB, Superseded, Worker
+from fusionlib.inference.worker import FRAME, JOB, STREAMS, Superseded, Worker
 
 
 @pytest.fixture
@@ -85,14 +85,19 @@ def test_only_the_newest_generation_of_a_stream_is_computed(worker: Worker) -> N
     assert outcomes["x", 1] == outcomes["x", 2] == "superseded"
 
 
-def test_a_late_old_request_is_dropped_and_an_ended_stream_starts_anew(worker: Worker) -> None:
+def test_a_late_old_request_is_dropped(worker: Worker) -> None:
     worker.announce("x", 5)
     with pytest.raises(Superseded):
         worker.run_newest(lambda: 1, "x", 4)
     assert worker.run_newest(lambda: 1, "x", 5) == 1
     assert worker.run_newest(lambda: 1, "x", 5) == 1, "asking again for the newest is fine"
-    worker.forget("x")
-    assert worker.run_newest(lambda: 2, "x", 1) == 2
+
+
+def test_the_memory_of_streams_is_bounded(worker: Worker) -> None:
+    for number in range(STREAMS + 10):
+        worker.announce(number, 1)
+    assert len(worker._newest) == STREAMS
+    assert 0 not in worker._newest
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------

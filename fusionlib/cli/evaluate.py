@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.cli.calibration import show_calibration
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.inference.measure import DEFAULT_METERS
+from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
+from fusionlib.studio import CALIBRATION_METERS
 
+_OFFERED = ", ".join(map(str, OFFERED_BINS))
 NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 
 
@@ -16,20 +21,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoint", type=Path)
     add_data(parser)
+    parser.add_argument("--calibration", action="store_true", help="also how sure the network is, and how often it is right")
+    parser.add_argument("--bins", type=int, default=DEFAULT_BINS, help=f"bins of confidence: {_OFFERED} (default {DEFAULT_BINS})")
     add_running(parser)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
+    check_bins(given.bins)
     studio = open_studio(given)
     checkpoint = open_checkpoint(given.checkpoint)
     studio.network_of(checkpoint)  # an unknown network is said before the data is read
     pictures = open_data(studio, given)
+    meters = CALIBRATION_METERS if given.calibration else DEFAULT_METERS
     with progress_bar("evaluate") as progress:
-        figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, progress=progress)
+        figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
+    calibration = calibration_summary(figures.pop("calibration"), given.bins) if given.calibration else {}
     classes = figures.pop("classes")
     by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall")}
-    return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, "data": pictures.spec, **figures, **by_class}
+    return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, "data": pictures.spec, **figures, **by_class,
+            **calibration}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -40,3 +51,5 @@ def show(result: dict[str, Any]) -> None:
     print(f"{'class':18}{'IoU':>10}{'precision':>12}{'recall':>10}")
     for name, value in result["iou"].items():
         print(f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}")
+    if "ece_sample_weighted" in result:
+        show_calibration(result)

@@ -40,6 +40,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     recipe, checkpoints, calibration = _prepared(given, studio)
     if given.out.resolve() in {item.path.resolve() for item in checkpoints}:
         raise UsageError(f"--out {given.out.name} is one of the checkpoints", "another file", "Change --out")
+    if given.save_recipe and not given.save_recipe.parent.is_dir():
+        raise UsageError(f"--save-recipe {given.save_recipe}: no such folder", "an existing folder", "Create it first")
     with progress_bar("merge") as progress:
         export = studio.merge(recipe, checkpoints, given.out, calibration, progress)
     if given.save_recipe:
@@ -69,7 +71,8 @@ def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[Recipe, list[C
         return recipe, open_sources(recipe, [first.parent, *given.folder]), calibration
     if len(given.sources) < 2:
         raise CheckpointError(f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint")
-    checkpoints = open_checkpoints(given.sources)
+    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder.
+    checkpoints = open_checkpoints([path.resolve() for path in given.sources])
     calibration = open_data(studio, given) if given.data else None
     return _short_form(given, checkpoints, calibration), checkpoints, calibration
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from fusionlib.merging.buffers import apply_policy, check_policy
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
 
-Run = Callable[[Callable[[], object]], object]
+Run = Callable[[Callable[[], Any]], Any]
 """Executes a call on the device's worker and waits for it."""
 
 

@@ -38,6 +38,8 @@ class Recalibration:
         count = images.shape[0]
         self.seen += count
         momenta = [layer.momentum for layer in self.layers]
+        # Always in float32, so that a preview in mixed precision has the very statistics that the export will have.
+        precision, self.network.precision = self.network.precision, "float32"
         try:
             for layer in self.layers:
                 layer.train()
@@ -49,6 +51,7 @@ class Recalibration:
             raise UsageError(f"Batch norm cannot be measured: {problem}", "more than one value per channel in a batch",
                              "Choose the buffer policy average, gaussian or anchor") from problem
         finally:
+            self.network.precision = precision
             for layer, momentum in zip(self.layers, momenta, strict=True):
                 layer.eval()
                 layer.momentum = momentum

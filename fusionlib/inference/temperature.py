@@ -109,7 +109,7 @@ def fit_temperature(network: Network, pictures: DecodedCache, worker: Worker, ma
 
         table |= dict(zip(wanted, losses_at(wanted, network, pictures, worker, mapping, advance), strict=True))
         if not any(math.isfinite(loss) for loss in table.values()):
-            raise DataError("No temperature gives a likelihood", "labelled pixels, and finite logits", "Choose other data or another network")
+            raise DataError("No temperature gives a likelihood", "labelled pixels and finite logits", "Choose other data")
     known = sorted((t, loss) for t, loss in table.items() if math.isfinite(loss))
     best = min(range(len(known)), key=lambda index: known[index][1])
     at_limit = best in (0, len(known) - 1)

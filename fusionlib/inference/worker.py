@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -13,6 +14,10 @@ T = TypeVar("T")
 
 FRAME, JOB = 0, 1
 """Priorities: a frame that somebody is waiting for goes before any batch of a background job."""
+
+
+STREAMS = 4096
+"""Streams whose newest generation is remembered: more than any number of open pages, and a bound on memory."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error: a newer request took this one's place
@@ -29,7 +34,7 @@ class Worker:
         self._heap: list[tuple[int, int, Callable[[], object], Future]] = []
         self._order = itertools.count()
         self._ready = threading.Condition()
-        self._newest: dict[Hashable, int] = {}
+        self._newest: OrderedDict[Hashable, int] = OrderedDict()
         self._thread = threading.Thread(target=self._serve, name=f"worker-{name}", daemon=True)
         self._thread.start()
 
@@ -51,6 +56,9 @@ class Worker:
         """Make known that `generation` of `stream` is wanted: earlier ones that have not begun will not."""
         with self._ready:
             self._newest[stream] = max(generation, self._newest.get(stream, generation))
+            self._newest.move_to_end(stream)
+            while len(self._newest) > STREAMS:
+                self._newest.popitem(last=False)
 
     def run_newest(self, call: Callable[[], T], stream: Hashable, generation: int) -> T:
         """Like `run` at frame priority, unless a later `generation` of `stream` is known: then `Superseded`, no work."""
@@ -62,11 +70,6 @@ class Worker:
             return call()
 
         return self.run(guarded, FRAME)
-
-    def forget(self, stream: Hashable) -> None:
-        """Drop what is known of a stream that has ended."""
-        with self._ready:
-            self._newest.pop(stream, None)
 
     def _serve(self) -> None:
         while True:

@@ -23,6 +23,8 @@ from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
+from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.live import LiveDesk
@@ -31,8 +33,9 @@ from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["Diagnosis", "Export", "Item", "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace",
-           "add_options", "app_options", "default_home", "write_recipe"]
+__all__ = ["CALIBRATION_METERS", "CalibrationDesk", "CalibrationSweep", "Diagnosis", "Export", "Item", "LiveDesk", "MergeView",
+           "Options", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
+           "default_home", "ensemble_point", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -58,6 +61,7 @@ class Studio:
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
+        self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -129,11 +133,11 @@ class Studio:
         return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
                           progress=progress)
 
-    def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False,
+    def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
                  progress: Progress | None = None) -> dict[str, Any]:
         """Figures of one checkpoint on labelled pictures; from the store when they are known, unless `fresh`."""
         key = content_key("evaluation", mixture={"single": checkpoint.fingerprint}, data=pictures.fingerprint(),
-                          meters=DEFAULT_METERS, precision=self.options.precision)
+                          meters=tuple(meters), precision=self.options.precision)
         known = None if fresh else self.store.get(key)
         if known is None:
             architecture, classes = self.network_of(checkpoint)
@@ -143,7 +147,7 @@ class Studio:
                                    precision=self.options.precision)
             self.worker.run(lambda: network.load(arena.weights[0]))
             space = label_space(architecture.label_space(classes))
-            known = Measurement(network, space, pictures).run(self.worker, progress)
+            known = Measurement(network, space, pictures, meters=meters).run(self.worker, progress)
             self.store.put(key, known)
         return {**known, "classes": list(pictures.label_space.names)}
 
@@ -173,3 +177,5 @@ class Studio:
 
         while len(self._views) > 1 and sum(size(view) for view in self._views.values()) > ARENA_BYTES:
             self._views.popitem(last=False)
+        held = {view.id for view in self._views.values()}
+        self._sweeps = {key: sweep for key, sweep in self._sweeps.items() if key in held or sweep.state == "running"}

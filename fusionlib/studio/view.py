@@ -23,7 +23,7 @@ from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
 from fusionlib.inference.maps import pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import FRAME, Superseded, Worker
+from fusionlib.inference.worker import Superseded, Worker
 from fusionlib.merging.linear import Linear
 from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key
@@ -133,7 +133,7 @@ class MergeView:
         else:
             blend.set_alone(0 if pane == "a" else 1, run)
         clock.append(time.perf_counter())
-        maps, figures = self.worker.run(lambda: self._look(blend.network, sample.image, sample.truth), FRAME)
+        maps, figures = run(lambda: self._look(blend.network, sample.image, sample.truth))
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())

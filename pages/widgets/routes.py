@@ -46,7 +46,7 @@ def _guarded(answer: Callable[[Request, MergeView, bytes], Response]) -> Callabl
         except FusionError as error:
             return JSONResponse({"got": error.got, "needs": error.needs, "do": error.do}, status_code=400)
         except Exception:
-            log.exception("live route failed: %s", request.url.path.rpartition("/live/")[0])
+            log.exception("live route failed: %s", request.url.path.rsplit("/", 2)[-2:])  # without the session's key
             return JSONResponse({"got": "The server could not answer", "needs": "nothing of you", "do": "See the server's log"},
                                 status_code=500)
 
@@ -65,14 +65,21 @@ async def _body(request: Request) -> bytes:
 def _number(text: object, name: str) -> float:
     try:
         return float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} is {text!r}", "a number", "Reload the page") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name} is {str(text)[:40]!r}", "a number", "Reload the page") from None
+
+
+def _whole(text: str, name: str) -> int:
+    number = _number(text, name)
+    if not abs(number) < 2**53:
+        raise UsageError(f"{name} is {number}", "a whole number", "Reload the page")
+    return int(number)
 
 
 def _frame(request: Request, view: MergeView, _: bytes) -> Response:
     query = request.query_params
     frame = view.frame(request.path_params["index"], _number(query.get("alpha", "0.5"), "alpha"), query.get("pane", "m"),
-                       int(_number(query.get("gen", "0"), "gen")), request.path_params["key"])
+                       _whole(query.get("gen", "0"), "gen"), request.path_params["key"])
     return Response(frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"})
 
 
@@ -101,7 +108,7 @@ def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
 def _start(sweep: Any, body: bytes) -> None:
     try:
         wish = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         wish = None
     if not isinstance(wish, dict) or not {"step", "alpha"} & set(wish):
         raise UsageError("A request without step or alpha", '{"step": 0.05} or {"alpha": 0.37}', "Reload the page")

@@ -1,0 +1,175 @@
+"""Calibration beyond one view: all pairs of a set, and temperature scaling as the rival of merging."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from fusionlib.data.cache import DecodedCache
+from fusionlib.inference.jobs import Job
+from fusionlib.inference.measure import Measurement, target_mapping
+from fusionlib.inference.temperature import ScaledNetwork, fit_temperature
+from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.search.grid import alpha_grid
+from fusionlib.storage.keys import content_key
+from fusionlib.storage.store import Store
+from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep
+from fusionlib.studio.sweep import Point
+from fusionlib.studio.view import MergeView, Selection
+from fusionlib.studio.workspace import Workspace
+
+KEPT = 8
+"""Views whose calibration is kept at hand."""
+
+
+class PairSet(Job):
+    """Calibration along alpha for every pair of some checkpoints; each pair's sweep is the one that its own view shows."""
+
+    def __init__(self, selections: Sequence[Selection], open_sweep: Callable[[Selection], CalibrationSweep]) -> None:
+        super().__init__(f"calibration of {len(selections)} pairs")
+        self.selections, self._open = tuple(selections), open_sweep
+        self._kept: dict[tuple[Selection, float], dict[float, Any]] = {}
+
+    def want(self, step: float) -> None:
+        """Measure the grid of `step` for all pairs, one after the other; what is known already is not measured again."""
+        points = len(alpha_grid(step)) + 2
+
+        def work(_: Job) -> None:
+            for number, selection in enumerate(self.selections):
+                def advance(done: int, total: int, number: int = number) -> None:
+                    self.progress(round(1000 * points * (number + done / max(1, total))), 1000 * points * len(self.selections))
+
+                advance(0, 1)
+                self._open(selection).measure(step, advance)
+
+        self.start(work)
+
+    def curves(self, step: float, bins: int = DEFAULT_BINS) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """The pairs whose whole grid is known, with their summaries along alpha."""
+        return {(selection.a, selection.b): [{"alpha": alpha, **calibration_summary(point["calibration"], bins), "miou": point["miou"]}
+                                             for alpha, point in points.items()]
+                for selection in self.selections if (points := self._points(selection, step))}
+
+    def _points(self, selection: Selection, step: float) -> dict[float, Any] | None:
+        """The figures of a pair's whole grid, kept here so that its weights need not be packed again to show them."""
+        if (selection, step) not in self._kept:
+            sweep = self._open(selection)
+            points = {alpha: sweep.find(alpha) for alpha in alpha_grid(step)}
+            if not all(points.values()):
+                return None
+            self._kept[selection, step] = points
+        return self._kept[selection, step]
+
+
+def band(curves: Sequence[Sequence[dict[str, Any]]], figure: str, mirrored: bool = True) -> list[dict[str, Any]]:
+    """Mean, lowest and highest of one figure over curves on one grid; points that any curve lacks are left out.
+
+    `mirrored`: each curve is first averaged with itself turned round, `(v(alpha) + v(1 - alpha)) / 2`, because which of two
+    checkpoints is called A is arbitrary. Source: Weight Fusion, figure 1.
+    """
+    rows = []
+    for place in range(len(curves[0]) if curves else 0):
+        values = [(curve[place][figure], curve[len(curve) - 1 - place][figure] if mirrored else curve[place][figure]) for curve in curves]
+        if all(a is not None and b is not None for a, b in values):
+            means = [(a + b) / 2 for a, b in values]
+            rows.append({"alpha": curves[0][place]["alpha"], "mean": float(np.mean(means)), "low": min(means), "high": max(means)})
+    return rows
+
+
+def pair_selections(names: Sequence[str], source: str, split: str | None, buffers: str) -> list[Selection]:
+    """Every pair of `names` once, in their order."""
+    return [Selection(a, b, source, split, buffers) for a, b in combinations(dict.fromkeys(names), 2)]
+
+
+class TemperatureScaling(Job):
+    """T of one network fitted on one split and reported on the pictures of the view; the result is stored by content."""
+
+    def __init__(self, view: MergeView, point: Point, fit_on: DecodedCache, sweep: CalibrationSweep, store: Store) -> None:
+        super().__init__(f"temperature of {point}")
+        self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
+        self.key = content_key("temperature", mixture=sweep.mixture_of(point), fit=fit_on.fingerprint(), meters=CALIBRATION_METERS,
+                               data=view.need_pictures().fingerprint(), precision=view.precision)
+        self.result = store.get(self.key)
+        if self.result is not None:
+            self.state = "done"
+
+    def want(self) -> None:
+        """Fit and report, unless that is known."""
+        if self.store.get(self.key) is None or self.sweep.find(self.point) is None:
+            self.start(self._work)
+
+    def summaries(self, bins: int = DEFAULT_BINS) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Figures on the report split at T = 1 and at the fitted T; None until both are known."""
+        before = self.sweep.summary(self.point, bins)
+        if self.result is None or before is None:
+            return None
+        after = self.result["scaled"]
+        return before, {**calibration_summary(after["calibration"], bins), "miou": after["miou"]}
+
+    def _work(self, _: Job) -> dict[str, Any]:
+        view, pictures = self.view, self.view.need_pictures()
+        fit, count = 2 * len(self.fit_on), len(pictures)
+        total = fit + 2 * count
+        self.progress(0, total)
+        network = self.sweep.network_at(self.point, view.new_blend(), view.worker.run)
+        mapping = target_mapping(view.source_space, self.fit_on.label_space, view.device)
+        found = fit_temperature(network, self.fit_on, view.worker, mapping, lambda done, _: self.progress(done, total))
+        if self.sweep.find(self.point) is None:
+            plain = Measurement(network, view.source_space, pictures, meters=CALIBRATION_METERS)
+            self.store.put(self.sweep.point_key(self.point), plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
+        scaled = Measurement(ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS)
+        after = scaled.run(view.worker, lambda done, _: self.progress(fit + count + done, total))
+        result = {"temperature": found.value, "fit_nll_before": found.before, "fit_nll_after": min(loss for _, loss in found.losses),
+                  "losses": [list(pair) for pair in found.losses], "at_limit": found.at_limit, "scaled": after}
+        self.store.put(self.key, result)
+        return result
+
+
+class CalibrationDesk:
+    """The calibrations of a process: one per content, whichever page or session asks."""
+
+    def __init__(self, open_view: Callable[[Selection], MergeView], workspace: Workspace, store: Store) -> None:
+        self._open_view, self._workspace, self._store = open_view, workspace, store
+        self._sweeps: OrderedDict[str, CalibrationSweep] = OrderedDict()
+        self._jobs: OrderedDict[str, PairSet | TemperatureScaling] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def sweep(self, view: MergeView) -> CalibrationSweep:
+        """The calibration of a view. Raises `DataError` without masks."""
+        with self._lock:
+            if view.id not in self._sweeps:
+                self._sweeps[view.id] = CalibrationSweep(view, self._store)
+                _forget_oldest(self._sweeps)
+            self._sweeps.move_to_end(view.id)
+            return self._sweeps[view.id]
+
+    def pairs(self, names: Sequence[str], source: str, split: str | None, buffers: str) -> PairSet:
+        """All pairs of `names` on one dataset; nothing is read yet."""
+        prints = [self._workspace.get(name).checkpoint.fingerprint for name in dict.fromkeys(names)]  # type: ignore[union-attr]
+        key = content_key("pairs", names=names, prints=prints, data=self._workspace.pictures(source, split).fingerprint(), buffers=buffers)
+        selections = pair_selections(names, source, split, buffers)
+        return self._job(key, PairSet(selections, lambda wanted: self.sweep(self._open_view(wanted))))  # type: ignore[return-value]
+
+    def temperature(self, view: MergeView, point: Point, fit_on: DecodedCache) -> TemperatureScaling:
+        """Temperature scaling of one network of the view, fitted on `fit_on`."""
+        job = TemperatureScaling(view, point, fit_on, self.sweep(view), self._store)
+        return self._job(job.key, job)  # type: ignore[return-value]
+
+    def _job(self, key: str, fresh: PairSet | TemperatureScaling) -> PairSet | TemperatureScaling:
+        with self._lock:
+            job = self._jobs.setdefault(key, fresh)
+            self._jobs.move_to_end(key)
+            _forget_oldest(self._jobs)
+            return job
+
+
+def _forget_oldest(jobs: OrderedDict[str, Any]) -> None:
+    """Figures stay in the store; what is dropped here are the weights that the oldest idle ones hold."""
+    for key in list(jobs)[:-1]:
+        if len(jobs) > KEPT and jobs[key].state != "running":
+            del jobs[key]
