@@ -1,4 +1,4 @@
-"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame file]`. Not part of the tests.
+"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame file calibration]`. Not part of the tests.
 
 Absolute times depend on the machine and on what else it does; a ratio of two things measured in turn depends on them less.
 """
@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -117,6 +118,40 @@ def bench_frame(frames: int = 40) -> None:
         server.should_exit = True
 
 
+def bench_calibration(rounds: int = 40) -> None:
+    """Forward pass, confusion and calibration against forward pass and confusion, on one thread and on all, for the demo's networks."""
+    from fusionlib.contracts import METERS
+    from fusionlib.metrics import Observation
+
+    with tempfile.TemporaryDirectory() as home:
+        studio, selection = demo_studio(home)
+        view = studio.view(selection)
+        network, sample = view.new_blend().network, view.need_pictures().load(0)
+        assert sample.truth is not None
+        truth, classes = torch.from_numpy(sample.truth)[None], view.space.count
+        meters = {name: METERS.get(name) for name in ("confusion", "calibration")}
+        states = {name: meter.init(classes, studio.device) for name, meter in meters.items()}
+        threads = torch.get_num_threads()
+        for count in sorted({1, threads}):
+            torch.set_num_threads(count)
+            spans = []
+            for _ in range(rounds + 3):
+                clock = [time.perf_counter()]
+                with torch.inference_mode():
+                    observation = Observation(network.logits(sample.image[None]), truth)
+                    clock.append(time.perf_counter())
+                    for name, meter in meters.items():
+                        meter.update(states[name], observation)
+                        clock.append(time.perf_counter())
+                spans.append([late - early for early, late in pairwise(clock)])
+            forward, plain, extra = (median(span[part] for span in spans[3:]) for part in range(3))
+            ratio = median(sum(span) / (span[0] + span[1]) for span in spans[3:])
+            print(f"calibration  {count} thread(s), {classes} classes at {sample.image.shape[1]}x{sample.image.shape[0]}: forward "
+                  f"{1000 * forward:.1f} ms, confusion {1000 * plain:.1f} ms, calibration {1000 * extra:.1f} ms: {ratio:.3f} x plain mIoU, "
+                  f"{extra / forward:.1%} of the forward pass (aim below 15 %)")
+        torch.set_num_threads(threads)
+
+
 _NAIVE = """
 import sys, torch
 from safetensors.torch import load_file, save_file
@@ -199,7 +234,7 @@ def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
                         pass
 
         mine, bytes_once, ratio = paired(ours, read, 7)
-        print(f"cosine {elements / 1e6:.0f} M parameters in {tensors} tensors, twice: {1000 * mine:.0f} ms for the network and every layer, "
+        print(f"cosine {elements / 1e6:.0f} M parameters in {tensors} tensors, twice: {1000 * mine:.0f} ms for all and every layer, "
               f"reading the bytes once {1000 * bytes_once:.0f} ms: {ratio:.2f} x (aim 2)")
     small, count = elements // 20, tensors // 4
     a, b = resnet_like(small, count), resnet_like(small, count)
@@ -222,7 +257,7 @@ def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> to
     return similarity
 
 
-BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file}
+BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file, "calibration": bench_calibration}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or BENCHMARKS:

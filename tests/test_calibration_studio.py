@@ -1,0 +1,297 @@
+"""Calibration of views in the background, ensembles, temperature, pairs, pictures of bins, and the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import CPU, tiny_world, until
+
+from fusionlib.cli import main
+from fusionlib.contracts import IGNORE, METERS
+from fusionlib.errors import DataError, UsageError
+from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
+from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.temperature import ScaledNetwork, fit_temperature, scaled
+from fusionlib.metrics import Observation
+from fusionlib.metrics.calibration_summary import OFFERED_BINS
+from fusionlib.metrics.observation import first_maximum
+from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
+
+FIGURES = ("ece_sample_weighted", "ece_unweighted", "mce", "adaptive_ece", "classwise_ece", "brier", "nll", "kl", "js", "auroc")
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    with tiny_world(tmp_path, count=3) as made:
+        yield made
+
+
+class Fixed:
+    """A network that always answers the same logits, `temperature` times too sure."""
+
+    device = CPU
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.answer = logits
+
+    def logits(self, images, size=None):
+        return self.answer.clone()
+
+
+def test_a_view_is_measured_in_the_background_and_found_again_after_a_restart(world) -> None:
+    sweep = world.studio.calibration.sweep(world.view())
+    assert sweep is world.studio.calibration.sweep(world.view())
+    assert sweep.summary("a") is None
+    points = ("a", "b", 0.25, ensemble_point(0.25))
+    sweep.want_points(points)
+    sweep.wait(30)
+    assert sweep.state == "done", sweep.message
+    before = {point: sweep.summary(point) for point in points}
+    for figures in before.values():
+        assert all(figures[name] is not None and math.isfinite(figures[name]) for name in FIGURES)
+        assert sum(bin["count"] for bin in figures["bins"]) == figures["pixels"] > 0
+    again = world.reopened()
+    found = again.studio.calibration.sweep(again.view())
+    assert {point: found.summary(point) for point in points} == before
+    assert [point["alpha"] for point in found.curve()] == [0.0, 0.25, 1.0], "the ends of the path are A and B"
+    found.want_points(points)
+    found.wait(30)
+    assert not found._second, "nothing was measured again"
+
+
+def test_an_ensemble_is_the_softmax_mean_and_its_ends_are_the_members(world) -> None:
+    view = world.view()
+    sweep = world.studio.calibration.sweep(view)
+    sweep.want_points(("a", "b", ensemble_point(1.0), ensemble_point(0.0)))
+    sweep.wait(30)
+    for end, point in (("a", ensemble_point(1.0)), ("b", ensemble_point(0.0))):
+        assert sweep.summary(point)["nll"] == pytest.approx(sweep.summary(end)["nll"], abs=1e-5)
+    networks = []
+    for number in range(2):
+        blend = view.new_blend()
+        blend.set_alone(number, world.studio.worker.run)
+        networks.append(blend.network)
+    image = view.pictures.load(0).image[None]
+    said = OutputEnsemble(networks, (0.3, 0.7)).logits(image).softmax(1)
+    parts = [network.logits(image).softmax(1) for network in networks]
+    assert torch.allclose(said, 0.3 * parts[0] + 0.7 * parts[1], atol=1e-6)
+    with pytest.raises(UsageError):
+        OutputEnsemble(networks, (0.3, 0.3))
+
+
+def test_a_cancelled_calibration_keeps_what_it_has(world) -> None:
+    sweep = world.studio.calibration.sweep(world.view())
+    sweep.want(0.01)
+    until(lambda: len(sweep.points) >= 2)
+    sweep.cancel()
+    sweep.wait(30)
+    assert sweep.state in ("cancelled", "done") and 2 <= len(sweep.points) <= 103
+
+
+def test_the_plain_sweep_and_the_calibration_one_do_not_mix(world) -> None:
+    view = world.view()
+    plain = world.studio.sweep(view)
+    plain.measure(1.0)
+    sweep = world.studio.calibration.sweep(view)
+    assert not sweep.points and plain.points
+    sweep.want(1.0)
+    sweep.wait(30)
+    assert sweep.points["a"]["miou"] == plain.points["a"]["miou"]
+    assert sweep.points["a"]["loss"] == pytest.approx(plain.points["a"]["loss"], abs=1e-6)
+    assert "calibration" not in plain.points["a"]
+    checkpoint = world.studio.workspace.get("a").checkpoint
+    known = world.studio.evaluate(checkpoint, view.pictures, meters=CALIBRATION_METERS)
+    assert known["calibration"] == sweep.points["a"]["calibration"], "one question, one answer, whoever asks"
+
+
+def test_pictures_show_where_the_pixels_of_a_bin_are(world) -> None:
+    sweep = world.studio.calibration.sweep(world.view())
+    sweep.want_points(("a", ensemble_point(0.5)))
+    sweep.wait(30)
+    for point in ("a", ensemble_point(0.5)):
+        bins = sweep.summary(point, 10)["bins"]
+        for number in range(10):
+            found = [sweep.where(point, index, 10, number) for index in range(3)]
+            assert sum(right for _, right, _ in found) == bins[number]["correct"]
+            assert sum(wrong for _, _, wrong in found) == bins[number]["wrong"]
+            picture, right, _ = found[0]
+            assert int((picture == np.array(RIGHT, np.uint8)).all(-1).sum()) == right
+    by_class = [sweep.where("a", 0, 10, 9, label)[1] for label in range(4)]
+    assert sum(by_class) == sweep.where("a", 0, 10, 9)[1]
+    for wrong in ((5, 0), (0, 10)):
+        with pytest.raises(UsageError):
+            sweep.where("a", wrong[0], 10, wrong[1])
+
+
+def test_highlighting_colours_the_masks_and_dims_the_rest() -> None:
+    image = np.full((2, 3, 3), 200, np.uint8)
+    right, wrong = np.zeros((2, 3), bool), np.zeros((2, 3), bool)
+    right[0, 0] = wrong[1, 2] = True
+    shown = highlight(image, right, wrong)
+    assert tuple(shown[0, 0]) == RIGHT and tuple(shown[1, 2]) == WRONG and tuple(shown[0, 1]) == (70, 70, 70)
+    with pytest.raises(UsageError):
+        highlight(image, right[:1], wrong)
+
+
+# --- temperature -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.9, 1.1, 3.7])
+def test_temperature_never_changes_what_is_said(temperature: float) -> None:
+    made = torch.Generator().manual_seed(3)
+    logits = torch.randn(1, 7, 60, 60, generator=made)
+    near = torch.nextafter(logits[:, :1], torch.full_like(logits[:, :1], torch.inf))
+    logits[:, 3:4] = near  # one step above class 0: division may make both equal, and class 0 would win
+    assert torch.equal(first_maximum(scaled(logits, temperature))[1], first_maximum(logits)[1])
+    with pytest.raises(DataError):
+        scaled(logits, 0.0)
+
+
+def test_a_known_temperature_is_found(world) -> None:
+    """Labels drawn from softmax(z): the logits k z then need T = k."""
+    made = torch.Generator().manual_seed(0)
+    pictures = world.view().pictures
+    true = torch.randn(1, 3, 48, 64, generator=made) * 1.5
+
+    class Drawn:
+        labelled, label_space = True, pictures.label_space
+
+        def __len__(self) -> int:
+            return 4
+
+        def load(self, index: int):
+            sample = pictures.load(0)
+            p = true.softmax(1)[0].permute(1, 2, 0).reshape(-1, 3)
+            ids = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(index)).view(48, 64)
+            return type(sample)(str(index), sample.image, ids.to(torch.uint8).numpy())
+
+    for factor in (0.5, 2.5):
+        calls = []
+        found = fit_temperature(Fixed(true * factor), Drawn(), world.studio.worker, None, lambda done, total: calls.append((done, total)))
+        assert found.value == pytest.approx(factor, rel=0.04) and not found.at_limit
+        assert min(loss for _, loss in found.losses) <= found.before and calls[-1] == (8, 8)
+    assert fit_temperature(Fixed(true * 100), Drawn(), world.studio.worker, None).at_limit
+
+
+def test_fitting_needs_masks_and_labelled_pixels(world) -> None:
+    pictures = world.view().pictures
+
+    class Unlabelled:
+        label_space = pictures.label_space
+
+        def __init__(self, truth) -> None:
+            self.truth = truth
+
+        def __len__(self) -> int:
+            return 1
+
+        def load(self, index: int):
+            sample = pictures.load(0)
+            return type(sample)("p", sample.image, self.truth)
+
+    network = Fixed(torch.zeros(1, 3, 48, 64))
+    for truth in (None, np.full((48, 64), IGNORE, np.uint8)):
+        with pytest.raises(DataError):
+            fit_temperature(network, Unlabelled(truth), world.studio.worker, None)
+
+
+def test_temperature_of_a_view_is_reported_stored_and_leaves_accuracy_alone(world) -> None:
+    view = world.view()
+    desk = world.studio.calibration
+    job = desk.temperature(view, "a", view.pictures)
+    assert job is desk.temperature(view, "a", view.pictures) and job.summaries() is None
+    job.want()
+    job.wait(30)
+    assert job.state == "done", job.message
+    before, after = job.summaries()
+    assert after["miou"] == before["miou"] and after["accuracy"] == before["accuracy"]
+    assert after["nll"] <= before["nll"] + 1e-6, "fitted and reported on the same pictures"
+    again = world.reopened()
+    stored = again.studio.calibration.temperature(again.view(), "a", again.view().pictures)
+    assert stored.state == "done" and stored.result == job.result
+
+
+def test_scaling_a_network_scales_its_logits(world) -> None:
+    network = ScaledNetwork(Fixed(torch.arange(12.0).view(1, 3, 2, 2)), 2.0)
+    assert torch.equal(network.logits(np.zeros((1, 2, 2, 3), np.uint8)), torch.arange(12.0).view(1, 3, 2, 2) / 2)
+
+
+# --- all pairs -------------------------------------------------------------------------------------------------------
+
+
+def test_all_pairs_are_measured_and_averaged(world) -> None:
+    desk = world.studio.calibration
+    pairs = desk.pairs(["a", "b"], world.source, None, "average")
+    assert pairs is desk.pairs(["a", "b"], world.source, None, "average") and pairs.curves(0.5) == {}
+    pairs.want(0.5)
+    pairs.wait(30)
+    assert pairs.state == "done", pairs.message
+    curves = pairs.curves(0.5)
+    assert list(curves) == [("a", "b")] and [point["alpha"] for point in curves["a", "b"]] == [0.0, 0.5, 1.0]
+    assert world.studio.calibration.sweep(world.studio.view(Selection("a", "b", world.source, None))).summary(0.5)["nll"] == \
+        curves["a", "b"][1]["nll"]
+    rows = band(list(curves.values()), "nll")
+    assert rows[0]["mean"] == rows[2]["mean"] == pytest.approx((curves["a", "b"][0]["nll"] + curves["a", "b"][2]["nll"]) / 2)
+
+
+def test_a_band_has_mean_lowest_and_highest() -> None:
+    curves = [[{"alpha": 0.0, "x": 1.0}, {"alpha": 0.5, "x": 4.0}, {"alpha": 1.0, "x": 3.0}],
+              [{"alpha": 0.0, "x": 5.0}, {"alpha": 0.5, "x": 6.0}, {"alpha": 1.0, "x": 5.0}]]
+    assert band(curves, "x")[0] == {"alpha": 0.0, "mean": 3.5, "low": 2.0, "high": 5.0}
+    assert band(curves, "x", mirrored=False)[2] == {"alpha": 1.0, "mean": 4.0, "low": 3.0, "high": 5.0}
+    curves[0][1]["x"] = None
+    assert [row["alpha"] for row in band(curves, "x")] == [0.0, 1.0] and band([], "x") == []
+
+
+def test_unlabelled_pictures_are_refused_in_words(tmp_path: Path) -> None:
+    from helpers import folder_data
+
+    plain = folder_data(tmp_path / "plain", 2, masks=False)
+    with tiny_world(tmp_path, data=(f"pictures:{plain}",)) as world, pytest.raises(DataError, match="masks"):
+        world.studio.calibration.sweep(world.view())
+
+
+# --- command line ----------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_with_calibration_prints_the_contract(world, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["evaluate", str(tmp_path / "files" / "a.pth"), "--data", f"folder:{tmp_path / 'data'}", "--home", str(tmp_path / "cli")]
+    main([*arguments, "--calibration", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert {"ece_sample_weighted", "ece_unweighted", "mce", "kl", "brier", "nll", "bins", *FIGURES} <= set(found)
+    assert [set(bin) >= {"low", "high", "count", "accuracy", "confidence"} for bin in found["bins"]] == [True] * 15
+    assert found["nll"] == pytest.approx(found["loss"], abs=1e-6) and found["accuracy"] == found["pixel_accuracy"]
+    assert sum(bin["count"] for bin in found["bins"]) == found["pixels"]
+    assert all((bin["accuracy"] is None) == (bin["count"] == 0) for bin in found["bins"])
+    for bins in OFFERED_BINS:
+        main([*arguments, "--calibration", "--bins", str(bins), "--json"])
+        assert len(json.loads(capsys.readouterr().out)["bins"]) == bins
+    main([*arguments, "--calibration"])
+    text = capsys.readouterr().out
+    assert "ECE (sample-weighted)" in text and "ECE (unweighted mean over bins, the paper's)" in text
+    main([*arguments, "--json"])
+    assert "bins" not in json.loads(capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--calibration", "--bins", "7"])
+    assert stopped.value.code == 2 and "one of 10, 12" in capsys.readouterr().err
+
+
+def test_the_order_of_pictures_changes_no_bit(world) -> None:
+    view = world.view()
+    blend = view.new_blend()
+    blend.set_alone(0, world.studio.worker.run)
+    meter = METERS.get("calibration")
+    states = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        state = meter.init(3, CPU)
+        for index in order:
+            sample = view.pictures.load(index)
+            logits = blend.network.logits(sample.image[None], sample.truth.shape)
+            meter.update(state, Observation(logits, torch.from_numpy(sample.truth)[None], None, 3))
+        states.append(state)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
