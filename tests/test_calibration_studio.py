@@ -171,8 +171,8 @@ def test_a_known_temperature_is_found(world) -> None:
             return type(sample)(str(index), sample.image, ids.to(torch.uint8).numpy())
 
     for factor in (0.5, 2.5):
-        calls = []
-        found = fit_temperature(Fixed(true * factor), Drawn(), world.studio.worker, None, lambda done, total: calls.append((done, total)))
+        calls: list[tuple[int, int]] = []
+        found = fit_temperature(Fixed(true * factor), Drawn(), world.studio.worker, None, lambda *call, calls=calls: calls.append(call))
         assert found.value == pytest.approx(factor, rel=0.04) and not found.at_limit
         assert min(loss for _, loss in found.losses) <= found.before and calls[-1] == (8, 8)
     assert fit_temperature(Fixed(true * 100), Drawn(), world.studio.worker, None).at_limit

@@ -257,7 +257,8 @@ def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> to
     return similarity
 
 
-BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file, "calibration": bench_calibration}
+BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file,
+              "calibration": bench_calibration}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or BENCHMARKS:
