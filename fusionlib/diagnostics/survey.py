@@ -37,7 +37,7 @@ class PairFigures:
     elements: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightSurvey:
     """K checkpoints, T floating tensors in the network order of the first that has them.
 

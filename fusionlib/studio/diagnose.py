@@ -110,35 +110,34 @@ class Diagnosis(Job):
         if self.state == "failed":
             raise UsageError(str(self.message), "a measurement that runs through", "Correct what it names")
 
-    def want(self, step: float | None, *, fresh: bool = False) -> None:
-        """Begin measuring in the background. Raises `UsageError` where there is an obstacle or the step is out of range."""
+    def want(self, step: float | None, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> None:
+        """Begin measuring in the background; paths of `pairs` alone where they are named. Raises `UsageError` where there is an obstacle or the step is out of range."""
         if self.obstacle:
             raise UsageError(self.obstacle, "a known network and pictures", "Give both, or compare the weights alone")
         grid = alpha_grid(step) if step is not None else ()
-        self.start(lambda job: self._measure(step, len(grid), fresh))
+        wanted = tuple(self.pairs if pairs is None else pairs) if self.pictures and self.pictures.labelled and step is not None else ()
+        self.start(lambda job: self._measure(step or 0.25, wanted, len(grid), fresh))
 
     def report(self, tau: float = TAU) -> dict[str, Any]:
         """Everything that is known, as the JSON of `diagnose`."""
         return full_report(self.checkpoints, self.weights(tau), self.functions(), {pair: self.path(*pair) for pair in self.pairs})
 
-    def _measure(self, step: float | None, points: int, fresh: bool) -> None:
+    def _measure(self, step: float, pairs: Sequence[tuple[int, int]], points: int, fresh: bool) -> None:
         assert self.pictures is not None
         images, count = len(self.pictures), len(self.checkpoints)
         each = (points + len(ENDS)) * images
-        labelled = self.pictures.labelled
-        total = images * count + (each * len(self.pairs) if step is not None and labelled else 0)
+        total = images * count + each * len(pairs)
         if fresh or self.functions() is None:
             self._joint = self._run_joint(lambda done, _: self.progress(done, total))
             self.store.put(self._joint_key(), self._joint)
             self._share_singles()
         done = images * count
-        for pair in self.pairs if step is not None and labelled else ():
-            view = self._light_view(*pair)
-            if view is not None:
+        for pair in pairs:
+            if self._light_view(*pair) is not None:
                 def along(part: int, whole: int, base: int = done) -> None:
                     self.progress(base + round(each * part / whole), total)
 
-                self._open_sweep(self._full_view(*pair)).measure(step or 0.25, along, fresh=fresh)
+                self._open_sweep(self._full_view(*pair)).measure(step, along, fresh=fresh)
             done += each
             self.progress(done, total)
 

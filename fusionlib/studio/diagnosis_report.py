@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures:
 def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, singles: Sequence[Mapping[str, Any] | None],
           joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None) -> dict[str, Any]:
     a, b = pair
-    row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b), "layers": _layers(weights, a, b)}
+    row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b)}
     ends = [figures["miou"] for number in pair if (figures := singles[number]) is not None and figures["miou"] is not None]
     best_single = max(ends) if len(ends) == 2 else None
     found = joint or {}
@@ -55,7 +56,9 @@ def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, 
     return row
 
 
+@lru_cache(maxsize=1024)
 def _weights(weights: WeightSurvey, a: int, b: int) -> dict[str, Any]:
+    """What never changes of a pair; a page asks for it at every rerun."""
     parameters, everything = weights.pair(a, b), weights.pair(a, b, WITH_STATISTICS)
     products = weights.gram(a, b)
     norms = parameters.norms or (None, None)
@@ -67,6 +70,7 @@ def _weights(weights: WeightSurvey, a: int, b: int) -> dict[str, Any]:
                   for part, numbers in parts.items()},
         "discrepancy": {group: weights.discrepancy(a, b, weights.of_group(group)) for group in GROUPS},
         "cosine_path": {"alpha": list(PATH), **{name: _numbers(cosine_along_path(products, PATH, end)) for end, name in enumerate("ab")}},
+        "layers": _layers(weights, a, b),
     }
 
 

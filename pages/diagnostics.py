@@ -1,0 +1,82 @@
+"""Diagnostics: whether and why checkpoints can be merged, from weights alone and from what the networks do."""
+
+import streamlit as st
+
+from fusionlib.contracts import DIAGNOSTICS
+from fusionlib.diagnostics.verdict import RULES, USEFUL
+from fusionlib.errors import FusionError
+from fusionlib.studio import Selection
+from pages.widgets.diagnostics_charts import (
+    direction_chart,
+    layers_chart,
+    networks_table,
+    pairs_chart,
+    path_chart,
+    similarity_chart,
+    switch_when_asked,
+)
+from pages.widgets.diagnostics_controls import choose_set, keep, kept, run_panel
+from pages.widgets.diagnostics_verdict import rules_section, verdict_section
+from pages.widgets.problems import show_problem
+from pages.widgets.server import studio
+from pages.widgets.sidebar import selection
+from pages.widgets.style import heading
+
+PAIR = "diagnostics-pair"
+
+
+def diagnostics(chosen: Selection) -> None:
+    """The page for a set of checkpoints."""
+    names, tau = choose_set(chosen)
+    if len(names) < 2:
+        st.info("Choose two or more checkpoints to compare.", icon=":material/info:")
+        return
+    with st.spinner("Comparing weights", show_time=True):
+        diagnosis = studio().diagnosis(names, chosen.source, chosen.split, chosen.buffers)
+        report = diagnosis.report(tau)
+    run_panel(diagnosis, chosen)
+    st.markdown("### All pairs")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        pairs_chart(report, USEFUL)
+    with right:
+        pair = _choose_pair(report, chosen)
+        verdict_section(pair)
+    st.markdown("### Layer by layer")
+    layers_chart(report)
+    st.markdown(f"### From {pair['b']} to {pair['a']}")
+    path_chart(pair)
+    left, right = st.columns(2, gap="large")
+    with left:
+        direction_chart(pair)
+    with right:
+        similarity_chart(pair, report["cka_pictures"])
+    st.markdown("### The networks alone")
+    networks_table(report)
+    rules_section(RULES, DIAGNOSTICS.items())
+
+
+def _choose_pair(report: dict, chosen: Selection) -> dict:
+    """The pair that the verdict is about: at first A and B."""
+    pairs = report["pairs"]
+    first = next((number for number, pair in enumerate(pairs) if {pair["a"], pair["b"]} == {chosen.a, chosen.b}), 0)
+    names = [f"{pair['a']} + {pair['b']}" for pair in pairs]
+    wanted = kept(PAIR, names[first])
+    if st.session_state.get("diagnostics-pair-of") != (chosen.a, chosen.b):
+        st.session_state["diagnostics-pair-of"] = (chosen.a, chosen.b)
+        wanted = st.session_state[f"kept/{PAIR}"] = names[first]
+        st.session_state.pop(PAIR, None)
+    index = names.index(wanted) if wanted in names else first
+    return pairs[names.index(st.selectbox("Verdict on", names, index=index, key=PAIR, on_change=keep, args=(PAIR,)))]
+
+
+switch_when_asked()
+heading("Diagnostics", "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.")
+_chosen = selection()
+if _chosen is None:
+    st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+else:
+    try:
+        diagnostics(_chosen)
+    except FusionError as error:
+        show_problem(error)

@@ -1,0 +1,126 @@
+"""Charts of the Diagnostics page, each with a line that says how to read it and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.figures.diagnostics import direction_figure, layers_figure, pairs_figure, path_figure, similarity_figure
+from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
+from pages.widgets.sidebar import choose
+
+PLAIN = {"displaylogo": False}
+MEASURES = {"cosine (parameters)": "cosine", "cosine (with running statistics)": "cosine_with_buffers", "discrepancy": "discrepancy"}
+KINDS = ("convolution", "batch norm", "other")
+_CHART, _OPEN = "diagnostics-pairs", "diagnostics-open"
+
+Report = dict[str, Any]
+
+
+def open_in_merge(pair: dict[str, Any]) -> None:
+    """Callback: compare this pair on the Merge page, at the verdict's alpha."""
+    choose(pair["a"], pair["b"])
+    if pair["verdict"]["alpha"] is not None:
+        st.session_state["alpha"] = pair["verdict"]["alpha"]
+    st.session_state[_OPEN] = True
+
+
+def switch_when_asked() -> None:
+    """Go to the Merge page after `open_in_merge`; a callback itself cannot."""
+    if st.session_state.pop(_OPEN, False):
+        st.switch_page("merge.py")
+
+
+def pairs_chart(report: Report, useful: float) -> None:
+    """The picture that answers; a click on a pair opens it in Merge."""
+    pairs = report["pairs"]
+    known = any(pair["oracle_miou"] is not None for pair in pairs)
+    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) < useful - 0.1 for pair in pairs)
+    zoom = st.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
+    st.plotly_chart(pairs_figure(pairs, useful, zoom), key=_CHART, on_select=lambda: _clicked(pairs), selection_mode="points", config=PLAIN)
+    height = "The higher, the more a pixel-wise choice between the two could reach." if known else \
+        "Until the networks have run, the height is their distance."
+    st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} Colour: "
+               "what the best measured merge gained over the better of the two (grey ring: path not measured). Click a pair to open it in Merge.")
+    twin(pair_rows(pairs), "pairs")
+
+
+def _clicked(pairs: Sequence[dict[str, Any]]) -> None:
+    points = st.session_state[_CHART].selection.points
+    if points:
+        open_in_merge(pairs[int(points[0]["customdata"][0])])
+
+
+def networks_table(report: Report) -> None:
+    """Norms and scores of the networks alone, and the oracle of the whole set."""
+    whole = report["set"]
+    if whole["oracle_miou"] is not None:
+        st.caption(f"Oracle of all {len(report['singles'])}: {100 * whole['oracle_miou']:.1f} % mIoU, {100 * whole['oracle_pixel_accuracy']:.1f} % "
+                   f"of pixels; diversity {_number(whole['diversity'])} %. Pixels that all get wrong keep the error of {whole['order'][0]}, "
+                   "the first in the list.")
+    twin(single_rows(report["singles"]), "networks", expanded=True)
+
+
+def layers_chart(report: Report) -> None:
+    """Heat map of layers by pairs."""
+    left, right = st.columns(2)
+    label = left.selectbox("Measure", list(MEASURES), key="diagnostics-measure")
+    present = [kind for kind in KINDS if any(layer["kind"] == kind for layer in report["pairs"][0]["layers"])]
+    kind = right.segmented_control("Layers", present, default=present[0], key="diagnostics-kind") or present[0]
+    measure = MEASURES[label]
+    shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
+    st.plotly_chart(layers_figure(report["pairs"], measure, kind, shown), key="diagnostics-layers", config=PLAIN)
+    reading = (f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers were retrained, "
+               "light ones kept." if measure == "discrepancy" else "Bright: both networks point the same way in this layer; dark: they do not.")
+    st.caption(f"One row a pair, one column a layer from input to output. {reading} The dashed line is where the head begins.")
+    twin(layer_rows(report["pairs"], measure, kind), "layers")
+
+
+def path_chart(pair: dict[str, Any]) -> None:
+    """Loss and mIoU along alpha with the barriers, and direction."""
+    if pair["path"] is None:
+        st.caption("Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the curve on "
+                   "the Merge page.")
+    else:
+        st.markdown(f"**Loss and mIoU from {_plain(pair['b'])} (alpha 0) to {_plain(pair['a'])} (alpha 1)**")
+        st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
+        loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
+        st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
+                   f"Loss: {_barrier(loss, 1, 'nats')}. mIoU: {_barrier(miou, 100, 'points')}. Running statistics: {pair['barrier']['buffers']}.")
+        twin([{"alpha": point["alpha"], "loss (nats)": point["loss"], "mIoU (%)": None if point["miou"] is None else 100 * point["miou"]}
+              for point in pair["path"]], "path")
+
+
+def direction_chart(pair: dict[str, Any]) -> None:
+    """Cosine along the path, in closed form."""
+    st.plotly_chart(direction_figure(pair), key="diagnostics-direction", config=PLAIN)
+    st.caption("How much direction the merge shares with each end, exact for every alpha from the inner products alone.")
+    path = pair["cosine_path"]
+    twin([{"alpha": alpha, "with A": a, "with B": b} for alpha, a, b in zip(path["alpha"], path["a"], path["b"], strict=True)], "direction")
+
+
+def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
+    """Linear CKA per block."""
+    if not pair["cka"]:
+        st.caption("Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
+        return
+    st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
+    st.caption("Linear CKA (biased estimator, every position an example): near 1 both networks see the same there; a dip shows where they part.")
+    twin(pair["cka"], "activations")
+
+
+def _barrier(found: dict[str, Any] | None, scale: float, unit: str) -> str:
+    if found is None:
+        return "not measured"
+    return (f"{scale * found['entezari']:.3f} {unit} above the line between the ends (Entezari), {scale * found['frankle']:.3f} "
+            f"above their mean (Frankle)")
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.1f}"
+
+
+def _plain(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

@@ -1,0 +1,73 @@
+"""The table behind a chart: the same numbers, to read and to take away."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.figures.diagnostics import name_of
+
+Row = Mapping[str, Any]
+
+
+def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
+    """An expander with the chart's table and its CSV; `name` is the file's and the widgets' name."""
+    with st.expander("Table", expanded=expanded, icon=":material/table_rows:"):
+        if not rows:
+            st.caption("Nothing to list yet.")
+            return
+        st.dataframe(list(rows), hide_index=True, key=f"table-{name}")
+        st.download_button("CSV", as_csv(rows), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:", on_click="ignore")
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Rows with a header; columns of all rows, None as nothing. Texts that a spreadsheet would take for a formula get a quote."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value for key, value in row.items()}
+                     for row in rows)
+    return stream.getvalue()
+
+
+def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
+    """One row a pair: all whole-network figures."""
+    rows = []
+    for pair in pairs:
+        barriers = pair["barrier"] or {}
+        loss, miou = (barriers.get(name) or {} for name in ("loss", "miou"))
+        rows.append({
+            "A": pair["a"], "B": pair["b"], "verdict": pair["verdict"]["level"], "start alpha": pair["verdict"]["alpha"],
+            "cosine": pair["cosine"], "cosine with statistics": pair["cosine_with_buffers"],
+            "cosine backbone": pair["parts"]["backbone"]["cosine"], "cosine head": pair["parts"]["head"]["cosine"],
+            "L2": pair["l2"], "norm A": pair["norm_a"], "norm B": pair["norm_b"],
+            **{f"moved {group} (%)": percent(value) for group, value in pair["discrepancy"].items()},
+            "oracle mIoU (%)": percent(pair["oracle_miou"]), "oracle over best single (points)": percent(pair["oracle_headroom"]),
+            "oracle over merge (points)": percent(pair["oracle_over_merge"]), "disagreement (%)": percent(pair["disagreement"]),
+            "diversity (%)": pair["diversity"], "best merge gain (points)": percent(pair["gain"]),
+            "loss barrier, line (nats)": loss.get("entezari"), "loss barrier, mean (nats)": loss.get("frankle"),
+            "mIoU barrier, line (points)": percent(miou.get("entezari")), "mIoU barrier, mean (points)": percent(miou.get("frankle")),
+        })
+    return rows
+
+
+def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
+    """One row a network."""
+    return [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
+             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"]} for one in singles]
+
+
+def layer_rows(pairs: Sequence[Row], measure: str, kind: str) -> list[dict[str, Any]]:
+    """One row a layer, one column a pair."""
+    order = list(dict.fromkeys((layer["name"], layer["part"]) for pair in pairs for layer in pair["layers"] if layer["kind"] == kind))
+    tables = {name_of(pair): {layer["name"]: layer[measure] for layer in pair["layers"]} for pair in pairs}
+    return [{"layer": name, "part": part, **{pair: table.get(name) for pair, table in tables.items()}} for name, part in order]
+
+
+def percent(value: float | None) -> float | None:
+    """A fraction as a percentage."""
+    return None if value is None else 100 * value

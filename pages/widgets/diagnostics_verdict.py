@@ -1,0 +1,55 @@
+"""The verdict on one pair in words, with its figures, the way into Merge and the rules behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.widgets.diagnostics_charts import open_in_merge
+
+_BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"), "do not merge": (st.error, ":material/block:")}
+_TITLES = {"merge": "Merge", "try": "Try", "do not merge": "Do not merge"}
+
+
+def verdict_section(pair: dict[str, Any]) -> None:
+    """Level, reasons and advice, then the figures that they rest on."""
+    verdict = pair["verdict"]
+    box, icon = _BOXES[verdict["level"]]
+    reasons = "\n".join(f"- {_capital(reason)}" for reason in verdict["reasons"])
+    box(f"**{_TITLES[verdict['level']]}.** {_capital(verdict['advice'])}.\n\n{reasons}", icon=icon)
+    _figures(pair)
+    st.button("Open this pair in Merge", key="diagnostics-open-pair", icon=":material/merge:", on_click=open_in_merge, args=(pair,),
+              disabled=not pair["compatible"])
+
+
+def rules_section(rules: Any, diagnostics: Any) -> None:
+    """Where the verdict comes from and what each measure is."""
+    with st.expander("The rules of the verdict, and where every measure comes from", icon=":material/rule:"):
+        st.dataframe([{"when (the first that applies)": rule.when, "verdict": rule.then, "source": rule.source} for rule in rules],
+                     hide_index=True, key="diagnostics-rules", row_height=40)
+        st.dataframe([{"measure": item.title, "what it says": item.summary, "needs": item.needs, "source": item.source}
+                      for _, item in diagnostics], hide_index=True, key="diagnostics-sources", row_height=40)
+
+
+def _figures(pair: dict[str, Any]) -> None:
+    columns = st.columns(3)
+    barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
+    figures = [
+        ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
+        ("Oracle headroom", _text(pair["oracle_headroom"], "+.1f", 100, " points"), "over the better of the two"),
+        ("Best merge", _text(pair["gain"], "+.1f", 100, " points"), "over the better of the two, where the path is measured"),
+        ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
+        ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
+        ("Loss barrier", _text(barrier, ".3f", 1, " nats"), "above the line between the ends"),
+    ]
+    for number, (label, value, help_text) in enumerate(figures):
+        columns[number % 3].metric(label, value, help=help_text)
+
+
+def _text(value: float | None, form: str, scale: float = 1.0, unit: str = "") -> str:
+    return "n/a" if value is None else format(scale * value, form) + unit
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
