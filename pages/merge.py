@@ -47,7 +47,7 @@ def _class_change(view, alpha: float) -> None:
         return
     point = min(snapshot["points"], key=lambda item: abs(item["alpha"] - alpha))
     st.plotly_chart(class_change_figure(view.space.names, point, snapshot["a"], snapshot["b"]), key="class-change",
-                    config={"displaylogo": False})
+                    config={"displayModeBar": False})
     st.caption(f"IoU at alpha {point['alpha']:g} (the measured point nearest to {alpha:g}) minus the better of A and B, in percentage "
                "points. Right of zero the merge is better than both; classes absent from the data are left out.")
 

@@ -174,6 +174,8 @@ class Fake:
                 "seconds_left": len(self.wanted) * self.pace if self.state == "running" else None,
                 "points": list(self.points.values()),
                 "best": best and {"alpha": best["alpha"], "miou": best["miou"]},
+                "a": self.points.get(1.0),
+                "b": self.points.get(0.0),
                 "images": 101,
             }
         )

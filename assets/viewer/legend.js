@@ -84,7 +84,7 @@ export class Legend {
   splitScores() {
     const { sweep, alpha } = this.view;
     const point = sweep?.nearest(alpha);
-    const [a, b] = [sweep?.measuredAt(1), sweep?.measuredAt(0)];
+    const [a, b] = [sweep?.own("a"), sweep?.own("b")];
     const of = (one) => (id, place) => one?.iou?.[place] ?? null;
     return { a: of(a), m: of(point), b: of(b), source: point ? `Measured at ${alphaText(point.alpha)}` : "Not measured yet" };
   }

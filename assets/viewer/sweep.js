@@ -39,7 +39,7 @@ export class Sweep {
 
   forget() {
     this.points = [];
-    this.answer = { ...this.answer, state: "idle", done: 0, total: 0, best: null };
+    this.answer = { ...this.answer, state: "idle", done: 0, total: 0, best: null, a: null, b: null };
     this.view.emit("sweep");
     this.poll();
   }
@@ -82,9 +82,11 @@ export class Sweep {
   }
 
   take(answer) {
+    const ended = this.running && answer.state !== "running";
     this.answer = answer;
     this.points = (answer.points ?? []).filter((point) => known(point.alpha)).sort((one, other) => one.alpha - other.alpha);
     this.view.emit("sweep");
+    if (ended) this.view.send("measured", `${answer.state} ${answer.done} ${Date.now()}`); // the rest of the page shows what is new
   }
 
   trouble(error) {
@@ -105,10 +107,15 @@ export class Sweep {
     return point && Math.abs(point.alpha - alpha) < SAME ? point : null;
   }
 
-  // Scores of a checkpoint itself: the curve's end if measured, else what the workspace knows.
+  // A checkpoint by itself, with its own statistics: under some buffer policies the curve's ends are not that.
+  own(pane) {
+    return this.answer[pane] ?? null;
+  }
+
+  // Score of a checkpoint itself: measured with the curve, else what the workspace knows.
   end(pane, metric) {
-    const point = this.measuredAt(pane === "a" ? 1 : 0);
-    const measured = point && METRICS[metric].of(point);
+    const figures = this.own(pane);
+    const measured = figures && METRICS[metric].of(figures);
     return known(measured) ? measured : this.view.data[pane][metric] ?? null;
   }
 

@@ -53,7 +53,9 @@ export class SweepCard {
     setAttribute(this.progress, "aria-valuemax", answer.total || 1);
     setAttribute(this.progress, "aria-valuenow", answer.done);
     setAttribute(this.root, "data-state", answer.state);
-    this.bar.style.width = answer.total ? `${(100 * answer.done) / answer.total}%` : "0";
+    // Pictures, not points, where the server counts them: one point of a large split takes a while.
+    const share = answer.state === "running" && answer.fraction ? answer.fraction : answer.done / answer.total;
+    this.bar.style.width = answer.total ? `${100 * share}%` : "0";
   }
 }
 

@@ -31,7 +31,7 @@ def class_change_figure(names: Sequence[str], merged: Mapping[str, Any], a: Mapp
     figure = go.Figure(go.Bar(
         x=[row[1] for row in rows], y=[row[0] for row in rows], orientation="h",
         marker_color=[BETTER if row[1] >= 0 else WORSE for row in rows],
-        text=[f"{row[1]:+.1f}" for row in rows], textposition="outside", cliponaxis=False,
+        text=[f"{row[1]:+.1f}" if abs(row[1]) >= 0.05 else "0.0" for row in rows], textposition="outside", cliponaxis=False,
         customdata=[row[2:] for row in rows],
         hovertemplate="%{y}: merge %{customdata[0]:.1f} %, A %{customdata[1]:.1f} %, B %{customdata[2]:.1f} %<extra></extra>"))
     figure.update_layout(height=max(220, 26 * len(rows) + 80), margin={"l": 8, "r": 40, "t": 8, "b": 48}, bargap=0.35,

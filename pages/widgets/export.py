@@ -22,14 +22,14 @@ def export_panel(view: MergeView, alpha: float) -> None:
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
         ready = st.session_state["export"] = (wanted, _write(view, alpha))
     name = f"{view.selection.a}-{view.selection.b}-alpha{alpha:g}"
-    columns = st.columns(2)
-    with columns[0]:
+    left, right = st.columns(2)
+    with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
             path = ready[1].path
             st.download_button(f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)", path.read_bytes, f"{name}.safetensors",
                                "application/octet-stream", key="export-file",
                                icon=":material/download:", on_click="ignore", width="stretch")
-    with columns[1]:
+    with right if ready and ready[0] == wanted else left:
         st.download_button("Recipe (YAML)", recipe.to_yaml(), f"{name}.yaml", "application/yaml", key="export-recipe",
                            icon=":material/receipt_long:", on_click="ignore", width="stretch")
     for note in ready[1].notes if ready and ready[0] == wanted else ():

@@ -113,6 +113,7 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or _nothing,
         on_index_change=on_index or _nothing,
+        on_measured_change=_nothing,  # a sweep has ended: the run that this causes shows its figures
     )
     return ViewerState(
         alpha=float(_newest(key, "alpha", reported.alpha, view.alpha)),
