@@ -14,6 +14,9 @@ GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
 
 Pairs = Sequence[Mapping[str, Any]]
+LABELLED = 8
+"""Most pairs whose names are written beside their points; more would cover one another, the names are then under the pointer."""
+
 MARGIN = {"l": 8, "r": 12, "t": 44, "b": 52}
 
 
@@ -28,15 +31,15 @@ def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False) -> go.Figure:
     `customdata` of a point starts with the number of its pair. Pairs without a cosine cannot be drawn.
     """
     known = any(pair["oracle_miou"] is not None for pair in pairs)
-    drawn = [(number, pair) for number, pair in enumerate(pairs)
-             if pair["cosine"] is not None and (not known or pair["oracle_miou"] is not None) and (not zoom or pair["cosine"] >= useful - 0.03)]
+    drawn = [(number, pair) for number, pair in enumerate(pairs) if pair["cosine"] is not None
+             and (not known or pair["oracle_miou"] is not None) and (not zoom or pair["cosine"] >= useful - 0.03)]
     figure = go.Figure()
     reach = max((abs(pair["gain"]) for _, pair in drawn if pair["gain"] is not None), default=0.01) * 100
     for measured in (False, True):
         part = [(number, pair) for number, pair in drawn if (pair["gain"] is not None) == measured]
         if part:
-            figure.add_trace(_points(part, known, measured, reach, len(drawn) <= 15))
-    if not drawn or (drawn and max(pair["cosine"] for _, pair in drawn) > useful - 0.25):
+            figure.add_trace(_points(part, known, measured, reach, len(drawn) <= LABELLED))
+    if not drawn or max(pair["cosine"] for _, pair in drawn) > useful - 0.25:
         figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below", annotation_text=f"useful zone, above {useful:g}",
                          annotation_position="bottom left", annotation_font_size=12)
     figure.update_layout(
@@ -44,7 +47,8 @@ def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False) -> go.Figure:
         xaxis_title="cosine similarity of the parameters (1 = same direction)",
         yaxis_title="oracle mIoU of the pair (%)" if known else "L2 distance (units of the weights)",
         legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}, clickmode="event+select")
-    figure.update_xaxes(range=[useful - 0.033, 1.003] if zoom else None)
+    low, high = min((pair["cosine"] for _, pair in drawn), default=0.9), 1.0
+    figure.update_xaxes(range=[low - 0.12 * (high - low + 0.01), high + 0.06 * (high - low + 0.01)])
     return figure
 
 
@@ -54,14 +58,23 @@ def _points(part: Sequence[tuple[int, Mapping[str, Any]]], oracle: bool, measure
         colour = {"color": [100 * pair["gain"] for _, pair in part], "colorscale": GAINS, "cmin": -reach, "cmax": reach,
                   "colorbar": {"title": {"text": "gain of the<br>best merge<br>(points)"}, "thickness": 12, "len": 0.8},
                   "line": {"width": 1, "color": "rgba(255, 255, 255, 0.6)"}}
+    details = [[number, name_of(pair), pair["verdict"]["level"], _percent(pair["oracle_headroom"], "+.1f"), _percent(pair["gain"], "+.1f")]
+               for number, pair in part]
     return go.Scatter(
         x=[pair["cosine"] for _, pair in part], y=[100 * pair["oracle_miou"] if oracle else pair["l2"] for _, pair in part],
-        mode="markers+text" if labels else "markers", text=[name_of(pair) for _, pair in part], textposition="top center", textfont_size=11,
+        mode="markers+text" if labels else "markers", text=[name_of(pair) for _, pair in part], textposition=_places(part),
+        textfont_size=11,
         marker={"size": 14, **colour}, name="path measured" if measured else "path not measured", showlegend=not measured,
-        customdata=[[number, name_of(pair), pair["verdict"]["level"], _percent(pair["oracle_headroom"], "+.1f"), _percent(pair["gain"], "+.1f")]
-                    for number, pair in part],
+        customdata=details,
         hovertemplate="<b>%{customdata[1]}</b><br>cosine %{x:.4f}<br>oracle over the better one %{customdata[3]} points"
                       "<br>best merge %{customdata[4]} points<br>verdict: %{customdata[2]}<br><i>click: open in Merge</i><extra></extra>")
+
+
+def _places(part: Sequence[tuple[int, Mapping[str, Any]]]) -> list[str]:
+    """Where labels go: neighbours in cosine get different sides, so that they rarely cover one another."""
+    order = sorted(range(len(part)), key=lambda number: part[number][1]["cosine"])
+    sides = {position: ("top center", "bottom center", "middle left")[rank % 3] for rank, position in enumerate(order)}
+    return ["middle right" if number == order[0] else sides[number] for number in range(len(part))]
 
 
 def layers_figure(pairs: Pairs, measure: str, kind: str, label: str) -> go.Figure:
@@ -98,7 +111,7 @@ def _ticks(figure: go.Figure, order: Sequence[str], about: Mapping[str, Mapping[
     heads = [number for number, name in enumerate(order) if about[name]["part"] == "head"]
     if heads and heads[0] > 0:
         figure.add_vline(x=heads[0] - 0.5, line_width=2, line_dash="dash", line_color=SECOND, annotation_text="head",
-                         annotation_position="top right", annotation_font_size=12)
+                         annotation_position="top right", annotation_font_size=12, annotation_yshift=18)
 
 
 def path_figure(pair: Mapping[str, Any]) -> go.Figure:
@@ -121,7 +134,7 @@ def path_figure(pair: Mapping[str, Any]) -> go.Figure:
     return figure
 
 
-def _mark_barrier(figure: go.Figure, column: int, found: Mapping[str, Any] | None, points: Mapping[float, float], ends: Sequence[float],
+def _mark_barrier(figure: go.Figure, column: int, found: Mapping[str, Any] | None, points: Mapping[float, float], ends: Sequence[Any],
                   scale: float, unit: str) -> None:
     if not found or scale * found["entezari"] < 1e-9:
         return

@@ -111,7 +111,10 @@ class Diagnosis(Job):
             raise UsageError(str(self.message), "a measurement that runs through", "Correct what it names")
 
     def want(self, step: float | None, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> None:
-        """Begin measuring in the background; paths of `pairs` alone where they are named. Raises `UsageError` where there is an obstacle or the step is out of range."""
+        """Begin measuring in the background; with `pairs` the paths of these alone.
+
+        Raises: `UsageError` where there is an obstacle or the step is out of range.
+        """
         if self.obstacle:
             raise UsageError(self.obstacle, "a known network and pictures", "Give both, or compare the weights alone")
         grid = alpha_grid(step) if step is not None else ()

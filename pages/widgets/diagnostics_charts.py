@@ -42,8 +42,9 @@ def pairs_chart(report: Report, useful: float) -> None:
     st.plotly_chart(pairs_figure(pairs, useful, zoom), key=_CHART, on_select=lambda: _clicked(pairs), selection_mode="points", config=PLAIN)
     height = "The higher, the more a pixel-wise choice between the two could reach." if known else \
         "Until the networks have run, the height is their distance."
-    st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} Colour: "
-               "what the best measured merge gained over the better of the two (grey ring: path not measured). Click a pair to open it in Merge.")
+    st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} "
+               "Colour: what the best measured merge gained over the better of the two (grey ring: path not measured). "
+               "Click a pair to open it in Merge.")
     twin(pair_rows(pairs), "pairs")
 
 
@@ -57,9 +58,9 @@ def networks_table(report: Report) -> None:
     """Norms and scores of the networks alone, and the oracle of the whole set."""
     whole = report["set"]
     if whole["oracle_miou"] is not None:
-        st.caption(f"Oracle of all {len(report['singles'])}: {100 * whole['oracle_miou']:.1f} % mIoU, {100 * whole['oracle_pixel_accuracy']:.1f} % "
-                   f"of pixels; diversity {_number(whole['diversity'])} %. Pixels that all get wrong keep the error of {whole['order'][0]}, "
-                   "the first in the list.")
+        st.caption(f"Oracle of all {len(report['singles'])}: {100 * whole['oracle_miou']:.1f} % mIoU, "
+                   f"{100 * whole['oracle_pixel_accuracy']:.1f} % of pixels; diversity {_number(whole['diversity'])} %. "
+                   f"Pixels that all get wrong keep the error of {_plain(whole['order'][0])}, the first in the list.")
     twin(single_rows(report["singles"]), "networks", expanded=True)
 
 
@@ -72,8 +73,8 @@ def layers_chart(report: Report) -> None:
     measure = MEASURES[label]
     shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
     st.plotly_chart(layers_figure(report["pairs"], measure, kind, shown), key="diagnostics-layers", config=PLAIN)
-    reading = (f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers were retrained, "
-               "light ones kept." if measure == "discrepancy" else "Bright: both networks point the same way in this layer; dark: they do not.")
+    moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
+    reading = moved if measure == "discrepancy" else "Bright: both networks point the same way in this layer; dark: they do not."
     st.caption(f"One row a pair, one column a layer from input to output. {reading} The dashed line is where the head begins.")
     twin(layer_rows(report["pairs"], measure, kind), "layers")
 
@@ -81,14 +82,15 @@ def layers_chart(report: Report) -> None:
 def path_chart(pair: dict[str, Any]) -> None:
     """Loss and mIoU along alpha with the barriers, and direction."""
     if pair["path"] is None:
-        st.caption("Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the curve on "
-                   "the Merge page.")
+        st.caption("Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the "
+                   "curve on the Merge page.")
     else:
         st.markdown(f"**Loss and mIoU from {_plain(pair['b'])} (alpha 0) to {_plain(pair['a'])} (alpha 1)**")
         st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
         st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
-                   f"Loss: {_barrier(loss, 1, 'nats')}. mIoU: {_barrier(miou, 100, 'points')}. Running statistics: {pair['barrier']['buffers']}.")
+                   f"Loss: {_barrier(loss, 1, 'nats', 'above')}. mIoU: {_barrier(miou, 100, 'points', 'below')}. "
+                   f"Running statistics: {pair['barrier']['buffers']}.")
         twin([{"alpha": point["alpha"], "loss (nats)": point["loss"], "mIoU (%)": None if point["miou"] is None else 100 * point["miou"]}
               for point in pair["path"]], "path")
 
@@ -107,15 +109,16 @@ def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
         st.caption("Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
         return
     st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
-    st.caption("Linear CKA (biased estimator, every position an example): near 1 both networks see the same there; a dip shows where they part.")
+    st.caption("Linear CKA (biased estimator, every position an example): near 1 both networks see the same there; a dip shows where "
+               "they part.")
     twin(pair["cka"], "activations")
 
 
-def _barrier(found: dict[str, Any] | None, scale: float, unit: str) -> str:
+def _barrier(found: dict[str, Any] | None, scale: float, unit: str, side: str) -> str:
     if found is None:
         return "not measured"
-    return (f"{scale * found['entezari']:.3f} {unit} above the line between the ends (Entezari), {scale * found['frankle']:.3f} "
-            f"above their mean (Frankle)")
+    return (f"{scale * found['entezari']:.3f} {unit} {side} the line between the ends (Entezari), {scale * found['frankle']:.3f} "
+            f"{side} their mean (Frankle)")
 
 
 def _number(value: float | None) -> str:

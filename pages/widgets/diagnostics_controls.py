@@ -35,7 +35,7 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
                               help="Every pair of them is compared. At first: all that have the same tensors as checkpoint A")
     tau = right.number_input("tau", 0.1, 1e6, kept(TAU, 10.0), step=1.0, key=TAU, on_change=keep, args=(TAU,),
                              help="Layer discrepancy counts an element as moved when |difference| >= |weight| / tau")
-    return [item for item in names if item in picked], float(tau)
+    return [item for item in names if item in picked], float(tau or 10.0)
 
 
 def run_panel(diagnosis: Diagnosis, chosen: Selection) -> None:
@@ -56,13 +56,14 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection) -> None:
     known = diagnosis.functions() is not None
     columns = st.columns([2, 1, 3], vertical_alignment="bottom")
     scopes = [PAIR_OF_SIDEBAR, ALL, NONE] if diagnosis.pictures.labelled else [NONE]
-    scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(kept(SCOPE, scopes[0])) if kept(SCOPE, scopes[0]) in scopes else 0,
-                                 key=SCOPE, on_change=keep, args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
+    wanted = kept(SCOPE, scopes[0])
+    scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(wanted) if wanted in scopes else 0, key=SCOPE, on_change=keep,
+                                 args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
     step = columns[1].selectbox("Step of alpha", STEPS, index=STEPS.index(kept(STEP, 0.25)), key=STEP, on_change=keep, args=(STEP,),
                                 disabled=scope == NONE)
     where = f"{chosen.source}{f', {chosen.split}' if chosen.split else ''}"
-    if columns[2].button(f"Run {len(diagnosis.checkpoints)} networks on {len(diagnosis.pictures)} pictures ({where})", key="diagnostics-run",
-                         icon=":material/play_arrow:", type="secondary" if known else "primary"):
+    label = f"Run {len(diagnosis.checkpoints)} networks on {len(diagnosis.pictures)} pictures ({where})"
+    if columns[2].button(label, key="diagnostics-run", icon=":material/play_arrow:", type="secondary" if known else "primary"):
         names = [item.name for item in diagnosis.checkpoints]
         pairs = [pair for pair in diagnosis.pairs if scope == ALL or {names[pair[0]], names[pair[1]]} == {chosen.a, chosen.b}]
         diagnosis.want(None if scope == NONE else step, pairs)

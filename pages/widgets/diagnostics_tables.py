@@ -20,7 +20,8 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
         if not rows:
             st.caption("Nothing to list yet.")
             return
-        st.dataframe(list(rows), hide_index=True, key=f"table-{name}")
+        known = {key for row in rows for key, value in row.items() if value is not None}
+        st.dataframe([{key: value for key, value in row.items() if key in known} for row in rows], hide_index=True, key=f"table-{name}")
         st.download_button("CSV", as_csv(rows), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:", on_click="ignore")
 
 

@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.widgets.diagnostics_charts import open_in_merge
 
-_BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"), "do not merge": (st.error, ":material/block:")}
+_BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"),
+          "do not merge": (st.error, ":material/block:")}
 _TITLES = {"merge": "Merge", "try": "Try", "do not merge": "Do not merge"}
 
 
@@ -37,7 +38,7 @@ def _figures(pair: dict[str, Any]) -> None:
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
     figures = [
         ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
-        ("Oracle headroom", _text(pair["oracle_headroom"], "+.1f", 100, " points"), "over the better of the two"),
+        ("Oracle gain", _text(pair["oracle_headroom"], "+.1f", 100, " points"), "over the better of the two"),
         ("Best merge", _text(pair["gain"], "+.1f", 100, " points"), "over the better of the two, where the path is measured"),
         ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
