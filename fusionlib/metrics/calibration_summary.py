@@ -58,6 +58,12 @@ def _bins(n: np.ndarray, hits: np.ndarray, sums: np.ndarray) -> list[dict[str, A
             for number, (count, right, total) in enumerate(zip(n, hits, sums, strict=True))]
 
 
+def costliest_bin(summary: Mapping[str, Any]) -> int | None:
+    """The bin that adds most to the sample-weighted ECE, `max_b |correct_b - confidence_sum_b|`; None where all are empty."""
+    shares = {number: abs(bin["correct"] - bin["confidence"] * bin["count"]) for number, bin in enumerate(summary["bins"]) if bin["count"]}
+    return max(shares, key=lambda number: shares[number]) if shares else None
+
+
 def confidence_histograms(record: Mapping[str, Any], label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Right and wrong pixels in 60 bins of confidence, each (60,) int64."""
     counts, correct = (np.asarray(record[name], np.int64) for name in ("counts", "correct"))
@@ -65,4 +71,5 @@ def confidence_histograms(record: Mapping[str, Any], label: int | None = None) -
     return correct, counts - correct
 
 
-__all__ = ["DEFAULT_BINS", "KEPT_BINS", "MINIMUM_COUNT", "OFFERED_BINS", "calibration_summary", "check_bins", "confidence_histograms"]
+__all__ = ["DEFAULT_BINS", "KEPT_BINS", "MINIMUM_COUNT", "OFFERED_BINS", "calibration_summary", "check_bins", "confidence_histograms",
+           "costliest_bin"]

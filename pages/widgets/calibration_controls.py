@@ -1,0 +1,122 @@
+"""What the Calibration page looks at, and the background runs behind it: choices, progress, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS
+from fusionlib.studio import CalibrationSweep, ensemble_point
+
+STEPS = (0.25, 0.1, 0.05)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The sweep of the view, the alpha of the merge, the networks shown (role, name, point), bins and class."""
+
+    sweep: CalibrationSweep
+    alpha: float
+    networks: Sequence[tuple[str, str, Any]]
+    bins: int
+    label: int | None
+
+    def known(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Role, name and summary of the networks that are measured."""
+        found = ((role, name, self.sweep.summary(point, self.bins, self.label)) for role, name, point in self.networks)
+        return [(role, name, summary) for role, name, summary in found if summary is not None]
+
+    def missing(self) -> list[Any]:
+        """Points that are not measured."""
+        return [point for _, _, point in self.networks if self.sweep.find(point) is None]
+
+
+def kept(name: str, default: Any) -> Any:
+    """A widget's value that survives a look at another page: the widget's own state does not."""
+    return st.session_state.setdefault(f"kept/{name}", default)
+
+
+def keep(name: str) -> None:
+    """Callback of such a widget."""
+    st.session_state[f"kept/{name}"] = st.session_state[name]
+
+
+def choose(sweep: CalibrationSweep) -> Look:
+    """The row of controls."""
+    view = sweep.view
+    columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
+    st.session_state["calibration-alpha"] = float(st.session_state.setdefault("alpha", 0.5))
+    alpha = columns[0].slider("Alpha of the merge (weight of A)", 0.0, 1.0, step=0.01, key="calibration-alpha", on_change=_take_alpha,
+                              help="The same alpha as on the Merge page")
+    with_ensemble = columns[1].toggle("Compare with the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
+                                      on_change=keep, args=("calibration-ensemble",),
+                                      help="Softmax of A and B averaged with the same weights: two forward passes per picture")
+    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(kept("calibration-bins", DEFAULT_BINS)),
+                                key="calibration-bins", on_change=keep, args=("calibration-bins",),
+                                help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040")
+    names = ["all classes", *view.space.names]
+    wanted = kept("calibration-class", names[0])
+    picked = columns[3].selectbox("Pixels predicted as", names, index=names.index(wanted) if wanted in names else 0,
+                                  key="calibration-class", on_change=keep, args=("calibration-class",))
+    networks = [("a", f"A: {view.selection.a}", "a"), ("b", f"B: {view.selection.b}", "b"), ("m", f"merge, alpha {alpha:g}", float(alpha))]
+    if with_ensemble:
+        networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
+    return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
+
+
+def _take_alpha() -> None:
+    st.session_state["alpha"] = round(float(st.session_state["calibration-alpha"]), 4)
+
+
+def run_row(look: Look) -> None:
+    """Measure what is missing of the networks shown, in the background."""
+    sweep, missing = look.sweep, look.missing()
+    if running(sweep, "networks", "Measuring"):
+        return
+    if missing:
+        pictures = len(sweep.view.need_pictures())
+        if st.button(f"Measure {len(missing)} network{'s' if len(missing) > 1 else ''} on {pictures} pictures", key="calibration-run",
+                     icon=":material/play_arrow:", type="primary"):
+            sweep.want_points(missing)
+            st.rerun()
+        st.caption("Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.")
+
+
+def running(job: Any, key: str, title: str, *, inside: bool = False) -> bool:
+    """Progress, time left and Cancel while `job` runs; says why where it failed. `inside`: a fragment that repeats itself calls."""
+    if job.state == "running":
+        (_progress if inside else st.fragment(_progress, run_every=1.0))(job, key, title)
+        return True
+    if job.state == "failed":
+        st.error(f"The last run ended: {job.message}", icon=":material/error:")
+    return False
+
+
+def _progress(job: Any, key: str, title: str) -> None:
+    if job.state != "running":
+        st.rerun(scope="app")
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    seconds = job.seconds_left
+    rest = "" if seconds is None else f", about {duration(seconds)} left"
+    left.progress(min(1.0, job.done / job.total) if job.total else 0.0, f"{title}{rest}")
+    if right.button("Cancel", key=f"calibration-cancel-{key}", icon=":material/close:", width="stretch"):
+        job.cancel()
+
+
+def duration(seconds: float) -> str:
+    """Seconds or minutes, rounded."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def start_row(key: str, label: str, begin: Callable[[float], None], *, primary: bool = True) -> float:
+    """A step and a button that begins with it; returns the step."""
+    left, right = st.columns([1, 4], vertical_alignment="bottom")
+    name = f"calibration-step-{key}"
+    step = left.selectbox("Step of alpha", STEPS, index=STEPS.index(kept(name, 0.1)), key=name, on_change=keep, args=(name,))
+    if right.button(label, key=f"calibration-start-{key}", icon=":material/play_arrow:", type="primary" if primary else "secondary"):
+        begin(step)
+        st.rerun()
+    return step

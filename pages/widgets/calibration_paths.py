@@ -1,0 +1,151 @@
+"""Calibration along alpha, over all pairs of a set, and temperature scaling beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.errors import FusionError
+from fusionlib.figures.calibration import band_figure, curves_figure, temperature_figure
+from fusionlib.figures.calibration_terms import TERMS, best_alpha, curve_rows, figure_rows
+from fusionlib.studio import Selection, band
+from pages.widgets.calibration_controls import Look, keep, kept, running, start_row
+from pages.widgets.diagnostics_tables import twin
+from pages.widgets.problems import show_problem
+from pages.widgets.server import studio
+
+PLAIN = {"displaylogo": False}
+DEFAULT = ("ece_sample_weighted", "ece_unweighted", "nll", "brier", "kl", "auroc")
+_OTHERS = [key for key in TERMS if key != "miou"]
+
+
+def choose_figures() -> list[str]:
+    """Which figures the curves show."""
+    name = "calibration-figures-shown"
+    return st.multiselect("Figures under mIoU", _OTHERS, kept(name, list(DEFAULT)), key=name, on_change=keep, args=(name,),
+                          format_func=lambda key: TERMS[key].title)
+
+
+def curve_section(look: Look, keys: list[str]) -> None:
+    """All figures against alpha under the mIoU curve, which fills in while it is measured."""
+    st.markdown("### Is the best alpha also the best calibrated?")
+    if look.sweep.state == "running":
+        st.fragment(_curves, run_every=2.0)(look, keys, live=True)
+    else:
+        _curves(look, keys)
+
+
+def _curves(look: Look, keys: list[str], live: bool = False) -> None:
+    sweep = look.sweep
+    points = [point for point in sweep.curve(look.bins) if point.get("miou") is not None]
+    if live and sweep.state != "running":
+        st.rerun(scope="app")
+    if not running(sweep, "curve", "Measuring", inside=True):
+        start_row("curve", "Measure along alpha", sweep.want, primary=len(points) < 3)
+    if len(points) < 3:
+        st.caption("The curves appear here, coarse to fine, once three alphas are measured.")
+        return
+    st.plotly_chart(curves_figure(points, keys), key="calibration-curves", config=PLAIN)
+    best = best_alpha(points, "miou")
+    own = ", ".join(f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None)
+    st.caption(f"Each point is one merged network on the whole split. Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best"
+               f" ({own}). Stars on the dashed line mean that the best merge is also the best calibrated.")
+    twin(curve_rows(points), "calibration-along-alpha")
+
+
+def pairs_section(look: Look, keys: list[str]) -> None:
+    """Mean with min-max band over all pairs of a chosen set, mirrored at 0.5."""
+    st.markdown("### Over all pairs of a set")
+    chosen = look.sweep.view.selection
+    items = studio().workspace.usable()
+    family = next((item.signature for item in items if item.name == chosen.a), "")
+    fitting = [item.name for item in items if item.signature == family]
+    name = f"calibration-set-{family[:12]}"
+    wanted = [one for one in kept(name, [chosen.a, chosen.b]) if one in fitting]
+    picked = st.multiselect("Checkpoints", fitting, wanted, key=name, on_change=keep, args=(name,),
+                            help="Checkpoints with the same tensors as A; every pair of them is measured along alpha")
+    if len(picked) < 2:
+        st.caption("Choose two or more checkpoints.")
+        return
+    pairs = studio().calibration.pairs(picked, chosen.source, chosen.split, chosen.buffers)
+    step = st.session_state.get("calibration-step-pairs", 0.1)
+    count = len(pairs.selections)
+    if not running(pairs, "pairs", f"Measuring {count} pairs"):
+        step = start_row("pairs", f"Measure {count} pair{'' if count == 1 else 's'} along alpha", pairs.want, primary=False)
+    curves = list(pairs.curves(step, look.bins).values())
+    if not curves:
+        st.caption("The mean and its band appear here once a pair is measured with this step.")
+        return
+    mirrored = st.toggle("Mirror at 0.5", kept("calibration-mirror", True), key="calibration-mirror", on_change=keep,
+                         args=("calibration-mirror",), help="Average alpha and 1 - alpha: which checkpoint is called A is arbitrary")
+    bands = {key: band(curves, key, mirrored) for key in ("miou", *keys)}
+    st.plotly_chart(band_figure(bands, len(curves)), key="calibration-band", config=PLAIN)
+    st.caption(f"Line: mean over {len(curves)} of {count} pairs; band: lowest to highest pair"
+               + ("; each pair averaged with itself turned round, so both halves are alike." if mirrored else "."))
+    twin([{"figure": TERMS[key].axis, "alpha": row["alpha"], **{side: TERMS[key].shown(row[side]) for side in ("mean", "low", "high")}}
+          for key, rows in bands.items() for row in rows], "calibration-over-pairs")
+
+
+def temperature_section(look: Look) -> None:
+    """Temperature scaling of one network: fitted on one split, reported on another."""
+    st.markdown("### The rival: temperature scaling")
+    st.caption("One number T divides all logits of a single network: it changes how sure the network is, not what it says. "
+               "T is fitted by likelihood on one split and judged on another.")
+    view, chosen = look.sweep.view, look.sweep.view.selection
+    single = [(name, point) for role, name, point in look.networks if role != "e"]
+    left, middle, right = st.columns([2, 2, 2], vertical_alignment="bottom")
+    names = [name for name, _ in single]
+    network = left.selectbox("Network", names, key="calibration-temperature-network")
+    split = middle.selectbox("Fit on", _splits(chosen), key="calibration-temperature-fit", format_func=_data_name)
+    reported = _data_name((chosen.source, chosen.split))
+    if split is None:
+        st.info("No labelled data to fit on.", icon=":material/info:")
+        return
+    try:
+        job = studio().calibration.temperature(view, dict(single)[network], studio().workspace.pictures(*split))
+    except FusionError as error:
+        show_problem(error)
+        return
+    if not running(job, "temperature", "Fitting and reporting") and job.summaries(look.bins) is None \
+            and right.button(f"Fit T, report on {reported}", key="calibration-temperature-run", icon=":material/thermostat:"):
+        job.want()
+        st.rerun()
+    if split == (chosen.source, chosen.split):
+        st.caption("This is the split that it is reported on: the figures after scaling flatter it. Choose another to fit on.")
+    found = job.summaries(look.bins)
+    if found is not None and job.result is not None:
+        _temperature_result(job.result, found, network, reported)
+
+
+def _data_name(pair: tuple[str, str | None]) -> str:
+    return " ".join(filter(None, pair))
+
+
+def _splits(chosen: Selection) -> list[tuple[str, str | None]]:
+    """The other splits of the same data first, the reported one last."""
+    source = next(source for source in studio().workspace.sources if source.name == chosen.source)
+    own = [(source.name, split) for split in source.splits or (None,)]
+    order = {"val": 0, "train": 1}
+    return sorted(own, key=lambda pair: (pair[1] == chosen.split, order.get(pair[1] or "", 2)))
+
+
+def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dict[str, Any]], network: str, reported: str) -> None:
+    value = result["temperature"]
+    rows = figure_rows([(f"{network}, T = 1", found[0]), (f"{network}, T = {value:.3f}", found[1])])
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.plotly_chart(temperature_figure(result["losses"], value), key="calibration-temperature", config=PLAIN)
+        word = "too sure" if value > 1.02 else "not sure enough" if value < 0.98 else "about as sure as it should be"
+        st.caption(f"The lowest point is the fitted T = {value:.3f}: on the fit split the network is {word}."
+                   + (" It lies at the end of the range from 0.25 to 8." if result["at_limit"] else ""))
+        twin([{"T": t, "NLL (nats)": loss} for t, loss in result["losses"]], "temperature-fit")
+    with right:
+        table = [{"figure": name, "before": rows[0][name], "after": rows[1][name],
+                  "change": None if rows[0][name] is None or rows[1][name] is None else rows[1][name] - rows[0][name]}
+                 for name in rows[0] if name not in ("network", "pixels")]
+        st.dataframe(table, hide_index=True, key="calibration-temperature-table", height=35 * (len(table) + 1) + 3,
+                     column_config={name: st.column_config.NumberColumn(name, format="%+.4f" if name == "change" else "%.4f")
+                                    for name in ("before", "after", "change")})
+        st.caption(f"{network} on {reported}, before and after. mIoU cannot change: the argmax is the same at every pixel.")
+        twin(table, "temperature-report")

@@ -1,0 +1,132 @@
+"""The reliability diagram, its table, and the pictures behind its bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.figures.calibration import reliability_figure, separation_figure
+from fusionlib.figures.calibration_terms import TERMS, bin_rows, figure_rows
+from fusionlib.imaging.png import encode_picture
+from fusionlib.metrics.calibration_summary import confidence_histograms, costliest_bin
+from pages.widgets.calibration_controls import Look
+from pages.widgets.diagnostics_tables import twin
+
+PLAIN = {"displaylogo": False}
+_CHART, _BIN = "calibration-reliability", "calibration-bin"
+
+
+def reliability_section(look: Look) -> None:
+    """Diagram on the left, the pixels of the chosen bin on the right."""
+    known = look.known()
+    if not known:
+        return
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.plotly_chart(reliability_figure(known, _chosen(known)), key=_CHART, on_select=_clicked, selection_mode="points", config=PLAIN)
+        st.caption("Each bar reaches from a bin's mean confidence to its accuracy, marked by the dot. Dots on the dotted line: as often "
+                   "right as sure. Below it: too sure. Bins without pixels stay empty. Click a dot or bar to see its pixels.")
+        twin(bin_rows([(name, summary) for _, name, summary in known]), "reliability")
+    with right:
+        _pictures(look, known)
+
+
+def _clicked() -> None:
+    points = st.session_state[_CHART].selection.points
+    about = next((point["customdata"] for point in points if point.get("customdata")), None)
+    if about:
+        st.session_state[_BIN] = (str(about[0]), int(about[1]))
+
+
+def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | None:
+    """The chosen role and bin where it still has pixels; at first the bin that costs the merge most."""
+    for role, _, summary in known:
+        wanted = st.session_state.get(_BIN)
+        if wanted and wanted[0] == role and wanted[1] < len(summary["bins"]) and summary["bins"][wanted[1]]["count"]:
+            return wanted
+    role, _, summary = next((entry for entry in known if entry[0] == "m"), known[0])
+    worst = costliest_bin(summary)
+    return None if worst is None else (role, worst)
+
+
+def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
+    chosen = _chosen(known)
+    st.markdown("#### Where these pixels are")
+    if chosen is None:
+        st.caption("No pixel is predicted as this class.")
+        return
+    role, number = chosen
+    _, name, summary = next(entry for entry in known if entry[0] == role)
+    point = next(point for own, _, point in look.networks if own == role)
+    bin, pictures = summary["bins"][number], look.sweep.view.need_pictures()
+    index = _step_picture(len(pictures))
+    with st.spinner("Looking"):
+        picture, right, wrong = look.sweep.where(point, index, look.bins, number, look.label)
+    st.image(encode_picture(picture, lossless=True), width="stretch")
+    st.caption(f"{name}, confidence {bin['low']:.2f} to {bin['high']:.2f}, {pictures.name(index)}: "
+               f":green-badge[{right:,} right] :orange-badge[{wrong:,} wrong]")
+    st.caption(f"Teal pixels are right, orange ones wrong, the rest is dimmed. On the whole split this bin has {bin['correct']:,} right "
+               f"and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at confidence {100 * bin['confidence']:.1f} %.")
+
+
+def _step_picture(count: int) -> int:
+    index = min(max(1, int(st.session_state.setdefault("picture", 1))), count)
+    st.session_state["calibration-picture"] = index
+    left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
+    left.button("Previous", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
+                on_click=_go, args=(index - 1,))
+    middle.number_input(f"Picture (1 to {count})", 1, count, key="calibration-picture", on_change=lambda: _go(None))
+    right.button("Next", key="calibration-next", icon=":material/chevron_right:", width="stretch", disabled=index == count,
+                 on_click=_go, args=(index + 1,))
+    return index - 1
+
+
+def _go(number: int | None) -> None:
+    st.session_state["picture"] = int(st.session_state["calibration-picture"]) if number is None else number
+
+
+def figures_section(look: Look) -> None:
+    """All figures by network, the definition of each in the column's help."""
+    known = look.known()
+    if not known:
+        return
+    st.markdown("### All figures")
+    rows = figure_rows([(name, summary) for _, name, summary in known])
+    config: dict[str, Any] = {
+        term.axis: st.column_config.NumberColumn(term.axis, help=f"{term.help} {'Higher' if term.higher else 'Lower'} is better.",
+                                                 format="%.2f" if term.unit == "%" else "%.4f") for term in TERMS.values()}
+    config["pixels"] = st.column_config.NumberColumn("pixels", format="localized", help="Labelled pixels that count here")
+    config["network"] = st.column_config.TextColumn("network", pinned=True)
+    empty = {name for name in rows[0] if all(row[name] is None for row in rows)}
+    st.dataframe([{name: value for name, value in row.items() if name not in empty} for row in rows], hide_index=True,
+                 key="calibration-figures", column_config=config)
+    undefined = sum(summary["undefined_pixels"] for _, _, summary in known)
+    st.caption("One row a network; point at a column's name for its definition."
+               + (" Figures that make no sense for one class alone are left out." if look.label is not None else "")
+               + (f" {undefined:,} pixels have no probability (NaN), so figures are n/a." if undefined else ""))
+    twin(rows, "calibration")
+
+
+def separation_section(look: Look) -> None:
+    """Confidence of right pixels against that of wrong ones."""
+    points = {role: point for role, _, point in look.networks}
+    known = [(role, name, summary, confidence_histograms(record["calibration"], look.label))
+             for role, name, summary in look.known() if (record := look.sweep.find(points[role])) is not None]
+    if not known:
+        return
+    st.markdown("### Does confidence tell right from wrong?")
+    for start in range(0, len(known), 2):
+        for column, (role, name, summary, counts) in zip(st.columns(2, gap="large"), known[start: start + 2], strict=False):
+            column.plotly_chart(separation_figure(name, *counts), key=f"calibration-separation-{role}", config=PLAIN)
+            column.caption(f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats, "
+                           f"AUROC {_short(summary['auroc'])}.")
+    st.caption("The less the two overlap, the better low confidence warns of errors. KL and Jensen-Shannon compare the two histograms in "
+               f"{look.bins} bins; AUROC is the chance that a right pixel is more confident than a wrong one.")
+    twin([{"network": name, "from": number / len(right), "to": (number + 1) / len(right), "right pixels": int(a), "wrong pixels": int(b)}
+          for _, name, _, (right, wrong) in known for number, (a, b) in enumerate(zip(right, wrong, strict=True))],
+         "confidence-of-right-and-wrong")
+
+
+def _short(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
