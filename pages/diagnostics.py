@@ -37,11 +37,12 @@ def diagnostics(chosen: Selection) -> None:
     run_panel(diagnosis, chosen)
     st.markdown("### All pairs")
     left, right = st.columns([3, 2], gap="large")
-    with left:
-        pairs_chart(report, USEFUL)
     with right:
-        pair = _choose_pair(report, chosen)
+        number = _choose_pair(report, chosen)
+        pair = report["pairs"][number]
         verdict_section(pair)
+    with left:
+        pairs_chart(report, USEFUL, number)
     st.markdown("### Layer by layer")
     layers_chart(report)
     st.markdown(f"### From {pair['b']} to {pair['a']}")
@@ -56,8 +57,8 @@ def diagnostics(chosen: Selection) -> None:
     rules_section(RULES, DIAGNOSTICS.items())
 
 
-def _choose_pair(report: dict, chosen: Selection) -> dict:
-    """The pair that the verdict is about: at first A and B."""
+def _choose_pair(report: dict, chosen: Selection) -> int:
+    """The number of the pair that the verdict is about: at first A and B."""
     pairs = report["pairs"]
     first = next((number for number, pair in enumerate(pairs) if {pair["a"], pair["b"]} == {chosen.a, chosen.b}), 0)
     names = [f"{pair['a']} + {pair['b']}" for pair in pairs]
@@ -67,7 +68,7 @@ def _choose_pair(report: dict, chosen: Selection) -> dict:
         wanted = st.session_state[f"kept/{PAIR}"] = names[first]
         st.session_state.pop(PAIR, None)
     index = names.index(wanted) if wanted in names else first
-    return pairs[names.index(st.selectbox("Verdict on", names, index=index, key=PAIR, on_change=keep, args=(PAIR,)))]
+    return names.index(st.selectbox("Verdict on", names, index=index, key=PAIR, on_change=keep, args=(PAIR,)))
 
 
 switch_when_asked()

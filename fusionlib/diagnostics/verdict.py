@@ -46,11 +46,16 @@ Level = Literal["merge", "try", "do not merge"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats."""
+    """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats.
+
+    `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers are alike in any two
+    networks and can make strangers look related.
+    """
 
     cosine: float | None
     compatible: bool = True
     identical: bool = False
+    convolutions: float | None = None
     headroom: float | None = None
     gain: float | None = None
     best_alpha: float | None = None
@@ -112,9 +117,12 @@ def _about_direction(known: Evidence) -> list[str]:
         return ["they share no weights to compare"]
     if known.cosine >= FAILING:
         zone = "inside the useful zone" if known.cosine > USEFUL else "at the edge of the useful zone"
-        return [f"these two share {known.cosine:.2f} of direction ({zone}, above {USEFUL:g})"]
+        shown = f"{known.cosine:.2f}" if known.cosine < 0.99 else f"{known.cosine:.3f}"
+        return [f"these two share {shown} of direction ({zone}, above {USEFUL:g})"]
     if known.cosine < BASIN:
         return [f"cosine {known.cosine:.2f}: separate basins"]
+    if known.convolutions is not None and known.convolutions < BASIN:
+        return [f"cosine {known.cosine:.2f}, of the convolutions alone {known.convolutions:.2f}: separate basins"]
     return [f"cosine {known.cosine:.2f}: below {FAILING:g}, where merges fail"]
 
 

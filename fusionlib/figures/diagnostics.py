@@ -25,15 +25,21 @@ def name_of(pair: Mapping[str, Any]) -> str:
     return f"{pair['a']} + {pair['b']}"
 
 
-def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False) -> go.Figure:
+def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False, judged: int | None = None) -> go.Figure:
     """Every pair as a point: cosine across; oracle mIoU up (L2 distance until one is known); colour the gain of its best merge.
 
-    `customdata` of a point starts with the number of its pair. Pairs without a cosine cannot be drawn.
+    `customdata` of a point starts with the number of its pair; pair `judged` has a ring around it. With `zoom` only pairs above `useful`.
+    Pairs without a cosine cannot be drawn.
     """
     known = any(pair["oracle_miou"] is not None for pair in pairs)
     drawn = [(number, pair) for number, pair in enumerate(pairs) if pair["cosine"] is not None
-             and (not known or pair["oracle_miou"] is not None) and (not zoom or pair["cosine"] >= useful - 0.03)]
+             and (not known or pair["oracle_miou"] is not None) and (not zoom or pair["cosine"] > useful)]
     figure = go.Figure()
+    for number, pair in drawn:
+        if number == judged:
+            figure.add_trace(go.Scatter(
+                x=[pair["cosine"]], y=[100 * pair["oracle_miou"] if known else pair["l2"]], mode="markers", name="judged here",
+                hoverinfo="skip", customdata=[[number]], marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2}))
     reach = max((abs(pair["gain"]) for _, pair in drawn if pair["gain"] is not None), default=0.01) * 100
     for measured in (False, True):
         part = [(number, pair) for number, pair in drawn if (pair["gain"] is not None) == measured]
@@ -47,8 +53,8 @@ def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False) -> go.Figure:
         xaxis_title="cosine similarity of the parameters (1 = same direction)",
         yaxis_title="oracle mIoU of the pair (%)" if known else "L2 distance (units of the weights)",
         legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}, clickmode="event+select")
-    low, high = min((pair["cosine"] for _, pair in drawn), default=0.9), 1.0
-    figure.update_xaxes(range=[low - 0.12 * (high - low + 0.01), high + 0.06 * (high - low + 0.01)])
+    low = min((pair["cosine"] for _, pair in drawn), default=useful)
+    figure.update_xaxes(range=[low - 0.12 * (1.002 - low), 1 + 0.06 * (1.002 - low)])
     return figure
 
 
@@ -94,9 +100,10 @@ def layers_figure(pairs: Pairs, measure: str, kind: str, label: str) -> go.Figur
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]}, %{customdata[2]:,} elements)<br>%{y}<br>%{z:.3f}<extra></extra>"))
     _ticks(figure, order, about)
     title = {"convolution": "Convolutions", "batch norm": "Batch norm", "other": "Other layers"}[kind]
-    figure.update_layout(title=f"{title}: {label}, layer by layer", height=max(240, 170 + 22 * len(pairs)), margin={**MARGIN, "b": 110})
+    row, font = (22, 11) if len(pairs) <= 12 else (14, 9)
+    figure.update_layout(title=f"{title}: {label}, layer by layer", height=max(240, 170 + row * len(pairs)), margin={**MARGIN, "b": 110})
     figure.update_xaxes(title_text="layer, in network order (labels: where each block begins)", showgrid=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_size=11, title_text="pair (A + B)" if len(pairs) > 3 else None)
+    figure.update_yaxes(autorange="reversed", showgrid=False, tickfont_size=font, title_text="pair (A + B)" if len(pairs) > 3 else None)
     return figure
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.diagnostics.barrier import MODES, barrier_point
 from fusionlib.diagnostics.gram import cosine_along_path
-from fusionlib.diagnostics.survey import GROUPS, WITH_STATISTICS, WeightSurvey
+from fusionlib.diagnostics.survey import CONVOLUTION, GROUPS, WITH_STATISTICS, WeightSurvey
 from fusionlib.diagnostics.verdict import Evidence, judge
 
 Pair = tuple[int, int]
@@ -68,6 +68,7 @@ def _weights(weights: WeightSurvey, a: int, b: int) -> dict[str, Any]:
         "norm_a": norms[0], "norm_b": norms[1], "elements": parameters.elements,
         "parts": {part: {"cosine": weights.pair(a, b, tensors=numbers).cosine, "discrepancy": weights.discrepancy(a, b, numbers)}
                   for part, numbers in parts.items()},
+        "cosine_groups": {group: weights.pair(a, b, tensors=weights.of_group(group)).cosine for group in GROUPS},
         "discrepancy": {group: weights.discrepancy(a, b, weights.of_group(group)) for group in GROUPS},
         "cosine_path": {"alpha": list(PATH), **{name: _numbers(cosine_along_path(products, PATH, end)) for end, name in enumerate("ab")}},
         "layers": _layers(weights, a, b),
@@ -114,7 +115,8 @@ def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> d
 def _evidence(row: Mapping[str, Any]) -> Evidence:
     loss, miou = ((row["barrier"] or {}).get(name) or {} for name in ("loss", "miou"))
     return Evidence(
-        cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0, headroom=row["oracle_headroom"],
+        cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0,
+        convolutions=row["cosine_groups"][CONVOLUTION], headroom=row["oracle_headroom"],
         gain=row["gain"], best_alpha=row["best"]["alpha"] if row["best"] else None, loss_barrier=loss.get("entezari"),
         loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"))
 

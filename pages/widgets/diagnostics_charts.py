@@ -33,13 +33,14 @@ def switch_when_asked() -> None:
         st.switch_page("merge.py")
 
 
-def pairs_chart(report: Report, useful: float) -> None:
-    """The picture that answers; a click on a pair opens it in Merge."""
+def pairs_chart(report: Report, useful: float, judged: int) -> None:
+    """The picture that answers, a ring around the pair judged beside it; a click on a pair opens it in Merge."""
     pairs = report["pairs"]
     known = any(pair["oracle_miou"] is not None for pair in pairs)
-    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) < useful - 0.1 for pair in pairs)
+    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) <= useful for pair in pairs)
     zoom = st.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
-    st.plotly_chart(pairs_figure(pairs, useful, zoom), key=_CHART, on_select=lambda: _clicked(pairs), selection_mode="points", config=PLAIN)
+    st.plotly_chart(pairs_figure(pairs, useful, zoom, judged), key=_CHART, on_select=lambda: _clicked(pairs), selection_mode="points",
+                    config=PLAIN)
     height = "The higher, the more a pixel-wise choice between the two could reach." if known else \
         "Until the networks have run, the height is their distance."
     st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} "

@@ -80,7 +80,7 @@ def _progress(diagnosis: Diagnosis) -> None:
     seconds = diagnosis.seconds_left
     rest = "" if seconds is None else f", about {_duration(seconds)} left"
     left.progress(min(1.0, diagnosis.done / diagnosis.total) if diagnosis.total else 0.0,
-                  f"Forward passes {diagnosis.done} of {diagnosis.total}{rest}")
+                  f"Forward passes {diagnosis.done} of {diagnosis.total}{rest}" if diagnosis.total else "Starting")
     if right.button("Cancel", key="diagnostics-cancel", icon=":material/close:", width="stretch"):
         diagnosis.cancel()
 

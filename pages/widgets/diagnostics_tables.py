@@ -45,6 +45,7 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
             "A": pair["a"], "B": pair["b"], "verdict": pair["verdict"]["level"], "start alpha": pair["verdict"]["alpha"],
             "cosine": pair["cosine"], "cosine with statistics": pair["cosine_with_buffers"],
             "cosine backbone": pair["parts"]["backbone"]["cosine"], "cosine head": pair["parts"]["head"]["cosine"],
+            **{f"cosine {group}": value for group, value in pair["cosine_groups"].items()},
             "L2": pair["l2"], "norm A": pair["norm_a"], "norm B": pair["norm_b"],
             **{f"moved {group} (%)": percent(value) for group, value in pair["discrepancy"].items()},
             "oracle mIoU (%)": percent(pair["oracle_miou"]), "oracle over best single (points)": percent(pair["oracle_headroom"]),

@@ -34,7 +34,7 @@ def rules_section(rules: Any, diagnostics: Any) -> None:
 
 
 def _figures(pair: dict[str, Any]) -> None:
-    columns = st.columns(3)
+    columns = st.columns(2)
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
     figures = [
         ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
@@ -45,7 +45,7 @@ def _figures(pair: dict[str, Any]) -> None:
         ("Loss barrier", _text(barrier, ".3f", 1, " nats"), "above the line between the ends"),
     ]
     for number, (label, value, help_text) in enumerate(figures):
-        columns[number % 3].metric(label, value, help=help_text)
+        columns[number % 2].metric(label, value, help=help_text)
 
 
 def _text(value: float | None, form: str, scale: float = 1.0, unit: str = "") -> str:
