@@ -14,6 +14,9 @@ GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
 
 Pairs = Sequence[Mapping[str, Any]]
+LIKENESS = [[0.0, "#12242e"], [0.4, "#1f6f82"], [0.75, "#6cc0c0"], [1.0, "#d6efe9"]]
+"""Pale where two networks are alike, dark where they part: the exceptions stand out on a light and on a dark page."""
+
 LABELLED = 8
 """Most pairs whose names are written beside their points; more would cover one another, the names are then under the pointer."""
 
@@ -93,7 +96,7 @@ def layers_figure(pairs: Pairs, measure: str, kind: str, label: str) -> go.Figur
     known = [value for row in values for value in row if value is not None]
     figure = go.Figure(go.Heatmap(
         z=[[None if value is None else 100 * value if fractions else value for value in row] for row in values],
-        x=list(range(len(order))), y=[name_of(pair) for pair in pairs], colorscale="Cividis", reversescale=fractions, xgap=0.5, ygap=2,
+        x=list(range(len(order))), y=[name_of(pair) for pair in pairs], colorscale=LIKENESS, reversescale=fractions, xgap=0.5, ygap=2,
         zmin=0 if fractions else min([0.9, *known]), zmax=100 if fractions else 1,
         customdata=[[[name, about[name]["part"], about[name]["elements"]] for name in order] for _ in pairs],
         colorbar={"title": {"text": label.replace(" (", "<br>(")}, "thickness": 12},

@@ -30,7 +30,8 @@ def open_in_merge(pair: dict[str, Any]) -> None:
 def switch_when_asked() -> None:
     """Go to the Merge page after `open_in_merge`; a callback itself cannot."""
     if st.session_state.pop(_OPEN, False):
-        st.switch_page("merge.py")
+        # With no query given Streamlit clears the URL, which it refuses while the sidebar's widgets are bound to it.
+        st.switch_page("merge.py", query_params={})
 
 
 def pairs_chart(report: Report, useful: float, judged: int) -> None:
@@ -75,7 +76,7 @@ def layers_chart(report: Report) -> None:
     shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
     st.plotly_chart(layers_figure(report["pairs"], measure, kind, shown), key="diagnostics-layers", config=PLAIN)
     moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
-    reading = moved if measure == "discrepancy" else "Bright: both networks point the same way in this layer; dark: they do not."
+    reading = moved if measure == "discrepancy" else "Pale: both networks point the same way in this layer; dark: they do not."
     st.caption(f"One row a pair, one column a layer from input to output. {reading} The dashed line is where the head begins.")
     twin(layer_rows(report["pairs"], measure, kind), "layers")
 

@@ -61,7 +61,7 @@ def preflight_section(workspace: Workspace) -> None:
     _differences(report)
     if len(chosen) == 2 and report.compatible and st.button("Compare these two on the Merge page", key="open-merge",
                                                             icon=":material/merge:", on_click=choose, args=tuple(chosen)):
-        st.switch_page("merge.py")
+        st.switch_page("merge.py", query_params={})  # else it would clear the URL, which the sidebar's widgets are bound to
 
 
 def _differences(report: Any) -> None:
