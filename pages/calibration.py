@@ -5,7 +5,7 @@ import streamlit as st
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.calibration_controls import choose, run_row
-from pages.widgets.calibration_paths import choose_figures, curve_section, pairs_section, temperature_section
+from pages.widgets.calibration_paths import curve_section, pairs_section, temperature_section
 from pages.widgets.calibration_reliability import figures_section, reliability_section, separation_section
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
@@ -29,9 +29,7 @@ def calibration(chosen: Selection) -> None:
     reliability_section(look)
     figures_section(look)
     separation_section(look)
-    keys = choose_figures()
-    curve_section(look, keys)
-    pairs_section(look, keys)
+    pairs_section(look, curve_section(look))
     temperature_section(look)
 
 

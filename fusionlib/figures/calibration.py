@@ -88,6 +88,8 @@ def _panels(keys: Sequence[str]) -> tuple[go.Figure, list[tuple[str, int, int]]]
     rest = [key for key in keys if key != "miou"]
     rows = 1 + -(-len(rest) // 2)
     specs: list[list[Any]] = [[{"colspan": 2}, None], *[[{}, {}] for _ in range(rows - 1)]]
+    if len(rest) % 2:
+        specs[-1][1] = None
     titles = [f"{TERMS[key].axis}: {'higher' if TERMS[key].higher else 'lower'} is better" for key in ("miou", *rest)]
     figure = make_subplots(rows=rows, cols=2, specs=specs, subplot_titles=titles, vertical_spacing=0.28 / rows, horizontal_spacing=0.07)
     figure.update_layout(height=170 + 190 * rows, margin={**_MARGIN, "t": 64}, showlegend=False)

@@ -74,9 +74,7 @@ def _take_alpha() -> None:
 def run_row(look: Look) -> None:
     """Measure what is missing of the networks shown, in the background."""
     sweep, missing = look.sweep, look.missing()
-    if running(sweep, "networks", "Measuring"):
-        return
-    if missing:
+    if missing and not running(sweep, "networks", "Measuring"):
         pictures = len(sweep.view.need_pictures())
         if st.button(f"Measure {len(missing)} network{'s' if len(missing) > 1 else ''} on {pictures} pictures", key="calibration-run",
                      icon=":material/play_arrow:", type="primary"):
@@ -85,18 +83,22 @@ def run_row(look: Look) -> None:
         st.caption("Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.")
 
 
-def running(job: Any, key: str, title: str, *, inside: bool = False) -> bool:
-    """Progress, time left and Cancel while `job` runs; says why where it failed. `inside`: a fragment that repeats itself calls."""
+def running(job: Any, key: str, title: str) -> bool:
+    """Progress, time left and Cancel while `job` runs, and the page anew with each point that it finishes; says why where it failed."""
     if job.state == "running":
-        (_progress if inside else st.fragment(_progress, run_every=1.0))(job, key, title)
+        st.fragment(_progress, run_every=1.0)(job, key, title, _finished(job))
         return True
     if job.state == "failed":
         st.error(f"The last run ended: {job.message}", icon=":material/error:")
     return False
 
 
-def _progress(job: Any, key: str, title: str) -> None:
-    if job.state != "running":
+def _finished(job: Any) -> int:
+    return len(job.points) if isinstance(job, CalibrationSweep) else 0
+
+
+def _progress(job: Any, key: str, title: str, shown: int) -> None:
+    if job.state != "running" or _finished(job) != shown:
         st.rerun(scope="app")
     left, right = st.columns([5, 1], vertical_alignment="center")
     seconds = job.seconds_left

@@ -20,29 +20,23 @@ DEFAULT = ("ece_sample_weighted", "ece_unweighted", "nll", "brier", "kl", "auroc
 _OTHERS = [key for key in TERMS if key != "miou"]
 
 
-def choose_figures() -> list[str]:
-    """Which figures the curves show."""
-    name = "calibration-figures-shown"
-    return st.multiselect("Figures under mIoU", _OTHERS, kept(name, list(DEFAULT)), key=name, on_change=keep, args=(name,),
-                          format_func=lambda key: TERMS[key].title)
-
-
-def curve_section(look: Look, keys: list[str]) -> None:
-    """All figures against alpha under the mIoU curve, which fills in while it is measured."""
+def curve_section(look: Look) -> list[str]:
+    """All figures against alpha under the mIoU curve, which fills in while it is measured. Returns the figures chosen."""
     st.markdown("### Is the best alpha also the best calibrated?")
-    if look.sweep.state == "running":
-        st.fragment(_curves, run_every=2.0)(look, keys, live=True)
-    else:
-        _curves(look, keys)
-
-
-def _curves(look: Look, keys: list[str], live: bool = False) -> None:
     sweep = look.sweep
     points = [point for point in sweep.curve(look.bins) if point.get("miou") is not None]
-    if live and sweep.state != "running":
-        st.rerun(scope="app")
-    if not running(sweep, "curve", "Measuring", inside=True):
+    if look.missing() and sweep.state == "running":
+        st.caption("Measuring: progress is shown at the top.")
+    elif not running(sweep, "curve", "Measuring along alpha"):
         start_row("curve", "Measure along alpha", sweep.want, primary=len(points) < 3)
+    name = "calibration-figures-shown"
+    keys = st.multiselect("Figures under mIoU", _OTHERS, kept(name, list(DEFAULT)), key=name, on_change=keep, args=(name,),
+                          format_func=lambda key: TERMS[key].title)
+    _curves(look, points, keys)
+    return keys
+
+
+def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
     if len(points) < 3:
         st.caption("The curves appear here, coarse to fine, once three alphas are measured.")
         return

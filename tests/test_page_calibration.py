@@ -1,0 +1,184 @@
+"""The Calibration page through Streamlit's own test harness: what it shows before, during and after measuring, and in empty states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import folder_data, tiny_file, tiny_registered, until
+from streamlit.testing.v1 import AppTest
+
+from fusionlib.figures.calibration import band_figure, curves_figure, reliability_figure, separation_figure, temperature_figure
+from fusionlib.figures.calibration_terms import TERMS, best_alpha, bin_rows, figure_rows
+from fusionlib.metrics.calibration_summary import costliest_bin
+from fusionlib.studio import Selection, ensemble_point
+from pages.widgets import server
+
+MAIN = Path(__file__).parents[1] / "pages" / "main.py"
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """Opens the Calibration page over two tiny checkpoints with these data arguments."""
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
+    for seed, name in ((1, "a"), (2, "b")):
+        tiny_file(tmp_path / "files", name, seed)
+
+    def open_page(*arguments: str) -> AppTest:
+        monkeypatch.setenv("FUSION_ARGS", " ".join(["--no-demo", "--device", "cpu", "--checkpoints", str(tmp_path / "files"), *arguments]))
+        server.reset()
+        return AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page("calibration.py").run()
+
+    with tiny_registered():
+        yield open_page
+    server.reset()
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(item.value for kind in (app.markdown, app.caption, app.info) for item in kind)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(item for item in app.button if item.label.startswith(label)).click().run()
+
+
+def sweep_of(source: str):
+    studio = server.studio()
+    return studio.calibration.sweep(studio.view(Selection("a", "b", source, None)))
+
+
+def charts(app: AppTest) -> list[str]:
+    return [item.proto.id.split("-", 2)[-1] for item in app.get("plotly_chart")]
+
+
+def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path: Path) -> None:
+    data = folder_data(tmp_path / "data", 3)
+    app = start("--data", f"folder:{data}")
+    assert not app.exception and not app.error and not app.get("plotly_chart")
+    assert "Every labelled pixel counts" in texts(app)
+    press(app, "Measure 4 networks")
+    sweep = sweep_of(server.studio().workspace.sources[0].name)
+    until(lambda: sweep.state == "done")
+    app.run()
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) == 5, "the reliability diagram and a separation chart for each network"
+    assert "Where these pixels are" in texts(app) and "right" in texts(app)
+    assert "-badge[" in texts(app), "how many pixels of the bin the picture shows"
+    table = next(item.value for item in app.dataframe if "network" in item.value and TERMS["nll"].axis in item.value)
+    assert len(table) == 4 and table[TERMS["ece_sample_weighted"].axis].notna().all()
+    again = start("--data", f"folder:{data}")
+    assert len(again.get("plotly_chart")) == 5 and not [item for item in again.button if item.label.startswith("Measure 4")]
+
+
+def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) -> None:
+    app = start("--data", f"folder:{folder_data(tmp_path / 'data', 3)}")
+    sweep = sweep_of(server.studio().workspace.sources[0].name)
+    sweep.want_points(("a", "b", 0.5, ensemble_point(0.5)))
+    sweep.wait(30)
+    app.run()
+    next(item for item in app.selectbox if item.label == "Bins").set_value(30).run()
+    common = max(range(3), key=lambda label: sweep.summary(0.5, 15, label)["pixels"])
+    next(item for item in app.selectbox if item.label == "Pixels predicted as").set_value(("road", "car", "sky")[common]).run()
+    next(item for item in app.toggle if "ensemble" in item.label).set_value(False).run()
+    assert not app.exception and not app.error
+    table = next(item.value for item in app.dataframe if "network" in item.value and TERMS["kl"].axis in item.value)
+    assert len(table) == 3 and TERMS["nll"].axis not in table
+    next(item for item in app.button if item.label == "Next").click().run()
+    assert not app.exception and next(item for item in app.number_input if item.label.startswith("Picture")).value == 2
+    app.switch_page("workspace.py").run()
+    app.switch_page("calibration.py").run()
+    assert next(item for item in app.selectbox if item.label == "Bins").value == 30
+
+
+def test_curves_pairs_and_temperature_appear_when_they_are_measured(start, tmp_path: Path) -> None:
+    app = start("--data", f"folder:{folder_data(tmp_path / 'data', 3)}")
+    source = server.studio().workspace.sources[0].name
+    sweep = sweep_of(source)
+    sweep.want(0.1)
+    sweep.wait(60)
+    app.run()
+    assert not app.exception and "Stars on the dashed line" in texts(app) and "mean over 1 of 1 pairs" in texts(app).replace("Mean", "mean")
+    press(app, "Fit T")
+    studio = server.studio()
+    job = studio.calibration.temperature(sweep.view, "a", studio.workspace.pictures(source, None))
+    until(lambda: job.state == "done")
+    app.run()
+    assert not app.exception and not app.error
+    assert "mIoU cannot change" in texts(app)
+    assert "flatter" in texts(app), "fitted and reported on the one split that there is"
+
+
+def test_empty_states_say_what_to_do(start, tmp_path: Path) -> None:
+    plain = start("--data", f"pictures:{folder_data(tmp_path / 'plain', 2, masks=False)}")
+    assert not plain.exception and "no masks" in texts(plain)
+    none = start()
+    assert not none.exception and "data" in texts(none)
+
+
+def test_without_checkpoints_the_page_says_how_to_load_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FUSION_ARGS", "--no-demo")
+    server.reset()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page("calibration.py").run()
+    assert not app.exception and "Load two checkpoints" in texts(app)
+    server.reset()
+
+
+def test_an_unknown_network_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from fusionlib.checkpoints.writer import save_tensors
+
+    for value in (1.0, 3.0):
+        save_tensors(tmp_path / f"w{value:g}.safetensors", {"layer.weight": torch.full((4, 4), value)})
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FUSION_ARGS", f"--no-demo --checkpoints {tmp_path} --data streets:clear:2")
+    server.reset()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page("calibration.py").run()
+    assert not app.exception and "No model code" in texts(app)
+    server.reset()
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def summary_of(values: float = 0.2) -> dict:
+    bins = [{"low": number / 10, "high": (number + 1) / 10, "count": 0, "accuracy": None, "confidence": None, "correct": 0, "wrong": 0}
+            for number in range(10)]
+    bins[7] |= {"count": 100, "accuracy": 0.5, "confidence": 0.75, "correct": 50, "wrong": 50}
+    bins[9] |= {"count": 1000, "accuracy": 0.9, "confidence": 0.95, "correct": 900, "wrong": 100}
+    return {**dict.fromkeys(TERMS, values), "bins": bins, "pixels": 1100, "undefined_pixels": 0}
+
+
+def test_empty_bins_are_not_drawn_and_a_click_names_network_and_bin() -> None:
+    figure = reliability_figure([("a", "A", summary_of()), ("m", "merge", summary_of())], ("m", 9))
+    lines = [trace for trace in figure.data if trace.type == "scatter" and trace.customdata is not None]
+    assert [len(trace.x) for trace in lines] == [2, 2]
+    assert [list(row[:2]) for row in lines[1].customdata] == [["m", 7], ["m", 9]]
+    assert figure.layout.yaxis2.type == "log" and figure.layout.yaxis.title.text and figure.layout.xaxis2.title.text
+    assert costliest_bin(summary_of()) == 9
+
+
+def test_every_chart_has_a_title_and_named_axes() -> None:
+    points = [{"alpha": alpha, **dict.fromkeys(TERMS, 0.1 + alpha)} for alpha in (0.0, 0.5, 1.0)]
+    bands = {"miou": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}], "nll": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}]}
+    for figure in (curves_figure(points, ["nll", "kl", "auroc"]), band_figure(bands, 1), separation_figure("A", *[bands_counts()] * 2),
+                   temperature_figure([[1, 0.5], [2, 0.4]], 2.0)):
+        assert figure.layout.title.text
+        assert all(figure.layout[name].title.text for name in figure.layout if str(name).startswith("yaxis"))
+        assert any(figure.layout[name].title.text for name in figure.layout if str(name).startswith("xaxis"))
+    assert best_alpha(points, "miou") == 1.0 and best_alpha(points, "nll") == 0.0
+    assert best_alpha([{"alpha": 0.0, "kl": None}], "kl") is None
+
+
+def bands_counts():
+    import numpy as np
+
+    return np.arange(60)
+
+
+def test_tables_have_the_numbers_of_the_charts() -> None:
+    rows = bin_rows([("A", summary_of())])
+    assert len(rows) == 10 and rows[9]["accuracy (%)"] == pytest.approx(90) and rows[0]["accuracy (%)"] is None
+    assert figure_rows([("A", summary_of())])[0][TERMS["ece_unweighted"].axis] == pytest.approx(20)
