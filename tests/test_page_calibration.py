@@ -62,13 +62,13 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     until(lambda: sweep.state == "done")
     app.run()
     assert not app.exception and not app.error
-    assert len(app.get("plotly_chart")) == 5, "the reliability diagram and a separation chart for each network"
+    assert len(app.get("plotly_chart")) == 6, "reliability, separation of each network, and a curve from B through the merge to A"
     assert "Where these pixels are" in texts(app) and "right" in texts(app)
     assert "-badge[" in texts(app), "how many pixels of the bin the picture shows"
     table = next(item.value for item in app.dataframe if "network" in item.value and TERMS["nll"].axis in item.value)
     assert len(table) == 4 and table[TERMS["ece_sample_weighted"].axis].notna().all()
     again = start("--data", f"folder:{data}")
-    assert len(again.get("plotly_chart")) == 5 and not [item for item in again.button if item.label.startswith("Measure 4")]
+    assert len(again.get("plotly_chart")) == 6 and not [item for item in again.button if item.label.startswith("Measure 4")]
 
 
 def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class CalibrationSweep(Sweep):
 
     def curve(self, bins: int = DEFAULT_BINS) -> list[dict[str, Any]]:
         """Summaries along alpha, in order, each with its `alpha`: all points known."""
+        for end in (0.0, 1.0):  # under most policies A and B themselves, which may be known as such
+            self.find(end)
         with self._guard:
             alphas = sorted(point for point in self.points if isinstance(point, float))
         return [{"alpha": alpha, **(self.summary(alpha, bins) or {})} for alpha in alphas]
