@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from fusionlib.errors import UsageError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Registry(Generic[T]):
@@ -27,13 +28,13 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
         self._loaded = False
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[Item], Item]:
         """Decorator: file `item` under `name`. Raises `KeyError` where the name is taken."""
 
-        def file(item: T) -> T:
+        def file(item: Item) -> Item:  # a type of its own, so that a registered class keeps its type for checkers
             if name in self._items:
                 raise KeyError(f"{self.noun} {name!r} is registered twice")
-            self._items[name] = item
+            self._items[name] = cast(T, item)
             return item
 
         return file

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, MergeMethod, Mixture
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.merging.buffers import apply_policy, merged_integers
+from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
 
 POLICIES = ("average", "gaussian", "anchor")
@@ -32,7 +32,7 @@ def method(name: str, **parameters: object) -> MergeMethod:
 def merged(item: MergeMethod, arena: Arena, policy: str, out: torch.Tensor | None = None) -> Mixture:
     mixture = item(arena, out=out)
     for row in mixture.weights:
-        apply_policy(policy, arena, item.shares(len(arena)), row)
+        settle(policy, arena, item, row)
     return mixture
 
 

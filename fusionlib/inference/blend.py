@@ -14,7 +14,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
-from fusionlib.merging.buffers import apply_policy, check_policy
+from fusionlib.merging.buffers import check_policy, settle
 
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
@@ -70,7 +70,7 @@ class Blend:
     def _merge(self, method: MergeMethod) -> None:
         with torch.inference_mode():
             mixture = method(self.arena, out=self._scratch)
-            notes = apply_policy(self.buffers, self.arena, method.shares(len(self.arena)), self._scratch)
+            notes = settle(self.buffers, self.arena, method, self._scratch)
             round_to_dtype(self.arena.layout, self._scratch)
             if self._scratch is not self.network.flat:
                 self.network.load(self._scratch)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.contracts import MergeMethod
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import weighted_average
 
@@ -67,6 +68,37 @@ def apply_policy(policy: str, arena: Arena, shares: Sequence[float], out: Tensor
     return _pool(arena, shares, out)
 
 
+def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor) -> tuple[str, ...]:
+    """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for the user.
+
+    A method with weights by tensor (`by_tensor`) has averaged the statistics with the weights of their own tensors already, as the
+    layer-wise paper does; under `gaussian` a checkpoint without weight for a layer has no part in that layer.
+    """
+    anchor = anchor_of(method, len(arena))
+    by_tensor = getattr(method, "by_tensor", None)
+    if by_tensor is None or policy not in ("average", "gaussian"):
+        return apply_policy(policy, arena, method.shares(len(arena)), out, anchor)
+    if policy == "average" or not arena.layout.statistics:
+        return ()
+    table = by_tensor(arena.layout, len(arena))
+    rows = [table[item.mean.name] for item in arena.layout.statistics for _ in range(item.mean.size)]
+    takes_part = torch.tensor(rows, dtype=torch.float64, device=out.device).T > 0
+    counts, notes = arena.counts, ()
+    if not bool((counts > 0).all()):
+        counts, notes = torch.ones_like(counts), (EQUAL_COUNTS,)
+    mean, variance = pooled_moments(arena.weights[:, arena.mean_index], arena.weights[:, arena.variance_index], counts * takes_part)
+    out[arena.mean_index], out[arena.variance_index] = mean.to(out.dtype), variance.to(out.dtype)
+    return notes
+
+
+def anchor_of(method: MergeMethod, count: int) -> int:
+    """The method's anchor, the first checkpoint where it has none. Raises `UsageError` where there is no such checkpoint."""
+    anchor = int(getattr(method, "anchor", 0))
+    if not 0 <= anchor < count:
+        raise UsageError(f"Anchor {anchor} of {count} checkpoints", f"a number from 0 to {count - 1}", "Correct the anchor")
+    return anchor
+
+
 def _pool(arena: Arena, shares: Sequence[float], out: Tensor) -> tuple[str, ...]:
     taking_part = [number for number, share in enumerate(shares) if share != 0]
     if len(taking_part) == 1:
@@ -86,13 +118,13 @@ def _copy_statistics(arena: Arena, row: Tensor, out: Tensor) -> None:
         out[index] = row[index]
 
 
-def merged_integers(policy: str, arena: Arena, shares: Sequence[float]) -> dict[str, Tensor]:
-    """Integer tensors of the merge: those of the first checkpoint that takes part (weight above 0).
+def merged_integers(policy: str, arena: Arena, shares: Sequence[float], anchor: int = 0) -> dict[str, Tensor]:
+    """Integer tensors of the merge: the anchor's, or those of the first checkpoint that takes part (weight above 0).
 
     `gaussian` sums the batch counters of all that take part: the n of Eq. 4.
     """
     tables = [table for table, share in zip(arena.integers, shares, strict=True) if share != 0]
-    merged = dict(tables[0])
+    merged = dict(arena.integers[anchor] if shares[anchor] != 0 else tables[0])
     if policy == "gaussian":
         for name in (item.counter for item in arena.layout.statistics if item.counter):
             merged[name] = torch.stack([table[name] for table in tables]).sum(0, dtype=tables[0][name].dtype)

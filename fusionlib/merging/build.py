@@ -30,10 +30,16 @@ def _checked(item: Parameter, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise UsageError(f"{item.name} = {_short.repr(value)}", "a list of numbers", f"Give {item.name} as a list")
         return tuple(_number(item, entry) for entry in value)
+    if isinstance(item.default, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) and isinstance(row, list | tuple) for key, row in value.items()):
+            raise UsageError(f"{item.name} = {_short.repr(value)}", "names with a list of numbers each", f"Correct {item.name}")
+        return {key: tuple(_number(item, entry) for entry in row) for key, row in value.items()}
     if isinstance(item.default, bool | str):
         if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
             raise UsageError(f"{item.name} = {_short.repr(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
         return value
+    if isinstance(item.default, int) and isinstance(value, float):
+        raise UsageError(f"{item.name} = {_short.repr(value)}", f"a whole number from {item.min} to {item.max}", f"Correct {item.name}")
     return _number(item, value)
 
 

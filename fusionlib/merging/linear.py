@@ -27,6 +27,7 @@ class Linear:
     summary: ClassVar[str] = "Weighted average of all tensors; for two checkpoints alpha A + (1 - alpha) B"
     citation: ClassVar[str] = "Weight Fusion, section 2, Listing 2"
     breaks: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[str] = "weights"
 
     alpha: float = parameter(0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01)
     weights: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; takes the place of alpha")
