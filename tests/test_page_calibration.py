@@ -10,7 +10,7 @@ from helpers import folder_data, tiny_file, tiny_registered, until
 from streamlit.testing.v1 import AppTest
 
 from fusionlib.figures.calibration import band_figure, curves_figure, reliability_figure, separation_figure, temperature_figure
-from fusionlib.figures.calibration_terms import TERMS, best_alpha, bin_rows, figure_rows
+from fusionlib.figures.calibration_terms import TERMS, best_alpha, best_of, bin_rows, figure_rows
 from fusionlib.metrics.calibration_summary import costliest_bin
 from fusionlib.studio import Selection, ensemble_point
 from pages.widgets import server
@@ -65,8 +65,10 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     assert len(app.get("plotly_chart")) == 6, "reliability, separation of each network, and a curve from B through the merge to A"
     assert "Where these pixels are" in texts(app) and "right" in texts(app)
     assert "-badge[" in texts(app), "how many pixels of the bin the picture shows"
-    table = next(item.value for item in app.dataframe if "network" in item.value and TERMS["nll"].axis in item.value)
-    assert len(table) == 4 and table[TERMS["ece_sample_weighted"].axis].notna().all()
+    table = next(item.value for item in app.dataframe if "definition" in item.value)
+    assert list(table.index) == [term.axis for term in TERMS.values()]
+    assert list(table.columns) == ["A: a", "B: b", "merge, alpha 0.5", "ensemble, 0.5 : 0.5", "better", "definition"]
+    assert "n/a" not in table.loc[TERMS["ece_sample_weighted"].axis].tolist()
     again = start("--data", f"folder:{data}")
     assert len(again.get("plotly_chart")) == 6 and not [item for item in again.button if item.label.startswith("Measure 4")]
 
@@ -82,8 +84,8 @@ def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) ->
     next(item for item in app.selectbox if item.label == "Pixels predicted as").set_value(("road", "car", "sky")[common]).run()
     next(item for item in app.toggle if "ensemble" in item.label).set_value(False).run()
     assert not app.exception and not app.error
-    table = next(item.value for item in app.dataframe if "network" in item.value and TERMS["kl"].axis in item.value)
-    assert len(table) == 3 and TERMS["nll"].axis not in table
+    table = next(item.value for item in app.dataframe if "definition" in item.value)
+    assert len(table.columns) == 5 and TERMS["kl"].axis in table.index and TERMS["nll"].axis not in table.index
     next(item for item in app.button if item.label == "Next").click().run()
     assert not app.exception and next(item for item in app.number_input if item.label.startswith("Picture")).value == 2
     app.switch_page("workspace.py").run()
@@ -170,6 +172,7 @@ def test_every_chart_has_a_title_and_named_axes() -> None:
         assert any(figure.layout[name].title.text for name in figure.layout if str(name).startswith("xaxis"))
     assert best_alpha(points, "miou") == 1.0 and best_alpha(points, "nll") == 0.0
     assert best_alpha([{"alpha": 0.0, "kl": None}], "kl") is None
+    assert best_of("nll", [0.3, None, 0.2, 0.2]) == [False, False, True, True] and best_of("kl", [None, 1.0]) == [False, False]
 
 
 def bands_counts():

@@ -76,8 +76,9 @@ def separation_figure(name: str, right: np.ndarray, wrong: np.ndarray) -> go.Fig
             figure.add_trace(go.Bar(x=(edges[1:] + edges[:-1]) / 2, y=100 * counts / counts.sum(), width=np.diff(edges), name=title,
                                     marker={"color": colour, "line": {"width": 0}}, opacity=0.62, customdata=counts,
                                     hovertemplate="confidence %{x:.3f}<br>%{y:.2f} % (%{customdata:,} pixels)<extra>" + title + "</extra>"))
-    figure.update_layout(title=f"Confidence of right and wrong pixels: {name}", height=340, margin=_MARGIN, legend=_LEGEND, bargap=0,
-                         barmode="overlay", xaxis_title="confidence (probability of the predicted class)",
+    figure.update_layout(title=f"Confidence of right and wrong pixels: {name}", height=320, margin=_MARGIN, bargap=0, barmode="overlay",
+                         legend={"x": 0.03, "y": 0.97, "xanchor": "left", "yanchor": "top"},
+                         xaxis_title="confidence (probability of the predicted class)",
                          yaxis_title="share of the right, or wrong, pixels (%)")
     figure.update_xaxes(range=[0, 1])
     return figure

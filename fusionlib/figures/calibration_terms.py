@@ -60,6 +60,15 @@ def figure_rows(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[s
              "pixels": summary["pixels"]} for name, summary in entries]
 
 
+def best_of(key: str, values: Sequence[float | None]) -> list[bool]:
+    """Which of these values of one figure is the best, ties included; none where fewer than two are known."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return [False] * len(values)
+    best = max(known) if TERMS[key].higher else min(known)
+    return [value == best for value in values]
+
+
 def bin_rows(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Table of the reliability diagram: a row per network and bin; accuracy and confidence in percent, nothing where empty."""
     def percent(value: float | None) -> float | None:

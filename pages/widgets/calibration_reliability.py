@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas
 import streamlit as st
 
 from fusionlib.figures.calibration import reliability_figure, separation_figure
-from fusionlib.figures.calibration_terms import TERMS, bin_rows, figure_rows
+from fusionlib.figures.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
 from fusionlib.metrics.calibration_summary import confidence_histograms, costliest_bin
 from pages.widgets.calibration_controls import Look
 from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displaylogo": False}
+BEST = "background-color: rgba(26, 147, 111, 0.22)"
 _CHART, _BIN = "calibration-reliability", "calibration-bin"
 
 
@@ -52,7 +54,7 @@ def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | N
 
 def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
     chosen = _chosen(known)
-    st.markdown("#### Where these pixels are")
+    st.markdown("### Where these pixels are")
     if chosen is None:
         st.caption("No pixel is predicted as this class.")
         return
@@ -74,7 +76,7 @@ def _step_picture(count: int) -> int:
     index = min(max(1, int(st.session_state.setdefault("picture", 1))), count)
     st.session_state["calibration-picture"] = index
     left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
-    left.button("Previous", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
+    left.button("Back", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
                 on_click=_go, args=(index - 1,))
     middle.number_input(f"Picture (1 to {count})", 1, count, key="calibration-picture", on_change=lambda: _go(None))
     right.button("Next", key="calibration-next", icon=":material/chevron_right:", width="stretch", disabled=index == count,
@@ -87,25 +89,38 @@ def _go(number: int | None) -> None:
 
 
 def figures_section(look: Look) -> None:
-    """All figures by network, the definition of each in the column's help."""
+    """All figures by network, each with its definition."""
     known = look.known()
     if not known:
         return
     st.markdown("### All figures")
-    rows = figure_rows([(name, summary) for _, name, summary in known])
-    config: dict[str, Any] = {
-        term.axis: st.column_config.NumberColumn(term.axis, help=f"{term.help} {'Higher' if term.higher else 'Lower'} is better.",
-                                                 format="%.2f" if term.unit == "%" else "%.4f") for term in TERMS.values()}
-    config["pixels"] = st.column_config.NumberColumn("pixels", format="localized", help="Labelled pixels that count here")
-    config["network"] = st.column_config.TextColumn("network", pinned=True)
-    empty = {name for name in rows[0] if all(row[name] is None for row in rows)}
-    st.dataframe([{name: value for name, value in row.items() if name not in empty} for row in rows], hide_index=True,
-                 key="calibration-figures", column_config=config)
+    st.dataframe(_table(known), key="calibration-figures", height=35 * (1 + len(TERMS)) + 3 if look.label is None else "content",
+                 column_config={"_index": st.column_config.TextColumn("figure", width="medium"),
+                                "better": st.column_config.TextColumn("better", width="small"),
+                                "definition": st.column_config.TextColumn("definition", width="large")})
     undefined = sum(summary["undefined_pixels"] for _, _, summary in known)
-    st.caption("One row a network; point at a column's name for its definition."
+    st.caption("One row a figure, the best network of each in colour; click a definition to read all of it."
                + (" Figures that make no sense for one class alone are left out." if look.label is not None else "")
                + (f" {undefined:,} pixels have no probability (NaN), so figures are n/a." if undefined else ""))
-    twin(rows, "calibration")
+    twin(figure_rows([(name, summary) for _, name, summary in known]), "calibration")
+
+
+def _table(known: list[tuple[str, str, dict[str, Any]]]) -> Any:
+    """Figures by network as a styled table; figures that no network has are left out."""
+    keys = [key for key in TERMS if any(summary.get(key) is not None for _, _, summary in known)]
+    names = [name for _, name, _ in known]
+    values = {key: [TERMS[key].shown(summary.get(key)) for _, _, summary in known] for key in keys}
+    texts = {key: ["n/a" if value is None else f"{value:.2f}" if TERMS[key].unit == "%" else f"{value:.4f}" for value in values[key]]
+             for key in keys}
+    frame = pandas.DataFrame([[*texts[key], "higher" if TERMS[key].higher else "lower", TERMS[key].help] for key in keys],
+                             index=[TERMS[key].axis for key in keys], columns=[*names, "better", "definition"])
+    best = {key: best_of(key, values[key]) for key in keys}
+
+    def colour(row: Any) -> list[str]:
+        marks = best[keys[list(frame.index).index(row.name)]]
+        return [*(BEST if mark else "" for mark in marks), "", ""]
+
+    return frame.style.apply(colour, axis=1)
 
 
 def separation_section(look: Look) -> None:
