@@ -48,14 +48,13 @@ def pairs_figure(pairs: Pairs, useful: float, zoom: bool = False, judged: int | 
         part = [(number, pair) for number, pair in drawn if (pair["gain"] is not None) == measured]
         if part:
             figure.add_trace(_points(part, known, measured, reach, len(drawn) <= LABELLED))
-    if not drawn or max(pair["cosine"] for _, pair in drawn) > useful - 0.25:
-        figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below", annotation_text=f"useful zone, above {useful:g}",
-                         annotation_position="bottom left", annotation_font_size=12)
+    figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below", annotation_text=f"useful zone, above {useful:g}",
+                     annotation_position="bottom right", annotation_font_size=12)
     figure.update_layout(
-        title="Direction shared and what an oracle could gain" if known else "Direction shared and distance", height=440, margin=MARGIN,
+        title="Direction shared and what an oracle could gain" if known else "Direction shared and distance", height=460, margin=MARGIN,
         xaxis_title="cosine similarity of the parameters (1 = same direction)",
         yaxis_title="oracle mIoU of the pair (%)" if known else "L2 distance (units of the weights)",
-        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}, clickmode="event+select")
+        legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"}, clickmode="event+select")
     low = min((pair["cosine"] for _, pair in drawn), default=useful)
     figure.update_xaxes(range=[low - 0.12 * (1.002 - low), 1 + 0.06 * (1.002 - low)])
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
@@ -131,6 +132,7 @@ class Diagnosis(Job):
         each = (points + len(ENDS)) * images
         total = images * count + each * len(pairs)
         if fresh or self.functions() is None:
+            self._decode(total)
             self._joint = self._run_joint(lambda done, _: self.progress(done, total))
             self.store.put(self._joint_key(), self._joint)
             self._share_singles()
@@ -143,6 +145,14 @@ class Diagnosis(Job):
                 self._open_sweep(self._full_view(*pair)).measure(step, along, fresh=fresh)
             done += each
             self.progress(done, total)
+
+    def _decode(self, total: int) -> None:
+        """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will take."""
+        assert self.pictures is not None
+        for index in range(len(self.pictures)):
+            self.progress(0, total)
+            self.pictures.load(index)
+        self._begun = time.monotonic()
 
     def _run_joint(self, progress: Progress) -> dict[str, Any]:
         networks, spaces = [], []

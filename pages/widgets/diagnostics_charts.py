@@ -77,7 +77,9 @@ def layers_chart(report: Report) -> None:
     st.plotly_chart(layers_figure(report["pairs"], measure, kind, shown), key="diagnostics-layers", config=PLAIN)
     moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
     reading = moved if measure == "discrepancy" else "Pale: both networks point the same way in this layer; dark: they do not."
-    st.caption(f"One row a pair, one column a layer from input to output. {reading} The dashed line is where the head begins.")
+    head = any(layer["part"] == "head" for layer in report["pairs"][0]["layers"])
+    st.caption(f"One row a pair, one column a layer from input to output. {reading}"
+               + (" The dashed line is where the head begins." if head else " No layer is named like a head."))
     twin(layer_rows(report["pairs"], measure, kind), "layers")
 
 

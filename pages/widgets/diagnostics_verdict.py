@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -27,10 +28,14 @@ def verdict_section(pair: dict[str, Any]) -> None:
 def rules_section(rules: Any, diagnostics: Any) -> None:
     """Where the verdict comes from and what each measure is."""
     with st.expander("The rules of the verdict, and where every measure comes from", icon=":material/rule:"):
-        st.dataframe([{"when (the first that applies)": rule.when, "verdict": rule.then, "source": rule.source} for rule in rules],
-                     hide_index=True, key="diagnostics-rules", row_height=40)
-        st.dataframe([{"measure": item.title, "what it says": item.summary, "needs": item.needs, "source": item.source}
-                      for _, item in diagnostics], hide_index=True, key="diagnostics-sources", row_height=40)
+        st.markdown(_table(("When (the first that applies)", "Verdict", "Source"), [(rule.when, rule.then, rule.source) for rule in rules]))
+        st.markdown(_table(("Measure", "What it says", "Needs", "Source"),
+                           [(item.title, item.summary, item.needs, item.source) for _, item in diagnostics]))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, because its cells wrap; the texts are the library's own."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def _figures(pair: dict[str, Any]) -> None:
@@ -38,7 +43,8 @@ def _figures(pair: dict[str, Any]) -> None:
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
     figures = [
         ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
-        ("Oracle gain", _text(pair["oracle_headroom"], "+.1f", 100, " points"), "over the better of the two"),
+        ("Oracle gain", _text(pair["oracle_headroom"], "+.1f", 100, " points"),
+         f"over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
         ("Best merge", _text(pair["gain"], "+.1f", 100, " points"), "over the better of the two, where the path is measured"),
         ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
