@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,23 +49,37 @@ def choose(sweep: CalibrationSweep) -> Look:
     """The row of controls."""
     view = sweep.view
     columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
-    st.session_state["calibration-alpha"] = float(st.session_state.setdefault("alpha", 0.5))
+    st.session_state["calibration-alpha"] = restored("alpha", 0.5, 0.0, 1.0)
     alpha = columns[0].slider("Alpha of the merge (weight of A)", 0.0, 1.0, step=0.01, key="calibration-alpha", on_change=_take_alpha,
                               help="The same alpha as on the Merge page")
     with_ensemble = columns[1].toggle("Compare with the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
                                       on_change=keep, args=("calibration-ensemble",),
                                       help="Softmax of A and B averaged with the same weights: two forward passes per picture")
-    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(kept("calibration-bins", DEFAULT_BINS)),
-                                key="calibration-bins", on_change=keep, args=("calibration-bins",),
+    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(kept("bins", DEFAULT_BINS)),
+                                key="bins", bind="query-params", on_change=keep, args=("bins",),
                                 help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040")
     names = ["all classes", *view.space.names]
-    wanted = kept("calibration-class", names[0])
+    wanted = kept("class", names[0])
     picked = columns[3].selectbox("Pixels predicted as", names, index=names.index(wanted) if wanted in names else 0,
-                                  key="calibration-class", on_change=keep, args=("calibration-class",))
+                                  key="class", bind="query-params", on_change=keep, args=("class",))
     networks = [("a", f"A: {view.selection.a}", "a"), ("b", f"B: {view.selection.b}", "b"), ("m", f"merge, alpha {alpha:g}", float(alpha))]
     if with_ensemble:
         networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
     return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
+
+
+def restored(name: str, default: float, low: float, high: float) -> float:
+    """What this session or its URL says, made to fit, and written into the URL; the Merge page shares both."""
+    if name not in st.session_state:
+        try:
+            value = float(st.query_params.get(name, default))
+        except ValueError:
+            value = default
+        st.session_state[name] = value if math.isfinite(value) else default
+    value = st.session_state[name] = min(high, max(low, st.session_state[name]))
+    if st.query_params.get(name) != f"{value:g}":
+        st.query_params[name] = f"{value:g}"
+    return float(value)
 
 
 def _take_alpha() -> None:

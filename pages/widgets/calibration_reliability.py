@@ -11,7 +11,7 @@ from fusionlib.figures.calibration import reliability_figure, separation_figure
 from fusionlib.figures.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
 from fusionlib.metrics.calibration_summary import confidence_histograms, costliest_bin
-from pages.widgets.calibration_controls import Look
+from pages.widgets.calibration_controls import Look, restored
 from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displaylogo": False}
@@ -73,7 +73,7 @@ def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
 
 
 def _step_picture(count: int) -> int:
-    index = min(max(1, int(st.session_state.setdefault("picture", 1))), count)
+    index = int(restored("picture", 1, 1, count))
     st.session_state["calibration-picture"] = index
     left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
     left.button("Back", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
