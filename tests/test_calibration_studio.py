@@ -295,3 +295,36 @@ def test_the_order_of_pictures_changes_no_bit(world) -> None:
             meter.update(state, Observation(logits, torch.from_numpy(sample.truth)[None], None, 3))
         states.append(state)
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.real
+def test_real_pictures_agree_with_a_separate_computation(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two CamVid pictures through ENet: softmax, grouping of classes and bins again in float64, pixel by pixel."""
+    from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
+    from fusionlib.studio import Options, Studio
+
+    data = f"camvid:{real_data / 'camvid'}"
+    file = real_data / "checkpoints" / "enet-cityscapes" / "epoch-030.pth"
+    main(["evaluate", str(file), "--data", data, "--split", "val", "--limit", "2", "--calibration", "--json", "--home", str(tmp_path)])
+    found = json.loads(capsys.readouterr().out)
+    studio = Studio(Options(checkpoints=(file,), demo=False, home=tmp_path / "other", device="cpu"))
+    pictures = studio.workspace.open_pictures(data, "val", 2)
+    network = studio.sweep_files(file, file, lambda: pictures, "average").view.new_blend()
+    network.set_alone(0, studio.worker.run)
+    table = mapping(CITYSCAPES_VOID, CAMVID)
+    confidences, rights = [], []
+    for index in range(2):
+        sample = pictures.load(index)
+        z = network.network.logits(sample.image[None], sample.truth.shape)[0].double().numpy()
+        p = np.exp(z - z.max(0)) / np.exp(z - z.max(0)).sum(0)
+        said = table[z.argmax(0)]
+        keep = sample.truth != IGNORE
+        confidences.append(np.where(table[:, None, None] == said, p, 0).sum(0)[keep])
+        rights.append((said == sample.truth)[keep])
+    confidence, right = np.concatenate(confidences), np.concatenate(rights)
+    place = np.minimum((confidence * 15).astype(int), 14)
+    gaps = [abs(right[place == bin].sum() - confidence[place == bin].sum()) for bin in range(15)]
+    assert found["ece_sample_weighted"] == pytest.approx(sum(gaps) / len(right), abs=2e-6)
+    assert found["accuracy"] == pytest.approx(right.mean()) and found["pixels"] == len(right)
+    assert sum(abs(bin["count"] - int((place == number).sum())) for number, bin in enumerate(found["bins"])) <= 4, "float32 at the edges"
+    studio.store.close()
