@@ -140,11 +140,11 @@ class MergeMethod(Protocol):
     citation: ClassVar[str]
     breaks: ClassVar[frozenset[str]]
     """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
-    needs: ClassVar[Literal["weights", "pictures", "architecture"]]
-    """What it reads besides the weights: unlabelled pictures (and so a network), or the architecture's declared permutations.
+    needs: ClassVar[str]
+    """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 
     A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
-    `by_tensor(layout, count) -> {name: K weights}`, which the buffer policies follow layer by layer.
+    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer.
     """
 
     def shares(self, count: int) -> tuple[float, ...]:

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import COUNTER, Layout
-from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint
+from fusionlib.checkpoints.sharing import Sharing, shared_table
+from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import CheckpointError, LayoutError
 
 
 @dataclass(frozen=True)
 class Arena:
-    """`weights` (K, P) in the layout's dtype, `integers` one table per checkpoint. Rows are never written to after packing."""
+    """`weights` (K, P) in the layout's dtype, `integers` one table per checkpoint. Rows are never written to after packing.
+
+    `own` are tensors that not all checkpoints share: every row has the anchor's there, so that any merge keeps them as they are.
+    `registration` are the floating tensors in the order in which the network registers them, where the files do not tell it, and
+    `notes` what the user must know about that.
+    """
 
     layout: Layout
     weights: Tensor
     integers: tuple[Mapping[str, Tensor], ...]
     names: tuple[str, ...]
     fingerprints: tuple[str, ...]
+    own: frozenset[str] = frozenset()
+    registration: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -49,6 +60,17 @@ class Arena:
                 at += item.mean.size
         return rows.to(self.weights.device)
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape by name of every tensor, integers included: what an architecture is recognised by."""
+        floats = {entry.name: entry.shape for entry in self.layout.entries}
+        return floats | {name: tuple(tensor.shape) for name, tensor in self.integers[0].items()}
+
+    @property
+    def in_order(self) -> tuple[str, ...]:
+        """Names of the floating tensors in the order in which the network registers them, as far as that is known."""
+        return self.registration or tuple(entry.name for entry in self.layout.entries)
+
     def require_finite(self) -> None:
         """Raises `CheckpointError` that names the first tensor with NaN or infinity: its merges would have them too."""
         for name, row in zip(self.names, self.weights, strict=True):
@@ -58,14 +80,20 @@ class Arena:
 
     @classmethod
     def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False,
-             device: torch.device | str = "cpu") -> Arena:
-        """Copy the checkpoints into rows, in the order of the first one. Raises `LayoutError` where they do not fit.
+             anchor: int = 0, sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
+        """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not fit.
 
-        With `only_statistics` the floating tensors other than running means and variances stay in their files.
+        With `only_statistics` the floating tensors other than running means and variances stay in their files. With `sharing`
+        only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the rest.
         """
-        for other in checkpoints[1:]:
-            _require_same(checkpoints[0], other)
-        tensors = checkpoints[0].tensors
+        if sharing is not None:
+            checkpoints, own = _made_alike(checkpoints, anchor, sharing)
+        else:
+            own = frozenset()
+            for other in checkpoints[1:]:
+                _require_same(checkpoints[0], other)
+        first = checkpoints[anchor] if 0 <= anchor < len(checkpoints) else checkpoints[0]
+        tensors = first.tensors
         dtype = Layout.of(tensors).dtype  # of all tensors: the statistics must come out the same with and without the others
         if only_statistics:
             tensors = {name: info for name, info in tensors.items()
@@ -78,8 +106,9 @@ class Arena:
                 view.copy_(checkpoint.read(name))
             tables.append({name: checkpoint.read(name) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
+        registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   tuple(item.fingerprint for item in checkpoints))
+                   tuple(item.fingerprint for item in checkpoints), own, registration, notes)
 
 
 def round_to_dtype(layout: Layout, flat: Tensor) -> None:
@@ -99,6 +128,50 @@ def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
     if bad:
         raise CheckpointError(f"{checkpoint}: {bad} of {values.numel()} values of {tensor} are NaN or infinite",
                               "finite numbers in every tensor", "Use an earlier epoch: this training diverged, or the file is damaged")
+
+
+def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The floating tensors in the network's order, and notes; no names where the file's own order is to be trusted.
+
+    A sorted file puts `layer10` before `layer2` and the head before the stem. The order is then that of the architecture, freshly
+    built without memory; where no architecture is known, that of the file, and a note says so.
+    """
+    if SORTED_NOTE not in checkpoint.notes:
+        return (), ()
+    known = recognise(checkpoint.shapes)
+    if known is None:
+        return (), (f"{checkpoint.name}: {SORTED_NOTE}; weights that depend on the order follow the file's",)
+    try:
+        with torch.device("meta"):
+            names = list(ARCHITECTURES.get(known[0]).build(known[1]).state_dict())
+    except Exception as problem:  # noqa: BLE001 - the user's own code; it may need real tensors
+        return (), (f"{checkpoint.name}: {SORTED_NOTE}, and its network cannot be asked ({type(problem).__name__})",)
+    floating = [name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point]
+    ordered = [name for name in names if name in floating]
+    return (*ordered, *(name for name in floating if name not in set(ordered))), ()
+
+
+def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing) -> tuple[list[Checkpoint], frozenset[str]]:
+    """The checkpoints with the anchor's names, and its tensors where they do not share them."""
+    table = shared_table(checkpoints, anchor, sharing)
+    first = checkpoints[anchor]
+    if not any(first.tensors[name].dtype.is_floating_point for name in table.shared):
+        raise LayoutError("The checkpoints share no tensor by name and shape", "networks with a common part",
+                          "Give a rename pattern, or choose other checkpoints")
+
+    def seen_through(number: int, checkpoint: Checkpoint) -> Checkpoint:
+        source = table.sources[number]
+
+        def read(name: str) -> Tensor:
+            return checkpoint.read(source[name]) if name in source else first.read(name)
+
+        if number == anchor:
+            return checkpoint
+        alike = replace(checkpoint, tensors=first.tensors, _read=read)
+        alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
+        return alike
+
+    return [seen_through(number, item) for number, item in enumerate(checkpoints)], frozenset(table.own)
 
 
 def _positions(entries: Sequence, device: torch.device) -> Tensor:

@@ -22,6 +22,9 @@ from fusionlib.errors import CheckpointError
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
 
+SORTED_NOTE = "the file lists its tensors by dtype and name, not in the network's order"
+"""The note of a checkpoint whose file does not tell in which order the network registered its tensors."""
+
 _CHUNK = 2**20
 _OTHER_CONTENT = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"\x89HDF": "an HDF5 file",
                   b"\x1f\x8b": "a gzip archive", b"version https://git-lfs": "a Git LFS pointer, not the file itself",
@@ -235,5 +238,5 @@ def _format_of(path: Path) -> str:
 def _order_note(opened: SafetensorsFile) -> tuple[str, ...]:
     names = list(opened.entries)
     if len(names) > 2 and names == sorted(names, key=lambda key: (-opened.entries[key].dtype.itemsize, key)):
-        return ("the file lists its tensors by dtype and name, not in the network's order",)
+        return (SORTED_NOTE,)
     return ()

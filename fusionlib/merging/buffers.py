@@ -71,16 +71,16 @@ def apply_policy(policy: str, arena: Arena, shares: Sequence[float], out: Tensor
 def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor) -> tuple[str, ...]:
     """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for the user.
 
-    A method with weights by tensor (`by_tensor`) has averaged the statistics with the weights of their own tensors already, as the
+    A method with weights by tensor (`tensor_shares`) has averaged the statistics with the weights of their own tensors already, as the
     layer-wise paper does; under `gaussian` a checkpoint without weight for a layer has no part in that layer.
     """
     anchor = anchor_of(method, len(arena))
-    by_tensor = getattr(method, "by_tensor", None)
-    if by_tensor is None or policy not in ("average", "gaussian"):
+    tensor_shares = getattr(method, "tensor_shares", None)
+    if tensor_shares is None or policy not in ("average", "gaussian"):
         return apply_policy(policy, arena, method.shares(len(arena)), out, anchor)
     if policy == "average" or not arena.layout.statistics:
         return ()
-    table = by_tensor(arena.layout, len(arena))
+    table = tensor_shares(arena)
     rows = [table[item.mean.name] for item in arena.layout.statistics for _ in range(item.mean.size)]
     takes_part = torch.tensor(rows, dtype=torch.float64, device=out.device).T > 0
     counts, notes = arena.counts, ()

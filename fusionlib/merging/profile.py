@@ -56,6 +56,10 @@ class LayerProfile:
         rest = self._rest(count)
         return {entry.name: rows.get(unit_of(entry, self.granularity), rest) for entry in layout.entries}
 
+    def tensor_shares(self, arena: Arena) -> dict[str, Shares]:
+        """`by_tensor` of an arena."""
+        return self.by_tensor(arena.layout, len(arena))
+
     def _rest(self, count: int) -> Shares:
         return check_shares(self.rest, count) if self.rest else (1 / count,) * count
 

@@ -1,0 +1,116 @@
+"""What checkpoints of different heads, class counts or networks share, found by name and shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.errors import UsageError
+
+REASONS = {"shared": "in all, with equal shapes", "missing": "not in all", "shape": "of another shape somewhere",
+           "kind": "floating in one, integer in another", "excluded": "excluded by pattern"}
+"""Why a tensor is shared or is not."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How to find what is shared: `rename` maps a regular expression to its replacement, `exclude` are patterns such as `head.*`.
+
+    Renames are applied to the names of all checkpoints but the anchor, in their order, so that another network's names become
+    the anchor's. Names that match an exclude pattern (shell style: `*`, `?`, `[...]`) stay the anchor's own.
+    """
+
+    rename: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+
+    def renamed(self, name: str) -> str:
+        """The name in the anchor's terms. Raises `UsageError` for a pattern that is no regular expression."""
+        for pattern, replacement in self.rename.items():
+            try:
+                name = re.sub(pattern, replacement, name)
+            except (re.error, IndexError) as problem:
+                raise UsageError(f"Rename {pattern[:80]!r}: {problem}", "a regular expression and its replacement",
+                                 "Correct the pattern") from problem
+        return name
+
+    def excludes(self, name: str) -> bool:
+        """Whether a pattern keeps this tensor out."""
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+
+@dataclass(frozen=True)
+class SharedTable:
+    """The anchor's tensors in its order, each with a reason of `REASONS`; `elsewhere` are names that only the others have.
+
+    `sources` maps, for every checkpoint, the anchor's name of a shared tensor to that checkpoint's own.
+    """
+
+    anchor: int
+    reasons: Mapping[str, str]
+    elsewhere: tuple[str, ...]
+    sources: tuple[Mapping[str, str], ...]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names that take part in the merge."""
+        return tuple(name for name, reason in self.reasons.items() if reason == "shared")
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names that stay the anchor's."""
+        return tuple(name for name, reason in self.reasons.items() if reason != "shared")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"anchor": self.anchor, "shared": len(self.shared), "from_anchor": len(self.own), "elsewhere": list(self.elsewhere),
+                "tensors": [{"name": name, "reason": reason} for name, reason in self.reasons.items()]}
+
+
+def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sharing | None = None) -> SharedTable:
+    """What K checkpoints share with the anchor; reads headers only.
+
+    Raises: `UsageError` for an anchor that is not there, a wrong pattern, or a rename that gives two tensors one name.
+    """
+    sharing = sharing or Sharing()
+    if not 0 <= anchor < len(checkpoints):
+        raise UsageError(f"Anchor {anchor} of {len(checkpoints)} checkpoints", f"a number from 0 to {len(checkpoints) - 1}",
+                         "Correct the anchor")
+    names = [_names(item, sharing if number != anchor else None) for number, item in enumerate(checkpoints)]
+    own = checkpoints[anchor].tensors
+    reasons = {name: _reason(name, checkpoints, names, anchor, sharing) for name in own}
+    elsewhere = dict.fromkeys(short for number, table in enumerate(names) if number != anchor for short in table if short not in own)
+    shared = {name for name, reason in reasons.items() if reason == "shared"}
+    return SharedTable(anchor, reasons, tuple(elsewhere), tuple({short: long for short, long in table.items() if short in shared}
+                                                                for table in names))
+
+
+def _names(checkpoint: Checkpoint, sharing: Sharing | None) -> dict[str, str]:
+    if sharing is None:
+        return {name: name for name in checkpoint.tensors}
+    found: dict[str, str] = {}
+    for name in checkpoint.tensors:
+        short = sharing.renamed(name)
+        if short in found:
+            raise UsageError(f"{checkpoint.name}: {found[short]} and {name} would both be called {short}", "one name for each tensor",
+                             "Correct the rename pattern")
+        found[short] = name
+    return found
+
+
+def _reason(name: str, checkpoints: Sequence[Checkpoint], names: Sequence[Mapping[str, str]], anchor: int, sharing: Sharing) -> str:
+    ours = checkpoints[anchor].tensors[name]
+    if sharing.excludes(name):
+        return "excluded"
+    for checkpoint, table in zip(checkpoints, names, strict=True):
+        theirs = checkpoint.tensors.get(table.get(name, ""))
+        if theirs is None:
+            return "missing"
+        if theirs.shape != ours.shape:
+            return "shape"
+        if theirs.dtype.is_floating_point != ours.dtype.is_floating_point:
+            return "kind"
+    return "shared"
