@@ -86,6 +86,8 @@ def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) ->
     assert not app.exception and not app.error
     table = next(item.value for item in app.dataframe if "definition" in item.value)
     assert len(table.columns) == 5 and TERMS["kl"].axis in table.index and TERMS["nll"].axis not in table.index
+    next(item for item in app.selectbox if item.label == "Network" and item.key == "calibration-network").set_value("b").run()
+    assert "B: b, confidence" in texts(app)
     next(item for item in app.button if item.label == "Next").click().run()
     assert not app.exception and next(item for item in app.number_input if item.label.startswith("Picture")).value == 2
     app.switch_page("workspace.py").run()

@@ -15,7 +15,7 @@ COLOURS = {"a": "#2f81d8", "b": "#e08a1e", "m": "#1a936f", "e": "#9a63c9"}
 """Checkpoint A and B as on the Merge page, the merge, the ensemble."""
 
 RIGHT, WRONG, QUIET = "#1aa89b", "#e8622c", "#8a97a3"
-_LEGEND = {"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}
+_LEGEND = {"orientation": "h", "y": 1.02, "x": 0, "xanchor": "left", "yanchor": "bottom"}
 _MARGIN = {"l": 8, "r": 12, "t": 48, "b": 48}
 
 Entry = tuple[str, str, Mapping[str, Any]]
@@ -35,8 +35,8 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
         for row, trace in _network(entry, place, len(entries), chosen):
             figure.add_trace(trace, row, 1)
     bins = len(entries[0][2]["bins"]) if entries else 10
-    figure.update_layout(title="Reliability", height=560, margin=_MARGIN, legend=_LEGEND, barmode="overlay", clickmode="event+select",
-                         hovermode="closest")
+    figure.update_layout(title={"text": "Reliability", "y": 0.985, "yanchor": "top"}, height=580, margin={**_MARGIN, "t": 84},
+                         legend=_LEGEND, barmode="overlay", clickmode="event+select", hovermode="closest")
     figure.update_xaxes(range=[0, 1], tickvals=np.linspace(0, 1, bins + 1), tickformat=".2~f", showgrid=True)
     figure.update_xaxes(title="confidence (probability of the predicted class), in bins of equal width", row=2, col=1)
     figure.update_yaxes(title="accuracy (% of pixels)", range=[0, 102], row=1, col=1)

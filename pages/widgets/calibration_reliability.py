@@ -42,12 +42,13 @@ def _clicked() -> None:
 
 
 def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | None:
-    """The chosen role and bin where it still has pixels; at first the bin that costs the merge most."""
+    """The chosen role and bin where it still has pixels; otherwise the bin that costs the network most, at first the merge."""
+    wanted = st.session_state.get(_BIN)
     for role, _, summary in known:
-        wanted = st.session_state.get(_BIN)
         if wanted and wanted[0] == role and wanted[1] < len(summary["bins"]) and summary["bins"][wanted[1]]["count"]:
             return wanted
-    role, _, summary = next((entry for entry in known if entry[0] == "m"), known[0])
+    first = wanted[0] if wanted else "m"
+    role, _, summary = next((entry for entry in known if entry[0] == first), known[0])
     worst = costliest_bin(summary)
     return None if worst is None else (role, worst)
 
@@ -58,7 +59,7 @@ def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
     if chosen is None:
         st.caption("No pixel is predicted as this class.")
         return
-    role, number = chosen
+    role, number = _by_name(known, chosen)
     _, name, summary = next(entry for entry in known if entry[0] == role)
     point = next(point for own, _, point in look.networks if own == role)
     bin, pictures = summary["bins"][number], look.sweep.view.need_pictures()
@@ -70,6 +71,23 @@ def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
                f":green-badge[{right:,} right] :orange-badge[{wrong:,} wrong]")
     st.caption(f"Teal pixels are right, orange ones wrong, the rest is dimmed. On the whole split this bin has {bin['correct']:,} right "
                f"and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at confidence {100 * bin['confidence']:.1f} %.")
+
+
+def _by_name(known: list[tuple[str, str, dict[str, Any]]], chosen: tuple[str, int]) -> tuple[str, int]:
+    """The same choice as a click, for the keyboard."""
+    names = {role: name for role, name, _ in known}
+    bins = next(summary["bins"] for role, _, summary in known if role == chosen[0])
+    full = [number for number, bin in enumerate(bins) if bin["count"]]
+    st.session_state["calibration-network"], st.session_state["calibration-bin-number"] = chosen
+    left, right = st.columns(2)
+    left.selectbox("Network", list(names), key="calibration-network", format_func=lambda role: names[role], on_change=_take_choice)
+    right.selectbox("Confidence", full, key="calibration-bin-number", on_change=_take_choice,
+                    format_func=lambda number: f"{bins[number]['low']:.2f} to {bins[number]['high']:.2f}")
+    return chosen
+
+
+def _take_choice() -> None:
+    st.session_state[_BIN] = (st.session_state["calibration-network"], st.session_state["calibration-bin-number"])
 
 
 def _step_picture(count: int) -> int:
@@ -95,7 +113,7 @@ def figures_section(look: Look) -> None:
         return
     st.markdown("### All figures")
     st.dataframe(_table(known), key="calibration-figures", height=35 * (1 + len(TERMS)) + 3 if look.label is None else "content",
-                 column_config={"_index": st.column_config.TextColumn("figure", width="medium"),
+                 column_config={"_index": st.column_config.TextColumn("figure", width=250),
                                 "better": st.column_config.TextColumn("better", width="small"),
                                 "definition": st.column_config.TextColumn("definition", width="large")})
     undefined = sum(summary["undefined_pixels"] for _, _, summary in known)
