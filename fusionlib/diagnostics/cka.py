@@ -13,6 +13,10 @@ from fusionlib.contracts import DIAGNOSTICS, Diagnostic
 CHANNELS = 512
 """Blocks with more channels are represented by that many of them, evenly spaced: covariances grow with the square."""
 
+POSITIONS = 1024
+"""Positions taken of a batch's feature maps, evenly spaced: neighbours say nearly the same, and products of all of them would take
+longer than the forward passes."""
+
 
 def linear_cka(first: Any, second: Any) -> float | None:
     """Similarity of two representations of the same n examples: (n, p) and (n, q) -> 0 to 1; None for a constant representation.
@@ -29,41 +33,47 @@ def linear_cka(first: Any, second: Any) -> float | None:
 
 
 class ActivationSimilarity:
-    """Linear CKA of M networks per block, streamed: sums and products of channels in float64, never the activations.
+    """Linear CKA of M networks per block, streamed: sums and products of channels, never the activations.
 
-    Every position of a feature map is one example, its channels are the features; the n examples are thus all positions of all
-    pictures, thousands where there are few pictures. The plug-in (biased) estimator, see `linear_cka`.
+    A position of a feature map is one example, its channels are the features: `POSITIONS` of each batch, so thousands of examples from a
+    few pictures. The plug-in (biased) estimator, see `linear_cka`. Rows are shifted by the first batch's mean, so that products in their
+    own precision lose nothing to large means; sums are float64.
     """
 
     def __init__(self, members: int, pairs: Sequence[tuple[int, int]]) -> None:
         self.members, self.pairs = members, tuple(pairs)
         self.counts: dict[str, int] = {}
+        self._shifts: dict[tuple[str, int], torch.Tensor] = {}
         self._sums: dict[tuple[str, int], torch.Tensor] = {}
         self._products: dict[tuple[str, int, int], torch.Tensor] = {}
 
     def add(self, block: str, activations: Sequence[torch.Tensor]) -> None:
         """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C), of the same positions."""
-        self.add_rows(block, [_rows(one) for one in activations])
+        self.add_rows(block, [_rows(one)[:: max(1, _positions(one) // POSITIONS)] for one in activations])
 
     def add_rows(self, block: str, rows: Sequence[torch.Tensor]) -> None:
         """Add M matrices (n, C) of the same n examples."""
-        rows = [_thinned(one.double()) for one in rows]
+        rows = [self._shifted(block, number, _thinned(one)) for number, one in enumerate(rows)]
         self.counts[block] = self.counts.get(block, 0) + rows[0].shape[0]
         for number, one in enumerate(rows):
-            self._accumulate(self._sums, (block, number), one.sum(0))
-            self._accumulate(self._products, (block, number, number), one.T @ one)
+            self._accumulate(self._sums, (block, number), one.double().sum(0))
+            self._accumulate(self._products, (block, number, number), (one.T @ one).double())
         for a, b in self.pairs:
-            self._accumulate(self._products, (block, a, b), rows[a].T @ rows[b])
+            self._accumulate(self._products, (block, a, b), (rows[a].T @ rows[b]).double())
 
     def compute(self) -> list[dict[str, float | None]]:
         """For each pair, block -> CKA in the order in which the blocks ran; None where a representation is constant."""
         return [{block: self._similarity(block, a, b) for block in self.counts} for a, b in self.pairs]
 
+    def _shifted(self, block: str, number: int, rows: torch.Tensor) -> torch.Tensor:
+        shift = self._shifts.setdefault((block, number), rows.mean(0))
+        return rows - shift
+
     def _similarity(self, block: str, a: int, b: int) -> float | None:
         cross, left, right = (float(self._centred(block, i, j).square().sum()) for i, j in ((a, b), (a, a), (b, b)))
-        # Constant channels leave rounding of the products behind, not exactly 0.
-        floor = [1e-20 * float(self._products[block, i, i].square().sum()) for i in (a, b)]
-        if left <= floor[0] or right <= floor[1]:
+        # Constant channels leave rounding behind, not exactly 0: compare with what their mean would give.
+        floors = [(1e-12 * self.counts[block] * float(self._shifts[block, i].double().square().sum())) ** 2 for i in (a, b)]
+        if left <= floors[0] or right <= floors[1]:
             return None
         return float(min(1.0, cross / (left * right) ** 0.5))
 
@@ -83,6 +93,11 @@ def _rows(activations: torch.Tensor) -> torch.Tensor:
     return activations.reshape(-1, activations.shape[-1])
 
 
+def _positions(activations: torch.Tensor) -> int:
+    """Examples in (N, C, h, w) or (N, T, C)."""
+    return activations.numel() // activations.shape[1 if activations.ndim == 4 else -1]
+
+
 def _thinned(rows: torch.Tensor) -> torch.Tensor:
     channels = rows.shape[1]
     if channels <= CHANNELS:
@@ -92,4 +107,4 @@ def _thinned(rows: torch.Tensor) -> torch.Tensor:
 
 DIAGNOSTICS.register("cka")(Diagnostic(
     "Activation similarity", "Linear CKA per block: 1 where both networks represent the pictures alike",
-    "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, every position an example", "pictures", linear_cka))
+    "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, positions as examples", "pictures", linear_cka))

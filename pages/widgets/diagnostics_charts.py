@@ -113,7 +113,7 @@ def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
         st.caption("Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
         return
     st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
-    st.caption("Linear CKA (biased estimator, every position an example): near 1 both networks see the same there; a dip shows where "
+    st.caption("Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows where "
                "they part.")
     twin(pair["cka"], "activations")
 
