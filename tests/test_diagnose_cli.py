@@ -79,8 +79,16 @@ def test_wrong_arguments_end_in_one_line(capsys, files, tmp_path: Path) -> None:
     assert "--data" in fails(capsys, *files, "--split", "val")
     assert "buffer" in fails(capsys, *files, "--buffers", "nonsense").lower()
     assert "nowhere" in fails(capsys, files[0], str(tmp_path / "nowhere.pth"))
-    save_tensors(tmp_path / "w.safetensors", {"weight": torch.ones(3)})
-    assert "No network" in fails(capsys, files[0], str(tmp_path / "w.safetensors"), "--data", "camvid:nowhere")
+    assert "nowhere" in fails(capsys, *files, "--data", "camvid:nowhere")
+
+
+def test_an_unknown_network_with_data_is_judged_by_its_weights_and_says_so(capsys, tmp_path: Path) -> None:
+    for number in (1, 2):
+        save_tensors(tmp_path / f"w{number}.safetensors", {"weight": torch.randn(40, 40, generator=torch.Generator().manual_seed(number))})
+    paths = [str(tmp_path / f"w{number}.safetensors") for number in (1, 2)]
+    found = run(capsys, *paths, "--data", f"folder:{folder_data(tmp_path / 'data', 2)}", home=tmp_path / "home")
+    assert found["pairs"][0]["verdict"]["level"] == "do not merge" and found["pairs"][0]["oracle_miou"] is None
+    assert "No model code" in found["notes"][0]
 
 
 @pytest.mark.real

@@ -38,23 +38,23 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to diagnose", "Name another checkpoint")
     studio = open_studio(given)
     opened = open_checkpoints(given.checkpoints)
-    if given.data:
-        for checkpoint in opened:
-            studio.network_of(checkpoint)  # an unknown network is said before the data is read
     diagnosis = studio.diagnose(opened, open_data(studio, given) if given.data else None, given.buffers)
     with progress_bar("weights") as progress:
         diagnosis.weights(given.tau, progress)
-    if given.data:
+    if given.data and not diagnosis.obstacle:
         with progress_bar("pictures") as progress:
             diagnosis.measure(None if given.no_path else given.step, progress, fresh=given.fresh)
     report = diagnosis.report(given.tau)
     for single, path in zip(report["singles"], given.checkpoints, strict=True):
         single["path"] = str(path)
-    return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, **report}
+    notes = [diagnosis.obstacle] if given.data and diagnosis.obstacle else []
+    return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, "notes": notes, **report}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
+    for note in result["notes"]:
+        print(f"{note}.")
     for single in result["singles"]:
         loss = "n/a" if single["loss"] is None else f"{single['loss']:.4f} nats"
         print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,8 +23,6 @@ of the Weight Fusion paper walks them (it drops tensors without dimensions; inte
 CONVOLUTION, NORM, OTHER = "convolution", "batch norm", "other"
 GROUPS = (CONVOLUTION, NORM, OTHER)
 """Convolutions and linear layers; normalisation layers; anything else (slopes of activations, embeddings without a matrix)."""
-
-Chosen = Callable[[Entry], bool]
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,9 @@ def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: 
     """Read every byte of K >= 2 checkpoints once and keep the (K, K) inner products of every floating tensor.
 
     Whole network, parts, layers and the path between two are sums of those. Memory does not grow with the files: tensors are visited one
-    after the other, in pieces that fit the processor's cache. Names and shapes need not agree; a pair is compared over what it shares.
-    With `tau` elements that moved (see `discrepancy`) are counted in the same pass, for every pair with the earlier one as anchor.
+    after the other, in pieces that fit the processor's cache, in one thread (a second one made it slower). Names and shapes need not
+    agree; a pair is compared over what it shares. With `tau` elements that moved (see `discrepancy`) are counted too, for every pair
+    with the earlier one as anchor.
 
     Raises: `UsageError` for fewer than two, `CheckpointError` for NaN or infinity.
     """
