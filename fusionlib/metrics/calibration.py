@@ -74,18 +74,19 @@ class CalibrationMeter:
 
     def _add_bins(self, state: dict[str, torch.Tensor], observation: Observation, confidence: torch.Tensor,
                   usable: torch.Tensor) -> None:
-        size = state["counts"].numel()
+        shape, size = state["counts"].shape, state["counts"].numel()
         exact = confidence.double()
-        fine = (exact * FINE_BINS).long().clamp_(0, FINE_BINS - 1)
+        fine = (exact * FINE_BINS).int().clamp_(0, FINE_BINS - 1)
         # Void pixels fall into one bin more instead of being selected away, which would copy all the others.
-        cell = torch.where(usable, observation.predicted * FINE_BINS + fine, size).reshape(-1)
+        cell = torch.where(usable, fine.add_(observation.predicted.int(), alpha=FINE_BINS), size).reshape(-1)
         right = (observation.predicted == observation.truth_ids).reshape(-1)
-        pairs = torch.bincount(cell * 2 + right, minlength=2 * size + 2)[: 2 * size].view(*state["counts"].shape, 2)
-        state["counts"] += pairs.sum(-1)
-        state["correct"] += pairs[..., 1]
+        counts = torch.bincount(torch.where(right, cell + (size + 1), cell), minlength=2 * size + 2)  # the wrong ones, then the right ones
+        hits = counts[size + 1: 2 * size + 1].view(shape)
+        state["correct"] += hits
+        state["counts"].add_(counts[:size].view(shape)).add_(hits)
         # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
         sums = torch.bincount(cell, exact.div_(_UNIT).round_().reshape(-1), minlength=size + 1)
-        state["confidence"] += sums[:size].long().view_as(state["confidence"])
+        state["confidence"] += sums[:size].long().view(shape)
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
         """One entry `calibration`, which `fusionlib.metrics.calibration_summary` turns into figures for any offered number of bins.
