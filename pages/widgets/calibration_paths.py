@@ -42,7 +42,7 @@ def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
         return
     st.plotly_chart(curves_figure(points, keys), key="calibration-curves", config=PLAIN)
     best = best_alpha(points, "miou")
-    own = ", ".join(f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None)
+    own = "; ".join(f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None)
     st.caption(f"Each point is one merged network on the whole split. Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best"
                f" ({own}). Stars on the dashed line mean that the best merge is also the best calibrated.")
     twin(curve_rows(points), "calibration-along-alpha")
@@ -65,7 +65,7 @@ def pairs_section(look: Look, keys: list[str]) -> None:
     pairs = studio().calibration.pairs(picked, chosen.source, chosen.split, chosen.buffers)
     step = st.session_state.get("calibration-step-pairs", 0.1)
     count = len(pairs.selections)
-    if not running(pairs, "pairs", f"Measuring {count} pairs"):
+    if not running(pairs, "pairs", f"Measuring {count} pair{'' if count == 1 else 's'}"):
         step = start_row("pairs", f"Measure {count} pair{'' if count == 1 else 's'} along alpha", pairs.want, primary=False)
     curves = list(pairs.curves(step, look.bins).values())
     if not curves:
