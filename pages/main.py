@@ -13,6 +13,7 @@ st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", i
 apply_style()
 page = st.navigation([
     st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
+    st.Page("layers.py", title="Layers", icon=":material/layers:"),
     st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
     st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
     st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),

@@ -8,7 +8,7 @@ export class AlphaControl {
   constructor(view) {
     this.view = view;
     this.build();
-    view.on("alpha data sweep settled frame playing", () => this.show());
+    view.on("mixture data sweep settled frame playing", () => this.show());
     view.on("grab", () => this.stop());
     this.show();
   }
@@ -28,7 +28,7 @@ export class AlphaControl {
     }
     this.input = el("input", {
       class: "number", type: "number", min: 0, max: 1, step: 0.01, "aria-label": "alpha", "data-testid": "alpha-input",
-      on: { input: () => this.typed(), change: () => this.typed(), keydown: (event) => event.stopPropagation() },
+      on: { input: () => this.typed(), change: () => this.corrected(), keydown: (event) => event.stopPropagation() },
     });
     this.play = button("Play", () => this.toggle(), { class: "play", "data-testid": "play" });
     this.formula = el("span", { class: "formula", "data-testid": "formula" });
@@ -88,6 +88,12 @@ export class AlphaControl {
     if (!known(value)) return;
     this.stop();
     this.view.nudge(clamp(value, 0, 1), true);
+  }
+
+  // What cannot be an alpha is set right once the field is left or Enter pressed.
+  corrected() {
+    this.typed();
+    this.input.value = alphaText(this.view.alpha);
   }
 
   toggle() {

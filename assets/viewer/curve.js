@@ -26,7 +26,7 @@ export class Curve {
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.root);
     view.on("sweep settings data", () => this.draw());
-    view.on("alpha", () => this.moveCursor());
+    view.on("mixture", () => this.moveCursor());
   }
 
   get metric() {
@@ -39,11 +39,12 @@ export class Curve {
     this.line = svg("path", { class: "line" });
     this.dots = svg("g", { class: "dots" });
     this.bestMark = svg("g", { class: "best", "data-testid": "best" });
+    this.extras = svg("g", { class: "extras", "data-testid": "extras" });
     this.hoverLine = svg("line", { class: "hover-line", visibility: "hidden" });
     this.cursor = svg("line", { class: "cursor" });
     this.cursorDot = svg("circle", { class: "cursor-dot", r: 7, "data-testid": "cursor-dot" });
     this.svg = svg("svg", { class: "curve", role: "img", "aria-label": "Interpolation curve", "data-testid": "curve" },
-      this.frame, this.ends, this.hoverLine, this.cursor, this.line, this.dots, this.bestMark, this.cursorDot);
+      this.frame, this.ends, this.hoverLine, this.cursor, this.line, this.dots, this.bestMark, this.extras, this.cursorDot);
     this.read = el("p", { class: "curve-read", "data-testid": "curve-read" });
     this.empty = el("p", { class: "curve-empty", "data-testid": "curve-empty" });
     this.root = el("div", { class: "curve-box" }, this.svg, this.empty);
@@ -105,7 +106,8 @@ export class Curve {
   findRange() {
     const { of } = METRICS[this.metric];
     const { sweep } = this.view;
-    const values = [...sweep.points.map(of), sweep.end("a", this.metric), sweep.end("b", this.metric)].filter(known);
+    const values = [...sweep.points.map(of), sweep.end("a", this.metric), sweep.end("b", this.metric),
+      ...this.view.extras().map((one) => of(one.figures))].filter(known);
     if (!values.length) return { low: 0, high: 1 };
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const room = Math.max((high - low) * 0.14, Math.abs(high) * 0.005, 1e-4);
@@ -120,6 +122,7 @@ export class Curve {
     this.drawEnds();
     this.drawPoints(points);
     this.drawBest(points);
+    this.drawExtras();
     this.moveCursor();
     this.showEmpty(points);
   }
@@ -178,6 +181,15 @@ export class Curve {
     this.dots.replaceChildren(...points.map((point) => svg("circle", { cx: this.x(point.alpha), cy: this.y(of(point)), r: points.length > 30 ? 3 : 4 })));
   }
 
+  // Merges beside the curve: a diamond each, at its mean weight.
+  drawExtras() {
+    const { of } = METRICS[this.metric];
+    this.extras.replaceChildren(...this.view.extras().filter((one) => known(of(one.figures))).map((one) => {
+      const [x, y] = [this.x(one.mean), this.y(of(one.figures))];
+      return svg("path", { class: "extra", d: `M${x} ${y - 8}L${x + 8} ${y}L${x} ${y + 8}L${x - 8} ${y}Z` }, svg("title", {}, formatMetric(this.metric, of(one.figures))));
+    }));
+  }
+
   drawBest(points) {
     const best = points.length > 1 ? this.view.sweep.best(this.metric) : null;
     if (!best || !known(best.value)) return this.bestMark.replaceChildren();
@@ -186,7 +198,7 @@ export class Curve {
     const side = best.alpha > 0.85 ? "end" : best.alpha < 0.15 ? "start" : "middle";
     const below = METRICS[this.metric].better < 0;
     return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+      svg("text", { x, y: below ? y + 24 : y - (side === "middle" ? 12 : 32), "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
   }
 
   vertical(line, alpha) {
@@ -227,7 +239,7 @@ export class Curve {
     this.empty.hidden = points.length > 0;
     if (sweep.running) setText(this.empty, "Measuring the first point");
     else if (sweep.points.length) setText(this.empty, `No ${METRICS[this.metric].label.toLowerCase()} in the measured points`);
-    else setText(this.empty, data.labelled ? `No points yet – measure the curve over ${many ? `${many} pictures` : "the whole split"}` : "No ground truth: a curve needs labelled pictures");
+    else setText(this.empty, data.labelled ? `No points yet – measure the curve over ${many ? `${many} pictures` : "the whole split"}` : data.live ? "No ground truth: a curve needs labelled pictures" : "A curve needs the network and labelled pictures");
   }
 
   dispose() {

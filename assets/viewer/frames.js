@@ -96,13 +96,18 @@ function nextGeneration() {
   return generation;
 }
 
+// What a frame is asked of: `key` tells mixtures apart, `mixture` and `label` name this one, `query` and `body` travel.
+export const wishAlpha = (alpha) =>
+  ({ key: alphaKey(alpha), mixture: alphaKey(alpha), label: `Merge at ${alpha.toFixed(2)}`, query: `alpha=${alphaKey(alpha)}&`, body: null });
+
 async function fetchFrame(job, pane, signal) {
-  const url = `${job.base}/frame/${job.index}?alpha=${alphaKey(job.alpha)}&gen=${nextGeneration()}&pane=${pane}`;
-  const response = await request(url, { signal });
+  const url = `${job.base}/frame/${job.index}?${job.query}gen=${nextGeneration()}&pane=${pane}`;
+  const options = job.body ? { method: "POST", body: job.body, headers: { "Content-Type": "application/json" } } : {};
+  const response = await request(url, { ...options, signal });
   if (response.status === 409) return null;
   const scores = JSON.parse(response.headers.get("X-Fusion") ?? "{}");
   const map = await decodeLabelMap(await response.blob());
-  return { ...map, scores, alpha: job.alpha };
+  return { ...map, scores, mixture: job.mixture, label: job.label };
 }
 
 // One lane a pane: at most one request in flight, and after it only the newest wish.
@@ -118,8 +123,8 @@ export class Lane {
     this.flight = null;
   }
 
-  want(base, index, alpha) {
-    const job = { base, index, alpha, order: ++this.order, key: `${base}/${index}/${alphaKey(alpha)}` };
+  want(base, index, wish) {
+    const job = { ...wish, base, index, order: ++this.order, key: `${base}/${index}/${wish.key}` };
     this.stale = 0;
     if (this.flight && (this.flight.base !== base || this.flight.index !== index)) this.flight.controller.abort();
     const frame = this.cache.get(job.key);

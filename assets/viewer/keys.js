@@ -4,11 +4,14 @@ import { button, el } from "./dom.js";
 import { MODES } from "./toolbar.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
-const LIST = [
+export const ALPHA_KEYS = [
   ["← →", "alpha by 0.01 (on the slider)"],
   ["Shift ← →", "alpha by 0.1"],
   ["Home, End", "alpha 0 (B), alpha 1 (A)"],
   ["p", "play or pause"],
+];
+
+export const VIEW_KEYS = [
   ["[ ]  PageUp PageDown", "previous, next picture"],
   ["+ −  0", "zoom in, out, reset"],
   ["1 – 5", "mask, outline, confidence, errors, disagreement"],
@@ -20,8 +23,8 @@ const LIST = [
   ["?", "this list"],
 ];
 
-export function helpPanel() {
-  const rows = LIST.flatMap(([keys, text]) => [el("dt", {}, keys), el("dd", {}, text)]);
+export function helpPanel(own) {
+  const rows = [...own, ...VIEW_KEYS].flatMap(([keys, text]) => [el("dt", {}, keys), el("dd", {}, text)]);
   const panel = el("dialog", { class: "help", "aria-label": "Keys", "data-testid": "help-panel" }, el("h2", {}, "Keys"), el("dl", {}, ...rows));
   panel.append(button("Close", () => panel.close(), { class: "quiet" }));
   panel.addEventListener("click", (event) => {

@@ -1,6 +1,6 @@
 // The classes: colour, name, IoU of A, merge and B, and what merging changes. A click hides a class, alt-click leaves it alone.
 
-import { alphaText, bare, button, el, known, setAttribute, setText, signed } from "./dom.js";
+import { bare, button, el, known, setAttribute, setText, signed } from "./dom.js";
 import { tone } from "./numbers.js";
 
 export class Legend {
@@ -22,7 +22,7 @@ export class Legend {
       el("div", { class: "legend-row legend-names", "aria-hidden": "true" }, el("span"), el("span", {}, "IoU, %"), ...["A", "Merge", "B", "Change"].map((text) => el("span", { class: "cell" }, text))),
       this.body);
     view.on("data", () => this.rebuild());
-    view.on("alpha sweep frame bundle settings", () => this.later());
+    view.on("mixture sweep frame bundle settings", () => this.later());
     this.rebuild();
   }
 
@@ -82,18 +82,18 @@ export class Legend {
   }
 
   splitScores() {
-    const { sweep, alpha } = this.view;
-    const point = sweep?.nearest(alpha);
+    const { sweep } = this.view;
+    const measured = this.view.measured();
     const [a, b] = [sweep?.own("a"), sweep?.own("b")];
     const of = (one) => (id, place) => one?.iou?.[place] ?? null;
-    return { a: of(a), m: of(point), b: of(b), source: point ? `Measured at ${alphaText(point.alpha)}` : "Not measured yet" };
+    return { a: of(a), m: of(measured?.point), b: of(b), source: measured ? `Measured ${measured.where}` : "Not measured yet" };
   }
 
   pictureScores() {
     const bundle = this.loader.shown;
     const of = (frame) => (id) => frame?.scores?.iou?.[id] ?? null;
     const without = bundle?.m ? "No ground truth for this picture" : "No frame yet";
-    const source = bundle?.m?.scores?.iou ? `Live at ${alphaText(bundle.m.alpha)}` : without;
+    const source = bundle?.m?.scores?.iou ? `Live: ${bundle.m.label}` : without;
     return { a: of(bundle?.a), m: of(bundle?.m), b: of(bundle?.b), source };
   }
 

@@ -3,10 +3,10 @@
 // A bundle holds what belongs to ONE picture. The old bundle stays on screen until the new picture is there, so that a
 // mask never lies over the wrong picture.
 
-import { FrameCache, Lane, Trouble, decodeLabelMap, request } from "./frames.js";
+import { FrameCache, Lane, Trouble, decodeLabelMap, request, wishAlpha } from "./frames.js";
 
 const KEPT_PICTURES = 16;
-const END_ALPHA = { a: 1, b: 0 };
+const ENDS = { a: wishAlpha(1), b: wishAlpha(0) };
 
 export class Loader {
   constructor(view) {
@@ -19,7 +19,7 @@ export class Loader {
     for (const pane of ["a", "m", "b"]) {
       this.lanes[pane] = new Lane(pane, this.cache, (frame, job) => this.arrived(pane, frame, job), (error) => this.trouble(error));
     }
-    view.on("alpha", () => this.wantMerge());
+    view.on("mixture", () => this.wantMerge());
     view.on("picture", () => this.open());
     view.on("data", (before) => this.dataChanged(before));
     view.on("settled", () => this.wantEnds());
@@ -46,13 +46,14 @@ export class Loader {
 
   wantMerge() {
     if (!this.target || !this.view.data.live) return;
-    this.lanes.m.want(this.target.base, this.target.index, this.view.alpha);
+    const wish = this.view.wish();
+    if (wish) this.lanes.m.want(this.target.base, this.target.index, wish);
   }
 
   wantEnds() {
     if (!this.target || !this.view.data.live) return;
     for (const pane of ["a", "b"]) {
-      if (!this.target[pane]) this.lanes[pane].want(this.target.base, this.target.index, END_ALPHA[pane]);
+      if (!this.target[pane]) this.lanes[pane].want(this.target.base, this.target.index, ENDS[pane]);
     }
     if (this.target.missing) this.retryPicture(this.target);
   }

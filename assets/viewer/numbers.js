@@ -1,6 +1,6 @@
 // The headline: the whole split at the nearest measured alpha against A and B, and the present picture live.
 
-import { alphaText, bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
+import { bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
 import { METRICS } from "./sweep.js";
 
 export class Numbers {
@@ -10,14 +10,14 @@ export class Numbers {
     this.tiles = Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, tile(METRICS[metric].label, metric)]));
     this.live = tile("This picture", "picture");
     this.root = el("section", { class: "numbers", "aria-label": "Scores" }, ...Object.values(this.tiles).map((one) => one.root), this.live.root);
-    view.on("alpha sweep data frame bundle", () => this.show());
+    view.on("mixture sweep data frame bundle", () => this.show());
     this.show();
   }
 
   show() {
-    const { sweep, alpha, data } = this.view;
-    const point = sweep?.nearest(alpha) ?? null;
-    for (const [metric, one] of Object.entries(this.tiles)) this.showMetric(metric, one, point);
+    const { data } = this.view;
+    const measured = this.view.measured();
+    for (const [metric, one] of Object.entries(this.tiles)) this.showMetric(metric, one, measured);
     this.showPicture(data.live ? this.loader.shown : null);
   }
 
@@ -25,18 +25,18 @@ export class Numbers {
     const scores = bundle?.m?.scores;
     setText(this.live.where, known(scores?.pixel_accuracy) ? `live mIoU · ${percent(scores.pixel_accuracy)} of pixels` : "live mIoU");
     setText(this.live.value, percent(scores?.miou));
-    this.live.deltas.replaceChildren(...["a", "b"].map((pane) => against(pane, bundle?.[pane]?.scores?.miou, scores?.miou, "miou")));
-    setAttribute(this.live.root, "data-alpha", bundle?.m?.alpha.toFixed(3));
+    this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
+      against({ name: pane.toUpperCase(), value: bundle?.[pane]?.scores?.miou, tone: `name-${pane}` }, scores?.miou, "miou")));
+    setAttribute(this.live.root, "data-alpha", bundle?.m?.mixture);
   }
 
-  showMetric(metric, one, point) {
-    const { sweep } = this.view;
-    const value = point ? METRICS[metric].of(point) : null;
+  showMetric(metric, one, measured) {
+    const value = measured ? METRICS[metric].of(measured.point) : null;
     const loss = metric === "loss";
-    const images = sweep?.answer.images;
-    setText(one.where, point ? `at ${alphaText(point.alpha)}${images ? `, ${plural(images, "picture")}` : ""}` : "not measured");
+    const images = this.view.sweep?.answer.images;
+    setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}` : ""}` : "not measured");
     setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
-    one.deltas.replaceChildren(...["a", "b"].map((pane) => against(pane, sweep?.end(pane, metric), value, metric)));
+    one.deltas.replaceChildren(...this.view.rivals(metric).map((rival) => against(rival, value, metric)));
   }
 }
 
@@ -50,9 +50,9 @@ function tile(label, id) {
   return parts;
 }
 
-function against(pane, end, value, metric) {
+function against({ name, value: end, tone: rival }, value, metric) {
   const loss = metric === "loss";
-  const node = el("span", { class: "against" }, el("b", { class: `name-${pane}` }, pane.toUpperCase()), ` ${loss ? (known(end) ? end.toFixed(3) : "–") : bare(end)}`);
+  const node = el("span", { class: "against" }, el("b", { class: rival }, name), ` ${loss ? (known(end) ? end.toFixed(3) : "–") : bare(end)}`);
   if (known(end) && known(value)) {
     const change = value - end;
     const good = METRICS[metric].better * change;

@@ -245,10 +245,10 @@ export class Panes {
       setText(pane.title, name);
       const score = id !== "t" && frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
       setText(pane.note, score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score);
-      setAttribute(pane.canvas, "data-alpha", frame?.alpha?.toFixed(3));
+      setAttribute(pane.canvas, "data-alpha", frame?.mixture);
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
     }
-    if (merge && !this.view.swapped) setText(this.panes.m.title, `Merge at ${merge.alpha.toFixed(2)}`);
+    if (merge && !this.view.swapped) setText(this.panes.m.title, merge.label);
   }
 
   showCrosses() {

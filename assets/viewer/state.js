@@ -3,7 +3,8 @@
 // alpha and the picture's index go to Python when the user has settled on them. Everything in `settings` belongs to
 // the browser: it outlives Streamlit reruns (this object stays) and page changes (sessionStorage).
 
-import { alphaKey, clamp } from "./dom.js";
+import { alphaKey, alphaText, clamp } from "./dom.js";
+import { wishAlpha } from "./frames.js";
 
 export const PANES = ["a", "m", "b", "t"];
 const SETTLE_MS = 250;
@@ -94,7 +95,34 @@ export class View {
     const next = exact ? clamp(Number(alphaKey(alpha)), 0, 1) : this.snap(alpha);
     if (next === this.alpha) return;
     this.alpha = next;
-    this.emit("alpha");
+    this.emit("mixture");
+  }
+
+  // The mixture that the frames are asked of.
+  wish() {
+    return wishAlpha(this.alpha);
+  }
+
+  // The measured point that the headline shows, and in words where it stands; null where nothing is measured.
+  measured() {
+    const point = this.sweep?.nearest(this.alpha);
+    if (!point) return null;
+    const between = this.sweep.between(this.alpha);
+    return between ? { point: between, where: "interpolated" } : { point, where: `at ${alphaText(point.alpha)}` };
+  }
+
+  // What a measured figure is compared with: [name, its own figure, class].
+  rivals(metric) {
+    return ["a", "b"].map((pane) => ({ name: pane.toUpperCase(), value: this.sweep?.end(pane, metric), tone: `name-${pane}` }));
+  }
+
+  // Further merges that have been measured, for the curve: [{mean, figures}].
+  extras() {
+    return [];
+  }
+
+  get curveHint() {
+    return "Click or drag to move alpha.";
   }
 
   // During a drag nothing goes to Python.

@@ -132,6 +132,13 @@ export class Sweep {
     return { value: of(low) + share * (of(high) - of(low)), between: [low.alpha, high.alpha] };
   }
 
+  // All figures at alpha read off the straight lines between measured points; null at a measured point or outside them.
+  between(alpha) {
+    if (this.measuredAt(alpha)) return null;
+    const figures = Object.keys(METRICS).map((metric) => [metric, this.at(alpha, metric)?.value ?? null]);
+    return figures.some(([, value]) => known(value)) ? { alpha, ...Object.fromEntries(figures) } : null;
+  }
+
   best(metric) {
     const { of, better } = METRICS[metric];
     if (metric === "miou" && this.answer.best) return { alpha: this.answer.best.alpha, value: this.answer.best.miou };

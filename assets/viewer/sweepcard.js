@@ -6,7 +6,7 @@ import { METRICS } from "./sweep.js";
 
 const STEPS = [0.1, 0.05, 0.025];
 const caption = (better) =>
-  `Each point is one merged network measured on the whole split. ${better > 0 ? "Above" : "Below"} both dashed lines, the merge beats A and B. Click or drag to move alpha.`;
+  `Each point is one merged network measured on the whole split. ${better > 0 ? "Above" : "Below"} both dashed lines, the merge beats A and B.`;
 
 export class SweepCard {
   constructor(view) {
@@ -46,7 +46,7 @@ export class SweepCard {
     this.go.hidden = sweep.running;
     this.go.disabled = !data.labelled || !data.live;
     this.stop.hidden = !sweep.running;
-    setText(this.caption, caption(METRICS[this.curve.metric].better));
+    setText(this.caption, `${caption(METRICS[this.curve.metric].better)} ${this.view.curveHint}`);
     setText(this.go, startLabel(answer));
     setText(this.progressText, progressText(answer));
     this.progress.hidden = !answer.total || answer.state === "idle";

@@ -15,6 +15,7 @@ from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
 from fusionlib.merging.buffers import check_policy, settle
+from fusionlib.merging.profile import LayerProfile, apply_profile
 
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
@@ -34,7 +35,9 @@ class Blend:
         self.arena, self.network, self.buffers = arena, network, check_policy(buffers)
         self.calibration, self.count = calibration, count
         self.notes: tuple[str, ...] = ()
+        self.recomputed: tuple[str, ...] = ()
         self._present: MergeMethod | int | None = None
+        self._held: LayerProfile | None = None  # whose merge the scratch buffer holds, so that a next one writes only what differs
         same = arena.weights.dtype == network.flat.dtype and arena.weights.device == network.flat.device
         # Merging straight into the network's own buffer spares a pass over the weights wherever the types allow it.
         self._scratch = network.flat if same else torch.empty_like(arena.weights[0])
@@ -63,18 +66,27 @@ class Blend:
         """Make the network checkpoint `number` itself, with its own statistics whatever the buffer policy is."""
         if number == self._present:
             return
-        self._present, self.notes = None, ()
+        self._present, self._held, self.notes = None, None, ()
         run(lambda: self.network.load(self.arena.weights[number]))
         self._present = number
 
     def _merge(self, method: MergeMethod) -> None:
         with torch.inference_mode():
-            mixture = method(self.arena, out=self._scratch)
+            first = self._write(method)
             notes = settle(self.buffers, self.arena, method, self._scratch)
             round_to_dtype(self.arena.layout, self._scratch)
             if self._scratch is not self.network.flat:
                 self.network.load(self._scratch)
-        self.notes = (*mixture.notes, *notes)
+        self._held = method if isinstance(method, LayerProfile) else None
+        self.notes = (*first, *notes)
+
+    def _write(self, method: MergeMethod) -> tuple[str, ...]:
+        """Write the merge into the scratch buffer, of a profile after a profile only the tensors whose weights differ."""
+        before, self._held = self._held, None  # what fails half-way holds nothing
+        if isinstance(method, LayerProfile):
+            self.recomputed = apply_profile(self.arena, method, self._scratch, before)
+            return ()
+        return method(self.arena, out=self._scratch).notes
 
     def _settle(self) -> None:
         if self.buffers == "recalibrate":

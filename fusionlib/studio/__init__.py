@@ -21,21 +21,24 @@ from fusionlib.errors import ArchitectureError
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
+from fusionlib.merging.profile import LayerProfile
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.layer_desk import LayerDesk
+from fusionlib.studio.layers import mixture_name, profile_of, profile_parameters
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["CALIBRATION_METERS", "CalibrationDesk", "CalibrationSweep", "Diagnosis", "Export", "Item", "LiveDesk", "MergeView",
-           "Options", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
-           "default_home", "ensemble_point", "write_recipe"]
+__all__ = ["CALIBRATION_METERS", "CalibrationDesk", "CalibrationSweep", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile",
+           "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options",
+           "band", "default_home", "ensemble_point", "mixture_name", "profile_of", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -62,6 +65,7 @@ class Studio:
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
+        self.layers = LayerDesk(self.store, options.home / "profiles")
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -113,17 +117,19 @@ class Studio:
         return Diagnosis(checkpoints, pictures, buffers, worker=self.worker, store=self.store, device=self.device,
                          precision=self.options.precision, open_sweep=self.sweep)
 
-    def recipe(self, view: MergeView, alpha: float) -> Recipe:
-        """The recipe of what the view shows at `alpha`."""
-        return write_recipe(self._checkpoints(view), "linear", {"alpha": alpha}, view.selection.buffers, view.pictures)
+    def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
+        """The recipe of what the view shows at an alpha, or of a layer profile."""
+        profile = isinstance(mixture, LayerProfile)
+        method, parameters = ("profile", profile_parameters(mixture)) if profile else ("linear", {"alpha": mixture})
+        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures)
 
-    def export(self, view: MergeView, alpha: float, progress: Progress | None = None) -> Export:
-        """Write what the view shows at `alpha` into the home folder; the file's name says what it is."""
-        recipe = self.recipe(view, alpha)
+    def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
+        """Write what the view shows into the home folder; the file's name says what it is."""
+        recipe = self.recipe(view, mixture)
         folder = self.options.home / "exports"
         folder.mkdir(parents=True, exist_ok=True)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{view.selection.a}+{view.selection.b}")[:100]
-        out = folder / f"{stem}-alpha{alpha:g}-{view.selection.buffers}.safetensors"
+        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
                           calibration=view.pictures, progress=progress)
 
@@ -155,7 +161,8 @@ class Studio:
         """The network of a checkpoint. Raises `ArchitectureError` when none is known."""
         known = recognise(checkpoint.shapes)
         if known is None:
-            raise ArchitectureError(f"No network is known for the tensors of {checkpoint.name}",
+            raised = [item.problem for _, item in ARCHITECTURES.items() if getattr(item, "problem", None)]
+            raise ArchitectureError("; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
                                     f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
                                     "Give --model file.py:factory; inspect and merge work without")
         return ARCHITECTURES.get(known[0]), known[1]

@@ -25,6 +25,7 @@ from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Superseded, Worker
 from fusionlib.merging.linear import Linear
+from fusionlib.merging.profile import LayerProfile
 from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key
 
@@ -92,12 +93,19 @@ class MergeView:
                                device=self.device, precision=self.precision)
         return Blend(self.arena, network, self.selection.buffers, calibration=self.pictures)
 
-    def key_of(self, alpha: float) -> dict[str, Any]:
-        """What identifies the mixture at `alpha` for the store of results."""
+    def key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
+        """What identifies the mixture at an alpha, or of a layer profile, for the store of results."""
         more = {}
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
             more = {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
-        return dict(mixture_key(self.arena.fingerprints, Linear(alpha).shares(2), self.selection.buffers, **more))
+        if isinstance(mixture, LayerProfile):
+            rows = list(mixture.by_tensor(self.arena.layout, 2).values())
+            own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
+            if own_anchor or len(set(rows)) > 1:
+                return {"members": list(self.arena.fingerprints), "profile": [row[0] for row in rows],
+                        "buffers": self.selection.buffers, "anchor": mixture.anchor, **more}
+            mixture = rows[0][0]  # the same weight everywhere is a point of the sweep: measured once for both
+        return dict(mixture_key(self.arena.fingerprints, Linear(mixture).shares(2), self.selection.buffers, **more))
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
@@ -108,12 +116,15 @@ class MergeView:
         truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
-    def frame(self, index: int, alpha: float, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
-        """The masks at `alpha` (pane m), or of A or B alone. Raises `Superseded` when a newer request has come meanwhile."""
-        if pane not in PANES or not 0 <= alpha <= 1:
-            raise UsageError(f"Pane {pane!r}, alpha {alpha}", "pane a, m or b, and alpha from 0 to 1", "Reload the page")
+    def frame(self, index: int, mixture: float | LayerProfile, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
+        """The masks of a merge (pane m), at an alpha or of a layer profile, or of A or B alone.
+
+        Raises `Superseded` when a newer request has come meanwhile.
+        """
+        if pane not in PANES or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
+            raise UsageError(f"Pane {pane!r}, alpha {mixture}", "pane a, m or b, and alpha from 0 to 1", "Reload the page")
         self._checked(index)
-        key = (index, pane, round(alpha, 6) if pane == "m" else None)
+        key = (index, pane, _short_name(mixture) if pane == "m" else None)
         line = f"{stream}/{self.id}/{pane}"
         self.worker.announce(line, generation)
         # One network can be only one mixture at a time, so frames of a view are made one after the other.
@@ -121,15 +132,15 @@ class MergeView:
             if key in self._frames:
                 self._frames.move_to_end(key)
                 return self._frames[key]
-            return self._keep(key, self._render(index, alpha, pane, lambda call: self.worker.run_newest(call, line, generation)))
+            return self._keep(key, self._render(index, mixture, pane, lambda call: self.worker.run_newest(call, line, generation)))
 
-    def _render(self, index: int, alpha: float, pane: str, run: Run) -> Frame:
+    def _render(self, index: int, mixture: float | LayerProfile, pane: str, run: Run) -> Frame:
         sample = self.need_pictures().load(index)
         if self._blend is None:
             self._blend = self.new_blend()
         blend, clock = self._blend, [time.perf_counter()]
         if pane == "m":
-            blend.set(Linear(alpha), run)
+            blend.set(mixture if isinstance(mixture, LayerProfile) else Linear(mixture), run)
         else:
             blend.set_alone(0 if pane == "a" else 1, run)
         clock.append(time.perf_counter())
@@ -138,6 +149,7 @@ class MergeView:
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())
         spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
+        alpha = None if isinstance(mixture, LayerProfile) else mixture
         return Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
                            "notes": list(blend.notes)})
 
@@ -180,6 +192,13 @@ class MergeView:
         if self.pictures is None:
             raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
         return self.pictures
+
+
+def _short_name(mixture: float | LayerProfile) -> float | tuple:
+    """A hashable name of a mixture within one view."""
+    if isinstance(mixture, LayerProfile):
+        return mixture.granularity, mixture.anchor, tuple(mixture.weights.items()), mixture.rest
+    return round(mixture, 6)
 
 
 __all__ = ["Frame", "MergeView", "Selection", "Superseded"]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fusionlib.studio import MergeView
+from fusionlib.studio import LayerProfile, MergeView, mixture_name
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
 """Bytes of weights from which writing takes long enough to deserve a progress bar of its own."""
 
 
-def export_panel(view: MergeView, alpha: float) -> None:
+def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     """Write the merged checkpoint on request, then offer it and its recipe."""
     st.markdown("### Take it away")
-    st.caption(f"Alpha {alpha:g}: {alpha:g} x {view.selection.a} + {1 - alpha:g} x {view.selection.b}, "
-               f"running statistics: {view.selection.buffers}.")
-    recipe = studio().recipe(view, alpha).without_folders()
+    st.caption(f"{_in_words(view, mixture)}, running statistics: {view.selection.buffers}.")
+    recipe = studio().recipe(view, mixture).without_folders()
     ready = st.session_state.get("export")
-    wanted = (view.id, alpha)
+    wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
-        ready = st.session_state["export"] = (wanted, _write(view, alpha))
-    name = f"{view.selection.a}-{view.selection.b}-alpha{alpha:g}"
+        ready = st.session_state["export"] = (wanted, _write(view, mixture))
+    name = f"{view.selection.a}-{view.selection.b}-{mixture_name(mixture)}"
     left, right = st.columns(2)
     with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
@@ -39,11 +38,18 @@ def export_panel(view: MergeView, alpha: float) -> None:
         st.code(f"python -m fusionlib merge {name}.yaml --out merged.safetensors", language="bash")
 
 
-def _write(view: MergeView, alpha: float):
+def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:
+    if isinstance(mixture, LayerProfile):
+        return (f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: w x {view.selection.a} + (1 - w) x "
+                f"{view.selection.b}, anchor {'AB'[mixture.anchor]}")
+    return f"Alpha {mixture:g}: {mixture:g} x {view.selection.a} + {1 - mixture:g} x {view.selection.b}"
+
+
+def _write(view: MergeView, mixture: float | LayerProfile):
     if view.arena.weights.nbytes <= LARGE:
         with st.spinner("Writing", show_time=True):
-            return studio().export(view, alpha)
+            return studio().export(view, mixture)
     bar = st.progress(0.0, "Writing")
-    result = studio().export(view, alpha, lambda done, total: bar.progress(done / max(1, total), "Writing"))
+    result = studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
     bar.empty()
     return result

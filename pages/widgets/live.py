@@ -21,12 +21,9 @@ def live_view(view: MergeView) -> float:
 
     Raises `FusionError` when the pictures cannot be read.
     """
-    st.session_state.setdefault("live-key", studio().live.new_key())
-    studio().live.grant(st.session_state["live-key"], view)
-    count = len(view.pictures) if view.pictures else 1
+    count, picture = granted(view)
     alpha = _restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
-    picture = int(_restored(PICTURE, 1, lambda value: min(count, max(1, int(value)))))
-    viewer(_data(view, alpha, picture - 1), _COMPONENT, on_alpha=lambda: _take(ALPHA, "alpha", 0),
+    viewer(viewer_data(view, alpha, picture - 1), _COMPONENT, on_alpha=lambda: _take(ALPHA, "alpha", 0),
            on_index=lambda: _take(PICTURE, "index", 1))
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
@@ -34,8 +31,21 @@ def live_view(view: MergeView) -> float:
         left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
         right.number_input(f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,))
     _write_url(ALPHA, f"{alpha:g}")
-    _write_url(PICTURE, str(picture))
+    write_picture(picture)
     return alpha
+
+
+def granted(view: MergeView) -> tuple[int, int]:
+    """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
+    st.session_state.setdefault("live-key", studio().live.new_key())
+    studio().live.grant(st.session_state["live-key"], view)
+    count = len(view.pictures) if view.pictures else 1
+    return count, int(_restored(PICTURE, 1, lambda value: min(count, max(1, int(value)))))
+
+
+def write_picture(picture: int) -> None:
+    """Put the picture's number, from 1, into the URL."""
+    _write_url(PICTURE, str(picture))
 
 
 def _restored(name: str, default: float, fit: Callable[[float], float]) -> float:
@@ -74,7 +84,8 @@ def live_base() -> str:
     return f"/{folder}/live" if folder else "/live"
 
 
-def _data(view: MergeView, alpha: float, index: int) -> ViewerData:
+def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
+    """What the browser is told of `view`: where to ask for frames, classes, pictures, and the scores of A and B."""
     base = f"{live_base()}/{st.session_state['live-key']}/{view.id}"
     ends = studio().sweep(view).snapshot()
     a, b = (CheckpointEntry(name, *_scores(ends[side])) for side, name in (("a", view.selection.a), ("b", view.selection.b)))

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.worker import Superseded
 from fusionlib.studio import MergeView
+from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
 from pages.widgets.live import live_base
 from pages.widgets.server import studio
 
@@ -26,19 +27,20 @@ def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
     prefix = f"{live_base()}/{{key}}/{{view}}"
     return [
-        Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame)),
+        Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
         Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),
         Route(f"{prefix}/truth/{{index:int}}", _guarded(_truth)),
         Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
+        *layer_routes(prefix, _guarded),
     ]
 
 
-def _guarded(answer: Callable[[Request, MergeView, bytes], Response]) -> Callable[[Request], Any]:
-    """Find the view that the path names and turn every failure into an answer that says what to do."""
+def _guarded(answer: Callable[[Request, MergeView, bytes], Response], limit: int = BODY_LIMIT) -> Callable[[Request], Any]:
+    """Find the view that the path names and turn every failure into an answer that says what to do; bodies up to `limit` bytes."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            body = await _body(request)
+            body = await _body(request, limit)
             view = studio().live.find(request.path_params["key"], request.path_params["view"])
             return await run_in_threadpool(answer, request, view, body)
         except Superseded:
@@ -53,12 +55,12 @@ def _guarded(answer: Callable[[Request, MergeView, bytes], Response]) -> Callabl
     return endpoint
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, limit: int) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_LIMIT:
-            raise UsageError("The request is too large", f"at most {BODY_LIMIT} bytes", "Reload the page")
+        if len(body) > limit:
+            raise UsageError("The request is too large", f"at most {limit} bytes", "Reload the page")
     return body
 
 
@@ -76,9 +78,10 @@ def _whole(text: str, name: str) -> int:
     return int(number)
 
 
-def _frame(request: Request, view: MergeView, _: bytes) -> Response:
+def _frame(request: Request, view: MergeView, body: bytes) -> Response:
     query = request.query_params
-    frame = view.frame(request.path_params["index"], _number(query.get("alpha", "0.5"), "alpha"), query.get("pane", "m"),
+    mixture = profile_in(view, parsed(body)) if request.method == "POST" else _number(query.get("alpha", "0.5"), "alpha")
+    frame = view.frame(request.path_params["index"], mixture, query.get("pane", "m"),
                        _whole(query.get("gen", "0"), "gen"), request.path_params["key"])
     return Response(frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"})
 

@@ -11,19 +11,22 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
-ASSETS = Path(__file__).parents[2] / "assets" / "viewer"
+ASSETS = Path(__file__).parents[2] / "assets"
 
 # A file comes after those whose constants and classes it needs while the module is loading.
-MODULES = (
+PARTS = tuple(f"viewer/{name}" for name in (
     "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "controls", "numbers", "legend",
-    "toolbar", "keys", "curve", "sweepcard", "main",
-)  # fmt: skip
+    "toolbar", "keys", "curve", "sweepcard", "instance",
+))  # fmt: skip
+"""What every page with live pictures shares; a page's own component adds its controls and an entry point."""
+MODULES = (*PARTS, "viewer/main")
 
-_RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\./[^"]+";\n', re.MULTILINE)
+_RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\.{1,2}/[^"]+";\n', re.MULTILINE)
 _NAMED_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
@@ -79,19 +82,19 @@ class ViewerState:
     index: int
 
 
-def module_source() -> str:
-    """All files of ``assets/viewer`` as one ES module.
+def module_source(modules: Sequence[str] = MODULES) -> str:
+    """Files below ``assets`` as one ES module, by default those of the Merge page.
 
     Raises:
-        FileNotFoundError: a file named in ``MODULES`` is missing.
+        FileNotFoundError: a file named in `modules` is missing.
     """
-    parts = ((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in MODULES)
+    parts = ((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in modules)
     return "\n".join(_NAMED_EXPORT.sub("", _RELATIVE_IMPORT.sub("", part)) for part in parts)
 
 
 _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
-    css=(ASSETS / "viewer.css").read_text(encoding="utf-8"),
+    css=(ASSETS / "viewer" / "viewer.css").read_text(encoding="utf-8"),
     js=module_source(),
 )
 
@@ -116,12 +119,13 @@ def viewer(
         on_measured_change=_nothing,  # a sweep has ended: the run that this causes shows its figures
     )
     return ViewerState(
-        alpha=float(_newest(key, "alpha", reported.alpha, view.alpha)),
-        index=int(_newest(key, "index", reported.index, view.index)),
+        alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
+        index=int(newest(key, "index", reported.index, view.index)),
     )
 
 
-def _newest(key: str, field: str, reported: float | None, given: float) -> float:
+def newest(key: str, field: str, reported: Any, given: Any) -> Any:
+    """The browser's value in the run that it has caused, else the given one."""
     # Component state is sticky: an old report must not win over a value that Python has set since, and a report of
     # the value that was returned last only says that the browser follows.
     slot = f"{key}/{field}/seen"

@@ -1,0 +1,182 @@
+// What the server measures for the Layers page: whole profiles, and what each unit contributes.
+
+import { button, duration, el, known, option, setAttribute, setText } from "../viewer/dom.js";
+import { Trouble, request } from "../viewer/frames.js";
+
+const WATCH_MS = 500;
+const JSON_HEADERS = { "Content-Type": "application/json" };
+
+// One background job of the server: ask, then look again until it has ended.
+class Watched {
+  constructor(view) {
+    this.view = view;
+    this.answer = { state: "idle", done: 0, total: 0 };
+    view.on("data", (before) => {
+      if (before.base !== view.data.base) this.forget();
+    });
+  }
+
+  get running() {
+    return this.answer.state === "running";
+  }
+
+  async send(url, options) {
+    clearTimeout(this.timer);
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    try {
+      const answer = await (await request(url, options)).json();
+      if (this.disposed || turn !== this.turn) return;
+      const ended = this.running && answer.state !== "running";
+      this.answer = answer;
+      this.taken(ended);
+    } catch (error) {
+      if (!this.disposed && this.view.data.live && error instanceof Trouble) this.view.emit("trouble", error);
+    }
+    if (this.running && !this.disposed) this.timer = setTimeout(() => this.poll(), WATCH_MS);
+  }
+
+  progress(bar, text) {
+    const { done, total, message, state } = this.answer;
+    bar.style.width = total ? `${(100 * done) / total}%` : "0";
+    setText(text, this.running ? `${total ? Math.floor((100 * done) / total) : 0} %  ${duration(this.answer.seconds_left)}` : state === "failed" ? message : state === "cancelled" ? "cancelled" : "");
+  }
+
+  tell() {
+    this.view.send("measured", `${this.answer.state} ${Date.now()}`); // the rest of the page shows what is new
+  }
+
+  dispose() {
+    this.disposed = true;
+    clearTimeout(this.timer);
+  }
+}
+
+export class ProfileMeasure extends Watched {
+  constructor(view) {
+    super(view);
+    view.on("settled units", () => this.poll());
+  }
+
+  get url() {
+    return `${this.view.data.base}/profile`;
+  }
+
+  forget() {
+    this.answer = { state: "idle", done: 0, total: 0 };
+  }
+
+  poll() {
+    if (this.view.units && this.view.data.labelled && this.view.data.live) return this.ask(false);
+    return null;
+  }
+
+  ask(measure) {
+    const { view } = this;
+    this.asked = { key: view.profileKey, mean: view.alpha };
+    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify({ ...JSON.parse(view.body), measure }) });
+  }
+
+  // The profile, and the uniform curve to hold it against where that is not known yet.
+  async start() {
+    await this.ask(true);
+    if (this.view.sweep.points.length < 3) await this.view.sweep.start(0.1);
+  }
+
+  cancel() {
+    this.view.sweep.cancel();
+    return this.send(this.url, { method: "DELETE" });
+  }
+
+  taken(ended) {
+    if (this.answer.figures && this.asked) this.view.measuredFigures.set(this.asked.key, { mean: this.asked.mean, figures: this.answer.figures });
+    this.view.emit("sweep");
+    if (ended) this.poll();
+  }
+}
+
+export class Contribution extends Watched {
+  constructor(view) {
+    super(view);
+    this.of = "miou";
+    this.build();
+    view.on("units data mixture", () => this.show());
+    this.poll();
+  }
+
+  get url() {
+    return `${this.view.data.base}/contribution?of=${this.of}`;
+  }
+
+  build() {
+    this.go = button("What each contributes", () => this.start(), { class: "primary", "data-testid": "contribution-start" });
+    this.stop = button("Cancel", () => this.send(this.url, { method: "DELETE" }), { class: "quiet", "data-testid": "contribution-cancel" });
+    this.select = el("select", { "aria-label": "Figure of the contributions", "data-testid": "contribution-of", on: { change: () => this.choose() } });
+    this.bar = el("div", { class: "bar" });
+    this.progressBar = el("div", { class: "progress", role: "progressbar", "aria-label": "Contributions" }, this.bar);
+    this.text = el("span", { class: "quiet-text", "data-testid": "contribution-text" });
+    this.note = el("p", { class: "caption" });
+    this.root = el("div", { class: "contribution" }, el("div", { class: "sweep-row" }, this.go, this.stop, this.select, this.progressBar, this.text), this.note);
+    this.show();
+  }
+
+  forget() {
+    this.answer = { state: "idle", done: 0, total: 0 };
+    this.of = "miou";
+    this.poll();
+  }
+
+  poll() {
+    if (this.view.data.base && this.view.data.live && this.view.data.labelled) return this.send(this.url);
+    return null;
+  }
+
+  start() {
+    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: this.view.body });
+  }
+
+  choose() {
+    this.of = this.select.value;
+    this.poll();
+  }
+
+  taken(ended) {
+    this.show();
+    this.view.emit("contribution");
+    if (ended) this.tell();
+  }
+
+  // By unit: what it adds to the anchor alone, and what the merge changes by when it is left out. Only for the level it was measured at.
+  changes() {
+    const { level, only, without, base, whole } = this.answer;
+    if (!only || level !== this.view.level) return { alone: [], missing: [] };
+    const against = (values, start) => values.map((value) => (known(value) && known(start) ? value - start : null));
+    return { alone: against(only, base), missing: against(without, whole) };
+  }
+
+  show() {
+    const { data } = this.view;
+    this.showOptions();
+    const offered = data.live && data.labelled && Boolean(this.view.units);
+    this.go.hidden = this.running;
+    this.go.disabled = !offered;
+    setAttribute(this.go, "title", offered ? "Measures every unit alone on the anchor, and the merge without it" : "Needs a known network and pictures with masks");
+    this.stop.hidden = this.progressBar.hidden = !this.running;
+    this.progress(this.bar, this.text);
+    setText(this.note, this.words());
+  }
+
+  words() {
+    const { level, weights, anchor } = this.answer;
+    if (!level) return "Upper bar: the unit alone taken from the merge, rest anchor. Lower bar: the merge without it.";
+    const stale = level !== this.view.level || anchor !== this.view.anchor || weights.some((weight, place) => weight !== this.view.weights[place]);
+    return `Upper bar: the unit alone, against the anchor ${anchor === 0 ? "A" : "B"}. Lower bar: without it, against the merge.${stale ? ` Measured for an earlier ${level} profile.` : ""}`;
+  }
+
+  showOptions() {
+    const { classes } = this.view.data;
+    if (this.optionsFor === classes) return;
+    this.optionsFor = classes;
+    this.select.replaceChildren(option("miou", "mIoU"), ...classes.map((entry) => option(String(entry.id), entry.name)));
+    this.select.value = this.of;
+  }
+}

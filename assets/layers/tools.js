@@ -1,0 +1,161 @@
+// The card above the column: what a row is, presets, links, anchor, undo, and measuring the profile.
+
+import { alphaText, button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
+import { Trouble, request } from "../viewer/frames.js";
+import { LEVELS } from "./profile.js";
+
+const RADII = [0, 1, 2, 3, 5, 8];
+const CURVES = {
+  ramp: "Ramp of the paper (H)", backbone: "Backbone from the anchor, head from the other", head: "Head from the anchor, backbone from the other",
+  step: "Smooth step to the anchor", cosine: "From layer cosine",
+};
+const SAVED = "saved/";
+
+export class ProfileTools {
+  constructor(view, column, measure) {
+    Object.assign(this, { view, column, measure, saved: [] });
+    this.build();
+    view.on("mixture units history settled data frame sweep", () => this.show());
+    view.on("data", (before) => {
+      if (before.base !== view.data.base) this.fetchSaved();
+    });
+    this.fetchSaved();
+    this.show();
+  }
+
+  build() {
+    this.formula = el("span", { class: "formula", "data-testid": "formula" });
+    this.timing = el("span", { class: "quiet-text", "data-testid": "timing" });
+    this.undoButton = button("↶", () => this.view.undo(), { class: "round", title: "Undo (Ctrl+Z)", "aria-label": "Undo", "data-testid": "undo" });
+    this.redoButton = button("↷", () => this.view.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
+    this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.view.setLevel(value));
+    this.link = this.choice("link", RADII.map((radius) => [String(radius), radius ? `±${radius}` : "off"]), (value) => (this.column.radius = Number(value)));
+    this.anchors = [0, 1].map((anchor) => button("AB"[anchor], () => this.view.setAnchor(anchor), { "data-testid": `anchor-${"AB"[anchor]}` }));
+    this.preset = this.choice("preset", [], (value) => this.choose(value));
+    this.all = el("input", { type: "number", min: 0, max: 1, step: 0.05, "aria-label": "Weight of A for all layers", title: "The same weight of A for all", "data-testid": "uniform",
+      on: { change: () => this.uniform(), keydown: (event) => event.stopPropagation() } });
+    this.name = el("input", { type: "text", maxlength: 60, placeholder: "keep as…", "aria-label": "Name of the preset", "data-testid": "preset-name", on: { keydown: (event) => this.typed(event) } });
+    this.save = button("Save", () => this.keep(), { "data-testid": "preset-save" });
+    this.drop = button("Delete", () => this.forget(), { class: "quiet", "data-testid": "preset-delete" });
+    this.buildMeasure();
+    const field = (label, ...nodes) => el("label", { class: "field" }, label, ...nodes);
+    this.root = el("section", { class: "card alpha-card profile-card", "aria-label": "Layer profile" },
+      el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.go, this.stop, this.progressBar, this.text, this.timing),
+      el("div", { class: "tools" }, field("Rows", this.level), field("Preset", this.preset), field("All", this.all),
+        field("Link", this.link), el("span", { class: "field" }, "Anchor", el("span", { class: "segments", role: "group", "aria-label": "Anchor" }, ...this.anchors)),
+        this.undoButton, this.redoButton, el("span", { class: "spring" }),
+        el("span", { class: "stepper" }, this.name, this.save, this.drop)));
+  }
+
+  buildMeasure() {
+    this.go = button("Measure profile", () => this.measure.start(), { class: "primary", "data-testid": "profile-measure" });
+    this.stop = button("Cancel", () => this.measure.cancel(), { class: "quiet", "data-testid": "profile-cancel" });
+    this.bar = el("div", { class: "bar" });
+    this.progressBar = el("div", { class: "progress", role: "progressbar", "aria-label": "Measuring the profile" }, this.bar);
+    this.text = el("span", { class: "quiet-text", "data-testid": "profile-text" });
+  }
+
+  choice(name, entries, take) {
+    const select = el("select", { "data-testid": name, on: { change: () => take(select.value) } }, ...entries.map(([value, label]) => option(value, label)));
+    return select;
+  }
+
+  // --- presets ---
+
+  choose(value) {
+    if (value.startsWith(SAVED)) this.view.load(this.saved[Number(value.slice(SAVED.length))]);
+    else this.view.preset(value);
+    this.chosen = value;
+    this.show();
+  }
+
+  uniform() {
+    const value = this.all.valueAsNumber;
+    if (!known(value)) return;
+    this.view.hold();
+    this.view.setAlpha(clamp(value, 0, 1), true);
+    this.view.release();
+  }
+
+  typed(event) {
+    event.stopPropagation();
+    if (event.key === "Enter") this.keep();
+  }
+
+  keep() {
+    if (!this.name.value.trim()) return this.name.focus();
+    return this.shelve("POST", { ...JSON.parse(this.view.body), name: this.name.value });
+  }
+
+  forget() {
+    const chosen = this.chosenSaved();
+    return chosen && this.shelve("DELETE", { name: chosen.name });
+  }
+
+  chosenSaved() {
+    return this.chosen?.startsWith(SAVED) ? this.saved[Number(this.chosen.slice(SAVED.length))] : null;
+  }
+
+  shelve(method, content) {
+    return this.fetchSaved({ method, body: JSON.stringify(content), headers: { "Content-Type": "application/json" } }, method === "POST" ? content.name : null);
+  }
+
+  async fetchSaved(options = {}, name = null) {
+    if (!this.view.data.base) return;
+    try {
+      this.saved = (await (await request(`${this.view.data.base}/presets`, options)).json()).presets ?? [];
+      const place = this.saved.findIndex((one) => one.name === name?.trim());
+      this.chosen = place < 0 ? null : `${SAVED}${place}`;
+      this.listPresets();
+    } catch (error) {
+      if (error instanceof Trouble) this.view.emit("trouble", error);
+    }
+    this.show();
+  }
+
+  listPresets() {
+    const built = Object.entries(CURVES).map(([value, label]) => option(value, label));
+    const own = this.saved.map((preset, place) => option(`${SAVED}${place}`, preset.name));
+    this.preset.replaceChildren(option("", "choose…"), ...built, ...(own.length ? [el("optgroup", { label: "Saved" }, ...own)] : []));
+  }
+
+  // --- showing ---
+
+  show() {
+    const { view } = this;
+    const { alpha, data } = view;
+    setText(this.formula, `mean ${alphaText(alpha)} × A ${data.a.name}  +  ${alphaText(1 - alpha)} × B ${data.b.name}`);
+    this.level.value = view.level;
+    if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && new Set(view.weights).size === 1 ? view.weights[0] : "";
+    this.preset.value = this.chosen ?? "";
+    this.anchors.forEach((one, anchor) => setAttribute(one, "aria-pressed", view.anchor === anchor));
+    this.undoButton.disabled = !view.past.length;
+    this.redoButton.disabled = !view.future.length;
+    this.drop.hidden = !this.chosenSaved();
+    this.showTiming();
+    this.showMeasure();
+  }
+
+  showTiming() {
+    const { timing } = this.view;
+    if (timing?.cached) return setText(this.timing, "frame from memory");
+    const parts = timing ? [`frame ${Math.round(timing.took)} ms`] : [];
+    if (known(timing?.merge) && known(timing?.forward)) parts.push(`merge ${timing.merge.toFixed(1)}, network ${Math.round(timing.forward)}`);
+    return setText(this.timing, parts.join(" · "));
+  }
+
+  showMeasure() {
+    const { view, measure } = this;
+    const running = measure.running || (view.sweep.running && measure.asked);
+    const offered = view.data.live && view.data.labelled && view.units;
+    this.go.hidden = Boolean(running) || Boolean(view.measured() && view.sweep.points.length > 2);
+    this.go.disabled = !offered || view.moving;
+    this.stop.hidden = this.progressBar.hidden = !running;
+    measure.progress(this.bar, this.text);
+    if (running && !measure.running) {
+      const { done, total } = view.sweep.answer;
+      this.bar.style.width = total ? `${(100 * done) / total}%` : "0";
+      setText(this.text, "uniform curve");
+    }
+  }
+}

@@ -1,0 +1,161 @@
+"""What layer profiles give on a whole split: profiles as they are asked for, and every block alone and left out."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fusionlib.errors import UsageError
+from fusionlib.inference.blend import Blend
+from fusionlib.inference.jobs import Job
+from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.storage.keys import content_key
+from fusionlib.storage.store import Store
+from fusionlib.studio.view import MergeView
+
+
+class ProfileJob(Job):
+    """Measures profiles of one view one after the other. What the store has is not measured again, also after a restart."""
+
+    def __init__(self, title: str, view: MergeView, store: Store) -> None:
+        super().__init__(f"{title} {view.selection.a} - {view.selection.b}")
+        self.view, self.store = view, store
+        self._wanted: deque[LayerProfile] = deque()
+        self._known: dict[str, dict[str, Any]] = {}
+        self._guard = threading.Lock()
+        # Reading it anew looks at every file; changed data gives another view.
+        self._data = view.pictures.fingerprint() if view.pictures else ""
+
+    def want(self, profiles: Iterable[LayerProfile]) -> None:
+        """Measure these in this order, in place of what was waiting. Raises `UsageError` where nothing can be measured."""
+        if self.view.obstacle or not self.view.need_pictures().labelled:
+            raise UsageError(self.view.obstacle or "These pictures have no masks", "a known network and labelled pictures",
+                             "Choose data with masks; pictures without them can still be looked at")
+        with self._guard:
+            self._wanted = deque(profile for profile in profiles if self.figures(profile) is None)
+        self.start(_measure_wanted)
+
+    def cancel(self) -> None:
+        """Stop at the next picture and want nothing more; what was measured stays."""
+        with self._guard:
+            self._wanted.clear()
+        super().cancel()
+
+    def more(self) -> Callable[[Job], Any] | None:
+        """What was wanted while the last one was finished."""
+        return _measure_wanted if self.waiting() else None
+
+    def figures(self, profile: LayerProfile) -> dict[str, Any] | None:
+        """What is known of a profile, here or in the store."""
+        return self._recalled(self.key_of(profile))
+
+    def _recalled(self, key: str) -> dict[str, Any] | None:
+        if key not in self._known and (stored := self.store.get(key)) is not None:
+            self._known[key] = stored
+        return self._known.get(key)
+
+    def key_of(self, profile: LayerProfile) -> str:
+        """The evaluation's content key, the same as a sweep's where the profile is uniform."""
+        return content_key("evaluation", mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS,
+                           precision=self.view.precision)
+
+    def next_profile(self) -> LayerProfile | None:
+        """Take the next one off the queue."""
+        with self._guard:
+            return self._wanted.popleft() if self._wanted else None
+
+    def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
+        """Add a measured profile, here and in the store."""
+        key = self.key_of(profile)
+        self.store.put(key, figures)
+        self._known[key] = figures
+
+    def waiting(self) -> int:
+        """Profiles not begun."""
+        with self._guard:
+            return len(self._wanted)
+
+    def status(self) -> dict[str, Any]:
+        """State and progress as JSON values; `done` and `total` count forward passes."""
+        return {"state": self.state, "message": self.message, "done": self.done, "total": self.total,
+                "fraction": self.done / self.total if self.total else 0.0, "seconds_left": self.seconds_left}
+
+
+class Contribution(ProfileJob):
+    """What each unit contributes: the merge in it alone with the anchor elsewhere, and the merge everywhere but in it."""
+
+    def __init__(self, view: MergeView, store: Store) -> None:
+        super().__init__("contribution", view, store)
+        self.profile: LayerProfile | None = None
+        self._keys: dict[str, list[str]] = {}
+
+    def measure(self, profile: LayerProfile) -> None:
+        """Measure the anchor, the whole merge, then every unit both ways, in network order."""
+        base, alone = only(profile, None), [only(profile, name) for name in profile.weights]
+        left_out = [without(profile, name) for name in profile.weights]
+        # Naming a profile takes every tensor's weight: once here, not at every look at the progress.
+        self._keys = {"base": [self.key_of(base)], "whole": [self.key_of(profile)], "only": [self.key_of(one) for one in alone],
+                      "without": [self.key_of(one) for one in left_out]}
+        self.profile = profile
+        self.want([base, profile, *(one for pair in zip(alone, left_out, strict=True) for one in pair)])
+
+    def snapshot(self, of: str = "miou") -> dict[str, Any]:
+        """Status, and in `of` (miou, or a class number) the anchor, the merge, and by unit `only` and `without`; None: not known."""
+        profile = self.profile
+        if profile is None:
+            return {**self.status(), "level": None, "weights": [], "anchor": 0, "of": of, "base": None, "whole": None,
+                    "names": [], "only": [], "without": []}
+        figures = {name: [self._value(key, of) for key in keys] for name, keys in self._keys.items()}
+        return {**self.status(), "level": profile.granularity, "weights": [pair[0] for pair in profile.weights.values()],
+                "anchor": profile.anchor, "of": of, "names": list(profile.weights), "base": figures["base"][0],
+                "whole": figures["whole"][0], "only": figures["only"], "without": figures["without"]}
+
+    def _value(self, key: str, of: str) -> float | None:
+        figures = self._recalled(key)
+        if figures is None:
+            return None
+        return figures["miou"] if of == "miou" else figures["iou"][int(of)]
+
+
+def only(profile: LayerProfile, unit: str | None) -> LayerProfile:
+    """The anchor everywhere, but `unit` (None: nothing) as in `profile`."""
+    alone = anchor_shares(profile)
+    return _with(profile, {name: pair if name == unit else alone for name, pair in profile.weights.items()})
+
+
+def without(profile: LayerProfile, unit: str) -> LayerProfile:
+    """`profile` everywhere, but the anchor in `unit`."""
+    return _with(profile, {**profile.weights, unit: anchor_shares(profile)})
+
+
+def anchor_shares(profile: LayerProfile) -> tuple[float, float]:
+    """The anchor's own place on the simplex of two."""
+    return (1.0, 0.0) if profile.anchor == 0 else (0.0, 1.0)
+
+
+def _with(profile: LayerProfile, weights: dict[str, tuple[float, ...]]) -> LayerProfile:
+    return LayerProfile(anchor=profile.anchor, granularity=profile.granularity, weights=weights)
+
+
+def _measure_wanted(job: Job) -> None:
+    """The background work: profile after profile until none is wanted."""
+    assert isinstance(job, ProfileJob)
+    blend: Blend | None = None
+    view, images, finished = job.view, len(job.view.need_pictures()), 0
+    while (profile := job.next_profile()) is not None:
+        def progress(done: int, _: int, base: int = finished) -> None:
+            job.progress(base * images + done, (base + 1 + job.waiting()) * images)
+
+        def run(call: Callable[[], Any], progress: Callable[[int, int], None] = progress) -> Any:
+            progress(0, images)  # a cancel is seen between the pictures of a recalibration too
+            return view.worker.run(call)
+
+        progress(0, images)
+        if job.figures(profile) is None:
+            blend = blend or view.new_blend()
+            blend.set(profile, run)
+            job.keep(profile, Measurement(blend.network, view.source_space, view.need_pictures()).run(view.worker, progress))
+        finished += 1

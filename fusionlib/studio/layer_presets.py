@@ -1,0 +1,74 @@
+"""Named layer profiles, one YAML file each in the home folder, to keep and to hand to others."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusionlib.checkpoints.layout import Layout
+from fusionlib.errors import FusionError, UsageError
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.merging.slices import GRANULARITIES, units
+from fusionlib.studio.layers import profile_of
+
+NAME_LENGTH, MOST, FILE_BYTES = 60, 200, 1 << 20
+
+
+class PresetShelf:
+    """The presets of one home folder. A file's name is a hash of the preset's, so no name is a path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, name: Any, profile: LayerProfile) -> None:
+        """Keep `profile` under `name`, in place of an older one of that name. Raises `UsageError` for a name that is none."""
+        name = _checked(name)
+        target = self._file(name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not target.exists() and len(list(self.folder.glob("*.yaml"))) >= MOST:
+            raise UsageError(f"{MOST} presets are kept already", "room for one more", "Delete one first")
+        content = {"name": name, "anchor": profile.anchor, "granularity": profile.granularity,
+                   "weights": {unit: list(shares) for unit, shares in profile.weights.items()}}
+        fresh = target.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        fresh.replace(target)
+
+    def delete(self, name: Any) -> None:
+        """Forget a preset; nothing happens where there is none."""
+        self._file(_checked(name)).unlink(missing_ok=True)
+
+    def fitting(self, layout: Layout) -> list[dict[str, Any]]:
+        """Those whose units are the layout's, by name: `name`, `level`, `anchor`, and `weights` of A in network order.
+
+        A file that cannot be read, or is for another network, is passed over: it may be meant for other checkpoints.
+        """
+        found = [preset for path in sorted(self.folder.glob("*.yaml"))[:MOST] if (preset := _fitted(path, layout)) is not None]
+        return sorted(found, key=lambda preset: preset["name"].lower())
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.yaml"
+
+
+def _checked(name: Any) -> str:
+    text = " ".join(name.split()) if isinstance(name, str) else ""
+    if not 0 < len(text) <= NAME_LENGTH or not text.isprintable():
+        raise UsageError(f"The name {str(name)[:40]!r}", f"1 to {NAME_LENGTH} printable characters", "Choose another name")
+    return text
+
+
+def _fitted(path: Path, layout: Layout) -> dict[str, Any] | None:
+    try:
+        if path.stat().st_size > FILE_BYTES:
+            return None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        level, weights, anchor = content["granularity"], content["weights"], content["anchor"]
+        if level not in GRANULARITIES or list(weights) != list(units(layout, level)):
+            return None
+        profile = profile_of(layout, level, [shares[0] for shares in weights.values()], anchor)
+        return {"name": _checked(content["name"]), "level": level, "anchor": profile.anchor,
+                "weights": [pair[0] for pair in profile.weights.values()]}
+    except (OSError, UnicodeError, yaml.YAMLError, RecursionError, LookupError, TypeError, AttributeError, FusionError):
+        return None

@@ -1,0 +1,39 @@
+"""Layers: a weight of its own for every layer, block or part, drawn as a curve while the pictures answer."""
+
+import streamlit as st
+
+from fusionlib.errors import FusionError
+from pages.widgets.export import export_panel
+from pages.widgets.layers_panel import contribution_section, live_layers
+from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.server import studio
+from pages.widgets.sidebar import selection
+from pages.widgets.style import heading
+
+
+@st.fragment
+def layers_view() -> None:
+    """Everything that follows the profile; the end of a gesture reruns this fragment and not the page."""
+    chosen = selection()
+    if chosen is None:
+        st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+        return
+    try:
+        with st.spinner("Reading checkpoints and data"):
+            view = studio().view(chosen)
+        profile = live_layers(view)
+    except FusionError as error:
+        show_problem(error)
+        if chosen.a != chosen.b:
+            st.caption("The report on the Workspace page says which tensors differ.")
+        return
+    with problems_shown():
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            contribution_section(view)
+        with right:
+            export_panel(view, profile)
+
+
+heading("Layers", "A weight for every layer: drag a bar, or draw the curve across many. Full bars are checkpoint A, empty ones B.")
+layers_view()

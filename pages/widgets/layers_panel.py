@@ -1,0 +1,79 @@
+"""Below the live column: the contributions as a table, and the profile to take away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.errors import UsageError
+from fusionlib.figures.layers import contribution_figure
+from fusionlib.studio import LayerProfile, MergeView, profile_of
+from pages.widgets.layers_viewer import layers_viewer
+from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
+from pages.widgets.server import studio
+
+PROFILE = "layer-profile"
+
+
+def live_layers(view: MergeView) -> LayerProfile | None:
+    """Mount the live column; the profile that is set, None before the browser has answered."""
+    _, picture = granted(view)
+    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), st.session_state.get(PROFILE), "layers")
+    st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
+    write_picture(index + 1)
+    return _profile(view, text)
+
+
+def _profile(view: MergeView, text: str | None) -> LayerProfile:
+    """What the browser says, or equal weights where it says nothing that fits these checkpoints."""
+    try:
+        wish = json.loads(text or "{}")
+        return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0))
+    except (ValueError, AttributeError, UsageError):
+        return profile_of(view.arena.layout, "block", [0.5] * len(studio().layers.units(view)["levels"]["block"]["names"]))
+
+
+def contribution_section(view: MergeView) -> None:
+    """What each unit contributes, as a chart and as the table behind it."""
+    st.markdown("### What each layer contributes")
+    if view.obstacle or not view.need_pictures().labelled:
+        st.caption(view.obstacle or "These pictures have no masks, so there is nothing to measure against.")
+        return
+    job = studio().layers.contribution(view)
+    of = "miou"
+    if job.profile is not None:
+        names = ["mIoU", *view.space.names]
+        chosen = st.selectbox("Figure", names, key="contribution-figure")
+        of = "miou" if chosen == "mIoU" else str(view.space.names.index(chosen))
+    found = job.snapshot(of)
+    rows = contribution_rows(found)
+    if not any(row["alone"] is not None or row["left out"] is not None for row in rows):
+        st.caption("Press *What each contributes* above: every unit is measured alone on the anchor, and the merge without it. "
+                   "Bars appear beside the units as they come, and here when all are done.")
+        return
+    st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
+    with st.expander("Table"):
+        st.dataframe(rows, hide_index=True, key="contribution-table")
+    st.download_button("Contributions (CSV)", _csv(rows), "contributions.csv", "text/csv", key="contribution-csv",
+                       icon=":material/download:", on_click="ignore")
+
+
+def contribution_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a unit, changes in percentage points."""
+    def change(value: float | None, start: float | None) -> float | None:
+        return None if value is None or start is None else round(100 * (value - start), 4)
+
+    return [{found["level"]: name, "weight of A": weight, "alone": change(alone, found["base"]), "left out": change(rest, found["whole"])}
+            for name, weight, alone, rest in zip(found["names"], found["weights"], found["only"], found["without"], strict=True)]
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,35 @@
+"""The live component of the Layers page: the viewer's own panes with a column of units in place of the alpha slider."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import streamlit as st
+import streamlit.components.v2  # type: ignore[import-not-found]
+
+from pages.widgets.viewer import ASSETS, PARTS, ViewerData, module_source, newest
+
+MODULES = (*PARTS, *(f"layers/{name}" for name in ("profile", "column", "measure", "tools", "main")))
+
+_mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
+    "fusion_layers",
+    css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("viewer/viewer.css", "layers/layers.css")),
+    js=module_source(MODULES),
+)
+
+
+def layers_viewer(view: ViewerData, profile: str | None, key: str) -> tuple[str | None, int]:
+    """Mount it; the profile on which the user has settled, as JSON text, and the picture. `profile` is what an earlier run returned."""
+    reported = _mount(
+        key=key,
+        data={**asdict(view), "key": key, "profile": profile},
+        on_profile_change=_nothing,
+        on_index_change=_nothing,
+        on_measured_change=_nothing,  # a job has ended: the run that this causes shows its figures
+    )
+    index = newest(key, "index", reported.index, view.index)
+    return newest(key, "profile", reported.profile, profile), int(index or 0)
+
+
+def _nothing() -> None:
+    pass

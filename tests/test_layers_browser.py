@@ -1,0 +1,158 @@
+"""The Layers page in a real Chromium: bars are dragged, curves drawn, steps undone, and the picture answers without a script rerun."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from test_app_browser import CHROMIUM, FLAGS, address  # noqa: F401 - the fixture
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def tab(address: str) -> Iterator:  # noqa: F811
+    """The page, once the merge has been painted."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1200})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.messages = []
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda _: page.messages.append(time.monotonic())))
+        page.posts = []
+        page.on("request", lambda request: page.posts.append(json.loads(request.post_data))
+                if request.method == "POST" and "/frame/" in request.url else None)
+        page.goto(f"{address}layers")
+        page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+        page.wait_for_timeout(1000)
+        yield page
+        assert problems == []
+        browser.close()
+
+
+@pytest.fixture
+def page(tab):
+    """All weights at a half and nothing to undo into."""
+    tab.get_by_test_id("link").select_option("0")
+    tab.get_by_test_id("uniform").fill("0.5")
+    tab.get_by_test_id("uniform").press("Tab")
+    tab.wait_for_timeout(700)
+    assert set(weights(tab)) == {0.5}
+    return tab
+
+
+def weights(page) -> list[float]:
+    read = "(node) => [...node.querySelectorAll('[data-weight]')].map((bar) => Number(bar.dataset.weight))"
+    return page.get_by_test_id("units").evaluate(read)
+
+
+def painted(page) -> str:
+    return page.get_by_test_id("canvas-m").get_attribute("data-alpha")
+
+
+def checksum(page) -> int:
+    return page.get_by_test_id("canvas-m").evaluate(
+        "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
+        ".reduce((sum, value, place) => (sum + value * (place % 997)) % 1e9, 0)")
+
+
+def settled(page) -> None:
+    """The frame of the present weights is on the canvas."""
+    wanted = weights(page)
+    for _ in range(100):
+        if [float(one) for one in painted(page).split()[2:]] == wanted:
+            page.wait_for_timeout(50)
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("the picture did not follow")
+
+
+def point(page, unit: int, value: float) -> tuple[float, float]:
+    box = page.get_by_test_id(f"unit-{unit}").bounding_box()
+    return box["x"] + value * box["width"], box["y"] + box["height"] / 2
+
+
+def drag(page, *stops: tuple[int, float]) -> None:
+    page.mouse.move(*point(page, *stops[0]))
+    page.mouse.down()
+    for stop in stops[1:]:
+        page.mouse.move(*point(page, *stop), steps=3)
+    page.mouse.up()
+
+
+def test_dragging_a_bar_changes_the_picture_without_a_script_rerun(page) -> None:
+    settled(page)
+    before, calm = checksum(page), len(page.messages)
+    page.mouse.move(*point(page, 1, 0.5))
+    page.mouse.down()
+    for value in (0.6, 0.75, 0.9, 1.0):
+        page.mouse.move(*point(page, 1, value))
+        page.wait_for_timeout(60)
+    settled(page)
+    assert checksum(page) != before
+    assert len(page.messages) == calm, "nothing goes to Python while the button is down"
+    page.mouse.up()
+    assert weights(page)[:3] == [0.5, 1.0, 0.5]
+    assert page.posts[-1]["weights"] == weights(page) and page.posts[-1]["level"] == "block"
+
+
+def test_drawing_across_bars_sets_each_to_the_pointer_and_one_undo_takes_it_back(page) -> None:
+    drag(page, (2, 0.2), (12, 0.8))
+    drawn = weights(page)
+    assert drawn[2] == pytest.approx(0.2, abs=0.02) and drawn[12] == pytest.approx(0.8, abs=0.02)
+    assert drawn[2:13] == sorted(drawn[2:13]) and len(set(drawn[2:13])) == 11, "every bar on the way lies on the line"
+    assert drawn[:2] == [0.5, 0.5] and set(drawn[13:]) == {0.5}
+    page.keyboard.press("Control+z")
+    assert set(weights(page)) == {0.5}
+    page.keyboard.press("Control+Shift+z")
+    assert weights(page) == drawn
+    page.get_by_test_id("undo").click()
+    assert set(weights(page)) == {0.5}
+    settled(page)
+
+
+def test_linked_neighbours_follow_with_a_smooth_falloff(page) -> None:
+    page.get_by_test_id("link").select_option("2")
+    drag(page, (10, 0.5), (10, 0.9))
+    near = weights(page)[7:14]
+    assert near == pytest.approx([0.5, 0.6, 0.8, 0.9, 0.8, 0.6, 0.5], abs=0.02), "cosine falloff: 1, 3/4, 1/4, 0"
+
+
+def test_a_locked_bar_is_the_anchors_and_stays(page) -> None:
+    page.get_by_test_id("lock-4").click()
+    assert weights(page)[4] == 1.0
+    drag(page, (3, 0.1), (5, 0.1))
+    assert weights(page)[3:6] == pytest.approx([0.1, 1.0, 0.1], abs=0.02)
+    page.get_by_test_id("anchor-B").click()
+    assert weights(page)[4] == 0.0
+    page.get_by_test_id("anchor-A").click()
+    page.get_by_test_id("lock-4").click()
+
+
+def test_keys_move_a_bar_and_the_focus(page) -> None:
+    page.get_by_test_id("unit-0").focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Home")
+    page.wait_for_timeout(400)
+    assert weights(page)[:3] == [0.6, 0.0, 0.5]
+
+
+def test_presets_granularity_and_names(page) -> None:
+    page.get_by_test_id("preset").select_option("ramp")
+    ramp = weights(page)
+    count = len(ramp)
+    assert ramp == pytest.approx([1 - (count - j) / (2 * count) for j in range(1, count + 1)], abs=1e-4)
+    page.get_by_test_id("preset-name").fill("my ramp")
+    page.get_by_test_id("preset-save").click()
+    page.wait_for_timeout(300)
+    page.get_by_test_id("granularity").select_option("part")
+    assert len(weights(page)) == 2 and weights(page)[0] < weights(page)[1]
+    page.get_by_test_id("preset").select_option(label="my ramp")
+    assert weights(page) == ramp
+    page.get_by_test_id("preset-delete").click()
+    settled(page)
