@@ -145,7 +145,7 @@ def temperature_figure(losses: Sequence[Sequence[float]], temperature: float) ->
                                   line={"color": COLOURS["a"], "width": 2}, hovertemplate="T %{x:.3g}<br>%{y:.4f} nats<extra></extra>"))
     figure.add_vline(x=temperature, line={"color": COLOURS["m"], "width": 2})
     figure.add_vline(x=1, line={"color": QUIET, "dash": "dot"})
-    figure.update_layout(title=f"Likelihood against temperature, fitted T = {temperature:.3f}", height=320, margin=_MARGIN, showlegend=False,
+    figure.update_layout(title=f"Likelihood against temperature, fitted T {temperature:.3f}", height=320, margin=_MARGIN, showlegend=False,
                          xaxis_title="temperature T (log, no unit; above 1: less sure)", yaxis_title="NLL on the fit split (nats)")
     figure.update_xaxes(type="log", tickvals=[0.25, 0.5, 1, 2, 4, 8])
     return figure
