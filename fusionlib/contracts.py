@@ -66,6 +66,19 @@ class Architecture(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Permutation:
+    """`size` hidden units whose order does not matter, as long as all that is tied to it follows.
+
+    `axes` are (tensor name, axis, start): positions start ... start + size - 1 of that axis. An architecture that declares its
+    permutations has an attribute `permutations`, a tuple of these; running statistics belong to them like weights.
+    """
+
+    name: str
+    size: int
+    axes: tuple[tuple[str, int, int], ...]
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +157,8 @@ class MergeMethod(Protocol):
     """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 
     A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
-    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer.
+    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes checkpoints of different heads by
+    itself, without being asked to, has `takes_unlike = True`.
     """
 
     def shares(self, count: int) -> tuple[float, ...]:
@@ -182,6 +196,8 @@ def parameters_of(method: type) -> tuple[Parameter, ...]:
     """The hyper-parameters of a dataclass, in order of declaration."""
     listed = []
     for item in fields(method):
+        if item.metadata.get("hidden"):  # what a method is told by the program, not by the user
+            continue
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         listed.append(Parameter(item.name, default, **item.metadata))
     return tuple(listed)

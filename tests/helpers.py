@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, Preprocessing
+from fusionlib.contracts import ARCHITECTURES, Permutation, Preprocessing
 from fusionlib.studio import Options, Selection, Studio
 
 CPU = torch.device("cpu")
@@ -45,10 +45,16 @@ class TinyNet(nn.Module):
         return self.head(self.drop(torch.relu(self.norm2(self.body(x)))))
 
 
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
 class TinyArchitecture:
     """Recognised by its head."""
 
     title, citation, head = "Tiny", "made for these tests", ("head",)
+    permutations = (Permutation("stem", 8, (("stem.weight", 0, 0), *((f"norm.{leaf}", 0, 0) for leaf in _NORM), ("body.weight", 1, 0))),
+                    Permutation("body", 8, (("body.weight", 0, 0), ("body.bias", 0, 0), *((f"norm2.{leaf}", 0, 0) for leaf in _NORM),
+                                            ("head.weight", 1, 0))))
     preprocessing = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.3), channels_last=True)
     _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 

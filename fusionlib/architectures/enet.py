@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.enet_permutations import enet_permutations
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
 
 
@@ -154,6 +155,7 @@ class ENetArchitecture:
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"
     head: tuple[str, ...] = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")
     preprocessing = Preprocessing(channels_last=True)
+    permutations = enet_permutations()
     _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:

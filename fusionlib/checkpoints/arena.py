@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,11 @@ class Arena:
         """Shape by name of every tensor, integers included: what an architecture is recognised by."""
         floats = {entry.name: entry.shape for entry in self.layout.entries}
         return floats | {name: tuple(tensor.shape) for name, tensor in self.integers[0].items()}
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What a merge method has found out about these rows and need not find out again."""
+        return {}
 
     @property
     def in_order(self) -> tuple[str, ...]:

@@ -28,8 +28,15 @@ class Source(_Strict):
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Shared(_Strict):
+    """The checkpoints are not alike: only what they share by name and shape is merged, see `fusionlib.checkpoints.sharing`."""
+
+    rename: dict[str, str] = {}
+    exclude: tuple[str, ...] = ()
+
+
 class Calibration(_Strict):
-    """The pictures that `recalibrate` measures with: a data spec, its content key and how many pictures."""
+    """The pictures that `recalibrate` and methods such as fisher measure with: a data spec, its content key and how many pictures."""
 
     data: str
     fingerprint: str
@@ -44,6 +51,8 @@ class Recipe(_Strict):
     method: str = "linear"
     parameters: dict[str, Any] = {}
     buffers: str = "average"
+    anchor: Annotated[int, Field(ge=0, le=63)] | None = None
+    shared: Shared | None = None
     calibration: Calibration | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
 

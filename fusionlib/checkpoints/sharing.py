@@ -88,6 +88,12 @@ def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sh
                                                                 for table in names))
 
 
+def unlike(checkpoints: Sequence[Checkpoint], anchor: int = 0) -> Sharing | None:
+    """How to merge checkpoints that are not alike; None where they are."""
+    table = shared_table(checkpoints, anchor)
+    return Sharing() if table.own or table.elsewhere else None
+
+
 def _names(checkpoint: Checkpoint, sharing: Sharing | None) -> dict[str, str]:
     if sharing is None:
         return {name: name for name in checkpoint.tensors}

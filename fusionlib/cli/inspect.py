@@ -9,6 +9,8 @@ from typing import Any
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.reader import check_finite, open_checkpoints
+from fusionlib.checkpoints.sharing import REASONS, shared_table
+from fusionlib.cli.settings import add_sharing, sharing_of
 
 NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
 
@@ -17,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
+    add_sharing(parser)
+    parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
     parser.add_argument("--finite", action="store_true", help="also read every value and look for NaN and infinity")
 
 
@@ -28,6 +32,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     report = preflight(opened).to_dict()
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
+    sharing = sharing_of(given)
+    if sharing is not None:
+        report["sharing"] = shared_table(opened, given.anchor, sharing).to_dict()
     return report
 
 
@@ -40,7 +47,17 @@ def show(report: dict[str, Any]) -> None:
             print(f"    {note}")
     for finding in report["findings"]:
         print(f"{finding['level']}: {finding['title']}" + (f" -> {finding['do']}" if finding["do"] else ""))
+    if "sharing" in report:
+        _show_sharing(report["sharing"], [item["name"] for item in report["checkpoints"]])
     for name, problems in report.get("not_finite", {}).items():
         print(f"{name}: " + ("; ".join(problems) or "all values are finite"))
     if len(report["checkpoints"]) > 1:
         print("They can be merged." if report["compatible"] else "They cannot be merged tensor by tensor.")
+
+
+def _show_sharing(table: dict[str, Any], names: list[str]) -> None:
+    own = f"of {names[table['anchor']]}"
+    for row in table["tensors"]:
+        print(f"    {'shared' if row['reason'] == 'shared' else own:24} {row['name']}"
+              + ("" if row["reason"] == "shared" else f"  ({REASONS[row['reason']]})"))
+    print(f"{table['shared']} tensors are shared, {table['from_anchor']} are the anchor's, {len(table['elsewhere'])} are only elsewhere")

@@ -1,17 +1,22 @@
-"""`merge RECIPE.yaml --out F` and `merge A B --alpha 0.25 --out F`."""
+"""`merge RECIPE.yaml --out F`, `merge A B --alpha 0.25 --out F` and `merge --method NAME --checkpoints A B C --out F`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
+from fusionlib.checkpoints.sharing import unlike
 from fusionlib.cli.common import add_data, add_options, numbers, open_data, open_studio, progress_bar
+from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
+from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import CheckpointError, UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
+from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
+from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
 
 NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
@@ -19,7 +24,12 @@ NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("sources", nargs="+", type=Path, metavar="RECIPE.yaml | CHECKPOINT ...")
+    parser.add_argument("sources", nargs="*", type=Path, metavar="RECIPE.yaml | CHECKPOINT ...")
+    parser.add_argument("--checkpoints", nargs="+", default=[], type=Path, metavar="CHECKPOINT", help="the same, behind an option")
+    parser.add_argument("--method", help=f"one of {', '.join(METHODS.names())} (default linear); see `methods`")
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the method")
+    parser.add_argument("--anchor", type=int, metavar="N", help="number of the anchor (or base) among the checkpoints, from 0")
+    add_sharing(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="F.safetensors", help="file to write")
     parser.add_argument("--alpha", type=float, help="weight of the first of two checkpoints (default 0.5)")
     parser.add_argument("--weights", metavar="W1,W2,...", help="one weight per checkpoint, summing to 1")
@@ -27,54 +37,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", action="append", default=[], type=Path, metavar="DIR",
                         help="where else to look for a recipe's checkpoints")
     parser.add_argument("--save-recipe", type=Path, metavar="F.yaml", help="also write the recipe of this merge")
-    parser.add_argument("--count", type=int, default=16, help="pictures for --buffers recalibrate (default 16)")
+    parser.add_argument("--count", type=int, default=16, help="pictures for --buffers recalibrate and methods that need some (default 16)")
     add_data(parser, required=False)
     add_options(parser)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Merge and say what was written."""
+    """Merge and say what was written; `files` has one entry a file, the first of which is repeated above."""
     if given.out.suffix != ".safetensors":
         raise UsageError(f"--out {given.out.name}", "a name ending in .safetensors", "Change --out")
+    given.sources = [*given.sources, *given.checkpoints]
+    if not given.sources:
+        raise UsageError("Nothing to merge", "a recipe, or two or more checkpoints", "Name them")
     studio = open_studio(given)
-    recipe, checkpoints, calibration = _prepared(given, studio)
-    if given.out.resolve() in {item.path.resolve() for item in checkpoints}:
-        raise UsageError(f"--out {given.out.name} is one of the checkpoints", "another file", "Change --out")
+    recipes, checkpoints, calibration = _prepared(given, studio)
+    outs = _outs(given.out, recipes, checkpoints)
+    for out in outs:
+        if out.resolve() in {item.path.resolve() for item in checkpoints}:
+            raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
     if given.save_recipe and not given.save_recipe.parent.is_dir():
         raise UsageError(f"--save-recipe {given.save_recipe}: no such folder", "an existing folder", "Create it first")
-    with progress_bar("merge") as progress:
-        export = studio.merge(recipe, checkpoints, given.out, calibration, progress)
+    files = []
+    for recipe, out in zip(recipes, outs, strict=True):
+        with progress_bar("merge") as progress:
+            export = studio.merge(recipe, checkpoints, out, calibration, progress)
+        written = open_checkpoints([out])[0]
+        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes, "notes": list(export.notes)})
+    recipe = recipes[0]
     if given.save_recipe:
         given.save_recipe.write_text(recipe.to_yaml(), encoding="utf-8")
-    written = open_checkpoints([given.out])[0]
-    return {"path": str(given.out), "fingerprint": written.fingerprint, "bytes": written.size_bytes, "method": recipe.method,
-            "parameters": recipe.parameters, "buffers": recipe.buffers, "checkpoints": [item.name for item in checkpoints],
-            "notes": list(export.notes)}
+    return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
+            "checkpoints": [item.name for item in checkpoints], "files": files}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
-    print(f"{result['path']}: {', '.join(result['checkpoints'])} by {result['method']} {result['parameters']}, "
-          f"buffers {result['buffers']}, {result['bytes'] / 1e6:.1f} MB, {result['fingerprint'][:12]}")
-    for note in result["notes"]:
-        print(f"    {note}")
+    for file in result["files"]:
+        print(f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {result['parameters']}, "
+              f"buffers {result['buffers']}, {file['bytes'] / 1e6:.1f} MB, {file['fingerprint'][:12]}")
+        for note in file["notes"]:
+            print(f"    {note}")
 
 
-def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[Recipe, list[Checkpoint], DecodedCache | None]:
+def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> list[Path]:
+    """One name a file: with several results each has the name of the checkpoint whose head it keeps."""
+    if len(recipes) == 1:
+        return [out]
+    stems = ["".join(c if c.isalnum() or c in "-_." else "_" for c in item.name)[:100] for item in checkpoints]
+    names = [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems)]
+    return [out.with_name(f"{out.stem}-{name}.safetensors") for name in names]
+
+
+def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     first = given.sources[0]
     if first.suffix in (".yaml", ".yml"):
-        if len(given.sources) > 1 or given.alpha is not None or given.weights or given.buffers:
+        settings = (given.alpha, given.weights, given.buffers, given.method, given.set, given.anchor, sharing_of(given))
+        if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
             raise UsageError("A recipe together with checkpoints or settings", "a recipe alone: it says everything",
                              "Leave the rest out, or merge without a recipe")
         recipe = read_recipe(first)
         calibration = _calibration(given, studio, recipe)
-        return recipe, open_sources(recipe, [first.parent, *given.folder]), calibration
+        return [recipe], open_sources(recipe, [first.parent, *given.folder]), calibration
     if len(given.sources) < 2:
         raise CheckpointError(f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint")
     # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder.
     checkpoints = open_checkpoints([path.resolve() for path in given.sources])
     calibration = open_data(studio, given) if given.data else None
-    return _short_form(given, checkpoints, calibration), checkpoints, calibration
+    return list(_recipes(given, checkpoints, calibration)), checkpoints, calibration
 
 
 def _calibration(given: argparse.Namespace, studio: Studio, recipe: Recipe) -> DecodedCache | None:
@@ -83,14 +112,41 @@ def _calibration(given: argparse.Namespace, studio: Studio, recipe: Recipe) -> D
     return open_data(studio, given) if given.data else studio.workspace.open_pictures(recipe.calibration.data, None)
 
 
-def _short_form(given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None) -> Recipe:
+def _recipes(given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None) -> Iterator[Recipe]:
+    """One recipe; of the method backbone without an anchor one for every checkpoint, because each keeps its own head."""
+    method = given.method or "linear"
     buffers = check_policy(given.buffers or "average")
+    parameters = {**_short_form(given, method, len(checkpoints)), **parse_settings(method, given.set)}
+    parameters, anchor = _anchored(given.anchor, method, parameters)
+    anchors = range(len(checkpoints)) if method == "backbone" and "anchor" not in parameters else [None]
+    for number in anchors:
+        own = parameters if number is None else {**parameters, "anchor": number}
+        built = build_method(method, own)
+        at = anchor_of(built, len(checkpoints), anchor or 0)
+        sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
+        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing)
+
+
+def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:
+    """What --alpha and --weights say, and for linear what leaving both out means."""
     if given.weights and given.alpha is not None:
         raise UsageError("Both --alpha and --weights", "one of them", "Leave one out")
     if given.weights:
-        parameters: dict[str, Any] = {"weights": list(numbers(given.weights))}
-    elif given.alpha is not None or len(checkpoints) == 2:
-        parameters = {"alpha": 0.5 if given.alpha is None else given.alpha}
-    else:
-        parameters = {"weights": [1 / len(checkpoints)] * len(checkpoints)}
-    return write_recipe(checkpoints, "linear", parameters, buffers, calibration, given.count)
+        return {"weights": list(numbers(given.weights))}
+    if given.alpha is not None:
+        return {"alpha": given.alpha}
+    if method != "linear" or given.set:
+        return {}
+    return {"alpha": 0.5} if count == 2 else {"weights": [1 / count] * count}
+
+
+def _anchored(anchor: int | None, method: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The parameters with --anchor where the method has an anchor or a base; else the number for the recipe itself."""
+    names = {item.name for item in parameters_of(METHODS.get(method))}
+    name = next((name for name in ("anchor", "base") if name in names), None)
+    if anchor is None or (name is None and method != "head_swap"):
+        return parameters, anchor
+    if name is None or name in parameters:
+        raise UsageError(f"--anchor with {method}" if name is None else f"Both --anchor and --set {name}", "one way to say it",
+                         "Use --set backbone=N head=N" if name is None else "Leave one out")
+    return {**parameters, name: anchor}, None

@@ -94,13 +94,14 @@ class BoundNetwork:
         target = size or images.shape[1:3]
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
-            output = logits_of(self.module(self._input(images)))
+            output = logits_of(self.module(self.prepare(images)))
             output = output.float()
             if tuple(output.shape[-2:]) != tuple(target):
                 output = nn.functional.interpolate(output, size=tuple(target), mode="bilinear", align_corners=False)
         return output
 
-    def _input(self, images: np.ndarray) -> Tensor:
+    def prepare(self, images: np.ndarray) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 RGB as the network's input (N, 3, H, W) on its device."""
         batch = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         batch = batch.to(torch.float32, memory_format=self._format).div_(255)
         if self._mean is not None:

@@ -68,13 +68,18 @@ def apply_policy(policy: str, arena: Arena, shares: Sequence[float], out: Tensor
     return _pool(arena, shares, out)
 
 
-def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor) -> tuple[str, ...]:
+def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: int = 0) -> tuple[str, ...]:
     """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for the user.
 
     A method with weights by tensor (`tensor_shares`) has averaged the statistics with the weights of their own tensors already, as the
-    layer-wise paper does; under `gaussian` a checkpoint without weight for a layer has no part in that layer.
+    layer-wise paper does; under `gaussian` a checkpoint without weight for a layer has no part in that layer. `anchor` counts
+    where the method has none of its own. Members of an ensemble keep their own.
     """
-    anchor = anchor_of(method, len(arena))
+    if getattr(method, "keeps_statistics", False):
+        return ()
+    anchor = anchor_of(method, len(arena), anchor)
+    if hasattr(method, "aligned"):  # the statistics of moved units have moved with them
+        arena = method.aligned(arena)  # type: ignore[attr-defined]
     tensor_shares = getattr(method, "tensor_shares", None)
     if tensor_shares is None or policy not in ("average", "gaussian"):
         return apply_policy(policy, arena, method.shares(len(arena)), out, anchor)
@@ -91,9 +96,9 @@ def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor) -> tuple
     return notes
 
 
-def anchor_of(method: MergeMethod, count: int) -> int:
-    """The method's anchor, the first checkpoint where it has none. Raises `UsageError` where there is no such checkpoint."""
-    anchor = int(getattr(method, "anchor", 0))
+def anchor_of(method: MergeMethod, count: int, default: int = 0) -> int:
+    """The method's anchor, `default` where it has none. Raises `UsageError` where there is no such checkpoint."""
+    anchor = int(getattr(method, "anchor", default))
     if not 0 <= anchor < count:
         raise UsageError(f"Anchor {anchor} of {count} checkpoints", f"a number from 0 to {count - 1}", "Correct the anchor")
     return anchor

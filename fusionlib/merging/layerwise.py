@@ -43,6 +43,7 @@ class Layerwise:
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, H with anchor, Fig. 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
+    takes_unlike: ClassVar[bool] = True
 
     anchor: int = parameter(0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1)
     start: int = parameter(1, "Layer at which the ramp starts; before it the first weights hold", min=1, max=100000, step=1)

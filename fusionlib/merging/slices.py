@@ -65,3 +65,13 @@ def clear_gaps(layout: Layout, out: Tensor) -> None:
 def mean_shares(rows: Sequence[Shares]) -> Shares:
     """The plain mean of several share tuples: who takes part, and about how much."""
     return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
+
+
+def parts_of(arena: Arena) -> dict[str, str]:
+    """`backbone` or `head` by tensor name. Raises `UsageError` where one of them has no tensor at all."""
+    parts = {entry.name: entry.part for entry in arena.layout.entries}
+    lacking = {"backbone", "head"} - set(parts.values())
+    if lacking:
+        raise UsageError(f"No tensor is known to be of the {lacking.pop()}", "a network with a backbone and a head",
+                         "Name the head's prefixes in HEAD of your model code, or use layerwise with an exclude pattern")
+    return parts

@@ -131,13 +131,13 @@ class Studio:
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{view.selection.a}+{view.selection.b}")[:100]
         out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
-                          calibration=view.pictures, progress=progress)
+                          calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
 
     def merge(self, recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, calibration: DecodedCache | None = None,
               progress: Progress | None = None) -> Export:
         """Carry out a recipe on its opened checkpoints."""
         return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
-                          progress=progress)
+                          progress=progress, cache=self.options.home / "fisher")
 
     def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
                  progress: Progress | None = None) -> dict[str, Any]:

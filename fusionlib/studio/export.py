@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.arena import Arena, round_to_dtype
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Calibration, Recipe, Source
+from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
+from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
-from fusionlib.contracts import ARCHITECTURES, MergeMethod, Progress
+from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
-from fusionlib.merging.buffers import check_policy, merged_integers
+from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
+from fusionlib.studio.information import informed
 
 
 @dataclass(frozen=True)
@@ -36,61 +39,109 @@ class Export:
 
 
 def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dict[str, Any], buffers: str,
-                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES) -> Recipe:
-    """The recipe of a merge. `calibration` pictures are named where the policy is recalibrate."""
-    build_method(method, parameters)
+                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES, *, anchor: int | None = None,
+                 sharing: Sharing | None = None) -> Recipe:
+    """The recipe of a merge. `calibration` pictures are named where the buffer policy or the method needs some.
+
+    `anchor` is for methods without an anchor of their own: whose statistics `anchor` keeps, and whose tensors what is not shared.
+    """
+    built = build_method(method, parameters)
     used = None
-    if check_policy(buffers) == "recalibrate":
+    reader = "Buffer policy recalibrate" if check_policy(buffers) == "recalibrate" else f"Method {method}"
+    if buffers == "recalibrate" or built.needs == "pictures":
         if calibration is None:
-            raise UsageError("Buffer policy recalibrate without pictures", "unlabelled pictures of the target domain",
-                             "Give --data, or choose another policy")
+            raise UsageError(f"{reader} without pictures", "unlabelled pictures of the target domain",
+                             "Give --data, or choose another policy or method")
         if count < 1:
-            raise UsageError(f"Recalibration with {count} pictures", "at least one", "Raise --count")
+            raise UsageError(f"{reader} with {count} pictures", "at least one", "Raise --count")
         used = Calibration(data=calibration.spec, fingerprint=calibration.fingerprint(), count=count)
+    shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
     sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint) for item in checkpoints)
-    return Recipe(method=method, parameters=parameters, buffers=buffers, calibration=used, checkpoints=sources)
+    return Recipe(method=method, parameters=parameters, buffers=buffers, anchor=anchor, shared=shared, calibration=used,
+                  checkpoints=sources)
 
 
 def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, worker: Worker, device: torch.device,
-               calibration: DecodedCache | None = None, progress: Progress | None = None) -> Export:
+               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: Path | None = None) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
-    Linear merges stream from file to file; `recalibrate` and other methods need the network or the whole arena in memory.
+    Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they or the
+    buffer policy look at pictures. `cache` is a folder for what is expensive to find out about a checkpoint.
     """
     method = build_method(recipe.method, recipe.parameters)
+    check_policy(recipe.buffers)
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
-    if isinstance(method, Linear) and recipe.buffers != "recalibrate":
+    looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
+    anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
+    if isinstance(method, Linear) and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
         return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress))
-    blend = _resident(recipe, checkpoints, device, calibration)
-    blend.set(method, worker.run)
-    _write(blend, method, out, metadata)
-    return Export(out, recipe, blend.notes)
+    method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read
+    architecture = _architecture(checkpoints[anchor]) if looks else None
+    if looks:
+        _require_same_pictures(recipe, calibration)
+    arena = _packed(recipe, checkpoints, anchor, device)
+    if method.needs == "pictures" and architecture is not None and calibration is not None:
+        method = informed(method, arena, architecture, calibration, recipe, worker, cache, progress)
+    if recipe.buffers == "recalibrate" and architecture is not None:
+        network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)
+        count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
+        blend = Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
+        blend.set(method, worker.run)
+        flat, notes = network.flat, blend.notes
+    else:
+        flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
+    _write(arena, merged_integers(recipe.buffers, arena, method.shares(len(arena)), anchor), flat, out, metadata)
+    return Export(out, recipe, (*_sharing_notes(arena, anchor), *notes))
 
 
-def _resident(recipe: Recipe, checkpoints: Sequence[Checkpoint], device: torch.device, calibration: DecodedCache | None) -> Blend:
-    known = recognise(checkpoints[0].shapes)
+def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tuple[Tensor, tuple[str, ...]]:
+    with torch.inference_mode():
+        mixture = method(arena)
+        if len(mixture.weights) != 1:
+            raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
+                             "Measure it with evaluate --ensemble, or choose another method to write a file")
+        flat = mixture.weights[0]
+        notes = settle(buffers, arena, method, flat, anchor)
+        round_to_dtype(arena.layout, flat)
+    return flat, (*mixture.notes, *notes)
+
+
+def _packed(recipe: Recipe, checkpoints: Sequence[Checkpoint], anchor: int, device: torch.device) -> Arena:
+    known = recognise(checkpoints[anchor].shapes)
+    head = ARCHITECTURES.get(known[0]).head if known else ()
+    sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
+    arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=device)
+    arena.require_finite()
+    return arena
+
+
+def _sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
+    if not arena.own:
+        return ()
+    total = len(arena.shapes)
+    return (f"{total - len(arena.own)} of {total} tensors are shared; the other {len(arena.own)} are those of {arena.names[anchor]}",)
+
+
+def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
+    known = recognise(checkpoint.shapes)
     if known is None:
-        raise ArchitectureError("Recalibration for an unknown architecture", "the network's code, to run pictures through it",
-                                "Give --model file.py:factory, or choose the policy average, gaussian or anchor")
-    if recipe.calibration is not None and (calibration is None or calibration.fingerprint() != recipe.calibration.fingerprint):
+        raise ArchitectureError("Pictures for an unknown architecture", "the network's code, to run pictures through it",
+                                "Give --model file.py:factory, or choose a method and a policy that need no pictures")
+    return ARCHITECTURES.get(known[0]), known[1]
+
+
+def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> None:
+    if recipe.calibration is None or calibration is None or calibration.fingerprint() != recipe.calibration.fingerprint:
         raise RecipeError("The calibration pictures are not those of the recipe", "the same pictures",
                           "Name them with --data, or write a new recipe")
-    architecture = ARCHITECTURES.get(known[0])
-    arena = Arena.pack(checkpoints, head=architecture.head, device=device)
-    arena.require_finite()
-    network = BoundNetwork(architecture, known[1], arena.layout, arena.integers[0], device=device)
-    count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
-    return Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
 
 
-def _write(blend: Blend, method: MergeMethod, out: Path, metadata: dict[str, str]) -> None:
-    arena, layout = blend.arena, blend.arena.layout
-    tables = merged_integers(blend.buffers, arena, method.shares(len(arena)))
-    by_name = layout.by_name
+def _write(arena: Arena, tables: Mapping[str, Tensor], flat: Tensor, out: Path, metadata: dict[str, str]) -> None:
+    layout, by_name = arena.layout, arena.layout.by_name
     entries = [(name, by_name[name].dtype, by_name[name].shape) if name in by_name
                else (name, tables[name].dtype, tuple(tables[name].shape)) for name in layout.order]
-    flat = blend.network.flat.cpu()
+    flat = flat.cpu()
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name, dtype, _ in entries:
             writer.write(name, layout.view(flat, name).to(dtype) if name in by_name else tables[name])

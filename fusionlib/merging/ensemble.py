@@ -1,0 +1,49 @@
+"""The output ensemble as a mixture: all networks are kept and their answers combined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.contracts import METHODS, Mixture, parameter
+
+RULES = {
+    "softmax": "mean of the probabilities",
+    "logit": "mean of the logits",
+    "product": "product of the probabilities, normalised",
+    "majority": "each network votes for its best class with its confidence; the sum is divided by M",
+}
+"""How outputs are combined: `fusionlib.inference.ensemble` does it."""
+
+
+@METHODS.register("ensemble")
+@dataclass(frozen=True)
+class Ensemble:
+    """M networks with coefficients 1/M; `p = 1/M sum_i softmax(f_i)` with the rule softmax. Its cost is M forward passes, a merge's one.
+
+    No single set of weights is equal to it, so it cannot be exported as one checkpoint, and every member keeps its own running
+    statistics whatever the buffer policy is. Breaks endpoints and unweighted: there is no alpha.
+
+    Source: Lakshminarayanan et al. 2017, section 2.4; the layer-wise paper's baseline `sum f / M`, which does not say whether f are
+    logits or probabilities. Product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
+    """
+
+    title: ClassVar[str] = "Output ensemble"
+    summary: ClassVar[str] = "All networks run and their answers are combined: M forward passes"
+    citation: ClassVar[str] = "Lakshminarayanan et al. 2017; Efficient Self-Ensemble, Eq. 3 to 5"
+    breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    needs: ClassVar[str] = "weights"
+    keeps_statistics: ClassVar[bool] = True
+
+    rule: str = parameter("softmax", "; ".join(f"{name}: {what}" for name, what in RULES.items()), choices=tuple(RULES))
+
+    def shares(self, count: int) -> tuple[float, ...]:
+        """1/M each."""
+        return (1 / count,) * count
+
+    def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
+        return Mixture(arena.weights.clone(), torch.full((len(arena),), 1 / len(arena)))

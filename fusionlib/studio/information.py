@@ -1,0 +1,70 @@
+"""What methods that look at pictures must find out first: Fisher information, kept by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.writer import save_tensors
+from fusionlib.contracts import Architecture, MergeMethod, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.errors import CheckpointError
+from fusionlib.inference.fisher import picture_information, seeded
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import Worker
+from fusionlib.merging.fisher import Fisher
+from fusionlib.storage.keys import content_key
+
+
+def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture, int], pictures: DecodedCache, recipe: Recipe,
+             worker: Worker, cache: Path | None = None, progress: Progress | None = None) -> MergeMethod:
+    """The method with what it needs to know about `arena`; itself where that is nothing."""
+    if not isinstance(method, Fisher):
+        return method
+    count = min(recipe.calibration.count if recipe.calibration else len(pictures), len(pictures))
+    rows, done = [], 0
+    for number, fingerprint in enumerate(arena.fingerprints):
+        key = content_key("fisher", checkpoint=fingerprint, data=pictures.fingerprint(), count=count, labels=method.labels,
+                          seed=method.seed, layout=arena.layout.signature, own=sorted(arena.own),
+                          anchor=arena.fingerprints[method.anchor] if arena.own else None)
+        row = _recall(cache, key)
+        if row is None or row.shape != arena.weights[number].shape:
+            row = _estimate(method, arena, number, architecture, pictures, count, worker,
+                            lambda at, before=done: progress(before + at, count * len(arena)) if progress else None)
+            _keep(cache, key, row)
+        rows.append(row.to(arena.weights.device))
+        done += count
+    return method.informed(torch.stack(rows))
+
+
+def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Architecture, int], pictures: DecodedCache, count: int,
+              worker: Worker, progress) -> Tensor:
+    network = BoundNetwork(*architecture, arena.layout, arena.integers[number], device=arena.weights.device)
+    worker.run(lambda: network.load(arena.weights[number]))
+    total = torch.zeros_like(network.flat, dtype=torch.float64)
+    for index in range(count):
+        image = pictures.load(index).image
+        total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
+        progress(index + 1)
+    return (total / count).to(network.flat.dtype).cpu()
+
+
+def _recall(cache: Path | None, key: str) -> Tensor | None:
+    path = cache / f"{key}.safetensors" if cache else None
+    if path is None or not path.exists():
+        return None
+    try:
+        return open_checkpoint(path).read("information").clone()
+    except CheckpointError:  # damaged: it can be estimated again
+        return None
+
+
+def _keep(cache: Path | None, key: str, row: Tensor) -> None:
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        save_tensors(cache / f"{key}.safetensors", {"information": row})
