@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fusionlib.errors import FusionError
+from fusionlib.errors import FusionError, LayoutError
 from fusionlib.figures.classes import class_change_figure
 from pages.widgets.export import export_panel
 from pages.widgets.live import live_view
@@ -25,7 +25,7 @@ def merge_view() -> None:
         alpha = live_view(view)
     except FusionError as error:
         show_problem(error)
-        if chosen.a != chosen.b:
+        if isinstance(error, LayoutError):
             st.caption("The report on the Workspace page says which tensors differ.")
         return
     with problems_shown():

@@ -227,7 +227,7 @@ export class Curve {
     const point = this.hover === null ? null : sweep.nearest(at);
     const snapped = point && Math.abs(point.alpha - at) * (this.width ?? 0) < 6 ? point.alpha : at;
     const here = sweep.at(snapped, this.metric);
-    const lead = `alpha ${alphaText(Number(snapped.toFixed(2)))}`;
+    const lead = `${this.view.curveLead} ${alphaText(Number(snapped.toFixed(2)))}`;
     if (!here) return setText(this.read, `${lead}  ·  not measured`);
     const how = here.between ? `interpolated between ${alphaText(here.between[0])} and ${alphaText(here.between[1])}` : "measured";
     return setText(this.read, `${lead}  ·  ${METRICS[this.metric].label} ${formatMetric(this.metric, here.value, 2)}  ·  ${how}`);

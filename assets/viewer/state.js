@@ -121,6 +121,10 @@ export class View {
     return [];
   }
 
+  get curveLead() {
+    return "alpha";
+  }
+
   get curveHint() {
     return "Click or drag to move alpha.";
   }

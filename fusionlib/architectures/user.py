@@ -35,6 +35,8 @@ class UserArchitecture:
         self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
         self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
         self._space = getattr(module, "LABEL_SPACE", None)
+        self.problem: str | None = None
+        """What the factory raised last, for whoever wonders why the network was not recognised."""
         self.takes_classes = bool(inspect.signature(self._make).parameters)
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
@@ -47,6 +49,7 @@ class UserArchitecture:
                 raise
             except Exception as error:  # noqa: BLE001 - a count that the factory refuses, in whichever way, is not the one
                 log.debug("%s(%d): %s", self.title, classes, error)
+                self.problem = f"{self.title}({classes or ''}) raised {type(error).__name__}: {error}"
                 continue
             if own and all(shapes.get(name) == shape for name, shape in own.items() if not name.endswith("num_batches_tracked")):
                 return classes or self._output_channels()

@@ -8,6 +8,7 @@ larger than the file that holds them, and kinds of tensor that cannot be merged.
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ import torch
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
 from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
+
+# A remark about files of other tools that nobody here can act on; it would stand in the middle of a one-line error.
+warnings.filterwarnings("ignore", message="Detected pickle protocol")
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"

@@ -231,7 +231,7 @@ def _format_of(path: Path) -> str:
         return "safetensors"
     if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return "pickle"
-    raise CheckpointError(f"{path.name} is {other or 'not a checkpoint'}", "a .safetensors, .pth, .pt, .bin or .ckpt file",
+    raise CheckpointError(f"{path.name} is {other or 'not a checkpoint'}", "a file written by torch.save or as safetensors",
                           "Choose the file with the network's weights")
 
 

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
     add_sharing(parser)
     parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
-    parser.add_argument("--finite", action="store_true", help="also read every value and look for NaN and infinity")
+    parser.add_argument("--finite", action=argparse.BooleanOptionalAction, default=True,
+                        help="read every value and look for NaN and infinity (the default)")
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def show(report: dict[str, Any]) -> None:
     if "sharing" in report:
         _show_sharing(report["sharing"], [item["name"] for item in report["checkpoints"]])
     for name, problems in report.get("not_finite", {}).items():
-        print(f"{name}: " + ("; ".join(problems) or "all values are finite"))
+        for problem in problems:
+            print(f"error: {name}: {problem}")
     if len(report["checkpoints"]) > 1:
         print("They can be merged." if report["compatible"] else "They cannot be merged tensor by tensor.")
 

@@ -28,7 +28,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     studio = open_studio(given)
     sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers)
     with progress_bar("sweep") as progress:
-        return sweep.measure(given.step, progress, fresh=given.fresh)
+        result = sweep.measure(given.step, progress, fresh=given.fresh)
+    return {**result, "classes": list(sweep.view.space.names)}
 
 
 def show(result: dict[str, Any]) -> None:

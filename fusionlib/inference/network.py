@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.contracts import Architecture, logits_of
-from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.errors import ArchitectureError, FusionError, UsageError
 
 PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",
@@ -94,11 +94,21 @@ class BoundNetwork:
         target = size or images.shape[1:3]
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
-            output = logits_of(self.module(self.prepare(images)))
+            output = logits_of(self._forward(self.prepare(images)))
             output = output.float()
             if tuple(output.shape[-2:]) != tuple(target):
                 output = nn.functional.interpolate(output, size=tuple(target), mode="bilinear", align_corners=False)
         return output
+
+    def _forward(self, batch: Tensor) -> object:
+        """The module's output. Raises `ArchitectureError` with whatever the user's own code raised."""
+        try:
+            return self.module(batch)
+        except FusionError:
+            raise
+        except Exception as error:
+            raise ArchitectureError(f"The network failed on pictures of {batch.shape[3]}x{batch.shape[2]}: {type(error).__name__}: {error}",
+                                    "model code that runs on (N, 3, H, W)", "Correct the model code, or choose other pictures") from error
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB as the network's input (N, 3, H, W) on its device."""

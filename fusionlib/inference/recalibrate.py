@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from fusionlib.contracts import Progress
-from fusionlib.errors import FusionError, UsageError
+from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.network import BoundNetwork
 
 
@@ -45,10 +45,10 @@ class Recalibration:
                 layer.train()
                 layer.momentum = count / self.seen
             self.network.logits(images)
-        except ValueError as problem:  # torch's own, of a batch norm behind a global pooling
-            if isinstance(problem, FusionError):
+        except ArchitectureError as problem:  # torch's own ValueError, of a batch norm behind a global pooling
+            if not isinstance(problem.__cause__, ValueError):
                 raise
-            raise UsageError(f"Batch norm cannot be measured: {problem}", "more than one value per channel in a batch",
+            raise UsageError(f"Batch norm cannot be measured: {problem.__cause__}", "more than one value per channel in a batch",
                              "Choose the buffer policy average, gaussian or anchor") from problem
         finally:
             self.network.precision = precision

@@ -38,6 +38,7 @@ class Sweep(Job):
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh = False
         self._wanted: deque[Point] = deque()
+        self._planned = 0
         self._guard = threading.Lock()
         self._index_key = content_key("sweep", view=view.id, **({} if self.meters == DEFAULT_METERS else {"meters": self.meters}))
         self._recall()
@@ -50,6 +51,7 @@ class Sweep(Job):
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
         with self._guard:
             self._wanted = deque(point for point in points if point not in self.points)
+            self._planned = len({point for point in (*self.points, *self._wanted) if point not in ENDS})
         self.start(_measure_wanted)
 
     def want_point(self, alpha: float) -> None:
@@ -59,6 +61,7 @@ class Sweep(Job):
             if alpha in self.points:
                 return
             self._wanted.appendleft(alpha)
+            self._planned = max(self._planned, len({point for point in (*self.points, *self._wanted) if point not in ENDS}))
         self.start(_measure_wanted)
 
     def cancel(self) -> None:
@@ -94,17 +97,17 @@ class Sweep(Job):
         return _finished(self.snapshot(), grid)
 
     def snapshot(self) -> dict[str, Any]:
-        """State, progress and points as JSON values; `best` is the alpha with the highest mIoU."""
+        """State, progress (in alphas) and points as JSON values; `best` is the alpha with the highest mIoU."""
         with self._guard:
             points = [{"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)]
             ends = {name: self.points.get(name) for name in ENDS}
-            waiting = len(self._wanted)
         points.sort(key=lambda point: point["alpha"])
         known = [point for point in points if point["miou"] is not None]
         best = max(known, key=lambda point: point["miou"], default=None)
         images = len(self.view.pictures) if self.view.pictures else 0
-        done = len(self.points)
-        return {"state": self.state, "message": self.message, "done": done, "total": done + waiting + (self.state == "running"),
+        done = len(points)
+        state = "idle" if self.state == "done" and not points else self.state  # A and B alone are no curve
+        return {"state": state, "message": self.message, "done": done, "total": max(done, self._planned),
                 "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
                 "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from fusionlib.studio.options import Options
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+QUICKLY_READ = 64 << 20
+"""Bytes of a checkpoint that can be searched for NaN without anybody noticing."""
+
 PICTURE_BYTES = 1 << 30
 """Decoded pictures kept per dataset: 1 GiB holds two thousand pictures of 480x360."""
 
@@ -76,10 +80,15 @@ class Workspace:
     def refresh(self) -> None:
         """Look at the folders again; files that did not change are not opened again."""
         with self._lock:
-            found = [self._item(path, origin, about) for path, origin, about in self._paths()]
-            self.items = tuple(_unique(found))
+            self.refresh_checkpoints()
             self.sources = tuple(self._sources())
             self._pictures.clear()
+
+    def refresh_checkpoints(self) -> None:
+        """The same for checkpoints only: a training run may have rewritten one since."""
+        with self._lock:
+            found = [self._item(path, origin, about) for path, origin, about in self._paths()]
+            self.items = tuple(_unique(found))
 
     def get(self, name: str) -> Item:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
@@ -100,6 +109,36 @@ class Workspace:
         pair = tuple(_manifest().get("begin_with", ()))
         loaded = {item.name for item in self.usable() if item.origin == "demo"}
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
+
+    def default_pair(self) -> tuple[str, str] | None:
+        """The last two different checkpoints of the largest family that fits together.
+
+        The operator's own come before the demo's, both before uploads, which anybody may have made; small ones with NaN or
+        infinity are passed over. None where no two fit.
+        """
+        for origins in ((), ("demo",), ("demo", "upload")):
+            items = [item for item in self.usable() if item.origin not in ("demo", "upload") or item.origin in origins]
+            families = Counter(item.signature for item in items)
+            if families and families.most_common(1)[0][1] > 1:
+                pair = self._last_two([item for item in items if item.signature == families.most_common(1)[0][0]])
+                if pair:
+                    return pair
+        return None
+
+    def _last_two(self, family: Sequence[Item]) -> tuple[str, str] | None:
+        recommended = self.demo_pair()
+        if recommended and set(recommended) <= {item.name for item in family}:
+            return recommended
+        found: dict[str, str] = {}
+        for item in reversed(family):
+            assert item.checkpoint is not None
+            if item.checkpoint.size_bytes < QUICKLY_READ and self.finite_problems([item.name]):
+                continue
+            found.setdefault(item.checkpoint.fingerprint, item.name)
+            if len(found) == 2:
+                second, first = found.values()
+                return first, second
+        return None
 
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""

@@ -109,7 +109,9 @@ class Trainer:
             raise UsageError(f"{path.name} cannot be read: {type(error).__name__}", "the file that the run wrote",
                              "Begin anew in another --out, with --start and the last checkpoint") from error
         if state["plan"] != json.dumps(asdict(self.plan)):
-            raise UsageError(f"{path.name} belongs to a run with other settings", "the settings of that run",
+            before, now = json.loads(state["plan"]), json.loads(json.dumps(asdict(self.plan)))
+            other = ", ".join(f"{name} {before.get(name)}" for name in now if before.get(name) != now[name])
+            raise UsageError(f"{path.name} belongs to a run with other settings: {other}", "the settings of that run",
                              "Choose another --out, or repeat the first command with --resume")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -12,7 +12,7 @@ from fusionlib.errors import FusionError
 
 def show_problem(error: FusionError) -> None:
     """Three short lines; the page goes on."""
-    st.error(f"**{_plain(error.got)}**  \nNeeds: {_plain(error.needs)}.  \n{_plain(error.do)}.", icon=":material/error:")
+    st.error(f"**{plain(error.got)}**  \nNeeds: {plain(error.needs)}.  \n{plain(error.do)}.", icon=":material/error:")
 
 
 @contextmanager
@@ -24,6 +24,7 @@ def problems_shown() -> Iterator[None]:
         show_problem(error)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """`text` with nothing in it acting as Markdown."""
     # File names come from outside: none of their characters may act as Markdown.
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

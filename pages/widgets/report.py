@@ -7,14 +7,15 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.studio import Item, Workspace
-from pages.widgets.problems import show_problem
+from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose
 
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
 
 def checkpoint_table(workspace: Workspace) -> None:
-    """All checkpoints, readable or not."""
+    """All checkpoints, readable or not, as their files are now."""
+    workspace.refresh_checkpoints()
     st.markdown("### Checkpoints")
     if not workspace.items:
         st.info("Nothing is loaded. Upload checkpoints below, or start the app with --checkpoints FOLDER.", icon=":material/info:")
@@ -22,9 +23,13 @@ def checkpoint_table(workspace: Workspace) -> None:
     st.dataframe([_row(item) for item in workspace.items], hide_index=True, key="checkpoints",
                  column_config={"parameters": st.column_config.NumberColumn("parameters", format="localized"),
                                 "MB": st.column_config.NumberColumn("MB", format="%.1f")})
-    for item in workspace.items:
-        if item.problem is not None:
-            show_problem(item.problem)
+    broken = [item for item in workspace.items if item.problem is not None]
+    if broken:
+        st.error(f"{len(broken)} file{'s' if len(broken) > 1 else ''} cannot be used: " + ", ".join(plain(item.name) for item in broken),
+                 icon=":material/error:")
+        with st.expander("Why, and what to do"):
+            st.dataframe([{"file": item.name, "got": item.problem.got, "needs": item.problem.needs, "do": item.problem.do}
+                          for item in broken if item.problem], hide_index=True, key="broken", row_height=44)
     if st.button("Look at the folders again", icon=":material/refresh:", key="refresh"):
         workspace.refresh()
         st.rerun()
@@ -43,11 +48,15 @@ def preflight_section(workspace: Workspace) -> None:
         st.caption("Choose at least one checkpoint.")
         return
     report = workspace.preflight(chosen)
+    with st.spinner("Looking for NaN and infinity"):
+        not_finite = workspace.finite_problems(chosen)
+    for problem in not_finite:
+        st.error(f"{plain(problem)}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     if len(chosen) > 1:
-        if report.compatible:
+        if report.compatible and not not_finite:
             st.success(f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: they can be merged.",
                        icon=":material/check_circle:")
-        else:
+        elif not report.compatible:
             st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
                        f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes.",
                        icon=":material/block:")
@@ -55,9 +64,6 @@ def preflight_section(workspace: Workspace) -> None:
     if findings:
         st.dataframe([{"kind": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do} for item in findings],
                      hide_index=True, key="findings", row_height=44)
-    with st.spinner("Looking for NaN and infinity"):
-        for problem in workspace.finite_problems(chosen):
-            st.error(f"{problem}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     _differences(report)
     if len(chosen) == 2 and report.compatible and st.button("Compare these two on the Merge page", key="open-merge",
                                                             icon=":material/merge:", on_click=choose, args=tuple(chosen)):

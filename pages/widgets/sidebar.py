@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import streamlit as st
 
 from fusionlib.merging.buffers import POLICIES
@@ -28,7 +26,10 @@ def selection() -> Selection | None:
     state = st.session_state
     if not state.get("a") or not state.get("b"):
         return None
-    return Selection(state["a"], state["b"], state.get("data") or "", state.get("split"), state.get("buffers", "average"))
+    source = next((source for source in studio().workspace.sources if source.name == state.get("data")), None)
+    splits = source.splits if source else ()
+    split = state.get("split") if state.get("split") in splits else None  # the URL may still hold the split of other data
+    return Selection(state["a"], state["b"], source.name if source else "", split, state.get("buffers", "average"))
 
 
 def choose(a: str, b: str) -> None:
@@ -63,15 +64,8 @@ def _swap() -> None:
 
 
 def _default_pair(workspace: Workspace, names: list[str]) -> tuple[str, str]:
-    """The last two checkpoints of the largest family that fits together, the operator's own before the demo."""
-    own = [item for item in workspace.usable() if item.origin != "demo"]
-    for items in (own, list(workspace.usable())):
-        families = Counter(item.signature for item in items)
-        if families and families.most_common(1)[0][1] > 1:
-            family = [item.name for item in items if item.signature == families.most_common(1)[0][0]]
-            pair = workspace.demo_pair()
-            return pair if pair and set(pair) <= set(family) else (family[-2], family[-1])
-    return names[0], names[1]
+    """The pair that the workspace recommends, else the first two names."""
+    return workspace.default_pair() or (names[0], names[1])
 
 
 def _summary(workspace: Workspace) -> None:
