@@ -67,7 +67,7 @@ export class LayersView extends View {
 
   wish() {
     if (!this.units) return null;
-    return { key: this.profileKey, mixture: this.profileKey, label: `Merge, mean ${alphaText(this.alpha)}`, query: "", body: this.body };
+    return { key: this.profileKey, mixture: this.profileKey, label: `Merge, mean ${this.alpha.toFixed(2)}`, query: "", body: this.body };
   }
 
   async fetchUnits() {
@@ -253,12 +253,16 @@ export class LayersView extends View {
   rivals(metric) {
     const best = this.sweep?.best(metric);
     const ends = super.rivals(metric);
-    return best ? [{ name: `uniform ${alphaText(best.alpha)}`, value: best.value, tone: "name-best" }, ...ends] : ends;
+    return best ? [{ name: `best uniform (${alphaText(best.alpha)})`, value: best.value, tone: "name-best" }, ...ends] : ends;
   }
 
   // Profiles that have been measured, for the curve: where their mean lies, and what they gave.
   extras() {
     return [...this.measuredFigures.values()].filter((one) => one.figures);
+  }
+
+  get curveLead() {
+    return "all layers at";
   }
 
   get curveHint() {

@@ -1,6 +1,6 @@
 // The card above the column: what a row is, presets, links, anchor, undo, and measuring the profile.
 
-import { alphaText, button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
+import { button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
 import { LEVELS } from "./profile.js";
 
@@ -124,7 +124,7 @@ export class ProfileTools {
   show() {
     const { view } = this;
     const { alpha, data } = view;
-    setText(this.formula, `mean ${alphaText(alpha)} × A ${data.a.name}  +  ${alphaText(1 - alpha)} × B ${data.b.name}`);
+    setText(this.formula, `mean ${alpha.toFixed(2)} × A ${data.a.name}  +  ${(1 - alpha).toFixed(2)} × B ${data.b.name}`);
     this.level.value = view.level;
     if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && new Set(view.weights).size === 1 ? view.weights[0] : "";
     this.preset.value = this.chosen ?? "";

@@ -1,4 +1,4 @@
-"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame file calibration]`. Not part of the tests.
+"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame layers file calibration]`. Not part of the tests.
 
 Absolute times depend on the machine and on what else it does; a ratio of two things measured in turn depends on them less.
 """
@@ -22,6 +22,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from layer_profiles import bench_layers  # noqa: E402
 
 from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
@@ -107,7 +109,7 @@ def bench_frame(frames: int = 40) -> None:
         image, network = view.pictures.load(0).image[None], view.new_blend().network
 
         def frame() -> None:
-            connection.request("GET", f"/live/{key}/{view.id}/frame/0?alpha={next(alphas):.4f}&gen={time.time_ns()}")
+            connection.request("GET", f"/live/{key}/{view.id}/frame/0?alpha={next(alphas):.4f}&gen={time.time_ns() // 1000}")
             answer = connection.getresponse()
             body = answer.read()
             assert answer.status == 200, body
@@ -257,8 +259,8 @@ def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> to
     return similarity
 
 
-BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame, "file": bench_file,
-              "calibration": bench_calibration}
+BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame,
+              "layers": lambda: bench_layers(paired), "file": bench_file, "calibration": bench_calibration}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or BENCHMARKS:
