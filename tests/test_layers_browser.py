@@ -40,7 +40,7 @@ def page(tab):
     tab.get_by_test_id("link").select_option("0")
     tab.get_by_test_id("uniform").fill("0.5")
     tab.get_by_test_id("uniform").press("Tab")
-    tab.wait_for_timeout(700)
+    tab.wait_for_timeout(100)
     assert set(weights(tab)) == {0.5}
     return tab
 
@@ -138,7 +138,6 @@ def test_keys_move_a_bar_and_the_focus(page) -> None:
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
-    page.wait_for_timeout(400)
     assert weights(page)[:3] == [0.6, 0.0, 0.5]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_pages import box, captions, start  # noqa: F401 - the fixture
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from pages.widgets import server
+from pages.widgets import layers_viewer, server, viewer
 from pages.widgets.layers_panel import contribution_rows
 
 
@@ -72,3 +73,12 @@ def test_contributions_become_rows_of_percentage_points() -> None:
              "only": [0.35, None], "without": [0.38, 0.4]}
     assert contribution_rows(found) == [{"block": "x", "weight of A": 0.5, "alone": 5.0, "left out": -2.0},
                                         {"block": "y", "weight of A": 1.0, "alone": None, "left out": 0.0}]
+
+
+@pytest.mark.parametrize("modules", [viewer.MODULES, layers_viewer.MODULES], ids=["Merge", "Layers"])
+def test_joined_modules_declare_every_name_once_and_import_nothing(modules) -> None:
+    source = viewer.module_source(modules)
+    names = re.findall(r"^(?:const|let|class|(?:async )?function) (\w+)", source, re.MULTILINE)
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+    assert not re.search(r"^import ", source, re.MULTILINE) and source.count("export default") == 1
+    assert "innerHTML" not in source

@@ -96,6 +96,8 @@ export class Column {
   rebuild() {
     const { names } = this.view.current;
     this.rows = names.map((name, place) => new Row(this, place, name));
+    const blockOf = (name) => name.split(".")[0];
+    names.forEach((name, place) => this.rows[place].root.classList.toggle("first", place === 0 || blockOf(name) !== blockOf(names[place - 1])));
     this.list.replaceChildren(...this.rows.map((row) => row.root));
     this.list.classList.toggle("dense", names.length > 48);
     this.setActive(Math.min(this.active, names.length - 1));

@@ -66,6 +66,7 @@ export class ProfileTools {
     if (value.startsWith(SAVED)) this.view.load(this.saved[Number(value.slice(SAVED.length))]);
     else this.view.preset(value);
     this.chosen = value;
+    this.chosenFor = this.view.profileKey;
     this.show();
   }
 
@@ -106,6 +107,7 @@ export class ProfileTools {
       this.saved = (await (await request(`${this.view.data.base}/presets`, options)).json()).presets ?? [];
       const place = this.saved.findIndex((one) => one.name === name?.trim());
       this.chosen = place < 0 ? null : `${SAVED}${place}`;
+      this.chosenFor = this.view.units && this.view.profileKey;
       this.listPresets();
     } catch (error) {
       if (error instanceof Trouble) this.view.emit("trouble", error);
@@ -127,6 +129,7 @@ export class ProfileTools {
     setText(this.formula, `mean ${alpha.toFixed(2)} × A ${data.a.name}  +  ${(1 - alpha).toFixed(2)} × B ${data.b.name}`);
     this.level.value = view.level;
     if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && new Set(view.weights).size === 1 ? view.weights[0] : "";
+    if (view.units && this.chosenFor !== view.profileKey) this.chosen = null; // changed by hand since
     this.preset.value = this.chosen ?? "";
     this.anchors.forEach((one, anchor) => setAttribute(one, "aria-pressed", view.anchor === anchor));
     this.undoButton.disabled = !view.past.length;
