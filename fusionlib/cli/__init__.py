@@ -1,4 +1,4 @@
-"""The same verbs without a browser: `python -m fusionlib inspect | diagnose | methods | merge | evaluate | sweep | train`."""
+"""The same verbs without a browser: `python -m fusionlib inspect | diagnose | compare | methods | merge | evaluate | sweep | train`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fusionlib import __version__
-from fusionlib.cli import diagnose, evaluate, inspect, merge, methods, sweep, train
+from fusionlib.cli import compare, diagnose, evaluate, inspect, merge, methods, sweep, train
 from fusionlib.errors import Cancelled, FusionError
 
-VERBS = (inspect, diagnose, methods, merge, evaluate, sweep, train)
+VERBS = (inspect, diagnose, compare, methods, merge, evaluate, sweep, train)
 """One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and `show(result)`."""
 
 

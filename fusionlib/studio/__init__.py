@@ -26,6 +26,9 @@ from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
+from fusionlib.studio.comparison import Comparison
+from fusionlib.studio.comparison_desk import ComparisonDesk
+from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.layer_desk import LayerDesk
@@ -36,9 +39,10 @@ from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["CALIBRATION_METERS", "CalibrationDesk", "CalibrationSweep", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile",
-           "LiveDesk", "MergeView", "Options", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options",
-           "band", "default_home", "ensemble_point", "mixture_name", "profile_of", "write_recipe"]
+__all__ = ["CALIBRATION_METERS", "GROUPS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices", "Comparison",
+           "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options", "Selection",
+           "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home", "ensemble_point",
+           "mixture_name", "profile_of", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -66,6 +70,8 @@ class Studio:
         self._lock = threading.RLock()
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
         self.layers = LayerDesk(self.store, options.home / "profiles")
+        self.comparisons = ComparisonDesk(self.workspace, worker=self.worker, store=self.store, device=self.device,
+                                          precision=options.precision, cache=options.home / "fisher")
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""

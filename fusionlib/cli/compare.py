@@ -1,0 +1,71 @@
+"""`compare A B C --data SPEC --split S`: every method on one set of checkpoints in one table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fusionlib.checkpoints.reader import open_checkpoints
+from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.errors import UsageError
+from fusionlib.merging.buffers import POLICIES
+from fusionlib.studio import GROUPS, Choices
+
+NAME, HELP = "compare", "Measure every merge method, the single networks and their ensemble in one table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more")
+    parser.add_argument("--anchor", type=int, default=0, metavar="N", help="number of the anchor among the checkpoints, from 0 (default 0)")
+    parser.add_argument("--base", type=int, metavar="N", help="number of the checkpoint that the others were trained from, "
+                        "for task arithmetic, TIES and DARE")
+    parser.add_argument("--methods", metavar="M1,M2,...", help="only these methods (default all); see `methods`")
+    parser.add_argument("--buffers", default="average", help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)")
+    parser.add_argument("--rows", default="methods", metavar="R1,R2,...",
+                        help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)")
+    add_data(parser)
+    add_running(parser)
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """`rows` in order, `best` the name of the one with the highest mIoU; figures as fractions and nats, `gain` in points."""
+    if len(given.checkpoints) < 2:
+        raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint")
+    methods = tuple(dict.fromkeys(given.methods.split(","))) if given.methods else None
+    choices = Choices(given.anchor, given.buffers, tuple(dict.fromkeys(given.rows.split(","))), methods, given.base)
+    choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
+    studio = open_studio(given)
+    opened = open_checkpoints(given.checkpoints)
+    pictures = open_data(studio, given)
+    comparison = studio.comparisons.of(opened, pictures, choices)
+    with progress_bar("compare") as progress:
+        comparison.measure(progress, fresh=given.fresh)
+    found = comparison.snapshot()
+    return {"data": pictures.spec, "images": found["images"], "anchor": comparison.names[choices.anchor], "buffers": choices.buffers,
+            "best": found["best"], "best_single_miou": found["best_single_miou"], "rows": found["rows"]}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print it for people: measured rows as a table, the others with their reasons."""
+    print(f"{result['data']}, {result['images']} pictures, anchor {result['anchor']}, buffers {result['buffers']}")
+    width = max(len(row["name"]) for row in result["rows"])
+    print(f"{'':{width}}  {'mIoU':>8} {'gain':>7} {'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8} {'measure':>8}")
+    for row in result["rows"]:
+        if row["state"] == "measured":
+            print(f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7} {percent(row['pixel_accuracy']):>8} "
+                  f"{_number(row['loss'], '.4f'):>7} {percent(row['ece']):>8} {row['forwards']:>8} "
+                  f"{_seconds(row['merge_seconds']):>8} {_seconds(row['evaluation_seconds']):>8}"
+                  f"{'  best' if row['name'] == result['best'] else ''}")
+    for row in result["rows"]:
+        if row["note"]:
+            print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} s"

@@ -1,0 +1,46 @@
+"""The comparisons of a process, so that reloads and other sessions find the one that is running."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.data.cache import DecodedCache
+from fusionlib.studio.comparison import Comparison
+from fusionlib.studio.comparison_rows import Choices
+from fusionlib.studio.workspace import Workspace
+
+KEPT = 8
+"""Tables kept at hand; they hold figures only, no weights."""
+
+
+class ComparisonDesk:
+    """The comparisons of a process: one per content, whichever page or session asks."""
+
+    def __init__(self, workspace: Workspace, **running: Any) -> None:
+        self._workspace, self._running = workspace, running
+        self._jobs: OrderedDict[str, Comparison] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, names: Sequence[str], source: str, split: str | None, choices: Choices) -> Comparison:
+        """The comparison of checkpoints and data of the workspace."""
+        opened = [self._workspace.get(name).checkpoint for name in names]
+        pictures = self._workspace.pictures(source, split)
+        parts = [*names, *(item.fingerprint for item in opened), pictures.fingerprint(), str(choices)]  # type: ignore[union-attr]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        with self._lock:
+            if key not in self._jobs:
+                self._jobs[key] = self.of(opened, pictures, choices)  # type: ignore[arg-type]
+            self._jobs.move_to_end(key)
+            for old in list(self._jobs)[:-KEPT]:
+                if self._jobs[old].state != "running":
+                    del self._jobs[old]
+            return self._jobs[key]
+
+    def of(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices) -> Comparison:
+        """The comparison of opened checkpoints; nothing is measured yet."""
+        return Comparison(checkpoints, pictures, choices, **self._running)

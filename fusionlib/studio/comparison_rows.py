@@ -1,0 +1,162 @@
+"""What a comparison has as rows: single networks, every method, and the tables of the papers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from fusionlib.contracts import METHODS, parameters_of
+from fusionlib.errors import FusionError, UsageError
+from fusionlib.merging.buffers import POLICIES, check_policy
+from fusionlib.merging.build import build_method
+
+GROUPS: Mapping[str, str] = {
+    "methods": "Every merge method with its default parameters",
+    "buffers": "Buffer ablation: the mean of all parameters with each policy for running statistics",
+    "incremental": "Checkpoints added one by one, best first, isotropic and layer-wise",
+    "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
+}
+"""Sets of rows that may be asked for beside the single networks, and what they show."""
+
+SUBSETS_OF = 5
+"""More checkpoints than this have too many subsets for one table."""
+
+RIVALS = ("isotropic", "layerwise")
+ABLATION = {"anchor": "parameters only (anchor's statistics)", "average": "averaged statistics", "gaussian": "pooled Gaussians",
+            "recalibrate": "recalibrated statistics"}
+assert set(ABLATION) == set(POLICIES)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to compare. `anchor` and `base` are numbers of checkpoints; `methods` None: all that are registered.
+
+    `base` is the checkpoint that all others were trained from; without one, methods that start from a base are not applicable.
+    """
+
+    anchor: int = 0
+    buffers: str = "average"
+    groups: tuple[str, ...] = ("methods",)
+    methods: tuple[str, ...] | None = None
+    base: int | None = None
+
+    def checked(self, count: int) -> Choices:
+        """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
+        check_policy(self.buffers)
+        for name in self.methods or ():
+            METHODS.get(name)
+        for group in self.groups:
+            if group not in GROUPS:
+                raise UsageError(f"Unknown rows {group!r}", f"some of {', '.join(GROUPS)}", "Correct --rows")
+        for what, number in (("Anchor", self.anchor), ("Base", self.base)):
+            if number is not None and not 0 <= number < count:
+                raise UsageError(f"{what} {number} of {count} checkpoints", f"a number from 0 to {count - 1}",
+                                 f"Correct the {what.lower()}")
+        if "subsets" in self.groups and count > SUBSETS_OF:
+            raise UsageError(f"All subsets of {count} checkpoints", f"at most {SUBSETS_OF}",
+                             "Leave these rows out, or take fewer checkpoints")
+        return self
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `members` are numbers of checkpoints, the anchor first; `obstacle` says why it cannot be measured."""
+
+    group: str
+    name: str
+    method: str
+    members: tuple[int, ...]
+    buffers: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    obstacle: str | None = None
+
+
+def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] | None) -> list[Row]:
+    """All rows in order. `scores` are the single networks' mIoU, without which the rows that depend on them are left out."""
+    count = len(names)
+    rows = [Row("single", name, "single", (number,)) for number, name in enumerate(names)]
+    everyone = range(count)
+    if "methods" in choices.groups:
+        rows += [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
+    if "buffers" in choices.groups:
+        members = _led(everyone, choices.anchor)
+        rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
+    if scores is not None:
+        rows += _scored_rows(names, choices, [-1.0 if score is None else score for score in scores])
+    return rows
+
+
+def deferred(count: int, choices: Choices) -> int:
+    """How many rows wait for the scores of the single networks."""
+    incremental = count - 1 if "incremental" in choices.groups else 0
+    subsets = 2 ** count - count - 1 if "subsets" in choices.groups else 0
+    return len(RIVALS) * (incremental + subsets)
+
+
+def _method_row(name: str, choices: Choices, count: int) -> Row:
+    offered = {item.name for item in parameters_of(METHODS.get(name))}
+    members, given, obstacle = _led(range(count), choices.anchor), {}, None
+    if "base" in offered:
+        if choices.base is None:
+            obstacle = "Needs a base, the checkpoint that all others were trained from: name it, and the method is measured"
+        else:
+            given = {"base": members.index(choices.base)}
+    elif name == "linear" and count > 2:
+        given = {"weights": [1 / count] * count}
+    elif "anchor" in offered:
+        given = {"anchor": 0}
+    if name == "profile":
+        obstacle = "Has no defaults: draw a profile on the Layers page"
+    if obstacle is None:
+        try:
+            build_method(name, given).shares(count)
+        except FusionError as error:
+            obstacle = error.one_line
+    return Row("methods", name, name, members, "" if name == "ensemble" else choices.buffers, given, obstacle)
+
+
+def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]) -> list[Row]:
+    best_first = sorted(range(len(names)), key=lambda number: -scores[number])
+    wanted: list[tuple[str, str, Sequence[int]]] = []
+    if "incremental" in choices.groups:
+        wanted += [("incremental", f"best {size}", best_first[:size]) for size in range(2, len(names) + 1)]
+    if "subsets" in choices.groups:
+        wanted += [("subsets", " + ".join(names[number] for number in subset), subset)
+                   for size in range(2, len(names) + 1) for subset in combinations(range(len(names)), size)]
+    rows = []
+    for group, title, members in wanted:
+        # The chosen anchor leads wherever it is a member; elsewhere the best member does, as in the layer-wise paper.
+        leader = choices.anchor if choices.anchor in members else max(members, key=lambda number: scores[number])
+        for method in RIVALS:
+            given = {"anchor": 0} if method == "layerwise" else {}
+            rows.append(Row(group, f"{group}: {title}, {method}", method, _led(members, leader), choices.buffers, given))
+    return rows
+
+
+def _led(members: Sequence[int], leader: int) -> tuple[int, ...]:
+    """The anchor first, the others in the order of the set: equal members are then equal content in every group of rows."""
+    return (leader, *(number for number in sorted(members) if number != leader))
+
+
+def parameters_text(row: Row) -> dict[str, Any]:
+    """All hyper-parameters of a row's method as JSON values, defaults included; who the anchor is has a column of its own."""
+    if row.method == "single" or row.obstacle:
+        return dict(row.parameters)
+    built = build_method(row.method, row.parameters)
+    values = {item.name: getattr(built, item.name) for item in parameters_of(type(built))}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def command(row: Row, files: Sequence[str]) -> str | None:
+    """How to write this row's merge to a file on the command line; None for what is no single merged network."""
+    if row.method in ("single", "ensemble") or row.obstacle:
+        return None
+    settings = [f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in row.parameters.items()]
+    needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
+    parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
+             "--buffers", row.buffers, *(["--data", "SPEC"] if needs_pictures else []),
+             "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
+    return shlex.join(parts)
