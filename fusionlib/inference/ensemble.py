@@ -8,29 +8,55 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlib.errors import UsageError
 from fusionlib.inference.network import Network
 from fusionlib.merging.average import check_shares
+from fusionlib.merging.ensemble import RULES
 
 
 class OutputEnsemble:
-    """`log sum_i w_i softmax(z_i)`: the logarithm of the averaged probabilities, whose softmax is that average again.
+    """By the rule `softmax`, `log sum_i w_i softmax(z_i)`: the logarithm of the averaged probabilities, whose softmax is that average.
 
-    `networks` have the same classes; `shares` sum to 1, and a network of share 0 is not run. Source: Lakshminarayanan et al. 2017
-    ("Simple and Scalable Predictive Uncertainty Estimation"), section 2.4, with equal shares there.
+    `logit` is `sum_i w_i z_i`; `product` is `sum_i M w_i log softmax(z_i)`, whose softmax is the normalised product; `majority` is the
+    logarithm of `sum_i w_i c_i onehot(y_i)`, every network voting for its best class y with its confidence c. Each member's logits
+    are resized first. `networks` have the same classes; `shares` sum to 1, and a network of share 0 is not run.
+
+    Source: Lakshminarayanan et al. 2017 ("Simple and Scalable Predictive Uncertainty Estimation"), section 2.4, with equal shares
+    there; product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
     """
 
-    def __init__(self, networks: Sequence[Network], shares: Sequence[float]) -> None:
+    def __init__(self, networks: Sequence[Network], shares: Sequence[float], rule: str = "softmax") -> None:
         shares = check_shares(tuple(shares), len(networks))
+        if rule not in RULES:
+            raise UsageError(f"Unknown rule {rule!r}", f"one of {', '.join(RULES)}", "Correct the rule")
         self.members = [(network, share) for network, share in zip(networks, shares, strict=True) if share > 0]
-        self.device = networks[0].device
+        self.device, self.rule = networks[0].device, rule
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes a picture: what the ensemble costs where a merge costs one."""
+        return len(self.members)
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
-        """Pictures (N, H, W, 3) uint8 -> log-probabilities (N, C, h, w) float32, each member's logits resized before its softmax."""
+        """Pictures (N, H, W, 3) uint8 -> what the class docstring says (N, C, h, w) float32."""
         with torch.inference_mode():
             total: Tensor | None = None
             for network, share in self.members:
-                part = network.logits(images, size).softmax(1).mul_(share)
+                part = self._part(network.logits(images, size), share)
                 total = part if total is None else total.add_(part)
             assert total is not None  # shares sum to 1, so one of them is above 0
+            if self.rule in ("logit", "product"):
+                return total
             # A probability that underflowed stays a number: -inf would make a neighbour's difference NaN.
             return total.clamp_(min=torch.finfo(total.dtype).tiny).log_()
+
+    def _part(self, logits: Tensor, share: float) -> Tensor:
+        if self.rule == "logit":
+            return logits * share
+        if self.rule == "product":
+            return logits.log_softmax(1).mul_(share * len(self.members))
+        probabilities = logits.softmax(1)
+        if self.rule == "softmax":
+            return probabilities.mul_(share)
+        confidence, label = probabilities.max(1, keepdim=True)
+        return torch.zeros_like(probabilities).scatter_(1, label, confidence * share)

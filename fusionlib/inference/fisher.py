@@ -12,7 +12,7 @@ from fusionlib.contracts import logits_of
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 
-EXACT_LIMIT = 4096
+EXACT_LIMIT = 1024
 """Backward passes a picture for the exact expectation: one for every class of every pixel."""
 
 

@@ -1,0 +1,225 @@
+"""Git Re-Basin, Fisher merging and the output ensemble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import CPU, TinyArchitecture, arena_of, pictures, tiny_registered, tiny_tensors
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.contracts import ARCHITECTURES, Permutation
+from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.fisher import fisher_information, picture_information, seeded
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.merging.buffers import settle
+from fusionlib.merging.ensemble import RULES, Ensemble
+from fusionlib.merging.fisher import Fisher
+from fusionlib.merging.rebasin import Rebasin, declared, match, permuted
+
+BUILT_IN = [name for name in ARCHITECTURES.names() if hasattr(ARCHITECTURES.get(name), "permutations")]
+IMAGES = pictures(3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known_network():
+    with tiny_registered():
+        yield
+
+
+def fresh(name: str, seed: int, classes: int = 5) -> dict[str, torch.Tensor]:
+    """A state dict of a built-in network with lively norms: nothing is symmetric by chance."""
+    torch.manual_seed(seed)
+    tensors = ARCHITECTURES.get(name).build(classes).state_dict()
+    return {key: value + torch.rand(value.shape) * (0.5 if value.ndim == 1 and value.numel() > 1 else 0) if value.is_floating_point()
+            else value for key, value in tensors.items()}
+
+
+def answers(arena: Arena, row: torch.Tensor) -> torch.Tensor:
+    network = next(item.build(item.recognise(arena.shapes)) for _, item in ARCHITECTURES.items() if item.recognise(arena.shapes))
+    network.load_state_dict({**arena.layout.views(row), **arena.integers[0]})
+    with torch.inference_mode():
+        return network.double().eval()(torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0)).double())
+
+
+# --- Git Re-Basin ------------------------------------------------------------------------------------------------------
+
+
+def test_every_built_in_network_declares_its_permutations() -> None:
+    assert "enet" in BUILT_IN
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, "tiny"])
+def test_permuting_changes_no_output_and_matching_restores_the_order(tmp_path: Path, name: str) -> None:
+    arena = arena_of(tmp_path, *[fresh(name, 0)] * 2)
+    permutations = declared(arena)
+    generator = torch.Generator().manual_seed(1)
+    orders = [torch.randperm(item.size, generator=generator) for item in permutations]
+    row = permuted(arena.layout, permutations, orders, arena.weights[0])
+    assert not torch.equal(row, arena.weights[0])
+    expected = answers(arena, arena.weights[0])
+    assert torch.allclose(answers(arena, row), expected, rtol=1e-9, atol=1e-12)
+    for seed in (0, 1):
+        found = match(arena.layout, permutations, arena.weights[0], row, restarts=1, seed=seed)
+        for order, back in zip(orders, found, strict=True):
+            assert back.dtype == torch.int64 and torch.equal(order[back], torch.arange(len(order)))
+        assert torch.equal(permuted(arena.layout, permutations, found, row), arena.weights[0]), "statistics included"
+
+
+@pytest.mark.parametrize("policy", ["average", "gaussian", "anchor"])
+def test_merging_with_a_permuted_copy_of_itself_gives_the_network_back(tmp_path: Path, policy: str) -> None:
+    arena = arena_of(tmp_path, *[tiny_tensors(1)] * 2)
+    orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    arena.weights[1] = permuted(arena.layout, declared(arena), orders, arena.weights[0])
+    method = Rebasin()
+    mixture = method(arena)
+    settle(policy, arena, method, mixture.weights[0])
+    assert torch.equal(mixture.weights[0], arena.weights[0])
+    moved = sum(int((order != torch.arange(8)).sum()) for order in orders)
+    assert f"{moved} of 16 units moved, in 2 of 2 groups" in mixture.notes[0]
+
+
+def test_the_identity_is_said_and_found_for_close_networks(tmp_path: Path) -> None:
+    arena = arena_of(tmp_path, tiny_tensors(1), {key: value * 1.01 if value.is_floating_point() else value
+                                                 for key, value in tiny_tensors(1).items()})
+    assert "the match is the identity" in Rebasin()(arena).notes[0]
+
+
+def test_matching_never_lowers_the_likeness_and_more_restarts_never_either(tmp_path: Path) -> None:
+    arena = arena_of(tmp_path, fresh("enet", 0), fresh("enet", 1))
+    permutations = declared(arena)
+    counted = torch.zeros_like(arena.weights[0], dtype=torch.float64)
+    for entry in arena.layout.entries:
+        counted[entry.offset:entry.end] = entry.kind != "buffer"
+
+    def likeness(row: torch.Tensor) -> float:
+        return float((counted * arena.weights[0]) @ row.double())
+
+    one, three = (permuted(arena.layout, permutations, match(arena.layout, permutations, *arena.weights, restarts=count), arena.weights[1])
+                  for count in (1, 3))
+    assert likeness(three) >= likeness(one) - 1e-9 and likeness(one) > likeness(arena.weights[1])
+
+
+def test_the_counterpart_of_weight_zero_is_not_looked_at_and_alpha_weighs_the_anchor(tmp_path: Path) -> None:
+    arena = arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2), tiny_tensors(3))
+    assert torch.equal(Rebasin(alpha=1.0, anchor=1)(arena).weights[0], arena.weights[1])
+    assert Rebasin(alpha=0.5, anchor=2).shares(3) == (0.25, 0.25, 0.5) and Rebasin().shares(3) == (1 / 3,) * 3
+
+
+def test_networks_without_a_declaration_and_wrong_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArchitectureError, match="not declared"):
+        Rebasin()(arena_of(tmp_path, {"w": torch.ones(3)}, {"w": torch.ones(3)}))
+    arena = arena_of(tmp_path / "t", tiny_tensors(1), tiny_tensors(2))
+    for axes in ((("nose.weight", 0, 0),), (("stem.weight", 7, 0),), (("stem.weight", 0, 1),)):
+        monkeypatch.setattr(TinyArchitecture, "permutations", (Permutation("wrong", 8, axes),))
+        with pytest.raises(ArchitectureError, match="does not fit"):
+            Rebasin(seed=len(axes))(arena)
+
+
+# --- Fisher ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Arena:
+    return arena_of(tmp_path, *(tiny_tensors(seed) for seed in (1, 2, 3)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"favour_anchor": False}, {"normalise": False, "favour_anchor": False}])
+def test_fisher_with_equal_information_is_the_mean(three: Arena, settings: dict) -> None:
+    equal = torch.rand(three.weights.shape[1], generator=torch.Generator().manual_seed(0)).expand(3, -1) + 1
+    merged = Fisher(**settings).informed(equal)(three).weights[0]
+    assert torch.allclose(merged, three.weights.mean(0), atol=1e-4 if settings == {} else 1e-6)
+    weighted = Fisher(lambdas=(0.5, 0.3, 0.2), favour_anchor=False).informed(equal)(three).weights[0]
+    naive = (torch.tensor([[0.5], [0.3], [0.2]]) * three.weights).sum(0)
+    assert torch.allclose(weighted, naive, atol=1e-6)
+
+
+def test_fisher_is_the_formula_and_favours_the_anchor_where_nothing_depends(three: Arena) -> None:
+    information = torch.rand(three.weights.shape, generator=torch.Generator().manual_seed(0))
+    information[:, :8] = 0
+    merged = Fisher(anchor=2).informed(information)(three).weights[0]
+    assert torch.allclose(merged[:8], three.weights[2, :8], atol=1e-6)
+    plain = Fisher(normalise=False, favour_anchor=False, lambdas=(0.2, 0.3, 0.5)).informed(information)(three).weights[0]
+    weights = information.double() * torch.tensor([[0.2], [0.3], [0.5]], dtype=torch.float64)
+    entry = three.layout.by_name["body.weight"]
+    here = slice(entry.offset, entry.end)
+    naive = (weights * three.weights).sum(0)[here] / weights.sum(0)[here]
+    assert torch.allclose(plain[here].double(), naive, atol=1e-6)
+    assert torch.allclose(plain[:8].double(), (torch.tensor([0.2, 0.3, 0.5]).double() @ three.weights.double())[:8], atol=1e-6)
+    scaled = information * torch.tensor([[1.0], [100.0], [0.01]])
+    assert torch.allclose(Fisher(favour_anchor=False).informed(scaled)(three).weights[0],
+                          Fisher(favour_anchor=False).informed(information)(three).weights[0], atol=1e-5), "normalised by its norm"
+
+
+def test_fisher_without_information_is_refused(three: Arena) -> None:
+    with pytest.raises(UsageError, match="Give --data"):
+        Fisher()(three)
+    with pytest.raises(UsageError):
+        Fisher().informed(torch.ones(2, 5))(three)
+
+
+def bound(arena: Arena, number: int = 0) -> BoundNetwork:
+    network = BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[number], device=CPU)
+    network.load(arena.weights[number])
+    return network
+
+
+def test_sampled_information_tends_to_the_exact_one(three: Arena) -> None:
+    network, image = bound(three), pictures(1, size=(8, 8))[0]
+    exact = picture_information(network, image, "exact", seeded(0, 0)).double()
+    draws = torch.stack([picture_information(network, image, "sampled", seeded(0, number)) for number in range(300)]).double()
+    assert float(draws.mean(0).sum()) == pytest.approx(float(exact.sum()), rel=0.15)
+    assert float(torch.nn.functional.cosine_similarity(draws.mean(0), exact, 0)) > 0.97
+
+
+def test_information_is_non_negative_seeded_and_zero_for_statistics(three: Arena) -> None:
+    network = bound(three)
+    before = network.flat.clone()
+    first = fisher_information(network, IMAGES)
+    assert torch.equal(first, fisher_information(network, IMAGES)) and not torch.equal(first, fisher_information(network, IMAGES, seed=1))
+    assert (first >= 0).all() and first.sum() > 0 and torch.isfinite(first).all()
+    assert (first[three.mean_index] == 0).all() and (first[three.variance_index] == 0).all()
+    assert torch.equal(network.flat, before)
+    with pytest.raises(UsageError, match="at most 1024"):
+        fisher_information(network, IMAGES, "exact")
+    with pytest.raises(UsageError, match="No pictures"):
+        fisher_information(network, [])
+
+
+# --- the output ensemble -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_ensemble_of_identical_networks_is_that_network(tmp_path: Path, rule: str) -> None:
+    arena = arena_of(tmp_path, *[tiny_tensors(1)] * 3)
+    mixture = Ensemble(rule)(arena)
+    assert mixture.weights.shape == arena.weights.shape and mixture.coefficients.tolist() == pytest.approx([1 / 3] * 3)
+    networks = [bound(arena, number) for number in range(3)]
+    alone = networks[0].logits(IMAGES).softmax(1)
+    together = OutputEnsemble(networks, (1 / 3,) * 3, rule).logits(IMAGES).softmax(1)
+    assert torch.equal(together.argmax(1), alone.argmax(1))
+    if rule in ("softmax", "logit"):
+        assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_rules_are_the_papers(three: Arena) -> None:
+    networks, shares = [bound(three, number) for number in range(3)], (1 / 3,) * 3
+    logits = torch.stack([network.logits(IMAGES) for network in networks]).double()
+    probabilities = logits.softmax(2)
+    expected = {"softmax": probabilities.mean(0), "logit": logits.mean(0).softmax(1),
+                "product": probabilities.prod(0) / probabilities.prod(0).sum(1, keepdim=True)}
+    for rule, wanted in expected.items():
+        assert torch.allclose(OutputEnsemble(networks, shares, rule).logits(IMAGES).softmax(1).double(), wanted, atol=1e-5)
+    votes = torch.zeros_like(probabilities[0])
+    for one in probabilities:
+        confidence, label = one.max(1, keepdim=True)
+        votes.scatter_add_(1, label, confidence)
+    answer = OutputEnsemble(networks, shares, "majority").logits(IMAGES).exp().double()
+    assert torch.allclose(answer, votes / 3, atol=1e-5), "a vote carries its confidence and the sum is divided by M"
+
+
+def test_an_unknown_rule_is_refused(three: Arena) -> None:
+    with pytest.raises(UsageError, match="softmax"):
+        OutputEnsemble([bound(three)], (1.0,), "median")
