@@ -131,3 +131,15 @@ def test_settings_are_read_as_what_the_parameter_is(place: Path, said) -> None: 
     assert profile["parameters"] == {"weights": {"head": [0.25, 0.75]}, "rest": [1, 0], "granularity": "block"}
     assert said("merge", *files, "--set", "alpha=0.25")["parameters"] == {"alpha": 0.25}
     assert said("merge", "--method", "layerwise", *files, "--set", "exclude=head.*,norm2.*")["parameters"]["exclude"] == "head.*,norm2.*"
+
+
+def test_an_ensemble_is_measured_with_its_cost_and_identical_members_change_nothing(place: Path, said, refused) -> None:  # noqa: F811
+    alone = said("evaluate", "a.pth", "--data", "folder:town")
+    same = said("evaluate", "a.pth", "--with", "a.pth", "a.pth", "--data", "folder:town")
+    assert same["forwards"] == 3 and (same["miou"], same["iou"]) == (alone["miou"], alone["iou"])
+    assert same["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+    rules = {rule: said("evaluate", "a.pth", "--with", "b.pth", "--rule", rule, "--data", "folder:town")["loss"]
+             for rule in ("softmax", "logit", "product", "majority")}
+    assert len(set(rules.values())) == 4
+    tiny_file(place, "c", 3, classes=5)
+    assert "label spaces" in refused("evaluate", "a.pth", "--with", "c.pth", "--data", "folder:town")

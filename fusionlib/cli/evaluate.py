@@ -1,4 +1,4 @@
-"""`evaluate F --data SPEC`: figures of one checkpoint."""
+"""`evaluate F --data SPEC`: figures of one checkpoint, or with `--with` of several that answer together."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli.calibration import show_calibration
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
 from fusionlib.inference.measure import DEFAULT_METERS
+from fusionlib.merging.ensemble import RULES
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
 from fusionlib.studio import CALIBRATION_METERS
+from fusionlib.studio.ensemble import evaluate_ensemble
 
 _OFFERED = ", ".join(map(str, OFFERED_BINS))
 NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
@@ -20,6 +22,9 @@ NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--with", dest="others", nargs="+", default=[], type=Path, metavar="CHECKPOINT",
+                        help="further networks that answer together with the first: an output ensemble, a forward pass each")
+    parser.add_argument("--rule", default="softmax", choices=tuple(RULES), help="how an ensemble's outputs are combined (default softmax)")
     add_data(parser)
     parser.add_argument("--calibration", action="store_true", help="also how sure the network is, and how often it is right")
     parser.add_argument("--bins", type=int, default=DEFAULT_BINS, help=f"bins of confidence: {_OFFERED} (default {DEFAULT_BINS})")
@@ -31,21 +36,31 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     check_bins(given.bins)
     studio = open_studio(given)
     checkpoint = open_checkpoint(given.checkpoint)
-    studio.network_of(checkpoint)  # an unknown network is said before the data is read
+    opened = [checkpoint, *(open_checkpoint(path) for path in given.others)]
+    networks = [studio.network_of(item) for item in opened]  # an unknown network is said before the data is read
     pictures = open_data(studio, given)
     meters = CALIBRATION_METERS if given.calibration else DEFAULT_METERS
     with progress_bar("evaluate") as progress:
-        figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
+        if given.others:
+            figures = evaluate_ensemble(opened, networks, given.rule, pictures, worker=studio.worker, store=studio.store,
+                                        device=studio.device, precision=studio.options.precision, fresh=given.fresh, meters=meters,
+                                        progress=progress)
+        else:
+            figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
     calibration = calibration_summary(figures.pop("calibration"), given.bins) if given.calibration else {}
     classes = figures.pop("classes")
     by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall")}
-    return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, "data": pictures.spec, **figures, **by_class,
+    ensemble = {"with": [str(path) for path in given.others], "rule": given.rule} if given.others else {}
+    return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, **ensemble, "data": pictures.spec, **figures, **by_class,
             **calibration}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
-    print(f"{result['path']} on {result['data']}, {result['images']} pictures")
+    names = ", ".join([result["path"], *result.get("with", ())])
+    print(f"{names} on {result['data']}, {result['images']} pictures")
+    if "forwards" in result:
+        print(f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one")
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")
     print(f"{'class':18}{'IoU':>10}{'precision':>12}{'recall':>10}")

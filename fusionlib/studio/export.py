@@ -100,7 +100,7 @@ def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tup
         mixture = method(arena)
         if len(mixture.weights) != 1:
             raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
-                             "Measure it with evaluate --ensemble, or choose another method to write a file")
+                             "Measure it with evaluate A --with B, or choose another method to write a file")
         flat = mixture.weights[0]
         notes = settle(buffers, arena, method, flat, anchor)
         round_to_dtype(arena.layout, flat)

@@ -1,0 +1,50 @@
+"""Measuring several networks that answer as one: the rival of every merge, at a forward pass each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.contracts import Architecture, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import label_space
+from fusionlib.errors import UsageError
+from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.inference.network import BoundNetwork
+from fusionlib.inference.worker import Worker
+from fusionlib.merging.ensemble import Ensemble
+from fusionlib.storage.keys import content_key
+from fusionlib.storage.store import Store
+
+
+def evaluate_ensemble(checkpoints: Sequence[Checkpoint], networks: Sequence[tuple[Architecture, int]], rule: str, pictures: DecodedCache, *,
+                      worker: Worker, store: Store, device: torch.device, precision: str, fresh: bool = False,
+                      meters: Sequence[str] = DEFAULT_METERS, progress: Progress | None = None) -> dict[str, Any]:
+    """Figures of M checkpoints that answer together, with `forwards`, their cost a picture; from the store when they are known.
+
+    The networks may be of different architectures, in one label space. Raises `UsageError` where they are not.
+    """
+    spaces = {architecture.label_space(classes) for architecture, classes in networks}
+    if len(spaces) > 1:
+        raise UsageError(f"An ensemble over label spaces {', '.join(sorted(spaces))}", "networks of the same classes", "Choose others")
+    key = content_key("evaluation", mixture={"ensemble": [item.fingerprint for item in checkpoints], "rule": rule},
+                      data=pictures.fingerprint(), meters=tuple(meters), precision=precision)
+    known = None if fresh else store.get(key)
+    if known is None:
+        bound = []
+        for checkpoint, (architecture, classes) in zip(checkpoints, networks, strict=True):
+            arena = Arena.pack([checkpoint], head=architecture.head, device=device)
+            arena.require_finite()
+            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=device, precision=precision)
+            worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
+            bound.append(network)
+        together = OutputEnsemble(bound, Ensemble(rule).shares(len(bound)), rule)
+        known = Measurement(together, label_space(spaces.pop()), pictures, meters=meters).run(worker, progress)
+        known["forwards"] = together.forwards
+        store.put(key, known)
+    return {**known, "classes": list(pictures.label_space.names)}
