@@ -14,6 +14,7 @@ apply_style()
 page = st.navigation([
     st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
     st.Page("layers.py", title="Layers", icon=":material/layers:"),
+    st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
     st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
     st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
     st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),

@@ -1,0 +1,30 @@
+"""Figure of a comparison: what each row gains over the best single network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+GAIN, LOSS, COSTLY = "#1a936f", "#c8553d", "#d9a441"
+
+
+def gain_figure(rows: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
+    """A bar a measured row, best on top: mIoU minus that of the best single network, in points.
+
+    Green gains, red loses; amber costs more than one forward pass. Rows without a gain are left out.
+    """
+    drawn = sorted((row for row in rows if row["gain"] is not None and row["group"] != "single"), key=lambda row: row["gain"])
+    colours = [COSTLY if row["forwards"] > 1 else GAIN if row["gain"] >= 0 else LOSS for row in drawn]
+    details = [[100 * row["miou"], row["forwards"], row["buffers"] or "each network's own"] for row in drawn]
+    figure = go.Figure(go.Bar(
+        x=[row["gain"] for row in drawn], y=[row["name"] for row in drawn], orientation="h", marker_color=colours, customdata=details,
+        text=[f"{row['gain']:+.2f}" for row in drawn], textposition="outside", cliponaxis=False,
+        hovertemplate="<b>%{y}</b><br>%{x:+.2f} points<br>mIoU %{customdata[0]:.2f} %<br>forward passes %{customdata[1]}"
+                      "<br>statistics: %{customdata[2]}<extra></extra>"))
+    figure.add_vline(x=0, line_width=1, line_color="#8a97a3")
+    figure.update_layout(title=title, height=150 + 26 * len(drawn), margin={"l": 8, "r": 48, "t": 44, "b": 52}, bargap=0.3,
+                         xaxis_title="mIoU over the best single network (points)", yaxis_title="row", showlegend=False)
+    figure.update_yaxes(automargin=True)
+    return figure

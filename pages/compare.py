@@ -1,0 +1,40 @@
+"""Compare: every method, the single networks and their ensemble in one table."""
+
+import streamlit as st
+
+from fusionlib.errors import FusionError
+from fusionlib.studio import Selection
+from pages.widgets.compare_controls import choose, run_panel
+from pages.widgets.compare_table import show_result, show_table
+from pages.widgets.problems import show_problem
+from pages.widgets.server import studio
+from pages.widgets.sidebar import selection
+from pages.widgets.style import heading
+
+
+def compare(chosen: Selection) -> None:
+    """The page for a set of checkpoints on the sidebar's data."""
+    names, choices = choose(chosen)
+    if len(names) < 2:
+        st.info("Choose two or more checkpoints to compare.", icon=":material/info:")
+        return
+    if not chosen.source:
+        st.info("No data is chosen: load labelled pictures on the Workspace page, or start with --data SPEC.", icon=":material/info:")
+        return
+    comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
+    if run_panel(comparison, chosen, show_table):
+        return
+    found = comparison.snapshot()
+    show_table(found)
+    show_result(found)
+
+
+heading("Compare", "Which merge of these pays? One table: every network alone, every method with its defaults, and the output ensemble.")
+_chosen = selection()
+if _chosen is None:
+    st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+else:
+    try:
+        compare(_chosen)
+    except FusionError as error:
+        show_problem(error)

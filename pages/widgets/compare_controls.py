@@ -1,0 +1,86 @@
+"""What is compared, and the background run: choice, progress, cancel, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.studio import GROUPS, SUBSETS_OF, Choices, Comparison, Selection
+from pages.widgets.diagnostics_controls import keep, kept
+from pages.widgets.server import studio
+
+ANCHOR, BASE, ROWS = "compare-anchor", "compare-base", "compare-rows"
+LABELS = {"methods": "all methods", "buffers": "buffer ablation", "incremental": "one by one", "subsets": "all subsets"}
+NO_BASE = "none"
+
+
+def choose(chosen: Selection) -> tuple[list[str], Choices]:
+    """The set (at first A and B), its anchor and base, and which rows to measure."""
+    items = studio().workspace.usable()
+    names = [item.name for item in items]
+    place = "compare-set"
+    default = [name for name in kept(place, list(dict.fromkeys((chosen.a, chosen.b)))) if name in names]
+    picked = st.multiselect("Checkpoints", names, default=default, key=place, on_change=keep, args=(place,),
+                            help="All of them are merged by every method; every one is also measured alone")
+    members = [name for name in names if name in picked]
+    columns = st.columns([2, 2, 5], vertical_alignment="bottom")
+    anchor = _one_of(columns[0], "Anchor", members, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared")
+    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE,
+                   "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it")
+    rows = columns[2].pills("Rows", list(LABELS), default=kept(ROWS, ["methods"]), selection_mode="multi", key=ROWS, on_change=keep,
+                            args=(ROWS,), format_func=LABELS.__getitem__,
+                            help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()))
+    groups = tuple(name for name in GROUPS if name in rows)
+    if "subsets" in groups and len(members) > SUBSETS_OF:
+        st.warning(f"All subsets are measured for up to {SUBSETS_OF} checkpoints; these rows are left out.", icon=":material/info:")
+        groups = tuple(name for name in groups if name != "subsets")
+    number = members.index(anchor) if anchor in members else 0
+    return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None)
+
+
+def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:
+    wanted = kept(key, options[0] if options else None)
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)
+    return column.selectbox(label, options, index=options.index(wanted) if wanted in options else 0, key=key, on_change=keep, args=(key,),
+                            help=help)
+
+
+def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[str, Any]], None]) -> bool:
+    """The one button, or the progress with the table that fills; whether it is running."""
+    if comparison.state == "running":
+        st.fragment(_progress, run_every=1.0)(comparison, draw)
+        return True
+    found = comparison.snapshot()
+    if comparison.state == "failed":
+        st.error(f"The last run ended: {comparison.message}", icon=":material/error:")
+    waiting = sum(row["state"] == "waiting" for row in found["rows"]) + found["waiting"]
+    measured = sum(row["state"] == "measured" for row in found["rows"])
+    if not waiting:
+        failed = sum(row["state"] == "failed" for row in found["rows"])
+        st.caption(f"{measured} rows measured" + (f", {failed} failed: see their notes." if failed else "; nothing is left to measure."))
+        return False
+    where = f"{chosen.source}{f', {chosen.split}' if chosen.split else ''}"
+    label = f"{'Resume: measure' if measured else 'Measure'} {waiting} rows on {found['images']} pictures ({where})"
+    if st.button(label, key="compare-run", icon=":material/play_arrow:", type="primary"):
+        comparison.want()
+        st.rerun()
+    if not measured:
+        st.caption("Every row is kept as soon as it is measured, so a run can be cancelled and resumed, also after a restart.")
+    return False
+
+
+def _progress(comparison: Comparison, draw: Callable[[dict[str, Any]], None]) -> None:
+    if comparison.state != "running":
+        st.rerun(scope="app")
+    found = comparison.snapshot()
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    seconds = found["seconds_left"]
+    rest = "" if seconds is None else f", about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} left"
+    text = f"{found['current'] or 'Starting'}: forward passes {found['done']} of {found['total']}{rest}" if found["total"] else "Starting"
+    left.progress(min(1.0, found["done"] / found["total"]) if found["total"] else 0.0, text)
+    if right.button("Cancel", key="compare-cancel", icon=":material/close:", width="stretch"):
+        comparison.cancel()
+    draw(found)

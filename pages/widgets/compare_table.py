@@ -1,0 +1,66 @@
+"""The table of a comparison, its chart and the commands that write its merges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from fusionlib.figures.comparison import gain_figure
+from pages.widgets.diagnostics_tables import as_csv, percent
+
+HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
+FORMATS = {"mIoU (%)": "{:.2f}", "gain (points)": "{:+.2f}", "pixel accuracy (%)": "{:.2f}", "loss (nats)": "{:.4f}", "ECE (%)": "{:.2f}",
+           "merge (s)": "{:.2f}", "evaluation (s)": "{:.2f}"}
+MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
+
+
+def show_table(found: dict[str, Any]) -> None:
+    """All rows, sortable; the best of each column is marked."""
+    rows = [_shown(row) for row in found["rows"]]
+    frame = pd.DataFrame(rows)
+    for name in (*HIGH, *LOW, "merge (s)", "evaluation (s)"):
+        frame[name] = pd.to_numeric(frame[name])
+    styled = frame.style.format(FORMATS, na_rep="")
+    for names, mark in ((HIGH, styled.highlight_max), (LOW, styled.highlight_min)):
+        known = [name for name in names if frame[name].notna().any()]
+        if known:
+            mark(subset=known, props=MARK)
+    st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760),
+                 column_config={"row": st.column_config.TextColumn(pinned=True, width="medium")})
+
+
+def show_result(found: dict[str, Any]) -> None:
+    """CSV, chart and commands below the table."""
+    rows = found["rows"]
+    st.download_button("CSV", as_csv([_shown(row) for row in rows]), "comparison.csv", "text/csv", key="compare-csv",
+                       icon=":material/download:", on_click="ignore")
+    if any(row["gain"] is not None and row["group"] != "single" for row in rows):
+        st.markdown("### Gain over the best single network")
+        st.plotly_chart(gain_figure(rows, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
+        st.caption("How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones fall "
+                   "short; amber is the output ensemble, which runs every network for each picture. Differences of a few tenths of a point "
+                   "on few pictures are not a ranking.")
+    commands = [row for row in rows if row["command"] and row["state"] == "measured"]
+    if commands:
+        with st.expander("Write one of these merges to a file", icon=":material/terminal:"):
+            st.caption("The files of the row come in this order, the anchor first; SPEC stands for the data, as in the list of verbs.")
+            names = [row["name"] for row in commands]
+            name = st.selectbox("Row", names, index=names.index(found["best"]) if found["best"] in names else 0, key="compare-command")
+            st.code(next(row["command"] for row in commands if row["name"] == name), language="bash", wrap_lines=True)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    hidden = {"anchor", "base"} if row["method"] != "ensemble" else set()
+    parameters = ", ".join(f"{name} {_short(value)}" for name, value in row["parameters"].items() if name not in hidden and value != [])
+    anchored = "anchor" in row["parameters"] or row["buffers"] == "anchor"
+    return {"row": row["name"], "mIoU (%)": percent(row["miou"]), "gain (points)": row["gain"],
+            "pixel accuracy (%)": percent(row["pixel_accuracy"]), "loss (nats)": row["loss"], "ECE (%)": percent(row["ece"]),
+            "forwards": row["forwards"], "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"],
+            "state": row["state"], "note": row["note"], "statistics": row["buffers"], "anchor": row["anchor"] if anchored else "",
+            "parameters": parameters, "members": ", ".join(row["members"])}
+
+
+def _short(value: Any) -> str:
+    return "[" + ", ".join(f"{item:g}" for item in value) + "]" if isinstance(value, list) else str(value)

@@ -1,0 +1,50 @@
+"""`compare` from the command line: its JSON contract, its table, and one line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusionlib.cli import main
+from tests.helpers import folder_data, tiny_file, tiny_registered
+
+COLUMNS = {"name", "group", "method", "parameters", "buffers", "members", "anchor", "miou", "pixel_accuracy", "loss", "ece", "forwards",
+           "merge_seconds", "evaluation_seconds", "gain", "state", "note", "command"}
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Iterator[list[str]]:
+    with tiny_registered():
+        files = [str(tiny_file(tmp_path, f"c{seed}", seed)) for seed in range(3)]
+        yield ["compare", *files, "--data", f"folder:{folder_data(tmp_path / 'data', 3)}", "--home", str(tmp_path / "home")]
+
+
+def test_json(capsys: pytest.CaptureFixture, given: list[str]) -> None:
+    main([*given, "--limit", "2", "--anchor", "2", "--methods", "layerwise,slerp", "--rows", "methods,buffers", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert all(set(row) == COLUMNS for row in found["rows"])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows)[:5] == ["c0", "c1", "c2", "layerwise", "slerp"] and len(rows) == 9
+    assert found["images"] == 2 and found["anchor"] == rows["layerwise"]["anchor"] == "c2"
+    assert found["best"] in rows and rows[found["best"]]["miou"] == max(row["miou"] for row in rows.values() if row["miou"] is not None)
+    assert rows["layerwise"]["forwards"] == 1 and 0 <= rows["layerwise"]["ece"] <= 1
+    assert rows["slerp"]["state"] == "not applicable"
+
+
+def test_the_table_for_people(capsys: pytest.CaptureFixture, given: list[str]) -> None:
+    main([*given, "--methods", "isotropic,ties"])
+    shown = capsys.readouterr().out
+    assert "mIoU" in shown and "isotropic" in shown and "ties: not applicable" in shown and shown.count("  best") == 1
+
+
+@pytest.mark.parametrize(("more", "expected"), [
+    (["--methods", "magic"], "magic"), (["--rows", "all"], "all"), (["--anchor", "7"], "Anchor 7"), (["--buffers", "x"], "buffer policy"),
+    (["--split", "nowhere"], "nowhere")])
+def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture, given: list[str], more: list[str], expected: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*given, *more])
+    message = capsys.readouterr().err.strip()
+    assert caught.value.code == 2 and "\n" not in message and expected in message

@@ -1,0 +1,173 @@
+"""The comparison table: its figures are those of the merged files, known rows cost nothing, and refusals are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.contracts import METHODS
+from fusionlib.errors import DataError, UsageError
+from fusionlib.figures.comparison import gain_figure
+from fusionlib.inference.measure import Measurement
+from fusionlib.metrics.calibration_summary import calibration_summary
+from fusionlib.studio import CALIBRATION_METERS, Choices, write_recipe
+from tests.helpers import World, folder_data, tiny_file, tiny_world, until
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    tiny_file(tmp_path / "files", "c", 3)
+    with tiny_world(tmp_path, count=4) as found:
+        yield found
+
+
+def compared(world: World, names: str = "abc", **choices):
+    return world.studio.comparisons.open(list(names), world.source, None, Choices(**choices))
+
+
+def rows_of(comparison) -> dict[str, dict]:
+    return {row["name"]: row for row in comparison.snapshot()["rows"]}
+
+
+@pytest.fixture
+def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for every batch that is measured."""
+    seen: list[int] = []
+    add = Measurement.add
+
+    def counted(self, images, truths):
+        seen.append(len(images))
+        return add(self, images, truths)
+
+    monkeypatch.setattr(Measurement, "add", counted)
+    return seen
+
+
+@pytest.mark.parametrize(("method", "buffers"), [("isotropic", "average"), ("layerwise", "gaussian"), ("layerwise", "anchor"),
+                                                 ("isotropic", "recalibrate"), ("fisher", "average"), ("rebasin", "average")])
+def test_a_row_is_what_the_merged_file_gives(world: World, tmp_path: Path, method: str, buffers: str) -> None:
+    comparison = compared(world, anchor=1, methods=(method,), buffers=buffers)
+    comparison.measure()
+    row = rows_of(comparison)[method]
+    assert row["state"] == "measured", row["note"]
+    assert row["members"] == ["b", "a", "c"] and row["anchor"] == "b" and row["merge_seconds"] is not None
+    checkpoints = [world.studio.workspace.get(name).checkpoint for name in row["members"]]
+    pictures = comparison.pictures
+    recipe = write_recipe(checkpoints, method, {} if method == "isotropic" else {"anchor": 0}, buffers, pictures)
+    world.studio.merge(recipe, checkpoints, tmp_path / "merged.safetensors", pictures)
+    alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, meters=CALIBRATION_METERS)
+    assert row["miou"] == pytest.approx(alone["miou"], abs=1e-6) and row["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+    assert row["ece"] == pytest.approx(calibration_summary(alone["calibration"])["ece_sample_weighted"], abs=1e-5)
+    best = max(rows_of(comparison)[name]["miou"] for name in "abc")
+    assert row["gain"] == pytest.approx(100 * (row["miou"] - best))
+
+
+def test_every_registered_method_has_a_row_with_figures_or_a_reason(world: World) -> None:
+    comparison = compared(world)
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert list(rows)[:3] == ["a", "b", "c"] and set(METHODS.names()) <= set(rows)
+    assert all(row["state"] == "measured" or row["note"] for row in rows.values())
+    for name, reason in (("slerp", "exactly two"), ("ties", "base"), ("dare", "base"), ("task_arithmetic", "base"), ("profile", "Layers")):
+        assert rows[name]["state"] == "not applicable" and reason in rows[name]["note"] and rows[name]["miou"] is None
+    for name in ("linear", "isotropic", "layerwise", "fisher", "rebasin", "backbone", "head_swap", "ensemble"):
+        assert rows[name]["state"] == "measured", rows[name]["note"]
+    assert rows["ensemble"]["forwards"] == 3 and rows["isotropic"]["forwards"] == 1
+    assert rows["linear"]["miou"] == rows["isotropic"]["miou"]
+    best = comparison.snapshot()["best"]
+    assert rows[best]["miou"] == max(row["miou"] for row in rows.values() if row["miou"] is not None)
+    assert gain_figure(list(rows.values()), "4 pictures").layout.xaxis.title.text.endswith("(points)")
+
+
+def test_two_checkpoints_and_a_base_open_more_methods(world: World) -> None:
+    comparison = compared(world, "ab", base=1)
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert all(rows[name]["state"] == "measured" for name in ("slerp", "ties", "dare", "task_arithmetic"))
+    assert "--set base=1" in rows["ties"]["command"] and rows["ensemble"]["command"] is None
+
+
+def test_the_tables_of_the_papers(world: World, forwards: list[int]) -> None:
+    comparison = compared(world, groups=("buffers", "incremental", "subsets"))
+    assert comparison.snapshot()["waiting"] == 2 * (2 + 4)
+    comparison.measure()
+    found = comparison.snapshot()
+    assert found["state"] == "done" and not found["waiting"]
+    by_group = {group: [row for row in found["rows"] if row["group"] == group] for group in ("single", "buffers", "incremental", "subsets")}
+    assert [row["buffers"] for row in by_group["buffers"]] == ["anchor", "average", "gaussian", "recalibrate"]
+    order = [row["name"] for row in sorted(by_group["single"], key=lambda row: -row["miou"])]
+    assert [set(row["members"]) for row in by_group["incremental"]] == [set(order[:2])] * 2 + [set(order)] * 2
+    assert [row["method"] for row in by_group["incremental"]] == ["isotropic", "layerwise"] * 2
+    assert len(by_group["subsets"]) == 8
+    assert all(row["anchor"] == ("a" if "a" in row["members"] else row["members"][0]) for row in by_group["subsets"])
+    # 3 single networks, 4 policies of which one is also isotropic everywhere, and 8 subsets of which that is one.
+    assert len(forwards) == 4 * (3 + 4 + 7)
+
+
+def test_a_cancelled_run_goes_on_where_it_stopped(world: World, forwards: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compared(world, methods=("isotropic", "layerwise"))
+    keep = comparison._keep
+
+    def keep_and_cancel(*arguments) -> None:
+        keep(*arguments)
+        comparison.cancel()
+
+    monkeypatch.setattr(comparison, "_keep", keep_and_cancel)
+    comparison.want()
+    until(lambda: comparison.state == "cancelled")
+    monkeypatch.undo()  # the count of forwards with it
+    assert len(forwards) == 4 and rows_of(comparison)["a"]["state"] == "measured" and rows_of(comparison)["b"]["state"] == "waiting"
+    again = compared(world.reopened(), methods=("isotropic", "layerwise"))
+    assert rows_of(again)["a"]["state"] == "measured"
+    again.measure()
+    assert again.state == "done" and again.done == 4 * 4  # b, c and the two merges
+
+
+def test_known_rows_are_there_at_once_and_never_measured_again(world: World, forwards: list[int]) -> None:
+    compared(world, groups=("methods", "subsets")).measure()
+    forwards.clear()
+    again = compared(world.reopened(), groups=("methods", "subsets"))
+    assert not again.snapshot()["waiting"] and all(row["state"] != "waiting" for row in rows_of(again).values())
+    again.measure()
+    assert not forwards and again.state == "done"
+    again.measure(fresh=True)
+    assert forwards
+
+
+def test_one_bad_row_does_not_end_the_table(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self, arena, out=None):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(METHODS.get("layerwise"), "__call__", broken)
+    comparison = compared(world, methods=("layerwise", "isotropic"))
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert rows["layerwise"]["state"] == "failed" and "out of luck" in rows["layerwise"]["note"]
+    assert rows["isotropic"]["state"] == "measured" and comparison.state == "done"
+
+
+def test_checkpoints_with_other_heads_merge_what_they_share(world: World) -> None:
+    tiny_file(world.folder / "files", "other", 4, classes=11)
+    world.studio.workspace.refresh()
+    comparison = world.studio.comparisons.open(["a", "other"], world.source, None, Choices())
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert rows["backbone"]["state"] == "measured", rows["backbone"]["note"]
+    for name in ("isotropic", "ensemble", "rebasin"):
+        assert rows[name]["state"] == "not applicable" and rows[name]["note"]
+
+
+def test_wrong_choices_are_refused(world: World, tmp_path: Path) -> None:
+    for choices in ({"anchor": 3}, {"base": -1}, {"groups": ("all",)}, {"methods": ("magic",)}, {"buffers": "none"}):
+        with pytest.raises(UsageError):
+            compared(world, **choices)
+    with pytest.raises(UsageError, match="1 checkpoint"):
+        compared(world, "a")
+    with pytest.raises(UsageError, match="at most 5"):
+        Choices(groups=("subsets",)).checked(6)
+    bare = world.studio.workspace.open_pictures(f"pictures:{folder_data(tmp_path / 'bare', 1, masks=False)}", None)
+    with pytest.raises(DataError, match="no masks"):
+        world.studio.comparisons.of([world.studio.workspace.get(name).checkpoint for name in "ab"], bare, Choices())
