@@ -105,7 +105,8 @@ class Comparison(Job):
         figures = {name: found.get(name) for name in FIGURES}
         gain = None if figures["miou"] is None or best_single is None else 100 * (figures["miou"] - best_single)
         reason = row.obstacle or found.get("reason")
-        state = "not applicable" if row.obstacle else found.get("state", "waiting")
+        waiting = "running" if self.state == "running" and row.name == self.current else "waiting"
+        state = "not applicable" if row.obstacle else found.get("state", waiting)
         files = [f"{item.name}{item.path.suffix}" for item in self.checkpoints]
         return {"name": row.name, "group": row.group, "method": row.method, "parameters": parameters_text(row), "buffers": row.buffers,
                 "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,

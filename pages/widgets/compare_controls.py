@@ -83,4 +83,6 @@ def _progress(comparison: Comparison, draw: Callable[[dict[str, Any]], None]) ->
     left.progress(min(1.0, found["done"] / found["total"]) if found["total"] else 0.0, text)
     if right.button("Cancel", key="compare-cancel", icon=":material/close:", width="stretch"):
         comparison.cancel()
+        comparison.wait(1.0)
+        st.rerun(scope="app")
     draw(found)

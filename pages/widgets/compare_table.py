@@ -27,8 +27,9 @@ def show_table(found: dict[str, Any]) -> None:
         known = [name for name in names if frame[name].notna().any()]
         if known:
             mark(subset=known, props=MARK)
-    st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760),
-                 column_config={"row": st.column_config.TextColumn(pinned=True, width="medium")})
+    st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760), placeholder="",
+                 column_config={"row": st.column_config.TextColumn(pinned=True, width="medium"),
+                                "note": st.column_config.TextColumn(width="large")})
 
 
 def show_result(found: dict[str, Any]) -> None:
