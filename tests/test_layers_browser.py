@@ -51,7 +51,7 @@ def weights(page) -> list[float]:
 
 
 def painted(page) -> str:
-    return page.get_by_test_id("canvas-m").get_attribute("data-alpha")
+    return page.get_by_test_id("canvas-m").get_attribute("data-alpha") or ""
 
 
 def checksum(page) -> int:
@@ -154,4 +154,17 @@ def test_presets_granularity_and_names(page) -> None:
     page.get_by_test_id("preset").select_option(label="my ramp")
     assert weights(page) == ramp
     page.get_by_test_id("preset-delete").click()
+    settled(page)
+
+
+def test_other_checkpoints_keep_the_curve_and_get_frames_of_their_own(page) -> None:
+    drag(page, (1, 0.9), (8, 0.1))
+    page.wait_for_timeout(500)
+    drawn, asked = weights(page), len(page.posts)
+    page.get_by_role("button", name="Swap A and B").click()
+    for _ in range(200):
+        page.wait_for_timeout(100)
+        if len(page.posts) > asked:
+            break
+    assert len(page.posts) > asked and page.posts[-1]["weights"] == drawn == weights(page), "the same curve is asked of the other pair"
     settled(page)

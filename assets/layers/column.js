@@ -89,6 +89,7 @@ export class Column {
   }
 
   flip() {
+    if (!this.view.units) return;
     this.measure = this.measure === "cosine" ? "discrepancy" : "cosine";
     this.showUnlike();
   }

@@ -107,8 +107,10 @@ export class LayersView extends View {
 
   update(data) {
     const before = this.data;
+    const other = before.base !== data.base;
+    if (other) this.units = null; // these weights may not fit the new checkpoints: nothing is asked before their units are here
     super.update(data);
-    if (before.base !== data.base) {
+    if (other) {
       this.measuredFigures.clear();
       this.fetchUnits();
     }
@@ -182,7 +184,7 @@ export class LayersView extends View {
   }
 
   setAnchor(anchor) {
-    if (anchor === this.anchor) return;
+    if (anchor === this.anchor || !this.units) return;
     this.step(() => {
       this.anchor = anchor;
       this.weights = this.weights.map((weight, place) => (this.locked.has(place) ? this.anchorWeight : weight));
@@ -192,7 +194,7 @@ export class LayersView extends View {
 
   // The finer level repeats a weight; the coarser one takes the mean over its elements.
   setLevel(level) {
-    if (level === this.level) return;
+    if (level === this.level || !this.units) return;
     this.step(() => {
       const { of } = this.current;
       const next = this.units.levels[level];
@@ -209,7 +211,7 @@ export class LayersView extends View {
 
   // A curve of the anchor's weight; locked units stay.
   preset(name) {
-    const curve = this.current.presets[name];
+    const curve = this.units && this.current.presets[name];
     if (!curve) return;
     const ofA = this.anchor === 0 ? curve : curve.map((weight) => 1 - weight);
     this.step(() => (this.weights = ofA.map((weight, place) => (this.locked.has(place) ? this.weights[place] : fourDigits(weight)))));

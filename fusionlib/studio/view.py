@@ -102,8 +102,9 @@ class MergeView:
             rows = list(mixture.by_tensor(self.arena.layout, 2).values())
             own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
             if own_anchor or len(set(rows)) > 1:
+                anchor = {"anchor": mixture.anchor} if self.selection.buffers == "anchor" else {}
                 return {"members": list(self.arena.fingerprints), "profile": [row[0] for row in rows],
-                        "buffers": self.selection.buffers, "anchor": mixture.anchor, **more}
+                        "buffers": self.selection.buffers, **anchor, **more}
             mixture = rows[0][0]  # the same weight everywhere is a point of the sweep: measured once for both
         return dict(mixture_key(self.arena.fingerprints, Linear(mixture).shares(2), self.selection.buffers, **more))
 
