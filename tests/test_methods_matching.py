@@ -11,6 +11,7 @@ from helpers import CPU, TinyArchitecture, arena_of, pictures, tiny_registered, 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import ARCHITECTURES, Permutation
 from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.inference.blend import Blend
 from fusionlib.inference.ensemble import OutputEnsemble
 from fusionlib.inference.fisher import fisher_information, picture_information, seeded
 from fusionlib.inference.network import BoundNetwork
@@ -223,3 +224,8 @@ def test_rules_are_the_papers(three: Arena) -> None:
 def test_an_unknown_rule_is_refused(three: Arena) -> None:
     with pytest.raises(UsageError, match="softmax"):
         OutputEnsemble([bound(three)], (1.0,), "median")
+
+
+def test_an_ensemble_is_not_put_into_one_network(three: Arena) -> None:
+    with pytest.raises(UsageError, match="3 networks, not one"):
+        Blend(three, bound(three)).set(Ensemble(), lambda call: call())

@@ -86,7 +86,11 @@ class Blend:
         if isinstance(method, LayerProfile):
             self.recomputed = apply_profile(self.arena, method, self._scratch, before)
             return ()
-        return method(self.arena, out=self._scratch).notes
+        mixture = method(self.arena, out=self._scratch)
+        if len(mixture.weights) != 1:
+            raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
+                             "Run the members themselves and combine their outputs")
+        return mixture.notes
 
     def _settle(self) -> None:
         if self.buffers == "recalibrate":
