@@ -218,6 +218,7 @@ class Comparison(Job):
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts, so that evaluation seconds are those of forward passes."""
+        self.current = "Reading pictures"
         for index in range(len(self.pictures)):
             self.progress(0, total)
             self.pictures.load(index)

@@ -29,7 +29,7 @@ def show_table(found: dict[str, Any]) -> None:
             mark(subset=known, props=MARK)
     st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760), placeholder="",
                  column_config={"row": st.column_config.TextColumn(pinned=True, width="medium"),
-                                "note": st.column_config.TextColumn(width="large")})
+                                "remark": st.column_config.TextColumn(width="large")})
 
 
 def show_result(found: dict[str, Any]) -> None:
@@ -59,8 +59,13 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {"row": row["name"], "mIoU (%)": percent(row["miou"]), "gain (points)": row["gain"],
             "pixel accuracy (%)": percent(row["pixel_accuracy"]), "loss (nats)": row["loss"], "ECE (%)": percent(row["ece"]),
             "forwards": row["forwards"], "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"],
-            "state": row["state"], "note": row["note"], "statistics": row["buffers"], "anchor": row["anchor"] if anchored else "",
+            "remark": _remark(row), "statistics": row["buffers"], "anchor": row["anchor"] if anchored else "",
             "parameters": parameters, "members": ", ".join(row["members"])}
+
+
+def _remark(row: dict[str, Any]) -> str:
+    """A measured row speaks by its figures; any other says first what has become of it."""
+    return row["note"] if row["state"] == "measured" else ": ".join(filter(None, (row["state"], row["note"])))
 
 
 def _short(value: Any) -> str:
