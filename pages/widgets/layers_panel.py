@@ -19,8 +19,8 @@ from pages.widgets.server import studio
 PROFILE = "layer-profile"
 
 
-def live_layers(view: MergeView) -> LayerProfile | None:
-    """Mount the live column; the profile that is set, None before the browser has answered."""
+def live_layers(view: MergeView) -> LayerProfile:
+    """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
     text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), st.session_state.get(PROFILE), "layers")
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
