@@ -22,11 +22,10 @@ def show_table(found: dict[str, Any]) -> None:
     frame = pd.DataFrame(rows)
     for name in (*HIGH, *LOW, "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
-    styled = frame.style.format(FORMATS, na_rep="")
-    for names, mark in ((HIGH, styled.highlight_max), (LOW, styled.highlight_min)):
-        known = [name for name in names if frame[name].notna().any()]
-        if known:
-            mark(subset=known, props=MARK)
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    styled: Any = frame.style
+    styled = styled.format(FORMATS, na_rep="").highlight_max(subset=[name for name in HIGH if name in known], props=MARK)
+    styled = styled.highlight_min(subset=[name for name in LOW if name in known], props=MARK)
     st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760), placeholder="",
                  column_config={"row": st.column_config.TextColumn(pinned=True, width="medium"),
                                 "remark": st.column_config.TextColumn(width="large")})
