@@ -157,8 +157,8 @@ class MergeMethod(Protocol):
     """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 
     A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
-    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes checkpoints of different heads by
-    itself, without being asked to, has `takes_unlike = True`.
+    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes checkpoints of
+    different heads by itself, without being asked to, has `takes_unlike = True`.
     """
 
     def shares(self, count: int) -> tuple[float, ...]:

@@ -167,7 +167,7 @@ class Studio:
         """The network of a checkpoint. Raises `ArchitectureError` when none is known."""
         known = recognise(checkpoint.shapes)
         if known is None:
-            raised = [item.problem for _, item in ARCHITECTURES.items() if getattr(item, "problem", None)]
+            raised = [problem for _, item in ARCHITECTURES.items() if (problem := getattr(item, "problem", None))]
             raise ArchitectureError("; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
                                     f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
                                     "Give --model file.py:factory; inspect and merge work without")
