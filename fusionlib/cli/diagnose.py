@@ -68,15 +68,17 @@ def _show_pair(pair: dict[str, Any], tau: float) -> None:
     print(f"    cosine {_number(pair['cosine'])} (parameters), {_number(pair['cosine_with_buffers'])} (with running statistics), "
           f"L2 {_number(pair['l2'], '.3f')}")
     moved = ", ".join(f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None)
-    print(f"    moved by 1/{tau:g} of themselves or more: {moved}")
+    if moved:
+        print(f"    moved by 1/{tau:g} of themselves or more: {moved}")
     if pair["disagreement"] is not None:
         print(f"    oracle mIoU {percent(pair['oracle_miou']).strip()}, disagreement {percent(pair['disagreement']).strip()}, "
-              f"diversity {_number(pair['diversity'], '.1f')} %")
+              f"diversity {_number(pair['diversity'], '.1f')} "
+              "(100: they disagree as often as the worse one errs)")
     if pair["barrier"] is not None:
         for name, unit, scale in (("loss", "nats", 1), ("miou", "points", 100)):
             found = pair["barrier"][name]
             if found is not None:
-                print(f"    {name} barrier {scale * found['entezari']:.3f} {unit} over the line between the ends, "
+                print(f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} over the line between the ends, "
                       f"{scale * found['frankle']:.3f} over their mean")
 
 

@@ -25,7 +25,8 @@ Entry = tuple[str, str, Mapping[str, Any]]
 def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None = None) -> go.Figure:
     """Accuracy per confidence bin over pixels per bin (log axis), networks side by side within each bin; empty bins stay empty.
 
-    A bar reaches from the bin's mean confidence to its accuracy: its length is the gap. `customdata` of every point starts with
+    A dot stands at mean confidence and accuracy of its bin, so its height over the diagonal is the gap; a bar of that length, from
+    confidence to accuracy, stands beside those of the other networks. `customdata` of every point starts with
     role and bin number. `chosen` (role, bin) is outlined.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
@@ -61,7 +62,8 @@ def _network(entry: Entry, place: int, count: int, chosen: tuple[str, int] | Non
     return [
         (1, go.Bar(x=x, y=[row[5] for row in about], base=[row[4] for row in about], width=slot * 0.92, opacity=0.4, showlegend=False,
                    marker=marker, **common)),
-        (1, go.Scatter(x=x, y=[row[3] for row in about], mode="lines+markers", line={"width": 1.2, "color": COLOURS[role]},
+        (1, go.Scatter(x=[row[4] / 100 for row in about], y=[row[3] for row in about], mode="lines+markers",
+                       line={"width": 1.2, "color": COLOURS[role]},
                        marker={**marker, "size": [11 if one else 7 for one in picked]}, **common)),
         (2, go.Bar(x=x, y=[row[2] for row in about], width=slot * 0.92, showlegend=False, marker=marker, **common)),
     ]

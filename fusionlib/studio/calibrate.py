@@ -82,11 +82,11 @@ class CalibrationSweep(Sweep):
         return known
 
     def summary(self, point: Point, bins: int = DEFAULT_BINS, label: int | None = None) -> dict[str, Any] | None:
-        """Calibration of a point with its mIoU and pixel accuracy; None while it is not measured."""
+        """Calibration of a point with its mIoU (none for one class alone) and pixel accuracy; None while it is not measured."""
         known = self.find(point)
         if known is None:
             return None
-        return {**calibration_summary(known["calibration"], bins, label), "miou": known["miou"]}
+        return {**calibration_summary(known["calibration"], bins, label), "miou": known["miou"] if label is None else None}
 
     def curve(self, bins: int = DEFAULT_BINS) -> list[dict[str, Any]]:
         """Summaries along alpha, in order, each with its `alpha`: all points known."""

@@ -15,7 +15,7 @@ from pages.widgets.diagnostics_tables import twin
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 
-PLAIN = {"displaylogo": False}
+PLAIN = {"displayModeBar": False}
 DEFAULT = ("ece_sample_weighted", "ece_unweighted", "nll", "brier", "kl", "auroc")
 _OTHERS = [key for key in TERMS if key != "miou"]
 

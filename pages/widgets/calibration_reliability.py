@@ -14,7 +14,7 @@ from fusionlib.metrics.calibration_summary import confidence_histograms, costlie
 from pages.widgets.calibration_controls import Look, restored
 from pages.widgets.diagnostics_tables import twin
 
-PLAIN = {"displaylogo": False}
+PLAIN = {"displayModeBar": False}
 BEST = "background-color: rgba(26, 147, 111, 0.22)"
 _CHART, _BIN = "calibration-reliability", "calibration-bin"
 
@@ -27,8 +27,9 @@ def reliability_section(look: Look) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.plotly_chart(reliability_figure(known, _chosen(known)), key=_CHART, on_select=_clicked, selection_mode="points", config=PLAIN)
-        st.caption("Each bar reaches from a bin's mean confidence to its accuracy, marked by the dot. Dots on the dotted line: as often "
-                   "right as sure. Below it: too sure. Bins without pixels stay empty. Click a dot or bar to see its pixels.")
+        st.caption("Each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is as often right as it is sure. "
+                   "The bars, side by side within the bin, reach from confidence to accuracy. "
+                   "Below the dotted line: too sure. Bins without pixels stay empty. Click a dot or bar to see its pixels.")
         twin(bin_rows([(name, summary) for _, name, summary in known]), "reliability")
     with right:
         _pictures(look, known)

@@ -11,7 +11,7 @@ from fusionlib.figures.diagnostics import direction_figure, layers_figure, pairs
 from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
 from pages.widgets.sidebar import choose
 
-PLAIN = {"displaylogo": False}
+PLAIN = {"displayModeBar": False}
 MEASURES = {"cosine (parameters)": "cosine", "cosine (with running statistics)": "cosine_with_buffers", "discrepancy": "discrepancy"}
 KINDS = ("convolution", "batch norm", "other")
 _CHART, _OPEN = "diagnostics-pairs", "diagnostics-open"
@@ -93,6 +93,7 @@ def path_chart(pair: dict[str, Any]) -> None:
         st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
         st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
+                   "Against the line between the ends (Entezari), and against their mean, ends included (Frankle). "
                    f"Loss: {_barrier(loss, 1, 'nats', 'above')}. mIoU: {_barrier(miou, 100, 'points', 'below')}. "
                    f"Running statistics: {pair['barrier']['buffers']}.")
         twin([{"alpha": point["alpha"], "loss (nats)": point["loss"], "mIoU (%)": None if point["miou"] is None else 100 * point["miou"]}

@@ -41,7 +41,8 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
 def run_panel(diagnosis: Diagnosis, chosen: Selection) -> None:
     """Run the networks on the chosen data in the background; the run goes on when the user looks at another page."""
     if diagnosis.obstacle:
-        st.info(f"{diagnosis.obstacle}.", icon=":material/info:")
+        st.info(f"{diagnosis.obstacle}. The weights are compared all the same; take what is in the way out of the set to measure the rest.",
+                icon=":material/info:")
         return
     if diagnosis.state == "running":
         st.fragment(_progress, run_every=1.0)(diagnosis)

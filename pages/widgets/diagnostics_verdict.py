@@ -11,7 +11,6 @@ from pages.widgets.diagnostics_charts import open_in_merge
 
 _BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"),
           "do not merge": (st.error, ":material/block:")}
-_TITLES = {"merge": "Merge", "try": "Try", "do not merge": "Do not merge"}
 
 
 def verdict_section(pair: dict[str, Any]) -> None:
@@ -19,7 +18,7 @@ def verdict_section(pair: dict[str, Any]) -> None:
     verdict = pair["verdict"]
     box, icon = _BOXES[verdict["level"]]
     reasons = "\n".join(f"- {_capital(reason)}" for reason in verdict["reasons"])
-    box(f"**{_TITLES[verdict['level']]}.** {_capital(verdict['advice'])}.\n\n{reasons}", icon=icon)
+    box(f"**{_capital(verdict['advice'])}.**\n\n{reasons}", icon=icon)
     _figures(pair)
     st.button("Open this pair in Merge", key="diagnostics-open-pair", icon=":material/merge:", on_click=open_in_merge, args=(pair,),
               disabled=not pair["compatible"])
