@@ -78,7 +78,8 @@ def _show_pair(pair: dict[str, Any], tau: float) -> None:
         for name, unit, scale in (("loss", "nats", 1), ("miou", "points", 100)):
             found = pair["barrier"][name]
             if found is not None:
-                print(f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} over the line between the ends, "
+                print(f"    {'mIoU' if name == 'miou' else name} barrier "
+                      f"{scale * found['entezari']:.3f} {unit} over the line between the ends, "
                       f"{scale * found['frankle']:.3f} over their mean")
 
 
