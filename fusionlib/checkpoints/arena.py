@@ -89,7 +89,8 @@ class Arena:
              anchor: int = 0, sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
         """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not fit.
 
-        With `only_statistics` the floating tensors other than running means and variances stay in their files. With `sharing`
+        With `only_statistics` the floating tensors other than running means and variances stay in their files, and no fingerprint
+        is taken, which would read every byte. With `sharing`
         only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the rest.
         """
         if sharing is not None:
@@ -114,7 +115,7 @@ class Arena:
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   tuple(item.fingerprint for item in checkpoints), own, registration, notes)
+                   () if only_statistics else tuple(item.fingerprint for item in checkpoints), own, registration, notes)
 
 
 def round_to_dtype(layout: Layout, flat: Tensor) -> None:

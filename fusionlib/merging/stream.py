@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,9 @@ from fusionlib.merging.buffers import apply_policy, merged_integers
 CHUNK = 1 << 15
 """Elements merged at a time. 128 KiB a buffer stay in the core's cache between merging and writing, and torch runs so few
 in the calling thread: waking a second one for every chunk cost three times the processor time of the whole merge."""
+
+PIECE = 8 * CHUNK
+"""Elements checked and written at a time: few enough to stay in the second-level cache, many enough that calls cost nothing."""
 
 
 def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buffers: str, out: Path,
@@ -38,7 +42,7 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     layout = Layout.of(checkpoints[0].tensors)
     entries = [(name, checkpoints[0].tensors[name].dtype, checkpoints[0].tensors[name].shape) for name in layout.order]
     done, total = 0, sum(entry.size for entry in layout.entries)
-    scratch = torch.empty(min(CHUNK, total), dtype=layout.dtype)
+    scratch = torch.empty(min(PIECE, total), dtype=layout.dtype)
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name in layout.order:
             entry = layout.by_name.get(name)
@@ -56,16 +60,19 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     return notes
 
 
-def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequence[float], scratch: Tensor):
+def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequence[float], scratch: Tensor) -> Iterator[Tensor]:
     rows = [checkpoint.read(entry.name).reshape(-1) for checkpoint in checkpoints]
-    for start in range(0, entry.size, CHUNK):
-        end = min(start + CHUNK, entry.size)
-        pieces = [row[start:end].to(scratch.dtype) for row in rows]
-        merged = weighted_average(pieces, shares, scratch[:end - start]).to(entry.dtype)
-        if not bool(torch.isfinite(merged).all()):
-            for checkpoint, piece in zip(checkpoints, pieces, strict=True):
-                refuse_unless_finite(checkpoint.name, entry.name, piece)
-        yield merged
+    for start in range(0, entry.size, PIECE):
+        end = min(start + PIECE, entry.size)
+        merged = scratch[:end - start]
+        for low in range(start, end, CHUNK):
+            high = min(low + CHUNK, end)
+            chunks = [row[low:high].to(scratch.dtype) for row in rows]
+            weighted_average(chunks, shares, merged[low - start:high - start])
+        if not np.isfinite(merged.numpy()).all():
+            for checkpoint, row in zip(checkpoints, rows, strict=True):
+                refuse_unless_finite(checkpoint.name, entry.name, row[start:end])
+        yield merged.to(entry.dtype)
 
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:
