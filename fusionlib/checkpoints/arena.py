@@ -85,12 +85,12 @@ class Arena:
                     refuse_unless_finite(name, tensor, view)
 
     @classmethod
-    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False,
+    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False, identify: bool = True,
              anchor: int = 0, sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
         """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not fit.
 
-        With `only_statistics` the floating tensors other than running means and variances stay in their files, and no fingerprint
-        is taken, which would read every byte. With `sharing`
+        With `only_statistics` the floating tensors other than running means and variances stay in their files; without `identify`
+        no fingerprints are taken, which would read every byte. With `sharing`
         only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the rest.
         """
         if sharing is not None:
@@ -115,7 +115,7 @@ class Arena:
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   () if only_statistics else tuple(item.fingerprint for item in checkpoints), own, registration, notes)
+                   tuple(item.fingerprint for item in checkpoints) if identify else (), own, registration, notes)
 
 
 def round_to_dtype(layout: Layout, flat: Tensor) -> None:

@@ -77,4 +77,4 @@ def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequ
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:
     """An arena of running statistics and integer tensors only; packing it also proves that the checkpoints fit."""
-    return Arena.pack(checkpoints, only_statistics=True)
+    return Arena.pack(checkpoints, only_statistics=True, identify=False)
