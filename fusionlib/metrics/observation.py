@@ -19,7 +19,7 @@ _FAINT = 1e-30
 _BAND = 16
 """Rows copied at a time."""
 
-_CACHED = 320_000
+_CACHED = 220_000
 """Logits worked on at a time: what comes of them stays in a processor's cache instead of in freshly allocated memory."""
 
 
@@ -205,8 +205,8 @@ class Observation:
             weights = torch.matmul(members, weights.flatten(2)).view(1, len(members), *weights.shape[2:])
             planes.label.copy_(weights.gather(1, self.predicted[band].unsqueeze(1)).squeeze(1))
         source = logits if members is None else weights
-        planes.truth.copy_(source.gather(1, ids[image, :, rows]).squeeze(1))
-        torch.sum(weights.square_(), 1, out=planes.squares)
+        torch.gather(source, 1, ids[image, :, rows], out=planes.truth.unsqueeze(1))
+        torch.sum(weights.mul_(weights), 1, out=planes.squares)
 
     def _members(self, mapping: torch.Tensor) -> torch.Tensor:
         """(classes, C) bool: which of the network's classes count as each target."""
