@@ -58,7 +58,8 @@ class CalibrationMeter:
     def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
         """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
         valid, confidence = observation.valid, observation.label_confidence  # first: one pass then serves what follows
-        if bool(((observation.truth >= observation.classes) & valid).any()):
+        pixels = valid.sum()
+        if int((observation.truth >= observation.classes).sum()) != valid.numel() - int(pixels):  # more than the void ones
             raise DataError(f"Annotation ids {sorted(set(torch.unique(observation.truth).tolist()))}",
                             f"ids 0 to {observation.classes - 1}, or 255 for void", "Correct the masks")
         usable = valid & (confidence > 0)  # false for NaN
@@ -67,7 +68,7 @@ class CalibrationMeter:
         likely = nll < _LIMIT
         state["brier"] += _fixed(torch.where(usable, brier, 0.0))
         state["nll"] += _fixed(torch.where(likely & usable, nll, 0.0))
-        pixels, counted = valid.sum(), usable.sum()
+        counted = usable.sum()
         state["pixels"] += counted
         state["undefined"] += pixels - counted
         state["unlikely"] += (usable & ~likely).sum()
@@ -78,14 +79,14 @@ class CalibrationMeter:
         exact = confidence.double()
         fine = (exact * FINE_BINS).int().clamp_(0, FINE_BINS - 1)
         # Void pixels fall into one bin more instead of being selected away, which would copy all the others.
-        cell = torch.where(usable, fine.add_(observation.predicted.int(), alpha=FINE_BINS), size).reshape(-1)
+        cell = fine.add_(observation.predicted.int(), alpha=FINE_BINS).masked_fill_(~usable, size).reshape(-1)
         right = (observation.predicted == observation.truth_ids).reshape(-1)
-        counts = torch.bincount(torch.where(right, cell + (size + 1), cell), minlength=2 * size + 2)  # the wrong ones, then the right ones
+        counts = torch.bincount(cell.add(right, alpha=size + 1), minlength=2 * size + 2)  # the wrong ones, then the right ones
         hits = counts[size + 1: 2 * size + 1].view(shape)
         state["correct"] += hits
         state["counts"].add_(counts[:size].view(shape)).add_(hits)
         # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
-        sums = torch.bincount(cell, exact.div_(_UNIT).round_().reshape(-1), minlength=size + 1)
+        sums = torch.bincount(cell, exact.mul_(1 / _UNIT).round_().reshape(-1), minlength=size + 1)
         state["confidence"] += sums[:size].long().view(shape)
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class CalibrationMeter:
 
 
 def _fixed(values: torch.Tensor) -> torch.Tensor:
-    return values.div(_UNIT).round_().sum(dtype=torch.int64)
+    return values.mul(1 / _UNIT).round_().sum(dtype=torch.int64)
 
 
 def _adaptive(row: dict[str, np.ndarray], bins: int) -> float | None:
