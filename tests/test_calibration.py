@@ -232,7 +232,7 @@ def test_confidence_one_is_in_the_last_bin_and_an_edge_belongs_to_the_upper_bin(
     half = Observation(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
     sure = Observation(torch.tensor([200.0, 0.0]).view(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
     assert float(sure.confidence) == 1.0 and float(half.confidence) == 0.5
-    counts = measured(half, sure, classes=2)["counts"].sum(0)
+    counts = measured(half, sure, classes=2)["outcomes"].sum((0, 1))
     assert counts[FINE_BINS // 2] == 1 and counts[-1] == 1 and counts.sum() == 2
     assert int(below * FINE_BINS) == FINE_BINS // 2 - 1, "float64 keeps the nearest float32 below an edge below it"
 
@@ -282,7 +282,7 @@ def test_splitting_and_reordering_changes_no_bit():
         assert value.dtype == torch.int64
         assert torch.equal(value, backwards[name]) and torch.equal(value, halves[0][name] + halves[1][name])
     together = Observation(torch.cat([pair[0] for pair in batches]), torch.cat([pair[1] for pair in batches]), TO_CAMVID, 11)
-    assert torch.equal(measured(together, classes=11)["counts"], whole["counts"])
+    assert torch.equal(measured(together, classes=11)["outcomes"], whole["outcomes"])
 
 
 def test_a_perfectly_calibrated_predictor_tends_to_zero_error():

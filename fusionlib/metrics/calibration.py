@@ -38,8 +38,9 @@ class CalibrationMeter:
 
     Bin k of 5040 is `k / 5040 <= confidence < (k + 1) / 5040`, decided exactly (in float64); the last one includes 1.
 
-    State, with C classes and one row more for predictions outside: `counts`, `correct`, `confidence` (C + 1, 5040) int64, the last
-    in units of 2^-24; `brier`, `nll` () int64 in the same unit; `pixels`, `undefined`, `unlikely` () int64. Whole numbers: neither
+    State, with C classes and one row more for predictions outside: `outcomes` (2, C + 1, 5040) int64, wrong pixels, then right ones;
+    `confidence` (C + 1, 5040) int64 in units of 2^-24; `losses` (2,) int64 in the same unit, Brier, then negative log-likelihood;
+    `pixels`, `undefined`, `unlikely` () int64. Whole numbers: neither
     the order of the pictures nor how they are split changes a bit. Pixels with NaN are `undefined` and in no bin; those whose true
     class has probability 0 are `unlikely`: in the bins, but they leave the likelihood undefined.
     """
@@ -52,8 +53,8 @@ class CalibrationMeter:
         def zeros(*shape: int) -> torch.Tensor:
             return torch.zeros(shape, dtype=torch.int64, device=device)
 
-        return {**{name: zeros(classes + 1, FINE_BINS) for name in ("counts", "correct", "confidence")},
-                **{name: zeros() for name in ("brier", "nll", "pixels", "undefined", "unlikely")}}
+        return {"outcomes": zeros(2, classes + 1, FINE_BINS), "confidence": zeros(classes + 1, FINE_BINS), "losses": zeros(2),
+                **{name: zeros() for name in ("pixels", "undefined", "unlikely")}}
 
     def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
         """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
@@ -64,30 +65,32 @@ class CalibrationMeter:
                             f"ids 0 to {observation.classes - 1}, or 255 for void", "Correct the masks")
         usable = valid & (confidence > 0)  # false for NaN
         self._add_bins(state, observation, confidence, usable)
-        brier, nll = observation.squared_error, -observation.truth_log_probability
-        likely = nll < _LIMIT
-        state["brier"] += _fixed(torch.where(usable, brier, 0.0))
-        state["nll"] += _fixed(torch.where(likely & usable, nll, 0.0))
-        counted = usable.sum()
+        log_probability = observation.truth_log_probability
+        likely = (log_probability > -_LIMIT).logical_and_(usable)
+        self._add_losses(state, torch.stack([observation.squared_error, log_probability]), torch.stack([usable, likely]))
+        counted, sure = usable.sum(), likely.sum()
         state["pixels"] += counted
         state["undefined"] += pixels - counted
-        state["unlikely"] += (usable & ~likely).sum()
+        state["unlikely"] += counted - sure
 
     def _add_bins(self, state: dict[str, torch.Tensor], observation: Observation, confidence: torch.Tensor,
                   usable: torch.Tensor) -> None:
-        shape, size = state["counts"].shape, state["counts"].numel()
+        cells = state["confidence"].numel()
         exact = confidence.double()
         fine = (exact * FINE_BINS).int().clamp_(0, FINE_BINS - 1)
-        # Void pixels fall into one bin more instead of being selected away, which would copy all the others.
-        cell = fine.add_(observation.predicted.int(), alpha=FINE_BINS).masked_fill_(~usable, size).reshape(-1)
-        right = (observation.predicted == observation.truth_ids).reshape(-1)
-        counts = torch.bincount(cell.add(right, alpha=size + 1), minlength=2 * size + 2)  # the wrong ones, then the right ones
-        hits = counts[size + 1: 2 * size + 1].view(shape)
-        state["correct"] += hits
-        state["counts"].add_(counts[:size].view(shape)).add_(hits)
+        # Void pixels fall into one cell more instead of being selected away, which would copy all the others.
+        cell = fine.add_(observation.predicted.int(), alpha=FINE_BINS).masked_fill_(~usable, 2 * cells).reshape(-1)
         # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
-        sums = torch.bincount(cell, exact.mul_(1 / _UNIT).round_().reshape(-1), minlength=size + 1)
-        state["confidence"] += sums[:size].long().view(shape)
+        sums = torch.bincount(cell, exact.mul_(1 / _UNIT).round_().reshape(-1), minlength=cells)
+        state["confidence"].view(-1).add_(sums[:cells].long())
+        right = (observation.predicted == observation.truth_ids).logical_and_(usable).reshape(-1)
+        outcomes = torch.bincount(cell.add_(right, alpha=cells), minlength=2 * cells)
+        state["outcomes"].view(-1).add_(outcomes[: 2 * cells])
+
+    def _add_losses(self, state: dict[str, torch.Tensor], losses: torch.Tensor, counted: torch.Tensor) -> None:
+        """`losses`, `counted` (2, N, H, W): Brier and log-probability, whose sum is subtracted to give the likelihood's loss."""
+        sums = losses.masked_fill_(~counted, 0.0).mul_(1 / _UNIT).round_().sum((1, 2, 3), dtype=torch.int64)
+        state["losses"] += sums * sums.new_tensor([1, -1])
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
         """One entry `calibration`, which `fusionlib.metrics.calibration_summary` turns into figures for any offered number of bins.
@@ -95,21 +98,18 @@ class CalibrationMeter:
         `counts`, `correct`, `confidence` (C + 1, 60) lists; `adaptive` (per offered count) and `auroc`: for all pixels first, then for
         the pixels predicted as each class, from the 5040 bins; `brier`, `nll`; `pixels`, `undefined_pixels`. None: undefined.
         """
-        fine = {name: state[name].cpu().numpy() for name in ("counts", "correct", "confidence")}
+        wrong, correct, confidence = (table.cpu().numpy() for table in (*state["outcomes"], state["confidence"]))
+        fine = {"counts": wrong + correct, "correct": correct, "confidence": confidence}
         kept = {name: coarsen(table, KEPT_BINS) for name, table in fine.items()}
         rows = [dict(zip(fine, parts, strict=True))
                 for parts in [tuple(table.sum(0) for table in fine.values()), *zip(*fine.values(), strict=True)]]
         pixels, undefined, unlikely = (int(state[name]) for name in ("pixels", "undefined", "unlikely"))
-        brier, nll = (int(state[name]) * _UNIT / pixels if pixels and not undefined else None for name in ("brier", "nll"))
+        brier, nll = (total * _UNIT / pixels if pixels and not undefined else None for total in state["losses"].tolist())
         return {"calibration": {
             "counts": kept["counts"].tolist(), "correct": kept["correct"].tolist(), "confidence": (kept["confidence"] * _UNIT).tolist(),
             "adaptive": {str(bins): [_adaptive(row, bins) for row in rows] for bins in OFFERED_BINS},
             "auroc": [misclassification_auroc(row["correct"], row["counts"] - row["correct"]) for row in rows],
             "brier": brier, "nll": None if unlikely else nll, "pixels": pixels, "undefined_pixels": undefined}}
-
-
-def _fixed(values: torch.Tensor) -> torch.Tensor:
-    return values.mul(1 / _UNIT).round_().sum(dtype=torch.int64)
 
 
 def _adaptive(row: dict[str, np.ndarray], bins: int) -> float | None:
