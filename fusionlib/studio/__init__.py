@@ -17,7 +17,7 @@ from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
-from fusionlib.errors import ArchitectureError
+from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
@@ -36,7 +36,7 @@ from fusionlib.studio.layers import mixture_name, profile_of, profile_parameters
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
 from fusionlib.studio.sweep import Sweep
-from fusionlib.studio.view import MergeView, Selection
+from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices", "Comparison",
@@ -74,15 +74,17 @@ class Studio:
                                           precision=options.precision, cache=options.home / "fisher")
 
     def view(self, selection: Selection) -> MergeView:
-        """The view of two checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
-        a, b = self.workspace.get(selection.a), self.workspace.get(selection.b)
+        """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
+        if len(selection.names) > len(LETTERS):
+            raise UsageError(f"{len(selection.names)} checkpoints in one view", f"at most {len(LETTERS)}", "Choose fewer")
+        items = [self.workspace.get(name) for name in selection.names]
         pictures = self.workspace.pictures(selection.source, selection.split) if selection.source else None
-        parts = [a.checkpoint.fingerprint, b.checkpoint.fingerprint, selection.buffers,  # type: ignore[union-attr]
+        parts = [*(item.checkpoint.fingerprint for item in items), selection.buffers,  # type: ignore[union-attr]
                  pictures.fingerprint() if pictures else "", str(selection)]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         with self._lock:
             if key not in self._views:
-                self._views[key] = self._new_view(selection, a, b, pictures)
+                self._views[key] = self._new_view(selection, items, pictures)
                 self._evict()
             self._views.move_to_end(key)
             return self._views[key]
@@ -125,8 +127,11 @@ class Studio:
 
     def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""
-        profile = isinstance(mixture, LayerProfile)
-        method, parameters = ("profile", profile_parameters(mixture)) if profile else ("linear", {"alpha": mixture})
+        if isinstance(mixture, LayerProfile):
+            method, parameters = "profile", profile_parameters(mixture)
+        else:
+            weights = view.uniform(mixture).weights
+            method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
         return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures)
 
     def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
@@ -134,7 +139,7 @@ class Studio:
         recipe = self.recipe(view, mixture)
         folder = self.options.home / "exports"
         folder.mkdir(parents=True, exist_ok=True)
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{view.selection.a}+{view.selection.b}")[:100]
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
         out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
                           calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
@@ -174,14 +179,14 @@ class Studio:
         return ARCHITECTURES.get(known[0]), known[1]
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:
-        names = (view.selection.a, view.selection.b)
-        return [self.workspace.get(name).checkpoint for name in names]  # type: ignore[misc]
+        return [self.workspace.get(name).checkpoint for name in view.selection.names]  # type: ignore[misc]
 
-    def _new_view(self, selection: Selection, a: Item, b: Item, pictures: DecodedCache | None) -> MergeView:
-        head = a.architecture[0].head if a.architecture else ()
-        arena = Arena.pack([a.checkpoint, b.checkpoint], head=head, device=self.device)  # type: ignore[list-item]
+    def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
+        architecture = items[0].architecture
+        head = architecture[0].head if architecture else ()
+        arena = Arena.pack([item.checkpoint for item in items], head=head, device=self.device)  # type: ignore[misc]
         arena.require_finite()
-        return MergeView(selection, arena, a.architecture, pictures, self.worker, self.device, self.options.precision)
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
 
     def _evict(self) -> None:
         """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""

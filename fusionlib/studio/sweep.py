@@ -13,20 +13,19 @@ from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import Network
-from fusionlib.merging.linear import Linear
 from fusionlib.search.grid import alpha_grid, coarse_to_fine
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.view import MergeView
 
 ENDS = ("a", "b")
-"""A and B alone, with their own statistics: what a merge has to beat."""
+"""A and B of a pair alone, with their own statistics: what a merge has to beat."""
 
 Point = float | str
 
 
 class Sweep(Job):
-    """Points of one view: alphas, and A and B alone. Belongs to the content, not to a page: reloads find it again.
+    """Points of one view: alphas, and each checkpoint alone. Belongs to the content, not to a page: reloads find it again.
 
     Each point is stored as soon as it is measured; points that the store has are not measured again, also after a restart.
     `meters` are the names of what is measured at each.
@@ -45,23 +44,23 @@ class Sweep(Job):
 
     def want(self, step: float) -> None:
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""
-        self.want_points((*ENDS, *coarse_to_fine(alpha_grid(step))))
+        self.want_points((*self.view.ends, *coarse_to_fine(alpha_grid(step))))
 
     def want_points(self, points: Iterable[Point]) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
         with self._guard:
             self._wanted = deque(point for point in points if point not in self.points)
-            self._planned = len({point for point in (*self.points, *self._wanted) if point not in ENDS})
+            self._planned = len({point for point in (*self.points, *self._wanted) if not isinstance(point, str)})
         self.start(_measure_wanted)
 
     def want_point(self, alpha: float) -> None:
         """Measure one more alpha, before whatever else is waiting."""
-        alpha = Linear(alpha).shares(2)[0]
+        alpha = self.view.uniform(alpha).shares(len(self.view.arena))[0]
         with self._guard:
             if alpha in self.points:
                 return
             self._wanted.appendleft(alpha)
-            self._planned = max(self._planned, len({point for point in (*self.points, *self._wanted) if point not in ENDS}))
+            self._planned = max(self._planned, len({point for point in (*self.points, *self._wanted) if not isinstance(point, str)}))
         self.start(_measure_wanted)
 
     def cancel(self) -> None:
@@ -100,7 +99,7 @@ class Sweep(Job):
         """State, progress (in alphas) and points as JSON values; `best` is the alpha with the highest mIoU."""
         with self._guard:
             points = [{"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)]
-            ends = {name: self.points.get(name) for name in ENDS}
+            ends = {name: self.points.get(name) for name in self.view.ends}
         points.sort(key=lambda point: point["alpha"])
         known = [point for point in points if point["miou"] is not None]
         best = max(known, key=lambda point: point["miou"], default=None)
@@ -132,14 +131,14 @@ class Sweep(Job):
 
     def mixture_of(self, point: Point) -> dict[str, Any]:
         """What identifies the network at a point for the store of results."""
-        return {"single": self.view.arena.fingerprints[ENDS.index(point)]} if isinstance(point, str) else self.view.key_of(point)
+        return {"single": self.view.arena.fingerprints[self.view.ends.index(point)]} if isinstance(point, str) else self.view.key_of(point)
 
     def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
         """Make the blend's network that of a point; every step goes through `run`."""
         if isinstance(point, str):
-            blend.set_alone(ENDS.index(point), run)
+            blend.set_alone(self.view.ends.index(point), run)
         else:
-            blend.set(Linear(point), run)
+            blend.set(self.view.uniform(point), run)
         return blend.network
 
     def waiting(self) -> int:
@@ -154,7 +153,7 @@ class Sweep(Job):
         if self.view.pictures is None or not self.view.pictures.labelled:
             return
         known = (self.store.get(self._index_key) or {}).get("alphas", ())
-        for point in {*ENDS, *alpha_grid(0.05), *known}:
+        for point in {*self.view.ends, *alpha_grid(0.05), *known}:
             figures = self.store.get(self.point_key(point))
             if figures is not None:
                 self.points[point] = figures

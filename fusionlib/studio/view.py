@@ -1,4 +1,4 @@
-"""What the Merge page looks at: two checkpoints, a dataset and a buffer policy; it answers frames."""
+"""What the Merge and Layers pages look at: checkpoints, a dataset and a buffer policy; it answers frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key
 
 FRAME_BYTES = 64 << 20
-PANES = ("a", "m", "b")
+MERGE = "m"
+"""The pane of the merge; the others are called by the letters of the checkpoints."""
+
+LETTERS = "abcdefgh"
+"""Checkpoints of a view by their place: as many as there are colours to tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,23 @@ class Frame:
 
 @dataclass(frozen=True)
 class Selection:
-    """What identifies a view: two checkpoint names, data by short name and split, buffer policy."""
+    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B."""
 
     a: str
     b: str
     source: str
     split: str | None
     buffers: str = "average"
+    more: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All checkpoints, in the order of their weights."""
+        return (self.a, self.b, *self.more)
 
 
 class MergeView:
-    """`alpha A + (1 - alpha) B` on the pictures of one dataset. Made once per content and shared by sessions."""
+    """Mixtures of two or more checkpoints on the pictures of one dataset. Made once per content and shared by sessions."""
 
     def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None,
                  pictures: DecodedCache | None, worker: Worker, device: torch.device, precision: str) -> None:
@@ -74,6 +84,11 @@ class MergeView:
                     "work. Start the app with --model file.py:factory to see masks.")
         return None if self.pictures is not None else "No data is loaded: choose data on the Workspace page to see masks."
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The letters of the checkpoints, a pane each."""
+        return tuple(LETTERS[:len(self.arena)])
+
     @cached_property
     def source_space(self) -> LabelSpace:
         """The network's own classes."""
@@ -93,20 +108,27 @@ class MergeView:
                                device=self.device, precision=self.precision)
         return Blend(self.arena, network, self.selection.buffers, calibration=self.pictures)
 
+    def uniform(self, alpha: float) -> Linear:
+        """`alpha A + (1 - alpha) mean(others)`: of two checkpoints `alpha A + (1 - alpha) B`."""
+        others = len(self.arena) - 1
+        return Linear(alpha) if others == 1 else Linear(weights=(alpha, *((1 - alpha) / others,) * others))
+
     def key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
         """What identifies the mixture at an alpha, or of a layer profile, for the store of results."""
         more = {}
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
             more = {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
         if isinstance(mixture, LayerProfile):
-            rows = list(mixture.by_tensor(self.arena.layout, 2).values())
+            rows = list(mixture.by_tensor(self.arena.layout, len(self.arena)).values())
             own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
             if own_anchor or len(set(rows)) > 1:
                 anchor = {"anchor": mixture.anchor} if self.selection.buffers == "anchor" else {}
-                return {"members": list(self.arena.fingerprints), "profile": [row[0] for row in rows],
+                return {"members": list(self.arena.fingerprints), "profile": rows,
                         "buffers": self.selection.buffers, **anchor, **more}
-            mixture = rows[0][0]  # the same weight everywhere is a point of the sweep: measured once for both
-        return dict(mixture_key(self.arena.fingerprints, Linear(mixture).shares(2), self.selection.buffers, **more))
+            shares = rows[0]  # the same weight everywhere is a point of the sweep: measured once for both
+        else:
+            shares = self.uniform(mixture).shares(len(self.arena))
+        return dict(mixture_key(self.arena.fingerprints, shares, self.selection.buffers, **more))
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
@@ -118,14 +140,15 @@ class MergeView:
         return None if truth is None else encode_grey(truth)
 
     def frame(self, index: int, mixture: float | LayerProfile, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
-        """The masks of a merge (pane m), at an alpha or of a layer profile, or of A or B alone.
+        """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c, ...).
 
         Raises `Superseded` when a newer request has come meanwhile.
         """
-        if pane not in PANES or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
-            raise UsageError(f"Pane {pane!r}, alpha {mixture}", "pane a, m or b, and alpha from 0 to 1", "Reload the page")
+        if (pane != MERGE and pane not in self.ends) or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
+            raise UsageError(f"Pane {pane[:20]!r}, alpha {mixture}", f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
+                             "Reload the page")
         self._checked(index)
-        key = (index, pane, _short_name(mixture) if pane == "m" else None)
+        key = (index, pane, _short_name(mixture) if pane == MERGE else None)
         line = f"{stream}/{self.id}/{pane}"
         self.worker.announce(line, generation)
         # One network can be only one mixture at a time, so frames of a view are made one after the other.
@@ -140,10 +163,10 @@ class MergeView:
         if self._blend is None:
             self._blend = self.new_blend()
         blend, clock = self._blend, [time.perf_counter()]
-        if pane == "m":
-            blend.set(mixture if isinstance(mixture, LayerProfile) else Linear(mixture), run)
+        if pane == MERGE:
+            blend.set(mixture if isinstance(mixture, LayerProfile) else self.uniform(mixture), run)
         else:
-            blend.set_alone(0 if pane == "a" else 1, run)
+            blend.set_alone(self.ends.index(pane), run)
         clock.append(time.perf_counter())
         maps, figures = run(lambda: self._look(blend.network, sample.image, sample.truth))
         clock.append(time.perf_counter())
