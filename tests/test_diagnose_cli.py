@@ -91,6 +91,17 @@ def test_an_unknown_network_with_data_is_judged_by_its_weights_and_says_so(capsy
     assert "No model code" in found["notes"][0]
 
 
+def test_one_unknown_network_is_left_out_with_a_reason(capsys, files, tmp_path: Path) -> None:
+    save_tensors(tmp_path / "odd.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3)})
+    arguments = [*files[:2], str(tmp_path / "odd.safetensors"), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--step", "0.5"]
+    found = run(capsys, *arguments, home=tmp_path / "home")
+    assert "No model code is known for odd" in found["notes"][0]
+    assert [pair["oracle_miou"] is None for pair in found["pairs"]] == [False, True, True]
+    assert found["pairs"][0]["reason"] is None and "odd" in found["pairs"][1]["reason"] and "odd" in found["singles"][2]["reason"]
+    main(["diagnose", *arguments, "--home", str(tmp_path / "home")])
+    assert capsys.readouterr().out.count("No model code is known for odd") == 3
+
+
 @pytest.mark.real
 def test_real_pairs_are_told_apart_without_model_code(capsys, real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "checkpoints"

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
 from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
 from fusionlib.errors import UsageError
@@ -221,3 +222,97 @@ def test_a_measurement_can_be_cancelled(tmp_path: Path) -> None:
                 found.measure(0.05, stop, fresh=True)
         assert found.state == "cancelled"
         assert len(found.report()["pairs"]) == 3
+
+
+def add_stranger(world, name: str = "stranger") -> None:
+    """A checkpoint that no network takes."""
+    save_tensors(world.folder / "files" / f"{name}.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3), "other.bias": torch.ones(3)})
+    world.studio.workspace.refresh()
+
+
+def test_one_unknown_network_does_not_keep_the_others_from_being_measured(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=3) as world:
+        add_stranger(world)
+        found = world.studio.diagnosis(["stranger", "a", "b"], world.source, None)
+        assert found.obstacle is None and "No model code is known for stranger" in found.notes()[0]
+        found.measure(0.5)
+        report = found.report()
+        stranger, *known = report["singles"]
+        assert stranger["miou"] is None and "No model code" in stranger["reason"]
+        assert all(one["miou"] is not None and one["reason"] is None for one in known)
+        pairs = {(pair["a"], pair["b"]): pair for pair in report["pairs"]}
+        assert pairs["a", "b"]["oracle_miou"] is not None and pairs["a", "b"]["path"] and pairs["a", "b"]["reason"] is None
+        for pair in (("stranger", "a"), ("stranger", "b")):
+            row = pairs[pair]
+            assert row["disagreement"] is None and row["path"] is None and row["cosine"] is not None
+            assert "stranger" in row["reason"] and "stranger" in row["path_reason"]
+        assert report["set"]["order"] == ["a", "b"] and report["set"]["oracle_miou"] == pairs["a", "b"]["oracle_miou"]
+        assert found.lacking().networks == ()
+
+
+def test_a_single_known_network_is_measured_alone(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        add_stranger(world)
+        found = world.studio.diagnosis(["stranger", "a"], world.source, None)
+        found.measure(0.5)
+        report = found.report()
+        assert [one["miou"] is None for one in report["singles"]] == [True, False] and report["pairs"][0]["disagreement"] is None
+
+
+def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fusionlib.studio import diagnose
+
+    runs: list[tuple[int, list]] = []
+    joint = diagnose.JointMeasurement
+    monkeypatch.setattr(diagnose, "JointMeasurement", lambda networks, *rest, pairs, **more: (
+        runs.append((len(networks), sorted(pairs))), joint(networks, *rest, pairs=pairs, **more))[1])
+    with tiny_world(tmp_path, count=3) as world:
+        tiny_file(tmp_path / "files", "c", 3)
+        tiny_file(tmp_path / "files", "d", 4)
+        world.studio.workspace.refresh()
+        small = world.studio.diagnosis(["a", "b", "c"], world.source, None)
+        small.measure(None)
+        large = world.studio.diagnosis(["a", "b", "c", "d"], world.source, None)
+        before = large.report()
+        assert [pair["oracle_miou"] is not None for pair in before["pairs"]] == [True, True, False, True, False, False]
+        assert [one["miou"] is not None for one in before["singles"]] == [True, True, True, False]
+        large.measure(None)
+        other = world.studio.diagnosis(["b", "d"], world.source, None)
+        other.measure(None)
+        assert runs == [(3, [(0, 1), (0, 2), (1, 2)]), (4, [(0, 3), (1, 3), (2, 3)])]
+        report = large.report()
+        assert report["pairs"][4]["cka"] == other.report()["pairs"][0]["cka"]
+        large.measure(None, fresh=True)
+        assert large.report() == report, "measured together or in parts, the figures are the same"
+        # Without one the oracle of the rest is the one thing that nobody knows.
+        rest = world.studio.diagnosis(["a", "b", "d"], world.source, None)
+        assert rest.lacking() == ((0, 1, 2), ()) and rest.report()["set"]["oracle_miou"] is None
+
+
+def test_networks_of_other_classes_are_left_out_where_nothing_can_be_compared(tmp_path: Path) -> None:
+    from tests.helpers import folder_data
+
+    plain = folder_data(tmp_path / "plain", 2, masks=False)
+    with tiny_world(tmp_path, data=(f"pictures:{plain}", f"folder:{folder_data(tmp_path / 'data', 2)}")) as world:
+        tiny_file(tmp_path / "files", "wide", 5, classes=7)
+        world.studio.workspace.refresh()
+        found = world.studio.diagnosis(["a", "b", "wide"], world.source, None)
+        found.measure(None)
+        report = found.report()
+        assert [pair["disagreement"] is not None for pair in report["pairs"]] == [True, False, False]
+        assert "different classes" in report["pairs"][1]["reason"]
+        labelled = world.studio.diagnosis(["a", "b", "wide"], world.studio.workspace.sources[1].name, None)
+        labelled.measure(0.5)
+        assert "wide cannot be measured on this data" in labelled.report()["singles"][2]["reason"]
+        assert labelled.report()["pairs"][0]["path"]
+
+
+def test_similarity_is_of_blocks_that_a_pair_shares() -> None:
+    torch.manual_seed(0)
+    similarity = ActivationSimilarity(3, [(0, 1), (0, 2), (1, 2)])
+    same = torch.randn(1, 3, 5, 6)
+    similarity.add("one", [same, 2 * same, torch.randn(1, 3, 4, 4)])
+    similarity.add("two", [same, None, same])
+    found = similarity.compute()
+    assert [list(blocks) for blocks in found] == [["one"], ["two"], []]
+    assert found[0]["one"] == pytest.approx(1) and found[1]["two"] == pytest.approx(1)

@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """The report: `pairs`, `singles` in the order of the arguments, and the set; None for what needs data that was not given."""
+    """The report: `pairs`, `singles` in the order of the arguments, and the set.
+
+    None stands for what cannot be measured; `reason` (and `path_reason` of a pair) say why, and `notes` for the whole set.
+    """
     check_policy(given.buffers)
     alpha_grid(given.step)
     if not given.tau > 0:
@@ -47,7 +50,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     report = diagnosis.report(given.tau)
     for single, path in zip(report["singles"], given.checkpoints, strict=True):
         single["path"] = str(path)
-    notes = [diagnosis.obstacle] if given.data and diagnosis.obstacle else []
+    notes = diagnosis.notes() if given.data else []
     return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, "notes": notes, **report}
 
 
@@ -60,6 +63,8 @@ def show(result: dict[str, Any]) -> None:
         print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}")
     for pair in result["pairs"]:
         _show_pair(pair, result["tau"])
+        if result["data"] is not None and (why := pair["reason"] or pair["path_reason"]):
+            print(f"    {why}")
 
 
 def _show_pair(pair: dict[str, Any], tau: float) -> None:

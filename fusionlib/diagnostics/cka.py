@@ -42,28 +42,45 @@ class ActivationSimilarity:
 
     def __init__(self, members: int, pairs: Sequence[tuple[int, int]]) -> None:
         self.members, self.pairs = members, tuple(pairs)
-        self.counts: dict[str, int] = {}
+        self.counts: dict[tuple[str, int, int], int] = {}
         self._shifts: dict[tuple[str, int], torch.Tensor] = {}
         self._sums: dict[tuple[str, int], torch.Tensor] = {}
         self._products: dict[tuple[str, int, int], torch.Tensor] = {}
 
-    def add(self, block: str, activations: Sequence[torch.Tensor]) -> None:
-        """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C), of the same positions."""
-        self.add_rows(block, [_rows(one)[:: max(1, _positions(one) // POSITIONS)] for one in activations])
+    def add(self, block: str, activations: Sequence[torch.Tensor | None]) -> None:
+        """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C); None for a network without the block.
 
-    def add_rows(self, block: str, rows: Sequence[torch.Tensor]) -> None:
-        """Add M matrices (n, C) of the same n examples."""
-        rows = [self._shifted(block, number, _thinned(one)) for number, one in enumerate(rows)]
-        self.counts[block] = self.counts.get(block, 0) + rows[0].shape[0]
-        for number, one in enumerate(rows):
-            self._accumulate(self._sums, (block, number), one.double().sum(0))
-            self._accumulate(self._products, (block, number, number), (one.T @ one).double())
+        Pairs whose positions differ are left out: their rows are not the same examples.
+        """
+        self.add_rows(block, [None if one is None else _rows(one)[:: max(1, _positions(one) // POSITIONS)] for one in activations],
+                      [None if one is None else _shape(one) for one in activations])
+
+    def add_rows(self, block: str, rows: Sequence[torch.Tensor | None], shapes: Sequence[tuple[int, ...] | None] | None = None) -> None:
+        """Add M matrices (n, C); those of equal `shapes` (by default: of equal n) hold the same n examples."""
+        shapes = [None if one is None else one.shape[:1] for one in rows] if shapes is None else shapes
+        moved = [None if one is None else self._shifted(block, number, _thinned(one)) for number, one in enumerate(rows)]
+        for number, one in enumerate(moved):
+            if one is not None:
+                self._accumulate(self._sums, (block, number), one.double().sum(0))
+                self._add_product(block, number, number, one, one)
         for a, b in self.pairs:
-            self._accumulate(self._products, (block, a, b), (rows[a].T @ rows[b]).double())
+            left, right = moved[a], moved[b]
+            if left is not None and right is not None and shapes[a] == shapes[b]:
+                self._add_product(block, a, b, left, right)
 
     def compute(self) -> list[dict[str, float | None]]:
-        """For each pair, block -> CKA in the order in which the blocks ran; None where a representation is constant."""
-        return [{block: self._similarity(block, a, b) for block in self.counts} for a, b in self.pairs]
+        """For each pair, block -> CKA in the order in which the blocks ran; None where a representation is constant.
+
+        Blocks that a pair did not share in every batch are left out.
+        """
+        blocks = dict.fromkeys(block for block, _, _ in self.counts)
+        return [{block: self._similarity(block, a, b) for block in blocks
+                 if self.counts.get((block, a, b)) == self.counts.get((block, a, a)) == self.counts.get((block, b, b)) is not None}
+                for a, b in self.pairs]
+
+    def _add_product(self, block: str, a: int, b: int, left: torch.Tensor, right: torch.Tensor) -> None:
+        self.counts[block, a, b] = self.counts.get((block, a, b), 0) + left.shape[0]
+        self._accumulate(self._products, (block, a, b), (left.T @ right).double())
 
     def _shifted(self, block: str, number: int, rows: torch.Tensor) -> torch.Tensor:
         shift = self._shifts.setdefault((block, number), rows.mean(0))
@@ -72,14 +89,14 @@ class ActivationSimilarity:
     def _similarity(self, block: str, a: int, b: int) -> float | None:
         cross, left, right = (float(self._centred(block, i, j).square().sum()) for i, j in ((a, b), (a, a), (b, b)))
         # Constant channels leave rounding behind, not exactly 0: compare with what their mean would give.
-        floors = [(1e-12 * self.counts[block] * float(self._shifts[block, i].double().square().sum())) ** 2 for i in (a, b)]
+        floors = [(1e-12 * self.counts[block, i, i] * float(self._shifts[block, i].double().square().sum())) ** 2 for i in (a, b)]
         if left <= floors[0] or right <= floors[1]:
             return None
         return float(min(1.0, cross / (left * right) ** 0.5))
 
     def _centred(self, block: str, a: int, b: int) -> torch.Tensor:
         sums = self._sums
-        return self._products[block, a, b] - torch.outer(sums[block, a], sums[block, b]) / self.counts[block]
+        return self._products[block, a, b] - torch.outer(sums[block, a], sums[block, b]) / self.counts[block, a, b]
 
     @staticmethod
     def _accumulate(table: dict, key: tuple, value: torch.Tensor) -> None:
@@ -96,6 +113,11 @@ def _rows(activations: torch.Tensor) -> torch.Tensor:
 def _positions(activations: torch.Tensor) -> int:
     """Examples in (N, C, h, w) or (N, T, C)."""
     return activations.numel() // activations.shape[1 if activations.ndim == 4 else -1]
+
+
+def _shape(activations: torch.Tensor) -> tuple[int, ...]:
+    """The shape without channels."""
+    return (activations.shape[0], *activations.shape[2:]) if activations.ndim == 4 else tuple(activations.shape[:2])
 
 
 def _thinned(rows: torch.Tensor) -> torch.Tensor:

@@ -26,21 +26,21 @@ from fusionlib.metrics.observation import Observation
 
 
 class JointMeasurement:
-    """Every network alone, every pair, and the whole set, in one pass over the pictures with one forward pass each.
+    """Every network alone, `pairs` of them (default: all), and the whole set, in one pass over the pictures with one forward pass each.
 
     Fixed-size counts only; pixels are gone after their batch. The first `cka_pictures` pictures also give the activation similarity
     of networks that are built alike. Pictures without masks give disagreement and similarity alone.
 
-    Raises: `UsageError` for pictures without masks and networks of different label spaces.
+    Raises: `UsageError` for pictures without masks and a pair of networks of different label spaces.
     """
 
     def __init__(self, networks: Sequence[BoundNetwork], sources: Sequence[LabelSpace], pictures: DecodedCache, *,
-                 cka_pictures: int = 4) -> None:
+                 cka_pictures: int = 4, pairs: Sequence[tuple[int, int]] | None = None) -> None:
         self.networks, self.pictures, self.cka_pictures = list(networks), pictures, cka_pictures
-        self.pairs = tuple(combinations(range(len(networks)), 2))
+        self.pairs = tuple(combinations(range(len(networks)), 2) if pairs is None else pairs)
         device = networks[0].device
         self.labelled = pictures.labelled
-        if not self.labelled and len({space.names for space in sources}) > 1:
+        if not self.labelled and any(sources[a].names != sources[b].names for a, b in self.pairs):
             raise UsageError("Networks of different classes on pictures without masks", "one label space", "Choose data with masks")
         self.alone = [Measurement(network, space, pictures) for network, space in zip(networks, sources, strict=True)] \
             if self.labelled else []
@@ -83,14 +83,11 @@ class JointMeasurement:
             self.agreement.update(predictions, truth)
             if truth is not None:
                 self.oracle.update(predictions, truth)
-            for block in seen[0] if seen else ():
-                maps = [table.get(block) for table in seen]
-                if all(one is not None and one.ndim == maps[0].ndim and _positions(one) == _positions(maps[0])  # type: ignore[union-attr]
-                       for one in maps):
-                    self.similarity.add(block, maps)  # type: ignore[arg-type]
+            for block in dict.fromkeys(block for table in seen for block in table):
+                self.similarity.add(block, [table.get(block) for table in seen])
 
     def figures(self) -> dict[str, Any]:
-        """`singles` in the order of the networks, `pairs` of their numbers, and the `set` of all."""
+        """`singles` in the order of the networks (none without masks), `pairs` of their numbers, and the `set` of all networks."""
         similarity = self.similarity.compute()
         pairs = [{"a": a, "b": b, "disagreement": self.agreement.disagreement(a, b), "diversity": self.agreement.diversity((a, b)),
                   **self._oracle(number), "cka": [{"block": block, "cka": value} for block, value in similarity[number].items()]}
@@ -105,11 +102,6 @@ class JointMeasurement:
         if not self.labelled:
             return {"oracle_miou": None, "oracle_pixel_accuracy": None}
         return {"oracle_miou": mean_iou(matrix), "oracle_pixel_accuracy": pixel_accuracy(matrix)}
-
-
-def _positions(activations: torch.Tensor) -> tuple[int, ...]:
-    """The shape without channels."""
-    return (activations.shape[0], *activations.shape[2:]) if activations.ndim == 4 else tuple(activations.shape[:2])
 
 
 __all__ = ["DEFAULT_METERS", "JointMeasurement"]

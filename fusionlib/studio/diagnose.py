@@ -11,26 +11,24 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.labels import label_space
 from fusionlib.diagnostics.discrepancy import TAU
 from fusionlib.diagnostics.survey import WeightSurvey, survey
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.jobs import Job
-from fusionlib.inference.joint import DEFAULT_METERS, JointMeasurement
+from fusionlib.inference.joint import JointMeasurement
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
 from fusionlib.search.grid import alpha_grid
-from fusionlib.storage.keys import code_fingerprint, content_key
+from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, numbered
 from fusionlib.studio.diagnosis_report import full_report
 from fusionlib.studio.sweep import ENDS, Sweep
 from fusionlib.studio.view import MergeView, Selection
 
-CKA_PICTURES = 4
 GRIDS = (0.05, 0.1, 0.25, 0.5)
 """Steps whose points are looked for in the store of results, beside what a sweep's index names."""
 
@@ -51,37 +49,47 @@ class Diagnosis(Job):
         self.checkpoints, self.pictures, self.buffers = tuple(checkpoints), pictures, buffers
         self.worker, self.store, self.device, self.precision = worker, store, device, precision
         self.pairs = tuple(combinations(range(len(checkpoints)), 2))
-        self.known = [recognise(item.shapes) for item in checkpoints]
-        # Reading it anew looks at every file; once per diagnosis is enough, because changed data gives another diagnosis.
-        self._data = pictures.fingerprint() if pictures else ""
+        self.obstacles = Obstacles(checkpoints, pictures)
+        self.known = self.obstacles.known
+        # Reading the fingerprint anew looks at every file; once per diagnosis is enough, because changed data gives another diagnosis.
+        self._table = FunctionTable(checkpoints, pictures, pictures.fingerprint(), self.obstacles, store=store,
+                                    precision=precision) if pictures else None
         self._open_sweep = open_sweep or (lambda view: Sweep(view, store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
-        self._joint: dict[str, Any] | None = None
+        self._unfit: dict[tuple[int, int], str] = {}
         self._lock = threading.Lock()
 
     @property
     def obstacle(self) -> str | None:
-        """Why functions cannot be compared, in words; None when they can."""
-        unknown = [item.name for item, known in zip(self.checkpoints, self.known, strict=True) if known is None]
-        if unknown:
-            return (f"No model code is known for {', '.join(unknown)}, so only the weights can be compared. "
-                    "Start with --model file.py:factory to run the network")
-        return None if self.pictures is not None else "No data is chosen, so only the weights can be compared"
+        """Why no function at all can be measured, in words; None when some can."""
+        return self.obstacles.whole
+
+    def notes(self) -> list[str]:
+        """What cannot be measured and why, in words, for the set: nothing where everything can."""
+        return [self.obstacle] if self.obstacle else self.obstacles.notes()
 
     def weights(self, tau: float = TAU, progress: Progress | None = None) -> WeightSurvey:
         """The weight-space figures, from one pass over the files for each tau asked for."""
         with self._lock:
             if tau not in self._surveys:
-                self._surveys[tau] = survey(self.checkpoints, head=self._architecture(0)[0].head if self.known[0] else (), tau=tau,
-                                            progress=progress)
+                self._surveys[tau] = survey(self.checkpoints, head=self._head(), tau=tau, progress=progress)
             return self._surveys[tau]
 
     def functions(self) -> dict[str, Any] | None:
-        """The function-space figures where they are known, here or in the store."""
-        if self._joint is None and self.obstacle is None:
-            self._joint = self.store.get(self._joint_key())
-        return self._joint
+        """The function-space figures that are known, here or in the store, of whatever set they were measured with."""
+        return self._table.figures() if self._table else None
+
+    def lacking(self, fresh: bool = False) -> Lack:
+        """The networks that have to run until all that can be known is, and the pairs that lack figures."""
+        return self._table.lacking(fresh) if self._table else Lack((), ())
+
+    def path_obstacle(self, a: int, b: int) -> str | None:
+        """Why there is no path to measure between two, in words; None where there is one."""
+        if (why := self.obstacles.path(a, b)) is not None:
+            return why
+        self._light_view(a, b)
+        return self._unfit.get((a, b))
 
     def path(self, a: int, b: int) -> dict[str, Any] | None:
         """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without ends."""
@@ -124,25 +132,25 @@ class Diagnosis(Job):
 
     def report(self, tau: float = TAU) -> dict[str, Any]:
         """Everything that is known, as the JSON of `diagnose`."""
-        return full_report(self.checkpoints, self.weights(tau), self.functions(), {pair: self.path(*pair) for pair in self.pairs})
+        paths = {pair: self.path(*pair) for pair in self.pairs}
+        return full_report(self.checkpoints, self.weights(tau), self.functions(), paths, self.obstacles,
+                           {pair: self.path_obstacle(*pair) for pair in self.pairs})
 
     def _measure(self, step: float, pairs: Sequence[tuple[int, int]], points: int, fresh: bool) -> None:
-        assert self.pictures is not None
-        images, count = len(self.pictures), len(self.checkpoints)
-        each = (points + len(ENDS)) * images
-        total = images * count + each * len(pairs)
-        if fresh or self.functions() is None:
+        assert self.pictures is not None and self._table is not None
+        lack = self.lacking(fresh)
+        pairs = [pair for pair in pairs if self._light_view(*pair) is not None]
+        images, each = len(self.pictures), (points + len(ENDS)) * len(self.pictures)
+        total = images * len(lack.networks) + each * len(pairs)
+        if lack.networks:
             self._decode(total)
-            self._joint = self._run_joint(lambda done, _: self.progress(done, total))
-            self.store.put(self._joint_key(), self._joint)
-            self._share_singles()
-        done = images * count
+            self._table.keep(lack, self._run_joint(lack, lambda done, _: self.progress(done, total)))
+        done = images * len(lack.networks)
         for pair in pairs:
-            if self._light_view(*pair) is not None:
-                def along(part: int, whole: int, base: int = done) -> None:
-                    self.progress(base + round(each * part / whole), total)
+            def along(part: int, whole: int, base: int = done) -> None:
+                self.progress(base + round(each * part / whole), total)
 
-                self._open_sweep(self._full_view(*pair)).measure(step, along, fresh=fresh)
+            self._open_sweep(self._full_view(*pair)).measure(step, along, fresh=fresh)
             done += each
             self.progress(done, total)
 
@@ -154,23 +162,24 @@ class Diagnosis(Job):
             self.pictures.load(index)
         self._begun = time.monotonic()
 
-    def _run_joint(self, progress: Progress) -> dict[str, Any]:
+    def _run_joint(self, lack: Lack, progress: Progress) -> dict[str, Any]:
         networks, spaces = [], []
-        for index, checkpoint in enumerate(self.checkpoints):
+        for index in lack.networks:
             architecture, classes = self._architecture(index)
-            arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
+            arena = Arena.pack([self.checkpoints[index]], head=architecture.head, device=self.device)
             arena.require_finite()
             network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
             self.worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             networks.append(network)
-            spaces.append(label_space(architecture.label_space(classes)))
+            spaces.append(self.obstacles.spaces[index])
         assert self.pictures is not None
-        return JointMeasurement(networks, spaces, self.pictures, cka_pictures=CKA_PICTURES).run(self.worker, progress)
+        return JointMeasurement(networks, spaces, self.pictures, cka_pictures=CKA_PICTURES, pairs=tuple(numbered(lack))).run(
+            self.worker, progress)
 
-    def _share_singles(self) -> None:
-        """What every network gives alone is what sweeps and `evaluate` ask for too."""
-        for checkpoint, figures in zip(self.checkpoints, (self._joint or {})["singles"], strict=False):
-            self.store.put(self._evaluation_key({"single": checkpoint.fingerprint}), figures)
+    def _head(self) -> tuple[str, ...]:
+        """Name prefixes of the head in the first network that is known."""
+        known = next((one for one in self.known if one is not None), None)
+        return tuple(ARCHITECTURES.get(known[0]).head) if known else ()
 
     def _architecture(self, index: int) -> tuple[Architecture, int]:
         known = self.known[index]
@@ -191,30 +200,23 @@ class Diagnosis(Job):
         """A view that can only name its results: statistics alone are packed, so that looking results up reads next to nothing."""
         if (a, b) not in self._lights:
             view = None
-            if self.obstacle is None and self.pictures is not None and self.pictures.labelled and self.known[a] == self.known[b]:
+            if self.obstacles.path(a, b) is None:
                 try:
                     arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], only_statistics=True)
                     view = MergeView(self._selection(a, b), arena, self._architecture(a), self.pictures, self.worker, self.device,
                                      self.precision)
-                except FusionError:
-                    view = None  # they do not fit: there is no path between them
+                except FusionError as error:
+                    self._unfit[a, b] = f"There is no path between them: {error.got}"
             self._lights[a, b] = view
         return self._lights[a, b]
 
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
+        assert self._table is not None
         indexed = (self.store.get(content_key("sweep", view=view.id)) or {}).get("alphas", ())
         alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
-        keys: dict[float | str, str] = {alpha: self._evaluation_key(view.key_of(alpha)) for alpha in alphas}
-        keys |= {end: self._evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
+        keys: dict[float | str, str] = {alpha: self._table.evaluation_key(view.key_of(alpha)) for alpha in alphas}
+        keys |= {end: self._table.evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
         return {point: figures for point, key in keys.items() if (figures := self.store.get(key)) is not None}
-
-    def _evaluation_key(self, mixture: Any) -> str:
-        return content_key("evaluation", mixture=mixture, data=self._data, meters=DEFAULT_METERS, precision=self.precision)
-
-    def _joint_key(self) -> str:
-        return content_key("diagnosis", checkpoints=[item.fingerprint for item in self.checkpoints], data=self._data,
-                           meters=DEFAULT_METERS, precision=self.precision, cka=CKA_PICTURES,
-                           diagnostics=code_fingerprint(("diagnostics",)))
 
 
 __all__ = ["CKA_PICTURES", "Diagnosis"]

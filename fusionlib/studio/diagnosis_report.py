@@ -14,20 +14,29 @@ from fusionlib.diagnostics.barrier import MODES, barrier_point
 from fusionlib.diagnostics.gram import cosine_along_path
 from fusionlib.diagnostics.survey import CONVOLUTION, GROUPS, WITH_STATISTICS, WeightSurvey
 from fusionlib.diagnostics.verdict import Evidence, judge
+from fusionlib.studio.diagnosis_functions import Obstacles, Pair
 
-Pair = tuple[int, int]
 PATH = tuple(np.linspace(0, 1, 21).round(2).tolist())
 
 
 def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functions: Mapping[str, Any] | None,
-                paths: Mapping[Pair, Mapping[str, Any] | None]) -> dict[str, Any]:
-    """`pairs`, `singles` (in the order of `checkpoints`) and the `set`; None for whatever is not known."""
+                paths: Mapping[Pair, Mapping[str, Any] | None], obstacles: Obstacles,
+                no_path: Mapping[Pair, str | None]) -> dict[str, Any]:
+    """`pairs`, `singles` (in the order of `checkpoints`) and the `set`; None for whatever is not known.
+
+    `reason` says why a network or a pair cannot be measured, `path_reason` why there is no path between two; None where they can be.
+    """
     singles = (functions or {}).get("singles") or [None] * len(checkpoints)
     joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
     pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path) for pair, path in paths.items()]
+    for row, pair in zip(pairs, paths, strict=True):
+        row |= {"reason": obstacles.pairs[pair], "path_reason": no_path[pair]}
     whole = (functions or {}).get("set", {})
-    return {"pairs": pairs, "singles": [_single(item, number, weights, singles[number]) for number, item in enumerate(checkpoints)],
-            "set": {"order": [item.name for item in checkpoints], "diversity": whole.get("diversity"),
+    members = [number for number, why in enumerate(obstacles.singles) if why is None] or range(len(checkpoints))
+    return {"pairs": pairs,
+            "singles": [{**_single(item, number, weights, singles[number]), "reason": obstacles.singles[number]}
+                        for number, item in enumerate(checkpoints)],
+            "set": {"order": [checkpoints[number].name for number in members], "diversity": whole.get("diversity"),
                     "oracle_miou": whole.get("oracle_miou"), "oracle_pixel_accuracy": whole.get("oracle_pixel_accuracy")},
             "tau": weights.tau, "images": (functions or {}).get("images"), "cka_pictures": (functions or {}).get("cka_pictures")}
 
