@@ -79,6 +79,26 @@ class Permutation:
     axes: tuple[tuple[str, int, int], ...]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One step of a forward pass. A pass over a picture seen before starts at the first stage whose tensors have changed.
+
+    An architecture that declares its stages has a method `stages(module)`, a sequence of these whose calls in turn are the forward
+    pass: the first takes the input, every other what the one before returned, the last returns what the network returns. In between
+    is the state: a tensor, or a tuple, list or dict of all that later stages need. A call leaves the state it gets as it is, and reads
+    no tensor of a later stage.
+    """
+
+    name: str
+    call: Callable[[Any], Any]
+    prefixes: tuple[str, ...] = ()
+    """Modules or tensors whose weights the call reads; left out, the one that the stage is named after."""
+
+    def owns(self, tensor: str) -> bool:
+        """Whether the tensor of that name is read here."""
+        return any(tensor == prefix or tensor.startswith(f"{prefix}.") for prefix in self.prefixes or (self.name,))
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
 
 

@@ -10,13 +10,14 @@ branch ends in an activation before it is added; the decoder uses ReLU in place 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.enet_permutations import enet_permutations
-from fusionlib.contracts import ARCHITECTURES, Preprocessing
+from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage
 
 
 def _unit(convolution: nn.Module, channels: int, activation: type[nn.Module]) -> list[nn.Module]:
@@ -112,12 +113,9 @@ class ENet(nn.Module):
         for index in range(1, 5):
             self.add_module(f"regular1_{index}", Bottleneck(64, dropout=0.01))
         self.downsample2_0 = Downsampling(64, 128, dropout=0.1)
-        self._encoder: list[list[str]] = [[f"regular1_{i}" for i in range(1, 5)], []]
         for stage, first in ((2, 1), (3, 0)):
             for step, (kind, options) in enumerate(_STAGE):
-                name = f"{kind}{stage}_{first + step}"
-                self.add_module(name, Bottleneck(128, **options))
-                self._encoder[1].append(name)
+                self.add_module(f"{kind}{stage}_{first + step}", Bottleneck(128, **options))
         self.upsample4_0 = Upsampling(128, 64)
         self.regular4_1 = Bottleneck(64, activation=nn.ReLU)
         self.regular4_2 = Bottleneck(64, activation=nn.ReLU)
@@ -125,19 +123,37 @@ class ENet(nn.Module):
         self.regular5_1 = Bottleneck(16, activation=nn.ReLU)
         self.transposed_conv = nn.ConvTranspose2d(16, classes, 3, stride=2, padding=1, bias=False)
 
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks in order of registration, which is that of the forward pass; states are `State`."""
+        (first, _), *middle, (last, _) = self.named_children()
+        return (Stage(first, self._enter), *(Stage(name, partial(_through, block)) for name, block in middle), Stage(last, self._leave))
+
     def forward(self, x: Tensor) -> Tensor:
-        size = x.shape
-        x = half = self.initial_block(x)
-        x, indices1 = self.downsample1_0(x)
-        for name in self._encoder[0]:
-            x = self.get_submodule(name)(x)
-        quarter = x
-        x, indices2 = self.downsample2_0(x)
-        for name in self._encoder[1]:
-            x = self.get_submodule(name)(x)
-        x = self.regular4_2(self.regular4_1(self.upsample4_0(x, indices2, quarter.shape)))
-        x = self.regular5_1(self.upsample5_0(x, indices1, half.shape))
+        state: Any = x
+        for stage in self.stages():
+            state = stage.call(state)
+        return state
+
+    def _enter(self, x: Tensor) -> State:
+        return self.initial_block(x), ((None, x.shape),)
+
+    def _leave(self, state: State) -> Tensor:
+        x, ((_, size),) = state
         return self.transposed_conv(x, output_size=size[-2:])
+
+
+State = tuple[Tensor, tuple[tuple[Tensor | None, torch.Size], ...]]
+"""An activation, and for every halving of the sides that is still to be undone, last one last: pooling indices, size before."""
+
+
+def _through(block: nn.Module, state: State) -> State:
+    x, halvings = state
+    if isinstance(block, Downsampling):
+        half, indices = block(x)
+        return half, (*halvings, (indices, x.shape))
+    if isinstance(block, Upsampling):
+        return block(x, *halvings[-1]), halvings[:-1]
+    return block(x), halvings
 
 
 _STAGE: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -172,6 +188,11 @@ class ENetArchitecture:
     def build(self, classes: int) -> nn.Module:
         """A fresh ENet."""
         return ENet(classes)
+
+    def stages(self, module: nn.Module) -> tuple[Stage, ...]:
+        """Every block is a stage."""
+        assert isinstance(module, ENet)
+        return module.stages()
 
     def label_space(self, classes: int) -> str:
         """See the class docstring; other counts get numbered classes."""
