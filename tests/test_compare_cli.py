@@ -12,7 +12,7 @@ from fusionlib.cli import main
 from tests.helpers import folder_data, tiny_file, tiny_registered
 
 COLUMNS = {"name", "group", "method", "parameters", "buffers", "members", "anchor", "miou", "pixel_accuracy", "loss", "ece", "forwards",
-           "merge_seconds", "evaluation_seconds", "gain", "state", "note", "command"}
+           "merge_seconds", "evaluation_seconds", "gain", "state", "note", "barriers", "command"}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS
 from fusionlib.errors import DataError, UsageError
 from fusionlib.figures.comparison import gain_figure
+from fusionlib.inference.fisher import GRADIENT_COST
 from fusionlib.inference.measure import Measurement
 from fusionlib.metrics.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATION_METERS, Choices, write_recipe
@@ -87,6 +88,7 @@ def test_two_checkpoints_and_a_base_open_more_methods(world: World) -> None:
     comparison.measure()
     rows = rows_of(comparison)
     assert all(rows[name]["state"] == "measured" for name in ("slerp", "ties", "dare", "task_arithmetic"))
+    assert "density 0.2, scale 1 (defaults, untuned)" in rows["ties"]["note"] and "untuned" not in rows["slerp"]["note"]
     assert "--set base=1" in rows["ties"]["command"] and rows["ensemble"]["command"] is None
 
 
@@ -124,6 +126,19 @@ def test_a_cancelled_run_goes_on_where_it_stopped(world: World, forwards: list[i
     assert rows_of(again)["a"]["state"] == "measured"
     again.measure()
     assert again.state == "done" and again.done == 4 * 4  # b, c and the two merges
+
+
+def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compared(world, methods=("fisher",))
+    seen: list[tuple[int, int]] = []
+    progress = comparison.progress
+    monkeypatch.setattr(comparison, "progress", lambda done, total: (seen.append((done, total)), progress(done, total)))
+    comparison.measure()
+    alone, gradients = 4 * 3, GRADIENT_COST * 4 * 3
+    assert {total for _, total in seen} == {alone + gradients + 4}
+    during = [done for done, _ in seen if alone < done < alone + gradients]
+    assert len(set(during)) == 4 * 3 - 1 and [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert comparison.done == comparison.total
 
 
 def test_known_rows_are_there_at_once_and_never_measured_again(world: World, forwards: list[int]) -> None:

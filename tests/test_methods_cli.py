@@ -89,6 +89,15 @@ def test_the_backbone_alone_gives_a_file_for_every_head(place: Path, said) -> No
     assert written.metadata["recipe"].count("anchor: 2") == 1
 
 
+def test_several_files_have_a_recipe_each_that_runs_again(place: Path, said) -> None:  # noqa: F811
+    result = said("merge", "--method", "backbone", "--checkpoints", "a.pth", "b.pth", "--out", "F.safetensors", "--save-recipe", "r.yaml")
+    assert [Path(file["recipe"]).name for file in result["files"]] == ["r-a.yaml", "r-b.yaml"] and not (place / "r.yaml").exists()
+    assert [file["parameters"] for file in result["files"]] == [{"anchor": 0}, {"anchor": 1}]
+    for file, name in zip(result["files"], "ab", strict=True):
+        again = said("merge", f"r-{name}.yaml", "--out", f"again-{name}.safetensors")
+        assert again["fingerprint"] == file["fingerprint"]
+
+
 def test_a_head_is_swapped_with_its_statistics(place: Path, said) -> None:  # noqa: F811
     said("merge", "--method", "head_swap", "--checkpoints", "a.pth", "b.pth", "--set", "backbone=1", "head=0", "--out", "m.safetensors")
     written, a, b = (open_checkpoint(place / name) for name in ("m.safetensors", "a.pth", "b.pth"))

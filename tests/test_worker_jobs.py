@@ -195,3 +195,40 @@ def test_a_failure_is_told_in_one_line(problem: Exception, said: str) -> None:
     job.start(lambda job: None)
     job.wait(20)
     assert (job.state, job.message) == ("done", None)
+
+
+def test_following_passes_progress_on_and_says_what_failed() -> None:
+    seen, gate = [], threading.Event()
+    job = Job("test").start(lambda job: (job.progress(3, 10), gate.wait(20)))
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+        gate.set()
+
+    job.follow(progress)
+    assert seen[0] == (3, 10) and job.state == "done"
+    failing = Job("test").start(lambda job: 1 // 0)
+    with pytest.raises(UsageError, match="ZeroDivisionError.*a job that works"):
+        failing.follow(needs="a job that works")
+
+
+def test_an_interrupt_while_following_cancels_and_waits() -> None:
+    job = Job("test").start(endless)
+
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.follow(interrupted)
+    assert job.state == "cancelled" and not job.stopping
+
+
+def test_a_cancelled_job_is_stopping_until_its_batch_ends() -> None:
+    gate = threading.Event()
+    job = Job("test").start(lambda job: (gate.wait(20), job.progress(1, 1)))
+    assert not job.stopping
+    job.cancel()
+    assert job.stopping
+    gate.set()
+    job.wait(20)
+    assert job.state == "cancelled" and not job.stopping

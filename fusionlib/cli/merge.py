@@ -18,6 +18,7 @@ from fusionlib.errors import CheckpointError, UsageError
 from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
+from fusionlib.studio.barriers import barrier_text, recipe_barriers
 
 NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
 
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--buffers", help="; ".join(f"{name}: {what}" for name, what in POLICIES.items()).replace("%", "%%"))
     parser.add_argument("--folder", action="append", default=[], type=Path, metavar="DIR",
                         help="where else to look for a recipe's checkpoints")
-    parser.add_argument("--save-recipe", type=Path, metavar="F.yaml", help="also write the recipe of this merge")
+    parser.add_argument("--save-recipe", type=Path, metavar="F.yaml",
+                        help="also write the recipe of this merge; of several merges one each, named like their files")
     parser.add_argument("--count", type=int, default=16, help="pictures for --buffers recalibrate and methods that need some (default 16)")
     add_data(parser, required=False)
     add_options(parser)
@@ -57,26 +59,46 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
     if given.save_recipe and not given.save_recipe.parent.is_dir():
         raise UsageError(f"--save-recipe {given.save_recipe}: no such folder", "an existing folder", "Create it first")
+    saved = _outs(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
     files = []
-    for recipe, out in zip(recipes, outs, strict=True):
+    for recipe, out, kept in zip(recipes, outs, saved, strict=True):
         with progress_bar("merge") as progress:
             export = studio.merge(recipe, checkpoints, out, calibration, progress)
         written = open_checkpoints([out])[0]
-        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes, "notes": list(export.notes)})
+        if kept:
+            kept.write_text(recipe.to_yaml(), encoding="utf-8")
+        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes, "notes": list(export.notes),
+                      "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
     recipe = recipes[0]
-    if given.save_recipe:
-        given.save_recipe.write_text(recipe.to_yaml(), encoding="utf-8")
+    barriers = _barriers(given, studio, recipe, checkpoints)
     return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
-            "checkpoints": [item.name for item in checkpoints], "files": files}
+            "checkpoints": [item.name for item in checkpoints], "files": files, **({} if barriers is None else {"barriers": barriers})}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
     for file in result["files"]:
-        print(f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {result['parameters']}, "
+        print(f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {file['parameters']}, "
               f"buffers {result['buffers']}, {file['bytes'] / 1e6:.1f} MB, {file['fingerprint'][:12]}")
         for note in file["notes"]:
             print(f"    {note}")
+        if file["recipe"]:
+            print(f"    recipe: {file['recipe']}")
+    for entry in result.get("barriers", ()):
+        if text := barrier_text(entry):
+            print(f"{entry['name']} to {entry['anchor']}: {text}")
+
+
+def _barriers(given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> list[dict[str, Any]] | None:
+    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by now."""
+    if recipe.method != "rebasin" or not given.data:
+        return None
+    pictures = open_data(studio, given)
+    if not pictures.labelled:
+        return None
+    with progress_bar("barriers") as progress:
+        return recipe_barriers(recipe, checkpoints, studio.network_of(checkpoints[0]), pictures, worker=studio.worker, store=studio.store,
+                               device=studio.device, precision=studio.options.precision, progress=progress)
 
 
 def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> list[Path]:
@@ -85,7 +107,7 @@ def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> li
         return [out]
     stems = ["".join(c if c.isalnum() or c in "-_." else "_" for c in item.name)[:100] for item in checkpoints]
     names = [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems)]
-    return [out.with_name(f"{out.stem}-{name}.safetensors") for name in names]
+    return [out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names]
 
 
 def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:

@@ -16,6 +16,10 @@ EXACT_LIMIT = 1024
 """Backward passes a picture for the exact expectation: one for every class of every pixel."""
 
 
+GRADIENT_COST = 6
+"""What one picture's gradient costs, in forward passes: for progress bars. Measured with ENet at 480x360 on two cores: 5 to 7."""
+
+
 def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, generator: torch.Generator) -> Tensor:
     """Fisher information (P,) float32 of one picture (H, W, 3) uint8, per pixel of the network's output; 0 at running statistics.
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fusionlib.errors import Cancelled, FusionError
+from fusionlib.contracts import Progress
+from fusionlib.errors import Cancelled, FusionError, UsageError
 
 
 class Job:
@@ -55,6 +56,28 @@ class Job:
         """Block until the work has ended."""
         if self._thread is not None:
             self._thread.join(timeout)
+
+    def follow(self, progress: Progress | None = None, needs: str = "work that runs through") -> None:
+        """Wait until the work has ended and pass its progress on; whatever interrupts the waiting cancels the work.
+
+        Raises: `UsageError` where it failed; whoever cancels it elsewhere leaves `state` cancelled.
+        """
+        try:
+            while self.state == "running":
+                self.wait(0.1)
+                if progress is not None and self.total:
+                    progress(self.done, self.total)
+        except BaseException:
+            self.cancel()
+            self.wait()
+            raise
+        if self.state == "failed":
+            raise UsageError(str(self.message), needs, "Correct what it names")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was cancelled and has yet to come to the end of its batch."""
+        return self.state == "running" and self._cancel.is_set()
 
     @property
     def seconds_left(self) -> float | None:

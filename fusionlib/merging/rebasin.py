@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,29 @@ from fusionlib.merging.buffers import anchor_of
 
 SWEEPS = 100
 GAIN = 1e-12
+
+Step = Callable[[Callable[[], Any]], Any]
+"""Carries out one step of a match and gives its result back; it may raise `Cancelled` in its place."""
+
+
+def _at_once(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+@dataclass(frozen=True)
+class Moves:
+    """How many hidden units, of how many, a match put elsewhere, and in how many groups of units."""
+
+    units: int
+    of_units: int
+    groups: int
+    of_groups: int
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return (f"{self.units} of {self.of_units} units moved, in {self.groups} of {self.of_groups} groups"
+                + ("" if self.units else ": the match is the identity, the barrier is unchanged"))
 
 
 @METHODS.register("rebasin")
@@ -55,30 +78,39 @@ class Rebasin:
             return (1 / count,) * count
         return tuple(self.alpha if number == self.anchor else (1 - self.alpha) / (count - 1) for number in range(count))
 
-    def aligned(self, arena: Arena) -> Arena:
+    def aligned(self, arena: Arena, step: Step = _at_once) -> Arena:
         """The arena with the units of all checkpoints that have a weight in the anchor's order; `notes` say how many moved.
 
+        A match takes seconds: every sweep of it goes through `step`, so that others can use the device in between, or end it.
         Raises: `ArchitectureError` where no permutations are declared for this network.
         """
+        return self._align(arena, step)[0]
+
+    def moves(self, arena: Arena, step: Step = _at_once) -> dict[int, Moves]:
+        """What the match moved, by the number of each checkpoint that was matched to the anchor."""
+        return self._align(arena, step)[1]
+
+    def _align(self, arena: Arena, step: Step) -> tuple[Arena, dict[int, Moves]]:
         key = ("rebasin", self.anchor, self.restarts, self.seed, tuple(share != 0 for share in self.shares(len(arena))))
         if key not in arena.memo:
-            arena.memo[key] = self._align(arena)
+            arena.memo[key] = self._matched(arena, step)
         return arena.memo[key]
 
-    def _align(self, arena: Arena) -> Arena:
+    def _matched(self, arena: Arena, step: Step) -> tuple[Arena, dict[int, Moves]]:
         permutations, anchor = declared(arena), anchor_of(self, len(arena))
-        weights, prints, notes = arena.weights.clone(), list(arena.fingerprints), []
+        weights, prints, moves = arena.weights.clone(), list(arena.fingerprints), {}
         for number, share in enumerate(self.shares(len(arena))):
             if number == anchor or share == 0:
                 continue
-            found = match(arena.layout, permutations, arena.weights[anchor], arena.weights[number], self.restarts, self.seed)
-            moved = [int((order != torch.arange(len(order))).sum()) for order in found]
+            found = match(arena.layout, permutations, arena.weights[anchor], arena.weights[number], self.restarts, self.seed, step)
             weights[number] = permuted(arena.layout, permutations, found, arena.weights[number])
-            prints[number] = hashlib.sha256(f"{prints[number]} {prints[anchor]} {self}".encode()).hexdigest()
-            where = sum(count > 0 for count in moved)
-            notes.append(f"{arena.names[number]}: {sum(moved)} of {sum(item.size for item in permutations)} units moved, in {where} of "
-                         f"{len(permutations)} groups" + ("" if where else ": the match is the identity"))
-        return replace(arena, weights=weights, fingerprints=tuple(prints), notes=tuple(notes))
+            moved = [int((order != torch.arange(len(order))).sum()) for order in found]
+            moves[number] = Moves(sum(moved), sum(item.size for item in permutations), sum(count > 0 for count in moved), len(permutations))
+            if moves[number].units:  # what did not move is the same checkpoint still
+                text = f"{prints[number]} matched to {arena.fingerprints[anchor]}, {self.restarts} orders, seed {self.seed}"
+                prints[number] = hashlib.sha256(text.encode()).hexdigest()
+        notes = tuple(f"{arena.names[number]}: {item.text}" for number, item in moves.items())
+        return replace(arena, weights=weights, fingerprints=tuple(prints), notes=notes), moves
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         aligned = self.aligned(arena)
@@ -105,7 +137,7 @@ def declared(arena: Arena) -> tuple[Permutation, ...]:
 
 
 def match(layout: Layout, permutations: Sequence[Permutation], target: Tensor, other: Tensor, restarts: int = 1,
-          seed: int = 0) -> list[Tensor]:
+          seed: int = 0, step: Step = _at_once) -> list[Tensor]:
     """For each permutation the int64 order in which the units of `other` (P,) are to be taken to resemble `target` (P,) most."""
     target = target.double()
     best: tuple[float, list[Tensor]] | None = None
@@ -114,8 +146,7 @@ def match(layout: Layout, permutations: Sequence[Permutation], target: Tensor, o
         row = other.double().clone()
         orders = [torch.arange(item.size) for item in permutations]
         for _ in range(SWEEPS):
-            gained = [_improve(layout, permutations[number], target, row, orders, number) for number in visits.permutation(len(orders))]
-            if not any(gained):
+            if not step(lambda row=row, orders=orders, visits=visits: _sweep(layout, permutations, target, row, orders, visits)):
                 break
         likeness = _likeness(layout, permutations, target, row)
         if best is None or likeness > best[0] + GAIN:
@@ -136,6 +167,13 @@ def _take(layout: Layout, item: Permutation, order: Tensor, row: Tensor) -> None
     for name, axis, start in item.axes:
         part = layout.view(row, name).narrow(axis, start, item.size)
         part.copy_(part.index_select(axis, order.to(row.device)))
+
+
+def _sweep(layout: Layout, permutations: Sequence[Permutation], target: Tensor, row: Tensor, orders: list[Tensor],
+           visits: np.random.Generator) -> bool:
+    """Visit every permutation once, in random order; whether that gained anything."""
+    gained = [_improve(layout, permutations[number], target, row, orders, number) for number in visits.permutation(len(orders))]
+    return any(gained)
 
 
 def _improve(layout: Layout, item: Permutation, target: Tensor, row: Tensor, orders: list[Tensor], number: int) -> bool:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.sharing import unlike
-from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture, Progress
+from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.labels import LabelSpace, label_space
-from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
+from fusionlib.inference.blend import CALIBRATION_PICTURES
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
-from fusionlib.inference.network import BoundNetwork, Network
 from fusionlib.inference.worker import Worker
-from fusionlib.merging.build import build_method
 from fusionlib.metrics.calibration_summary import calibration_summary
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.barriers import ALPHAS
 from fusionlib.studio.calibrate import CALIBRATION_METERS
-from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan
-from fusionlib.studio.export import write_recipe
-from fusionlib.studio.information import informed
+from fusionlib.studio.comparison_networks import Built, RowNetworks
+from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, untuned
 
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
+
 
 class Comparison(Job):
     """K >= 2 checkpoints on labelled pictures. Every row is stored as soon as it is measured, and never measured again.
@@ -48,13 +42,12 @@ class Comparison(Job):
         if not pictures.labelled:
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
         self.checkpoints, self.pictures, self.choices = tuple(checkpoints), pictures, choices.checked(len(checkpoints))
-        self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
+        self.worker, self.store, self.precision = worker, store, precision
+        self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache)
         self.names = _unique([item.name for item in checkpoints])
-        self.known = [recognise(item.shapes) for item in checkpoints]
         self.current: str | None = None
         self._data = pictures.fingerprint()
         self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by content key
-        self._packed: tuple[Any, Arena] | None = None
         for row in self.rows():
             self._recall(row)
         for row in self.rows():  # once more, because known single networks bring further rows
@@ -75,17 +68,7 @@ class Comparison(Job):
     def measure(self, progress: Progress | None = None, *, fresh: bool = False) -> None:
         """The same, and wait. Raises `UsageError` where the table as a whole failed."""
         self.want(fresh=fresh)
-        try:
-            while self.state == "running":
-                self.wait(0.1)
-                if progress is not None and self.total:
-                    progress(self.done, self.total)
-        except BaseException:
-            self.cancel()
-            self.wait()
-            raise
-        if self.state == "failed":
-            raise UsageError(str(self.message), "a comparison that runs through", "Correct what it names")
+        self.follow(progress, "a comparison that runs through")
 
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in forward passes) and all rows as JSON values; `best` is the row with the highest mIoU."""
@@ -112,7 +95,8 @@ class Comparison(Job):
                 "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
-                "note": reason or "; ".join(found.get("notes", ())), "command": command(row, files)}
+                "note": reason or "; ".join(filter(None, (untuned(row), *found.get("notes", ())))),
+                "barriers": found.get("barriers", []), "command": command(row, files)}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0
@@ -126,95 +110,42 @@ class Comparison(Job):
                 row = left[0]
                 tried.add(self._key(row))
                 if fresh or not self._recall(row):
-                    self._measure_row(row, done, done + self._work_left(left))
-                done += self._work(row)
+                    later = self._work_left([other for other in left if self._key(other) not in tried])
+                    done = self._measure_row(row, done, later, fresh)
         finally:
-            self._packed, self.current = None, None
+            self.networks.forget()
+            self.current = None
 
-    def _measure_row(self, row: Row, done: int, total: int) -> None:
-        """Measure and store one row; what goes wrong is noted in it, and tried again at the next run."""
-        work, self.current = self._work(row), row.name
+    def _measure_row(self, row: Row, done: int, later: int, fresh: bool) -> int:
+        """Measure and store one row; what goes wrong is noted in it, and tried again at the next run. Forward passes done by then."""
+        work, pictures, self.current = self._work(row), len(self.pictures), row.name
 
-        def advance(part: int, whole: int) -> None:
-            self.progress(done + round(work * part / max(1, whole)), total)
+        def prepare(part: int, whole: int) -> None:
+            self.progress(done + part, done + whole + work + later)
 
-        advance(0, 1)
+        prepare(0, self.networks.preparing(row))
         try:
-            network, space, merging, notes = self._network(row, advance)
+            built = self.networks.of(row, prepare, fresh=fresh)
         except Cancelled:
             raise
-        except FusionError as error:
-            self._found[self._key(row)] = {"state": "not applicable", "reason": error.one_line}
-            return
         except Exception as error:  # noqa: BLE001 - one row may fail for any reason; the others go on and this one says which
-            self._found[self._key(row)] = {"state": "failed", "reason": f"{type(error).__name__}: {error}"}
-            return
+            self._found[self._key(row)] = _refused(error, "not applicable" if isinstance(error, FusionError) else "failed")
+            return done
+        base, begun = self.done, time.perf_counter()
+
+        def measure(part: int, _: int) -> None:
+            self.progress(base + part * work // pictures, base + work + later)
+
+        measure(0, pictures)
         try:
-            begun = time.perf_counter()
-            figures = Measurement(network, space, self.pictures, meters=CALIBRATION_METERS).run(self.worker, advance)
+            figures = Measurement(built.network, built.space, self.pictures, meters=CALIBRATION_METERS).run(self.worker, measure)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            reason = error.one_line if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"
-            self._found[self._key(row)] = {"state": "failed", "reason": reason}
-            return
-        self._keep(row, figures, merging, time.perf_counter() - begun, notes)
-
-    def _network(self, row: Row, advance: Progress) -> tuple[Network, LabelSpace, float | None, tuple[str, ...]]:
-        """The network of a row, its classes, the seconds it took to merge it and remarks for the user."""
-        if row.method in ("single", "ensemble"):
-            networks, spaces = zip(*(self._single(number) for number in row.members), strict=True)
-            if row.method == "single":
-                return networks[0], spaces[0], None, ()
-            if any(space.names != spaces[0].names for space in spaces):
-                raise ArchitectureError("The output ensemble of networks with different classes", "the same classes in all", "Take others")
-            method = build_method("ensemble", row.parameters)
-            rule = method.rule  # type: ignore[attr-defined]
-            return OutputEnsemble(networks, method.shares(len(networks)), rule), spaces[0], None, ()
-        architecture, classes = self._architecture(row.members[0])
-        method, arena = build_method(row.method, row.parameters), self._arena(row)
-        begun = time.perf_counter()
-        members = [self.checkpoints[number] for number in row.members]
-        if method.needs == "pictures":
-            recipe = write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, CALIBRATION_PICTURES)
-            method = informed(method, arena, (architecture, classes), self.pictures, recipe, self.worker, self.cache,
-                              lambda *_: advance(0, 1))
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
-        blend = Blend(arena, network, row.buffers, calibration=self.pictures)
-
-        def run(call: Callable[[], Any]) -> Any:
-            advance(0, 1)  # a cancel is seen between the pictures of a recalibration too
-            return self.worker.run(call)
-
-        blend.set(method, run)
-        return network, label_space(architecture.label_space(classes)), time.perf_counter() - begun, blend.notes
-
-    def _single(self, number: int) -> tuple[BoundNetwork, LabelSpace]:
-        architecture, classes = self._architecture(number)
-        arena = Arena.pack([self.checkpoints[number]], head=architecture.head, device=self.device)
-        arena.require_finite()
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
-        self.worker.run(lambda: network.load(arena.weights[0]))
-        return network, label_space(architecture.label_space(classes))
-
-    def _arena(self, row: Row) -> Arena:
-        """The members of a row as one arena; kept for the next row, which mostly has the same."""
-        members = [self.checkpoints[number] for number in row.members]
-        sharing = unlike(members) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
-        key = (row.members, sharing)
-        if self._packed is None or self._packed[0] != key:
-            self._packed = None  # the old one goes before the new one comes
-            arena = Arena.pack(members, head=self._architecture(row.members[0])[0].head, sharing=sharing, device=self.device)
-            arena.require_finite()
-            self._packed = key, arena
-        return self._packed[1]
-
-    def _architecture(self, number: int) -> tuple[Architecture, int]:
-        known = self.known[number]
-        if known is None:
-            raise ArchitectureError(f"No model code is known for {self.checkpoints[number].name}", "the network that it belongs to",
-                                    "Give --model file.py:factory")
-        return ARCHITECTURES.get(known[0]), known[1]
+            self._found[self._key(row)] = _refused(error, "failed")
+            return self.done
+        self._keep(row, figures, built, time.perf_counter() - begun)
+        return self.done
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts, so that evaluation seconds are those of forward passes."""
@@ -230,7 +161,8 @@ class Comparison(Job):
     def _work_left(self, rows: Sequence[Row]) -> int:
         """Forward passes to come, rows included that wait for scores."""
         later = 0 if self._scores() is not None else deferred(len(self.names), self.choices)
-        return sum(self._work(row) for row in rows if not self._settled(row)) + later * len(self.pictures)
+        known = {self._key(row): self.networks.preparing(row) + self._work(row) for row in rows if not self._settled(row)}
+        return sum(known.values()) + later * len(self.pictures)
 
     def _settled(self, row: Row) -> bool:
         return bool(row.obstacle) or self._figures(row) is not None
@@ -251,7 +183,8 @@ class Comparison(Job):
         if method == "linear":  # with equal weights, which are its defaults here, it is the isotropic merge
             method, parameters = "isotropic", {}
         return content_key("comparison", checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers, data=self._data,
-                           meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES)
+                           meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES,
+                           **({"barriers": ALPHAS} if method == "rebasin" else {}))
 
     def _recall(self, row: Row) -> bool:
         key = self._key(row)
@@ -263,10 +196,11 @@ class Comparison(Job):
             self._found[key] = known
         return known is not None
 
-    def _keep(self, row: Row, figures: dict[str, Any], merging: float | None, evaluating: float, notes: Sequence[str]) -> None:
+    def _keep(self, row: Row, figures: dict[str, Any], built: Built, evaluating: float) -> None:
         if row.method == "single":
             self.store.put(self._evaluation_key(row), figures)
-        found = {**_compact(figures), "merge_seconds": merging, "evaluation_seconds": evaluating, "notes": list(notes)}
+        found = {**_compact(figures), "merge_seconds": built.seconds, "evaluation_seconds": evaluating, "notes": list(built.notes),
+                 "barriers": list(built.barriers)}
         self.store.put(self._key(row), found)
         self._found[self._key(row)] = found
 
@@ -279,6 +213,11 @@ def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
     return {"state": "measured", "miou": figures["miou"], "pixel_accuracy": figures["pixel_accuracy"], "loss": figures["loss"],
             "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"]}
+
+
+def _refused(error: Exception, state: str) -> dict[str, Any]:
+    """What has become of a row that cannot be measured."""
+    return {"state": state, "reason": error.one_line if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"}
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -150,6 +150,15 @@ def parameters_text(row: Row) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def untuned(row: Row) -> str:
+    """What task arithmetic, TIES and DARE were measured with: their right values depend on the set, so a default is but a first try."""
+    values = {} if row.obstacle else parameters_text(row)
+    if "base" not in values or row.group != "methods":
+        return ""
+    shown = ", ".join(f"{name} {value:g}" for name, value in values.items() if name not in ("base", "seed"))
+    return f"{shown} (defaults, untuned)"
+
+
 def command(row: Row, files: Sequence[str]) -> str | None:
     """How to write this row's merge to a file on the command line; None for what is no single merged network."""
     if row.method in ("single", "ensemble") or row.obstacle:

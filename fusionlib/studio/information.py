@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from fusionlib.storage.keys import content_key
 
 def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture, int], pictures: DecodedCache, recipe: Recipe,
              worker: Worker, cache: Path | None = None, progress: Progress | None = None) -> MergeMethod:
-    """The method with what it needs to know about `arena`; itself where that is nothing."""
+    """The method with what it needs to know about `arena`; itself where that is nothing. Progress is in pictures."""
     if not isinstance(method, Fisher):
         return method
     count = min(recipe.calibration.count if recipe.calibration else len(pictures), len(pictures))
@@ -43,14 +45,15 @@ def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture
 
 
 def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Architecture, int], pictures: DecodedCache, count: int,
-              worker: Worker, progress) -> Tensor:
+              worker: Worker, progress: Callable[[int], Any]) -> Tensor:
     network = BoundNetwork(*architecture, arena.layout, arena.integers[number], device=arena.weights.device)
     worker.run(lambda: network.load(arena.weights[number]))
     total = torch.zeros_like(network.flat, dtype=torch.float64)
     for index in range(count):
+        progress(index)
         image = pictures.load(index).image
         total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
-        progress(index + 1)
+    progress(count)
     return (total / count).to(network.flat.dtype).cpu()
 
 

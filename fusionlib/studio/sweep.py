@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fusionlib.contracts import Progress
-from fusionlib.errors import UsageError
 from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
@@ -82,17 +81,7 @@ class Sweep(Job):
         if fresh:
             self.points, self.fresh = {}, True
         self.want(step)
-        try:
-            while self.state == "running":
-                self.wait(0.1)
-                if progress is not None and self.total:
-                    progress(self.done, self.total)
-        except BaseException:
-            self.cancel()
-            self.wait()
-            raise
-        if self.state == "failed":
-            raise UsageError(str(self.message), "a sweep that runs through", "Correct what it names")
+        self.follow(progress, "a sweep that runs through")
         return _finished(self.snapshot(), grid)
 
     def snapshot(self) -> dict[str, Any]:
