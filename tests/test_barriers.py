@@ -72,7 +72,7 @@ def test_the_middle_is_what_the_merged_files_give(world: World, tmp_path: Path) 
     checkpoints = [world.studio.workspace.get(name).checkpoint for name in "ab"]
     pictures = world.studio.workspace.pictures(world.source, None)
     recipe = write_recipe(checkpoints, "rebasin", {}, "average")  # type: ignore[arg-type]
-    shares = dict(worker=world.studio.worker, store=world.studio.store, device=world.studio.device)
+    shares = {"worker": world.studio.worker, "store": world.studio.store, "device": world.studio.device}
     (entry,) = recipe_barriers(recipe, checkpoints, world.studio.network_of(checkpoints[0]), pictures, **shares)  # type: ignore[arg-type]
     for method, parameters, path in (("rebasin", {}, entry["after"]), ("linear", {"alpha": 0.5}, entry["before"])):
         recipe = write_recipe(checkpoints, method, parameters, "average")  # type: ignore[arg-type]

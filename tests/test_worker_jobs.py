@@ -208,7 +208,7 @@ def test_following_passes_progress_on_and_says_what_failed() -> None:
     job.follow(progress)
     assert seen[0] == (3, 10) and job.state == "done"
     failing = Job("test").start(lambda job: 1 // 0)
-    with pytest.raises(UsageError, match="ZeroDivisionError.*a job that works"):
+    with pytest.raises(UsageError, match=r"ZeroDivisionError.*a job that works"):
         failing.follow(needs="a job that works")
 
 

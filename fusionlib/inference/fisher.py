@@ -17,7 +17,7 @@ EXACT_LIMIT = 1024
 
 
 GRADIENT_COST = 6
-"""What one picture's gradient costs, in forward passes: for progress bars. Measured with ENet at 480x360 on two cores: 5 to 7."""
+"""What one picture's gradient costs beside its evaluation, for progress bars. Measured with ENet at 480x360 on two cores: 6 to 8."""
 
 
 def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, generator: torch.Generator) -> Tensor:
