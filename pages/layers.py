@@ -1,10 +1,10 @@
-"""Layers: a weight of its own for every layer, block or part, drawn as a curve while the pictures answer."""
+"""Layers: weights of its own for every layer, block or part, drawn as a curve while the pictures answer."""
 
 import streamlit as st
 
 from fusionlib.errors import FusionError
 from pages.widgets.export import export_panel
-from pages.widgets.layers_panel import contribution_section, live_layers
+from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.problems import problems_shown, show_problem
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
@@ -18,6 +18,7 @@ def layers_view() -> None:
     if chosen is None:
         st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
         return
+    chosen = further_checkpoints(chosen)
     try:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(chosen)
@@ -35,5 +36,7 @@ def layers_view() -> None:
             export_panel(view, profile)
 
 
-heading("Layers", "A weight for every layer: drag a bar, or draw the curve across many. Full bars are checkpoint A, empty ones B.")
+heading("Layers", (
+    "Weights for every layer: drag a bar, or draw the curve across many. "
+    "A bar that is full is all A; what is left of it belongs to the others."))
 layers_view()

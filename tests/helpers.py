@@ -170,6 +170,17 @@ class World:
         return self.studio.view(Selection("a", "b", self.source if source is None else source, None, buffers))
 
 
+def softmax_of(tensors: Mapping[str, Tensor], image: np.ndarray, classes: int = 3) -> Tensor:
+    """Probabilities (C, H, W) of the tiny network with these tensors, in float64 and with nothing but torch."""
+    net = TinyNet(classes).double().eval()
+    net.load_state_dict({name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
+    about = TinyArchitecture.preprocessing
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255
+    with torch.inference_mode():
+        logits = net((x - torch.tensor(about.mean).view(1, 3, 1, 1)) / torch.tensor(about.std).view(1, 3, 1, 1))
+        return torch.nn.functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False).softmax(1)[0]
+
+
 @contextmanager
 def tiny_world(folder: Path, *, classes: int = 3, data: tuple[str, ...] = (), count: int = 6, **options: Any) -> Iterator[World]:
     """Checkpoints a and b, `folder:` data (or `data`), a home of their own."""

@@ -64,7 +64,7 @@ def settled(page) -> None:
     """The frame of the present weights is on the canvas."""
     wanted = weights(page)
     for _ in range(100):
-        if [float(one) for one in painted(page).split()[2:]] == wanted:
+        if [float(one) for one in painted(page).split()[2::2]] == wanted:
             page.wait_for_timeout(50)
             return
         page.wait_for_timeout(50)
@@ -97,7 +97,7 @@ def test_dragging_a_bar_changes_the_picture_without_a_script_rerun(page) -> None
     assert len(page.messages) == calm, "nothing goes to Python while the button is down"
     page.mouse.up()
     assert weights(page)[:3] == [0.5, 1.0, 0.5]
-    assert page.posts[-1]["weights"] == weights(page) and page.posts[-1]["level"] == "block"
+    assert [row[0] for row in page.posts[-1]["weights"]] == weights(page) and page.posts[-1]["level"] == "block"
 
 
 def test_drawing_across_bars_sets_each_to_the_pointer_and_one_undo_takes_it_back(page) -> None:
@@ -166,5 +166,29 @@ def test_other_checkpoints_keep_the_curve_and_get_frames_of_their_own(page) -> N
         page.wait_for_timeout(100)
         if len(page.posts) > asked:
             break
-    assert len(page.posts) > asked and page.posts[-1]["weights"] == drawn == weights(page), "the same curve is asked of the other pair"
+    assert len(page.posts) > asked, "the same curve is asked of the other pair"
+    assert [row[0] for row in page.posts[-1]["weights"]] == drawn == weights(page)
     settled(page)
+
+
+def test_further_checkpoints_get_a_weight_and_a_brush_of_their_own(page) -> None:
+    page.get_by_role("combobox", name="Further checkpoints").click()
+    page.get_by_role("option", name="cycle-2").click()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("brush-C").wait_for(state="visible", timeout=30000)
+    for _ in range(200):  # units of the three, then a frame of them
+        page.wait_for_timeout(50)
+        if page.posts and len(page.posts[-1]["weights"][0]) == 3:
+            break
+    page.get_by_test_id("preset").select_option("equal")
+    assert weights(page)[0] == pytest.approx(1 / 3, abs=1e-4)
+    page.get_by_test_id("brush-C").click()
+    drag(page, (2, 0.4), (4, 0.4))
+    page.wait_for_timeout(1500)
+    assert weights(page)[2:5] == pytest.approx([0.4] * 3, abs=0.02), "bars now show the weight of C"
+    last = page.posts[-1]["weights"]
+    assert len(last[3]) == 3 and sum(last[3]) == pytest.approx(1, abs=1e-9)
+    assert last[3][0] == pytest.approx(last[3][1], abs=1.1e-4), "A and B share the rest as they did before"
+    assert "C cycle-2" in page.get_by_test_id("formula").inner_text()
+    assert page.get_by_test_id("pane-b").inner_text().startswith("C")
+    page.get_by_test_id("brush-A").click()

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import Answer, TinyArchitecture, TinyNet, World, folder_data, request, saved, tiny_tensors, tiny_world, until
+from helpers import Answer, World, folder_data, request, saved, softmax_of, tiny_tensors, tiny_world, until
 from starlette.applications import Starlette
 from test_view_sweep import decoded
-from torch import nn
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.errors import UsageError
@@ -23,6 +22,11 @@ from pages.widgets import layers_routes, routes
 
 BLOCKS = ("stem", "norm", "body", "norm2", "head")
 DRAWN = [0.2, 0.5, 1.0, 0.0, 0.75]
+
+
+def rows(weights: list[float]) -> list[list[float]]:
+    """Weights of A as rows of two."""
+    return [[weight, round(1 - weight, 4)] for weight in weights]
 
 
 @pytest.fixture
@@ -59,24 +63,14 @@ def merged(weights: list[float]) -> dict[str, torch.Tensor]:
             if a[name].is_floating_point() else a[name] for name in a}
 
 
-def forward(weights: list[float], image: np.ndarray) -> torch.Tensor:
-    net = TinyNet(3).double().eval()
-    net.load_state_dict(merged(weights))
-    about = TinyArchitecture.preprocessing
-    x = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255
-    with torch.inference_mode():
-        logits = net((x - torch.tensor(about.mean).view(1, 3, 1, 1)) / torch.tensor(about.std).view(1, 3, 1, 1))
-        return nn.functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False).softmax(1)[0]
-
-
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_frame_of_a_profile_shows_what_an_independent_forward_pass_gives(browser: Browser) -> None:
     for weights in (DRAWN, [0.5] * 5, [0.2, 0.5, 1.0, 0.0, 0.1]):  # the last differs from the first in one block only
-        answer = browser("frame/1", {"level": "block", "weights": weights}, query="pane=m&gen=0")
+        answer = browser("frame/1", {"level": "block", "weights": rows(weights)}, query="pane=m&gen=0")
         assert answer.status == 200, answer.body
-        odds, frame = forward(weights, browser.view.need_pictures().load(1).image), decoded(answer.body)
+        odds, frame = softmax_of(merged(weights), browser.view.need_pictures().load(1).image), decoded(answer.body)
         top = odds.topk(2, dim=0)
         clear = ((top.values[0] - top.values[1]) > 1e-4).numpy()
         assert clear.mean() > 0.98
@@ -87,7 +81,7 @@ def test_a_frame_of_a_profile_shows_what_an_independent_forward_pass_gives(brows
 def test_only_the_slices_that_changed_are_recomputed_and_the_buffer_is_that_of_a_fresh_merge(world: World) -> None:
     view = world.view()
     blend, fresh = view.new_blend(), view.new_blend()
-    first, second = profile_of(view.arena.layout, "block", DRAWN), profile_of(view.arena.layout, "block", [*DRAWN[:4], 0.25])
+    first, second = profile_of(view.arena.layout, "block", rows(DRAWN)), profile_of(view.arena.layout, "block", rows([*DRAWN[:4], 0.25]))
     blend.set(first, lambda call: call())
     assert len(blend.recomputed) == len(view.arena.layout.entries)
     blend.set(second, lambda call: call())
@@ -104,33 +98,35 @@ def test_step_by_step_and_at_once_give_the_same_bytes_under_every_buffer_policy(
     view = world.view(buffers)
     blend, fresh = view.new_blend(), view.new_blend()
     for weights in (DRAWN, [0.2, 0.9, 1.0, 0.0, 0.75], [0.2, 0.9, 1.0, 0.3, 0.75]):
-        blend.set(profile_of(view.arena.layout, "block", weights, 1), lambda call: call())
-    fresh.set(profile_of(view.arena.layout, "block", weights, 1), lambda call: call())
+        blend.set(profile_of(view.arena.layout, "block", rows(weights), 1), lambda call: call())
+    fresh.set(profile_of(view.arena.layout, "block", rows(weights), 1), lambda call: call())
     assert torch.equal(blend.network.flat, fresh.network.flat)
 
 
 def test_the_same_weight_everywhere_is_a_point_of_the_sweep(world: World) -> None:
     view = world.view()
-    profile = profile_of(view.arena.layout, "module", [0.3] * 5)
+    profile = profile_of(view.arena.layout, "module", rows([0.3] * 5))
     assert view.key_of(profile) == view.key_of(0.3)
     assert (decoded(view.frame(0, profile).png) == decoded(view.frame(0, 0.3).png)).all()
-    assert view.key_of(profile_of(view.arena.layout, "block", DRAWN)) != view.key_of(0.3)
+    assert view.key_of(profile_of(view.arena.layout, "block", rows(DRAWN))) != view.key_of(0.3)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+GOOD = rows([0.5] * 4)
+LAST_ROWS = ([0.5, 0.4], [0.2, 0.3, 0.5], [1.01, -0.01], [-0.1, 1.1], [float("nan"), 0.5], [float("inf"), 0.5], [True, 0.5],
+             [None, 0.5], ["1", 0.5], [[0.5], 0.5], [], 0.5, None)
+
+
 @pytest.mark.parametrize("content", [
-    None, b"{", b"[1, 2]", b"\xff\xfe", b"[" * 9000, {}, {"level": "block"}, {"level": "layer", "weights": DRAWN},
-    {"level": ["block"], "weights": DRAWN}, {"level": "block", "weights": DRAWN[:4]}, {"level": "block", "weights": [*DRAWN, 0.5]},
-    {"level": "block", "weights": "0.5"}, {"level": "block", "weights": {"stem": 1}}, {"level": "block", "weights": [0.5] * 4 + [1.01]},
-    {"level": "block", "weights": [0.5] * 4 + [-0.1]}, {"level": "block", "weights": [0.5] * 4 + [float("nan")]},
-    {"level": "block", "weights": [0.5] * 4 + [float("inf")]}, {"level": "block", "weights": [0.5] * 4 + [True]},
-    {"level": "block", "weights": [0.5] * 4 + [None]}, {"level": "block", "weights": [0.5] * 4 + ["1"]},
-    {"level": "block", "weights": [0.5] * 4 + [[0.5]]}, {"level": "block", "weights": DRAWN, "anchor": 2},
-    {"level": "block", "weights": DRAWN, "anchor": True}, {"level": "block", "weights": DRAWN, "anchor": "A"},
-    b'{"level": "block", "weights": [0.5, 0.5, 0.5, 0.5, 1e999]}', b'{"level": "block", "weights": [' + b"9" * 5000 + b"]}",
-    b'{"weights": "' + b"x" * (1 << 17) + b'"}',
+    None, b"{", b"[1, 2]", b"\xff\xfe", b"[" * 9000, {}, {"level": "block"}, {"level": "layer", "weights": rows(DRAWN)},
+    {"level": ["block"], "weights": rows(DRAWN)}, {"level": "block", "weights": rows(DRAWN)[:4]},
+    {"level": "block", "weights": rows([*DRAWN, 0.5])}, {"level": "block", "weights": "0.5"}, {"level": "block", "weights": {"stem": 1}},
+    *({"level": "block", "weights": [*GOOD, row]} for row in LAST_ROWS),
+    *({"level": "block", "weights": rows(DRAWN), "anchor": anchor} for anchor in (2, -1, True, "A", None, 0.5)),
+    b'{"level": "block", "weights": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [1e999, 0]]}',
+    b'{"level": "block", "weights": [' + b"9" * 5000 + b"]}", b'{"weights": "' + b"x" * (1 << 17) + b'"}',
 ], ids=lambda content: str(content)[:40])
 @pytest.mark.parametrize("path", ["frame/0", "profile", "contribution", "presets"])
 def test_hostile_profiles_are_refused_in_words(browser: Browser, path: str, content: object) -> None:
@@ -142,7 +138,7 @@ def test_hostile_profiles_are_refused_in_words(browser: Browser, path: str, cont
 def test_other_figures_names_and_methods_are_refused(browser: Browser) -> None:
     for of in ("3", "-1", "acc", "9" * 500, "\u0663", ""):
         assert browser("contribution", method="GET", query=f"of={of}").status == 400
-    good = {"level": "block", "weights": DRAWN}
+    good = {"level": "block", "weights": rows(DRAWN)}
     for name in (None, "", "   ", "x" * 61, 7, ["a"], "a\x00b"):
         assert browser("presets", {**good, "name": name}).status == 400
     assert browser("layers", method="POST").status == 405
@@ -150,8 +146,8 @@ def test_other_figures_names_and_methods_are_refused(browser: Browser) -> None:
 
 
 def test_a_late_profile_is_dropped_by_its_generation(browser: Browser) -> None:
-    assert browser("frame/0", {"level": "block", "weights": DRAWN}, query="gen=9").status == 200
-    assert browser("frame/0", {"level": "block", "weights": [0.1] * 5}, query="gen=8").status == 409
+    assert browser("frame/0", {"level": "block", "weights": rows(DRAWN)}, query="gen=9").status == 200
+    assert browser("frame/0", {"level": "block", "weights": rows([0.1] * 5)}, query="gen=8").status == 409
 
 
 # --- units and presets ------------------------------------------------------------------------------------------------
@@ -178,8 +174,8 @@ def test_preset_curves_have_their_closed_forms(browser: Browser) -> None:
 
 
 def test_presets_are_kept_as_yaml_and_found_again_for_the_networks_they_fit(browser: Browser, world: World) -> None:
-    saved = browser("presets", {"level": "block", "weights": DRAWN, "anchor": 1, "name": "  my/../curve "}).json()["presets"]
-    assert saved == [{"name": "my/../curve", "level": "block", "anchor": 1, "weights": DRAWN}]
+    saved = browser("presets", {"level": "block", "weights": rows(DRAWN), "anchor": 1, "name": "  my/../curve "}).json()["presets"]
+    assert saved == [{"name": "my/../curve", "level": "block", "anchor": 1, "weights": rows(DRAWN)}]
     folder = world.studio.options.home / "profiles"
     assert [path.parent for path in world.studio.options.home.rglob("*.yaml")] == [folder]
     (folder / "broken.yaml").write_text("[" * 100)
@@ -200,7 +196,7 @@ def direct(world: World, weights: list[float], folder: Path) -> float:
 
 
 def test_contributions_equal_direct_evaluations_and_resume_from_the_store(browser: Browser, world: World, tmp_path: Path) -> None:
-    assert browser("contribution", {"level": "block", "weights": DRAWN}).status == 200
+    assert browser("contribution", {"level": "block", "weights": rows(DRAWN)}).status == 200
     job = world.studio.layers.contribution(browser.view)
     until(lambda: job.state != "running")
     found = browser("contribution", method="GET").json()
@@ -213,23 +209,23 @@ def test_contributions_equal_direct_evaluations_and_resume_from_the_store(browse
         assert found["only"][number] == pytest.approx(direct(world, alone, tmp_path), abs=1e-6)
         assert found["without"][number] == pytest.approx(direct(world, rest, tmp_path), abs=1e-6)
     by_class = browser("contribution", method="GET", query="of=1").json()
-    whole = job.figures(profile_of(browser.view.arena.layout, "block", DRAWN))
+    whole = job.figures(profile_of(browser.view.arena.layout, "block", rows(DRAWN)))
     assert whole and by_class["whole"] == whole["iou"][1]
     again = world.reopened()
     second = again.studio.layers.contribution(again.view())
-    second.measure(profile_of(again.view().arena.layout, "block", DRAWN))
+    second.measure(profile_of(again.view().arena.layout, "block", rows(DRAWN)))
     until(lambda: second.state != "running")
     assert second.total == 0 and second.snapshot()["only"] == found["only"], "everything came from the store"
 
 
 def test_a_profile_is_measured_once_and_cancelled_between_pictures(browser: Browser, world: World, tmp_path: Path) -> None:
-    wish = {"level": "block", "weights": DRAWN}
+    wish = {"level": "block", "weights": rows(DRAWN)}
     assert browser("profile", wish).json()["figures"] is None
     browser("profile", {**wish, "measure": True})
     job = world.studio.layers.profiles(browser.view)
     until(lambda: job.state != "running")
     assert browser("profile", wish).json()["figures"]["miou"] == pytest.approx(direct(world, DRAWN, tmp_path), abs=1e-6)
-    assert browser("profile", {**wish, "weights": [0.4] * 5}).json()["figures"] is None
+    assert browser("profile", {**wish, "weights": rows([0.4] * 5)}).json()["figures"] is None
     assert browser("profile", method="DELETE").status == 200
 
 
@@ -243,7 +239,7 @@ def test_only_and_without_are_complements() -> None:
 def test_without_masks_pictures_answer_and_measuring_says_what_is_missing(tmp_path: Path) -> None:
     with tiny_world(tmp_path, data=(f"pictures:{folder_data(tmp_path / 'plain', 2, masks=False)}",)) as world:
         view = world.view()
-        profile = profile_of(view.arena.layout, "block", DRAWN)
+        profile = profile_of(view.arena.layout, "block", rows(DRAWN))
         assert view.frame(0, profile).about["miou"] is None
         with pytest.raises(UsageError, match="masks"):
             world.studio.layers.profiles(view).want([profile])
@@ -257,7 +253,7 @@ def test_without_masks_pictures_answer_and_measuring_says_what_is_missing(tmp_pa
 @pytest.mark.parametrize("buffers", ["average", "gaussian", "anchor", "recalibrate"])
 def test_an_exported_profile_computes_what_the_preview_showed_bit_for_bit(world: World, buffers: str) -> None:
     view = world.view(buffers)
-    profile = profile_of(view.arena.layout, "block", DRAWN, 1)
+    profile = profile_of(view.arena.layout, "block", rows(DRAWN), 1)
     written = world.studio.export(view, profile)
     checkpoint = open_checkpoint(written.path)
     blend = view.new_blend()

@@ -31,7 +31,7 @@ def test_the_page_opens_on_equal_weights_and_offers_the_profile(start) -> None: 
 
 def test_a_profile_of_the_session_is_what_is_exported(start) -> None:  # noqa: F811
     app = start()
-    app.session_state["layer-profile"] = json.dumps({"level": "part", "anchor": 1, "weights": [1, 0.25], "locked": []})
+    app.session_state["layer-profile"] = json.dumps({"level": "part", "anchor": 1, "weights": [[1, 0], [0.25, 0.75]], "locked": []})
     layers(app)
     assert "2 weights by part" in captions(app) and "anchor B" in captions(app)
     next(item for item in app.button if item.label == "Write merged checkpoint").click().run()
@@ -54,7 +54,7 @@ def test_an_unknown_network_is_still_merged_layer_by_layer(start, tmp_path: Path
         table = {"first.weight": torch.full((4, 4), value), "second.weight": torch.full((4,), value)}
         save_tensors(tmp_path / f"w{value:g}.safetensors", table)
     app = start("--no-demo", "--checkpoints", str(tmp_path), "--data", "streets:clear:2")
-    app.session_state["layer-profile"] = json.dumps({"level": "block", "anchor": 0, "weights": [1, 0.5], "locked": []})
+    app.session_state["layer-profile"] = json.dumps({"level": "block", "anchor": 0, "weights": [[1, 0], [0.5, 0.5]], "locked": []})
     assert "No model code" in captions(layers(app))
     next(item for item in app.button if item.label == "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
@@ -69,10 +69,10 @@ def test_an_empty_workspace_says_what_to_do(start) -> None:  # noqa: F811
 
 
 def test_contributions_become_rows_of_percentage_points() -> None:
-    found = {"level": "block", "names": ["x", "y"], "weights": [0.5, 1.0], "base": 0.3, "whole": 0.4,
+    found = {"level": "block", "names": ["x", "y"], "weights": [[0.5, 0.5], [1.0, 0.0]], "base": 0.3, "whole": 0.4,
              "only": [0.35, None], "without": [0.38, 0.4]}
-    assert contribution_rows(found) == [{"block": "x", "weight of A": 0.5, "alone": 5.0, "left out": -2.0},
-                                        {"block": "y", "weight of A": 1.0, "alone": None, "left out": 0.0}]
+    assert contribution_rows(found, ("one", "two")) == [{"block": "x", "A one": 0.5, "B two": 0.5, "alone": 5.0, "left out": -2.0},
+                                                        {"block": "y", "A one": 1.0, "B two": 0.0, "alone": None, "left out": 0.0}]
 
 
 @pytest.mark.parametrize("modules", [viewer.MODULES, layers_viewer.MODULES], ids=["Merge", "Layers"])

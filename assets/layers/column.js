@@ -1,5 +1,6 @@
 // The column of units: a bar each, drawn by dragging across them like a curve.
 
+import { LETTERS } from "../viewer/state.js";
 import { alphaText, button, clamp, el, known, setAttribute, setText, signed } from "../viewer/dom.js";
 import { fourDigits } from "./profile.js";
 
@@ -13,7 +14,7 @@ class Row {
     this.name = el("span", { class: "unit-name", title: name }, el("bdi", {}, name));
     this.edge = el("i", { class: "edge" });
     this.track = el("div", {
-      class: "bar-track", role: "slider", tabindex: "-1", "aria-label": `${name}, weight of A`, "aria-valuemin": 0, "aria-valuemax": 1, "data-testid": `unit-${place}`,
+      class: "bar-track", role: "slider", tabindex: "-1", "aria-valuemin": 0, "aria-valuemax": 1, "data-testid": `unit-${place}`,
       on: { keydown: (event) => column.keys(event, place), focus: () => column.setActive(place) },
     }, this.edge);
     this.value = el("span", { class: "unit-value" });
@@ -25,7 +26,10 @@ class Row {
     this.root = el("div", { class: "unit", role: "presentation" }, this.lockButton, this.name, this.track, this.value, this.unlikeCell, this.share);
   }
 
-  show(weight, locked) {
+  show(view, locked) {
+    const weight = view.share(this.place);
+    if (view.count > 2) this.showRest(view);
+    else if (this.stacked) this.stacked = this.track.style.removeProperty("--bar");
     if (weight !== this.weight) {
       this.track.style.setProperty("--w", `${100 * weight}%`);
       setAttribute(this.track, "aria-valuenow", weight);
@@ -41,6 +45,21 @@ class Row {
       setAttribute(this.lockButton, "aria-label", `Lock ${this.name.title} to the anchor`);
       this.locked = locked;
     }
+  }
+
+  // Of several checkpoints a bar shows all, the brush first: its edge is what the hand moves.
+  showRest(view) {
+    const order = [view.brush, ...view.members.map((_, member) => member).filter((member) => member !== view.brush)];
+    let along = 0;
+    const stops = order.map((member) => {
+      const from = along;
+      along += 100 * view.weights[this.place][member];
+      const color = `color-mix(in srgb, var(--${LETTERS[member]}) ${member === view.brush ? 70 : 38}%, var(--paper))`;
+      return `${color} ${from.toFixed(2)}% ${along.toFixed(2)}%`;
+    });
+    this.stacked = `linear-gradient(90deg, ${stops.join(", ")})`;
+    this.track.style.setProperty("--bar", this.stacked);
+    setAttribute(this.track, "title", view.members.map((_, member) => `${LETTERS[member].toUpperCase()} ${alphaText(view.weights[this.place][member])}`).join("  "));
   }
 
   showUnlike(value, most, words) {
@@ -81,8 +100,9 @@ export class Column {
       pointerdown: (event) => this.down(event), pointermove: (event) => this.move(event), pointerup: () => this.up(), pointercancel: () => this.up(),
     } });
     this.summary = el("span", { class: "quiet-text" });
+    this.brushHead = el("b", { class: "name-a" }, "A");
     this.head = el("div", { class: "unit unit-heads" }, el("span", {}), el("span", {}, this.summary),
-      el("span", { class: "head-ends" }, el("span", {}, "0"), el("span", {}, "of ", el("b", { class: "name-a" }, "A")), el("span", {}, "1")), el("span", {}), this.unlikeHead,
+      el("span", { class: "head-ends" }, el("span", {}, "0"), el("span", {}, "of ", this.brushHead), el("span", {}, "1")), el("span", {}), this.unlikeHead,
       el("span", { class: "head-share" }, "gain"));
     this.root = el("section", { class: "card column-card", "aria-label": "Layers" }, this.head, this.list, this.contribution.root);
     view.on("data", () => this.show());
@@ -109,8 +129,15 @@ export class Column {
   }
 
   show() {
-    const { weights, locked } = this.view;
-    this.rows.forEach((row, place) => row.show(weights[place], locked.has(place)));
+    const { view } = this;
+    if (!view.units || this.rows.length !== view.weights.length) return; // rows of other checkpoints or units stay until the new ones are known
+    const letter = LETTERS[view.brush];
+    setText(this.brushHead, letter.toUpperCase());
+    this.brushHead.className = `name-${letter}`;
+    this.rows.forEach((row, place) => {
+      row.show(view, view.locked.has(place));
+      setAttribute(row.track, "aria-label", `${row.name.title}, weight of ${letter.toUpperCase()}`);
+    });
   }
 
   showUnlike() {
@@ -119,7 +146,7 @@ export class Column {
     const most = Math.max(...values.filter(known), 0);
     setText(this.unlikeHead, this.measure === "cosine" ? "1 − cos" : "moved");
     setAttribute(this.unlikeHead, "title", this.measure === "cosine"
-      ? `1 − cosine of A and B; a full bar is ${most.toPrecision(2)}. Click for the share of elements that moved`
+      ? `1 − cosine${this.view.count > 2 ? ", mean over all pairs" : " of A and B"}; a full bar is ${most.toPrecision(2)}. Click for the share of elements that moved`
       : `Share of elements that differ by a tenth of themselves (tau ${this.view.units.tau}); a full bar is ${most.toPrecision(2)}. Click for the cosine`);
     this.rows.forEach((row, place) => row.showUnlike(values[place], most,
       `cosine ${known(cosine[place]) ? cosine[place].toFixed(4) : "undefined"}, ${(100 * discrepancy[place]).toFixed(1)} % of elements moved`));
@@ -197,7 +224,7 @@ export class Column {
 
   keys(event, place) {
     const size = event.shiftKey ? 0.1 : 0.01;
-    const weight = this.view.weights[place];
+    const weight = this.view.share(place);
     const next = { ArrowLeft: weight - size, ArrowRight: weight + size, Home: 0, End: 1 }[event.key];
     const other = { ArrowUp: place - 1, ArrowDown: place + 1 }[event.key];
     if (next === undefined && other === undefined && event.key !== "l") return;

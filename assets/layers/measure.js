@@ -2,6 +2,7 @@
 
 import { button, duration, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
+import { LETTERS } from "../viewer/state.js";
 
 const WATCH_MS = 500;
 const JSON_HEADERS = { "Content-Type": "application/json" };
@@ -168,8 +169,8 @@ export class Contribution extends Watched {
   words() {
     const { level, weights, anchor } = this.answer;
     if (!level) return "Upper bar: the unit alone taken from the merge, rest anchor. Lower bar: the merge without it.";
-    const stale = level !== this.view.level || anchor !== this.view.anchor || weights.some((weight, place) => weight !== this.view.weights[place]);
-    return `Upper bar: the unit alone, against the anchor ${anchor === 0 ? "A" : "B"}. Lower bar: without it, against the merge.${stale ? ` Measured for an earlier ${level} profile.` : ""}`;
+    const stale = level !== this.view.level || anchor !== this.view.anchor || JSON.stringify(weights) !== JSON.stringify(this.view.weights);
+    return `Upper bar: the unit alone, against the anchor ${LETTERS[anchor].toUpperCase()}. Lower bar: without it, against the merge.${stale ? ` Measured for an earlier ${level} profile.` : ""}`;
   }
 
   showOptions() {

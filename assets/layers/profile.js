@@ -1,16 +1,48 @@
-// The state of the Layers page: one weight of A for every unit, in steps that can be undone.
+// The state of the Layers page: for every unit a row of weights, one for each checkpoint, in steps that can be undone.
+//
+// Rows lie on the simplex: no weight is negative, and they sum to 1. The hand moves the weight of ONE checkpoint, the brush; the others
+// of the row share the rest as they did before.
 //
 // A gesture is one step: from `hold` to `release`, whatever happens in between. Python hears of it at the release.
 
-import { alphaText, clamp } from "../viewer/dom.js";
+import { alphaText, clamp, known } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
 import { View } from "../viewer/state.js";
+import { METRICS } from "../viewer/sweep.js";
 
 const STEPS_KEPT = 200;
 const BURST_MS = 250;
 const DIGITS = 1e4; // as the server rounds, so that what is seen is what is exported
 
 export const LEVELS = ["tensor", "module", "block", "part"];
+
+// A row in steps of 1e-4 that sums to exactly `whole`: each running sum is rounded, so that no weight is off by more than a step.
+function shareOut(parts, whole) {
+  const sum = parts.reduce((total, part) => total + part, 0);
+  let [before, along] = [0, 0];
+  return parts.map((part) => {
+    along += part;
+    const next = Math.round((along / sum) * whole);
+    const share = (next - before) / DIGITS;
+    before = next;
+    return share;
+  });
+}
+
+export const onSimplex = (row) => shareOut(row.some((weight) => weight > 0) ? row : row.map(() => 1), DIGITS);
+
+export const alone = (count, place) => Array.from({ length: count }, (_, one) => (one === place ? 1 : 0));
+
+// `row` with `value` in one place; the others keep their proportions, or are equal where they had nothing.
+export function withShare(row, place, value) {
+  const share = fourDigits(value);
+  const others = row.map((weight, one) => (one === place ? 0 : weight));
+  const nothing = others.every((weight) => weight === 0);
+  const rest = shareOut(nothing ? others.map((_, one) => (one === place ? 0 : 1)) : others, Math.round((1 - share) * DIGITS));
+  return rest.map((weight, one) => (one === place ? share : weight));
+}
+
+const sameRow = (one, other) => one.every((weight, place) => weight === other[place]);
 
 export const fourDigits = (weight) => Math.round(clamp(weight, 0, 1) * DIGITS) / DIGITS;
 
@@ -25,6 +57,7 @@ export class LayersView extends View {
     this.level = "block";
     this.anchor = 0;
     this.weights = [];
+    this.brush = 0;
     this.locked = new Set();
     this.past = [];
     this.future = [];
@@ -32,12 +65,30 @@ export class LayersView extends View {
     this.fetchUnits();
   }
 
-  // One number for a whole profile: the mean over all elements.
+  // One number for a whole profile: the mean weight of A over all elements.
   get alpha() {
-    if (!this.units) return this.data?.alpha ?? 0.5;
+    return this.units ? this.mean(0) : (this.data?.alpha ?? 0.5);
+  }
+
+  mean(member) {
     const { size } = this.current;
     const total = size.reduce((sum, one) => sum + one, 0) || 1;
-    return this.weights.reduce((sum, weight, place) => sum + weight * size[place], 0) / total;
+    return this.weights.reduce((sum, row, place) => sum + row[member] * size[place], 0) / total;
+  }
+
+  get count() {
+    return this.members.length;
+  }
+
+  // The weight that the hand moves, and that a bar shows from its left end.
+  share(place) {
+    return this.weights[place][this.brush];
+  }
+
+  setBrush(member) {
+    this.brush = member;
+    this.setOther(member === 0 ? 1 : member); // what is mixed in is seen beside the merge
+    this.emit("mixture");
   }
 
   set alpha(value) {
@@ -53,21 +104,20 @@ export class LayersView extends View {
   }
 
   get profileKey() {
-    return `${this.level} ${this.anchor} ${this.weights.join(" ")}`;
+    return `${this.level} ${this.anchor} ${this.weights.map((row) => row.join(" ")).join(" ")}`;
   }
 
   get body() {
     return JSON.stringify({ level: this.level, anchor: this.anchor, weights: this.weights });
   }
 
-  // The weight of A where the anchor is alone.
-  get anchorWeight() {
-    return this.anchor === 0 ? 1 : 0;
+  get anchorRow() {
+    return alone(this.count, this.anchor);
   }
 
   wish() {
     if (!this.units) return null;
-    return { key: this.profileKey, mixture: this.profileKey, label: `Merge, mean ${this.alpha.toFixed(2)}`, query: "", body: this.body };
+    return { key: this.profileKey, mixture: this.profileKey, label: this.count > 2 ? "Merge" : `Merge, mean ${this.alpha.toFixed(2)}`, query: "", body: this.body };
   }
 
   async fetchUnits() {
@@ -94,15 +144,18 @@ export class LayersView extends View {
       kept = null;
     }
     const count = this.units.levels[kept?.level]?.names.length;
-    if (!count || kept.weights?.length !== count) kept = { level: "block", anchor: 0, weights: this.units.levels.block.names.map(() => 0.5), locked: [] };
-    this.take(kept);
+    const fits = count && kept.weights?.length === count && kept.weights.every(Array.isArray);
+    if (!fits) [this.past, this.future] = [[], []]; // steps of another network lead nowhere
+    this.take(fits ? kept : { level: "block", anchor: 0, weights: this.units.levels.block.names.map(() => alone(this.count, -1)), locked: [] });
   }
 
+  // A row of fewer checkpoints gives the new ones nothing; one of more loses those that are gone.
   take({ level, anchor, weights, locked }) {
     this.level = level;
-    this.anchor = anchor === 1 ? 1 : 0;
-    this.weights = weights.map(fourDigits);
+    this.anchor = anchor < this.count ? anchor : 0;
+    this.weights = weights.map((row) => onSimplex(Array.from({ length: this.count }, (_, one) => row[one] ?? 0)));
     this.locked = new Set(locked);
+    if (this.brush >= this.count) this.setBrush(0);
   }
 
   update(data) {
@@ -155,31 +208,36 @@ export class LayersView extends View {
   // Units around `place` follow by the falloff, from where they were when the pointer came to it. Locked ones stay.
   bend(place, value, radius, from = this.weights) {
     const weights = [...this.weights];
-    const change = value - from[place];
+    const change = value - from[place][this.brush];
     for (let one = Math.max(0, place - radius); one <= Math.min(weights.length - 1, place + radius); one++) {
-      if (!this.locked.has(one)) weights[one] = fourDigits(from[one] + change * falloff(Math.abs(one - place), radius));
+      if (!this.locked.has(one)) weights[one] = withShare(from[one], this.brush, from[one][this.brush] + change * falloff(Math.abs(one - place), radius));
     }
     this.setWeights(weights);
   }
 
   setWeights(weights) {
-    if (weights.every((weight, place) => weight === this.weights[place])) return;
+    if (weights.every((row, place) => sameRow(row, this.weights[place]))) return;
     this.weights = weights;
     this.emit("mixture");
   }
 
-  // The interpolation curve's way: the same weight everywhere.
+  // The interpolation curve's way: everywhere the same weight of A, the others share the rest equally.
   setAlpha(alpha, exact = false) {
     if (!this.units) return;
-    const value = fourDigits(exact ? alpha : this.snap(alpha));
-    this.setWeights(this.weights.map((weight, place) => (this.locked.has(place) ? weight : value)));
+    const row = withShare(alone(this.count, 0), 0, exact ? alpha : this.snap(alpha));
+    this.setWeights(this.weights.map((old, place) => (this.locked.has(place) ? old : row)));
+  }
+
+  // Everywhere the same weight of the brush.
+  setAll(value) {
+    this.setWeights(this.weights.map((row, place) => (this.locked.has(place) ? row : withShare(row, this.brush, value))));
   }
 
   lock(place) {
     this.step(() => {
       if (this.locked.delete(place)) return;
       this.locked.add(place);
-      this.weights = this.weights.map((weight, one) => (one === place ? this.anchorWeight : weight));
+      this.weights = this.weights.map((row, one) => (one === place ? this.anchorRow : row));
     });
   }
 
@@ -187,7 +245,7 @@ export class LayersView extends View {
     if (anchor === this.anchor || !this.units) return;
     this.step(() => {
       this.anchor = anchor;
-      this.weights = this.weights.map((weight, place) => (this.locked.has(place) ? this.anchorWeight : weight));
+      this.weights = this.weights.map((row, place) => (this.locked.has(place) ? this.anchorRow : row));
     });
     this.emit("units");
   }
@@ -198,23 +256,23 @@ export class LayersView extends View {
     this.step(() => {
       const { of } = this.current;
       const next = this.units.levels[level];
-      const sums = next.names.map(() => 0);
-      of.forEach((unit, tensor) => (sums[next.of[tensor]] += this.weights[unit] * this.units.sizes[tensor]));
+      const sums = next.names.map(() => alone(this.count, -1));
+      of.forEach((unit, tensor) => this.weights[unit].forEach((weight, member) => (sums[next.of[tensor]][member] += weight * this.units.sizes[tensor])));
       const allLocked = next.names.map(() => true);
       of.forEach((unit, tensor) => (allLocked[next.of[tensor]] &&= this.locked.has(unit)));
-      this.weights = sums.map((sum, place) => fourDigits(sum / (next.size[place] || 1)));
+      this.weights = sums.map(onSimplex);
       this.locked = new Set(allLocked.flatMap((yes, place) => (yes ? [place] : [])));
       this.level = level;
     });
     this.emit("units");
   }
 
-  // A curve of the anchor's weight; locked units stay.
+  // A curve of the anchor's weight, the others share the rest; locked units stay.
   preset(name) {
     const curve = this.units && this.current.presets[name];
     if (!curve) return;
-    const ofA = this.anchor === 0 ? curve : curve.map((weight) => 1 - weight);
-    this.step(() => (this.weights = ofA.map((weight, place) => (this.locked.has(place) ? this.weights[place] : fourDigits(weight)))));
+    const row = (weight) => withShare(alone(this.count, this.anchor), this.anchor, weight);
+    this.step(() => (this.weights = curve.map((weight, place) => (this.locked.has(place) ? this.weights[place] : row(weight)))));
   }
 
   load(preset) {
@@ -254,8 +312,15 @@ export class LayersView extends View {
 
   rivals(metric) {
     const best = this.sweep?.best(metric);
-    const ends = super.rivals(metric);
+    const ends = this.ranked(super.rivals(metric), metric);
     return best ? [{ name: `best uniform (${alphaText(best.alpha)})`, value: best.value, tone: "name-best" }, ...ends] : ends;
+  }
+
+  // Of many checkpoints the two best are rival enough.
+  ranked(ends, metric) {
+    const { better } = METRICS[metric];
+    const least = (value) => (known(value) ? better * value : -Infinity);
+    return ends.length > 2 ? [...ends].sort((one, other) => least(other.value) - least(one.value)).slice(0, 2) : ends;
   }
 
   // Profiles that have been measured, for the curve: where their mean lies, and what they gave.
@@ -268,6 +333,7 @@ export class LayersView extends View {
   }
 
   get curveHint() {
-    return "The curve is the same weight for every layer; diamonds are layer profiles at their mean weight. Click or drag sets all layers.";
+    const others = this.count > 2 ? " A's, the others share the rest equally;" : "";
+    return `The curve is the same weight for every layer;${others} diamonds are layer profiles at their mean weight of A. Click or drag sets all layers.`;
   }
 }

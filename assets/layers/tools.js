@@ -2,10 +2,12 @@
 
 import { button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
+import { LETTERS } from "../viewer/state.js";
 import { LEVELS } from "./profile.js";
 
 const RADII = [0, 1, 2, 3, 5, 8];
 const CURVES = {
+  equal: "Equal weights",
   ramp: "Ramp of the paper (H)", backbone: "Backbone from the anchor, head from the other", head: "Head from the anchor, backbone from the other",
   step: "Smooth step to the anchor", cosine: "From layer cosine",
 };
@@ -30,19 +32,22 @@ export class ProfileTools {
     this.redoButton = button("↷", () => this.view.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
     this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.view.setLevel(value));
     this.link = this.choice("link", RADII.map((radius) => [String(radius), radius ? `±${radius}` : "off"]), (value) => (this.column.radius = Number(value)));
-    this.anchors = [0, 1].map((anchor) => button("AB"[anchor], () => this.view.setAnchor(anchor), { "data-testid": `anchor-${"AB"[anchor]}` }));
+    this.anchors = this.lettered("anchor", (member) => this.view.setAnchor(member));
+    this.brushes = this.lettered("brush", (member) => this.view.setBrush(member));
     this.preset = this.choice("preset", [], (value) => this.choose(value));
-    this.all = el("input", { type: "number", min: 0, max: 1, step: 0.05, "aria-label": "Weight of A for all layers", title: "The same weight of A for all", "data-testid": "uniform",
+    this.all = el("input", { type: "number", min: 0, max: 1, step: 0.05, "aria-label": "Weight for all layers", title: "The same weight for all layers", "data-testid": "uniform",
       on: { change: () => this.uniform(), keydown: (event) => event.stopPropagation() } });
     this.name = el("input", { type: "text", maxlength: 60, placeholder: "keep as…", "aria-label": "Name of the preset", "data-testid": "preset-name", on: { keydown: (event) => this.typed(event) } });
     this.save = button("Save", () => this.keep(), { "data-testid": "preset-save" });
     this.drop = button("Delete", () => this.forget(), { class: "quiet", "data-testid": "preset-delete" });
     this.buildMeasure();
+    this.brushField = el("span", { class: "field", title: "Whose weight a drag sets; the others share the rest as before" }, "Drag sets",
+      el("span", { class: "segments", role: "group", "aria-label": "Drag sets the weight of" }, ...this.brushes));
     const field = (label, ...nodes) => el("label", { class: "field" }, label, ...nodes);
     this.root = el("section", { class: "card alpha-card profile-card", "aria-label": "Layer profile" },
       el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.go, this.stop, this.progressBar, this.text, this.timing),
       el("div", { class: "tools" }, field("Rows", this.level), field("Preset", this.preset), field("All", this.all),
-        field("Link", this.link), el("span", { class: "field" }, "Anchor", el("span", { class: "segments", role: "group", "aria-label": "Anchor" }, ...this.anchors)),
+        field("Link", this.link), this.brushField, el("span", { class: "field" }, "Anchor", el("span", { class: "segments", role: "group", "aria-label": "Anchor" }, ...this.anchors)),
         this.undoButton, this.redoButton, el("span", { class: "spring" }),
         el("span", { class: "stepper" }, this.name, this.save, this.drop)));
   }
@@ -53,6 +58,10 @@ export class ProfileTools {
     this.bar = el("div", { class: "bar" });
     this.progressBar = el("div", { class: "progress", role: "progressbar", "aria-label": "Measuring the profile" }, this.bar);
     this.text = el("span", { class: "quiet-text", "data-testid": "profile-text" });
+  }
+
+  lettered(name, take) {
+    return [...LETTERS].map((letter, member) => button(letter.toUpperCase(), () => take(member), { "data-testid": `${name}-${letter.toUpperCase()}` }));
   }
 
   choice(name, entries, take) {
@@ -74,7 +83,7 @@ export class ProfileTools {
     const value = this.all.valueAsNumber;
     if (!known(value)) return;
     this.view.hold();
-    this.view.setAlpha(clamp(value, 0, 1), true);
+    this.view.setAll(clamp(value, 0, 1));
     this.view.release();
   }
 
@@ -125,18 +134,38 @@ export class ProfileTools {
 
   show() {
     const { view } = this;
-    const { alpha, data } = view;
-    setText(this.formula, `mean ${alpha.toFixed(2)} × A ${data.a.name}  +  ${(1 - alpha).toFixed(2)} × B ${data.b.name}`);
+    setText(this.formula, this.words());
     this.level.value = view.level;
-    if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && new Set(view.weights).size === 1 ? view.weights[0] : "";
+    if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && this.allEqual() ? view.share(0) : "";
     if (view.units && this.chosenFor !== view.profileKey) this.chosen = null; // changed by hand since
     this.preset.value = this.chosen ?? "";
-    this.anchors.forEach((one, anchor) => setAttribute(one, "aria-pressed", view.anchor === anchor));
+    this.showLetters(this.anchors, view.anchor);
+    this.showLetters(this.brushes, view.brush);
+    this.brushField.hidden = view.count < 3;
     this.undoButton.disabled = !view.past.length;
     this.redoButton.disabled = !view.future.length;
     this.drop.hidden = !this.chosenSaved();
     this.showTiming();
     this.showMeasure();
+  }
+
+  // Means over all elements; what A does not get the others do.
+  words() {
+    const { view } = this;
+    const means = view.members.map((_, member) => (view.units ? view.mean(member) : 1 / view.count));
+    return `mean ${view.members.map(({ name }, member) => `${means[member].toFixed(2)} × ${LETTERS[member].toUpperCase()} ${name}`).join("  +  ")}`;
+  }
+
+  allEqual() {
+    const { view } = this;
+    return view.weights.every((_, place) => view.share(place) === view.share(0));
+  }
+
+  showLetters(buttons, chosen) {
+    buttons.forEach((one, member) => {
+      one.hidden = member >= this.view.count;
+      setAttribute(one, "aria-pressed", member === chosen);
+    });
   }
 
   showTiming() {

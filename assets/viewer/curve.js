@@ -106,7 +106,7 @@ export class Curve {
   findRange() {
     const { of } = METRICS[this.metric];
     const { sweep } = this.view;
-    const values = [...sweep.points.map(of), sweep.end("a", this.metric), sweep.end("b", this.metric),
+    const values = [...sweep.points.map(of), ...["a", this.view.otherEnd(this.metric)].map((letter) => sweep.end(letter, this.metric)),
       ...this.view.extras().map((one) => of(one.figures))].filter(known);
     if (!values.length) return { low: 0, high: 1 };
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -145,7 +145,7 @@ export class Curve {
     const axis = { y: height - 6, class: "axis-label" };
     parts.push(svg("line", { class: "baseline", x1: MARGIN.left, x2: width - MARGIN.right, y1: height - MARGIN.bottom, y2: height - MARGIN.bottom }),
       svg("text", { ...axis, x: (this.x(0) + this.x(1)) / 2, "text-anchor": "middle" }, "alpha (weight of A)"),
-      svg("text", { ...axis, x: this.x(0), class: "axis-label end-b", "text-anchor": "middle" }, "B"),
+      svg("text", { ...axis, x: this.x(0), class: "axis-label end-b", "text-anchor": "middle" }, this.view.members.length > 2 ? "others" : "B"),
       svg("text", { ...axis, x: this.x(1), class: "axis-label end-a", "text-anchor": "middle" }, "A"),
       svg("text", { x: MARGIN.left - 10, y: 12, "text-anchor": "end", class: "axis-label" }, METRICS[this.metric].unit));
     this.frame.replaceChildren(...parts);
@@ -155,12 +155,13 @@ export class Curve {
   drawEnds() {
     const parts = [];
     for (const pane of ["a", "b"]) {
-      const value = this.view.sweep.end(pane, this.metric);
+      const letter = pane === "a" ? pane : this.view.otherEnd(this.metric);
+      const value = this.view.sweep.end(letter, this.metric);
       if (!known(value)) continue;
       const y = this.y(value);
       const at = pane === "a" ? { x: this.x(1) - 8, "text-anchor": "end" } : { x: this.x(0) + 8, "text-anchor": "start" };
       parts.push(svg("line", { class: `end-line line-${pane}`, x1: this.x(0), x2: this.x(1), y1: y, y2: y }),
-        svg("text", { ...at, y: this.endLabelY(pane, y), class: `halo end-${pane}` }, `${pane.toUpperCase()} ${formatMetric(this.metric, value)}`));
+        svg("text", { ...at, y: this.endLabelY(pane, y), class: `halo end-${pane}` }, `${letter.toUpperCase()} ${formatMetric(this.metric, value)}`));
     }
     this.ends.replaceChildren(...parts);
   }

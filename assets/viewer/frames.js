@@ -100,8 +100,11 @@ function nextGeneration() {
 export const wishAlpha = (alpha) =>
   ({ key: alphaKey(alpha), mixture: alphaKey(alpha), label: `Merge at ${alpha.toFixed(2)}`, query: `alpha=${alphaKey(alpha)}&`, body: null });
 
+// A checkpoint by itself: no end of the curve, where the buffer policy may give it other statistics.
+export const wishAlone = (letter) => ({ key: `alone-${letter}`, mixture: letter, label: "", query: "", body: null, pane: letter });
+
 async function fetchFrame(job, pane, signal) {
-  const url = `${job.base}/frame/${job.index}?${job.query}gen=${nextGeneration()}&pane=${pane}`;
+  const url = `${job.base}/frame/${job.index}?${job.query}gen=${nextGeneration()}&pane=${job.pane ?? pane}`;
   const options = job.body ? { method: "POST", body: job.body, headers: { "Content-Type": "application/json" } } : {};
   const response = await request(url, { ...options, signal });
   if (response.status === 409) return null;

@@ -12,6 +12,7 @@ export class Legend {
     this.scopes = [["split", "All pictures"], ["picture", "This picture"]].map(([scope, label]) =>
       button(label, () => view.change({ scope }), { "data-scope": scope, "data-testid": `scope-${scope}` }));
     this.body = el("div", { class: "legend-rows" });
+    this.otherHead = el("span", { class: "cell" }, "B");
     const ids = () => view.data.classes.map((entry) => entry.id);
     this.root = el("section", { class: "card legend", "aria-label": "Classes" },
       el("div", { class: "legend-top" }, el("h2", {}, "Classes"),
@@ -19,10 +20,10 @@ export class Legend {
         button("None", () => view.change({ hidden: ids() }), { class: "quiet", "data-testid": "classes-none" })),
       el("div", { class: "segments", role: "group", "aria-label": "IoU of" }, ...this.scopes),
       this.source,
-      el("div", { class: "legend-row legend-names", "aria-hidden": "true" }, el("span"), el("span", {}, "IoU, %"), ...["A", "Merge", "B", "Change"].map((text) => el("span", { class: "cell" }, text))),
+      el("div", { class: "legend-row legend-names", "aria-hidden": "true" }, el("span"), el("span", {}, "IoU, %"), el("span", { class: "cell" }, "A"), el("span", { class: "cell" }, "Merge"), this.otherHead, el("span", { class: "cell" }, "Change")),
       this.body);
     view.on("data", () => this.rebuild());
-    view.on("mixture sweep frame bundle settings", () => this.later());
+    view.on("mixture sweep frame bundle settings other", () => this.later());
     this.rebuild();
   }
 
@@ -66,6 +67,7 @@ export class Legend {
     const scores = scope === "split" ? this.splitScores() : this.pictureScores();
     for (const one of this.scopes) setAttribute(one, "aria-pressed", one.dataset.scope === scope);
     setText(this.source, scores.source);
+    setText(this.otherHead, view.letterOf("b").toUpperCase());
     view.data.classes.forEach((entry, place) => {
       const row = this.rows.get(entry.id);
       setAttribute(row.root, "aria-pressed", !hidden.has(entry.id));
@@ -84,7 +86,7 @@ export class Legend {
   splitScores() {
     const { sweep } = this.view;
     const measured = this.view.measured();
-    const [a, b] = [sweep?.own("a"), sweep?.own("b")];
+    const [a, b] = [sweep?.own("a"), sweep?.own(this.view.letterOf("b"))];
     const of = (one) => (id, place) => one?.iou?.[place] ?? null;
     return { a: of(a), m: of(measured?.point), b: of(b), source: measured ? `Measured ${measured.where}` : "Not measured yet" };
   }

@@ -3,10 +3,9 @@
 // A bundle holds what belongs to ONE picture. The old bundle stays on screen until the new picture is there, so that a
 // mask never lies over the wrong picture.
 
-import { FrameCache, Lane, Trouble, decodeLabelMap, request, wishAlpha } from "./frames.js";
+import { FrameCache, Lane, Trouble, decodeLabelMap, request, wishAlone } from "./frames.js";
 
 const KEPT_PICTURES = 16;
-const ENDS = { a: wishAlpha(1), b: wishAlpha(0) };
 
 export class Loader {
   constructor(view) {
@@ -23,6 +22,7 @@ export class Loader {
     view.on("picture", () => this.open());
     view.on("data", (before) => this.dataChanged(before));
     view.on("settled", () => this.wantEnds());
+    view.on("other", () => this.otherChanged());
   }
 
   get target() {
@@ -53,9 +53,14 @@ export class Loader {
   wantEnds() {
     if (!this.target || !this.view.data.live) return;
     for (const pane of ["a", "b"]) {
-      if (!this.target[pane]) this.lanes[pane].want(this.target.base, this.target.index, ENDS[pane]);
+      if (!this.target[pane]) this.lanes[pane].want(this.target.base, this.target.index, wishAlone(this.view.letterOf(pane)));
     }
     if (this.target.missing) this.retryPicture(this.target);
+  }
+
+  // The old mask stays until the other checkpoint's is there.
+  otherChanged() {
+    if (this.target && this.view.data.live) this.lanes.b.want(this.target.base, this.target.index, wishAlone(this.view.letterOf("b")));
   }
 
   retryPicture(bundle) {

@@ -26,7 +26,7 @@ export class Numbers {
     setText(this.live.where, known(scores?.pixel_accuracy) ? `live mIoU · ${percent(scores.pixel_accuracy)} of pixels` : "live mIoU");
     setText(this.live.value, percent(scores?.miou));
     this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
-      against({ name: pane.toUpperCase(), value: bundle?.[pane]?.scores?.miou, tone: `name-${pane}` }, scores?.miou, "miou")));
+      against({ name: this.view.letterOf(pane).toUpperCase(), value: bundle?.[pane]?.scores?.miou, tone: `name-${this.view.letterOf(pane)}` }, scores?.miou, "miou")));
     setAttribute(this.live.root, "data-alpha", bundle?.m?.mixture);
   }
 

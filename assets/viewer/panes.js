@@ -90,7 +90,7 @@ export class Panes {
     for (const pane of [...Object.values(this.panes), this.stage]) this.observer.observe(pane.viewport);
     view.on("frame", (pane) => this.repaint(this.view.settings.mode === "disagreement" ? null : pane));
     view.on("bundle data", () => this.refresh());
-    view.on("settings", () => this.refresh());
+    view.on("settings other", () => this.refresh());
     view.on("compare zoom", () => this.schedule());
     view.on("pointer", () => this.showCrosses());
     this.refresh();
@@ -146,6 +146,7 @@ export class Panes {
     const shown = view.panes().filter((pane) => settings.visible[pane]);
     this.palette.update(data.classes, settings.hidden);
     this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
+    this.root.style.setProperty("--other", `var(--${view.letterOf("b")})`);
     setText(this.message, live ? "" : data.message ?? "The pictures cannot be shown.");
     this.message.hidden = live;
     this.grid.hidden = !live || !grid;

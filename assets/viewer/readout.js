@@ -11,7 +11,7 @@ export class Readout {
     this.cells = {};
     this.root = el("div", { class: "readout", "aria-live": "off", "data-testid": "readout" });
     for (const pane of ["a", "m", "b", "t"]) this.root.append(this.cell(pane));
-    view.on("pointer bundle frame data settings", () => this.show());
+    view.on("pointer bundle frame data settings other", () => this.show());
     this.show();
   }
 
@@ -35,6 +35,7 @@ export class Readout {
     this.root.hidden = !view.data.live;
     for (const [pane, cell] of Object.entries(this.cells)) {
       cell.root.hidden = pane === "t" && !view.hasTruth;
+      if (pane === "b") setText(cell.title, view.letterOf(pane).toUpperCase());
       const frame = bundle && (pane === "t" ? bundle.truth : bundle[pane]);
       if (!view.pointer || !frame || !view.data.live) this.blank(cell, pane);
       else this.fill(cell, pane, frame.words[place(view.pointer, frame)]);

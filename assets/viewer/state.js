@@ -3,10 +3,12 @@
 // alpha and the picture's index go to Python when the user has settled on them. Everything in `settings` belongs to
 // the browser: it outlives Streamlit reruns (this object stays) and page changes (sessionStorage).
 
-import { alphaKey, alphaText, clamp } from "./dom.js";
+import { alphaKey, alphaText, clamp, known } from "./dom.js";
 import { wishAlpha } from "./frames.js";
+import { METRICS } from "./sweep.js";
 
 export const PANES = ["a", "m", "b", "t"];
+export const LETTERS = "abcdefgh"; // checkpoints by their place, as the server calls them
 const SETTLE_MS = 250;
 
 const DEFAULTS = {
@@ -40,6 +42,7 @@ export class View {
     this.pending = { alpha: [], index: [] }; // sent to Python, not yet seen coming back
     this.reported = {}; // the last value of each that Python's component state holds
     this.pointer = null; // {u, v} in picture coordinates 0..1
+    this.other = 1; // which checkpoint the pane beside the merge shows: B, where there are only two
     this.swapped = false; // the compare key is held down
     this.sweep = null;
     this.timing = null;
@@ -113,7 +116,36 @@ export class View {
 
   // What a measured figure is compared with: [name, its own figure, class].
   rivals(metric) {
-    return ["a", "b"].map((pane) => ({ name: pane.toUpperCase(), value: this.sweep?.end(pane, metric), tone: `name-${pane}` }));
+    return this.members.map((_, place) => {
+      const letter = LETTERS[place];
+      return { name: letter.toUpperCase(), value: this.sweep?.end(letter, metric), tone: `name-${letter}` };
+    });
+  }
+
+  get members() {
+    return [this.data.a, this.data.b, ...(this.data.more ?? [])];
+  }
+
+  // The letter of the checkpoint that a pane shows.
+  letterOf(pane) {
+    return pane === "b" ? LETTERS[this.other] : pane;
+  }
+
+  // Besides A, whose own score the curve shows: B, or the best one of several.
+  otherEnd(metric) {
+    const { better } = METRICS[metric];
+    let best = "b";
+    for (const letter of LETTERS.slice(2, this.members.length)) {
+      const [value, least] = [this.sweep.end(letter, metric), this.sweep.end(best, metric)];
+      if (known(value) && !(better * (value - least) <= 0)) best = letter;
+    }
+    return best;
+  }
+
+  setOther(place) {
+    if (place === this.other) return;
+    this.other = place;
+    this.emit("other");
   }
 
   // Further merges that have been measured, for the curve: [{mean, figures}].
@@ -171,6 +203,7 @@ export class View {
   update(data) {
     const before = this.data;
     this.data = data;
+    if (this.other >= this.members.length) this.other = 1;
     if (this.adopts("alpha", before, data) && !this.moving) this.setAlpha(data.alpha, true);
     if (this.adopts("index", before, data)) {
       this.index = data.index;
@@ -203,7 +236,8 @@ export class View {
   fullName(pane) {
     if (pane === "m") return "Merge";
     if (pane === "t") return "Ground truth";
-    return `${pane.toUpperCase()}  ${this.data[pane].name}`;
+    const letter = this.letterOf(pane);
+    return `${letter.toUpperCase()}  ${this.members[LETTERS.indexOf(letter)].name}`;
   }
 
   get hasTruth() {

@@ -2,6 +2,7 @@
 
 import { Trouble, request } from "./frames.js";
 import { known } from "./dom.js";
+import { LETTERS } from "./state.js";
 
 const POLL_MS = 400;
 const SAME = 5e-4; // alphas travel with three digits
@@ -39,7 +40,7 @@ export class Sweep {
 
   forget() {
     this.points = [];
-    this.answer = { ...this.answer, state: "idle", done: 0, total: 0, best: null, a: null, b: null };
+    this.answer = { state: "idle", message: null, done: 0, total: 0, seconds_left: null, best: null, images: this.answer.images };
     this.view.emit("sweep");
     this.poll();
   }
@@ -108,15 +109,15 @@ export class Sweep {
   }
 
   // A checkpoint by itself, with its own statistics: under some buffer policies the curve's ends are not that.
-  own(pane) {
-    return this.answer[pane] ?? null;
+  own(letter) {
+    return this.answer[letter] ?? null;
   }
 
   // Score of a checkpoint itself: measured with the curve, else what the workspace knows.
-  end(pane, metric) {
-    const figures = this.own(pane);
+  end(letter, metric) {
+    const figures = this.own(letter);
     const measured = figures && METRICS[metric].of(figures);
-    return known(measured) ? measured : this.view.data[pane][metric] ?? null;
+    return known(measured) ? measured : this.view.members[LETTERS.indexOf(letter)]?.[metric] ?? null;
   }
 
   // {value, between}: on the curve at alpha; `between` is null at a measured point.

@@ -33,7 +33,7 @@ export class Toolbar {
     this.root = el("section", { class: "toolbar", "aria-label": "View" },
       el("div", { class: "tools" }, this.stepper, this.name, el("span", { class: "spring" }), this.layouts.root, this.compare, this.toggles.root, this.zoom, this.help),
       el("div", { class: "tools" }, this.modes.root, this.referenceBox, this.key, el("span", { class: "spring" }), this.masks, this.borders, this.opacityBox));
-    view.on("settings data picture zoom", () => this.show());
+    view.on("settings data picture zoom other", () => this.show());
     this.show();
   }
 
@@ -97,6 +97,7 @@ export class Toolbar {
     press(this.layouts, (layout) => layout === settings.layout);
     press(this.toggles, (pane) => settings.visible[pane]);
     this.showTruth(data.labelled);
+    this.showOther(view.letterOf("b").toUpperCase());
     this.showPicture(data);
     this.compare.hidden = settings.layout === "grid";
     this.toggles.root.hidden = settings.layout !== "grid";
@@ -117,6 +118,11 @@ export class Toolbar {
     this.modes.buttons.find((one) => one.dataset.value === "errors").disabled = !labelled;
     this.toggles.buttons.find((one) => one.dataset.value === "t").hidden = !labelled;
     for (const select of [this.left, this.right, this.reference]) [...select.options].find((one) => one.value === "t").disabled = !labelled;
+  }
+
+  showOther(letter) {
+    setText(this.toggles.buttons.find((one) => one.dataset.value === "b"), letter);
+    for (const select of [this.left, this.right, this.reference]) setText([...select.options].find((one) => one.value === "b"), letter);
   }
 
   showPicture(data) {

@@ -39,7 +39,7 @@ from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["CALIBRATION_METERS", "GROUPS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices", "Comparison",
+__all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices", "Comparison",
            "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options", "Selection",
            "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home", "ensemble_point",
            "mixture_name", "profile_of", "write_recipe"]

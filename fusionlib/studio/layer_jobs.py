@@ -21,7 +21,7 @@ class ProfileJob(Job):
     """Measures profiles of one view one after the other. What the store has is not measured again, also after a restart."""
 
     def __init__(self, title: str, view: MergeView, store: Store) -> None:
-        super().__init__(f"{title} {view.selection.a} - {view.selection.b}")
+        super().__init__(f"{title} {' - '.join(view.selection.names)}")
         self.view, self.store = view, store
         self._wanted: deque[LayerProfile] = deque()
         self._known: dict[str, dict[str, Any]] = {}
@@ -109,7 +109,7 @@ class Contribution(ProfileJob):
             return {**self.status(), "level": None, "weights": [], "anchor": 0, "of": of, "base": None, "whole": None,
                     "names": [], "only": [], "without": []}
         figures = {name: [self._value(key, of) for key in keys] for name, keys in self._keys.items()}
-        return {**self.status(), "level": profile.granularity, "weights": [pair[0] for pair in profile.weights.values()],
+        return {**self.status(), "level": profile.granularity, "weights": [list(row) for row in profile.weights.values()],
                 "anchor": profile.anchor, "of": of, "names": list(profile.weights), "base": figures["base"][0],
                 "whole": figures["whole"][0], "only": figures["only"], "without": figures["without"]}
 
@@ -123,7 +123,7 @@ class Contribution(ProfileJob):
 def only(profile: LayerProfile, unit: str | None) -> LayerProfile:
     """The anchor everywhere, but `unit` (None: nothing) as in `profile`."""
     alone = anchor_shares(profile)
-    return _with(profile, {name: pair if name == unit else alone for name, pair in profile.weights.items()})
+    return _with(profile, {name: row if name == unit else alone for name, row in profile.weights.items()})
 
 
 def without(profile: LayerProfile, unit: str) -> LayerProfile:
@@ -131,9 +131,10 @@ def without(profile: LayerProfile, unit: str) -> LayerProfile:
     return _with(profile, {**profile.weights, unit: anchor_shares(profile)})
 
 
-def anchor_shares(profile: LayerProfile) -> tuple[float, float]:
-    """The anchor's own place on the simplex of two."""
-    return (1.0, 0.0) if profile.anchor == 0 else (0.0, 1.0)
+def anchor_shares(profile: LayerProfile) -> tuple[float, ...]:
+    """The anchor's own place on the simplex: a weight for each checkpoint."""
+    count = len(next(iter(profile.weights.values())))
+    return tuple(float(number == profile.anchor) for number in range(count))
 
 
 def _with(profile: LayerProfile, weights: dict[str, tuple[float, ...]]) -> LayerProfile:

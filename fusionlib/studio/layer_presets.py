@@ -40,12 +40,12 @@ class PresetShelf:
         """Forget a preset; nothing happens where there is none."""
         self._file(_checked(name)).unlink(missing_ok=True)
 
-    def fitting(self, layout: Layout) -> list[dict[str, Any]]:
-        """Those whose units are the layout's, by name: `name`, `level`, `anchor`, and `weights` of A in network order.
+    def fitting(self, layout: Layout, count: int = 2) -> list[dict[str, Any]]:
+        """Those for `count` checkpoints whose units are the layout's: `name`, `level`, `anchor`, and `weights` (rows) in network order.
 
         A file that cannot be read, or is for another network, is passed over: it may be meant for other checkpoints.
         """
-        found = [preset for path in sorted(self.folder.glob("*.yaml"))[:MOST] if (preset := _fitted(path, layout)) is not None]
+        found = [preset for path in sorted(self.folder.glob("*.yaml"))[:MOST] if (preset := _fitted(path, layout, count)) is not None]
         return sorted(found, key=lambda preset: preset["name"].lower())
 
     def _file(self, name: str) -> Path:
@@ -59,7 +59,7 @@ def _checked(name: Any) -> str:
     return text
 
 
-def _fitted(path: Path, layout: Layout) -> dict[str, Any] | None:
+def _fitted(path: Path, layout: Layout, count: int) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > FILE_BYTES:
             return None
@@ -67,8 +67,8 @@ def _fitted(path: Path, layout: Layout) -> dict[str, Any] | None:
         level, weights, anchor = content["granularity"], content["weights"], content["anchor"]
         if level not in GRANULARITIES or list(weights) != list(units(layout, level)):
             return None
-        profile = profile_of(layout, level, [shares[0] for shares in weights.values()], anchor)
+        profile = profile_of(layout, level, list(weights.values()), anchor, count)
         return {"name": _checked(content["name"]), "level": level, "anchor": profile.anchor,
-                "weights": [pair[0] for pair in profile.weights.values()]}
+                "weights": [list(row) for row in profile.weights.values()]}
     except (OSError, UnicodeError, yaml.YAMLError, RecursionError, LookupError, TypeError, AttributeError, FusionError):
         return None

@@ -1,4 +1,4 @@
-"""Layer profiles of two checkpoints: the units of a layout, what a browser may ask for, and presets in closed form."""
+"""Layer profiles of two or more checkpoints: the units of a layout, what a browser may ask for, and presets in closed form."""
 
 from __future__ import annotations
 
@@ -21,33 +21,42 @@ from fusionlib.merging.slices import GRANULARITIES, unit_of, units
 DIGITS = 4
 """Decimals of a weight: what travels, what is shown and what is exported are the same number."""
 
-ANCHORS = (0, 1)
-"""A or B: who keeps a locked layer, integer tensors and, under that policy, the statistics."""
+ROUNDING = 1e-3
+"""How far rounded weights may sum from 1; the heaviest takes up the difference."""
 
 
-def profile_of(layout: Layout, level: str, weights: Any, anchor: Any = 0) -> LayerProfile:
-    """The profile in which unit number n of `level` takes `weights[n]` of A and the rest of B.
+def profile_of(layout: Layout, level: str, weights: Any, anchor: Any = 0, count: int = 2) -> LayerProfile:
+    """The profile in which unit number n of `level` is mixed by `weights[n]`, one weight for each of `count` checkpoints.
 
-    Everything comes from a browser. Raises `UsageError` for an unknown level or anchor, another count, or a weight outside 0 to 1.
+    Everything comes from a browser. `anchor` is who keeps a locked layer, integer tensors and, under that policy, the statistics.
+    Raises `UsageError` for an unknown level or anchor, another count, or weights off the simplex.
     """
     if not isinstance(level, str) or level not in GRANULARITIES:
         raise UsageError(f"Granularity {str(level)[:40]!r}", f"one of {', '.join(GRANULARITIES)}", "Reload the page")
-    if isinstance(anchor, bool) or anchor not in ANCHORS:
-        raise UsageError(f"Anchor {str(anchor)[:40]!r}", "0 for A or 1 for B", "Reload the page")
+    if isinstance(anchor, bool) or anchor not in range(count):
+        raise UsageError(f"Anchor {str(anchor)[:40]!r}", f"a number from 0 to {count - 1}: 0 is A", "Reload the page")
     names = list(units(layout, level))
     if not isinstance(weights, list | tuple) or len(weights) != len(names):
         raise UsageError(f"{len(weights) if isinstance(weights, list | tuple) else 'No list of'} weights",
-                         f"{len(names)}, one for each {level}", "Reload the page")
+                         f"{len(names)} rows, one for each {level}", "Reload the page")
     return LayerProfile(anchor=int(anchor), granularity=level,
-                        weights={name: _pair(weight) for name, weight in zip(names, weights, strict=True)})
+                        weights={name: _row(row, count) for name, row in zip(names, weights, strict=True)})
 
 
-def _pair(weight: Any) -> tuple[float, float]:
+def _row(row: Any, count: int) -> tuple[float, ...]:
+    if not isinstance(row, list | tuple) or len(row) != count or not all(_is_weight(weight) for weight in row):
+        raise UsageError(f"Weights {str(row)[:40]}", f"{count} numbers from 0 to 1, one for each checkpoint", "Reload the page")
+    shares = [round(float(weight), DIGITS) for weight in row]
+    if abs(sum(shares) - 1) > ROUNDING:
+        raise UsageError(f"Weights that sum to {sum(shares):.4f}", "a sum of 1", "Reload the page")
+    heaviest = shares.index(max(shares))
+    shares[heaviest] = round(1 - sum(shares[:heaviest]) - sum(shares[heaviest + 1:]), DIGITS)
+    return tuple(shares)
+
+
+def _is_weight(weight: Any) -> bool:
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not number or not 0 <= weight <= 1:  # NaN and infinity fail the comparison too
-        raise UsageError(f"Weight {str(weight)[:40]}", "a number from 0 to 1", "Reload the page")
-    share = round(float(weight), DIGITS)
-    return share, round(1 - share, DIGITS)
+    return number and 0 <= weight <= 1  # NaN and infinity fail the comparison too
 
 
 def profile_parameters(profile: LayerProfile) -> dict[str, Any]:
@@ -65,8 +74,12 @@ def mixture_name(mixture: float | LayerProfile) -> str:
 
 
 def describe(arena: Arena) -> dict[str, Any]:
-    """What the page draws: every level with its units, and by unit the size, cosine, discrepancy and preset curves, as JSON values."""
-    layout = arena.layout
+    """What the page draws, as JSON values: every level with its units, and by unit the size, cosine, discrepancy and preset curves.
+
+    Of more than two checkpoints cosine is the mean over all pairs, discrepancy the mean over the others against A. A preset curve is
+    the anchor's weight; the others share the rest.
+    """
+    layout, count = arena.layout, len(arena)
     moved, squares = _by_tensor(arena)
     answer: dict[str, Any] = {"tau": TAU, "sizes": [entry.size for entry in layout.entries], "levels": {}}
     for level in GRANULARITIES:
@@ -80,18 +93,19 @@ def describe(arena: Arena) -> dict[str, Any]:
         answer["levels"][level] = {
             "names": list(groups), "of": of, "size": sizes, "cosine": cosine,
             "discrepancy": [_rounded(float(moved[np.array(of) == number].sum()) / max(1, size)) for number, size in enumerate(sizes)],
-            "presets": {"ramp": ramp(len(groups)), "step": smooth_step(len(groups)), "backbone": [_rounded(1 - share) for share in heads],
-                        "head": [_rounded(share) for share in heads], "cosine": from_cosine(cosine)},
+            "presets": {"equal": [_rounded(1 / count)] * len(groups), "ramp": ramp(len(groups), count),
+                        "step": smooth_step(len(groups)), "backbone": [_rounded(1 - share) for share in heads],
+                        "head": [_rounded(share) for share in heads], "cosine": from_cosine(cosine, count)},
         }
     return answer
 
 
-def ramp(count: int) -> list[float]:
-    """The anchor's weight by unit j = 1..N of two checkpoints, `H_a = 1 - (N - j) / (2 N)`: strictly the heavier one everywhere.
+def ramp(units: int, count: int = 2) -> list[float]:
+    """The anchor's weight by unit j = 1..N of M = `count` checkpoints, `H_a = 1 - (M - 1) (N - j) / (N M)`: everywhere the heaviest.
 
-    Source: Layer-wise Model Merging for Unsupervised Domain Adaptation, the function H for M = 2 (the anchor's follows from the sum).
+    Source: Layer-wise Model Merging for Unsupervised Domain Adaptation, the function H (the anchor's follows from the sum).
     """
-    return [_rounded(1 - (count - j) / (2 * count)) for j in range(1, count + 1)]
+    return [_rounded(1 - (count - 1) * (units - j) / (units * count)) for j in range(1, units + 1)]
 
 
 def smooth_step(count: int) -> list[float]:
@@ -100,15 +114,15 @@ def smooth_step(count: int) -> list[float]:
     return [_rounded(t * t * (3 - 2 * t)) for t in places]
 
 
-def from_cosine(cosine: Sequence[float | None]) -> list[float]:
-    """The anchor's weight `1 - (c - low) / (2 (high - low))`: the most alike unit is shared equally, the least alike is the anchor's.
+def from_cosine(cosine: Sequence[float | None], count: int = 2) -> list[float]:
+    """The anchor's weight `1 - (1 - 1 / M) (c - low) / (high - low)`: the most alike unit is shared equally, the least alike its own.
 
     Where two layers point apart, their average is least likely to be good for either. Units without a cosine are the anchor's.
     """
     known = [value for value in cosine if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     spread = high - low
-    return [1.0 if value is None else 0.5 if spread == 0 else _rounded(1 - (value - low) / (2 * spread)) for value in cosine]
+    return [1.0 if value is None else _rounded(1 - (1 - 1 / count) * ((value - low) / spread if spread else 1.0)) for value in cosine]
 
 
 def _rounded(value: float) -> float:
@@ -116,19 +130,20 @@ def _rounded(value: float) -> float:
 
 
 def _by_tensor(arena: Arena) -> tuple[np.ndarray, np.ndarray]:
-    """Elements that moved (T,) with A as yardstick, and inner products (T, 2, 2), from one pass over the rows in memory."""
-    entries = arena.layout.entries
-    moved, grams = np.zeros(len(entries), dtype=np.int64), np.zeros((len(entries), 2, 2))
-    rows = [as_floats(row) for row in arena.weights[:2]]
+    """Elements that moved (T,) with A as yardstick, the mean over the others, and inner products (T, K, K), in one pass over the rows."""
+    entries, count = arena.layout.entries, len(arena)
+    moved, grams = np.zeros(len(entries)), np.zeros((len(entries), count, count))
+    rows = [as_floats(row) for row in arena.weights]
     for number, entry in enumerate(entries):
         pieces = [row[entry.offset:entry.end] for row in rows]
         grams[number] = products_of(pieces)
-        moved[number] = differences(pieces[0], pieces[1], TAU)[0]
+        moved[number] = np.mean([differences(pieces[0], other, TAU)[0] for other in pieces[1:]])
     return moved, grams
 
 
 def _cosines(grams: np.ndarray, of: Sequence[int], count: int) -> list[float | None]:
-    sums = np.zeros((count, 2, 2))
+    sums = np.zeros((count, *grams.shape[1:]))
+    pairs = np.triu_indices(grams.shape[1], 1)
     np.add.at(sums, np.array(of, dtype=np.int64), grams)
-    values = [float(cosine_from_gram(gram)[0, 1]) for gram in sums]
+    values = [float(cosine_from_gram(gram)[pairs].mean()) for gram in sums]
     return [None if math.isnan(value) else round(value, 6) for value in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fusionlib.studio import LayerProfile, MergeView, mixture_name
+from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -20,7 +20,7 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
         ready = st.session_state["export"] = (wanted, _write(view, mixture))
-    name = f"{view.selection.a}-{view.selection.b}-{mixture_name(mixture)}"
+    name = f"{'-'.join(view.selection.names)[:100]}-{mixture_name(mixture)}"
     left, right = st.columns(2)
     with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
@@ -40,8 +40,10 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
 
 def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:
     if isinstance(mixture, LayerProfile):
-        return (f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: w x {view.selection.a} + (1 - w) x "
-                f"{view.selection.b}, anchor {'AB'[mixture.anchor]}")
+        names = view.selection.names
+        parts = ("w", "(1 - w)") if len(names) == 2 else [f"w{number}" for number in range(1, len(names) + 1)]
+        mixed = " + ".join(f"{part} x {name}" for part, name in zip(parts, names, strict=True))
+        return f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: {mixed}, anchor {LETTERS[mixture.anchor].upper()}"
     return f"Alpha {mixture:g}: {mixture:g} x {view.selection.a} + {1 - mixture:g} x {view.selection.b}"
 
 

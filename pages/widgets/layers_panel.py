@@ -5,18 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from fusionlib.errors import UsageError
 from fusionlib.figures.layers import contribution_figure
-from fusionlib.studio import LayerProfile, MergeView, profile_of
+from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
 from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
 from pages.widgets.server import studio
 
-PROFILE = "layer-profile"
+PROFILE, FURTHER = "layer-profile", "more"
+
+
+def further_checkpoints(chosen: Selection) -> Selection:
+    """The selection of the sidebar and what the user adds to it here; C is the first that was added."""
+    names = [item.name for item in studio().workspace.usable() if item.name not in (chosen.a, chosen.b)]
+    kept = [name for name in st.session_state.get(FURTHER, ()) if name in names]
+    if st.session_state.get(FURTHER) is not None and kept != st.session_state[FURTHER]:
+        st.session_state[FURTHER] = kept  # one of them has become A or B, or is gone
+    more = st.multiselect("Further checkpoints", names, key=FURTHER, bind="query-params", max_selections=len(LETTERS) - 2,
+                          placeholder="none: A and B are mixed; choose C, D, ... to give each layer a weight for every one of them")
+    return replace(chosen, more=tuple(more))
 
 
 def live_layers(view: MergeView) -> LayerProfile:
@@ -30,11 +43,13 @@ def live_layers(view: MergeView) -> LayerProfile:
 
 def _profile(view: MergeView, text: str | None) -> LayerProfile:
     """What the browser says, or equal weights where it says nothing that fits these checkpoints."""
+    count = len(view.arena)
     try:
         wish = json.loads(text or "{}")
-        return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0))
+        return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), count)
     except (ValueError, AttributeError, UsageError):
-        return profile_of(view.arena.layout, "block", [0.5] * len(studio().layers.units(view)["levels"]["block"]["names"]))
+        units = studio().layers.units(view)["levels"]["block"]["names"]
+        return profile_of(view.arena.layout, "block", [[1 / count] * count] * len(units), 0, count)
 
 
 def contribution_section(view: MergeView) -> None:
@@ -50,7 +65,7 @@ def contribution_section(view: MergeView) -> None:
         chosen = st.selectbox("Figure", names, key="contribution-figure")
         of = "miou" if chosen == "mIoU" else str(view.space.names.index(chosen))
     found = job.snapshot(of)
-    rows = contribution_rows(found)
+    rows = contribution_rows(found, view.selection.names)
     if not any(row["alone"] is not None or row["left out"] is not None for row in rows):
         st.caption("Press *What each contributes* above: every unit is measured alone on the anchor, and the merge without it. "
                    "Bars appear beside the units as they come, and here when all are done.")
@@ -62,13 +77,16 @@ def contribution_section(view: MergeView) -> None:
                        icon=":material/download:", on_click="ignore")
 
 
-def contribution_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a unit, changes in percentage points."""
+def contribution_rows(found: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a unit: the weight of each checkpoint `names`, and changes in percentage points."""
     def change(value: float | None, start: float | None) -> float | None:
         return None if value is None or start is None else round(100 * (value - start), 4)
 
-    return [{found["level"]: name, "weight of A": weight, "alone": change(alone, found["base"]), "left out": change(rest, found["whole"])}
-            for name, weight, alone, rest in zip(found["names"], found["weights"], found["only"], found["without"], strict=True)]
+    def shares(row: Sequence[float]) -> dict[str, float]:
+        return {f"{letter.upper()} {name}": share for letter, name, share in zip(LETTERS, names, row, strict=False)}
+
+    return [{found["level"]: name, **shares(row), "alone": change(alone, found["base"]), "left out": change(rest, found["whole"])}
+            for name, row, alone, rest in zip(found["names"], found["weights"], found["only"], found["without"], strict=True)]
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from fusionlib.studio import MergeView, profile_of
 from pages.widgets.server import studio
 
 PROFILE_BYTES = 1 << 17
-"""A weight of four decimals for each of twenty thousand tensors."""
+"""Weights of four decimals of eight checkpoints for each of two thousand tensors."""
 
 Answer = Callable[[Request, MergeView, bytes], Response]
 _FRESH = {"Cache-Control": "no-store"}
@@ -45,7 +45,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def profile_in(view: MergeView, wish: dict[str, Any]) -> LayerProfile:
     """The profile that a request names."""
-    return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0))
+    return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), len(view.arena))
 
 
 def _units(_: Request, view: MergeView, __: bytes) -> Response:
@@ -87,4 +87,4 @@ def _presets(request: Request, view: MergeView, body: bytes) -> Response:
         shelf.save(wish.get("name"), profile_in(view, wish))
     elif request.method == "DELETE":
         shelf.delete(parsed(body).get("name"))
-    return JSONResponse({"presets": shelf.fitting(view.arena.layout)}, headers=_FRESH)
+    return JSONResponse({"presets": shelf.fitting(view.arena.layout, len(view.arena))}, headers=_FRESH)

@@ -88,16 +88,16 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
     """What the browser is told of `view`: where to ask for frames, classes, pictures, and the scores of A and B."""
     base = f"{live_base()}/{st.session_state['live-key']}/{view.id}"
     ends = studio().sweep(view).snapshot()
-    a, b = (CheckpointEntry(name, *_scores(ends[side])) for side, name in (("a", view.selection.a), ("b", view.selection.b)))
+    a, b, *more = (CheckpointEntry(name, *_scores(ends[end])) for end, name in zip(view.ends, view.selection.names, strict=True))
     if view.obstacle or view.pictures is None:
-        return ViewerData(base, (512, 256), 0, 0, "", (), alpha, a, b, labelled=False, classes=(), live=False,
+        return ViewerData(base, (512, 256), 0, 0, "", (), alpha, a, b, more=tuple(more), labelled=False, classes=(), live=False,
                           buffers=view.selection.buffers, message=view.obstacle)
     pictures = view.pictures
     height, width = pictures.load(index).image.shape[:2]
     classes = [ClassEntry(number, name, "#{:02x}{:02x}{:02x}".format(*view.space.palette[number]))
                for number, name in enumerate(view.space.names)]
     return ViewerData(base, (width, height), len(pictures), index, pictures.name(index),
-                      [pictures.name(number) for number in range(len(pictures))], alpha, a, b,
+                      [pictures.name(number) for number in range(len(pictures))], alpha, a, b, more=tuple(more),
                       labelled=pictures.labelled, classes=classes, buffers=view.selection.buffers)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class ClassEntry:
 
 @dataclass(frozen=True)
 class ViewerData:
-    """What the viewer shows; ``alpha`` is the weight of A.
+    """What the viewer shows; ``alpha`` is the weight of A, and checkpoints after B are ``more``.
 
     ``base`` is the prefix of the live routes on the page's own origin, including ``server.baseUrlPath`` where the
     routes are mounted below it.
@@ -65,6 +65,7 @@ class ViewerData:
     alpha: float
     a: CheckpointEntry
     b: CheckpointEntry
+    more: tuple[CheckpointEntry, ...] = field(default=(), kw_only=True)
     labelled: bool
     classes: Sequence[ClassEntry]
     step: float = 0.01
