@@ -3,7 +3,7 @@
 import streamlit as st
 
 from fusionlib.contracts import DIAGNOSTICS
-from fusionlib.diagnostics.verdict import RULES, USEFUL
+from fusionlib.diagnostics.verdict import CAUTIONS, RULES, USEFUL
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.diagnostics_charts import (
@@ -15,14 +15,13 @@ from pages.widgets.diagnostics_charts import (
     similarity_chart,
     switch_when_asked,
 )
-from pages.widgets.diagnostics_controls import choose_set, keep, kept, run_panel
+from pages.widgets.diagnostics_controls import choose_pair, choose_set, run_panel
 from pages.widgets.diagnostics_verdict import rules_section, verdict_section
+from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
-
-PAIR = "diagnostics-pair"
 
 
 def diagnostics(chosen: Selection) -> None:
@@ -54,23 +53,16 @@ def diagnostics(chosen: Selection) -> None:
         similarity_chart(pair, report["cka_pictures"])
     st.markdown("### The networks alone")
     networks_table(report)
-    rules_section(RULES, DIAGNOSTICS.items())
+    rules_section(RULES, CAUTIONS, DIAGNOSTICS.items())
 
 
 def _choose_pair(report: dict, chosen: Selection) -> int:
-    """The number of the pair that the verdict is about: at first A and B."""
     pairs = report["pairs"]
     first = next((number for number, pair in enumerate(pairs) if {pair["a"], pair["b"]} == {chosen.a, chosen.b}), 0)
-    names = [f"{pair['a']} + {pair['b']}" for pair in pairs]
-    wanted = kept(PAIR, names[first])
-    if st.session_state.get("diagnostics-pair-of") != (chosen.a, chosen.b):
-        st.session_state["diagnostics-pair-of"] = (chosen.a, chosen.b)
-        wanted = st.session_state[f"kept/{PAIR}"] = names[first]
-        st.session_state.pop(PAIR, None)
-    index = names.index(wanted) if wanted in names else first
-    return names.index(st.selectbox("Verdict on", names, index=index, key=PAIR, on_change=keep, args=(PAIR,)))
+    return choose_pair([f"{pair['a']} + {pair['b']}" for pair in pairs], chosen, first)
 
 
+one_entry_a_gesture()
 switch_when_asked()
 heading("Diagnostics", "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.")
 _chosen = selection()

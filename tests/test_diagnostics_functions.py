@@ -289,6 +289,21 @@ def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, mon
         assert rest.lacking() == ((0, 1, 2), ()) and rest.report()["set"]["oracle_miou"] is None
 
 
+def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        tiny_file(tmp_path / "files", "c", 3)
+        world.studio.workspace.refresh()
+        found = world.studio.diagnosis(["a", "b", "c"], world.source, None)
+        found.measure(0.5)
+        report = found.report()
+        alone = {one["name"]: one["miou"] for one in report["singles"]}
+        for pair in report["pairs"]:
+            (third,) = set(alone) - {pair["a"], pair["b"]}
+            said = any(f"{third} alone is" in reason for reason in pair["verdict"]["reasons"])
+            assert said == (alone[third] - pair["best"]["miou"] >= 0.001)
+            assert any("2 pictures" in reason for reason in pair["verdict"]["reasons"])
+
+
 def test_networks_of_other_classes_are_left_out_where_nothing_can_be_compared(tmp_path: Path) -> None:
     from tests.helpers import folder_data
 

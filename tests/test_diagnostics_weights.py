@@ -24,7 +24,7 @@ from fusionlib.diagnostics import (
     survey,
 )
 from fusionlib.diagnostics.survey import CONVOLUTION, NORM, OTHER, PARAMETERS, WITH_STATISTICS
-from fusionlib.diagnostics.verdict import RULES, Evidence
+from fusionlib.diagnostics.verdict import CAUTIONS, FEW, RULES, Evidence
 from fusionlib.errors import CheckpointError, UsageError
 from tests.helpers import saved, tiny_checkpoints, tiny_tensors
 
@@ -249,3 +249,14 @@ def test_neighbouring_epochs_share_direction_and_strangers_do_not(real_data: Pat
     strangers = survey(open_checkpoints(sorted((folder / "enet-other-layout").glob("*.pth"))))
     assert abs(strangers.pair(0, 1).cosine or 1) < 0.15
     assert judge(Evidence(strangers.pair(0, 1).cosine)).level == "do not merge"
+
+
+def test_the_verdict_says_how_many_pictures_and_whether_a_third_network_is_better() -> None:
+    few = judge(Evidence(0.98, gain=0.01, best_alpha=0.5, pictures=12, third=("c", 0.02)))
+    assert few.level == "merge", "cautions change no level"
+    assert any("12 pictures only" in reason and "rough" in reason for reason in few.reasons)
+    assert any("c alone is 2.0 points better" in reason for reason in few.reasons)
+    many = judge(Evidence(0.98, gain=0.01, best_alpha=0.5, pictures=FEW, third=("c", -0.02)))
+    assert f"measured on {FEW} pictures" in many.reasons and not any("alone" in reason for reason in many.reasons)
+    assert not any("picture" in reason for reason in judge(Evidence(0.98)).reasons)
+    assert all(rule.when and rule.then and rule.source for rule in CAUTIONS)

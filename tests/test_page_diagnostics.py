@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.verdict import USEFUL
 from fusionlib.figures import diagnostics as figures
+from fusionlib.figures.diagnostics_pairs import pairs_figure
 from pages.widgets import diagnostics_charts, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
 from tests.helpers import folder_data, tiny_file, tiny_registered, tiny_tensors, tiny_world, until
@@ -129,8 +130,8 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
         diagnosis.measure(0.25)
         report = diagnosis.report()
         pair = report["pairs"][0]
-        drawn = [figures.pairs_figure(plain["pairs"], USEFUL), figures.pairs_figure(report["pairs"], USEFUL),
-                 figures.pairs_figure(report["pairs"], USEFUL, zoom=True), figures.direction_figure(pair),
+        drawn = [pairs_figure(plain["pairs"], USEFUL), pairs_figure(report["pairs"], USEFUL),
+                 pairs_figure(report["pairs"], USEFUL, zoom=True), figures.direction_figure(pair),
                  figures.similarity_figure(pair, 3),
                  *(figures.layers_figure(report["pairs"], measure, kind, "x") for measure in ("cosine", "discrepancy")
                    for kind in ("convolution", "batch norm"))]
@@ -145,3 +146,88 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
 
 def test_csv_defuses_formulas() -> None:
     assert as_csv([{"name": "=1+1", "value": -1.5}, {"name": "plain", "other": None}]) == "name,value,other\n'=1+1,-1.5,\nplain,,\n"
+
+
+def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, files: Path, tmp_path: Path) -> None:
+    save_tensors(files / "odd.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3)})
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    app.multiselect[0].set_value(["c0", "c1", "odd"]).run()
+    assert "No model code is known for odd" in text(app) and "The others can run" in text(app)
+    button(app, "Run 2 networks on 2 pictures").click().run()
+    for diagnosis in server.studio()._diagnoses.values():
+        until(lambda diagnosis=diagnosis: diagnosis.state != "running")
+    app.run()
+    assert not app.exception and "Oracle of all 2 that could run" in text(app) and "caution, measured on 2 pictures" in text(app).lower()
+    assert button(app, "Measure paths on 2 pictures")
+    next(item for item in app.selectbox if item.label == "Verdict on").set_value("c0 + odd").run()
+    assert not app.exception and text(app).count("No model code is known for odd") == 4, "set, verdict, path and activations"
+    app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
+    assert "2 of 3 pairs are not measured yet" in text(app) and button(app, "Run 3 networks")
+
+
+@pytest.mark.parametrize(("query", "members", "judged"), [
+    ({"set": ["c0", "c2"], "pair": ["c0 + c2"]}, ["c0", "c2"], "c0 + c2"),
+    ({"pair": ["c0 + c1"]}, ["c0", "c1", "c2"], "c0 + c1"),
+    ({"set": ["zzz", "c1", "c0"], "pair": ["c0 + c2"]}, ["c1", "c0"], "c0 + c1"),
+    ({"set": ["zzz"], "pair": ["c9 + ..", ""]}, ["c0", "c1", "c2"], "c1 + c2")])
+def test_a_link_opens_its_set_and_pair_and_nonsense_is_passed_over(start, files: Path, query, members, judged) -> None:
+    start("--checkpoints", str(files))
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for name, values in query.items():
+        app.query_params[name] = values
+    app.switch_page("diagnostics.py").run()
+    assert not app.exception
+    assert app.multiselect[0].value == members
+    assert next(item for item in app.selectbox if item.label == "Verdict on").value == judged
+
+
+def heights(figure) -> list[float]:
+    return [y for trace in figure.data if trace.name in ("path measured", "path not measured") for y in trace.y]
+
+
+def pair_of(number: int, **more) -> dict:
+    return {"a": f"checkpoint-{number}", "b": f"checkpoint-{number + 1}", "cosine": 0.9 + 0.01 * number, "l2": 1.0, "oracle_miou": None,
+            "oracle_headroom": None, "gain": None, "verdict": {"level": "try"}, **more}
+
+
+def test_an_outlier_does_not_press_the_other_pairs_flat() -> None:
+    near = [pair_of(number, l2=1.0 + number) for number in range(4)]
+    assert pairs_figure(near, USEFUL).layout.yaxis.type == "linear"
+    figure = pairs_figure([*near, pair_of(4, l2=500.0), pair_of(5, l2=0.0)], USEFUL)
+    assert figure.layout.yaxis.type == "log" and "log" in figure.layout.yaxis.title.text
+    assert sorted(heights(figure)) == [1, 2, 3, 4, 500]
+    assert next(trace for trace in figure.data if trace.name == "distance 0").customdata[0][0] == 5
+
+
+def test_pairs_without_an_oracle_stay_in_the_picture() -> None:
+    pairs = [pair_of(0, oracle_miou=0.4), pair_of(1), pair_of(2, cosine=None, l2=None)]
+    figure = pairs_figure(pairs, USEFUL)
+    assert heights(figure) == [40]
+    assert [row[0] for row in next(trace for trace in figure.data if trace.name == "oracle not known").customdata] == [1]
+    assert sorted(heights(pairs_figure(pairs, USEFUL, distance=True))) == [1, 1]
+
+
+def test_names_are_written_where_there_is_room() -> None:
+    crowded = [pair_of(0, cosine=0.95 + 0.0001 * number) for number in range(8)]
+    apart = [pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)]
+    written = [sum(bool(name) for trace in pairs_figure(pairs, USEFUL).data for name in trace.text or ()) for pairs in (crowded, apart)]
+    assert written[0] < 3 and written[1] == 4
+
+
+def test_layers_are_ordered_by_network_and_what_cannot_be_compared_is_named() -> None:
+    def layer(name: str, part: str, owner: str, value: float | None) -> dict:
+        return {"name": name, "kind": "convolution", "part": part, "block": name, "first_in": owner, "elements": 0 if value is None else 9,
+                "cosine": value}
+
+    def row(first: float | None, second: float | None) -> list[dict]:
+        return [layer("stem", "backbone", "x", first), layer("head", "head", "x", first), layer("other", "backbone", "y", second),
+                layer("alone", "backbone", "z", None)]
+
+    pairs = [{"a": "x", "b": "x2", "layers": row(0.0, None)}, {"a": "y", "b": "y2", "layers": row(None, 0.5)}]
+    assert figures.columns_of(pairs, "convolution")[0] == ["stem", "head", "other"]
+    drawn = figures.layers_figure(pairs, "cosine", "convolution", "cosine")
+    grey, values = (trace for trace in drawn.data if trace.type == "heatmap")
+    assert [list(one) for one in grey.z] == [[None, None, 1], [1, 1, None]]
+    assert [list(one) for one in values.z] == [[0.0, 0.0, None], [None, None, 0.5]]
+    assert any(trace.name == "not comparable" and trace.showlegend for trace in drawn.data)
+    assert [note.text for note in drawn.layout.annotations] == ["head", "not in x: from y on"]

@@ -17,6 +17,9 @@ HEADROOM = 0.005
 FLAT = 0.02
 """A barrier below this is none: fraction of mIoU, and fraction of the ends' mean loss."""
 
+FEW = 30
+"""Pictures: pixels of one picture err together, so that with fewer pictures a point of mIoU more or less may be chance."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -41,6 +44,13 @@ RULES = (
     Rule(f"cosine above {USEFUL:g}", "merge", "Weight Fusion, appendix E"),
 )
 
+CAUTIONS = (
+    Rule(f"the networks ran on fewer than {FEW} pictures", "caution: the figures are rough", "the number is this tool's default"),
+    Rule(f"a third checkpoint of the set alone beats the pair's best measured merge by {100 * GAIN:g} points of mIoU or more",
+         "said among the reasons", "measured; a merge that loses to a checkpoint at hand is not worth having"),
+)
+"""What is said beside the verdict without changing its level."""
+
 Level = Literal["merge", "try", "do not merge"]
 
 
@@ -49,7 +59,8 @@ class Evidence:
     """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats.
 
     `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers are alike in any two
-    networks and can make strangers look related.
+    networks and can make strangers look related. `pictures` is how many the networks ran on; `third` is the best other checkpoint of the
+    set, with what its mIoU leads the pair's best measured merge by (negative: trails).
     """
 
     cosine: float | None
@@ -62,6 +73,8 @@ class Evidence:
     loss_barrier: float | None = None
     loss_scale: float | None = None
     miou_barrier: float | None = None
+    pictures: int | None = None
+    third: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ def _reasons(known: Evidence) -> tuple[str, ...]:
         return ("both hold the same weights, so every merge is the same network",)
     else:
         start = []
-    return (*start, *_about_direction(known), *_about_oracle(known), *_about_path(known))
+    return (*start, *_about_direction(known), *_about_oracle(known), *_about_path(known), *_about_third(known), *_about_pictures(known))
 
 
 def _about_direction(known: Evidence) -> list[str]:
@@ -146,6 +159,21 @@ def _about_path(known: Evidence) -> list[str]:
         else:
             reasons.append(f"the best measured merge loses {-100 * known.gain:.1f} points against the better of the two")
     return reasons
+
+
+def _about_third(known: Evidence) -> list[str]:
+    if known.third is None or known.third[1] < GAIN:
+        return []
+    return [f"{known.third[0]} alone is {100 * known.third[1]:.1f} points better than the best measured merge of these two"]
+
+
+def _about_pictures(known: Evidence) -> list[str]:
+    if known.pictures is None:
+        return []
+    count = f"{known.pictures} picture{'' if known.pictures == 1 else 's'}"
+    if known.pictures < FEW:
+        return [f"caution, measured on {count} only: the figures are rough, {FEW} or more would tell better"]
+    return [f"measured on {count}"]
 
 
 def _advice(level: Level, known: Evidence, alpha: float | None) -> str:

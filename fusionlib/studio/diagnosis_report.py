@@ -28,7 +28,8 @@ def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functi
     """
     singles = (functions or {}).get("singles") or [None] * len(checkpoints)
     joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
-    pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path) for pair, path in paths.items()]
+    images = (functions or {}).get("images")
+    pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path, images) for pair, path in paths.items()]
     for row, pair in zip(pairs, paths, strict=True):
         row |= {"reason": obstacles.pairs[pair], "path_reason": no_path[pair]}
     whole = (functions or {}).get("set", {})
@@ -38,7 +39,7 @@ def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functi
                         for number, item in enumerate(checkpoints)],
             "set": {"order": [checkpoints[number].name for number in members], "diversity": whole.get("diversity"),
                     "oracle_miou": whole.get("oracle_miou"), "oracle_pixel_accuracy": whole.get("oracle_pixel_accuracy")},
-            "tau": weights.tau, "images": (functions or {}).get("images"), "cka_pictures": (functions or {}).get("cka_pictures")}
+            "tau": weights.tau, "images": images, "cka_pictures": (functions or {}).get("cka_pictures")}
 
 
 def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures:
 
 
 def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, singles: Sequence[Mapping[str, Any] | None],
-          joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None) -> dict[str, Any]:
+          joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None, images: int | None) -> dict[str, Any]:
     a, b = pair
     row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b)}
     ends = [figures["miou"] for number in pair if (figures := singles[number]) is not None and figures["miou"] is not None]
@@ -60,7 +61,9 @@ def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, 
     row["oracle_headroom"] = _difference(row["oracle_miou"], best_single)
     row |= _path(path, row["oracle_miou"])
     row["compatible"] = weights.same_tensors(a, b)
-    verdict = judge(_evidence(row))
+    others = {item.name: figures["miou"] for number, (item, figures) in enumerate(zip(checkpoints, singles, strict=True))
+              if number not in pair and figures is not None and figures["miou"] is not None}
+    verdict = judge(_evidence(row, others, images))
     row["verdict"] = {**asdict(verdict), "reasons": list(verdict.reasons), "sentence": verdict.sentence}
     return row
 
@@ -90,7 +93,8 @@ def _layers(weights: WeightSurvey, a: int, b: int) -> list[dict[str, Any]]:
         numbers = weights.members[layer]
         parameters, everything = (weights.pair(a, b, tensors=numbers), weights.pair(a, b, WITH_STATISTICS, numbers))
         entry = weights.entries[numbers[0]]
-        rows.append({"name": layer, "kind": weights.groups[layer], "part": entry.part, "block": entry.block,
+        owner = weights.names[int(weights.shared[numbers].any(0).argmax())]
+        rows.append({"name": layer, "kind": weights.groups[layer], "part": entry.part, "block": entry.block, "first_in": owner,
                      "elements": everything.elements, "cosine": parameters.cosine, "cosine_with_buffers": everything.cosine,
                      "l2": parameters.l2, "discrepancy": weights.discrepancy(a, b, numbers)})
     return rows
@@ -121,13 +125,16 @@ def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> d
     return found
 
 
-def _evidence(row: Mapping[str, Any]) -> Evidence:
+def _evidence(row: Mapping[str, Any], others: Mapping[str, float], images: int | None) -> Evidence:
+    best = max(others, key=others.__getitem__, default=None)
+    measured = any(row[name] is not None for name in ("disagreement", "path"))
     loss, miou = ((row["barrier"] or {}).get(name) or {} for name in ("loss", "miou"))
     return Evidence(
         cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0,
         convolutions=row["cosine_groups"][CONVOLUTION], headroom=row["oracle_headroom"],
         gain=row["gain"], best_alpha=row["best"]["alpha"] if row["best"] else None, loss_barrier=loss.get("entezari"),
-        loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"))
+        loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"), pictures=images if measured else None,
+        third=(best, others[best] - row["best"]["miou"]) if best is not None and row["best"] else None)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.figures.diagnostics import direction_figure, layers_figure, pairs_figure, path_figure, similarity_figure
+from fusionlib.figures.diagnostics import columns_of, direction_figure, layers_figure, path_figure, similarity_figure
+from fusionlib.figures.diagnostics_pairs import pairs_figure
 from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
+from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose
 
 PLAIN = {"displayModeBar": False}
@@ -37,17 +39,31 @@ def switch_when_asked() -> None:
 def pairs_chart(report: Report, useful: float, judged: int) -> None:
     """The picture that answers, a ring around the pair judged beside it; a click on a pair opens it in Merge."""
     pairs = report["pairs"]
-    known = any(pair["oracle_miou"] is not None for pair in pairs)
+    known = [pair["oracle_miou"] is not None for pair in pairs]
     crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) <= useful for pair in pairs)
-    zoom = st.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
-    st.plotly_chart(pairs_figure(pairs, useful, zoom, judged), key=_CHART, on_select=lambda: _clicked(pairs), selection_mode="points",
-                    config=PLAIN)
-    height = "The higher, the more a pixel-wise choice between the two could reach." if known else \
-        "Until the networks have run, the height is their distance."
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    zoom = left.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
+    distance = (right if crowded else left).toggle("Height is distance", key="diagnostics-height") if any(known) else False
+    st.plotly_chart(pairs_figure(pairs, useful, zoom, judged, distance), key=_CHART, on_select=lambda: _clicked(pairs),
+                    selection_mode="points", config=PLAIN)
+    height = "Until the networks have run, the height is their distance."
+    if any(known):
+        height = "The height is their distance." if distance else \
+            "The higher, the more a pixel-wise choice between the two could reach."
+        feet = sum(pair["cosine"] is not None and pair["oracle_miou"] is None for pair in pairs)
+        if not distance and feet:
+            height += f" Ticks at the foot: {feet} of {len(pairs)} pairs, whose oracle is not known."
     st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} "
                "Colour: what the best measured merge gained over the better of the two (grey ring: path not measured). "
-               "Click a pair to open it in Merge.")
+               f"Click a pair to open it in Merge.{_undrawn(pairs)}")
     twin(pair_rows(pairs), "pairs")
+
+
+def _undrawn(pairs: Sequence[dict[str, Any]]) -> str:
+    count = sum(pair["cosine"] is None for pair in pairs)
+    if not count:
+        return ""
+    return f" {count} of {len(pairs)} pairs share{'s' if count == 1 else ''} no weights and cannot be drawn: see the table."
 
 
 def _clicked(pairs: Sequence[dict[str, Any]]) -> None:
@@ -60,9 +76,10 @@ def networks_table(report: Report) -> None:
     """Norms and scores of the networks alone, and the oracle of the whole set."""
     whole = report["set"]
     if whole["oracle_miou"] is not None:
-        st.caption(f"Oracle of all {len(report['singles'])}: {100 * whole['oracle_miou']:.1f} % mIoU, "
+        st.caption(f"Oracle of all {len(whole['order'])}{' that could run' if len(whole['order']) < len(report['singles']) else ''}: "
+                   f"{100 * whole['oracle_miou']:.1f} % mIoU, "
                    f"{100 * whole['oracle_pixel_accuracy']:.1f} % of pixels; diversity {_number(whole['diversity'])} %. "
-                   f"Pixels that all get wrong keep the error of {_plain(whole['order'][0])}, the first in the list.")
+                   f"Pixels that all get wrong keep the error of {plain(whole['order'][0])}, the first in the list.")
     twin(single_rows(report["singles"]), "networks", expanded=True)
 
 
@@ -78,18 +95,22 @@ def layers_chart(report: Report) -> None:
     moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
     reading = moved if measure == "discrepancy" else "Pale: both networks point the same way in this layer; dark: they do not."
     head = any(layer["part"] == "head" for layer in report["pairs"][0]["layers"])
+    shown_layers, _ = columns_of(report["pairs"], kind)
+    alone = len({layer["name"] for pair in report["pairs"] for layer in pair["layers"] if layer["kind"] == kind}) - len(shown_layers)
     st.caption(f"One row a pair, one column a layer from input to output. {reading}"
-               + (" The dashed line is where the head begins." if head else " No layer is named like a head."))
+               + (" The dashed line is where the head begins." if head else " No layer is named like a head.")
+               + (f" {alone} layers that no two of these networks share are left out." if alone else ""))
     twin(layer_rows(report["pairs"], measure, kind), "layers")
 
 
 def path_chart(pair: dict[str, Any]) -> None:
     """Loss and mIoU along alpha with the barriers, and direction."""
     if pair["path"] is None:
-        st.caption("Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the "
+        st.caption(f"{plain(pair['path_reason'])}." if pair["path_reason"] else
+                   "Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the "
                    "curve on the Merge page.")
     else:
-        st.markdown(f"**Loss and mIoU from {_plain(pair['b'])} (alpha 0) to {_plain(pair['a'])} (alpha 1)**")
+        st.markdown(f"**Loss and mIoU from {plain(pair['b'])} (alpha 0) to {plain(pair['a'])} (alpha 1)**")
         st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
         st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
@@ -102,6 +123,9 @@ def path_chart(pair: dict[str, Any]) -> None:
 
 def direction_chart(pair: dict[str, Any]) -> None:
     """Cosine along the path, in closed form."""
+    if pair["cosine"] is None:
+        st.caption("These two share no weights, so there is no direction to compare.")
+        return
     st.plotly_chart(direction_figure(pair), key="diagnostics-direction", config=PLAIN)
     st.caption("How much direction the merge shares with each end, exact for every alpha from the inner products alone.")
     path = pair["cosine_path"]
@@ -111,7 +135,9 @@ def direction_chart(pair: dict[str, Any]) -> None:
 def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
     """Linear CKA per block."""
     if not pair["cka"]:
-        st.caption("Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
+        missing = pair["reason"] or ("These two networks share no block by name and size" if pair["disagreement"] is not None else None)
+        st.caption(f"{plain(missing)}." if missing else
+                   "Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
         return
     st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
     st.caption("Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows where "
@@ -128,7 +154,3 @@ def _barrier(found: dict[str, Any] | None, scale: float, unit: str, side: str) -
 
 def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.1f}"
-
-
-def _plain(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

@@ -59,8 +59,12 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
 
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a network."""
-    return [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
-             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"]} for one in singles]
+    rows = [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
+             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"], "not measured because": one["reason"] or ""}
+            for one in singles]
+    for row in rows if not any(one["reason"] for one in singles) else ():
+        del row["not measured because"]
+    return rows
 
 
 def layer_rows(pairs: Sequence[Row], measure: str, kind: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.widgets.diagnostics_charts import open_in_merge
+from pages.widgets.problems import plain
 
 _BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"),
           "do not merge": (st.error, ":material/block:")}
@@ -17,17 +18,20 @@ def verdict_section(pair: dict[str, Any]) -> None:
     """Level, reasons and advice, then the figures that they rest on."""
     verdict = pair["verdict"]
     box, icon = _BOXES[verdict["level"]]
-    reasons = "\n".join(f"- {_capital(reason)}" for reason in verdict["reasons"])
+    reasons = "\n".join(f"- {plain(_capital(reason))}" for reason in verdict["reasons"])
     box(f"**{_capital(verdict['advice'])}.**\n\n{reasons}", icon=icon)
     _figures(pair)
+    if pair["reason"]:
+        st.caption(f"{plain(pair['reason'])}.")
     st.button("Open this pair in Merge", key="diagnostics-open-pair", icon=":material/merge:", on_click=open_in_merge, args=(pair,),
               disabled=not pair["compatible"])
 
 
-def rules_section(rules: Any, diagnostics: Any) -> None:
+def rules_section(rules: Any, cautions: Any, diagnostics: Any) -> None:
     """Where the verdict comes from and what each measure is."""
     with st.expander("The rules of the verdict, and where every measure comes from", icon=":material/rule:"):
         st.markdown(_table(("When (the first that applies)", "Verdict", "Source"), [(rule.when, rule.then, rule.source) for rule in rules]))
+        st.markdown(_table(("Said beside it, when", "As", "Source"), [(rule.when, rule.then, rule.source) for rule in cautions]))
         st.markdown(_table(("Measure", "What it says", "Needs", "Source"),
                            [(item.title, item.summary, item.needs, item.source) for _, item in diagnostics]))
 
@@ -42,9 +46,9 @@ def _figures(pair: dict[str, Any]) -> None:
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
     figures = [
         ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
-        ("Oracle gain", _text(pair["oracle_headroom"], "+.1f", 100, " points"),
-         f"over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
-        ("Best merge", _text(pair["gain"], "+.1f", 100, " points"), "over the better of the two, where the path is measured"),
+        ("Oracle gain (points)", _text(pair["oracle_headroom"], "+.1f", 100),
+         f"of mIoU over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
+        ("Best merge (points)", _text(pair["gain"], "+.1f", 100), "of mIoU over the better of the two, where the path is measured"),
         ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
         ("Loss barrier", _text(barrier, ".3f", 1, " nats"), "above the line between the ends"),

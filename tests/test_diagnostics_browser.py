@@ -1,0 +1,52 @@
+"""Diagnostics in a real Chromium: the set and the pair are in the URL, and one click is one step of Back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_app_browser import CHROMIUM, FLAGS, address
+
+__all__ = ["address"]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def tab(address: str) -> Iterator:
+    """A page of the app that collects what goes wrong."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        yield page
+        assert problems == [] and page.locator('[data-testid="stException"]').count() == 0
+        browser.close()
+
+
+def open_diagnostics(tab, address: str, query: str = "") -> None:
+    tab.goto(f"{address}diagnostics{query}")
+    tab.locator(".st-key-diagnostics-pairs .scatterlayer path.point").first.wait_for(timeout=60000)
+
+
+def test_a_link_restores_set_and_pair_and_a_reload_keeps_them(tab, address: str) -> None:
+    open_diagnostics(tab, address, "?set=cycle-1&set=night&set=start&set=nonsense&pair=cycle-1+%2B+night")
+    assert tab.get_by_test_id("stMultiSelect").get_by_text("night").count() == 1
+    tab.get_by_role("heading", name="From night to cycle-1").wait_for()
+    tab.reload()
+    tab.get_by_role("heading", name="From night to cycle-1").wait_for(timeout=30000)
+    assert "nonsense" not in tab.url and tab.url.count("set=") == 3
+
+
+def test_a_click_on_a_pair_is_one_step_of_back(tab, address: str) -> None:
+    open_diagnostics(tab, address, "?set=cycle-1&set=night&set=start")
+    before, length = tab.url, tab.evaluate("history.length")
+    tab.locator(".st-key-diagnostics-pairs .scatterlayer path.point").nth(1).click(force=True)
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate("history.length") == length + 1
+    tab.go_back()
+    tab.locator(".st-key-diagnostics-pairs").wait_for(timeout=30000)
+    assert tab.url == before
