@@ -279,6 +279,11 @@ def test_evaluate_with_calibration_prints_the_contract(world, capsys: pytest.Cap
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--calibration", "--bins", "7"])
     assert stopped.value.code == 2 and "one of 10, 12" in capsys.readouterr().err
+    for unread in (["--bins", "15"], ["--rule", "softmax"]):  # silently ignored, they would look as if they had been heeded
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, *unread])
+        message = capsys.readouterr().err.strip()
+        assert stopped.value.code == 2 and f"{unread[0]} {unread[1]} without" in message and "\n" not in message
 
 
 def test_the_order_of_pictures_changes_no_bit(world) -> None:

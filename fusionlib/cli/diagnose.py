@@ -12,6 +12,7 @@ from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.search.grid import alpha_grid
 
+STEP = 0.25
 NAME, HELP = "diagnose", "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too"
 
 
@@ -19,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more; every pair is judged")
     parser.add_argument("--tau", type=float, default=10.0, help="an element has moved when |difference| >= |weight| / tau (default 10)")
-    parser.add_argument("--step", type=float, default=0.25, help="distance between the alphas of every pair's path (default 0.25)")
+    parser.add_argument("--step", type=float, help=f"distance between the alphas of every pair's path, with --data (default {STEP:g})")
     parser.add_argument("--no-path", action="store_true", help="leave losses along the path out: the slow part")
-    parser.add_argument("--buffers", default="average", help=f"statistics along the path: one of {', '.join(POLICIES)} (default average)")
+    parser.add_argument("--buffers", help=f"statistics along the path, with --data: one of {', '.join(POLICIES)} (default average)")
     add_data(parser, required=False)
     add_running(parser)
 
@@ -31,27 +32,38 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
     None stands for what cannot be measured; `reason` (and `path_reason` of a pair) say why, and `notes` for the whole set.
     """
-    check_policy(given.buffers)
-    alpha_grid(given.step)
+    buffers, step = given.buffers or "average", STEP if given.step is None else given.step
+    check_policy(buffers)
+    alpha_grid(step)
+    _refuse_unread(given)
     if not given.tau > 0:
         raise UsageError(f"--tau {given.tau:g}", "a number above 0", "Try --tau 10")
-    if (given.split or given.limit is not None) and not given.data:
-        raise UsageError("--split or --limit without --data", "the data that they are of", "Give --data, or leave them out")
     if len(given.checkpoints) < 2:
         raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to diagnose", "Name another checkpoint")
     studio = open_studio(given)
     opened = open_checkpoints(given.checkpoints)
-    diagnosis = studio.diagnose(opened, open_data(studio, given) if given.data else None, given.buffers)
+    diagnosis = studio.diagnose(opened, open_data(studio, given) if given.data else None, buffers)
     with progress_bar("weights") as progress:
         diagnosis.weights(given.tau, progress)
     if given.data and not diagnosis.obstacle:
         with progress_bar("pictures") as progress:
-            diagnosis.measure(None if given.no_path else given.step, progress, fresh=given.fresh)
+            diagnosis.measure(None if given.no_path else step, progress, fresh=given.fresh)
     report = diagnosis.report(given.tau)
     for single, path in zip(report["singles"], given.checkpoints, strict=True):
         single["path"] = str(path)
     notes = diagnosis.notes() if given.data else []
     return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, "notes": notes, **report}
+
+
+def _refuse_unread(given: argparse.Namespace) -> None:
+    """An option that nothing would read is a mistake, not a wish."""
+    if not given.data:
+        options = {"--split": given.split, "--limit": given.limit, "--step": given.step, "--buffers": given.buffers}
+        unread = [name for name, value in options.items() if value is not None]
+        if unread:
+            raise UsageError(f"{' and '.join(unread)} without --data", "data that the networks run on", "Give --data, or leave them out")
+    elif given.no_path and given.step is not None:
+        raise UsageError("--step with --no-path", "one of the two", "Leave --no-path out to measure the path")
 
 
 def show(result: dict[str, Any]) -> None:

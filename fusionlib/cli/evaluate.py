@@ -9,12 +9,14 @@ from typing import Any
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli.calibration import show_calibration
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.errors import UsageError
 from fusionlib.inference.measure import DEFAULT_METERS
 from fusionlib.merging.ensemble import RULES
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
 from fusionlib.studio import CALIBRATION_METERS
 from fusionlib.studio.ensemble import evaluate_ensemble
 
+_RULE = "softmax"
 _OFFERED = ", ".join(map(str, OFFERED_BINS))
 NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 
@@ -24,16 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--with", dest="others", nargs="+", default=[], type=Path, metavar="CHECKPOINT",
                         help="further networks that answer together with the first: an output ensemble, a forward pass each")
-    parser.add_argument("--rule", default="softmax", choices=tuple(RULES), help="how an ensemble's outputs are combined (default softmax)")
+    parser.add_argument("--rule", choices=tuple(RULES), help=f"how an ensemble's outputs are combined (default {_RULE})")
     add_data(parser)
     parser.add_argument("--calibration", action="store_true", help="also how sure the network is, and how often it is right")
-    parser.add_argument("--bins", type=int, default=DEFAULT_BINS, help=f"bins of confidence: {_OFFERED} (default {DEFAULT_BINS})")
+    parser.add_argument("--bins", type=int, help=f"bins of confidence, with --calibration: {_OFFERED} (default {DEFAULT_BINS})")
     add_running(parser)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
-    check_bins(given.bins)
+    bins, rule = _checked(given)
     studio = open_studio(given)
     checkpoint = open_checkpoint(given.checkpoint)
     opened = [checkpoint, *(open_checkpoint(path) for path in given.others)]
@@ -42,17 +44,29 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     meters = CALIBRATION_METERS if given.calibration else DEFAULT_METERS
     with progress_bar("evaluate") as progress:
         if given.others:
-            figures = evaluate_ensemble(opened, networks, given.rule, pictures, worker=studio.worker, store=studio.store,
+            figures = evaluate_ensemble(opened, networks, rule, pictures, worker=studio.worker, store=studio.store,
                                         device=studio.device, precision=studio.options.precision, fresh=given.fresh, meters=meters,
                                         progress=progress)
         else:
             figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
-    calibration = calibration_summary(figures.pop("calibration"), given.bins) if given.calibration else {}
+    calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
     classes = figures.pop("classes")
     by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall")}
-    ensemble = {"with": [str(path) for path in given.others], "rule": given.rule} if given.others else {}
+    ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
     return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, **ensemble, "data": pictures.spec, **figures, **by_class,
             **calibration}
+
+
+def _checked(given: argparse.Namespace) -> tuple[int, str]:
+    """Bins and rule, given or by default. An option that nothing would read is a mistake, not a wish."""
+    if given.bins is not None and not given.calibration:
+        raise UsageError(f"--bins {given.bins} without --calibration", "the calibration that they are bins of",
+                         "Add --calibration, or leave --bins out")
+    if given.rule is not None and not given.others:
+        raise UsageError(f"--rule {given.rule} without --with", "the networks that answer together", "Add --with, or leave --rule out")
+    bins = DEFAULT_BINS if given.bins is None else given.bins
+    check_bins(bins)
+    return bins, given.rule or _RULE
 
 
 def show(result: dict[str, Any]) -> None:
