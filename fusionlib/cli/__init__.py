@@ -1,18 +1,19 @@
-"""The same verbs without a browser: `python -m fusionlib inspect | diagnose | compare | methods | merge | evaluate | sweep | train`."""
+"""Without a browser: `python -m fusionlib inspect | diagnose | layers | compare | methods | merge | evaluate | sweep | train`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from fusionlib import __version__
-from fusionlib.cli import compare, diagnose, evaluate, inspect, merge, methods, sweep, train
+from fusionlib.cli import compare, diagnose, evaluate, inspect, layers, merge, methods, sweep, train
 from fusionlib.errors import Cancelled, FusionError
 
-VERBS = (inspect, diagnose, compare, methods, merge, evaluate, sweep, train)
+VERBS = (inspect, diagnose, layers, compare, methods, merge, evaluate, sweep, train)
 """One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and `show(result)`."""
 
 
@@ -35,10 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Cancelled, KeyboardInterrupt):
         print(f"fusionlib {given.verb.NAME}: stopped; what was finished is kept", file=sys.stderr)
         raise SystemExit(130) from None
-    if given.json:
-        print(json.dumps(result, indent=1))
-    else:
-        given.verb.show(result)
+    try:
+        if given.json:
+            print(json.dumps(result, indent=1))
+        else:
+            given.verb.show(result)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,17 +32,17 @@ from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.layer_desk import LayerDesk
-from fusionlib.studio.layers import mixture_name, profile_of, profile_parameters
+from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices", "Comparison",
-           "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options", "Selection",
-           "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home", "ensemble_point",
-           "mixture_name", "profile_of", "write_recipe"]
+__all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
+           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
+           "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home", "ensemble_point",
+           "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -97,14 +97,21 @@ class Studio:
             return self._sweeps[view.id]
 
     def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
-        """The sweep of two files outside the workspace. Says that they do not fit, or have no network, before data is read."""
-        first, second = open_checkpoints([a, b])
-        architecture = self.network_of(first)
-        arena = Arena.pack([first, second], head=architecture[0].head, device=self.device)
+        """The sweep of two files outside the workspace."""
+        return Sweep(self.view_files([a, b], open_pictures, buffers), self.store)
+
+    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str) -> MergeView:
+        """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+        if len(files) < 2:
+            raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
+        checkpoints = open_checkpoints(files)
+        first, second, *more = (item.name for item in checkpoints)
+        architecture = self.network_of(checkpoints[0]) if open_pictures or recognise(checkpoints[0].shapes) else None
+        arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
         arena.require_finite()
-        pictures = open_pictures()
-        selection = Selection(first.name, second.name, pictures.spec, None, buffers)
-        return Sweep(MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision), self.store)
+        pictures = open_pictures() if open_pictures else None
+        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more))
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""

@@ -25,6 +25,7 @@ class ProfileJob(Job):
         self.view, self.store = view, store
         self._wanted: deque[LayerProfile] = deque()
         self._known: dict[str, dict[str, Any]] = {}
+        self.fresh = False
         self._guard = threading.Lock()
         # Reading it anew looks at every file; changed data gives another view.
         self._data = view.pictures.fingerprint() if view.pictures else ""
@@ -53,7 +54,7 @@ class ProfileJob(Job):
         return self._recalled(self.key_of(profile))
 
     def _recalled(self, key: str) -> dict[str, Any] | None:
-        if key not in self._known and (stored := self.store.get(key)) is not None:
+        if key not in self._known and not self.fresh and (stored := self.store.get(key)) is not None:
             self._known[key] = stored
         return self._known.get(key)
 

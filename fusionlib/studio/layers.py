@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from fusionlib.merging.slices import GRANULARITIES, unit_of, units
 DIGITS = 4
 """Decimals of a weight: what travels, what is shown and what is exported are the same number."""
 
+PRESETS = ("equal", "ramp", "step", "backbone", "head", "cosine")
+"""Curves of the anchor's weight that the page and the command line offer."""
+
 ROUNDING = 1e-3
 """How far rounded weights may sum from 1; the heaviest takes up the difference."""
 
@@ -32,23 +35,39 @@ def profile_of(layout: Layout, level: str, weights: Any, anchor: Any = 0, count:
     Raises `UsageError` for an unknown level or anchor, another count, or weights off the simplex.
     """
     if not isinstance(level, str) or level not in GRANULARITIES:
-        raise UsageError(f"Granularity {str(level)[:40]!r}", f"one of {', '.join(GRANULARITIES)}", "Reload the page")
+        raise UsageError(f"Granularity {str(level)[:40]!r}", f"one of {', '.join(GRANULARITIES)}", "Correct it, or reload the page")
     if isinstance(anchor, bool) or anchor not in range(count):
-        raise UsageError(f"Anchor {str(anchor)[:40]!r}", f"a number from 0 to {count - 1}: 0 is A", "Reload the page")
+        raise UsageError(f"Anchor {str(anchor)[:40]!r}", f"a number from 0 to {count - 1}: 0 is A", "Correct it, or reload the page")
     names = list(units(layout, level))
     if not isinstance(weights, list | tuple) or len(weights) != len(names):
         raise UsageError(f"{len(weights) if isinstance(weights, list | tuple) else 'No list of'} weights",
-                         f"{len(names)} rows, one for each {level}", "Reload the page")
+                         f"{len(names)} rows, one for each {level}", "Correct it, or reload the page")
     return LayerProfile(anchor=int(anchor), granularity=level,
                         weights={name: _row(row, count) for name, row in zip(names, weights, strict=True)})
 
 
+def uniform_profile(layout: Layout, level: str, shares: Sequence[float], anchor: int, count: int) -> LayerProfile:
+    """The same weights in every unit of `level`."""
+    return profile_of(layout, level, [list(shares)] * (len(units(layout, level)) if level in GRANULARITIES else 0), anchor, count)
+
+
+def preset_profile(layout: Layout, level: str, described: Mapping[str, Any], preset: str, anchor: int, count: int) -> LayerProfile:
+    """A preset curve of `described` as a profile: the anchor's weight by unit, the others share the rest equally."""
+    if preset not in PRESETS or level not in described["levels"]:
+        raise UsageError(f"Preset {preset!r} by {level!r}", f"one of {', '.join(PRESETS)}, by {', '.join(GRANULARITIES)}", "Correct it")
+    others = count - 1
+    rows = [[weight if number == anchor else (1 - weight) / others for number in range(count)]
+            for weight in described["levels"][level]["presets"][preset]]
+    return profile_of(layout, level, rows, anchor, count)
+
+
 def _row(row: Any, count: int) -> tuple[float, ...]:
     if not isinstance(row, list | tuple) or len(row) != count or not all(_is_weight(weight) for weight in row):
-        raise UsageError(f"Weights {str(row)[:40]}", f"{count} numbers from 0 to 1, one for each checkpoint", "Reload the page")
+        raise UsageError(f"Weights {str(row)[:40]}", f"{count} numbers from 0 to 1, one for each checkpoint",
+                         "Correct it, or reload the page")
     shares = [round(float(weight), DIGITS) for weight in row]
     if abs(sum(shares) - 1) > ROUNDING:
-        raise UsageError(f"Weights that sum to {sum(shares):.4f}", "a sum of 1", "Reload the page")
+        raise UsageError(f"Weights that sum to {sum(shares):.4f}", "a sum of 1", "Correct it, or reload the page")
     heaviest = shares.index(max(shares))
     shares[heaviest] = round(1 - sum(shares[:heaviest]) - sum(shares[heaviest + 1:]), DIGITS)
     return tuple(shares)

@@ -1,0 +1,87 @@
+"""`layers A B [C ...] --data SPEC`: how alike the units of the networks are, and what each contributes to a merge."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fusionlib.cli.common import add_data, add_running, numbers, open_data, open_studio, percent, progress_bar
+from fusionlib.errors import UsageError
+from fusionlib.merging.buffers import POLICIES, check_policy
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.merging.slices import GRANULARITIES
+from fusionlib.studio import PRESETS, Studio, preset_profile, uniform_profile
+
+NAME, HELP = "layers", "What each layer, block or part contributes to a merge"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more")
+    parser.add_argument("--granularity", default="block", help=f"one of {', '.join(GRANULARITIES)} (default block)")
+    parser.add_argument("--anchor", type=int, default=0, metavar="N", help="number of the anchor, from 0 (default 0)")
+    parser.add_argument("--preset", default="equal", help=f"weights of the merge: one of {', '.join(PRESETS)} (default equal)")
+    parser.add_argument("--weights", type=numbers, metavar="W1,W2,...", help="the same weights for every unit, in place of --preset")
+    parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
+    add_data(parser, required=False)
+    add_running(parser)
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Units in network order with cosine, discrepancy and weights; with data the change in mIoU that each makes alone and left out."""
+    check_policy(given.buffers)
+    if given.data is None and (given.split is not None or given.limit is not None):
+        raise UsageError("--split or --limit without --data", "data to take them from", "Give --data too")
+    studio = open_studio(given)
+    view = studio.view_files(given.checkpoints, (lambda: open_data(studio, given)) if given.data else None, given.buffers)
+    described = studio.layers.units(view)
+    if given.weights is not None:
+        profile = uniform_profile(view.arena.layout, given.granularity, given.weights, given.anchor, len(view.arena))
+    else:
+        profile = preset_profile(view.arena.layout, given.granularity, described, given.preset, given.anchor, len(view.arena))
+    level = described["levels"][given.granularity]
+    units = [{"name": name, "elements": size, "cosine": cosine, "discrepancy": moved, "weights": list(profile.weights[name])}
+             for name, size, cosine, moved in zip(level["names"], level["size"], level["cosine"], level["discrepancy"], strict=True)]
+    measured = _contributions(studio, view, profile, given.fresh) if given.data else {}
+    for number, unit in enumerate(units):
+        unit |= {name: measured[name][number] if measured else None for name in ("alone", "left_out")}
+    return {"checkpoints": list(view.selection.names), "anchor": given.anchor, "granularity": given.granularity, "tau": described["tau"],
+            "anchor_miou": measured.get("base"), "merge_miou": measured.get("whole"), "units": units}
+
+
+def _contributions(studio: Studio, view: Any, profile: LayerProfile, fresh: bool) -> dict[str, Any]:
+    job = studio.layers.contribution(view)
+    job.fresh = fresh
+    job.measure(profile)
+    with progress_bar("layers") as progress:
+        job.follow(progress, "layers that can be measured")
+    found = job.snapshot()
+    return {"base": found["base"], "whole": found["whole"], "alone": [_change(value, found["base"]) for value in found["only"]],
+            "left_out": [_change(value, found["whole"]) for value in found["without"]]}
+
+
+def _change(value: float | None, start: float | None) -> float | None:
+    return None if value is None or start is None else value - start
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print it for people."""
+    if result["merge_miou"] is not None:
+        anchor = result["checkpoints"][result["anchor"]]
+        print(f"mIoU of the anchor {anchor}: {percent(result['anchor_miou'])}, of the merge: {percent(result['merge_miou'])}")
+    width = max(len(result["granularity"]), *(len(unit["name"]) for unit in result["units"]))
+    measured = f"{'alone':>9}{'left out':>10}" if result["merge_miou"] is not None else ""
+    print(f"{result['granularity']:{width}}{'cosine':>9}{'moved':>9}{measured}  weights")
+    for unit in result["units"]:
+        cosine = "n/a" if unit["cosine"] is None else f"{unit['cosine']:.4f}"
+        changes = f"{_points(unit['alone']):>9}{_points(unit['left_out']):>10}" if measured else ""
+        weights = " ".join(f"{weight:g}" for weight in unit["weights"])
+        print(f"{unit['name']:{width}}{cosine:>9}{100 * unit['discrepancy']:>7.1f} %{changes}  {weights}")
+    if measured:
+        print("alone: the unit as in the merge, all else the anchor's, in points of mIoU against the anchor; "
+              "left out: the unit the anchor's, all else merged, against the merge")
+
+
+def _points(change: float | None) -> str:
+    return "n/a" if change is None else f"{100 * change:+.2f}"
