@@ -216,6 +216,23 @@ def test_temperature_of_a_view_is_reported_stored_and_leaves_accuracy_alone(worl
     assert stored.state == "done" and stored.result == job.result
 
 
+def test_with_one_split_temperature_is_fitted_on_one_half_and_reported_on_the_other(world) -> None:
+    view = world.view()
+    job = world.studio.calibration.temperature(view, 0.5, None)
+    assert [len(job.fit_on), len(job.report_on)] == [(len(view.pictures) + 1) // 2, len(view.pictures) // 2]
+    names = [half.name(index) for half in (job.fit_on, job.report_on) for index in range(len(half))]
+    assert sorted(names) == [view.pictures.name(index) for index in range(len(view.pictures))]
+    assert job.key != world.studio.calibration.temperature(view, 0.5, view.pictures).key
+    job.want()
+    job.wait(30)
+    assert job.state == "done", job.message
+    before, after = job.summaries()
+    whole = world.studio.calibration.sweep(view)
+    whole.want_points((0.5,))
+    whole.wait(30)
+    assert 0 < before["pixels"] == after["pixels"] < whole.summary(0.5)["pixels"] and before["accuracy"] == after["accuracy"]
+
+
 def test_scaling_a_network_scales_its_logits(world) -> None:
     network = ScaledNetwork(Fixed(torch.arange(12.0).view(1, 3, 2, 2)), 2.0)
     assert torch.equal(network.logits(np.zeros((1, 2, 2, 3), np.uint8)), torch.arange(12.0).view(1, 3, 2, 2) / 2)

@@ -105,12 +105,16 @@ def test_curves_pairs_and_temperature_appear_when_they_are_measured(start, tmp_p
     assert not app.exception and "Stars on the dashed line" in texts(app) and "mean over 1 of 1 pairs" in texts(app).replace("Mean", "mean")
     press(app, "Fit T")
     studio = server.studio()
-    job = studio.calibration.temperature(sweep.view, "a", studio.workspace.pictures(source, None))
+    job = studio.calibration.temperature(sweep.view, "a", None)
     until(lambda: job.state == "done")
     app.run()
     assert not app.exception and not app.error
     assert "mIoU cannot change" in texts(app)
-    assert "flatter" in texts(app), "fitted and reported on the one split that there is"
+    assert "no picture is in both" in texts(app), "there is but one split: it is halved"
+    box = next(item for item in app.selectbox if item.label == "Fit on")
+    assert box.options == ["every other picture", f"{source}, the same pictures"]
+    box.set_value((source, None)).run()
+    assert any("on the same pictures" in item.value and "flatter" in item.value for item in app.warning)
 
 
 def test_empty_states_say_what_to_do(start, tmp_path: Path) -> None:
@@ -187,3 +191,20 @@ def test_tables_have_the_numbers_of_the_charts() -> None:
     rows = bin_rows([("A", summary_of())])
     assert len(rows) == 10 and rows[9]["accuracy (%)"] == pytest.approx(90) and rows[0]["accuracy (%)"] is None
     assert figure_rows([("A", summary_of())])[0][TERMS["ece_unweighted"].axis] == pytest.approx(20)
+
+
+def test_bins_of_few_pixels_are_faint_and_not_joined() -> None:
+    summary = summary_of()
+    summary["bins"][8] |= {"count": 3, "accuracy": 0.0, "confidence": 0.85, "correct": 0, "wrong": 3}
+    figure = reliability_figure([("a", "A", summary)])
+    line = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines" and trace.legendgroup == "a")
+    dots = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "markers")
+    assert list(line.y) == [50, None, 90] and list(dots.y) == [50, 0, 90]
+    assert dots.marker.opacity[1] < dots.marker.opacity[0] and "under 100" in dots.customdata[1][6]
+
+
+def test_the_best_points_are_named_under_the_pointer() -> None:
+    points = [{"alpha": alpha, **dict.fromkeys(TERMS, 0.1 + alpha)} for alpha in (0.0, 0.5, 1.0)]
+    figure = curves_figure(points, ["nll"])
+    assert list(figure.data[0].customdata) == [" (B alone)", "", " (A alone, best measured point, best measured mIoU)"]
+    assert list(figure.data[1].customdata) == [" (B alone, best measured point)", "", " (A alone, best measured mIoU)"]

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fusionlib.figures.calibration_terms import TERMS, best_alpha
+from fusionlib.metrics.calibration_summary import MINIMUM_COUNT
 
 COLOURS = {"a": "#2f81d8", "b": "#e08a1e", "m": "#1a936f", "e": "#9a63c9"}
 """Checkpoint A and B as on the Merge page, the merge, the ensemble."""
@@ -26,8 +27,8 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
     """Accuracy per confidence bin over pixels per bin (log axis), networks side by side within each bin; empty bins stay empty.
 
     A dot stands at mean confidence and accuracy of its bin, so its height over the diagonal is the gap; a bar of that length, from
-    confidence to accuracy, stands beside those of the other networks. `customdata` of every point starts with
-    role and bin number. `chosen` (role, bin) is outlined.
+    confidence to accuracy, stands beside those of the other networks. Bins under `MINIMUM_COUNT` pixels are faint and no line leads to
+    them: their accuracy is chance. `customdata` of every point starts with role and bin number. `chosen` (role, bin) is outlined.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
     figure.add_trace(go.Scatter(x=[0, 1], y=[0, 100], mode="lines", line={"color": QUIET, "dash": "dot", "width": 1.5}, hoverinfo="skip",
@@ -51,20 +52,24 @@ def _network(entry: Entry, place: int, count: int, chosen: tuple[str, int] | Non
     slot = 0.86 * width / count
     full = [(number, bin) for number, bin in enumerate(bins) if bin["count"]]
     x = [bin["low"] + 0.07 * width + (place + 0.5) * slot for _, bin in full]
-    about = [[role, number, bin["count"], 100 * bin["accuracy"], 100 * bin["confidence"], 100 * (bin["accuracy"] - bin["confidence"])]
-             for number, bin in full]
-    text = (f"<b>{name}</b><br>%{{customdata[2]:,}} pixels<br>accuracy %{{customdata[3]:.1f}} %<br>confidence %{{customdata[4]:.1f}} %"
-            "<br>gap %{customdata[5]:+.1f} points<br><i>click: see where they are</i><extra></extra>")
+    tiny = [bin["count"] < MINIMUM_COUNT for _, bin in full]
+    about = [[role, number, bin["count"], 100 * bin["accuracy"], 100 * bin["confidence"], 100 * (bin["accuracy"] - bin["confidence"]),
+              f", under {MINIMUM_COUNT}: little can be said" if small else ""]
+             for (number, bin), small in zip(full, tiny, strict=True)]
+    text = (f"<b>{name}</b><br>%{{customdata[2]:,}} pixels%{{customdata[6]}}<br>accuracy %{{customdata[3]:.1f}} %"
+            "<br>confidence %{customdata[4]:.1f} %<br>gap %{customdata[5]:+.1f} points<br><i>click: see where they are</i><extra></extra>")
     picked = [(role, number) == chosen for number, _ in full]
     marker = {"color": COLOURS[role], "line": {"color": ["#f2c230" if one else COLOURS[role] for one in picked],
                                                "width": [3 if one else 0 for one in picked]}}
     common: dict[str, Any] = {"customdata": about, "hovertemplate": text, "legendgroup": role, "name": name}
     return [
-        (1, go.Bar(x=x, y=[row[5] for row in about], base=[row[4] for row in about], width=slot * 0.92, opacity=0.4, showlegend=False,
-                   marker=marker, **common)),
-        (1, go.Scatter(x=[row[4] / 100 for row in about], y=[row[3] for row in about], mode="lines+markers",
-                       line={"width": 1.2, "color": COLOURS[role]},
-                       marker={**marker, "size": [11 if one else 7 for one in picked]}, **common)),
+        (1, go.Bar(x=x, y=[row[5] for row in about], base=[row[4] for row in about], width=slot * 0.92, showlegend=False,
+                   marker={**marker, "opacity": [0.12 if small else 0.4 for small in tiny]}, **common)),
+        (1, go.Scatter(x=[row[4] / 100 for row in about], y=[None if small else row[3] for row, small in zip(about, tiny, strict=True)],
+                       mode="lines", line={"width": 1.2, "color": COLOURS[role]}, hoverinfo="skip", showlegend=False, legendgroup=role)),
+        (1, go.Scatter(x=[row[4] / 100 for row in about], y=[row[3] for row in about], mode="markers",
+                       marker={**marker, "size": [11 if one else 5 if small else 7 for one, small in zip(picked, tiny, strict=True)],
+                               "opacity": [0.35 if small else 1 for small in tiny]}, **common)),
         (2, go.Bar(x=x, y=[row[2] for row in about], width=slot * 0.92, showlegend=False, marker=marker, **common)),
     ]
 
@@ -117,11 +122,19 @@ def curves_figure(points: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> g
             x=[point["alpha"] for point in points], y=shown, mode="lines+markers", line={"color": COLOURS["m"], "width": 2},
             marker={"size": [14 if point["alpha"] == own else 6 for point in points],
                     "symbol": ["star" if point["alpha"] == own else "circle" for point in points]},
-            hovertemplate="alpha %{x:g}<br>" + term.title + " %{y:.4g}<extra></extra>"), row, col)
+            customdata=[_named(point["alpha"], own, best) for point in points],
+            hovertemplate="<b>alpha %{x:g}</b>%{customdata}<br>" + term.title + " %{y:.4g}<extra></extra>"), row, col)
         if best is not None:
             figure.add_vline(x=best, line={"color": QUIET, "dash": "dash", "width": 1.2}, row=row, col=col)  # type: ignore[arg-type]
     figure.update_layout(title="Calibration along alpha")
     return figure
+
+
+def _named(alpha: float, own: float | None, best: float | None) -> str:
+    """What is special about an alpha: the ends are networks alone, and two of the points may be best."""
+    said = [text for applies, text in ((alpha == 0, "B alone"), (alpha == 1, "A alone"), (alpha == own, "best measured point"),
+                                       (alpha == best, "best measured mIoU")) if applies]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) -> go.Figure:
@@ -136,7 +149,8 @@ def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) 
         figure.add_trace(go.Scatter(
             x=x, y=[term.shown(point["mean"]) for point in rows], mode="lines+markers", marker={"size": 6},
             line={"color": COLOURS["m"], "width": 2}, customdata=list(zip(low, high, strict=True)),
-            hovertemplate="alpha %{x:g}<br>mean %{y:.4g}<br>%{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>"), row, col)
+            hovertemplate=f"<b>alpha %{{x:g}}</b><br>{term.title}: mean %{{y:.4g}}<br>lowest pair %{{customdata[0]:.4g}}"
+                          "<br>highest pair %{customdata[1]:.4g}<extra></extra>"), row, col)
     figure.update_layout(title=f"Mean and range over {pairs} pair{'' if pairs == 1 else 's'}")
     return figure
 
@@ -144,7 +158,8 @@ def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) 
 def temperature_figure(losses: Sequence[Sequence[float]], temperature: float) -> go.Figure:
     """Likelihood against temperature on the split that it was fitted on."""
     figure = go.Figure(go.Scatter(x=[pair[0] for pair in losses], y=[pair[1] for pair in losses], mode="lines+markers",
-                                  line={"color": COLOURS["a"], "width": 2}, hovertemplate="T %{x:.3g}<br>%{y:.4f} nats<extra></extra>"))
+                                  line={"color": COLOURS["a"], "width": 2},
+                                  hovertemplate="<b>measured at T %{x:.3g}</b><br>NLL %{y:.4f} nats<extra></extra>"))
     figure.add_vline(x=temperature, line={"color": COLOURS["m"], "width": 2})
     figure.add_vline(x=1, line={"color": QUIET, "dash": "dot"})
     figure.update_layout(title=f"Likelihood against temperature, fitted T {temperature:.3f}", height=320, margin=_MARGIN, showlegend=False,

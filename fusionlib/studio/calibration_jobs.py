@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fusionlib.data.cache import DecodedCache
+from fusionlib.data.halves import halves
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement, target_mapping
 from fusionlib.inference.temperature import ScaledNetwork, fit_temperature
@@ -87,41 +88,46 @@ def pair_selections(names: Sequence[str], source: str, split: str | None, buffer
 
 
 class TemperatureScaling(Job):
-    """T of one network fitted on one split and reported on the pictures of the view; the result is stored by content."""
+    """T of one network fitted on some pictures and reported on others, by default those of the view; the result is stored by content."""
 
-    def __init__(self, view: MergeView, point: Point, fit_on: DecodedCache, sweep: CalibrationSweep, store: Store) -> None:
+    def __init__(self, view: MergeView, point: Point, fit_on: DecodedCache, sweep: CalibrationSweep, store: Store,
+                 report_on: DecodedCache | None = None) -> None:
         super().__init__(f"temperature of {point}")
         self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
+        self.report_on = report_on or view.need_pictures()
+        self._before_key = sweep.point_key(point) if report_on is None else content_key(
+            "evaluation", mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS, precision=view.precision)
         self.key = content_key("temperature", mixture=sweep.mixture_of(point), fit=fit_on.fingerprint(), meters=CALIBRATION_METERS,
-                               data=view.need_pictures().fingerprint(), precision=view.precision)
+                               data=self.report_on.fingerprint(), precision=view.precision)
         self.result = store.get(self.key)
         if self.result is not None:
             self.state = "done"
 
     def want(self) -> None:
         """Fit and report, unless that is known."""
-        if self.store.get(self.key) is None or self.sweep.find(self.point) is None:
+        if self.store.get(self.key) is None or self.store.get(self._before_key) is None:
             self.start(self._work)
 
     def summaries(self, bins: int = DEFAULT_BINS) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Figures on the report split at T = 1 and at the fitted T; None until both are known."""
-        before = self.sweep.summary(self.point, bins)
+        """Figures on the reported pictures at T = 1 and at the fitted T; None until both are known."""
+        before = self.store.get(self._before_key) if self.result is not None else None
         if self.result is None or before is None:
             return None
-        after = self.result["scaled"]
-        return before, {**calibration_summary(after["calibration"], bins), "miou": after["miou"]}
+        plain, after = ({**calibration_summary(found["calibration"], bins), "miou": found["miou"]}
+                        for found in (before, self.result["scaled"]))
+        return plain, after
 
     def _work(self, _: Job) -> dict[str, Any]:
-        view, pictures = self.view, self.view.need_pictures()
+        view, pictures = self.view, self.report_on
         fit, count = 2 * len(self.fit_on), len(pictures)
         total = fit + 2 * count
         self.progress(0, total)
         network = self.sweep.network_at(self.point, view.new_blend(), view.worker.run)
         mapping = target_mapping(view.source_space, self.fit_on.label_space, view.device)
         found = fit_temperature(network, self.fit_on, view.worker, mapping, lambda done, _: self.progress(done, total))
-        if self.sweep.find(self.point) is None:
+        if self.store.get(self._before_key) is None:
             plain = Measurement(network, view.source_space, pictures, meters=CALIBRATION_METERS)
-            self.store.put(self.sweep.point_key(self.point), plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
+            self.store.put(self._before_key, plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
         scaled = Measurement(ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS)
         after = scaled.run(view.worker, lambda done, _: self.progress(fit + count + done, total))
         result = {"temperature": found.value, "fit_nll_before": found.before, "fit_nll_after": min(loss for _, loss in found.losses),
@@ -155,9 +161,13 @@ class CalibrationDesk:
         selections = pair_selections(names, source, split, buffers)
         return self._job(key, PairSet(selections, lambda wanted: self.sweep(self._open_view(wanted))))  # type: ignore[return-value]
 
-    def temperature(self, view: MergeView, point: Point, fit_on: DecodedCache) -> TemperatureScaling:
-        """Temperature scaling of one network of the view, fitted on `fit_on`."""
-        job = TemperatureScaling(view, point, fit_on, self.sweep(view), self._store)
+    def temperature(self, view: MergeView, point: Point, fit_on: DecodedCache | None) -> TemperatureScaling:
+        """Temperature scaling of one network of the view, fitted on `fit_on`.
+
+        None: fitted on every other picture of the view and reported on the rest. Raises `DataError` where there is but one.
+        """
+        first, second = (fit_on, None) if fit_on is not None else halves(view.need_pictures())
+        job = TemperatureScaling(view, point, first, self.sweep(view), self._store, second)
         return self._job(job.key, job)  # type: ignore[return-value]
 
     def _job(self, key: str, fresh: PairSet | TemperatureScaling) -> PairSet | TemperatureScaling:

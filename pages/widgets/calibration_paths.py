@@ -16,6 +16,10 @@ from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 
 PLAIN = {"displayModeBar": False}
+HALVES = ("every other picture", None)
+"""Fit on pictures 1, 3, 5, ... and report on the rest: for data with one split."""
+
+HALF_REPORTED = "pictures 2, 4, 6, ... of {}"
 DEFAULT = ("ece_sample_weighted", "ece_unweighted", "nll", "brier", "kl", "auroc")
 _OTHERS = [key for key in TERMS if key != "miou"]
 
@@ -43,8 +47,8 @@ def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
     st.plotly_chart(curves_figure(points, keys), key="calibration-curves", config=PLAIN)
     best = best_alpha(points, "miou")
     own = "; ".join(f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None)
-    st.caption(f"Each point is one merged network on the whole split. Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best"
-               f" ({own}). Stars on the dashed line mean that the best merge is also the best calibrated.")
+    st.caption(f"Each point is one merged network on the whole split; best means the best of these {len(points)} measured points. "
+               f"Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best ({own}). Stars on the dashed line mean that the best merge is also the best calibrated.")
     twin(curve_rows(points), "calibration-along-alpha")
 
 
@@ -82,46 +86,61 @@ def pairs_section(look: Look, keys: list[str]) -> None:
 
 
 def temperature_section(look: Look) -> None:
-    """Temperature scaling of one network: fitted on one split, reported on another."""
+    """Temperature scaling of one network: fitted on some pictures, reported on others."""
     st.markdown("### The rival: temperature scaling")
     st.caption("One number T divides all logits of a single network: it changes how sure the network is, not what it says. "
-               "T is fitted by likelihood on one split and judged on another.")
+               "T is fitted by likelihood on some pictures and judged on others.")
     view, chosen = look.sweep.view, look.sweep.view.selection
     single = [(name, point) for role, name, point in look.networks if role != "e"]
     left, middle, right = st.columns([2, 2, 2], vertical_alignment="bottom")
     names = [name for name, _ in single]
     network = left.selectbox("Network", names, key="calibration-temperature-network")
-    split = middle.selectbox("Fit on", _splits(chosen), key="calibration-temperature-fit", format_func=_data_name)
-    reported = _data_name((chosen.source, chosen.split))
+    data, reported = (chosen.source, chosen.split), _data_name((chosen.source, chosen.split))
+    split = middle.selectbox("Fit on", _splits(chosen, len(view.need_pictures())), key="calibration-temperature-fit",
+                             format_func=lambda one: f"{_data_name(one)}, the same pictures" if one == data else _data_name(one))
     if split is None:
         st.info("No labelled data to fit on.", icon=":material/info:")
         return
+    where = HALF_REPORTED.format(reported) if split == HALVES else reported
     try:
-        job = studio().calibration.temperature(view, dict(single)[network], studio().workspace.pictures(*split))
+        fit_on = None if split == HALVES else studio().workspace.pictures(*split)
+        job = studio().calibration.temperature(view, dict(single)[network], fit_on)
     except FusionError as error:
         show_problem(error)
         return
     if not running(job, "temperature", "Fitting and reporting") and job.summaries(look.bins) is None \
-            and right.button(f"Fit T, report on {reported}", key="calibration-temperature-run", icon=":material/thermostat:"):
+            and right.button("Fit T and report" if split == HALVES else f"Fit T, report on {reported}", key="calibration-temperature-run",
+                             icon=":material/thermostat:"):
         job.want()
         st.rerun()
-    if split == (chosen.source, chosen.split):
-        st.caption("This is the split that it is reported on: the figures after scaling flatter it. Choose another to fit on.")
+    _say_what_is_what(split, data, where)
     found = job.summaries(look.bins)
     if found is not None and job.result is not None:
-        _temperature_result(job.result, found, network, reported)
+        _temperature_result(job.result, found, network, where)
+
+
+def _say_what_is_what(split: tuple[str, str | None], data: tuple[str, str | None], where: str) -> None:
+    if split == data:
+        st.warning(f"Fitted and reported on the same pictures ({_data_name(data)}): the figures after scaling flatter it. "
+                   "Fit on other pictures for a fair comparison.", icon=":material/warning:")
+    elif split == HALVES:
+        st.caption(f"Fitted on pictures 1, 3, 5, ... and reported on {where}: no picture is in both. Neighbours of a video are nearly "
+                   "the same picture, so for videos another split is the better test.")
+    else:
+        st.caption(f"Fitted on {_data_name(split)}, reported on {where}.")
 
 
 def _data_name(pair: tuple[str, str | None]) -> str:
     return " ".join(filter(None, pair))
 
 
-def _splits(chosen: Selection) -> list[tuple[str, str | None]]:
-    """The other splits of the same data first, the reported one last."""
+def _splits(chosen: Selection, pictures: int) -> list[tuple[str, str | None]]:
+    """The other splits of the same data first, then halves of the reported one where it has two pictures, itself last."""
     source = next(source for source in studio().workspace.sources if source.name == chosen.source)
     own = [(source.name, split) for split in source.splits or (None,)]
     order = {"val": 0, "train": 1}
-    return sorted(own, key=lambda pair: (pair[1] == chosen.split, order.get(pair[1] or "", 2)))
+    others = sorted((pair for pair in own if pair[1] != chosen.split), key=lambda pair: order.get(pair[1] or "", 2))
+    return [*others, *([HALVES] if pictures > 1 else []), (chosen.source, chosen.split)]
 
 
 def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dict[str, Any]], network: str, reported: str) -> None:
@@ -131,7 +150,7 @@ def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dic
     with left:
         st.plotly_chart(temperature_figure(result["losses"], value), key="calibration-temperature", config=PLAIN)
         word = "too sure" if value > 1.02 else "not sure enough" if value < 0.98 else "about as sure as it should be"
-        st.caption(f"The lowest point is the fitted T = {value:.3f}: on the fit split the network is {word}."
+        st.caption(f"The lowest point is the fitted T = {value:.3f}: on the pictures that it was fitted on the network is {word}."
                    + (" It lies at the end of the range from 0.25 to 8." if result["at_limit"] else ""))
         twin([{"T": t, "NLL (nats)": loss} for t, loss in result["losses"]], "temperature-fit")
     with right:

@@ -10,7 +10,7 @@ import streamlit as st
 from fusionlib.figures.calibration import reliability_figure, separation_figure
 from fusionlib.figures.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
-from fusionlib.metrics.calibration_summary import confidence_histograms, costliest_bin
+from fusionlib.metrics.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
 from pages.widgets.calibration_controls import Look, restored
 from pages.widgets.diagnostics_tables import twin
 
@@ -29,7 +29,8 @@ def reliability_section(look: Look) -> None:
         st.plotly_chart(reliability_figure(known, _chosen(known)), key=_CHART, on_select=_clicked, selection_mode="points", config=PLAIN)
         st.caption("Each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is as often right as it is sure. "
                    "The bars, side by side within the bin, reach from confidence to accuracy. "
-                   "Below the dotted line: too sure. Bins without pixels stay empty. Click a dot or bar to see its pixels.")
+                   "Below the dotted line: too sure. Bins without pixels stay empty; bins under "
+                   f"{MINIMUM_COUNT} pixels are faint and not joined, because so few say little. Click a dot or bar to see its pixels.")
         twin(bin_rows([(name, summary) for _, name, summary in known]), "reliability")
     with right:
         _pictures(look, known)
