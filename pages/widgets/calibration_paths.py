@@ -48,7 +48,8 @@ def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
     best = best_alpha(points, "miou")
     own = "; ".join(f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None)
     st.caption(f"Each point is one merged network on the whole split; best means the best of these {len(points)} measured points. "
-               f"Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best ({own}). Stars on the dashed line mean that the best merge is also the best calibrated.")
+               f"Dashed: alpha {best:g}, the best mIoU. Stars: each figure's own best ({own}). Stars on the dashed line mean that the best "
+               "merge is also the best calibrated.")
     twin(curve_rows(points), "calibration-along-alpha")
 
 
