@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -232,3 +233,20 @@ def test_a_cancelled_job_is_stopping_until_its_batch_ends() -> None:
     gate.set()
     job.wait(20)
     assert job.state == "cancelled" and not job.stopping
+
+
+def test_a_real_interrupt_waits_for_the_batch_that_is_running() -> None:
+    ended = []
+
+    def work(job: Job) -> None:
+        time.sleep(0.4)  # a batch
+        ended.append(1)
+        job.progress(1, 2)
+
+    job = Job("test").start(work)
+    here = threading.main_thread().ident
+    assert here is not None
+    threading.Timer(0.05, signal.pthread_kill, (here, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        job.follow()
+    assert ended and job.state == "cancelled"

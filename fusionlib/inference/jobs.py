@@ -24,7 +24,8 @@ class Job:
         self.result: Any = None
         self._cancel = threading.Event()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._ended.set()
         self._begun = 0.0
         self._next: Callable[[Job], Any] | None = None
 
@@ -36,8 +37,8 @@ class Job:
                     self._next = work
                 return self
             self._begin()
-            self._thread = threading.Thread(target=self._run, args=(work,), name=f"job-{self.title}", daemon=True)
-            self._thread.start()
+            self._ended.clear()
+            threading.Thread(target=self._run, args=(work,), name=f"job-{self.title}", daemon=True).start()
         return self
 
     def cancel(self) -> None:
@@ -53,9 +54,12 @@ class Job:
             raise Cancelled
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until the work has ended."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        """Block until the work has ended.
+
+        Not by `Thread.join`: before Python 3.13 an interrupt there counts as the end of the thread, and leaving the process while
+        torch computes in another thread aborts it.
+        """
+        self._ended.wait(timeout)
 
     def follow(self, progress: Progress | None = None, needs: str = "work that runs through") -> None:
         """Wait until the work has ended and pass its progress on; whatever interrupts the waiting cancels the work.
@@ -105,6 +109,7 @@ class Job:
                     self._begin()
                 else:
                     self.state, self.message = state, message
+                    self._ended.set()
 
     def _outcome(self, work: Callable[[Job], Any]) -> tuple[str, str | None]:
         try:
