@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import nn
 
-from fusionlib.contracts import ARCHITECTURES, Preprocessing, logits_of
+from fusionlib.architectures.staged import check_stages
+from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage, logits_of
 from fusionlib.errors import ArchitectureError, UsageError
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class UserArchitecture:
     """A factory in the user's file. Called as `factory()` or, where it takes an argument, as `factory(classes)`.
 
     The file may set MEAN, STD (three numbers each, for `(rgb / 255 - mean) / std`), HEAD (name prefixes of the head) and
-    LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`).
+    LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`), and may have a function `stages(module)`.
     """
 
     citation = "your own code"
@@ -35,6 +37,8 @@ class UserArchitecture:
         self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
         self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
         self._space = getattr(module, "LABEL_SPACE", None)
+        self._stages: Callable[[nn.Module], Sequence[Stage]] | None = getattr(module, "stages", None)
+        self._sound: bool | None = None
         self.problem: str | None = None
         """What the factory raised last, for whoever wonders why the network was not recognised."""
         self.takes_classes = bool(inspect.signature(self._make).parameters)
@@ -69,6 +73,19 @@ class UserArchitecture:
     def build(self, classes: int) -> nn.Module:
         """A fresh network."""
         return self._network(classes)
+
+    def stages(self, module: nn.Module) -> tuple[Stage, ...]:
+        """What the file's own `stages` gives; none without, or where a trial says that it is not the forward pass."""
+        if self._stages is None:
+            return ()
+        if self._sound is None:
+            try:
+                check_stages(trial := deepcopy(module), self._stages(trial))
+                self._sound = True
+            except Exception as error:  # noqa: BLE001 - the user's own code; nothing but time is lost without
+                log.warning("%s: passes always start at the picture, stages(module) is not used: %s", self.title, error)
+                self._sound = False
+        return tuple(self._stages(module)) if self._sound else ()
 
     def label_space(self, classes: int) -> str:
         """LABEL_SPACE of the file, else by the class count."""

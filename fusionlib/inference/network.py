@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.contracts import Architecture, logits_of
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
+from fusionlib.inference.stages import Trail
 
 PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",
@@ -54,6 +55,8 @@ class BoundNetwork:
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
         self.flat = torch.zeros(layout.size, device=device)
         self.module = architecture.build(classes).to(device).eval().requires_grad_(False)
+        declared = getattr(architecture, "stages", None)
+        self.trail = Trail(declared(self.module) if declared else (), layout, self.flat)
         self._bind(integers)
         about = architecture.preprocessing
         self._mean = torch.tensor(about.mean, device=device).view(1, 3, 1, 1) if any(about.mean) else None
@@ -86,28 +89,30 @@ class BoundNetwork:
         """Copy merged weights (P,) in; no allocation, no `load_state_dict`."""
         self.flat.copy_(flat)
 
-    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H, W)).
 
-        Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False).
+        Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False). With `resume` the pass
+        starts at the first stage that has changed since the last such pass over the same pictures, and `trail.began` names it.
         """
         target = size or images.shape[1:3]
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
-            output = logits_of(self._forward(self.prepare(images)))
+            output = logits_of(self._forward(images, resume))
             output = output.float()
             if tuple(output.shape[-2:]) != tuple(target):
                 output = nn.functional.interpolate(output, size=tuple(target), mode="bilinear", align_corners=False)
         return output
 
-    def _forward(self, batch: Tensor) -> object:
+    def _forward(self, images: np.ndarray, resume: bool) -> object:
         """The module's output. Raises `ArchitectureError` with whatever the user's own code raised."""
         try:
-            return self.module(batch)
+            return self.trail.forward(images, self.prepare, self.precision) if resume and self.trail else self.module(self.prepare(images))
         except FusionError:
             raise
         except Exception as error:
-            raise ArchitectureError(f"The network failed on pictures of {batch.shape[3]}x{batch.shape[2]}: {type(error).__name__}: {error}",
+            height, width = images.shape[1:3]
+            raise ArchitectureError(f"The network failed on pictures of {width}x{height}: {type(error).__name__}: {error}",
                                     "model code that runs on (N, 3, H, W)", "Correct the model code, or choose other pictures") from error
 
     def prepare(self, images: np.ndarray) -> Tensor:
