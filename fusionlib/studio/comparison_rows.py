@@ -80,7 +80,8 @@ def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] 
     rows = [Row("single", name, "single", (number,)) for number, name in enumerate(names)]
     everyone = range(count)
     if "methods" in choices.groups:
-        rows += [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
+        listed = [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
+        rows += listed if choices.methods else sorted(listed, key=_by_cost)
     if "buffers" in choices.groups:
         members = _led(everyone, choices.anchor)
         rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
@@ -94,6 +95,12 @@ def deferred(count: int, choices: Choices) -> int:
     incremental = count - 1 if "incremental" in choices.groups else 0
     subsets = 2 ** count - count - 1 if "subsets" in choices.groups else 0
     return len(RIVALS) * (incremental + subsets)
+
+
+def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
+    """Cheap rows first, the ensemble after all that are one network, and at the end what cannot be measured."""
+    needs = METHODS.get(row.method).needs
+    return row.obstacle is not None, row.method == "ensemble", ("weights", "architecture", "pictures").index(needs), row.name
 
 
 def _method_row(name: str, choices: Choices, count: int) -> Row:

@@ -80,8 +80,10 @@ def _progress(comparison: Comparison, draw: Callable[[dict[str, Any]], None]) ->
     seconds = found["seconds_left"]
     rest = "" if seconds is None else f", about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} left"
     text = f"{found['current'] or 'Starting'}: forward passes {found['done']} of {found['total']}{rest}" if found["total"] else "Starting"
+    if comparison.stopping:
+        text = f"Stopping: {found['current'] or 'the run'} ends at its next picture, all other rows are kept"
     left.progress(min(1.0, found["done"] / found["total"]) if found["total"] else 0.0, text)
-    if right.button("Cancel", key="compare-cancel", icon=":material/close:", width="stretch"):
+    if right.button("Cancel", key="compare-cancel", icon=":material/close:", width="stretch", disabled=comparison.stopping):
         comparison.cancel()
         comparison.wait(1.0)
         st.rerun(scope="app")

@@ -12,7 +12,7 @@ from pages.widgets.diagnostics_tables import as_csv, percent
 
 HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
 FORMATS = {"mIoU (%)": "{:.2f}", "gain (points)": "{:+.2f}", "pixel accuracy (%)": "{:.2f}", "loss (nats)": "{:.4f}", "ECE (%)": "{:.2f}",
-           "merge (s)": "{:.2f}", "evaluation (s)": "{:.2f}"}
+           "forwards": "{:.0f}", "merge (s)": "{:.2f}", "evaluation (s)": "{:.2f}"}
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 
 
@@ -20,7 +20,7 @@ def show_table(found: dict[str, Any]) -> None:
     """All rows, sortable; the best of each column is marked."""
     rows = [_shown(row) for row in found["rows"]]
     frame = pd.DataFrame(rows)
-    for name in (*HIGH, *LOW, "merge (s)", "evaluation (s)"):
+    for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
     styled: Any = frame.style
@@ -57,8 +57,9 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     anchored = "anchor" in row["parameters"] or row["buffers"] == "anchor"
     return {"row": row["name"], "mIoU (%)": percent(row["miou"]), "gain (points)": row["gain"],
             "pixel accuracy (%)": percent(row["pixel_accuracy"]), "loss (nats)": row["loss"], "ECE (%)": percent(row["ece"]),
-            "forwards": row["forwards"], "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"],
-            "remark": _remark(row), "statistics": row["buffers"], "anchor": row["anchor"] if anchored else "",
+            "forwards": None if row["state"] == "not applicable" else row["forwards"], "remark": _remark(row),
+            "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"], "statistics": row["buffers"],
+            "anchor": row["anchor"] if anchored else "",
             "parameters": parameters, "members": ", ".join(row["members"])}
 
 
