@@ -176,6 +176,7 @@ def test_every_chart_has_a_title_and_named_axes() -> None:
         assert figure.layout.title.text
         assert all(figure.layout[name].title.text for name in figure.layout if str(name).startswith("yaxis"))
         assert any(figure.layout[name].title.text for name in figure.layout if str(name).startswith("xaxis"))
+    assert [trace.mode for trace in band_figure(bands, 1).data] == ["lines", "lines+markers"] * 2, "the band itself has no dots"
     assert best_alpha(points, "miou") == 1.0 and best_alpha(points, "nll") == 0.0
     assert best_alpha([{"alpha": 0.0, "kl": None}], "kl") is None
     assert best_of("nll", [0.3, None, 0.2, 0.2]) == [False, False, True, True] and best_of("kl", [None, 1.0]) == [False, False]

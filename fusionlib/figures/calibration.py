@@ -120,7 +120,7 @@ def curves_figure(points: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> g
         shown = [term.shown(point[key]) for point in points]
         figure.add_trace(go.Scatter(
             x=[point["alpha"] for point in points], y=shown, mode="lines+markers", line={"color": COLOURS["m"], "width": 2},
-            marker={"size": [14 if point["alpha"] == own else 6 for point in points],
+            marker={"opacity": 1, "size": [14 if point["alpha"] == own else 6 for point in points],
                     "symbol": ["star" if point["alpha"] == own else "circle" for point in points]},
             customdata=[_named(point["alpha"], own, best) for point in points],
             hovertemplate="<b>alpha %{x:g}</b>%{customdata}<br>" + term.title + " %{y:.4g}<extra></extra>"), row, col)
@@ -144,7 +144,7 @@ def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) 
         term, rows = TERMS[key], bands.get(key, ())
         x = [point["alpha"] for point in rows]
         high, low = ([term.shown(point[side]) for point in rows] for side in ("high", "low"))
-        figure.add_trace(go.Scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor="rgba(26, 147, 111, 0.2)",
+        figure.add_trace(go.Scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], mode="lines", fill="toself", fillcolor="rgba(26, 147, 111, 0.2)",
                                     line={"width": 0}, hoverinfo="skip"), row, col)
         figure.add_trace(go.Scatter(
             x=x, y=[term.shown(point["mean"]) for point in rows], mode="lines+markers", marker={"size": 6},

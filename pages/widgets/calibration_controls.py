@@ -52,9 +52,9 @@ def choose(sweep: CalibrationSweep) -> Look:
     st.session_state["calibration-alpha"] = restored("alpha", 0.5, 0.0, 1.0)
     alpha = columns[0].slider("Alpha of the merge (weight of A)", 0.0, 1.0, step=0.01, key="calibration-alpha", on_change=_take_alpha,
                               help="The same alpha as on the Merge page")
-    with_ensemble = columns[1].toggle("Compare with the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
+    with_ensemble = columns[1].toggle("With the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
                                       on_change=keep, args=("calibration-ensemble",),
-                                      help="Softmax of A and B averaged with the same weights: two forward passes per picture")
+                                      help="The softmax of A and B averaged with the same weights: two forward passes a picture")
     bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(kept("bins", DEFAULT_BINS)),
                                 key="bins", bind="query-params", on_change=keep, args=("bins",),
                                 help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040")

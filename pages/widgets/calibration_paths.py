@@ -68,7 +68,7 @@ def pairs_section(look: Look, keys: list[str]) -> None:
         st.caption("Choose two or more checkpoints.")
         return
     pairs = studio().calibration.pairs(picked, chosen.source, chosen.split, chosen.buffers)
-    step = st.session_state.get("calibration-step-pairs", 0.1)
+    step = kept("calibration-step-pairs", 0.1)
     count = len(pairs.selections)
     if not running(pairs, "pairs", f"Measuring {count} pair{'' if count == 1 else 's'}"):
         step = start_row("pairs", f"Measure {count} pair{'' if count == 1 else 's'} along alpha", pairs.want, primary=False)
@@ -147,6 +147,7 @@ def _splits(chosen: Selection, pictures: int) -> list[tuple[str, str | None]]:
 def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dict[str, Any]], network: str, reported: str) -> None:
     value = result["temperature"]
     rows = figure_rows([(f"{network}, T = 1", found[0]), (f"{network}, T = {value:.3f}", found[1])])
+    better = {term.axis: "higher" if term.higher else "lower" for term in TERMS.values()}
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.plotly_chart(temperature_figure(result["losses"], value), key="calibration-temperature", config=PLAIN)
@@ -156,8 +157,9 @@ def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dic
         twin([{"T": t, "NLL (nats)": loss} for t, loss in result["losses"]], "temperature-fit")
     with right:
         table = [{"figure": name, "before": rows[0][name], "after": rows[1][name],
-                  "change": None if rows[0][name] is None or rows[1][name] is None else rows[1][name] - rows[0][name]}
-                 for name in rows[0] if name not in ("network", "pixels")]
+                  "change": None if rows[0][name] is None or rows[1][name] is None else rows[1][name] - rows[0][name],
+                  "better": better[name]}
+                 for name in rows[0] if name in better]
         st.dataframe(table, hide_index=True, key="calibration-temperature-table", height=35 * (len(table) + 1) + 3,
                      column_config={name: st.column_config.NumberColumn(name, format="%+.4f" if name == "change" else "%.4f")
                                     for name in ("before", "after", "change")})

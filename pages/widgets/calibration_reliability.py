@@ -95,7 +95,7 @@ def _take_choice() -> None:
 def _step_picture(count: int) -> int:
     index = int(restored("picture", 1, 1, count))
     st.session_state["calibration-picture"] = index
-    left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([2, 3, 2], vertical_alignment="bottom")
     left.button("Back", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
                 on_click=_go, args=(index - 1,))
     middle.number_input(f"Picture (1 to {count})", 1, count, key="calibration-picture", on_change=lambda: _go(None))
