@@ -144,8 +144,8 @@ def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) 
         term, rows = TERMS[key], bands.get(key, ())
         x = [point["alpha"] for point in rows]
         high, low = ([term.shown(point[side]) for point in rows] for side in ("high", "low"))
-        figure.add_trace(go.Scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], mode="lines", fill="toself", fillcolor="rgba(26, 147, 111, 0.2)",
-                                    line={"width": 0}, hoverinfo="skip"), row, col)
+        figure.add_trace(go.Scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], mode="lines", line={"width": 0}, hoverinfo="skip",
+                                    fill="toself", fillcolor="rgba(26, 147, 111, 0.2)"), row, col)
         figure.add_trace(go.Scatter(
             x=x, y=[term.shown(point["mean"]) for point in rows], mode="lines+markers", marker={"size": 6},
             line={"color": COLOURS["m"], "width": 2}, customdata=list(zip(low, high, strict=True)),
