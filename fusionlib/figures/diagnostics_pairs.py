@@ -14,7 +14,7 @@ ZONE = "rgba(31, 138, 158, 0.10)"
 GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
 
-SPREAD = 100
+SPREAD = 30
 """Largest distance over the smallest from which on the axis is logarithmic: one outlier would press the others onto one line."""
 
 LABELLED = 12
