@@ -172,7 +172,7 @@ def _about_pictures(known: Evidence) -> list[str]:
         return []
     count = f"{known.pictures} picture{'' if known.pictures == 1 else 's'}"
     if known.pictures < FEW:
-        return [f"caution, measured on {count} only: the figures are rough, {FEW} or more would tell better"]
+        return [f"caution, the figures are rough, measured on {count} only ({FEW} or more tell better)"]
     return [f"measured on {count}"]
 
 
