@@ -11,7 +11,9 @@ from fusionlib.studio import GROUPS, SUBSETS_OF, Choices, Comparison, Selection
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.server import studio
 
-ANCHOR, BASE, ROWS = "compare-anchor", "compare-base", "compare-rows"
+SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
+"""Names in the session state and in the URL: a page that is loaded again shows the run that goes on."""
+
 LABELS = {"methods": "all methods", "buffers": "buffer ablation", "incremental": "one by one", "subsets": "all subsets"}
 NO_BASE = "none"
 
@@ -20,17 +22,18 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     """The set (at first A and B), its anchor and base, and which rows to measure."""
     items = studio().workspace.usable()
     names = [item.name for item in items]
-    place = "compare-set"
-    default = [name for name in kept(place, list(dict.fromkeys((chosen.a, chosen.b)))) if name in names]
-    picked = st.multiselect("Checkpoints", names, default=default, key=place, on_change=keep, args=(place,),
-                            help="All of them are merged by every method; every one is also measured alone")
+    _restore(SET, names)
+    picked = st.multiselect("Checkpoints", names, default=list(dict.fromkeys((chosen.a, chosen.b))), key=SET, bind="query-params",
+                            on_change=keep, args=(SET,), help="All of them are merged by every method; every one is also measured alone")
     members = [name for name in names if name in picked]
     columns = st.columns([2, 2, 5], vertical_alignment="bottom")
-    anchor = _one_of(columns[0], "Anchor", members, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared")
-    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE,
+    anchor = _one_of(columns[0], "Anchor", members, ANCHOR, picked[0] if picked else "",
+                     "Leads the methods with an anchor, and keeps what is not shared")
+    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE, NO_BASE,
                    "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it")
-    rows = columns[2].pills("Rows", list(LABELS), default=kept(ROWS, ["methods"]), selection_mode="multi", key=ROWS, on_change=keep,
-                            args=(ROWS,), format_func=LABELS.__getitem__,
+    _restore(ROWS, list(LABELS))
+    rows = columns[2].pills("Rows", list(LABELS), default=["methods"], selection_mode="multi", key=ROWS, bind="query-params",
+                            on_change=keep, args=(ROWS,), format_func=LABELS.__getitem__,
                             help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()))
     groups = tuple(name for name in GROUPS if name in rows)
     if "subsets" in groups and len(members) > SUBSETS_OF:
@@ -40,12 +43,23 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None)
 
 
-def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:
-    wanted = kept(key, options[0] if options else None)
+def _one_of(column: Any, label: str, options: list[str], key: str, first: str, help: str) -> str | None:
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
-    return column.selectbox(label, options, index=options.index(wanted) if wanted in options else 0, key=key, on_change=keep, args=(key,),
-                            help=help)
+    _restore(key, options)
+    return column.selectbox(label, options, index=options.index(first) if first in options else 0, key=key, bind="query-params",
+                            on_change=keep, args=(key,), help=help)
+
+
+def _restore(key: str, options: list[str]) -> None:
+    """The choice of the last visit, unless the URL has one: what a widget holds is lost while another page is shown."""
+    before = kept(key, None)
+    if before is None or key in st.session_state or key in st.query_params:
+        return
+    if isinstance(before, list):
+        st.session_state[key] = [one for one in before if one in options]
+    elif before in options:
+        st.session_state[key] = before
 
 
 def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[str, Any]], None]) -> bool:
