@@ -55,13 +55,11 @@ def choose(sweep: CalibrationSweep) -> Look:
     with_ensemble = columns[1].toggle("With the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
                                       on_change=keep, args=("calibration-ensemble",),
                                       help="The softmax of A and B averaged with the same weights: two forward passes a picture")
-    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(kept("bins", DEFAULT_BINS)),
-                                key="bins", bind="query-params", on_change=keep, args=("bins",),
+    # Bound widgets keep their values by themselves; another default than the first would keep them out of the URL.
+    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(DEFAULT_BINS), key="bins", bind="query-params",
                                 help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040")
     names = ["all classes", *view.space.names]
-    wanted = kept("class", names[0])
-    picked = columns[3].selectbox("Pixels predicted as", names, index=names.index(wanted) if wanted in names else 0,
-                                  key="class", bind="query-params", on_change=keep, args=("class",))
+    picked = columns[3].selectbox("Pixels predicted as", names, key="class", bind="query-params")
     networks = [("a", f"A: {view.selection.a}", "a"), ("b", f"B: {view.selection.b}", "b"), ("m", f"merge, alpha {alpha:g}", float(alpha))]
     if with_ensemble:
         networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
