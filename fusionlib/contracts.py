@@ -191,9 +191,12 @@ class MergeMethod(Protocol):
 
 
 def parameter(default: Any, help: str, *, min: float | None = None, max: float | None = None, step: float | None = None,
-              choices: Sequence[str] | None = None) -> Any:
-    """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help."""
-    about = {"help": help, "min": min, "max": max, "step": step, "choices": tuple(choices) if choices else None}
+              choices: Sequence[str] | None = None, checkpoint: bool = False) -> Any:
+    """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help.
+
+    `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name.
+    """
+    about = {"help": help, "min": min, "max": max, "step": step, "choices": tuple(choices) if choices else None, "checkpoint": checkpoint}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default, metadata=about)
     return field(default=default, metadata=about)
@@ -210,6 +213,7 @@ class Parameter:
     max: float | None
     step: float | None
     choices: tuple[str, ...] | None
+    checkpoint: bool = False
 
 
 def parameters_of(method: type) -> tuple[Parameter, ...]:

@@ -5,6 +5,8 @@ import streamlit as st
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.compare_controls import choose, run_panel
+from pages.widgets.compare_export import write_panel
+from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_table import show_result, show_table
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
@@ -21,12 +23,14 @@ def compare(chosen: Selection) -> None:
     if not chosen.source:
         st.info("No data is chosen: load labelled pictures on the Workspace page, or start with --data SPEC.", icon=":material/info:")
         return
+    choices = own_rows(names, shared_part(names, choices))
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
     if run_panel(comparison, chosen, show_table):
         return
     found = comparison.snapshot()
     show_table(found)
     show_result(found)
+    write_panel(comparison, found)
 
 
 heading("Compare", "Which merge of these pays? One table: every network alone, every method with its defaults, and the output ensemble.")

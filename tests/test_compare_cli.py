@@ -42,9 +42,20 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture, given: list[str]) -
 
 @pytest.mark.parametrize(("more", "expected"), [
     (["--methods", "magic"], "magic"), (["--rows", "all"], "all"), (["--anchor", "7"], "Anchor 7"), (["--buffers", "x"], "buffer policy"),
-    (["--split", "nowhere"], "nowhere")])
+    (["--split", "nowhere"], "nowhere"), (["--try", "magic"], "magic"), (["--try", "ties density=9"], "density"), (["--try", ""], "merge method")])
 def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture, given: list[str], more: list[str], expected: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*given, *more])
     message = capsys.readouterr().err.strip()
     assert caught.value.code == 2 and "\n" not in message and expected in message
+
+
+def test_rows_of_your_own_on_what_is_shared(capsys: pytest.CaptureFixture, given: list[str]) -> None:
+    main([*given, "--methods", "isotropic", "--anchor", "1", "--exclude", "stem.*", "--try", "linear weights=0.2,0.5,0.3",
+          "--try", "layerwise anchor=2 granularity=block", "--try", "linear weights=0.5,0.5", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    weighted, ramp = rows["linear: weights 0.2/0.5/0.3"], rows["layerwise: anchor 2, granularity block"]
+    assert weighted["members"] == ["c1", "c0", "c2"] and weighted["parameters"]["weights"] == [0.5, 0.2, 0.3], "weights follow the order"
+    assert weighted["loss"] != rows["isotropic"]["loss"] and ramp["members"][0] == "c2" and ramp["parameters"]["anchor"] == 0
+    assert rows["linear: weights 0.5/0.5"]["state"] == "not applicable"
+    assert "--exclude 'stem.*'" in weighted["command"] and any("shared" in note for note in [weighted["note"], ramp["note"]])

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.contracts import METHODS, parameters_of
 from pages.widgets import server
-from tests.helpers import folder_data, tiny_file, tiny_registered, until
+from tests.helpers import folder_data, tiny_file, tiny_registered, tiny_tensors, until
 
 MAIN = Path(__file__).parents[1] / "pages" / "main.py"
 
@@ -43,6 +46,10 @@ def button(app: AppTest, label: str):
     return next((item for item in app.button if label in item.label), None)
 
 
+def table_of(app: AppTest):
+    return next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
+
+
 def text(app: AppTest) -> str:
     return "\n".join(item.value for kind in (app.caption, app.info, app.error, app.warning, app.markdown) for item in kind)
 
@@ -68,8 +75,77 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     app.switch_page("workspace.py").run()
     app.switch_page("compare.py").run()
     assert not app.exception and button(app, "rows on") is None
-    table = app.dataframe[0].value.set_index("row")
+    table = table_of(app)
     assert {"c0", "c1", "isotropic", "ensemble", "slerp"} <= set(table.index)
     assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["ties", "remark"].startswith("not applicable: Needs a base")
     assert "How to read" in text(app)
     assert "fusionlib merge --method" in app.code[0].value
+
+
+def measured(app: AppTest) -> AppTest:
+    """Press the one button and wait for the run behind it."""
+    button(app, "rows on").click().run()
+    comparison = list(server.studio().comparisons._jobs.values())[-1]
+    until(lambda: comparison.state == "done")
+    return app.run()
+
+
+def widget(app: AppTest, kind: str, label: str):
+    return next(item for item in getattr(app, kind) if item.label == label)
+
+
+def test_a_row_of_your_own_is_measured_written_and_taken_away(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
+    app.button_group[0].set_value([]).run()
+    widget(app, "selectbox", "Method").set_value("ties").run()
+    widget(app, "selectbox", "base").set_value(2).run()
+    widget(app, "slider", "density").set_value(0.4).run()
+    button(app, "Add this row").click().run()
+    widget(app, "selectbox", "Method").set_value("linear").run()
+    widget(app, "text_input", "weights").set_value("0.2, 0.5, 0.3").run()
+    button(app, "Add this row").click().run()
+    measured(app)
+    assert not app.exception and not app.error
+    table = table_of(app)
+    assert set(table.index) == {"c0", "c1", "c2", "ties: base 2, density 0.4", "linear: weights 0.2/0.5/0.3"}
+    assert table["mIoU (%)"].notna().all()
+    widget(app, "selectbox", "Row").set_value("linear: weights 0.2/0.5/0.3").run()
+    button(app, "Write merged checkpoint").click().run()
+    assert not app.exception and not app.error
+    written = open_checkpoint(next((tmp_path / "home" / "exports").glob("linear-*.safetensors")))
+    members = [tiny_tensors(seed) for seed in range(3)]
+    expected = sum(share * member["head.weight"].double() for share, member in zip((0.2, 0.5, 0.3), members, strict=True))
+    assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
+    app.button_group[1].set_value(["linear: weights 0.2/0.5/0.3"]).run()
+    assert set(table_of(app).index) == {"c0", "c1", "c2", "linear: weights 0.2/0.5/0.3"}
+
+
+def test_what_is_shared_is_shown_before_anything_runs_and_can_be_corrected(start, tmp_path: Path) -> None:
+    tiny_file(tmp_path / "files", "three", 0, 3)
+    tiny_file(tmp_path / "files", "five", 1, 5)
+    app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    app.multiselect[0].set_value(["three", "five"]).run()
+    widget(app, "selectbox", "Anchor").set_value("three").run()
+    assert "2 are those of three" in text(app)
+    why = next(item.value for item in app.dataframe if "why" in item.value.columns).set_index("tensor")["why"]
+    assert why["head.weight"] == "of another shape somewhere" and why["stem.weight"] == "in all, with equal shapes"
+    widget(app, "text_input", "Leave out").set_value("stem.*").run()
+    assert "of three" in text(app) and not app.exception
+    why = next(item.value for item in app.dataframe if "why" in item.value.columns).set_index("tensor")["why"]
+    assert why["stem.weight"] == "excluded by pattern"
+    widget(app, "text_input", "Rename").set_value("((=x").run()
+    assert "regular expression" in app.error[0].value and not app.exception
+    widget(app, "text_input", "Rename").set_value("").run()
+    measured(app)
+    table = table_of(app)
+    assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["rebasin", "remark"].startswith("not applicable")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if name != "profile"])
+def test_every_method_has_widgets_for_its_parameters(start, files: Path, tmp_path: Path, name: str) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    widget(app, "selectbox", "Method").set_value(name).run()
+    assert not app.exception
+    labels = {item.label for kind in (app.selectbox, app.slider, app.number_input, app.text_input, app.toggle) for item in kind}
+    assert {item.name.replace("_", " ") for item in parameters_of(METHODS.get(name))} <= labels

@@ -27,6 +27,9 @@ class Sharing:
     rename: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash((tuple(self.rename.items()), self.exclude))
+
     def renamed(self, name: str) -> str:
         """The name in the anchor's terms. Raises `UsageError` for a pattern that is no regular expression."""
         for pattern, replacement in self.rename.items():

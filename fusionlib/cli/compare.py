@@ -8,9 +8,10 @@ from typing import Any
 
 from fusionlib.checkpoints.reader import open_checkpoints
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES
-from fusionlib.studio import GROUPS, Choices
+from fusionlib.studio import GROUPS, Choices, Own
 
 NAME, HELP = "compare", "Measure every merge method, the single networks and their ensemble in one table"
 
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=int, metavar="N", help="number of the checkpoint that the others were trained from, "
                         "for task arithmetic, TIES and DARE")
     parser.add_argument("--methods", metavar="M1,M2,...", help="only these methods (default all); see `methods`")
+    parser.add_argument("--try", action="append", default=[], dest="own", metavar="'METHOD NAME=VALUE ...'",
+                        help="a row of your own: a method with parameters; may be given several times")
+    add_sharing(parser)
     parser.add_argument("--buffers", default="average", help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)")
     parser.add_argument("--rows", default="methods", metavar="R1,R2,...",
                         help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)")
@@ -34,7 +38,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if len(given.checkpoints) < 2:
         raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint")
     methods = tuple(dict.fromkeys(given.methods.split(","))) if given.methods else None
-    choices = Choices(given.anchor, given.buffers, tuple(dict.fromkeys(given.rows.split(","))), methods, given.base)
+    choices = Choices(given.anchor, given.buffers, tuple(dict.fromkeys(given.rows.split(","))), methods, given.base,
+                      tuple(_own(text) for text in given.own), sharing_of(given))
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
     studio = open_studio(given)
     opened = open_checkpoints(given.checkpoints)
@@ -61,6 +66,12 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
+
+
+def _own(text: str) -> Own:
+    method, *settings = text.split()[:50] or [""]
+    values = parse_settings(method, settings)
+    return Own(method, tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items()))
 
 
 def _number(value: float | None, form: str) -> str:

@@ -33,7 +33,7 @@ class Backbone:
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 
-    anchor: int = parameter(0, "Number of the checkpoint whose head is kept, from 0", min=0, max=63, step=1)
+    anchor: int = parameter(0, "Number of the checkpoint whose head is kept, from 0", min=0, max=63, step=1, checkpoint=True)
 
     def shares(self, count: int) -> Shares:
         """1/M each: what the backbone has."""

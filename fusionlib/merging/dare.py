@@ -32,7 +32,7 @@ class Dare:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1)
+    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
     drop: float = parameter(0.5, "Probability with which an entry of a change is dropped", min=0.0, max=0.99, step=0.01)
     scale: float = parameter(0.4, "Factor of the sum of changes", min=0.0, max=2.0, step=0.05)
     seed: int = parameter(0, "Seed of the masks", min=0, max=2**31 - 1, step=1)

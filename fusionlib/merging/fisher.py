@@ -37,7 +37,8 @@ class Fisher:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "pictures"
 
-    anchor: int = parameter(0, "Number of the checkpoint that keeps what no prediction depends on, from 0", min=0, max=63, step=1)
+    anchor: int = parameter(0, "Number of the checkpoint that keeps what no prediction depends on, from 0", min=0, max=63, step=1,
+                            checkpoint=True)
     lambdas: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; equal when left out")
     favour_anchor: bool = parameter(True, "Add a floor of 1e-6 to the anchor's information")
     normalise: bool = parameter(True, "Divide each network's information by its L2 norm")

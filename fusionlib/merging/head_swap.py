@@ -29,8 +29,8 @@ class HeadSwap:
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 
-    backbone: int = parameter(0, "Number of the checkpoint that gives the backbone, from 0", min=0, max=63, step=1)
-    head: int = parameter(1, "Number of the checkpoint that gives the head, from 0", min=0, max=63, step=1)
+    backbone: int = parameter(0, "Number of the checkpoint that gives the backbone, from 0", min=0, max=63, step=1, checkpoint=True)
+    head: int = parameter(1, "Number of the checkpoint that gives the head, from 0", min=0, max=63, step=1, checkpoint=True)
 
     @property
     def anchor(self) -> int:

@@ -45,7 +45,7 @@ class Layerwise:
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 
-    anchor: int = parameter(0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1)
+    anchor: int = parameter(0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1, checkpoint=True)
     start: int = parameter(1, "Layer at which the ramp starts; before it the first weights hold", min=1, max=100000, step=1)
     first_weight: float = parameter(0.0, "Weight of the anchor where the ramp starts; 0 means 1/M", min=0.0, max=1.0, step=0.05)
     granularity: str = parameter("tensor", "What gets an index j of its own", choices=RAMPS)

@@ -67,7 +67,7 @@ class Rebasin:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints"})
     needs: ClassVar[str] = "architecture"
 
-    anchor: int = parameter(0, "Number of the checkpoint whose order of units is kept, from 0", min=0, max=63, step=1)
+    anchor: int = parameter(0, "Number of the checkpoint whose order of units is kept, from 0", min=0, max=63, step=1, checkpoint=True)
     alpha: float = parameter(-1.0, "Weight of the anchor, the others share the rest; -1 means 1/M", min=-1.0, max=1.0, step=0.05)
     restarts: int = parameter(3, "Visiting orders that are tried", min=1, max=100, step=1)
     seed: int = parameter(0, "Seed of the visiting orders", min=0, max=2**31 - 1, step=1)

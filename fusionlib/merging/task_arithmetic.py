@@ -30,7 +30,7 @@ class TaskArithmetic:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1)
+    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
     scale: float = parameter(0.4, "Factor of the sum of differences", min=-2.0, max=2.0, step=0.05)
 
     @property

@@ -32,7 +32,7 @@ class Ties:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1)
+    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
     density: float = parameter(0.2, "Fraction of each task vector that is kept", min=0.01, max=1.0, step=0.01)
     scale: float = parameter(1.0, "Factor of the merged change", min=0.0, max=2.0, step=0.05)
 

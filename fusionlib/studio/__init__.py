@@ -28,7 +28,7 @@ from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ens
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_desk import ComparisonDesk
-from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices
+from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.layer_desk import LayerDesk
@@ -41,8 +41,8 @@ from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
            "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home", "ensemble_point",
-           "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
+           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home",
+           "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -150,6 +150,14 @@ class Studio:
         out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
                           calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
+
+    def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
+        """Write the merged network of a comparison's row into the home folder, named by its content."""
+        recipe = comparison.recipe(name)
+        folder = self.options.home / "exports"
+        folder.mkdir(parents=True, exist_ok=True)
+        out = folder / f"{recipe.method}-{hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]}.safetensors"
+        return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
 
     def merge(self, recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, calibration: DecodedCache | None = None,
               progress: Progress | None = None) -> Export:

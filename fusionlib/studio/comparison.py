@@ -10,13 +10,16 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.contracts import Progress
+from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.sharing import unlike
+from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
 from fusionlib.inference.worker import Worker
+from fusionlib.merging.build import build_method
 from fusionlib.metrics.calibration_summary import calibration_summary
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
@@ -24,6 +27,7 @@ from fusionlib.studio.barriers import ALPHAS
 from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, untuned
+from fusionlib.studio.export import write_recipe
 
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 
@@ -43,7 +47,8 @@ class Comparison(Job):
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
         self.checkpoints, self.pictures, self.choices = tuple(checkpoints), pictures, choices.checked(len(checkpoints))
         self.worker, self.store, self.precision = worker, store, precision
-        self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache)
+        self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
+                                    sharing=self.choices.sharing)
         self.names = _unique([item.name for item in checkpoints])
         self.current: str | None = None
         self._data = pictures.fingerprint()
@@ -96,7 +101,7 @@ class Comparison(Job):
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
                 "note": reason or "; ".join(filter(None, (untuned(row), *found.get("notes", ())))),
-                "barriers": found.get("barriers", []), "command": command(row, files)}
+                "barriers": found.get("barriers", []), "command": command(row, files, self.choices.sharing)}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0
@@ -180,11 +185,34 @@ class Comparison(Job):
         """Content key of a row: equal networks have one row's worth of measuring, whatever group asks for them."""
         prints = [self.checkpoints[number].fingerprint for number in row.members]
         method, parameters = row.method, dict(row.parameters)
-        if method == "linear":  # with equal weights, which are its defaults here, it is the isotropic merge
-            method, parameters = "isotropic", {}
+        if method == "linear" and not row.obstacle:
+            equal = len(set(build_method(method, parameters).shares(len(prints)))) == 1  # which is the isotropic merge
+            method, parameters = ("isotropic", {}) if equal else (method, parameters)
         return content_key("comparison", checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers, data=self._data,
                            meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES,
-                           **({"barriers": ALPHAS} if method == "rebasin" else {}))
+                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._sharing_key(row))
+
+    def _sharing_key(self, row: Row) -> dict[str, Any]:
+        sharing = self.choices.sharing
+        if sharing is None or row.method in ("single", "ensemble"):
+            return {}
+        return {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}
+
+    def recipe(self, name: str) -> Recipe:
+        """How to make the merged network of a row again. Raises `UsageError` for a row that is not one merged network."""
+        row = next((row for row in self.rows() if row.name == name), None)
+        if row is None or row.obstacle or row.method in ("single", "ensemble"):
+            raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
+        members = self.members(row)
+        sharing = self.choices.sharing
+        if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
+            sharing = unlike(members)
+        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing)
+
+    def members(self, row: Row | str) -> list[Checkpoint]:
+        """The checkpoints of a row, the anchor first."""
+        found = next(one for one in self.rows() if one.name == row) if isinstance(row, str) else row
+        return [self.checkpoints[number] for number in found.members]
 
     def _recall(self, row: Row) -> bool:
         key = self._key(row)

@@ -13,7 +13,7 @@ import torch
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.sharing import unlike
+from fusionlib.checkpoints.sharing import Sharing, unlike
 from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space
@@ -28,7 +28,7 @@ from fusionlib.merging.rebasin import Rebasin
 from fusionlib.storage.store import Store
 from fusionlib.studio.barriers import Ground, barrier_text, rebasin_barriers
 from fusionlib.studio.comparison_rows import Row
-from fusionlib.studio.export import write_recipe
+from fusionlib.studio.export import sharing_notes, write_recipe
 from fusionlib.studio.information import informed
 
 
@@ -47,8 +47,8 @@ class RowNetworks:
     """Builds the network of any row of one set of checkpoints. Every torch call goes through the worker, one small step at a time."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, *, worker: Worker, store: Store, device: torch.device,
-                 precision: str, cache: Path | None = None) -> None:
-        self.checkpoints, self.pictures = tuple(checkpoints), pictures
+                 precision: str, cache: Path | None = None, sharing: Sharing | None = None) -> None:
+        self.checkpoints, self.pictures, self.sharing = tuple(checkpoints), pictures, sharing
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
         self.known = [recognise(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
@@ -103,11 +103,12 @@ class RowNetworks:
         notes, barriers = blend.notes, ()
         if isinstance(method, Rebasin):
             notes, barriers = self._barriers(method, row, arena, notes, lambda done, more: progress(total + done, total + more), fresh)
-        return Built(network, label_space(architecture.label_space(classes)), seconds, notes, barriers)
+        return Built(network, label_space(architecture.label_space(classes)), seconds, (*sharing_notes(arena, 0), *notes), barriers)
 
     def _informed(self, method: MergeMethod, row: Row, arena: Arena, progress: Progress) -> MergeMethod:
         members = [self.checkpoints[number] for number in row.members]
-        recipe = write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, CALIBRATION_PICTURES)
+        recipe = write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, CALIBRATION_PICTURES,
+                              sharing=self.sharing)
         return informed(method, arena, self._architecture(row.members[0]), self.pictures, recipe, self.worker, self.cache, progress)
 
     def _barriers(self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress,
@@ -132,7 +133,8 @@ class RowNetworks:
     def _arena(self, row: Row) -> Arena:
         """The members of a row as one arena; kept for the next row, which mostly has the same."""
         members = [self.checkpoints[number] for number in row.members]
-        sharing = unlike(members) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
+        found = unlike(members) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
+        sharing = self.sharing or found
         key = (row.members, sharing)
         if self._packed is None or self._packed[0] != key:
             self._packed = None  # the old one goes before the new one comes

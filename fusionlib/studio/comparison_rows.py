@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -31,10 +32,25 @@ assert set(ABLATION) == set(POLICIES)
 
 
 @dataclass(frozen=True)
+class Own:
+    """A method with parameters of the user's own: (name, value) pairs, checkpoints and weights in the order of the set."""
+
+    method: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`ties: density 0.3, scale 1`."""
+        shown = ", ".join(f"{name} {_plain(value)}" for name, value in self.parameters)
+        return f"{self.method}: {shown or 'defaults'}"
+
+
+@dataclass(frozen=True)
 class Choices:
     """What to compare. `anchor` and `base` are numbers of checkpoints; `methods` None: all that are registered.
 
     `base` is the checkpoint that all others were trained from; without one, methods that start from a base are not applicable.
+    `own` are further rows. With `sharing` every method merges only what the checkpoints share, and the rest is the anchor's.
     """
 
     anchor: int = 0
@@ -42,12 +58,16 @@ class Choices:
     groups: tuple[str, ...] = ("methods",)
     methods: tuple[str, ...] | None = None
     base: int | None = None
+    own: tuple[Own, ...] = ()
+    sharing: Sharing | None = None
 
     def checked(self, count: int) -> Choices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
         check_policy(self.buffers)
         for name in self.methods or ():
             METHODS.get(name)
+        for own in self.own:
+            build_method(own.method, dict(own.parameters))
         for group in self.groups:
             if group not in GROUPS:
                 raise UsageError(f"Unknown rows {group!r}", f"some of {', '.join(GROUPS)}", "Correct --rows")
@@ -82,6 +102,7 @@ def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] 
     if "methods" in choices.groups:
         listed = [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
         rows += listed if choices.methods else sorted(listed, key=_by_cost)
+    rows += [_own_row(own, choices, count) for own in choices.own]
     if "buffers" in choices.groups:
         members = _led(everyone, choices.anchor)
         rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
@@ -125,6 +146,31 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
     return Row("methods", name, name, members, "" if name == "ensemble" else choices.buffers, given, obstacle)
 
 
+def _own_row(own: Own, choices: Choices, count: int) -> Row:
+    """The anchor leads as in every other row, so numbers of checkpoints and their weights are put into that order."""
+    given = dict(own.parameters)
+    numbers = {item.name for item in parameters_of(METHODS.get(own.method)) if item.checkpoint}
+    anchor = given.get("anchor", choices.anchor)
+    if not all(0 <= given[name] < count for name in numbers & set(given)) or not 0 <= anchor < count:
+        return Row("own", own.name, own.method, tuple(range(count)), choices.buffers, given,
+                   f"A checkpoint's number of 0 to {count - 1} is needed")
+    members = _led(range(count), anchor)
+    for name in numbers & set(given):
+        given[name] = members.index(given[name])
+    given |= {name: tuple(value[number] for number in members)
+              for name, value in given.items() if isinstance(value, tuple) and len(value) == count}
+    obstacle = None
+    try:
+        build_method(own.method, given).shares(count)
+    except FusionError as error:
+        obstacle = error.one_line
+    return Row("own", own.name, own.method, members, "" if own.method == "ensemble" else choices.buffers, given, obstacle)
+
+
+def _plain(value: Any) -> str:
+    return "/".join(f"{item:g}" for item in value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]) -> list[Row]:
     best_first = sorted(range(len(names)), key=lambda number: -scores[number])
     wanted: list[tuple[str, str, Sequence[int]]] = []
@@ -166,13 +212,21 @@ def untuned(row: Row) -> str:
     return f"{shown} (defaults, untuned)"
 
 
-def command(row: Row, files: Sequence[str]) -> str | None:
+def command(row: Row, files: Sequence[str], sharing: Sharing | None = None) -> str | None:
     """How to write this row's merge to a file on the command line; None for what is no single merged network."""
     if row.method in ("single", "ensemble") or row.obstacle:
         return None
-    settings = [f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in row.parameters.items()]
+    settings = [f"{name}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+                for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
     parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
              "--buffers", row.buffers, *(["--data", "SPEC"] if needs_pictures else []),
-             "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
+             *_sharing_options(sharing), "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
     return shlex.join(parts)
+
+
+def _sharing_options(sharing: Sharing | None) -> list[str]:
+    if sharing is None:
+        return []
+    return ["--shared", *(part for pattern, name in sharing.rename.items() for part in ("--rename", f"{pattern}={name}")),
+            *(part for pattern in sharing.exclude for part in ("--exclude", pattern))]

@@ -92,7 +92,7 @@ def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, 
     else:
         flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
     _write(arena, merged_integers(recipe.buffers, arena, method.shares(len(arena)), anchor), flat, out, metadata)
-    return Export(out, recipe, (*_sharing_notes(arena, anchor), *notes))
+    return Export(out, recipe, (*sharing_notes(arena, anchor), *notes))
 
 
 def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tuple[Tensor, tuple[str, ...]]:
@@ -116,7 +116,8 @@ def _packed(recipe: Recipe, checkpoints: Sequence[Checkpoint], anchor: int, devi
     return arena
 
 
-def _sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
+def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
+    """How much of an arena is merged, where that is not all."""
     if not arena.own:
         return ()
     total = len(arena.shapes)

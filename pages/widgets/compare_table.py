@@ -1,4 +1,4 @@
-"""The table of a comparison, its chart and the commands that write its merges."""
+"""The table of a comparison and its chart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show_table(found: dict[str, Any]) -> None:
 
 
 def show_result(found: dict[str, Any]) -> None:
-    """CSV, chart and commands below the table."""
+    """CSV and chart below the table."""
     rows = found["rows"]
     st.download_button("CSV", as_csv([_shown(row) for row in rows]), "comparison.csv", "text/csv", key="compare-csv",
                        icon=":material/download:", on_click="ignore")
@@ -42,13 +42,6 @@ def show_result(found: dict[str, Any]) -> None:
         st.caption("How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones fall "
                    "short; amber is the output ensemble, which runs every network for each picture. Differences of a few tenths of a point "
                    "on few pictures are not a ranking.")
-    commands = [row for row in rows if row["command"] and row["state"] == "measured"]
-    if commands:
-        with st.expander("Write one of these merges to a file", icon=":material/terminal:"):
-            st.caption("The files of the row come in this order, the anchor first; SPEC stands for the data, as in the list of verbs.")
-            names = [row["name"] for row in commands]
-            name = st.selectbox("Row", names, index=names.index(found["best"]) if found["best"] in names else 0, key="compare-command")
-            st.code(next(row["command"] for row in commands if row["name"] == name), language="bash", wrap_lines=True)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
