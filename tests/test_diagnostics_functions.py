@@ -16,6 +16,7 @@ from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMe
 from fusionlib.errors import UsageError
 from fusionlib.inference.activations import blocks_of, recorded
 from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
+from fusionlib.studio import Selection
 from tests.helpers import TinyNet, tiny_file, tiny_world
 
 CLASSES = 4
@@ -287,6 +288,17 @@ def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, mon
         # Without one the oracle of the rest is the one thing that nobody knows.
         rest = world.studio.diagnosis(["a", "b", "d"], world.source, None)
         assert rest.lacking() == ((0, 1, 2), ()) and rest.report()["set"]["oracle_miou"] is None
+
+
+def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        world.studio.sweep(world.studio.view(Selection("b", "a", world.source, None))).measure(0.25)
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        turned = found.path(0, 1)["points"]
+        assert [point["alpha"] for point in turned] == [0, 0.25, 0.5, 0.75, 1]
+        found.measure(0.25)
+        own = found.path(0, 1)["points"]
+        assert [point["loss"] for point in turned] == pytest.approx([point["loss"] for point in own], abs=1e-5)
 
 
 def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> None:

@@ -92,11 +92,13 @@ class Diagnosis(Job):
         return self._unfit.get((a, b))
 
     def path(self, a: int, b: int) -> dict[str, Any] | None:
-        """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without ends."""
-        view = self._light_view(a, b)
-        if view is None:
-            return None
-        found = self._known_points(view)
+        """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without ends.
+
+        A curve that was measured with A and B swapped counts as well, except where the statistics are those of A.
+        """
+        found = self._path_points(a, b)
+        if not any(isinstance(key, float) and 0 < key < 1 for key in found) and self.buffers != "anchor":
+            found = {_turned(key): figures for key, figures in self._path_points(b, a).items()}
         if not all(isinstance(found.get(end), dict) for end in ENDS):
             return None
         ends = {0.0: found["b"], 1.0: found["a"]}  # the networks themselves, with their own statistics, whatever the policy
@@ -200,7 +202,7 @@ class Diagnosis(Job):
         """A view that can only name its results: statistics alone are packed, so that looking results up reads next to nothing."""
         if (a, b) not in self._lights:
             view = None
-            if self.obstacles.path(a, b) is None:
+            if self.obstacles.path(min(a, b), max(a, b)) is None:
                 try:
                     arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], only_statistics=True)
                     view = MergeView(self._selection(a, b), arena, self._architecture(a), self.pictures, self.worker, self.device,
@@ -210,6 +212,10 @@ class Diagnosis(Job):
             self._lights[a, b] = view
         return self._lights[a, b]
 
+    def _path_points(self, a: int, b: int) -> dict[float | str, dict[str, Any]]:
+        view = self._light_view(a, b)
+        return {} if view is None else self._known_points(view)
+
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
         assert self._table is not None
         indexed = (self.store.get(content_key("sweep", view=view.id)) or {}).get("alphas", ())
@@ -217,6 +223,11 @@ class Diagnosis(Job):
         keys: dict[float | str, str] = {alpha: self._table.evaluation_key(view.key_of(alpha)) for alpha in alphas}
         keys |= {end: self._table.evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
         return {point: figures for point, key in keys.items() if (figures := self.store.get(key)) is not None}
+
+
+def _turned(point: float | str) -> float | str:
+    """The same point where A and B have swapped places."""
+    return round(1 - point, 9) if isinstance(point, float) else ENDS[point == ENDS[0]]
 
 
 __all__ = ["CKA_PICTURES", "Diagnosis"]
