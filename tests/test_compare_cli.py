@@ -42,7 +42,8 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture, given: list[str]) -
 
 @pytest.mark.parametrize(("more", "expected"), [
     (["--methods", "magic"], "magic"), (["--rows", "all"], "all"), (["--anchor", "7"], "Anchor 7"), (["--buffers", "x"], "buffer policy"),
-    (["--split", "nowhere"], "nowhere"), (["--try", "magic"], "magic"), (["--try", "ties density=9"], "density"), (["--try", ""], "merge method")])
+    (["--split", "nowhere"], "nowhere"), (["--try", "magic"], "magic"), (["--try", "ties density=9"], "density"),
+    (["--try", ""], "merge method")])
 def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture, given: list[str], more: list[str], expected: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*given, *more])
