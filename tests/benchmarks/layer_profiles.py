@@ -1,4 +1,4 @@
-"""Dragging on the Layers page: frames per second, what recomputing only the changed slices saves, and what a later start would."""
+"""Dragging on the Layers page: frames per second, what recomputing only the changed slices and starting there save."""
 
 from __future__ import annotations
 
@@ -65,26 +65,30 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
         print(f"layers a frame over the route {1000 * block:.1f} ms, {1 / block:.1f} frames a second while a block is dragged "
               f"({1000 * alpha:.1f} ms while alpha is); merging takes {median(merges):.2f} ms of it")
         server.should_exit = True
-        _bench_forward_start(view)
+        _bench_forward_start(view, paired)
     _bench_slices(paired)
 
 
-def _bench_forward_start(view) -> None:
-    """Which share of a forward pass lies before each block: what a start at the changed block could save, were it built."""
-    network, image = view.new_blend().network, view.need_pictures().load(0).image[None]
-    begun: dict[str, list[float]] = {entry.block: [] for entry in view.arena.layout.entries}
-    for name, module in network.module.named_children():
-        if name in begun:
-            module.register_forward_pre_hook(lambda *_, name=name: begun[name].append(time.perf_counter()))
-    spans = []
-    for _ in range(12):
-        start = time.perf_counter()
-        network.logits(image)
-        spans.append((start, time.perf_counter()))
-    reached = [times for times in begun.values() if times]
-    shares = [median((at - start) / (end - start) for at, (start, end) in zip(times, spans, strict=True)) for times in reached]
-    print(f"       before the changed block lies {100 * sum(shares) / len(shares):.0f} % of the forward pass on average over blocks, "
-          f"{100 * shares[-1]:.0f} % before the last: what starting there would save at most")
+def _bench_forward_start(view, paired: Paired, rounds: int = 7) -> None:
+    """Merge and forward pass while a block is dragged: starting at that block against starting at the picture, block by block."""
+    from fusionlib.merging.profile import LayerProfile
+
+    blend, image, turn = view.new_blend(), view.need_pictures().load(0).image[None], iter(range(10**6))
+
+    def drag(block: str, resume: bool) -> None:
+        share = next(turn) % 97 / 97
+        blend.set(LayerProfile(weights={block: (share, 1 - share)}, rest=(0.5, 0.5)), lambda call: call())
+        blend.network.logits(image, None, resume)
+
+    spans, ratios = [], []
+    for block in dict.fromkeys(entry.block for entry in view.arena.layout.entries):
+        resumed, whole, ratio = paired(lambda block=block: drag(block, True), lambda block=block: drag(block, False), rounds)
+        spans.append((resumed, whole))
+        ratios.append(ratio)
+    resumed, whole = (sum(column) / len(spans) for column in zip(*spans, strict=True))
+    print(f"       started at the changed block {1000 * resumed:.1f} ms on average over {len(spans)} blocks, at the picture "
+          f"{1000 * whole:.1f} ms; ratio {sum(ratios) / len(ratios):.2f} (first block {ratios[0]:.2f}, last {ratios[-1]:.2f}); "
+          f"states take {blend.network.trail.bytes / 2**20:.0f} MB")
 
 
 def _bench_slices(paired: Paired, elements: int = 61_000_000, tensors: int = 320) -> None:
