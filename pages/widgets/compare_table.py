@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from fusionlib.figures.comparison import gain_figure
+from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.diagnostics_tables import as_csv, percent
 
 HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
@@ -42,6 +43,7 @@ def show_result(found: dict[str, Any]) -> None:
         st.caption("How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones fall "
                    "short; amber is the output ensemble, which runs every network for each picture. Differences of a few tenths of a point "
                    "on few pictures are not a ranking.")
+    show_barriers(rows)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
