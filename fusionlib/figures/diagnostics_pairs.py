@@ -66,7 +66,7 @@ def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool =
         yaxis_title="oracle mIoU of the pair (%)" if known else f"L2 distance (units of the weights{', log axis' if wide else ''})",
         legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"}, clickmode="event+select")
     figure.update_xaxes(range=across)
-    figure.update_yaxes(range=up, type="log" if wide else "linear")
+    figure.update_yaxes(range=up, type="log" if wide else "linear", **({"tickvals": _ticks(*up), "tickformat": "~g"} if wide else {}))
     return figure
 
 
@@ -88,6 +88,12 @@ def _range(heights: Sequence[float], wide: bool) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
     span = high - low or max(abs(high) * 0.1, 0.1)
     return low - 0.14 * span, high + 0.12 * span
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1 and 3 of every decade between two powers of ten: Plotly's own `2` and `5` without their decade are hard to read."""
+    values = [step * 10.0 ** power for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
+    return [value for value in values if low <= math.log10(value) <= high]
 
 
 def _points(part: Numbered, heights: Mapping[int, float], measured: bool, reach: float, labels: Mapping[int, str]) -> go.Scatter:
