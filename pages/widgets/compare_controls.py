@@ -46,6 +46,8 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
 def _one_of(column: Any, label: str, options: list[str], key: str, first: str, help: str) -> str | None:
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
+    elif kept(key, None) is None and key not in st.query_params:
+        st.session_state[key] = first  # nobody chose it, so it follows the set, as it will when the page is loaded again
     _restore(key, options)
     return column.selectbox(label, options, index=options.index(first) if first in options else 0, key=key, bind="query-params",
                             on_change=keep, args=(key,), help=help)
