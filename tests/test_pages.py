@@ -77,7 +77,8 @@ def test_whatever_the_url_says_alpha_is_a_weight(start, text: str, alpha: str) -
     fresh.run()
     assert not fresh.exception
     assert f"Alpha {alpha}: " in captions(fresh)
-    assert app.number_input[0].value == 1
+    assert fresh.number_input[0].value == fresh.number_input[0].max == 24
+    assert app.number_input[0].value == server.studio().workspace.first_picture("streets clear"), "the demo's own, without a URL"
 
 
 def test_swap_exchanges_a_and_b(start) -> None:

@@ -110,6 +110,11 @@ class Workspace:
         loaded = {item.name for item in self.usable() if item.origin == "demo"}
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
+    def first_picture(self, source: str) -> int:
+        """The picture to begin with, counted from 1: the demo's scenes have one where its pair shows what a merge can do."""
+        demo = any(item.name == source and item.origin == "demo" for item in self.sources)
+        return int(_manifest().get("begin_with_picture", 1)) if demo else 1
+
     def default_pair(self) -> tuple[str, str] | None:
         """The last two different checkpoints of the largest family that fits together.
 

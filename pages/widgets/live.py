@@ -40,7 +40,8 @@ def granted(view: MergeView) -> tuple[int, int]:
     st.session_state.setdefault("live-key", studio().live.new_key())
     studio().live.grant(st.session_state["live-key"], view)
     count = len(view.pictures) if view.pictures else 1
-    return count, int(_restored(PICTURE, 1, lambda value: min(count, max(1, int(value)))))
+    first = studio().workspace.first_picture(view.selection.source)
+    return count, int(_restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
 
 
 def write_picture(picture: int) -> None:
