@@ -11,6 +11,7 @@ import streamlit as st
 
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS
 from fusionlib.studio import CalibrationSweep, ensemble_point
+from pages.widgets.problems import plain
 
 STEPS = (0.25, 0.1, 0.05)
 
@@ -89,8 +90,9 @@ def run_row(look: Look) -> None:
     sweep, missing = look.sweep, look.missing()
     if missing and not running(sweep, "networks", "Measuring"):
         pictures = len(sweep.view.need_pictures())
-        if st.button(f"Measure {len(missing)} network{'s' if len(missing) > 1 else ''} on {pictures} pictures", key="calibration-run",
-                     icon=":material/play_arrow:", type="primary"):
+        names = [name for _, name, point in look.networks if point in missing]
+        what = f"{len(missing)} networks" if len(missing) > 1 else plain(names[0])
+        if st.button(f"Measure {what} on {pictures} pictures", key="calibration-run", icon=":material/play_arrow:", type="primary"):
             sweep.want_points(missing)
             st.rerun()
         st.caption("Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.")
