@@ -97,6 +97,7 @@ def test_dragging_a_bar_changes_the_picture_without_a_script_rerun(page) -> None
     assert len(page.messages) == calm, "nothing goes to Python while the button is down"
     page.mouse.up()
     assert weights(page)[:3] == [0.5, 1.0, 0.5]
+    assert page.get_by_test_id("timing").inner_text().endswith("from downsample1_0"), "only that block and those after it ran"
     assert [row[0] for row in page.posts[-1]["weights"]] == weights(page) and page.posts[-1]["level"] == "block"
 
 

@@ -172,7 +172,7 @@ export class ProfileTools {
     const { timing } = this.view;
     if (timing?.cached) return setText(this.timing, "frame from memory");
     const parts = timing ? [`frame ${Math.round(timing.took)} ms`] : [];
-    if (known(timing?.merge) && known(timing?.forward)) parts.push(`merge ${timing.merge.toFixed(1)}, network ${Math.round(timing.forward)}`);
+    if (known(timing?.merge) && known(timing?.forward)) parts.push(`merge ${timing.merge.toFixed(1)}, network ${Math.round(timing.forward)}${timing.from ? ` from ${timing.from}` : ""}`);
     return setText(this.timing, parts.join(" · "));
   }
 

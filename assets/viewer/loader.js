@@ -74,7 +74,7 @@ export class Loader {
       if (bundle && bundle.base === job.base && bundle.index === job.index) bundle[pane] = frame;
     }
     this.view.emit("recovered");
-    if (pane === "m") this.view.timing = { cached: job.cached, took: frame.took, ...frame.scores.ms };
+    if (pane === "m") this.view.timing = { cached: job.cached, took: frame.took, from: frame.scores.from, ...frame.scores.ms };
     if (this.shown?.[pane] === frame) this.view.emit("frame", pane);
   }
 

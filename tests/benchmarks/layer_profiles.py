@@ -52,8 +52,8 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
 
         def drag_block() -> None:
             step = next(steps)
-            weights = [0.5] * count
-            weights[step // 50 % count] = step % 50 / 50
+            weights = [[0.5, 0.5]] * count
+            weights[step // 50 % count] = [step % 50 / 50, 1 - step % 50 / 50]
             ask("POST", "", json.dumps({"level": "block", "weights": weights}))
 
         block, alpha, _ = paired(drag_block, lambda: ask("GET", f"alpha={next(steps) / 10_000:.4f}&"), frames)
