@@ -311,7 +311,7 @@ def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> N
         alone = {one["name"]: one["miou"] for one in report["singles"]}
         for pair in report["pairs"]:
             (third,) = set(alone) - {pair["a"], pair["b"]}
-            said = any(f"{third} alone is" in reason for reason in pair["verdict"]["reasons"])
+            said = any(f"{third}, alone is" in reason for reason in pair["verdict"]["reasons"])
             assert said == (alone[third] - pair["best"]["miou"] >= 0.001)
             assert any("2 pictures" in reason for reason in pair["verdict"]["reasons"])
 
