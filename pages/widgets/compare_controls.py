@@ -23,17 +23,17 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     items = studio().workspace.usable()
     names = [item.name for item in items]
     _restore(SET, names)
-    picked = st.multiselect("Checkpoints", names, default=list(dict.fromkeys((chosen.a, chosen.b))), key=SET, bind="query-params",
-                            on_change=keep, args=(SET,), help="All of them are merged by every method; every one is also measured alone")
+    default = None if SET in st.session_state else list(dict.fromkeys((chosen.a, chosen.b)))
+    picked = st.multiselect("Checkpoints", names, default=default, key=SET, bind="query-params", on_change=keep,
+                            args=(SET,), help="All of them are merged by every method; every one is also measured alone")
     members = [name for name in names if name in picked]
     columns = st.columns([2, 2, 5], vertical_alignment="bottom")
-    anchor = _one_of(columns[0], "Anchor", members, ANCHOR, picked[0] if picked else "",
-                     "Leads the methods with an anchor, and keeps what is not shared")
-    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE, NO_BASE,
+    anchor = _one_of(columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared")
+    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE,
                    "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it")
     _restore(ROWS, list(LABELS))
-    rows = columns[2].pills("Rows", list(LABELS), default=["methods"], selection_mode="multi", key=ROWS, bind="query-params",
-                            on_change=keep, args=(ROWS,), format_func=LABELS.__getitem__,
+    rows = columns[2].pills("Rows", list(LABELS), default=None if ROWS in st.session_state else ["methods"], selection_mode="multi",
+                            key=ROWS, bind="query-params", on_change=keep, args=(ROWS,), format_func=LABELS.__getitem__,
                             help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()))
     groups = tuple(name for name in GROUPS if name in rows)
     if "subsets" in groups and len(members) > SUBSETS_OF:
@@ -43,14 +43,14 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None)
 
 
-def _one_of(column: Any, label: str, options: list[str], key: str, first: str, help: str) -> str | None:
+def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:
+    """One of the options, at first the first."""
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
     elif kept(key, None) is None and key not in st.query_params:
-        st.session_state[key] = first  # nobody chose it, so it follows the set, as it will when the page is loaded again
+        st.session_state[key] = options[0]  # nobody chose it, so it follows the set, as it will when the page is loaded again
     _restore(key, options)
-    return column.selectbox(label, options, index=options.index(first) if first in options else 0, key=key, bind="query-params",
-                            on_change=keep, args=(key,), help=help)
+    return column.selectbox(label, options, key=key, bind="query-params", on_change=keep, args=(key,), help=help)
 
 
 def _restore(key: str, options: list[str]) -> None:
