@@ -164,7 +164,8 @@ def _about_path(known: Evidence) -> list[str]:
 def _about_third(known: Evidence) -> list[str]:
     if known.third is None or known.third[1] < GAIN:
         return []
-    return [f"another of the set, {known.third[0]}, alone is {100 * known.third[1]:.1f} points better than the best measured merge of these"]
+    name, lead = known.third
+    return [f"another of the set, {name}, alone is {100 * lead:.1f} points better than the best measured merge of these two"]
 
 
 def _about_pictures(known: Evidence) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -93,8 +94,8 @@ def _ticks(figure: go.Figure, order: Sequence[str], about: Mapping[str, Mapping[
     figure.update_xaxes(tickvals=[starts[number] for number in shown], ticktext=[texts[number] for number in shown], tickangle=-60,
                         tickfont_size=10)
     owners = [about[name]["first_in"] for name in order]
-    begins = [number for number in range(len(order)) if number == 0 or owners[number] != owners[number - 1]]
-    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
+    bounds = [number for number in range(len(order) + 1) if number in (0, len(order)) or owners[number] != owners[number - 1]]
+    for begin, end in pairwise(bounds):
         if begin:
             _line(figure, begin, "solid", QUIET, f"not in {owners[0]}: from {owners[begin]} on")
         head = next((number for number in range(begin, end) if about[order[number]]["part"] == "head"), None)

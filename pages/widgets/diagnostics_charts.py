@@ -85,22 +85,29 @@ def networks_table(report: Report) -> None:
 
 def layers_chart(report: Report) -> None:
     """Heat map of layers by pairs."""
+    pairs = report["pairs"]
+    columns = {kind: columns_of(pairs, kind) for kind in KINDS}
+    present = [kind for kind in KINDS if columns[kind][0]]
+    if not present:
+        st.caption("No two of these networks share a layer by name and shape.")
+        return
     left, right = st.columns(2)
     label = left.selectbox("Measure", list(MEASURES), key="diagnostics-measure")
-    present = [kind for kind in KINDS if any(layer["kind"] == kind for layer in report["pairs"][0]["layers"])]
+    if st.session_state.get("diagnostics-kind") not in present:
+        st.session_state.pop("diagnostics-kind", None)
     kind = right.segmented_control("Layers", present, default=present[0], key="diagnostics-kind") or present[0]
     measure = MEASURES[label]
     shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
-    st.plotly_chart(layers_figure(report["pairs"], measure, kind, shown), key="diagnostics-layers", config=PLAIN)
+    st.plotly_chart(layers_figure(pairs, measure, kind, shown), key="diagnostics-layers", config=PLAIN)
     moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
     reading = moved if measure == "discrepancy" else "Pale: both networks point the same way in this layer; dark: they do not."
-    head = any(layer["part"] == "head" for layer in report["pairs"][0]["layers"])
-    shown_layers, _ = columns_of(report["pairs"], kind)
-    alone = len({layer["name"] for pair in report["pairs"] for layer in pair["layers"] if layer["kind"] == kind}) - len(shown_layers)
+    order, about = columns[kind]
+    head = any(about[name]["part"] == "head" for name in order)
+    alone = len({layer["name"] for pair in pairs for layer in pair["layers"] if layer["kind"] == kind}) - len(order)
     st.caption(f"One row a pair, one column a layer from input to output. {reading}"
                + (" The dashed line is where the head begins." if head else " No layer is named like a head.")
                + (f" {alone} layers that no two of these networks share are left out." if alone else ""))
-    twin(layer_rows(report["pairs"], measure, kind), "layers")
+    twin(layer_rows(pairs, measure, kind), "layers")
 
 
 def path_chart(pair: dict[str, Any]) -> None:
