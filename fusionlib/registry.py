@@ -47,9 +47,9 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def names(self) -> tuple[str, ...]:
-        """All names, in order of registration."""
+        """All names in alphabetical order: that of registration depends on who imported what first."""
         self._load()
-        return tuple(self._items)
+        return tuple(sorted(self._items))
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Pairs of name and implementation."""

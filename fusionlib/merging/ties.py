@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
-from fusionlib.merging.vectors import statistics_from_tasks, task_shares, tasks_of
+from fusionlib.contracts import METHODS, parameter
+from fusionlib.merging.vectors import FromBase
 
 
 @METHODS.register("ties")
 @dataclass(frozen=True)
-class Ties:
+class Ties(FromBase):
     """`theta = theta_base + scale tau`, tau the mean of the trimmed task vectors whose sign is the elected one.
 
     Trim: of each task vector `theta_i - theta_base` only the `density` largest entries by magnitude stay. Elect: per parameter
@@ -29,32 +29,18 @@ class Ties:
     title: ClassVar[str] = "TIES"
     summary: ClassVar[str] = "A base plus the changes that are large and agree in sign"
     citation: ClassVar[str] = "Yadav et al. 2023, TIES-Merging, Algorithm 1"
-    breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
 
-    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
     density: float = parameter(0.2, "Fraction of each task vector that is kept", min=0.01, max=1.0, step=0.01)
     scale: float = parameter(1.0, "Factor of the merged change", min=0.0, max=2.0, step=0.05)
 
-    @property
-    def anchor(self) -> int:
-        """Integers and the anchor's statistics come from the base."""
-        return self.base
-
-    def shares(self, count: int) -> tuple[float, ...]:
-        """Equal for all but the base: what running statistics follow."""
-        return task_shares(count, self.base)
-
-    def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
-        tasks, base = tasks_of(arena, self.base), arena.weights[self.base]
+    def add_changes(self, arena: Arena, tasks: tuple[int, ...], out: Tensor) -> None:
+        """The mean of the trimmed changes that agree with the elected sign."""
+        base = arena.weights[self.base]
         changes = torch.stack([trimmed(arena, arena.weights[number] - base, self.density) for number in tasks])
         agree = changes.sign() == changes.sum(0).sign()
         count = (agree & (changes != 0)).sum(0).clamp_(min=1)
         merged = torch.where(agree, changes, 0).sum(0) / count
-        out = torch.empty_like(base) if out is None else out
-        torch.add(base, merged, alpha=self.scale, out=out)
-        statistics_from_tasks(arena, self.base, out)
-        return Mixture(out[None], torch.ones(1))
+        out.add_(merged, alpha=self.scale)
 
 
 def trimmed(arena: Arena, change: Tensor, density: float) -> Tensor:

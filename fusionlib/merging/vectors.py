@@ -1,11 +1,52 @@
-"""Task vectors: what each checkpoint has learned since a common base."""
+"""Task vectors: what each checkpoint has learned since a common base, and the frame of every method that starts from them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.contracts import Mixture, parameter
 from fusionlib.errors import UsageError
+
+
+@dataclass(frozen=True)
+class FromBase(ABC):
+    """`theta = theta_base + change`, the change made of task vectors `theta_i - theta_base`; a method says which in `add_changes`.
+
+    Running statistics are no parameters: they follow the buffer policy with equal weights for all but the base.
+    Breaks endpoints and unweighted: there is no alpha.
+    """
+
+    breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    needs: ClassVar[str] = "weights"
+
+    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
+
+    @property
+    def anchor(self) -> int:
+        """Integers and the anchor's statistics come from the base."""
+        return self.base
+
+    def shares(self, count: int) -> tuple[float, ...]:
+        """Equal for all but the base: what running statistics follow."""
+        return task_shares(count, self.base)
+
+    @abstractmethod
+    def add_changes(self, arena: Arena, tasks: tuple[int, ...], out: Tensor) -> None:
+        """Add the change to `out` (P,), which holds the base."""
+
+    def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
+        tasks, base = tasks_of(arena, self.base), arena.weights[self.base]
+        out = torch.empty_like(base) if out is None else out
+        out.copy_(base)
+        self.add_changes(arena, tasks, out)
+        statistics_from_tasks(arena, self.base, out)
+        return Mixture(out[None], torch.ones(1))
 
 
 def tasks_of(arena: Arena, base: int) -> tuple[int, ...]:
