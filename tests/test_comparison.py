@@ -9,13 +9,13 @@ import pytest
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS
-from fusionlib.errors import DataError, UsageError
+from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.figures.comparison import gain_figure
 from fusionlib.inference.fisher import GRADIENT_COST
 from fusionlib.inference.measure import Measurement
 from fusionlib.metrics.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATION_METERS, Choices, write_recipe
-from tests.helpers import World, folder_data, tiny_file, tiny_world, until
+from tests.helpers import World, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
 @pytest.fixture
@@ -173,6 +173,19 @@ def test_checkpoints_with_other_heads_merge_what_they_share(world: World) -> Non
     assert rows["backbone"]["state"] == "measured", rows["backbone"]["note"]
     for name in ("isotropic", "ensemble", "rebasin"):
         assert rows[name]["state"] == "not applicable" and rows[name]["note"]
+
+
+def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_path: Path) -> None:
+    odd = [saved(tmp_path / f"odd{seed}.safetensors", {f"odd.{name}": value for name, value in tiny_tensors(seed).items()})
+           for seed in (1, 2)]
+    pictures = world.studio.workspace.pictures(world.source, None)
+    with pytest.raises(ArchitectureError, match="--model"):
+        world.studio.comparisons.of(odd, pictures, Choices())  # type: ignore[arg-type]
+    a = world.studio.workspace.get("a").checkpoint
+    rows = world.studio.comparisons.of([odd[0], a], pictures, Choices())  # type: ignore[list-item, arg-type]
+    rows.measure()
+    found = rows_of(rows)
+    assert found["a"]["state"] == "measured" and "--model" in found["odd1"]["note"] and found["isotropic"]["state"] == "not applicable"
 
 
 def test_wrong_choices_are_refused(world: World, tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["ties", "remark"].startswith("not applicable: Needs a base")
     assert "How to read" in text(app)
     barriers = next(item.value for item in app.dataframe if "units moved" in item.value)
-    assert list(barriers["checkpoint"]) == ["c1"] and barriers["loss barrier, mean, after"].notna().all()
+    assert list(barriers["checkpoint"]) == ["c1", "c1"] and list(barriers["barrier of"]) == ["loss (nats)", "mIoU (points)"]
+    assert barriers[["line, before", "line, after", "mean, before", "mean, after"]].notna().all(axis=None)
     assert "anchor c0" in text(app) and "statistics: average" in text(app)
     assert "fusionlib merge --method" in app.code[0].value
 

@@ -14,7 +14,7 @@ from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
+from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
@@ -35,7 +35,8 @@ FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 class Comparison(Job):
     """K >= 2 checkpoints on labelled pictures. Every row is stored as soon as it is measured, and never measured again.
 
-    A row that cannot be measured says why and the others go on. Raises `UsageError` for wrong choices, `DataError` without masks.
+    A row that cannot be measured says why and the others go on. Raises `UsageError` for wrong choices, `DataError` without masks,
+    `ArchitectureError` where no network is known for any of them.
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices, *, worker: Worker, store: Store,
@@ -49,6 +50,10 @@ class Comparison(Job):
         self.worker, self.store, self.precision = worker, store, precision
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
                                     sharing=self.choices.sharing)
+        if not any(self.networks.known):
+            raise ArchitectureError(f"No network is known for {', '.join(item.name for item in checkpoints)}",
+                                    "the network's code: every row runs pictures through it",
+                                    "Give --model file.py:factory; inspect, merge and diagnose without data work without")
         self.names = _unique([item.name for item in checkpoints])
         self.current: str | None = None
         self._data = pictures.fingerprint()

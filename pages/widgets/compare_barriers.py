@@ -10,31 +10,37 @@ import streamlit as st
 DEFINITIONS = {"entezari": "line", "frankle": "mean"}
 """Short names of the two definitions, as the caption explains them."""
 
+WHEN = ("before", "after")
+
 
 def show_barriers(rows: list[dict[str, Any]]) -> None:
-    """A line for every checkpoint whose units were matched; nothing where no row has any."""
+    """Lines for every checkpoint whose units were matched; nothing where no row has any."""
     entries = [entry for row in rows for entry in row["barriers"]]
     if not entries:
         return
     st.markdown("### Barriers before and after Re-Basin")
-    frame = pd.DataFrame([_shown(entry) for entry in entries])
-    figures = [name for name in frame.columns if "barrier" in name]
+    frame = pd.DataFrame([line for entry in entries for line in _shown(entry)])
+    figures = [f"{short}, {when}" for short in DEFINITIONS.values() for when in WHEN]
     frame[figures] = frame[figures].apply(pd.to_numeric)
-    st.dataframe(frame.style.format({name: "{:.3f}" if "loss" in name else "{:.2f}" for name in figures}, na_rep=""), hide_index=True,
-                 key="compare-barriers", placeholder="")
+    st.dataframe(frame.style.format(dict.fromkeys(figures, "{:.3f}"), na_rep=""), hide_index=True, key="compare-barriers", placeholder="")
     first = entries[0]
     st.caption(f"Each checkpoint's path to the anchor {first['anchor']}, measured at {len(first['alphas'])} alphas on {first['images']} "
-               f"pictures with statistics: {first['buffers']}. Line: the highest point over the straight line between the ends (Entezari); "
-               "mean: over the mean of the ends (Frankle). Loss in nats, mIoU in points; 0 is no barrier. Where no unit moved the path "
-               "is the same and is not measured.")
+               f"pictures with statistics: {first['buffers']}. Line: the highest point over the straight line between the ends (Entezari), "
+               "0 where there is no barrier; mean: over the mean of the ends (Frankle), never below half their difference. Where no unit "
+               "moved the path is the same and is not measured.")
 
 
-def _shown(entry: dict[str, Any]) -> dict[str, Any]:
-    line: dict[str, Any] = {"checkpoint": entry["name"], "units moved": f"{entry['moved']} of {entry['units']}",
-                            "groups": f"{entry['groups']} of {entry['of_groups']}"}
-    for meter, title, scale in (("loss", "loss", 1), ("miou", "mIoU", 100)):
+def _shown(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """A line for the loss and one for mIoU, or a single one where nothing moved."""
+    about = {"checkpoint": entry["name"], "units moved": f"{entry['moved']} of {entry['units']}",
+             "groups": f"{entry['groups']} of {entry['of_groups']}"}
+    meters = (("loss", "loss (nats)", 1), ("miou", "mIoU (points)", 100)) if entry["before"] else (("", "unchanged", 1),)
+    lines = []
+    for meter, title, scale in meters:
+        line: dict[str, Any] = {**about, "barrier of": title}
         for mode, short in DEFINITIONS.items():
-            for when in ("before", "after"):
-                heights = entry[when] and entry[when]["barriers"][meter]
-                line[f"{title} barrier, {short}, {when}"] = scale * heights[mode] if heights else None
-    return line
+            for when in WHEN:
+                heights = entry[when]["barriers"][meter] if meter else None
+                line[f"{short}, {when}"] = scale * heights[mode] if heights else None
+        lines.append(line)
+    return lines
