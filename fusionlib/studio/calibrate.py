@@ -77,7 +77,7 @@ class CalibrationSweep(Sweep):
         if known is None:
             known = self.store.get(self.point_key(point))
             if known is not None:
-                with self._guard:
+                with self.guard:
                     self.points[point] = known
         return known
 
@@ -92,7 +92,7 @@ class CalibrationSweep(Sweep):
         """Summaries along alpha, in order, each with its `alpha`: all points known."""
         for end in (0.0, 1.0):  # under most policies A and B themselves, which may be known as such
             self.find(end)
-        with self._guard:
+        with self.guard:
             alphas = sorted(point for point in self.points if isinstance(point, float))
         return [{"alpha": alpha, **(self.summary(alpha, bins) or {})} for alpha in alphas]
 

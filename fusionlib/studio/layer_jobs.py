@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,19 +13,18 @@ from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
 
-class ProfileJob(Job):
+class ProfileJob(QueueJob[LayerProfile]):
     """Measures profiles of one view one after the other. What the store has is not measured again, also after a restart."""
 
     def __init__(self, title: str, view: MergeView, store: Store) -> None:
-        super().__init__(f"{title} {' - '.join(view.selection.names)}")
+        super().__init__(f"{title} {' - '.join(view.selection.names)}", _measure_wanted)
         self.view, self.store = view, store
-        self._wanted: deque[LayerProfile] = deque()
         self._known: dict[str, dict[str, Any]] = {}
         self.fresh = False
-        self._guard = threading.Lock()
         # Reading it anew looks at every file; changed data gives another view.
         self._data = view.pictures.fingerprint() if view.pictures else ""
 
@@ -35,19 +33,9 @@ class ProfileJob(Job):
         if self.view.obstacle or not self.view.need_pictures().labelled:
             raise UsageError(self.view.obstacle or "These pictures have no masks", "a known network and labelled pictures",
                              "Choose data with masks; pictures without them can still be looked at")
-        with self._guard:
-            self._wanted = deque(profile for profile in profiles if self.figures(profile) is None)
-        self.start(_measure_wanted)
-
-    def cancel(self) -> None:
-        """Stop at the next picture and want nothing more; what was measured stays."""
-        with self._guard:
-            self._wanted.clear()
-        super().cancel()
-
-    def more(self) -> Callable[[Job], Any] | None:
-        """What was wanted while the last one was finished."""
-        return _measure_wanted if self.waiting() else None
+        with self.guard:
+            self.wanted = deque(profile for profile in profiles if self.figures(profile) is None)
+        self.run_wanted()
 
     def figures(self, profile: LayerProfile) -> dict[str, Any] | None:
         """What is known of a profile, here or in the store."""
@@ -63,21 +51,11 @@ class ProfileJob(Job):
         return content_key("evaluation", mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS,
                            precision=self.view.precision)
 
-    def next_profile(self) -> LayerProfile | None:
-        """Take the next one off the queue."""
-        with self._guard:
-            return self._wanted.popleft() if self._wanted else None
-
     def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
         """Add a measured profile, here and in the store."""
         key = self.key_of(profile)
         self.store.put(key, figures)
         self._known[key] = figures
-
-    def waiting(self) -> int:
-        """Profiles not begun."""
-        with self._guard:
-            return len(self._wanted)
 
     def status(self) -> dict[str, Any]:
         """State and progress as JSON values; `done` and `total` count forward passes."""
@@ -147,7 +125,7 @@ def _measure_wanted(job: Job) -> None:
     assert isinstance(job, ProfileJob)
     blend: Blend | None = None
     view, images, finished = job.view, len(job.view.need_pictures()), 0
-    while (profile := job.next_profile()) is not None:
+    while (profile := job.next_wanted()) is not None:
         def progress(done: int, _: int, base: int = finished) -> None:
             job.progress(base * images + done, (base + 1 + job.waiting()) * images)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fusionlib.contracts import Progress
@@ -15,6 +14,7 @@ from fusionlib.inference.network import Network
 from fusionlib.search.grid import alpha_grid, coarse_to_fine
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
 ENDS = ("a", "b")
@@ -23,7 +23,7 @@ ENDS = ("a", "b")
 Point = float | str
 
 
-class Sweep(Job):
+class Sweep(QueueJob[Point]):
     """Points of one view: alphas, and each checkpoint alone. Belongs to the content, not to a page: reloads find it again.
 
     Each point is stored as soon as it is measured; points that the store has are not measured again, also after a restart.
@@ -31,13 +31,11 @@ class Sweep(Job):
     """
 
     def __init__(self, view: MergeView, store: Store, meters: Sequence[str] = DEFAULT_METERS) -> None:
-        super().__init__(f"sweep {view.selection.a} - {view.selection.b}")
+        super().__init__(f"sweep {' - '.join(view.selection.names)}", _measure_wanted)
         self.view, self.store, self.meters = view, store, tuple(meters)
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh = False
-        self._wanted: deque[Point] = deque()
         self._planned = 0
-        self._guard = threading.Lock()
         self._index_key = content_key("sweep", view=view.id, **({} if self.meters == DEFAULT_METERS else {"meters": self.meters}))
         self._recall()
 
@@ -47,30 +45,20 @@ class Sweep(Job):
 
     def want_points(self, points: Iterable[Point]) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
-        with self._guard:
-            self._wanted = deque(point for point in points if point not in self.points)
-            self._planned = len({point for point in (*self.points, *self._wanted) if not isinstance(point, str)})
-        self.start(_measure_wanted)
+        with self.guard:
+            self.wanted = deque(point for point in points if point not in self.points)
+            self._planned = len({point for point in (*self.points, *self.wanted) if not isinstance(point, str)})
+        self.run_wanted()
 
     def want_point(self, alpha: float) -> None:
         """Measure one more alpha, before whatever else is waiting."""
         alpha = self.view.uniform(alpha).shares(len(self.view.arena))[0]
-        with self._guard:
+        with self.guard:
             if alpha in self.points:
                 return
-            self._wanted.appendleft(alpha)
-            self._planned = max(self._planned, len({point for point in (*self.points, *self._wanted) if not isinstance(point, str)}))
-        self.start(_measure_wanted)
-
-    def cancel(self) -> None:
-        """Stop at the next picture and want nothing more; what was measured stays."""
-        with self._guard:
-            self._wanted.clear()
-        super().cancel()
-
-    def more(self) -> Callable[[Job], Any] | None:
-        """Points that were wanted while the last one was finished."""
-        return _measure_wanted if self.waiting() else None
+            self.wanted.appendleft(alpha)
+            self._planned = max(self._planned, len({point for point in (*self.points, *self.wanted) if not isinstance(point, str)}))
+        self.run_wanted()
 
     def measure(self, step: float, progress: Progress | None = None, *, fresh: bool = False) -> dict[str, Any]:
         """Measure the grid of `step` and wait for it; a snapshot of its points. Raises `UsageError` where it failed.
@@ -86,7 +74,7 @@ class Sweep(Job):
 
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in alphas) and points as JSON values; `best` is the alpha with the highest mIoU."""
-        with self._guard:
+        with self.guard:
             points = [{"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)]
             ends = {name: self.points.get(name) for name in self.view.ends}
         points.sort(key=lambda point: point["alpha"])
@@ -99,14 +87,9 @@ class Sweep(Job):
                 "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
                 "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
 
-    def next_point(self) -> Point | None:
-        """Take the next wanted point off the queue."""
-        with self._guard:
-            return self._wanted.popleft() if self._wanted else None
-
     def keep(self, point: Point, figures: dict[str, Any]) -> None:
         """Add a measured point, here and in the store."""
-        with self._guard:
+        with self.guard:
             self.points[point] = figures
             listed = sorted(point for point in self.points if not isinstance(point, str))
         self.store.put(self._index_key, {"alphas": listed})
@@ -129,11 +112,6 @@ class Sweep(Job):
         else:
             blend.set(self.view.uniform(point), run)
         return blend.network
-
-    def waiting(self) -> int:
-        """Points not begun."""
-        with self._guard:
-            return len(self._wanted)
 
     def _fraction(self) -> float:
         return self.done / self.total if self.total else 0.0
@@ -165,7 +143,7 @@ def _measure_wanted(job: Job) -> None:
     blend: Blend | None = None
     images = len(job.view.need_pictures())
     finished = 0
-    while (point := job.next_point()) is not None:
+    while (point := job.next_wanted()) is not None:
         job.progress(finished * images, (finished + 1 + job.waiting()) * images)
         figures = None if job.fresh else job.store.get(job.point_key(point))
         if figures is None:
