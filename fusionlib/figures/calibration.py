@@ -156,13 +156,13 @@ def band_figure(bands: Mapping[str, Sequence[Mapping[str, float]]], pairs: int) 
 
 
 def temperature_figure(losses: Sequence[Sequence[float]], temperature: float) -> go.Figure:
-    """Likelihood against temperature on the split that it was fitted on."""
+    """Likelihood against temperature on the pictures that it was fitted on."""
     figure = go.Figure(go.Scatter(x=[pair[0] for pair in losses], y=[pair[1] for pair in losses], mode="lines+markers",
                                   line={"color": COLOURS["a"], "width": 2},
                                   hovertemplate="<b>measured at T %{x:.3g}</b><br>NLL %{y:.4f} nats<extra></extra>"))
     figure.add_vline(x=temperature, line={"color": COLOURS["m"], "width": 2})
     figure.add_vline(x=1, line={"color": QUIET, "dash": "dot"})
     figure.update_layout(title=f"Likelihood against temperature, fitted T {temperature:.3f}", height=320, margin=_MARGIN, showlegend=False,
-                         xaxis_title="temperature T (log, no unit; above 1: less sure)", yaxis_title="NLL on the fit split (nats)")
+                         xaxis_title="temperature T (log, no unit; above 1: less sure)", yaxis_title="NLL where it was fitted (nats)")
     figure.update_xaxes(type="log", tickvals=[0.25, 0.5, 1, 2, 4, 8])
     return figure

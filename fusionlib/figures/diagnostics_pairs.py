@@ -23,8 +23,8 @@ LABELLED = 12
 PLOT = (460.0, 330.0)
 """Width and height in pixels that labels are placed for: the chart at a window of 1280."""
 
-LETTER, LINE, POINT = 6.4, 13.0, 9.0
-"""Width of a letter, height of a line and radius of a point, in pixels."""
+LETTER, LINE, POINT, RING = 6.4, 13.0, 9.0, 15.0
+"""Width of a letter, height of a line, radius of a point and of the ring around the pair judged, in pixels."""
 
 Numbered = Sequence[tuple[int, Mapping[str, Any]]]
 Box = tuple[float, float, float, float]
@@ -52,7 +52,7 @@ def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool =
             x=[pairs[judged]["cosine"]], y=[heights[judged]], mode="markers", name="judged here", hoverinfo="skip", customdata=[[judged]],
             marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2}))
     reach = max((abs(pair["gain"]) for _, pair in placed if pair["gain"] is not None), default=0.01) * 100
-    labels = _labels(placed, heights, across, up, wide) if len(placed) <= LABELLED else {}
+    labels = _labels(placed, heights, across, up, wide, judged) if len(placed) <= LABELLED else {}
     for measured in (False, True):
         part = [(number, pair) for number, pair in placed if (pair["gain"] is not None) == measured]
         if part:
@@ -130,14 +130,16 @@ def _hover() -> str:
 
 
 def _labels(placed: Numbered, heights: Mapping[int, float], across: tuple[float, float], up: tuple[float, float],
-            wide: bool) -> dict[int, str]:
+            wide: bool, judged: int | None) -> dict[int, str]:
     """Where names go: pair -> side of its point. A name that would cover a point, another name or the edge is left to the pointer."""
     def pixel(number: int, pair: Mapping[str, Any]) -> tuple[float, float]:
         height = math.log10(heights[number]) if wide else heights[number]
         return (PLOT[0] * (pair["cosine"] - across[0]) / (across[1] - across[0]), PLOT[1] * (height - up[0]) / (up[1] - up[0]))
 
     spots = {number: pixel(number, pair) for number, pair in placed}
-    taken: list[tuple[int | None, Box]] = [(number, (x - POINT, y - POINT, x + POINT, y + POINT)) for number, (x, y) in spots.items()]
+    taken: list[tuple[int | None, Box]] = [
+        (number, (x - radius, y - radius, x + radius, y + radius)) for number, (x, y) in spots.items()
+        for radius in (RING if number == judged else POINT,)]
     chosen: dict[int, str] = {}
     for number, pair in placed:
         for side, box in _sides(*spots[number], LETTER * len(name_of(pair))):
