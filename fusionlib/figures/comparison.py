@@ -25,6 +25,6 @@ def gain_figure(rows: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
                       "<br>statistics: %{customdata[2]}<extra></extra>"))
     figure.add_vline(x=0, line_width=1, line_color="#8a97a3")
     figure.update_layout(title=title, height=150 + 26 * len(drawn), margin={"l": 8, "r": 48, "t": 44, "b": 52}, bargap=0.3,
-                         xaxis_title="mIoU over the best single network (points)", yaxis_title="row", showlegend=False)
+                         xaxis_title="mIoU over the best single network (points)", showlegend=False)
     figure.update_yaxes(automargin=True)
     return figure

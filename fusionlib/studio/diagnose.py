@@ -109,17 +109,7 @@ class Diagnosis(Job):
     def measure(self, step: float | None, progress: Progress | None = None, *, fresh: bool = False) -> None:
         """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed."""
         self.want(step, fresh=fresh)
-        try:
-            while self.state == "running":
-                self.wait(0.1)
-                if progress is not None and self.total:
-                    progress(self.done, self.total)
-        except BaseException:
-            self.cancel()
-            self.wait()
-            raise
-        if self.state == "failed":
-            raise UsageError(str(self.message), "a measurement that runs through", "Correct what it names")
+        self.follow(progress, "a measurement that runs through")
 
     def want(self, step: float | None, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> None:
         """Begin measuring in the background; with `pairs` the paths of these alone.
