@@ -11,7 +11,7 @@ from helpers import CPU, TinyArchitecture, TinyNet, arena_of, pictures, tiny_ten
 from torch import nn
 
 from fusionlib.contracts import Preprocessing
-from fusionlib.errors import UsageError
+from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration, recalibrate
 
@@ -88,7 +88,7 @@ def test_dropout_stays_off_and_modes_and_momenta_are_restored(network: BoundNetw
 
 def test_a_picture_that_fails_leaves_modes_and_momenta_as_they_were(network: BoundNetwork) -> None:
     running = Recalibration(network)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ArchitectureError):
         running.add(np.zeros((1, 8, 8, 4), np.uint8))
     assert not any(module.training for module in network.module.modules())
     assert [network.module.norm.momentum, network.module.norm2.momentum] == [0.1, 0.3]

@@ -96,7 +96,8 @@ class TemperatureScaling(Job):
         self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
         self.report_on = report_on or view.need_pictures()
         self._before_key = sweep.point_key(point) if report_on is None else content_key(
-            "evaluation", mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS, precision=view.precision)
+            "evaluation", mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS,
+            precision=view.precision)
         self.key = content_key("temperature", mixture=sweep.mixture_of(point), fit=fit_on.fingerprint(), meters=CALIBRATION_METERS,
                                data=self.report_on.fingerprint(), precision=view.precision)
         self.result = store.get(self.key)
