@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import streamlit as st
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS
 from fusionlib.studio import CalibrationSweep, ensemble_point
 from pages.widgets.problems import plain
+from pages.widgets.url import restored, write
 
 STEPS = (0.25, 0.1, 0.05)
 
@@ -50,7 +50,7 @@ def choose(sweep: CalibrationSweep) -> Look:
     """The row of controls."""
     view = sweep.view
     columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
-    st.session_state["calibration-alpha"] = restored("alpha", 0.5, 0.0, 1.0)
+    st.session_state["calibration-alpha"] = at_hand("alpha", 0.5, 0.0, 1.0)
     alpha = columns[0].slider("Alpha of the merge (weight of A)", 0.0, 1.0, step=0.01, key="calibration-alpha", on_change=_take_alpha,
                               help="The same alpha as on the Merge page")
     with_ensemble = columns[1].toggle("With the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
@@ -67,17 +67,10 @@ def choose(sweep: CalibrationSweep) -> Look:
     return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
 
 
-def restored(name: str, default: float, low: float, high: float) -> float:
+def at_hand(name: str, default: float, low: float, high: float) -> float:
     """What this session or its URL says, made to fit, and written into the URL; the Merge page shares both."""
-    if name not in st.session_state:
-        try:
-            value = float(st.query_params.get(name, default))
-        except ValueError:
-            value = default
-        st.session_state[name] = value if math.isfinite(value) else default
-    value = st.session_state[name] = min(high, max(low, st.session_state[name]))
-    if st.query_params.get(name) != f"{value:g}":
-        st.query_params[name] = f"{value:g}"
+    value = restored(name, default, lambda value: min(high, max(low, value)))
+    write(name, value)
     return float(value)
 
 

@@ -11,7 +11,7 @@ from fusionlib.figures.calibration import reliability_figure, separation_figure
 from fusionlib.figures.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
 from fusionlib.metrics.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
-from pages.widgets.calibration_controls import Look, restored
+from pages.widgets.calibration_controls import Look, at_hand
 from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displayModeBar": False}
@@ -93,7 +93,7 @@ def _take_choice() -> None:
 
 
 def _step_picture(count: int) -> int:
-    index = int(restored("picture", 1, 1, count))
+    index = int(at_hand("picture", 1, 1, count))
     st.session_state["calibration-picture"] = index
     left, middle, right = st.columns([2, 3, 2], vertical_alignment="bottom")
     left.button("Back", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import streamlit as st
 
 from fusionlib.studio import MergeView
 from pages.widgets.server import studio
+from pages.widgets.url import restored, write
 from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
 
 _COMPONENT = "viewer"
@@ -22,7 +20,7 @@ def live_view(view: MergeView) -> float:
     Raises `FusionError` when the pictures cannot be read.
     """
     count, picture = granted(view)
-    alpha = _restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
+    alpha = restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
     viewer(viewer_data(view, alpha, picture - 1), _COMPONENT, on_alpha=lambda: _take(ALPHA, "alpha", 0),
            on_index=lambda: _take(PICTURE, "index", 1))
     with st.expander("Alpha and picture by number"):
@@ -30,7 +28,7 @@ def live_view(view: MergeView) -> float:
         st.session_state[f"{ALPHA}-input"], st.session_state[f"{PICTURE}-input"] = alpha, picture
         left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
         right.number_input(f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,))
-    _write_url(ALPHA, f"{alpha:g}")
+    write(ALPHA, alpha)
     write_picture(picture)
     return alpha
 
@@ -41,32 +39,12 @@ def granted(view: MergeView) -> tuple[int, int]:
     studio().live.grant(st.session_state["live-key"], view)
     count = len(view.pictures) if view.pictures else 1
     first = studio().workspace.first_picture(view.selection.source)
-    return count, int(_restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
+    return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
 
 
 def write_picture(picture: int) -> None:
     """Put the picture's number, from 1, into the URL."""
-    _write_url(PICTURE, str(picture))
-
-
-def _restored(name: str, default: float, fit: Callable[[float], float]) -> float:
-    """The state of this session, else of the URL, else the default; whatever a URL says is made to fit.
-
-    Not a widget's own state: that is lost when the user looks at another page.
-    """
-    if name not in st.session_state:
-        try:
-            value = float(st.query_params.get(name, default))
-        except ValueError:
-            value = default
-        st.session_state[name] = value if math.isfinite(value) else default
-    st.session_state[name] = fit(st.session_state[name])
-    return st.session_state[name]
-
-
-def _write_url(name: str, text: str) -> None:
-    if st.query_params.get(name) != text:
-        st.query_params[name] = text
+    write(PICTURE, picture)
 
 
 def _copy(name: str) -> None:
