@@ -17,7 +17,6 @@ from pages.widgets.diagnostics_charts import (
 )
 from pages.widgets.diagnostics_controls import choose_pair, choose_set, run_panel
 from pages.widgets.diagnostics_verdict import rules_section, verdict_section
-from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
@@ -62,7 +61,6 @@ def _choose_pair(report: dict, chosen: Selection) -> int:
     return choose_pair([f"{pair['a']} + {pair['b']}" for pair in pairs], chosen, first)
 
 
-one_entry_a_gesture()
 switch_when_asked()
 heading("Diagnostics", "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.")
 _chosen = selection()

@@ -23,5 +23,5 @@ _SCRIPT = """<script>
 
 
 def one_entry_a_gesture() -> None:
-    """Let whatever a run writes into the URL be one step of Back; holds from here on, for every page of the session."""
+    """Let whatever a run writes into the URL be one step of Back; holds for every page of the session."""
     st.html(_SCRIPT, unsafe_allow_javascript=True)
