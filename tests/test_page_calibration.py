@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import folder_data, tiny_file, tiny_registered, until
+from helpers import folder_data, tiny_file, until
+from page_tools import MAIN, opened
 from streamlit.testing.v1 import AppTest
 
 from fusionlib.figures.calibration import band_figure, curves_figure, reliability_figure, separation_figure, temperature_figure
@@ -15,24 +16,14 @@ from fusionlib.metrics.calibration_summary import costliest_bin
 from fusionlib.studio import Selection, ensemble_point
 from pages.widgets import server
 
-MAIN = Path(__file__).parents[1] / "pages" / "main.py"
-
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
     """Opens the Calibration page over two tiny checkpoints with these data arguments."""
-    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     for seed, name in ((1, "a"), (2, "b")):
         tiny_file(tmp_path / "files", name, seed)
-
-    def open_page(*arguments: str) -> AppTest:
-        monkeypatch.setenv("FUSION_ARGS", " ".join(["--no-demo", "--device", "cpu", "--checkpoints", str(tmp_path / "files"), *arguments]))
-        server.reset()
-        return AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page("calibration.py").run()
-
-    with tiny_registered():
-        yield open_page
-    server.reset()
+    with opened("calibration.py", tmp_path / "home", monkeypatch) as open_page:
+        yield lambda *arguments: open_page("--checkpoints", str(tmp_path / "files"), *arguments)
 
 
 def texts(app: AppTest) -> str:

@@ -12,46 +12,23 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 from pages.widgets import server
-from tests.helpers import folder_data, tiny_file, tiny_registered, tiny_tensors, until
-
-MAIN = Path(__file__).parents[1] / "pages" / "main.py"
+from tests.helpers import folder_data, tiny_file, tiny_tensors, until
+from tests.page_tools import button, opened, text, tiny_files
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Opens the Compare page with these arguments behind `--`, on an empty home folder."""
-    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
-
-    def open_page(*arguments: str) -> AppTest:
-        monkeypatch.setenv("FUSION_ARGS", " ".join(("--no-demo", *arguments)))
-        server.reset()
-        app = AppTest.from_file(str(MAIN), default_timeout=60).run()
-        app.switch_page("compare.py").run()
-        assert not app.exception
-        return app
-
-    with tiny_registered():
+    with opened("compare.py", tmp_path / "home", monkeypatch) as open_page:
         yield open_page
-    server.reset()
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    for seed in range(3):
-        tiny_file(tmp_path / "files", f"c{seed}", seed)
-    return tmp_path / "files"
-
-
-def button(app: AppTest, label: str):
-    return next((item for item in app.button if label in item.label), None)
+    return tiny_files(tmp_path / "files")
 
 
 def table_of(app: AppTest):
     return next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(item.value for kind in (app.caption, app.info, app.error, app.warning, app.markdown) for item in kind)
 
 
 def test_empty_states_say_what_to_do(start, files: Path, tmp_path: Path) -> None:

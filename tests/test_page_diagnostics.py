@@ -16,42 +16,19 @@ from fusionlib.figures import diagnostics as figures
 from fusionlib.figures.diagnostics_pairs import pairs_figure
 from pages.widgets import diagnostics_charts, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
-from tests.helpers import folder_data, tiny_file, tiny_registered, tiny_tensors, tiny_world, until
-
-MAIN = Path(__file__).parents[1] / "pages" / "main.py"
+from tests.helpers import folder_data, tiny_tensors, tiny_world, until
+from tests.page_tools import MAIN, button, opened, text, tiny_files
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Opens the Diagnostics page with these arguments behind `--`, on an empty home folder."""
-    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
-
-    def open_page(*arguments: str) -> AppTest:
-        monkeypatch.setenv("FUSION_ARGS", " ".join(("--no-demo", *arguments)))
-        server.reset()
-        app = AppTest.from_file(str(MAIN), default_timeout=60).run()
-        app.switch_page("diagnostics.py").run()
-        assert not app.exception
-        return app
-
-    with tiny_registered():
+    with opened("diagnostics.py", tmp_path / "home", monkeypatch) as open_page:
         yield open_page
-    server.reset()
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    for seed in range(3):
-        tiny_file(tmp_path / "files", f"c{seed}", seed)
-    return tmp_path / "files"
-
-
-def button(app: AppTest, label: str):
-    return next((item for item in app.button if label in item.label), None)
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(item.value for kind in (app.caption, app.info, app.error, app.success, app.warning, app.markdown) for item in kind)
+    return tiny_files(tmp_path / "files")
 
 
 def test_an_empty_workspace_says_what_to_do(start) -> None:
