@@ -134,6 +134,20 @@ def test_a_locked_bar_is_the_anchors_and_stays(page) -> None:
     page.get_by_test_id("lock-4").click()
 
 
+def test_a_profile_gets_a_curve_of_its_own_point_by_point(page) -> None:
+    assert page.get_by_test_id("profile-curve").is_hidden(), "equal weights have no shape to move"
+    drag(page, (2, 0.2), (8, 0.8))
+    page.get_by_test_id("profile-curve").click()
+    line = page.locator("path.extra-line")
+    for _ in range(300):
+        page.wait_for_timeout(100)
+        if line.count() and int(line.first.get_attribute("data-points") or 0) >= 2:
+            break
+    assert int(line.first.get_attribute("data-points") or 0) >= 2
+    page.get_by_test_id("profile-cancel").click()
+    page.get_by_test_id("profile-cancel").wait_for(state="hidden", timeout=15000)
+
+
 def test_keys_move_a_bar_and_the_focus(page) -> None:
     page.get_by_test_id("unit-0").focus()
     page.keyboard.press("Shift+ArrowRight")

@@ -229,6 +229,20 @@ def test_a_profile_is_measured_once_and_cancelled_between_pictures(browser: Brow
     assert browser("profile", method="DELETE").status == 200
 
 
+def test_points_of_a_profiles_own_curve_are_asked_for_together(browser: Browser, world: World, tmp_path: Path) -> None:
+    shifted = [[min(1.0, weight + 0.2) for weight in DRAWN], [max(0.0, weight - 0.2) for weight in DRAWN]]
+    wish = {"level": "block", "weights": rows(DRAWN), "more": [rows(one) for one in shifted]}
+    assert browser("profile", wish).json()["more"] == [None, None]
+    browser("profile", {**wish, "measure": True})
+    job = world.studio.layers.profiles(browser.view)
+    until(lambda: job.state != "running")
+    found = browser("profile", wish).json()
+    assert [one["miou"] for one in (found["figures"], *found["more"])] == [
+        pytest.approx(direct(world, weights, tmp_path), abs=1e-6) for weights in (DRAWN, *shifted)]
+    for more in ("x", [rows(DRAWN)] * 25, [rows(DRAWN)[:3]], [3], {}):
+        assert browser("profile", {**wish, "more": more}).status == 400
+
+
 def test_only_and_without_are_complements() -> None:
     profile = LayerProfile(anchor=1, granularity="block", weights={"x": (0.3, 0.7), "y": (1.0, 0.0)})
     assert only(profile, "x").weights == {"x": (0.3, 0.7), "y": (0.0, 1.0)}

@@ -64,6 +64,7 @@ export class ProfileMeasure extends Watched {
 
   forget() {
     this.answer = { state: "idle", done: 0, total: 0 };
+    this.curve = null;
   }
 
   poll() {
@@ -73,8 +74,19 @@ export class ProfileMeasure extends Watched {
 
   ask(measure) {
     const { view } = this;
-    this.asked = { key: view.profileKey, mean: view.alpha };
-    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify({ ...JSON.parse(view.body), measure }) });
+    if (this.curve && (this.curve.level !== view.level || this.curve.anchor !== view.anchor)) this.curve = null;
+    const { points = [], of } = this.curve ?? {};
+    this.asked = [{ key: view.profileKey, mean: view.alpha }, ...points.map(({ key, mean }) => ({ key, mean, of }))];
+    const body = { ...JSON.parse(view.body), more: points.map((point) => point.weights), measure };
+    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body) });
+  }
+
+  // The profile moved up and down, as a curve beside the uniform one.
+  async startCurve() {
+    const { view } = this;
+    const points = [...view.shifted()].map(([key, point]) => ({ key, ...point }));
+    this.curve = { of: view.profileKey, level: view.level, anchor: view.anchor, points };
+    await this.start();
   }
 
   // The profile, and the uniform curve to hold it against where that is not known yet.
@@ -85,13 +97,21 @@ export class ProfileMeasure extends Watched {
 
   cancel() {
     this.view.sweep.cancel();
+    this.curve = null;
     return this.send(this.url, { method: "DELETE" });
   }
 
   taken(ended) {
-    if (this.answer.figures && this.asked) this.view.measuredFigures.set(this.asked.key, { mean: this.asked.mean, figures: this.answer.figures });
+    [this.answer.figures, ...(this.answer.more ?? [])].forEach((figures, place) => this.remember(this.asked?.[place], figures));
     this.view.emit("sweep");
     if (ended) this.poll();
+    else if (!this.running) this.curve = null; // all that can be known of it is known
+  }
+
+  remember(asked, figures) {
+    if (!asked || !figures) return;
+    const { measuredFigures } = this.view;
+    measuredFigures.set(asked.key, { ...measuredFigures.get(asked.key), mean: asked.mean, figures, ...(asked.of ? { of: asked.of } : {}) });
   }
 }
 

@@ -49,6 +49,11 @@ export const fourDigits = (weight) => Math.round(clamp(weight, 0, 1) * DIGITS) /
 // How much a neighbour follows: 1 for the unit itself, down to 0 just outside the radius, without a kink.
 export const falloff = (distance, radius) => (distance > radius ? 0 : (1 + Math.cos((Math.PI * distance) / (radius + 1))) / 2);
 
+// How far a profile is moved up and down for a curve of its own.
+const SHIFTS = [0, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5];
+
+const nameOf = (level, anchor, weights) => `${level} ${anchor} ${weights.map((row) => row.join(" ")).join(" ")}`;
+
 export class LayersView extends View {
   constructor(data, send) {
     super(data, send);
@@ -70,10 +75,21 @@ export class LayersView extends View {
     return this.units ? this.mean(0) : (this.data?.alpha ?? 0.5);
   }
 
-  mean(member) {
+  mean(member, weights = this.weights) {
     const { size } = this.current;
     const total = size.reduce((sum, one) => sum + one, 0) || 1;
-    return this.weights.reduce((sum, row, place) => sum + row[member] * size[place], 0) / total;
+    return weights.reduce((sum, row, place) => sum + row[member] * size[place], 0) / total;
+  }
+
+  get uniform() {
+    return this.weights.every((row) => sameRow(row, this.weights[0]));
+  }
+
+  // The same shape with more and with less of A: what a curve of this profile is measured at. Locked units stay.
+  shifted() {
+    const moved = (row, place, shift) => (this.locked.has(place) ? row : withShare(row, 0, row[0] + shift));
+    const all = SHIFTS.map((shift) => this.weights.map((row, place) => (shift ? moved(row, place, shift) : row)));
+    return new Map(all.map((weights) => [nameOf(this.level, this.anchor, weights), { weights, mean: this.mean(0, weights) }]));
   }
 
   get count() {
@@ -104,7 +120,7 @@ export class LayersView extends View {
   }
 
   get profileKey() {
-    return `${this.level} ${this.anchor} ${this.weights.map((row) => row.join(" ")).join(" ")}`;
+    return nameOf(this.level, this.anchor, this.weights);
   }
 
   get body() {
@@ -324,8 +340,12 @@ export class LayersView extends View {
   }
 
   // Profiles that have been measured, for the curve: where their mean lies, and what they gave.
+  curveOf(key) {
+    return this.extras().filter((one) => one.of === key);
+  }
+
   extras() {
-    return [...this.measuredFigures.values()].filter((one) => one.figures);
+    return [...this.measuredFigures].map(([key, one]) => ({ key, ...one })).filter((one) => one.figures);
   }
 
   get curveLead() {
@@ -334,6 +354,6 @@ export class LayersView extends View {
 
   get curveHint() {
     const others = this.count > 2 ? " A's, the others share the rest equally;" : "";
-    return `The curve is the same weight for every layer;${others} diamonds are layer profiles at their mean weight of A. Click or drag sets all layers.`;
+    return `The curve is the same weight for every layer;${others} diamonds are layer profiles at their mean weight of A. A dashed line is a profile moved up and down: where it lies above the curve, the layers earn their weights. Click or drag sets all layers.`;
   }
 }

@@ -45,7 +45,7 @@ export class ProfileTools {
       el("span", { class: "segments", role: "group", "aria-label": "Drag sets the weight of" }, ...this.brushes));
     const field = (label, ...nodes) => el("label", { class: "field" }, label, ...nodes);
     this.root = el("section", { class: "card alpha-card profile-card", "aria-label": "Layer profile" },
-      el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.go, this.stop, this.progressBar, this.text, this.timing),
+      el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.go, this.goCurve, this.stop, this.progressBar, this.text, this.timing),
       el("div", { class: "tools" }, field("Rows", this.level), field("Preset", this.preset), field("All", this.all),
         field("Link", this.link), this.brushField, el("span", { class: "field" }, "Anchor", el("span", { class: "segments", role: "group", "aria-label": "Anchor" }, ...this.anchors)),
         this.undoButton, this.redoButton, el("span", { class: "spring" }),
@@ -54,6 +54,7 @@ export class ProfileTools {
 
   buildMeasure() {
     this.go = button("Measure profile", () => this.measure.start(), { class: "primary", "data-testid": "profile-measure" });
+    this.goCurve = button("Measure its curve", () => this.measure.startCurve(), { "data-testid": "profile-curve", title: "Measures this profile moved up and down: a second curve beside the uniform one" });
     this.stop = button("Cancel", () => this.measure.cancel(), { class: "quiet", "data-testid": "profile-cancel" });
     this.bar = el("div", { class: "bar" });
     this.progressBar = el("div", { class: "progress", role: "progressbar", "aria-label": "Measuring the profile" }, this.bar);
@@ -182,6 +183,8 @@ export class ProfileTools {
     const offered = view.data.live && view.data.labelled && view.units;
     this.go.hidden = Boolean(running) || Boolean(view.measured() && view.sweep.points.length > 2);
     this.go.disabled = !offered || view.moving;
+    this.goCurve.hidden = Boolean(running) || !view.units || view.uniform || view.curveOf(view.profileKey).length > 2;
+    this.goCurve.disabled = this.go.disabled;
     this.stop.hidden = this.progressBar.hidden = !running;
     measure.progress(this.bar, this.text);
     if (running && !measure.running) {

@@ -185,10 +185,22 @@ export class Curve {
   // Merges beside the curve: a diamond each, at its mean weight.
   drawExtras() {
     const { of } = METRICS[this.metric];
-    this.extras.replaceChildren(...this.view.extras().filter((one) => known(of(one.figures))).map((one) => {
-      const [x, y] = [this.x(one.mean), this.y(of(one.figures))];
-      return svg("path", { class: "extra", d: `M${x} ${y - 8}L${x + 8} ${y}L${x} ${y + 8}L${x - 8} ${y}Z` }, svg("title", {}, formatMetric(this.metric, of(one.figures))));
-    }));
+    const shown = this.view.extras().filter((one) => known(of(one.figures))).map((one) => ({ ...one, x: this.x(one.mean), y: this.y(of(one.figures)) }));
+    const diamonds = shown.map(({ x, y, key, of: curve, figures }) => {
+      const half = curve && curve !== key ? 4 : 8; // points of a curve are small, the profile itself is not
+      return svg("path", { class: "extra", d: `M${x} ${y - half}L${x + half} ${y}L${x} ${y + half}L${x - half} ${y}Z` }, svg("title", {}, formatMetric(this.metric, of(figures))));
+    });
+    this.extras.replaceChildren(...this.extraLines(shown), ...diamonds);
+  }
+
+  // Those that belong together, in order along the axis.
+  extraLines(shown) {
+    const curves = new Map();
+    for (const one of shown.filter(({ of: curve }) => curve)) curves.set(one.of, [...(curves.get(one.of) ?? []), one]);
+    return [...curves.values()].map((points) => {
+      const steps = points.sort((one, other) => one.x - other.x).map(({ x, y }, place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`);
+      return svg("path", { class: "extra-line", d: steps.join(" "), "data-points": points.length });
+    });
   }
 
   drawBest(points) {

@@ -18,6 +18,9 @@ from pages.widgets.server import studio
 PROFILE_BYTES = 1 << 17
 """Weights of four decimals of eight checkpoints for each of two thousand tensors."""
 
+MORE = 24
+"""Profiles that may be asked for beside the one on screen: the points of its own curve."""
+
 Answer = Callable[[Request, MergeView, bytes], Response]
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -26,7 +29,7 @@ def layer_routes(prefix: str, guarded: Callable[..., Any]) -> list[Route]:
     """The routes below a view's own prefix; `guarded` finds the view and words the errors."""
     return [
         Route(f"{prefix}/layers", guarded(_units)),
-        Route(f"{prefix}/profile", guarded(_profile, PROFILE_BYTES), methods=["POST", "DELETE"]),
+        Route(f"{prefix}/profile", guarded(_profile, 8 * PROFILE_BYTES), methods=["POST", "DELETE"]),
         Route(f"{prefix}/contribution", guarded(_contribution, PROFILE_BYTES), methods=["GET", "POST", "DELETE"]),
         Route(f"{prefix}/presets", guarded(_presets, PROFILE_BYTES), methods=["GET", "POST", "DELETE"]),
     ]
@@ -56,12 +59,15 @@ def _profile(request: Request, view: MergeView, body: bytes) -> Response:
     job = studio().layers.profiles(view)
     if request.method == "DELETE":
         job.cancel()
-        return JSONResponse({**job.status(), "figures": None}, headers=_FRESH)
+        return JSONResponse({**job.status(), "figures": None, "more": []}, headers=_FRESH)
     wish = parsed(body)
-    profile = profile_in(view, wish)
+    profile, more = profile_in(view, wish), wish.get("more", [])
+    if not isinstance(more, list) or len(more) > MORE:
+        raise UsageError("Further profiles that are no short list", f"at most {MORE}, as rows of weights", "Reload the page")
+    others = [profile_in(view, {**wish, "weights": weights}) for weights in more]
     if wish.get("measure") is True:
-        job.want([profile])
-    return JSONResponse({**job.status(), "figures": job.figures(profile)}, headers=_FRESH)
+        job.want([profile, *others])
+    return JSONResponse({**job.status(), "figures": job.figures(profile), "more": [job.figures(one) for one in others]}, headers=_FRESH)
 
 
 def _contribution(request: Request, view: MergeView, body: bytes) -> Response:
