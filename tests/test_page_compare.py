@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 from pages.widgets import server
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
-from tests.page_tools import button, opened, text, tiny_files
+from tests.page_tools import MAIN, button, opened, text, tiny_files
 
 
 @pytest.fixture
@@ -130,3 +131,18 @@ def test_every_method_has_widgets_for_its_parameters(start, files: Path, tmp_pat
     assert not app.exception
     labels = {item.label for kind in (app.selectbox, app.slider, app.number_input, app.text_input, app.toggle) for item in kind}
     assert {item.name.replace("_", " ") for item in parameters_of(METHODS.get(name))} <= labels
+
+
+def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files: Path, tmp_path: Path) -> None:
+    start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    good = {"method": "ties", "values": {"density": 0.4}, "checkpoints": {"base": "c1"}}
+    bad = [{}, 3, {**good, "method": "magic"}, {**good, "values": {"density": 9}}, {**good, "checkpoints": {"seed": "c1"}},
+           {**good, "checkpoints": {"base": 7}}, {**good, "values": []}]
+    for link, rows in ((json.dumps([good]), 1), ("{", 0), ("[" * 5000, 0), ('"x"', 0), *((json.dumps([one]), 0) for one in bad)):
+        app = AppTest.from_file(str(MAIN), default_timeout=60)
+        app.query_params["own"] = link
+        app.run().switch_page("compare.py")
+        app.query_params["own"] = link
+        app.run()
+        assert not app.exception
+        assert sum(name.startswith("ties: base") for name in table_of(app).index) == rows, link

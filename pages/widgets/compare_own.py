@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import streamlit as st
 from fusionlib.checkpoints.sharing import REASONS, Sharing, shared_table
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError
+from fusionlib.merging.build import build_method
 from fusionlib.studio import Choices, Own
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.method_form import method_form
@@ -18,24 +20,59 @@ from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 
 ROWS, ONLY_SHARED, EXCLUDE, RENAME = "compare-own", "compare-shared", "compare-exclude", "compare-rename"
+IN_URL, MOST = "own", 20
+"""Where rows stand in a link, and how many of them are read."""
 
 
 def own_rows(members: Sequence[str], choices: Choices) -> Choices:
     """A form that adds a row to the table, and the rows that were added, which can be taken away again."""
     with st.expander("A row of your own: any method, with its parameters", icon=":material/tune:"):
         own = method_form(members, choices.anchor, choices.base)
-        if st.button("Add this row", key="own-add", icon=":material/add:"):
-            rows = kept(ROWS, [])
-            st.session_state[f"kept/{ROWS}"] = [*rows, row] if (row := _named(own, members)) not in rows else rows
-        rows = [(row, found) for row in kept(ROWS, []) if (found := _numbered(row, members)) is not None]
-        names = [found.name for _, found in rows]
+        rows = kept(ROWS, _from_link(st.query_params.get(IN_URL, "[]")))
+        if st.button("Add this row", key="own-add", icon=":material/add:") and (row := _named(own, members)) not in rows:
+            rows.append(row)
+        shown = [(row, found) for row in rows if (found := _numbered(row, members)) is not None]
+        names = [found.name for _, found in shown]
         if names:
             left = st.pills("Added rows (click one to take it away)", names, default=names, selection_mode="multi",
                             key=f"own-rows-{hash(tuple(names))}")
             if len(left) < len(names):
-                st.session_state[f"kept/{ROWS}"] = [row for row, found in rows if found.name in left]
+                gone = [row for row, found in shown if found.name not in left]
+                st.session_state[f"kept/{ROWS}"] = [row for row in rows if row not in gone]
                 st.rerun()
-    return replace(choices, own=tuple(found for _, found in rows))
+    _into_link(rows)
+    return replace(choices, own=tuple(found for _, found in shown))
+
+
+def _into_link(rows: Sequence[dict[str, Any]]) -> None:
+    text = json.dumps(rows, separators=(",", ":"))
+    if not rows:
+        st.query_params.pop(IN_URL, None)
+    elif st.query_params.get(IN_URL) != text:
+        st.query_params[IN_URL] = text
+
+
+def _from_link(text: str) -> list[dict[str, Any]]:
+    """The rows that a link names; what is no row that this page could have made is passed over."""
+    try:
+        rows = json.loads(text)
+        return [read for row in rows[:MOST] if (read := _read(row)) is not None]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
+
+
+def _read(row: Any) -> dict[str, Any] | None:
+    method, values, checkpoints = row["method"], row["values"], row["checkpoints"]
+    if not isinstance(method, str) or method not in METHODS or set(checkpoints) - _numbers_of(method):
+        return None
+    if not all(isinstance(name, str) for name in checkpoints.values()):
+        return None
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        build_method(method, values)
+    except FusionError:
+        return None
+    return {"method": method, "values": values, "checkpoints": checkpoints}
 
 
 def _named(own: Own, members: Sequence[str]) -> dict[str, Any]:
@@ -63,9 +100,10 @@ def shared_part(members: Sequence[str], choices: Choices) -> Choices:
     alike = shared_table(checkpoints, choices.anchor)  # type: ignore[arg-type]
     differ = bool(alike.own or alike.elsewhere)
     title = f"What is shared: {len(alike.shared)} of {len(alike.reasons)} tensors of {members[choices.anchor]}"
-    with st.expander(title, icon=":material/join_inner:", expanded=differ and not kept(ONLY_SHARED, differ)):
-        only = st.toggle("Merge only what is shared; the rest is the anchor's", kept(ONLY_SHARED, differ), key=ONLY_SHARED, on_change=keep,
-                         args=(ONLY_SHARED,), help="Needed for different heads, class counts or networks; `layerwise`, `backbone` and "
+    place = f"{ONLY_SHARED}-{differ}"  # a set that is alike and one that is not have a switch each
+    with st.expander(title, icon=":material/join_inner:", expanded=differ and not kept(place, differ)):
+        only = st.toggle("Merge only what is shared; the rest is the anchor's", kept(place, differ), key=place, on_change=keep,
+                         args=(place,), help="Needed for different heads, class counts or networks; `layerwise`, `backbone` and "
                          "`head_swap` do it by themselves")
         columns = st.columns(2)
         exclude = columns[0].text_input("Leave out", kept(EXCLUDE, ""), key=EXCLUDE, on_change=keep, args=(EXCLUDE,), disabled=not only,
