@@ -149,12 +149,18 @@ def test_a_checkpoint_alone_is_itself_whatever_stands_beside_it() -> None:
 
 def test_mixtures_differ_by_shares_members_policy_and_anchor() -> None:
     base = mixture_key([A, B], [0.25, 0.75], "average")
-    others = [mixture_key([A, B], [0.75, 0.25], "average"), mixture_key([B, A], [0.25, 0.75], "average"),
+    others = [mixture_key([A, B], [0.75, 0.25], "average"), mixture_key([B, A], [0.25, 0.75], "anchor"),
               mixture_key([A, B], [0.25, 0.75], "gaussian"), mixture_key([A, B], [0.25, 0.75], "anchor"),
               mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="x"),
               mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="y")]
     assert len({content_key("test", mixture=item) for item in (base, *others)}) == 7
     assert base == mixture_key([A, "c" * 64, B], [0.25, 0.0, 0.75], "average")
+
+
+def test_the_order_of_the_checkpoints_tells_nothing_apart_where_it_changes_nothing() -> None:
+    for alpha in (0.1, 0.3, 0.35, 0.5, 0.85):
+        assert mixture_key([A, B], [alpha, 1 - alpha], "gaussian") == mixture_key([B, A], [1 - alpha, 1 - (1 - alpha)], "gaussian")
+    assert mixture_key([A, B], [0.3, 0.7], "anchor") != mixture_key([B, A], [0.7, 0.3], "anchor"), "other statistics are kept"
 
 
 def test_an_end_under_another_policy_is_not_the_checkpoint_itself() -> None:

@@ -108,10 +108,10 @@ export class View {
 
   // The measured point that the headline shows, and in words where it stands; null where nothing is measured.
   measured() {
-    const point = this.sweep?.nearest(this.alpha);
-    if (!point) return null;
-    const between = this.sweep.between(this.alpha);
-    return between ? { point: between, where: "interpolated" } : { point, where: `at ${alphaText(point.alpha)}` };
+    const point = this.sweep?.measuredAt(this.alpha);
+    if (point) return { point, where: `at ${alphaText(point.alpha)}` };
+    const between = this.sweep?.between(this.alpha);
+    return between ? { point: between, where: "interpolated" } : null;
   }
 
   // What a measured figure is compared with: [name, its own figure, class].

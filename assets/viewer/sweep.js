@@ -5,6 +5,7 @@ import { known } from "./dom.js";
 import { LETTERS } from "./state.js";
 
 const POLL_MS = 400;
+const WIDEST = 0.5 + 1e-6; // a wider gap between two measured points is not bridged
 const SAME = 5e-4; // alphas travel with three digits
 
 export const METRICS = {
@@ -129,6 +130,7 @@ export class Sweep {
     const above = usable.findIndex((point) => point.alpha > alpha);
     if (above <= 0) return null;
     const [low, high] = [usable[above - 1], usable[above]];
+    if (high.alpha - low.alpha > WIDEST) return null; // the ends alone say nothing of what lies between them
     const share = (alpha - low.alpha) / (high.alpha - low.alpha);
     return { value: of(low) + share * (of(high) - of(low)), between: [low.alpha, high.alpha] };
   }

@@ -30,8 +30,11 @@ def content_key(kind: str, **parts: Any) -> str:
 
 
 def mixture_key(fingerprints: Sequence[str], shares: Sequence[float], buffers: str, **more: Any) -> Mapping[str, Any]:
-    """What identifies merged weights; a checkpoint alone is itself under every policy that keeps its statistics."""
-    members = [[fingerprint, share] for fingerprint, share in zip(fingerprints, shares, strict=True) if share != 0]
+    """What identifies merged weights, whatever the order of the checkpoints: other orders differ by float32 rounding alone.
+
+    A checkpoint alone is itself under every policy that keeps its statistics; whose statistics `anchor` keeps is told apart.
+    """
+    members = sorted([fingerprint, round(share, 12)] for fingerprint, share in zip(fingerprints, shares, strict=True) if share != 0)
     if len(members) == 1 and buffers in ("average", "gaussian"):
         return {"single": members[0][0]}
     anchor = {"anchor": fingerprints[0]} if buffers == "anchor" else {}
