@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 from pages.widgets import server
+from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
 
@@ -70,6 +71,10 @@ def measured(app: AppTest) -> AppTest:
     comparison = list(server.studio().comparisons._jobs.values())[-1]
     until(lambda: comparison.state == "done")
     return app.run()
+
+
+def test_empty_cells_of_a_csv_are_empty() -> None:
+    assert as_csv([{"name": "", "value": "@x"}, {"name": "a-b", "value": ""}]) == "name,value\n,'@x\na-b,\n"
 
 
 def widget(app: AppTest, kind: str, label: str):

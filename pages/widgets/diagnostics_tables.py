@@ -30,8 +30,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value for key, value in row.items()}
-                     for row in rows)
+    writer.writerows({key: f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+                      for key, value in row.items()} for row in rows)
     return stream.getvalue()
 
 
