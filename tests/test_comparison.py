@@ -14,7 +14,7 @@ from fusionlib.figures.comparison import gain_figure
 from fusionlib.inference.fisher import GRADIENT_COST
 from fusionlib.inference.measure import Measurement
 from fusionlib.metrics.calibration_summary import calibration_summary
-from fusionlib.studio import CALIBRATION_METERS, Choices, write_recipe
+from fusionlib.studio import CALIBRATION_METERS, Choices, Own, write_recipe
 from tests.helpers import World, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
@@ -150,6 +150,19 @@ def test_known_rows_are_there_at_once_and_never_measured_again(world: World, for
     assert not forwards and again.state == "done"
     again.measure(fresh=True)
     assert forwards
+
+
+def test_a_comparison_that_was_opened_before_finds_what_another_has_measured(world: World, forwards: list[int]) -> None:
+    own = (Own("ties", (("base", 1), ("density", 0.4))),)
+    plain, more = {"methods": ("isotropic",), "groups": ("methods", "subsets")}, {"methods": ("layerwise",)}
+    before = compared(world, **plain)
+    compared(world, **plain, own=own).measure()
+    compared(world, **more, own=own).measure()
+    assert rows_of(before)["a"]["state"] == "waiting" and before.snapshot()["waiting"]
+    forwards.clear()
+    again = compared(world, **plain)
+    assert again is before and again.state == "done" and not again.snapshot()["waiting"]
+    assert all(row["state"] == "measured" for row in rows_of(again).values()) and len(rows_of(again)) == 3 + 1 + 8 and not forwards
 
 
 def test_one_bad_row_does_not_end_the_table(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

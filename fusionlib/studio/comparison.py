@@ -58,11 +58,15 @@ class Comparison(Job):
         self.current: str | None = None
         self._data = pictures.fingerprint()
         self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by content key
-        for row in self.rows():
-            self._recall(row)
-        for row in self.rows():  # once more, because known single networks bring further rows
-            self._recall(row)
-        if all(self._settled(row) for row in self.rows()) and self._scores() is not None:
+        self.recall()
+
+    def recall(self) -> None:
+        """Look into the store for rows without figures: another comparison may have measured them since."""
+        for _ in range(2):  # once more, because known single networks bring further rows
+            for row in self.rows():
+                if not self._settled(row):
+                    self._recall(row)
+        if self.state in ("idle", "cancelled") and all(self._settled(row) for row in self.rows()) and self._scores() is not None:
             self.state = "done"
 
     def rows(self) -> list[Row]:

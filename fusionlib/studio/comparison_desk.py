@@ -27,7 +27,7 @@ class ComparisonDesk:
         self._lock = threading.Lock()
 
     def open(self, names: Sequence[str], source: str, split: str | None, choices: Choices) -> Comparison:
-        """The comparison of checkpoints and data of the workspace."""
+        """The comparison of checkpoints and data of the workspace, with whatever of its rows any other has measured by now."""
         opened = [self._workspace.get(name).checkpoint for name in names]
         pictures = self._workspace.pictures(source, split)
         parts = [*names, *(item.fingerprint for item in opened), pictures.fingerprint(), str(choices)]  # type: ignore[union-attr]
@@ -35,6 +35,8 @@ class ComparisonDesk:
         with self._lock:
             if key not in self._jobs:
                 self._jobs[key] = self.of(opened, pictures, choices)  # type: ignore[arg-type]
+            elif self._jobs[key].state != "running":
+                self._jobs[key].recall()
             self._jobs.move_to_end(key)
             for old in list(self._jobs)[:-KEPT]:
                 if self._jobs[old].state != "running":
