@@ -31,12 +31,14 @@ def diagnostics(chosen: Selection) -> None:
         return
     with st.spinner("Comparing weights", show_time=True):
         diagnosis = studio().diagnosis(names, chosen.source, chosen.split, chosen.buffers)
-        report = diagnosis.report(tau)
-    run_panel(diagnosis, chosen)
+        seen, report = diagnosis.news, diagnosis.report(tau)
+    panel = st.container()
     st.markdown("### All pairs")
     left, right = st.columns([3, 2], gap="large")
     with right:
         number = _choose_pair(report, chosen)
+        with panel:
+            run_panel(diagnosis, chosen, diagnosis.pairs[number], seen)
         pair = report["pairs"][number]
         verdict_section(pair)
     with left:

@@ -301,6 +301,25 @@ def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
         assert [point["loss"] for point in turned] == pytest.approx([point["loss"] for point in own], abs=1e-5)
 
 
+def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        tiny_file(tmp_path / "files", "c", 3)
+        world.studio.workspace.refresh()
+        images = len(world.studio.workspace.pictures(world.source, None))
+        world.studio.diagnosis(["a", "b"], world.source, None).measure(0.25)
+        found = world.studio.diagnosis(["a", "b", "c"], world.source, None)
+        assert found.unmeasured(0.25) == [(0, 2), (1, 2)] and found.unmeasured(0.5, [(0, 1)]) == []
+        totals: list[int] = []
+        found.measure(0.5, lambda done, total: totals.append(total))
+        ends_and_middles = 3 + 2 * 1
+        assert set(totals) <= {images * ends_and_middles} and found.total == found.done == images * ends_and_middles
+        assert found.news == 3 and found.unmeasured(0.5) == []
+        found.measure(0.5)
+        assert (found.news, found.total) == (3, 0), "all is known: nothing runs"
+        found.measure(0.5, fresh=True)
+        assert found.total == images * (3 + 3 * 5)
+
+
 def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> None:
     with tiny_world(tmp_path, count=2) as world:
         tiny_file(tmp_path / "files", "c", 3)

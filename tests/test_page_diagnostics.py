@@ -14,7 +14,7 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.verdict import USEFUL
 from fusionlib.figures import diagnostics as figures
 from fusionlib.figures.diagnostics_pairs import pairs_figure
-from pages.widgets import diagnostics_charts, server
+from pages.widgets import diagnostics_charts, diagnostics_controls, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
 from tests.helpers import folder_data, tiny_tensors, tiny_world, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -57,6 +57,44 @@ def test_the_networks_run_in_the_background_and_the_page_shows_it(start, files: 
     metrics = {item.label: item.value for item in app.metric}
     assert metrics["Disagreement"].endswith("%") and metrics["Loss barrier"].endswith("nats")
     assert "Entezari" in text(app) and "Oracle of all 3" in text(app) and "Linear CKA" in text(app)
+
+
+def test_what_is_measured_while_the_job_runs_draws_the_page_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(diagnostics_controls.st, "rerun", lambda scope: drawn.append(scope))
+    column = SimpleNamespace(progress=lambda *_: None, button=lambda *_, **__: False)
+    monkeypatch.setattr(diagnostics_controls.st, "columns", lambda *_, **__: (column, column))
+    job = SimpleNamespace(state="running", news=1, seconds_left=None, done=1, total=9, cancel=None)
+    diagnostics_controls._progress(job, 1)
+    assert not drawn
+    job.news = 2
+    diagnostics_controls._progress(job, 1)
+    assert drawn == ["app"]
+
+
+def test_paths_of_other_pairs_are_counted_and_can_be_measured(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    button(app, "Run 3 networks on 2 pictures").click().run()
+    diagnosis = next(iter(server.studio()._diagnoses.values()))
+    until(lambda: diagnosis.state == "done")
+    app.run()
+    assert "with this step 2 paths of other pairs are not" in text(app) and not button(app, "Measure ")
+    next(item for item in app.selectbox if item.label == "Measure also").set_value("paths of all pairs").run()
+    button(app, "Measure 2 paths on 2 pictures").click().run()
+    until(lambda: diagnosis.state == "done")
+    app.run()
+    assert not app.exception and "All measured: every network" in text(app) and not button(app, "Measure ")
+
+
+def test_one_network_that_can_run_leaves_nothing_to_measure_after_it(start, files: Path, tmp_path: Path) -> None:
+    save_tensors(files / "odd.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3)})
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    app.multiselect[0].set_value(["c0", "odd"]).run()
+    button(app, "Run 1 network on 2 pictures").click().run()
+    for diagnosis in server.studio()._diagnoses.values():
+        until(lambda diagnosis=diagnosis: diagnosis.state != "running")
+    app.run()
+    assert not app.exception and "All measured" in text(app) and not button(app, "Measure ") and not button(app, "Run ")
 
 
 def test_a_pair_opens_in_merge_at_the_verdict_s_alpha(start, files: Path) -> None:
@@ -135,7 +173,9 @@ def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, fi
         until(lambda diagnosis=diagnosis: diagnosis.state != "running")
     app.run()
     assert not app.exception and "Oracle of all 2 that could run" in text(app) and "measured on 2 pictures only" in text(app)
-    assert button(app, "Measure paths on 2 pictures")
+    assert "All measured" in text(app) and not button(app, "Measure ")
+    next(item for item in app.selectbox if item.label == "Step of alpha").set_value(0.1).run()
+    assert "with this step 1 path is not" in text(app) and button(app, "Measure 1 path on 2 pictures")
     next(item for item in app.selectbox if item.label == "Verdict on").set_value("c0 + odd").run()
     assert not app.exception and text(app).count("No model code is known for odd") == 4, "set, verdict, path and activations"
     app.multiselect[0].set_value(["c0", "c1", "c2"]).run()

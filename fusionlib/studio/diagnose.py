@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -58,6 +58,8 @@ class Diagnosis(Job):
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
         self._unfit: dict[tuple[int, int], str] = {}
+        self.news = 0
+        """Grows whenever something new is known: the networks have run, or a pair's path is finished."""
         self._lock = threading.Lock()
 
     @property
@@ -106,6 +108,12 @@ class Diagnosis(Job):
                   for alpha, figures in sorted({**{key: value for key, value in found.items() if isinstance(key, float)}, **ends}.items())]
         return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
 
+    def unmeasured(self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> list[tuple[int, int]]:
+        """Those of `pairs` (default: all) that have a path of which points of this grid are not known."""
+        grid = set(alpha_grid(step))
+        return [pair for pair in (self.pairs if pairs is None else pairs) if self.path_obstacle(*pair) is None
+                and (fresh or not grid <= {point["alpha"] for point in (self.path(*pair) or {"points": ()})["points"]})]
+
     def measure(self, step: float | None, progress: Progress | None = None, *, fresh: bool = False) -> None:
         """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed."""
         self.want(step, fresh=fresh)
@@ -118,9 +126,9 @@ class Diagnosis(Job):
         """
         if self.obstacle:
             raise UsageError(self.obstacle, "a known network and pictures", "Give both, or compare the weights alone")
-        grid = alpha_grid(step) if step is not None else ()
-        wanted = tuple(self.pairs if pairs is None else pairs) if self.pictures and self.pictures.labelled and step is not None else ()
-        self.start(lambda job: self._measure(step or 0.25, wanted, len(grid), fresh))
+        if step is not None:
+            alpha_grid(step)
+        self.start(lambda job: self._measure(step, pairs, fresh))
 
     def report(self, tau: float = TAU) -> dict[str, Any]:
         """Everything that is known, as the JSON of `diagnose`."""
@@ -128,23 +136,37 @@ class Diagnosis(Job):
         return full_report(self.checkpoints, self.weights(tau), self.functions(), paths, self.obstacles,
                            {pair: self.path_obstacle(*pair) for pair in self.pairs})
 
-    def _measure(self, step: float, pairs: Sequence[tuple[int, int]], points: int, fresh: bool) -> None:
+    def _measure(self, step: float | None, pairs: Sequence[tuple[int, int]] | None, fresh: bool) -> None:
         assert self.pictures is not None and self._table is not None
         lack = self.lacking(fresh)
-        pairs = [pair for pair in pairs if self._light_view(*pair) is not None]
-        images, each = len(self.pictures), (points + len(ENDS)) * len(self.pictures)
-        total = images * len(lack.networks) + each * len(pairs)
+        passes = {} if step is None else self._passes(step, self.unmeasured(step, pairs, fresh=fresh), lack, fresh)
+        done, total = len(self.pictures) * len(lack.networks), len(self.pictures) * (len(lack.networks) + sum(passes.values()))
         if lack.networks:
             self._decode(total)
             self._table.keep(lack, self._run_joint(lack, lambda done, _: self.progress(done, total)))
-        done = images * len(lack.networks)
-        for pair in pairs:
-            def along(part: int, whole: int, base: int = done) -> None:
+            self.news += 1
+        for pair, count in passes.items():
+            each = count * len(self.pictures)
+
+            def along(part: int, whole: int, base: int = done, each: int = each) -> None:
                 self.progress(base + round(each * part / whole), total)
 
-            self._open_sweep(self._full_view(*pair)).measure(step, along, fresh=fresh)
+            self._open_sweep(self._full_view(*pair)).measure(step or 0.25, along, fresh=fresh)
+            self.news += 1
             done += each
             self.progress(done, total)
+
+    def _passes(self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool) -> dict[tuple[int, int], int]:
+        """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor `lack` will."""
+        assert self._table is not None
+        known = {self._table.single_key(number) for number in lack.networks}
+        passes = {}
+        for pair in pairs:
+            view = self._light_view(*pair)
+            keys = list(self._keys(view, alpha_grid(step)).values()) if view else []
+            passes[pair] = len(keys) if fresh else sum(self.store.get(key) is None for key in set(keys) - known)
+            known |= set(keys)
+        return passes
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will take."""
@@ -207,12 +229,15 @@ class Diagnosis(Job):
         return {} if view is None else self._known_points(view)
 
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
-        assert self._table is not None
         indexed = (self.store.get(content_key("sweep", view=view.id)) or {}).get("alphas", ())
         alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
+        return {point: figures for point, key in self._keys(view, alphas).items() if (figures := self.store.get(key)) is not None}
+
+    def _keys(self, view: MergeView, alphas: Iterable[float]) -> dict[float | str, str]:
+        """The keys of these points, and of the two networks alone."""
+        assert self._table is not None
         keys: dict[float | str, str] = {alpha: self._table.evaluation_key(view.key_of(alpha)) for alpha in alphas}
-        keys |= {end: self._table.evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
-        return {point: figures for point, key in keys.items() if (figures := self.store.get(key)) is not None}
+        return keys | {end: self._table.evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
 
 
 def _turned(point: float | str) -> float | str:

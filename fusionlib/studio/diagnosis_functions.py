@@ -110,7 +110,7 @@ class FunctionTable:
 
     def figures(self) -> dict[str, Any] | None:
         """`singles` (None where not known), known `pairs` and the `set` of all that can be measured; None while nothing is known."""
-        singles = [self._get(self._single_key(number)) if number in self.members else None for number in range(len(self._prints))]
+        singles = [self._get(self.single_key(number)) if number in self.members else None for number in range(len(self._prints))]
         pairs = {pair: found for pair in self.pairs if (found := self._get(self._pair_key(pair))) is not None}
         if not pairs and not any(singles):
             return None
@@ -122,14 +122,14 @@ class FunctionTable:
         pairs = tuple(pair for pair in self.pairs if fresh or self._get(self._pair_key(pair)) is None)
         wanted = {number for pair in pairs for number in pair}
         if self.pictures.labelled:
-            wanted |= {number for number in self.members if fresh or self._get(self._single_key(number)) is None}
+            wanted |= {number for number in self.members if fresh or self._get(self.single_key(number)) is None}
             wanted |= set(self.members) if self._set() is None and len(self.members) > 1 else set()
         return Lack(tuple(sorted(wanted)), pairs)
 
     def keep(self, lack: Lack, found: Mapping[str, Any]) -> None:
         """Store what a joint measurement of `lack` gave, each under its own key."""
         for number, figures in zip(lack.networks, found["singles"], strict=False):  # none on pictures without masks
-            self._put(self._single_key(number), figures)
+            self._put(self.single_key(number), figures)
         for row in found["pairs"]:
             pair = (lack.networks[row["a"]], lack.networks[row["b"]])
             self._put(self._pair_key(pair), {name: value for name, value in row.items() if name not in ("a", "b")})
@@ -145,7 +145,8 @@ class FunctionTable:
         found = self._get(self._pair_key(self.members) if len(self.members) == 2 and self.members in self.pairs else self._set_key())
         return found and {name: found[name] for name in ("diversity", "oracle_miou", "oracle_pixel_accuracy")}
 
-    def _single_key(self, number: int) -> str:
+    def single_key(self, number: int) -> str:
+        """The key of a network alone."""
         return self.evaluation_key({"single": self._prints[number]})
 
     def _pair_key(self, pair: Sequence[int]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from fusionlib.studio import Diagnosis, Selection
+from fusionlib.studio.diagnosis_functions import Lack
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
@@ -59,59 +58,70 @@ def _changed(name: str, value: object) -> bool:
     return before != value
 
 
-def run_panel(diagnosis: Diagnosis, chosen: Selection) -> None:
-    """Run the networks on the chosen data in the background; the run goes on when the user looks at another page."""
+def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], seen: int) -> None:
+    """Run the networks on the chosen data in the background; the run goes on when the user looks at another page.
+
+    `judged` is the pair that the verdict is about, `seen` the diagnosis' count of news before the page was drawn.
+    """
     for note in diagnosis.notes():
         st.info(f"{plain(note)}.{'' if diagnosis.obstacle else ' The others can run without it.'}", icon=":material/info:")
     if diagnosis.obstacle:
         return
     if diagnosis.state == "running":
-        st.fragment(_progress, run_every=1.0)(diagnosis)
+        st.fragment(_progress, run_every=1.0)(diagnosis, seen)
         return
     if diagnosis.state == "failed":
         st.error(f"The last run ended: {diagnosis.message}", icon=":material/error:")
-    _start_row(diagnosis, chosen)
+    _start_row(diagnosis, chosen, judged)
 
 
-def _start_row(diagnosis: Diagnosis, chosen: Selection) -> None:
+def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int]) -> None:
     assert diagnosis.pictures is not None
     lack = diagnosis.lacking()
+    paths = any(diagnosis.path_obstacle(*pair) is None for pair in diagnosis.pairs)
+    if not lack.networks and not paths:
+        st.caption("All measured: there is nothing left that these networks could tell on these pictures.")
+        return
     columns = st.columns([2, 1, 3], vertical_alignment="bottom")
-    scopes = [JUDGED, ALL, NONE] if diagnosis.pictures.labelled else [NONE]
+    scopes = [JUDGED, ALL, NONE] if paths else [NONE]
     wanted = kept(SCOPE, scopes[0])
     scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(wanted) if wanted in scopes else 0, key=SCOPE, on_change=keep,
                                  args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
     step = columns[1].selectbox("Step of alpha", STEPS, index=STEPS.index(kept(STEP, 0.25)), key=STEP, on_change=keep, args=(STEP,),
                                 disabled=scope == NONE)
+    left = diagnosis.unmeasured(step)
+    asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
     where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"
     many = len(lack.networks)
-    label = f"Run {many} network{'' if many == 1 else 's'} {where}" if many else f"Measure paths {where}"
-    if columns[2].button(label, key="diagnostics-run", icon=":material/play_arrow:", type="primary" if many else "secondary",
-                         disabled=not many and scope == NONE):
-        diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [_judged(diagnosis)])
+    label = f"Run {many} network{'' if many == 1 else 's'} {where}" if many else f"Measure {_paths(len(asked))} {where}"
+    if (many or asked) and columns[2].button(label, key="diagnostics-run", icon=":material/play_arrow:",
+                                             type="primary" if many else "secondary"):
+        diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [judged])
         st.rerun()
-    st.caption(_what_is_known(diagnosis, lack))
+    st.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked))
 
 
-def _judged(diagnosis: Diagnosis) -> tuple[int, int]:
-    """The pair chosen below, whose widget is drawn later than the button here."""
-    names = [item.name for item in diagnosis.checkpoints]
-    return next(((a, b) for a, b in diagnosis.pairs if f"{names[a]} + {names[b]}" == st.session_state.get(PAIR)), diagnosis.pairs[0])
-
-
-def _what_is_known(diagnosis: Diagnosis, lack: Any) -> str:
+def _what_is_known(diagnosis: Diagnosis, lack: Lack, paths: int, others: bool) -> str:
+    """`paths` are not measured with the step chosen; `others`: the judged pair's is not among them."""
     if diagnosis.functions() is None:
         return ("Weights are compared below. Oracle, disagreement, activations and barriers appear once the networks have run; "
                 "results are kept, and known ones are not measured again.")
-    if not lack.networks:
-        return "Every network and pair has been measured on these pictures; paths may still be."
-    if not lack.pairs:
+    if lack.networks and not lack.pairs:
         return "Every pair is known; what is missing needs these networks to run once more."
-    return f"{len(lack.pairs)} of {len(diagnosis.pairs)} pairs are not measured yet; what is known is shown and kept."
+    if lack.networks:
+        return f"{len(lack.pairs)} of {len(diagnosis.pairs)} pairs are not measured yet; what is known is shown and kept."
+    if not paths:
+        return "All measured: every network, every pair and every path with this step."
+    return (f"Every network and pair has been measured on these pictures; with this step {_paths(paths)}{' of other pairs' * others} "
+            f"{'is' if paths == 1 else 'are'} not.")
 
 
-def _progress(diagnosis: Diagnosis) -> None:
-    if diagnosis.state != "running":
+def _paths(count: int) -> str:
+    return f"{count} path{'' if count == 1 else 's'}"
+
+
+def _progress(diagnosis: Diagnosis, seen: int) -> None:
+    if diagnosis.state != "running" or diagnosis.news != seen:
         st.rerun(scope="app")
     left, right = st.columns([5, 1], vertical_alignment="center")
     seconds = diagnosis.seconds_left
