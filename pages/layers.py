@@ -31,7 +31,7 @@ def layers_view() -> None:
     with problems_shown():
         left, right = st.columns([3, 2], gap="large")
         with left:
-            contribution_section(view)
+            contribution_section(view, profile)
         with right:
             export_panel(view, profile)
 

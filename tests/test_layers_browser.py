@@ -207,3 +207,23 @@ def test_further_checkpoints_get_a_weight_and_a_brush_of_their_own(page) -> None
     assert "C cycle-2" in page.get_by_test_id("formula").inner_text()
     assert page.get_by_test_id("pane-b").inner_text().startswith("C")
     page.get_by_test_id("brush-A").click()
+
+
+def test_a_reload_keeps_what_was_drawn(page) -> None:
+    assert "a=seed-" in page.url and "b=seed-" in page.url, "a link names the pair even where it is the default"
+    drag(page, (3, 0.1), (9, 0.9))
+    page.wait_for_timeout(1500)
+    drawn = weights(page)
+    page.reload()
+    page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    page.wait_for_timeout(1000)
+    assert weights(page) == drawn
+    page.get_by_test_id("granularity").select_option("tensor")  # too long for a link: the tab remembers it
+    page.wait_for_timeout(1500)
+    fine = weights(page)
+    assert len(fine) > 200 and "profile=" not in page.url
+    page.reload()
+    page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    page.wait_for_timeout(1000)
+    assert weights(page) == fine
+    page.get_by_test_id("granularity").select_option("block")

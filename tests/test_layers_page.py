@@ -42,6 +42,18 @@ def test_a_profile_of_the_session_is_what_is_exported(start) -> None:  # noqa: F
     assert a is not None and torch.equal(written.read(name), a.read(name)), "the backbone is A's"
 
 
+def test_a_link_brings_a_drawn_profile_and_a_drawn_profile_makes_the_link(start) -> None:  # noqa: F811
+    drawn = '{"level":"part","anchor":1,"weights":[[1.0,0.0],[0.25,0.75]]}'
+    app = start()
+    app.switch_page("layers.py")
+    app.query_params["profile"] = drawn
+    app.run()
+    assert "2 weights by part" in captions(app) and app.query_params["profile"] in (drawn, [drawn])
+    app.session_state["layer-profile"] = json.dumps({"level": "part", "anchor": 0, "weights": [[0.5, 0.5], [0.5, 0.5]], "locked": []})
+    app.run()
+    assert "profile" not in app.query_params, "equal weights are what a page begins with"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"level": "block", "weights": [7]}', '{"level": "<script>", "weights": []}', "null"])
 def test_whatever_the_browser_reports_the_page_goes_on(start, text: str) -> None:  # noqa: F811
     app = start()

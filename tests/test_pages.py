@@ -158,3 +158,16 @@ def test_uploads_are_kept_shown_removed_and_brought_back(start, tmp_path: Path) 
     assert not workspace.usable()
     next(item for item in app.button if item.label == "Undo").click().run()
     assert [item.name for item in workspace.usable()] == ["mine"]
+
+
+def test_a_link_to_what_is_not_here_says_so_until_something_is_chosen(start) -> None:
+    start()
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for name, value in (("a", "<b>gone</b>"), ("b", "night"), ("data", "elsewhere")):
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception and box(app, "Checkpoint B").value == "night"
+    words = "".join(item.value for item in app.warning)
+    assert "gone" in words and "elsewhere" in words and "<b>" not in words
+    box(app, "Checkpoint A").set_value("start").run()
+    assert not any("Not here" in item.value for item in app.warning)

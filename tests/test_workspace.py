@@ -222,3 +222,10 @@ def test_what_cannot_be_used_is_refused_by_its_own_name_and_not_kept(tmp_path: P
     assert workspace.items == ()
     assert sorted(os.listdir(tmp_path / "home" / "uploads")) == ["names.json", "pictures"]
     assert len(workspace.pictures(workspace.sources[0].name, None)) == 1, "the good one is still there"
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
+    tiny_file(tmp_path / "outer" / "inner", "x", 1)
+    workspace = opened(tmp_path, tmp_path / "outer")
+    assert workspace.empty_folders() == ("outer",) and workspace.items == ()
+    assert opened(tmp_path, tmp_path / "outer" / "inner").empty_folders() == ()

@@ -143,11 +143,33 @@ export class LayersView extends View {
       const units = await (await request(`${base}/layers`)).json();
       if (base !== this.data.base) return;
       this.units = units;
-      this.restoreProfile(this.weights.length ? this.profile : this.data.profile);
+      this.restoreProfile(this.weights.length ? this.profile : (this.data.profile ?? this.remembered()));
+      if (this.data.profile !== this.profile) this.report("profile", this.profile);
       this.emit("units");
       this.emit("mixture");
     } catch (error) {
       if (error instanceof Trouble) this.emit("trouble", error);
+    }
+  }
+
+  // A reload loses what Python knows of the session, and a fine profile is too long for a link: the tab remembers it, for these checkpoints.
+  get memoryKey() {
+    return `${this.storageKey}/profile/${this.data.base.split("/").at(-1)}`;
+  }
+
+  remembered() {
+    try {
+      return sessionStorage.getItem(this.memoryKey);
+    } catch {
+      return null;
+    }
+  }
+
+  remember() {
+    try {
+      sessionStorage.setItem(this.memoryKey, this.profile);
+    } catch {
+      // without storage a profile lasts as long as the page
     }
   }
 
@@ -201,6 +223,7 @@ export class LayersView extends View {
       this.future = [];
     }
     this.before = null;
+    this.remember();
     this.report("profile", this.profile);
     this.emit("history");
     this.emit("settled");

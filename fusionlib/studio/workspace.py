@@ -213,6 +213,10 @@ class Workspace:
                 self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
             return self._pictures[spec, split, limit]
 
+    def empty_folders(self) -> tuple[str, ...]:
+        """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not searched."""
+        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not _files_in(folder))
+
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
             about = {entry["name"]: entry["about"] for entry in _manifest().get("checkpoints", ())}

@@ -35,7 +35,8 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
         st.caption(note)
     with st.expander("Recipe and command"):
         st.code(recipe.to_yaml(), language="yaml")
-        st.code(f"python -m fusionlib merge {name}.yaml --out merged.safetensors", language="bash")
+        st.code(f"python -m fusionlib merge {name}.yaml --folder DIR --out merged.safetensors", language="bash")
+        st.caption("DIR is where the checkpoints lie: the recipe names their files and contents, not their folders.")
 
 
 def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:

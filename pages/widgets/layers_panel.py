@@ -18,7 +18,9 @@ from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
 from pages.widgets.server import studio
 
-PROFILE, FURTHER = "layer-profile", "more"
+PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
+LINK_LENGTH = 3000
+"""Characters of a profile that a link may carry: blocks of most networks, but not all their tensors."""
 
 
 def further_checkpoints(chosen: Selection) -> Selection:
@@ -35,10 +37,23 @@ def further_checkpoints(chosen: Selection) -> Selection:
 def live_layers(view: MergeView) -> LayerProfile:
     """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
-    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), st.session_state.get(PROFILE), "layers")
+    given = st.session_state.get(PROFILE) or st.query_params.get(IN_URL)
+    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), given, "layers")
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
     write_picture(index + 1)
-    return _profile(view, text)
+    profile = _profile(view, text)
+    _write_link(profile)
+    return profile
+
+
+def _write_link(profile: LayerProfile) -> None:
+    """Put a drawn profile into the URL, unless it is too long for one; equal weights are what a page begins with."""
+    rows = [list(row) for row in profile.weights.values()]
+    text = json.dumps({"level": profile.granularity, "anchor": profile.anchor, "weights": rows}, separators=(",", ":"))
+    if len(set(map(tuple, rows))) == 1 or len(text) > LINK_LENGTH:
+        st.query_params.pop(IN_URL, None)
+    elif st.query_params.get(IN_URL) != text:
+        st.query_params[IN_URL] = text
 
 
 def _profile(view: MergeView, text: str | None) -> LayerProfile:
@@ -52,8 +67,8 @@ def _profile(view: MergeView, text: str | None) -> LayerProfile:
         return profile_of(view.arena.layout, "block", [[1 / count] * count] * len(units), 0, count)
 
 
-def contribution_section(view: MergeView) -> None:
-    """What each unit contributes, as a chart and as the table behind it."""
+def contribution_section(view: MergeView, profile: LayerProfile) -> None:
+    """What each unit contributes, as a chart and as the table behind it; `profile` is the one that is drawn now."""
     st.markdown("### What each layer contributes")
     if view.obstacle or not view.need_pictures().labelled:
         st.caption(view.obstacle or "These pictures have no masks, so there is nothing to measure against.")
@@ -70,6 +85,8 @@ def contribution_section(view: MergeView) -> None:
         st.caption("Press *What each contributes* above: every unit is measured alone on the anchor, and the merge without it. "
                    "Bars appear beside the units as they come, and here when all are done.")
         return
+    if job.profile != profile:
+        st.caption(":material/history: Measured for an earlier profile than the one drawn above.")
     st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
     with st.expander("Table"):
         st.dataframe(rows, hide_index=True, key="contribution-table")

@@ -17,6 +17,9 @@ def checkpoint_table(workspace: Workspace) -> None:
     """All checkpoints, readable or not, as their files are now."""
     workspace.refresh_checkpoints()
     st.markdown("### Checkpoints")
+    if empty := workspace.empty_folders():
+        st.warning(f"No checkpoint file in {', '.join(plain(name) for name in empty)}. Name the folder that holds the files: folders below "
+                   "it are not searched.", icon=":material/folder_off:")
     if not workspace.items:
         st.info("Nothing is loaded. Upload checkpoints below, or start the app with --checkpoints FOLDER.", icon=":material/info:")
         return
@@ -54,7 +57,8 @@ def preflight_section(workspace: Workspace) -> None:
         st.error(f"{plain(problem)}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     if len(chosen) > 1:
         if report.compatible and not not_finite:
-            st.success(f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: they can be merged.",
+            st.success(f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: a merge can be computed. "
+                       "Whether it works, the Diagnostics page says.",
                        icon=":material/check_circle:")
         elif not report.compatible:
             st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "

@@ -6,7 +6,11 @@ import streamlit as st
 
 from fusionlib.merging.buffers import POLICIES
 from fusionlib.studio import Selection, Workspace
+from pages.widgets.problems import plain
 from pages.widgets.server import studio
+
+ABSENT = "not-here"
+"""Names of a link that this server does not know, until something else is chosen."""
 
 
 def sidebar() -> None:
@@ -39,13 +43,16 @@ def choose(a: str, b: str) -> None:
 
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
-    st.selectbox("Checkpoint A", names, index=names.index(first), key="a", bind="query-params",
+    _begin("a", names, first)
+    _begin("b", names, second)
+    st.selectbox("Checkpoint A", names, key="a", bind="query-params", on_change=_forget_absent,
                  help="Alpha is the weight of A: alpha 1 is A alone")
-    st.selectbox("Checkpoint B", names, index=names.index(second), key="b", bind="query-params",
+    st.selectbox("Checkpoint B", names, key="b", bind="query-params", on_change=_forget_absent,
                  help="Gets 1 - alpha: alpha 0 is B alone")
     st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:
+        _begin("data", [source.name for source in sources], sources[0].name)
         st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params",
                      help="Pictures to look at and, with masks, to measure on")
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
@@ -57,6 +64,28 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
                          bind="query-params")
     st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params",
                  help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
+
+
+    if absent := st.session_state.get(ABSENT):
+        st.warning(f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
+                   icon=":material/link_off:")
+
+
+def _begin(key: str, names: list[str], default: str) -> None:
+    """The default, unless the session or a link says otherwise; a name in a link that is not here is said below.
+
+    Set as a value and not as the widget's own default, so that a link to it names it.
+    """
+    asked = st.query_params.get(key)
+    if key in st.session_state or asked in names:
+        return
+    st.session_state[key] = default
+    if asked is not None:
+        st.session_state[ABSENT] = [*st.session_state.get(ABSENT, []), asked[:60]]
+
+
+def _forget_absent() -> None:
+    st.session_state.pop(ABSENT, None)
 
 
 def _swap() -> None:
