@@ -480,9 +480,11 @@ def test_one_tensor_in_two_shards(tmp_path: Path) -> None:
 
 
 def test_folder_without_index(tmp_path: Path) -> None:
-    assert "has no *.index.json" in refusal(tmp_path).got
+    assert "has no *.index.json" in refusal(tmp_path).got and "no checkpoint file in it" in refusal(tmp_path).do
     save_file(network(), tmp_path / "lone.safetensors")
-    assert "lone.safetensors" in refusal(tmp_path).do
+    assert f"as {tmp_path.name}/*.safetensors" in refusal(tmp_path).do
+    (tmp_path / "old.pth").write_bytes(b"")
+    assert f"as {tmp_path.name}/*.pth {tmp_path.name}/*.safetensors" in refusal(tmp_path).do
     for name in ("a", "b"):
         (tmp_path / f"{name}.index.json").write_text("{}")
     assert "2 indexes" in refusal(tmp_path).got

@@ -11,6 +11,7 @@ from fusionlib.checkpoints.safetensors_format import MAX_HEADER_BYTES, Safetenso
 from fusionlib.errors import CheckpointError
 
 INDEX_ENDING = ".index.json"
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 def find_index(folder: Path) -> Path:
@@ -21,9 +22,11 @@ def find_index(folder: Path) -> Path:
     if found:
         raise CheckpointError(f"Folder {folder.name} has {len(found)} indexes: {', '.join(item.name for item in found)}",
                               "one checkpoint per folder", "Open the index itself")
-    loose = sorted(item.name for item in folder.glob("*.safetensors"))
-    raise CheckpointError(f"Folder {folder.name} has no *{INDEX_ENDING}", "a folder with an index of its shards",
-                          f"Open the file in it ({loose[0]})" if loose else "Open a checkpoint file instead")
+    endings = sorted({item.suffix for item in folder.iterdir() if item.suffix in ENDINGS})
+    named = " ".join(str(Path(folder.name, f"*{ending}")) for ending in endings)
+    raise CheckpointError(f"Folder {folder.name} has no *{INDEX_ENDING}, so it is not one checkpoint in shards",
+                          "checkpoint files, not a folder of them", f"Name its files, as {named}" if endings else
+                          f"There is no checkpoint file in it; name files of another, as DIR/*{ENDINGS[0]}")
 
 
 def read_index(index: Path) -> tuple[dict[str, str], tuple[Path, ...]]:
