@@ -238,6 +238,11 @@ def test_the_verdict_speaks_in_figures() -> None:
         assert part in good.sentence
     bad = judge(Evidence(0.07)).sentence
     assert "cosine 0.07: separate basins" in bad and "permutation matching or an ensemble of outputs" in bad
+    unknown = judge(Evidence(0.07, runs=False, matches=False)).advice
+    assert "an ensemble of outputs (it needs their model code: --model)" in unknown and "built-in networks alone" in unknown
+    own = judge(Evidence(0.07, matches=False)).advice
+    assert "--model" not in own and "built-in networks alone" in own
+    assert "--model" in judge(Evidence(0.99, compatible=False, runs=False)).advice
 
 
 @pytest.mark.real

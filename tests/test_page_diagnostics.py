@@ -39,7 +39,7 @@ def test_weights_are_judged_at_once_and_without_data(start, files: Path) -> None
     app = start("--checkpoints", str(files))
     assert app.multiselect[0].value == ["c0", "c1", "c2"]
     shown = text(app)
-    assert "separate basins" in shown and "permutation matching" in shown
+    assert "separate basins" in shown and "permutation matching or an ensemble of outputs" in shown and "--model" not in shown
     assert "No data" in shown
     app.multiselect[0].set_value(["c1"]).run()
     assert not app.exception and "two or more" in text(app)

@@ -45,7 +45,7 @@ RULES = (
 )
 
 CAUTIONS = (
-    Rule(f"the networks ran on fewer than {FEW} pictures", "caution: the figures are rough", "the number is this tool's default"),
+    Rule(f"mIoU was measured on fewer than {FEW} pictures", "caution: the figures are rough", "the number is this tool's default"),
     Rule(f"a third checkpoint of the set alone beats the pair's best measured merge by {100 * GAIN:g} points of mIoU or more",
          "said among the reasons", "measured; a merge that loses to a checkpoint at hand is not worth having"),
 )
@@ -59,8 +59,9 @@ class Evidence:
     """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats.
 
     `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers are alike in any two
-    networks and can make strangers look related. `pictures` is how many the networks ran on; `third` is the best other checkpoint of the
-    set, with what its mIoU leads the pair's best measured merge by (negative: trails).
+    networks and can make strangers look related. `pictures` is how many mIoU was measured on; `third` is the best other checkpoint of the
+    set, with what its mIoU leads the pair's best measured merge by (negative: trails). `runs`: the code of both networks is known, which
+    an ensemble needs; `matches`: the permutations of their network are known, which matching needs.
     """
 
     cosine: float | None
@@ -75,6 +76,8 @@ class Evidence:
     miou_barrier: float | None = None
     pictures: int | None = None
     third: tuple[str, float] | None = None
+    runs: bool = True
+    matches: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,13 @@ def _advice(level: Level, known: Evidence, alpha: float | None) -> str:
         return f"merge them; start at alpha {alpha:g}{measured}"
     if level == "try":
         return "worth a try, expect little" if known.gain is None else "a merge costs little and gains no mIoU; look at calibration too"
+    code = "" if known.runs else " (it needs their model code: --model)"
     if not known.compatible:
-        return "do not merge; an ensemble of their outputs needs no common shape"
+        return f"do not merge; an ensemble of their outputs needs no common shape{code}"
     if known.identical:
         return "do not merge, choose another checkpoint"
     if known.cosine is not None and known.cosine < FAILING:
-        return "do not merge; try permutation matching or an ensemble of outputs"
+        if known.matches:
+            return f"do not merge; try permutation matching or an ensemble of outputs{code}"
+        return f"do not merge; try an ensemble of outputs{code}; permutation matching knows built-in networks alone"
     return "do not merge; an ensemble of outputs may still gain"

@@ -73,6 +73,15 @@ class Obstacles:
             return None
         return f"{self._names[a]} and {self._names[b]} are of different networks or class counts: there is no path between them"
 
+    def runs(self, a: int, b: int) -> bool:
+        """Whether the code of both networks is known."""
+        return self.known[a] is not None and self.known[b] is not None
+
+    def matches(self, a: int, b: int) -> bool:
+        """Whether the units of two can be matched: both of one network, whose permutations are declared."""
+        known = self.known[a]
+        return known is not None and known == self.known[b] and bool(getattr(ARCHITECTURES.get(known[0]), "permutations", ()))
+
     def _single(self, number: int) -> str | None:
         space = self.spaces[number]
         if space is None:

@@ -29,7 +29,7 @@ def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functi
     singles = (functions or {}).get("singles") or [None] * len(checkpoints)
     joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
     images = (functions or {}).get("images")
-    pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path, images) for pair, path in paths.items()]
+    pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path, images, obstacles) for pair, path in paths.items()]
     for row, pair in zip(pairs, paths, strict=True):
         row |= {"reason": obstacles.pairs[pair], "path_reason": no_path[pair]}
     whole = (functions or {}).get("set", {})
@@ -50,7 +50,8 @@ def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures:
 
 
 def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, singles: Sequence[Mapping[str, Any] | None],
-          joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None, images: int | None) -> dict[str, Any]:
+          joint: Mapping[str, Any] | None, path: Mapping[str, Any] | None, images: int | None,
+          obstacles: Obstacles) -> dict[str, Any]:
     a, b = pair
     row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b)}
     ends = [figures["miou"] for number in pair if (figures := singles[number]) is not None and figures["miou"] is not None]
@@ -63,7 +64,7 @@ def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, 
     row["compatible"] = weights.same_tensors(a, b)
     others = {item.name: figures["miou"] for number, (item, figures) in enumerate(zip(checkpoints, singles, strict=True))
               if number not in pair and figures is not None and figures["miou"] is not None}
-    verdict = judge(_evidence(row, others, images))
+    verdict = judge(_evidence(row, others, images, obstacles.runs(*pair), obstacles.matches(*pair)))
     row["verdict"] = {**asdict(verdict), "reasons": list(verdict.reasons), "sentence": verdict.sentence}
     return row
 
@@ -125,16 +126,16 @@ def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> d
     return found
 
 
-def _evidence(row: Mapping[str, Any], others: Mapping[str, float], images: int | None) -> Evidence:
+def _evidence(row: Mapping[str, Any], others: Mapping[str, float], images: int | None, runs: bool, matches: bool) -> Evidence:
     best = max(others, key=others.__getitem__, default=None)
-    measured = any(row[name] is not None for name in ("disagreement", "path"))
+    measured = any(row[name] is not None for name in ("oracle_miou", "path"))
     loss, miou = ((row["barrier"] or {}).get(name) or {} for name in ("loss", "miou"))
     return Evidence(
         cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0,
         convolutions=row["cosine_groups"][CONVOLUTION], headroom=row["oracle_headroom"],
         gain=row["gain"], best_alpha=row["best"]["alpha"] if row["best"] else None, loss_barrier=loss.get("entezari"),
         loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"), pictures=images if measured else None,
-        third=(best, others[best] - row["best"]["miou"]) if best is not None and row["best"] else None)
+        third=(best, others[best] - row["best"]["miou"]) if best is not None and row["best"] else None, runs=runs, matches=matches)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
