@@ -65,6 +65,14 @@ def test_for_people(capsys, files, tmp_path: Path) -> None:
     assert "DO NOT MERGE" in text and "separate basins" in text and "n/a" in text
 
 
+def test_pictures_without_masks_tell_how_often_two_disagree_and_nothing_of_miou(capsys, files, tmp_path: Path) -> None:
+    data = f"pictures:{folder_data(tmp_path / 'data', 2, masks=False)}"
+    main(["diagnose", *files[:2], "--data", data, "--home", str(tmp_path / "home")])
+    text = capsys.readouterr().out
+    assert "    disagreement " in text and "oracle mIoU" not in text
+    assert "diversity" not in text and "rough" not in text and "2 pictures" not in text
+
+
 def test_networks_that_do_not_fit_are_judged_over_what_they_share(capsys, files, tmp_path: Path) -> None:
     save_tensors(tmp_path / "other.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3)})
     found = run(capsys, files[0], str(tmp_path / "other.safetensors"), home=tmp_path / "home")
@@ -74,10 +82,12 @@ def test_networks_that_do_not_fit_are_judged_over_what_they_share(capsys, files,
 
 def test_wrong_arguments_end_in_one_line(capsys, files, tmp_path: Path) -> None:
     assert "One checkpoint" in fails(capsys, files[0])
+    assert f"as {tmp_path.name}/*.pth" in fails(capsys, str(tmp_path))
     assert "--tau" in fails(capsys, *files, "--tau", "0")
     assert "Step" in fails(capsys, *files, "--step", "5")
     assert "--data" in fails(capsys, *files, "--split", "val")
-    assert "--step without --data" in fails(capsys, *files, "--step", "0.25")
+    assert "leave it out" in fails(capsys, *files, "--step", "0.25")
+    assert "--split and --step without --data" in (both := fails(capsys, *files, "--step", "0.25", "--split", "val")) and "them out" in both
     assert "--buffers without --data" in fails(capsys, *files, "--buffers", "average")
     assert "--no-path" in fails(capsys, *files, "--data", "camvid:nowhere", "--no-path", "--step", "0.5")
     assert "buffer" in fails(capsys, *files, "--buffers", "nonsense").lower()

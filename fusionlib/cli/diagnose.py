@@ -38,10 +38,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     _refuse_unread(given)
     if not given.tau > 0:
         raise UsageError(f"--tau {given.tau:g}", "a number above 0", "Try --tau 10")
-    if len(given.checkpoints) < 2:
-        raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to diagnose", "Name another checkpoint")
-    studio = open_studio(given)
     opened = open_checkpoints(given.checkpoints)
+    if len(opened) < 2:
+        raise UsageError(f"One checkpoint, {opened[0].name}", "two or more to diagnose", "Name another checkpoint")
+    studio = open_studio(given)
     diagnosis = studio.diagnose(opened, open_data(studio, given) if given.data else None, buffers)
     with progress_bar("weights") as progress:
         diagnosis.weights(given.tau, progress)
@@ -61,7 +61,8 @@ def _refuse_unread(given: argparse.Namespace) -> None:
         options = {"--split": given.split, "--limit": given.limit, "--step": given.step, "--buffers": given.buffers}
         unread = [name for name, value in options.items() if value is not None]
         if unread:
-            raise UsageError(f"{' and '.join(unread)} without --data", "data that the networks run on", "Give --data, or leave them out")
+            raise UsageError(f"{' and '.join(unread)} without --data", "data that the networks run on",
+                             f"Give --data, or leave {'it' if len(unread) == 1 else 'them'} out")
     elif given.no_path and given.step is not None:
         raise UsageError("--step with --no-path", "one of the two", "Leave --no-path out to measure the path")
 
@@ -87,17 +88,28 @@ def _show_pair(pair: dict[str, Any], tau: float) -> None:
     moved = ", ".join(f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None)
     if moved:
         print(f"    moved by 1/{tau:g} of themselves or more: {moved}")
-    if pair["disagreement"] is not None:
-        print(f"    oracle mIoU {percent(pair['oracle_miou']).strip()}, disagreement {percent(pair['disagreement']).strip()}, "
-              f"diversity {_number(pair['diversity'], '.1f')} "
-              "(100: they disagree as often as the worse one errs)")
-    if pair["barrier"] is not None:
-        for name, unit, scale in (("loss", "nats", 1), ("miou", "points", 100)):
-            found = pair["barrier"][name]
-            if found is not None:
-                print(f"    {'mIoU' if name == 'miou' else name} barrier "
-                      f"{scale * found['entezari']:.3f} {unit} over the line between the ends, "
-                      f"{scale * found['frankle']:.3f} over their mean")
+    _show_functions(pair)
+    _show_barriers(pair)
+
+
+def _show_functions(pair: dict[str, Any]) -> None:
+    """Oracle and diversity need masks; disagreement does not."""
+    if pair["disagreement"] is None:
+        return
+    found = [f"disagreement {percent(pair['disagreement']).strip()}"]
+    if pair["oracle_miou"] is not None:
+        found.insert(0, f"oracle mIoU {percent(pair['oracle_miou']).strip()}")
+    if pair["diversity"] is not None:
+        found.append(f"diversity {_number(pair['diversity'], '.1f')} (100: they disagree as often as the worse one errs)")
+    print(f"    {', '.join(found)}")
+
+
+def _show_barriers(pair: dict[str, Any]) -> None:
+    for name, unit, scale, side in (("loss", "nats", 1, "above"), ("miou", "points", 100, "below")):
+        found = (pair["barrier"] or {}).get(name)
+        if found is not None:
+            print(f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} {side} the line between "
+                  f"the ends, {scale * found['frankle']:.3f} {side} their mean (which counts the difference of the ends too)")
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
