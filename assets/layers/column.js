@@ -103,7 +103,7 @@ export class Column {
     this.brushHead = el("b", { class: "name-a" }, "A");
     this.head = el("div", { class: "unit unit-heads" }, el("span", {}), el("span", {}, this.summary),
       el("span", { class: "head-ends" }, el("span", {}, "0"), el("span", {}, "of ", this.brushHead), el("span", {}, "1")), el("span", {}), this.unlikeHead,
-      el("span", { class: "head-share" }, "gain"));
+      el("span", { class: "head-share", title: "What a unit does: upper bar alone, lower bar left out" }, "effect"));
     this.root = el("section", { class: "card column-card", "aria-label": "Layers" }, this.head, this.list, this.contribution.root);
     view.on("data", () => this.show());
   }
