@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from fusionlib.checkpoints.compare import recognise
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.calibration_controls import choose, run_row
@@ -18,7 +19,9 @@ def calibration(chosen: Selection) -> None:
     with st.spinner("Reading checkpoints and data"):
         view = studio().view(chosen)
     if view.obstacle:
-        st.info(view.obstacle, icon=":material/info:")
+        st.info("No data is loaded: choose labelled data on the Workspace page." if recognise(view.arena.shapes) else
+                "No model code is known for these checkpoints, and calibration needs to run them. Start the app with "
+                "--model file.py:factory to measure it.", icon=":material/info:")
         return
     if not view.need_pictures().labelled:
         st.info("These pictures have no masks. Calibration compares confidence with the truth: choose labelled data in the sidebar.",

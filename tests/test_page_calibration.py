@@ -86,6 +86,32 @@ def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) ->
     assert next(item for item in app.selectbox if item.label == "Bins").value == 30
 
 
+def test_the_chosen_confidence_outlives_another_number_of_bins(start, tmp_path: Path) -> None:
+    app = start("--data", f"folder:{folder_data(tmp_path / 'data', 3)}")
+    sweep = sweep_of(server.studio().workspace.sources[0].name)
+    sweep.want_points(("a", "b", 0.5, ensemble_point(0.5)))
+    sweep.wait(30)
+    app.run()
+    full = [number for number, bin in enumerate(sweep.summary(0.5, 15)["bins"]) if bin["count"]]
+    middle = (full[0] + 0.5) / 15
+    next(item for item in app.selectbox if item.label == "Confidence").set_value(full[0]).run()
+    for bins in (30, 10, 15):
+        next(item for item in app.selectbox if item.label == "Bins").set_value(bins).run()
+        assert not app.exception
+        chosen = next(item for item in app.selectbox if item.label == "Confidence").value
+        covering = int(middle * bins)
+        if sweep.summary(0.5, bins)["bins"][covering]["count"]:
+            assert chosen == covering
+    assert chosen == full[0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_an_ensemble_of_one_is_not_asked_for(start, tmp_path: Path, alpha: float) -> None:
+    app = start("--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    next(item for item in app.slider if "Alpha" in item.label).set_value(alpha).run()
+    assert not app.exception and next(item for item in app.button if item.label.startswith("Measure 3 networks"))
+
+
 def test_curves_pairs_and_temperature_appear_when_they_are_measured(start, tmp_path: Path) -> None:
     app = start("--data", f"folder:{folder_data(tmp_path / 'data', 3)}")
     source = server.studio().workspace.sources[0].name
@@ -94,6 +120,7 @@ def test_curves_pairs_and_temperature_appear_when_they_are_measured(start, tmp_p
     sweep.wait(60)
     app.run()
     assert not app.exception and "Stars on the dashed line" in texts(app) and "mean over 1 of 1 pairs" in texts(app).replace("Mean", "mean")
+    assert "Will be fitted on pictures 1, 3, 5" in texts(app) and "Fitted on" not in texts(app)
     press(app, "Fit T")
     studio = server.studio()
     job = studio.calibration.temperature(sweep.view, "a", None)
@@ -135,7 +162,7 @@ def test_an_unknown_network_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("FUSION_ARGS", f"--no-demo --checkpoints {tmp_path} --data streets:clear:2")
     server.reset()
     app = AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page("calibration.py").run()
-    assert not app.exception and "No model code" in texts(app)
+    assert not app.exception and "No model code" in texts(app) and "masks" not in texts(app)
     server.reset()
 
 
@@ -156,6 +183,8 @@ def test_empty_bins_are_not_drawn_and_a_click_names_network_and_bin() -> None:
     assert [len(trace.x) for trace in lines] == [2, 2]
     assert [list(row[:2]) for row in lines[1].customdata] == [["m", 7], ["m", 9]]
     assert figure.layout.yaxis2.type == "log" and figure.layout.yaxis.title.text and figure.layout.xaxis2.title.text
+    low, high = figure.layout.yaxis.range
+    assert low < 0 and high > 100, "dots at the ends of the axis are whole"
     assert costliest_bin(summary_of()) == 9
 
 

@@ -41,7 +41,7 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
                          legend=_LEGEND, barmode="overlay", clickmode="event+select", hovermode="closest")
     figure.update_xaxes(range=[0, 1], tickvals=np.linspace(0, 1, bins + 1), tickformat=".2~f", showgrid=True)
     figure.update_xaxes(title="confidence (probability of the predicted class), in bins of equal width", row=2, col=1)
-    figure.update_yaxes(title="accuracy (% of pixels)", range=[0, 102], row=1, col=1)
+    figure.update_yaxes(title="accuracy (% of pixels)", range=[-3, 103], row=1, col=1)
     figure.update_yaxes(title="pixels (log)", type="log", dtick=2, exponentformat="power", row=2, col=1)
     return figure
 

@@ -62,7 +62,7 @@ def choose(sweep: CalibrationSweep) -> Look:
     names = ["all classes", *view.space.names]
     picked = columns[3].selectbox("Pixels predicted as", names, key="class", bind="query-params")
     networks = [("a", f"A: {view.selection.a}", "a"), ("b", f"B: {view.selection.b}", "b"), ("m", f"merge, alpha {alpha:g}", float(alpha))]
-    if with_ensemble:
+    if with_ensemble and 0 < alpha < 1:  # at an end it is A or B itself
         networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
     return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
 

@@ -114,21 +114,22 @@ def temperature_section(look: Look) -> None:
                              icon=":material/thermostat:"):
         job.want()
         st.rerun()
-    _say_what_is_what(split, data, where)
     found = job.summaries(look.bins)
+    _say_what_is_what(split, data, where, found is not None)
     if found is not None and job.result is not None:
         _temperature_result(job.result, found, network, where)
 
 
-def _say_what_is_what(split: tuple[str, str | None], data: tuple[str, str | None], where: str) -> None:
+def _say_what_is_what(split: tuple[str, str | None], data: tuple[str, str | None], where: str, done: bool) -> None:
+    begin = "Fitted" if done else "Will be fitted"
     if split == data:
-        st.warning(f"Fitted and reported on the same pictures ({_data_name(data)}): the figures after scaling flatter it. "
+        st.warning(f"{begin} and reported on the same pictures ({_data_name(data)}): the figures after scaling flatter it. "
                    "Fit on other pictures for a fair comparison.", icon=":material/warning:")
     elif split == HALVES:
-        st.caption(f"Fitted on pictures 1, 3, 5, ... and reported on {where}: no picture is in both. Neighbours of a video are nearly "
+        st.caption(f"{begin} on pictures 1, 3, 5, ... and reported on {where}: no picture is in both. Neighbours of a video are nearly "
                    "the same picture, so for videos another split is the better test.")
     else:
-        st.caption(f"Fitted on {_data_name(split)}, reported on {where}.")
+        st.caption(f"{begin} on {_data_name(split)}, reported on {where}.")
 
 
 def _data_name(pair: tuple[str, str | None]) -> str:

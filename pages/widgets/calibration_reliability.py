@@ -16,7 +16,8 @@ from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displayModeBar": False}
 BEST = "background-color: rgba(26, 147, 111, 0.22)"
-_CHART, _BIN = "calibration-reliability", "calibration-bin"
+_CHART, _BIN, _BINS = "calibration-reliability", "calibration-bin", "calibration-bin-of"
+"""The chart, the chosen network with the confidence in the middle of its bin, and how many bins are on the page."""
 
 
 def reliability_section(look: Look) -> None:
@@ -24,6 +25,7 @@ def reliability_section(look: Look) -> None:
     known = look.known()
     if not known:
         return
+    st.session_state[_BINS] = look.bins
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.plotly_chart(reliability_figure(known, _chosen(known)), key=_CHART, on_select=_clicked, selection_mode="points", config=PLAIN)
@@ -40,15 +42,21 @@ def _clicked() -> None:
     points = st.session_state[_CHART].selection.points
     about = next((point["customdata"] for point in points if point.get("customdata")), None)
     if about:
-        st.session_state[_BIN] = (str(about[0]), int(about[1]))
+        _keep_bin(str(about[0]), int(about[1]))
+
+
+def _keep_bin(role: str, number: int) -> None:
+    """By its middle: with other bins the one that covers it is chosen."""
+    st.session_state[_BIN] = (role, (number + 0.5) / st.session_state[_BINS])
 
 
 def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | None:
     """The chosen role and bin where it still has pixels; otherwise the bin that costs the network most, at first the merge."""
     wanted = st.session_state.get(_BIN)
     for role, _, summary in known:
-        if wanted and wanted[0] == role and wanted[1] < len(summary["bins"]) and summary["bins"][wanted[1]]["count"]:
-            return wanted
+        number = int(wanted[1] * len(summary["bins"])) if wanted else 0
+        if wanted and wanted[0] == role and summary["bins"][number]["count"]:
+            return role, number
     first = wanted[0] if wanted else "m"
     role, _, summary = next((entry for entry in known if entry[0] == first), known[0])
     worst = costliest_bin(summary)
@@ -89,7 +97,7 @@ def _by_name(known: list[tuple[str, str, dict[str, Any]]], chosen: tuple[str, in
 
 
 def _take_choice() -> None:
-    st.session_state[_BIN] = (st.session_state["calibration-network"], st.session_state["calibration-bin-number"])
+    _keep_bin(st.session_state["calibration-network"], st.session_state["calibration-bin-number"])
 
 
 def _step_picture(count: int) -> int:
