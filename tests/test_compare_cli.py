@@ -55,7 +55,7 @@ def test_rows_of_your_own_on_what_is_shared(capsys: pytest.CaptureFixture, given
     main([*given, "--methods", "isotropic", "--anchor", "1", "--exclude", "stem.*", "--try", "linear weights=0.2,0.5,0.3",
           "--try", "layerwise anchor=2 granularity=block", "--try", "linear weights=0.5,0.5", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
-    weighted, ramp = rows["linear: weights 0.2/0.5/0.3"], rows["layerwise: anchor 2, granularity block"]
+    weighted, ramp = rows["linear: weights c0 0.2, c1 0.5, c2 0.3"], rows["layerwise: anchor c2, granularity block"]
     assert weighted["members"] == ["c1", "c0", "c2"] and weighted["parameters"]["weights"] == [0.5, 0.2, 0.3], "weights follow the order"
     assert weighted["loss"] != rows["isotropic"]["loss"] and ramp["members"][0] == "c2" and ramp["parameters"]["anchor"] == 0
     assert rows["linear: weights 0.5/0.5"]["state"] == "not applicable"

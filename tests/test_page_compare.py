@@ -10,8 +10,11 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.merging.slices import units
 from pages.widgets import server
 from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
@@ -90,22 +93,26 @@ def test_a_row_of_your_own_is_measured_written_and_taken_away(start, files: Path
     widget(app, "slider", "density").set_value(0.4).run()
     button(app, "Add this row").click().run()
     widget(app, "selectbox", "Method").set_value("linear").run()
-    widget(app, "text_input", "weights").set_value("0.2, 0.5, 0.3").run()
+    assert [widget(app, "number_input", name).value for name in ("c0", "c1", "c2")] == [1 / 3] * 3
+    for name, share in (("c0", 0.2), ("c1", 0.5)):
+        widget(app, "number_input", name).set_value(share).run()
+    assert "Sum 1.03333: the weights need to sum to 1, so take away 0.0333333" in text(app) and button(app, "Add this row").disabled
+    widget(app, "number_input", "c2").set_value(0.3).run()
     button(app, "Add this row").click().run()
     measured(app)
     assert not app.exception and not app.error
     table = table_of(app)
-    assert set(table.index) == {"c0", "c1", "c2", "ties: base 2, density 0.4", "linear: weights 0.2/0.5/0.3"}
+    assert set(table.index) == {"c0", "c1", "c2", "ties: base c2, density 0.4", "linear: weights c0 0.2, c1 0.5, c2 0.3"}
     assert table["mIoU (%)"].notna().all()
-    widget(app, "selectbox", "Row").set_value("linear: weights 0.2/0.5/0.3").run()
+    widget(app, "selectbox", "Row").set_value("linear: weights c0 0.2, c1 0.5, c2 0.3").run()
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
     written = open_checkpoint(next((tmp_path / "home" / "exports").glob("linear-*.safetensors")))
     members = [tiny_tensors(seed) for seed in range(3)]
     expected = sum(share * member["head.weight"].double() for share, member in zip((0.2, 0.5, 0.3), members, strict=True))
     assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
-    app.button_group[1].set_value(["linear: weights 0.2/0.5/0.3"]).run()
-    assert set(table_of(app).index) == {"c0", "c1", "c2", "linear: weights 0.2/0.5/0.3"}
+    app.button_group[1].set_value(["linear: weights c0 0.2, c1 0.5, c2 0.3"]).run()
+    assert set(table_of(app).index) == {"c0", "c1", "c2", "linear: weights c0 0.2, c1 0.5, c2 0.3"}
 
 
 def test_what_is_shared_is_shown_before_anything_runs_and_can_be_corrected(start, tmp_path: Path) -> None:
@@ -117,16 +124,55 @@ def test_what_is_shared_is_shown_before_anything_runs_and_can_be_corrected(start
     assert "2 are those of three" in text(app)
     why = next(item.value for item in app.dataframe if "why" in item.value.columns).set_index("tensor")["why"]
     assert why["head.weight"] == "of another shape somewhere" and why["stem.weight"] == "in all, with equal shapes"
-    widget(app, "text_input", "Leave out").set_value("stem.*").run()
+    widget(app, "text_input", "Leave out (shell patterns)").set_value("stem.*").run()
     assert "of three" in text(app) and not app.exception
     why = next(item.value for item in app.dataframe if "why" in item.value.columns).set_index("tensor")["why"]
     assert why["stem.weight"] == "excluded by pattern"
-    widget(app, "text_input", "Rename").set_value("((=x").run()
+    widget(app, "text_input", "Rename (regular expression = new text)").set_value("((=x").run()
     assert "regular expression" in app.error[0].value and not app.exception
-    widget(app, "text_input", "Rename").set_value("").run()
+    widget(app, "text_input", "Leave out (shell patterns)").set_value("stem.*, nowhere*").run()
+    widget(app, "text_input", "Rename (regular expression = new text)").set_value("stem; ^net=x").run()
+    assert "Pattern nowhere\\* matches no tensor of the anchor" in text(app)
+    assert "Pattern ^net matches no tensor of the others" in text(app) and "stem is passed over" in text(app)
+    widget(app, "text_input", "Rename (regular expression = new text)").set_value("").run()
     measured(app)
     table = table_of(app)
     assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["rebasin", "remark"].startswith("not applicable")
+
+
+def test_a_pattern_of_layerwise_that_matches_nothing_is_said(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    app.multiselect[0].set_value(["c0", "c1"]).run()
+    app.button_group[0].set_value([]).run()
+    widget(app, "selectbox", "Method").set_value("layerwise").run()
+    widget(app, "text_input", "exclude").set_value("[(, head.*").run()
+    assert "Pattern \\[\\( matches no tensor" in text(app) and "head" not in text(app).partition("matches no tensor")[0][-30:]
+    button(app, "Add this row").click().run()
+    measured(app)
+    assert "pattern [( matches no tensor" in table_of(app).loc["layerwise: anchor c0, exclude [(, head.*", "remark"]
+
+
+def test_a_saved_layer_preset_is_a_row(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
+    app.button_group[0].set_value([]).run()
+    widget(app, "selectbox", "Method").set_value("profile").run()
+    assert "No saved preset fits" in text(app) and button(app, "Add this row").disabled
+    layout = Layout.of(open_checkpoint(next(files.glob("c0.*"))).tensors)
+    weights = {name: (0.1, 0.2, 0.7) if name == "head" else (0.5, 0.3, 0.2) for name in units(layout, "block")}
+    server.studio().layers.shelf.save("mine", LayerProfile(anchor=1, weights=weights))
+    app.run()
+    button(app, "Add this row").click().run()
+    measured(app)
+    assert table_of(app).loc["profile: preset mine", ["anchor", "parameters"]].tolist() == [
+        "c1", f"granularity block, weights for {len(weights)} units"]
+    button(app, "Write merged checkpoint").click().run()
+    assert not app.exception and not app.error
+    written = open_checkpoint(next((tmp_path / "home" / "exports").glob("profile-*.safetensors")))
+    members = [tiny_tensors(seed) for seed in range(3)]
+    expected = sum(share * member["head.weight"].double() for share, member in zip((0.1, 0.2, 0.7), members, strict=True))
+    assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
+    assert "'weights={" in app.code[0].value
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS.names() if name != "profile"])
@@ -135,7 +181,9 @@ def test_every_method_has_widgets_for_its_parameters(start, files: Path, tmp_pat
     widget(app, "selectbox", "Method").set_value(name).run()
     assert not app.exception
     labels = {item.label for kind in (app.selectbox, app.slider, app.number_input, app.text_input, app.toggle) for item in kind}
-    assert {item.name.replace("_", " ") for item in parameters_of(METHODS.get(name))} <= labels
+    offered = [item for item in parameters_of(METHODS.get(name)) if (name, item.name) != ("linear", "alpha")]
+    assert {item.name.replace("_", " ") for item in offered if not isinstance(item.default, tuple)} <= labels
+    assert len({"c0", "c1", "c2"} & labels) == 2 or not any(isinstance(item.default, tuple) for item in offered)
 
 
 def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files: Path, tmp_path: Path) -> None:

@@ -177,7 +177,9 @@ def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, fi
     next(item for item in app.selectbox if item.label == "Step of alpha").set_value(0.1).run()
     assert "with this step 1 path is not" in text(app) and button(app, "Measure 1 path on 2 pictures")
     next(item for item in app.selectbox if item.label == "Verdict on").set_value("c0 + odd").run()
-    assert not app.exception and text(app).count("No model code is known for odd") == 4, "set, verdict, path and activations"
+    assert not app.exception and text(app).count("No model code is known") == 1
+    assert "along the path need both networks" in text(app) and "similarity needs both networks" in text(app)
+    assert any("no model code" in list(item.value.get("not measured because", ())) for item in app.dataframe)
     app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
     assert "2 of 3 pairs are not measured yet" in text(app) and button(app, "Run 3 networks")
 
@@ -231,6 +233,13 @@ def test_names_are_written_where_there_is_room() -> None:
     assert written[0] < 3 and written[1] == 4
 
 
+def test_the_name_of_the_pair_judged_stands_beside_its_ring() -> None:
+    figure = pairs_figure([pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)], USEFUL, judged=2)
+    ring = next(trace for trace in figure.data if trace.name == "judged here")
+    assert list(ring.text) == ["checkpoint-2 + checkpoint-3"] and ring.marker.size == 24
+    assert not any("checkpoint-2 + " in name for trace in figure.data if trace is not ring for name in trace.text or ())
+
+
 def test_layers_are_ordered_by_network_and_what_cannot_be_compared_is_named() -> None:
     def layer(name: str, part: str, owner: str, value: float | None) -> dict:
         return {"name": name, "kind": "convolution", "part": part, "block": name, "first_in": owner, "elements": 0 if value is None else 9,
@@ -256,4 +265,4 @@ def test_networks_that_share_nothing_leave_a_page_that_says_so(start, files: Pat
     app.multiselect[0].set_value(["c0", "other"]).run()
     assert not app.exception
     assert "No two of these networks share a layer" in text(app) and "there is no direction to compare" in text(app)
-    assert "1 of 1 pairs shares no weights and cannot be drawn" in text(app)
+    assert "No two of these networks share weights" in text(app) and not app.get("plotly_chart")

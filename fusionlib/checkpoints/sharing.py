@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -39,6 +39,15 @@ class Sharing:
                 raise UsageError(f"Rename {pattern[:80]!r}: {problem}", "a regular expression and its replacement",
                                  "Correct the pattern") from problem
         return name
+
+    def idle(self, ours: Collection[str], others: Collection[str]) -> tuple[str, ...]:
+        """Patterns without effect: renames that match no name of `others`, excludes that match none of the anchor's, `ours`."""
+        found = []
+        for number, (pattern, replacement) in enumerate(self.rename.items()):
+            before = Sharing(dict(list(self.rename.items())[:number]))
+            if all(before.renamed(name) == Sharing({pattern: replacement}).renamed(before.renamed(name)) for name in others):
+                found.append(pattern)
+        return (*found, *unmatched(self.exclude, ours))
 
     def excludes(self, name: str) -> bool:
         """Whether a pattern keeps this tensor out."""
@@ -89,6 +98,11 @@ def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sh
     shared = {name for name, reason in reasons.items() if reason == "shared"}
     return SharedTable(anchor, reasons, tuple(elsewhere), tuple({short: long for short, long in table.items() if short in shared}
                                                                 for table in names))
+
+
+def unmatched(patterns: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
+    """Those of the shell patterns that match none of the names."""
+    return tuple(pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names))
 
 
 def unlike(checkpoints: Sequence[Checkpoint], anchor: int = 0) -> Sharing | None:

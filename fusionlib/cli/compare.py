@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "for task arithmetic, TIES and DARE")
     parser.add_argument("--methods", metavar="M1,M2,...", help="only these methods (default all); see `methods`")
     parser.add_argument("--try", action="append", default=[], dest="own", metavar="'METHOD NAME=VALUE ...'",
-                        help="a row of your own: a method with parameters; may be given several times")
+                        help="a row of your own: a method with parameters; may be given several times. Numbers of checkpoints and "
+                        "lists of weights follow the order of the checkpoints on this command line, from 0")
     add_sharing(parser)
     parser.add_argument("--buffers", default="average", help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)")
     parser.add_argument("--rows", default="methods", metavar="R1,R2,...",

@@ -76,7 +76,7 @@ def show(result: dict[str, Any]) -> None:
         print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}")
     for pair in result["pairs"]:
         _show_pair(pair, result["tau"])
-        if result["data"] is not None and (why := pair["reason"] or pair["path_reason"]):
+        if result["data"] is not None and pair["both_run"] and (why := pair["reason"] or pair["path_reason"]):
             print(f"    {why}")
 
 

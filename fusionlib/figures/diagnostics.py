@@ -93,6 +93,8 @@ def _ticks(figure: go.Figure, order: Sequence[str], about: Mapping[str, Mapping[
     shown = _apart(starts, len(order) / TICKS)
     figure.update_xaxes(tickvals=[starts[number] for number in shown], ticktext=[texts[number] for number in shown], tickangle=-60,
                         tickfont_size=10)
+    # Slanted names reach to the left of their column: half their length at 60 degrees, 6 pixels a letter.
+    figure.update_layout(margin_l=MARGIN["l"] + 3 * max((len(texts[number]) for number in shown[:3]), default=0))
     owners = [about[name]["first_in"] for name in order]
     bounds = [number for number in range(len(order) + 1) if number in (0, len(order)) or owners[number] != owners[number - 1]]
     for begin, end in pairwise(bounds):

@@ -47,12 +47,10 @@ def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool =
     across = (low - 0.12 * (1.002 - low), 1 + 0.06 * (1.002 - low))
     up = _range(list(heights.values()), wide)
     figure = go.Figure()
-    if judged in heights:
-        figure.add_trace(go.Scatter(
-            x=[pairs[judged]["cosine"]], y=[heights[judged]], mode="markers", name="judged here", hoverinfo="skip", customdata=[[judged]],
-            marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2}))
     reach = max((abs(pair["gain"]) for _, pair in placed if pair["gain"] is not None), default=0.01) * 100
     labels = _labels(placed, heights, across, up, wide, judged) if len(placed) <= LABELLED else {}
+    if judged in heights:
+        figure.add_trace(_ring(judged, pairs[judged], heights[judged], labels.pop(judged, None)))
     for measured in (False, True):
         part = [(number, pair) for number, pair in placed if (pair["gain"] is not None) == measured]
         if part:
@@ -94,6 +92,14 @@ def _ticks(low: float, high: float) -> list[float]:
     """1 and 3 of every decade between two powers of ten: Plotly's own `2` and `5` without their decade are hard to read."""
     values = [step * 10.0 ** power for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
     return [value for value in values if low <= math.log10(value) <= high]
+
+
+def _ring(number: int, pair: Mapping[str, Any], height: float, side: str | None) -> go.Scatter:
+    """Around the pair judged, and its name beside the ring rather than beside the point, which the ring would cover."""
+    return go.Scatter(
+        x=[pair["cosine"]], y=[height], name="judged here", hoverinfo="skip", customdata=[[number]], textfont_size=11,
+        mode="markers+text" if side else "markers", text=[name_of(pair)] if side else None, textposition=side or "top center",
+        marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2})
 
 
 def _points(part: Numbered, heights: Mapping[int, float], measured: bool, reach: float, labels: Mapping[int, str]) -> go.Scatter:
@@ -142,7 +148,7 @@ def _labels(placed: Numbered, heights: Mapping[int, float], across: tuple[float,
         for radius in (RING if number == judged else POINT,)]
     chosen: dict[int, str] = {}
     for number, pair in placed:
-        for side, box in _sides(*spots[number], LETTER * len(name_of(pair))):
+        for side, box in _sides(*spots[number], LETTER * len(name_of(pair)), RING if number == judged else POINT):
             inside = box[0] >= 0 and box[2] <= PLOT[0] and box[1] >= 0 and box[3] <= PLOT[1]
             if inside and not any(other != number and _meet(box, spot) for other, spot in taken):
                 chosen[number] = side
@@ -151,12 +157,12 @@ def _labels(placed: Numbered, heights: Mapping[int, float], across: tuple[float,
     return chosen
 
 
-def _sides(x: float, y: float, width: float) -> list[tuple[str, Box]]:
+def _sides(x: float, y: float, width: float, gap: float) -> list[tuple[str, Box]]:
     half = LINE / 2
-    return [("middle right", (x + POINT, y - half, x + POINT + width, y + half)),
-            ("middle left", (x - POINT - width, y - half, x - POINT, y + half)),
-            ("top center", (x - width / 2, y + POINT, x + width / 2, y + POINT + LINE)),
-            ("bottom center", (x - width / 2, y - POINT - LINE, x + width / 2, y - POINT))]
+    return [("middle right", (x + gap, y - half, x + gap + width, y + half)),
+            ("middle left", (x - gap - width, y - half, x - gap, y + half)),
+            ("top center", (x - width / 2, y + gap, x + width / 2, y + gap + LINE)),
+            ("bottom center", (x - width / 2, y - gap - LINE, x + width / 2, y - gap))]
 
 
 def _meet(one: Box, other: Box) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry
+from fusionlib.checkpoints.sharing import unmatched
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import anchor_of
@@ -83,14 +84,19 @@ class Layerwise:
             return (1 - self.first_weight) / (count - 1)
         return 1 / count
 
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return tuple(pattern.strip() for pattern in self.exclude.split(",") if pattern.strip())
+
     def _excluded(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern.strip()) for pattern in self.exclude.split(",") if pattern.strip())
+        return any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         out = torch.empty_like(arena.weights[0]) if out is None else out
         clear_gaps(arena.layout, out)
         merge_slices(arena, self.tensor_shares(arena), out)
-        return Mixture(out[None], torch.ones(1), arena.notes)
+        idle = tuple(f"pattern {pattern} matches no tensor" for pattern in unmatched(self._patterns, arena.layout.by_name))
+        return Mixture(out[None], torch.ones(1), (*arena.notes, *idle))
 
 
 def _layers(entries: list[Entry], granularity: str) -> list[list[Entry]]:

@@ -28,7 +28,7 @@ from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ens
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_desk import ComparisonDesk
-from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own
+from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.layer_desk import LayerDesk
@@ -41,8 +41,9 @@ from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
            "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "default_home",
-           "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
+           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
+           "checkpoint_parameters", "default_home", "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile",
+           "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""

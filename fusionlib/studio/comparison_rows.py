@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,15 +34,21 @@ assert set(ABLATION) == set(POLICIES)
 
 @dataclass(frozen=True)
 class Own:
-    """A method with parameters of the user's own: (name, value) pairs, checkpoints and weights in the order of the set."""
+    """A method with parameters of the user's own: (name, value) pairs, checkpoints and weights in the order of the set.
+
+    `preset` is the name of the saved layer profile that the parameters come from, which stands for them in the row's name.
+    """
 
     method: str
     parameters: tuple[tuple[str, Any], ...] = ()
+    preset: str = ""
 
-    @property
-    def name(self) -> str:
-        """`ties: density 0.3, scale 1`."""
-        shown = ", ".join(f"{name} {_plain(value)}" for name, value in self.parameters)
+    def title(self, names: Sequence[str]) -> str:
+        """`ties: base epoch-030, density 0.25`, with the names of the set's checkpoints, which weights have too."""
+        if self.preset:
+            return f"{self.method}: preset {self.preset}"
+        places = checkpoint_parameters(self.method)
+        shown = ", ".join(f"{name} {_plain(value, names, place=name in places)}" for name, value in self.parameters)
         return f"{self.method}: {shown or 'defaults'}"
 
 
@@ -102,7 +109,7 @@ def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] 
     if "methods" in choices.groups:
         listed = [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
         rows += listed if choices.methods else sorted(listed, key=_by_cost)
-    rows += [_own_row(own, choices, count) for own in choices.own]
+    rows += [_own_row(own, choices, names) for own in choices.own]
     if "buffers" in choices.groups:
         members = _led(everyone, choices.anchor)
         rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
@@ -137,7 +144,7 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
     elif "anchor" in offered:
         given = {"anchor": 0}
     if name == "profile":
-        obstacle = "Has no defaults: draw a profile on the Layers page"
+        obstacle = "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
     if obstacle is None:
         try:
             build_method(name, given).shares(count)
@@ -146,29 +153,44 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
     return Row("methods", name, name, members, "" if name == "ensemble" else choices.buffers, given, obstacle)
 
 
-def _own_row(own: Own, choices: Choices, count: int) -> Row:
+def _own_row(own: Own, choices: Choices, names: Sequence[str]) -> Row:
     """The anchor leads as in every other row, so numbers of checkpoints and their weights are put into that order."""
-    given = dict(own.parameters)
-    numbers = {item.name for item in parameters_of(METHODS.get(own.method)) if item.checkpoint}
+    given, count, title = dict(own.parameters), len(names), own.title(names)
+    numbers = checkpoint_parameters(own.method)
     anchor = given.get("anchor", choices.anchor)
     if not all(0 <= given[name] < count for name in numbers & set(given)) or not 0 <= anchor < count:
-        return Row("own", own.name, own.method, tuple(range(count)), choices.buffers, given,
+        return Row("own", title, own.method, tuple(range(count)), choices.buffers, given,
                    f"A checkpoint's number of 0 to {count - 1} is needed")
     members = _led(range(count), anchor)
-    for name in numbers & set(given):
-        given[name] = members.index(given[name])
-    given |= {name: tuple(value[number] for number in members)
-              for name, value in given.items() if isinstance(value, tuple) and len(value) == count}
+    given = {name: members.index(value) if name in numbers else _in_order(value, members) for name, value in given.items()}
     obstacle = None
     try:
         build_method(own.method, given).shares(count)
     except FusionError as error:
         obstacle = error.one_line
-    return Row("own", own.name, own.method, members, "" if own.method == "ensemble" else choices.buffers, given, obstacle)
+    return Row("own", title, own.method, members, "" if own.method == "ensemble" else choices.buffers, given, obstacle)
 
 
-def _plain(value: Any) -> str:
-    return "/".join(f"{item:g}" for item in value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+def checkpoint_parameters(method: str) -> set[str]:
+    """Names of a method's parameters that are numbers of checkpoints."""
+    return {item.name for item in parameters_of(METHODS.get(method)) if item.checkpoint}
+
+
+def _in_order(value: Any, members: Sequence[int]) -> Any:
+    """Weights, or weights by unit, with one for each checkpoint put in the order of `members`."""
+    if isinstance(value, Mapping):
+        return {unit: _in_order(tuple(row), members) for unit, row in value.items()}
+    return tuple(value[number] for number in members) if isinstance(value, tuple) and len(value) == len(members) else value
+
+
+def _plain(value: Any, names: Sequence[str], *, place: bool) -> str:
+    if place and isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    if isinstance(value, tuple) and len(value) == len(names):
+        return ", ".join(f"{name} {item:g}" for name, item in zip(names, value, strict=True))
+    if isinstance(value, tuple):
+        return "/".join(f"{item:g}" for item in value)
+    return f"{value:g}" if isinstance(value, float) else f"{len(value)} units" if isinstance(value, Mapping) else str(value)
 
 
 def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]) -> list[Row]:
@@ -200,7 +222,13 @@ def parameters_text(row: Row) -> dict[str, Any]:
         return dict(row.parameters)
     built = build_method(row.method, row.parameters)
     values = {item.name: getattr(built, item.name) for item in parameters_of(type(built))}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _listed(value) for name, value in values.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {unit: list(row) for unit, row in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def untuned(row: Row) -> str:
@@ -216,13 +244,18 @@ def command(row: Row, files: Sequence[str], sharing: Sharing | None = None) -> s
     """How to write this row's merge to a file on the command line; None for what is no single merged network."""
     if row.method in ("single", "ensemble") or row.obstacle:
         return None
-    settings = [f"{name}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-                for name, value in row.parameters.items()]
+    settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
     parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
              "--buffers", row.buffers, *(["--data", "SPEC"] if needs_pictures else []),
              *_sharing_options(sharing), "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
     return shlex.join(parts)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(_listed(value))
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _sharing_options(sharing: Sharing | None) -> list[str]:

@@ -21,6 +21,7 @@ CKA_PICTURES = 4
 Pair = tuple[int, int]
 
 NO_DATA = "No data is chosen, so only the weights can be compared"
+NO_CODE = "No model code is known"
 NO_MASKS = "The pictures have no masks, so there is nothing to measure mIoU, loss or an oracle against"
 
 
@@ -190,7 +191,7 @@ def _space(known: tuple[str, int] | None) -> LabelSpace | None:
 
 
 def _unknown(names: Sequence[str]) -> str:
-    return (f"No model code is known for {', '.join(names)}, so only {'its' if len(names) == 1 else 'their'} weights can be compared. "
+    return (f"{NO_CODE} for {', '.join(names)}, so only {'its' if len(names) == 1 else 'their'} weights can be compared. "
             "Start with --model file.py:factory to run the network")
 
 

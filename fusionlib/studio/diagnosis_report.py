@@ -25,13 +25,15 @@ def full_report(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, functi
     """`pairs`, `singles` (in the order of `checkpoints`) and the `set`; None for whatever is not known.
 
     `reason` says why a network or a pair cannot be measured, `path_reason` why there is no path between two; None where they can be.
+    `both_run` of a pair: whether each network alone can be measured, so that whatever reason there is is the pair's own.
     """
     singles = (functions or {}).get("singles") or [None] * len(checkpoints)
     joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
     images = (functions or {}).get("images")
     pairs = [_pair(checkpoints, weights, pair, singles, joint.get(pair), path, images, obstacles) for pair, path in paths.items()]
     for row, pair in zip(pairs, paths, strict=True):
-        row |= {"reason": obstacles.pairs[pair], "path_reason": no_path[pair]}
+        row |= {"reason": obstacles.pairs[pair], "path_reason": no_path[pair],
+                "both_run": all(obstacles.singles[number] is None for number in pair)}
     whole = (functions or {}).get("set", {})
     members = [number for number, why in enumerate(obstacles.singles) if why is None] or range(len(checkpoints))
     return {"pairs": pairs,

@@ -161,7 +161,7 @@ def _temperature_result(result: dict[str, Any], found: tuple[dict[str, Any], dic
                   "change": None if rows[0][name] is None or rows[1][name] is None else rows[1][name] - rows[0][name],
                   "better": better[name]}
                  for name in rows[0] if name in better]
-        st.dataframe(table, hide_index=True, key="calibration-temperature-table", height=35 * (len(table) + 1) + 3,
+        st.dataframe(table, hide_index=True, placeholder="n/a", key="calibration-temperature-table", height=35 * (len(table) + 1) + 3,
                      column_config={name: st.column_config.NumberColumn(name, format="%+.4f" if name == "change" else "%.4f")
                                     for name in ("before", "after", "change")})
         st.caption(f"{network} on {reported}, before and after. mIoU cannot change: the argmax is the same at every pixel.")

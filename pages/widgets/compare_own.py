@@ -2,96 +2,66 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.layout import Layout
+from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.sharing import REASONS, Sharing, shared_table
-from fusionlib.contracts import METHODS, parameters_of
+from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import FusionError
-from fusionlib.merging.build import build_method
+from fusionlib.merging.slices import units
 from fusionlib.studio import Choices, Own
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.method_form import method_form
-from pages.widgets.problems import show_problem
+from pages.widgets.own_link import from_link, into_link, named, numbered
+from pages.widgets.problems import plain, show_problem
 from pages.widgets.server import studio
 
 ROWS, ONLY_SHARED, EXCLUDE, RENAME = "compare-own", "compare-shared", "compare-exclude", "compare-rename"
-IN_URL, MOST = "own", 20
-"""Where rows stand in a link, and how many of them are read."""
 
 
 def own_rows(members: Sequence[str], choices: Choices) -> Choices:
     """A form that adds a row to the table, and the rows that were added, which can be taken away again."""
     with st.expander("A row of your own: any method, with its parameters", icon=":material/tune:"):
-        own = method_form(members, choices.anchor, choices.base)
-        rows = kept(ROWS, _from_link(st.query_params.get(IN_URL, "[]")))
-        if st.button("Add this row", key="own-add", icon=":material/add:") and (row := _named(own, members)) not in rows:
+        tensors = _checkpoint(members[choices.anchor]).tensors
+        presets = partial(_presets, members, choices.anchor)
+        own = method_form(members, choices.anchor, choices.base, tuple(tensors), presets)
+        rows = kept(ROWS, from_link())
+        added = st.button("Add this row", key="own-add", icon=":material/add:", disabled=own is None)
+        if added and own is not None and (row := named(own, members)) not in rows:
             rows.append(row)
-        shown = [(row, found) for row in rows if (found := _numbered(row, members)) is not None]
-        names = [found.name for _, found in shown]
-        if names:
-            left = st.pills("Added rows (click one to take it away)", names, default=names, selection_mode="multi",
-                            key=f"own-rows-{hash(tuple(names))}")
-            if len(left) < len(names):
-                gone = [row for row, found in shown if found.name not in left]
+        shown = [(row, found) for row in rows if (found := numbered(row, members, presets)) is not None]
+        titles = [found.title(members) for _, found in shown]
+        if titles:
+            left = st.pills("Added rows (click one to take it away)", titles, default=titles, selection_mode="multi",
+                            key=f"own-rows-{hash(tuple(titles))}")
+            if len(left) < len(titles):
+                gone = [row for row, found in shown if found.title(members) not in left]
                 st.session_state[f"kept/{ROWS}"] = [row for row in rows if row not in gone]
                 st.rerun()
-    _into_link(rows)
+    into_link(rows)
     return replace(choices, own=tuple(found for _, found in shown))
 
 
-def _into_link(rows: Sequence[dict[str, Any]]) -> None:
-    text = json.dumps(rows, separators=(",", ":"))
-    if not rows:
-        st.query_params.pop(IN_URL, None)
-    elif st.query_params.get(IN_URL) != text:
-        st.query_params[IN_URL] = text
+def _presets(members: Sequence[str], anchor: int) -> dict[str, Own]:
+    """The saved layer presets that fit the set, by name: their first weight is that of the set's first checkpoint."""
+    checkpoint = _checkpoint(members[anchor])
+    known = recognise(checkpoint.shapes)
+    layout = Layout.of(checkpoint.tensors, ARCHITECTURES.get(known[0]).head if known else ())
+    found = studio().layers.shelf.fitting(layout, len(members))
+    return {one["name"]: Own("profile", (("anchor", one["anchor"]), ("granularity", one["level"]),
+                                         ("weights", dict(zip(units(layout, one["level"]), one["weights"], strict=True)))), one["name"])
+            for one in found}
 
 
-def _from_link(text: str) -> list[dict[str, Any]]:
-    """The rows that a link names; what is no row that this page could have made is passed over."""
-    try:
-        rows = json.loads(text)
-        return [read for row in rows[:MOST] if (read := _read(row)) is not None]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return []
-
-
-def _read(row: Any) -> dict[str, Any] | None:
-    method, values, checkpoints = row["method"], row["values"], row["checkpoints"]
-    if not isinstance(method, str) or method not in METHODS or set(checkpoints) - _numbers_of(method):
-        return None
-    if not all(isinstance(name, str) for name in checkpoints.values()):
-        return None
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    try:
-        build_method(method, values)
-    except FusionError:
-        return None
-    return {"method": method, "values": values, "checkpoints": checkpoints}
-
-
-def _named(own: Own, members: Sequence[str]) -> dict[str, Any]:
-    """The row with checkpoints by name: numbers change with the set."""
-    numbers = _numbers_of(own.method)
-    return {"method": own.method, "values": {name: value for name, value in own.parameters if name not in numbers},
-            "checkpoints": {name: members[value] for name, value in own.parameters if name in numbers}}
-
-
-def _numbered(row: dict[str, Any], members: Sequence[str]) -> Own | None:
-    """The same by number; None where one of its checkpoints is not in the set."""
-    if not set(row["checkpoints"].values()) <= set(members):
-        return None
-    places = {name: members.index(checkpoint) for name, checkpoint in row["checkpoints"].items()}
-    return Own(row["method"], tuple({**places, **row["values"]}.items()))
-
-
-def _numbers_of(method: str) -> set[str]:
-    return {item.name for item in parameters_of(METHODS.get(method)) if item.checkpoint}
+def _checkpoint(name: str) -> Checkpoint:
+    return studio().workspace.get(name).checkpoint  # type: ignore[return-value]
 
 
 def shared_part(members: Sequence[str], choices: Choices) -> Choices:
@@ -106,17 +76,21 @@ def shared_part(members: Sequence[str], choices: Choices) -> Choices:
                          args=(place,), help="Needed for different heads, class counts or networks; `layerwise`, `backbone` and "
                          "`head_swap` do it by themselves")
         columns = st.columns(2)
-        exclude = columns[0].text_input("Leave out", kept(EXCLUDE, ""), key=EXCLUDE, on_change=keep, args=(EXCLUDE,), disabled=not only,
-                                        placeholder="head.*, *.bias", help="Patterns of names that stay the anchor's, separated by commas")
-        rename = columns[1].text_input("Rename", kept(RENAME, ""), key=RENAME, on_change=keep, args=(RENAME,), disabled=not only,
-                                       placeholder="^backbone\\.=encoder.", help="Regular expression = replacement, on the names of the "
-                                       "others, so that they become the anchor's; several separated by semicolons")
+        exclude = columns[0].text_input("Leave out (shell patterns)", kept(EXCLUDE, ""), key=EXCLUDE, on_change=keep, args=(EXCLUDE,),
+                                        disabled=not only, placeholder="head.*, *.bias",
+                                        help="Shell patterns (* ? [...]) of names that stay the anchor's, separated by commas")
+        rename = columns[1].text_input("Rename (regular expression = new text)", kept(RENAME, ""), key=RENAME, on_change=keep,
+                                       args=(RENAME,), disabled=not only, placeholder="^backbone\\.=encoder.",
+                                       help="Regular expression = replacement, on the names of the others, so that they become the "
+                                       "anchor's; several separated by semicolons")
         sharing = Sharing(_renames(rename or ""), _patterns(exclude or "")) if only else None
         try:
             table = shared_table(checkpoints, choices.anchor, sharing)  # type: ignore[arg-type]
         except FusionError as error:
             show_problem(error)
             return choices
+        if sharing is not None:
+            _say_what_is_idle(columns, sharing, rename or "", checkpoints, choices.anchor)  # type: ignore[arg-type]
         st.caption(f"{len(table.shared)} tensors are merged, {len(table.own)} are those of {members[choices.anchor]}, "
                    f"{len(table.elsewhere)} are only in others and left out.")
         st.dataframe([{"tensor": name, "merged": reason == "shared", "why": REASONS[reason]} for name, reason in table.reasons.items()]
@@ -132,3 +106,15 @@ def _patterns(text: str) -> tuple[str, ...]:
 def _renames(text: str) -> dict[str, str]:
     pairs = (part.rpartition("=") for part in text.split(";") if "=" in part)
     return {pattern.strip(): name.strip() for pattern, _, name in pairs if pattern.strip()}
+
+
+def _say_what_is_idle(columns: Sequence[Any], sharing: Sharing, rename: str, checkpoints: Sequence[Checkpoint], anchor: int) -> None:
+    """Beside each field, what of it has no effect."""
+    ours = checkpoints[anchor].tensors
+    others = {name for number, item in enumerate(checkpoints) if number != anchor for name in item.tensors}
+    for part in rename.split(";"):
+        if part.strip() and not part.rpartition("=")[0].strip():
+            columns[1].caption(f":material/error: {plain(part.strip())} is passed over: it needs the form pattern = replacement.")
+    for pattern in sharing.idle(ours, others):
+        number, whose = (1, "the others") if pattern in sharing.rename else (0, "the anchor")
+        columns[number].caption(f":material/error: Pattern {plain(pattern)} matches no tensor of {whose}.")

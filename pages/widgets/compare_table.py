@@ -64,4 +64,6 @@ def _remark(row: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"for {len(value)} units"
     return "[" + ", ".join(f"{item:g}" for item in value) + "]" if isinstance(value, list) else str(value)

@@ -39,6 +39,10 @@ def switch_when_asked() -> None:
 def pairs_chart(report: Report, useful: float, judged: int) -> None:
     """The picture that answers, a ring around the pair judged beside it; a click on a pair opens it in Merge."""
     pairs = report["pairs"]
+    if all(pair["cosine"] is None for pair in pairs):
+        st.caption("No two of these networks share weights, so there is no direction to compare: see the table.")
+        twin(pair_rows(pairs), "pairs")
+        return
     known = [pair["oracle_miou"] is not None for pair in pairs]
     crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) <= useful for pair in pairs)
     left, right = st.columns([2, 3], vertical_alignment="center")
@@ -112,7 +116,9 @@ def layers_chart(report: Report) -> None:
 
 def path_chart(pair: dict[str, Any]) -> None:
     """Loss and mIoU along alpha with the barriers, and direction."""
-    if pair["path"] is None:
+    if pair["path"] is None and not pair["both_run"]:
+        st.caption("Loss and mIoU along the path need both networks to run.")
+    elif pair["path"] is None:
         st.caption(f"{plain(pair['path_reason'])}." if pair["path_reason"] else
                    "Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the "
                    "curve on the Merge page.")
@@ -142,6 +148,9 @@ def direction_chart(pair: dict[str, Any]) -> None:
 
 def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
     """Linear CKA per block."""
+    if not pair["cka"] and not pair["both_run"]:
+        st.caption("Activation similarity needs both networks to run.")
+        return
     if not pair["cka"]:
         missing = pair["reason"] or ("These two networks share no block by name and size" if pair["disagreement"] is not None else None)
         st.caption(f"{plain(missing)}." if missing else

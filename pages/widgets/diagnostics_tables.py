@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.figures.diagnostics import name_of
+from fusionlib.studio.diagnosis_functions import NO_CODE
 
 Row = Mapping[str, Any]
 
@@ -21,7 +22,8 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
             st.caption("Nothing to list yet.")
             return
         known = {key for row in rows for key, value in row.items() if value is not None}
-        st.dataframe([{key: value for key, value in row.items() if key in known} for row in rows], hide_index=True, key=f"table-{name}")
+        st.dataframe([{key: value for key, value in row.items() if key in known} for row in rows], hide_index=True, key=f"table-{name}",
+                     placeholder="n/a")
         st.download_button("CSV", as_csv(rows), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:", on_click="ignore")
 
 
@@ -60,11 +62,15 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a network."""
     rows = [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
-             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"], "not measured because": one["reason"] or ""}
+             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"], "not measured because": _short(one["reason"])}
             for one in singles]
     for row in rows if not any(one["reason"] for one in singles) else ():
         del row["not measured because"]
     return rows
+
+
+def _short(reason: str | None) -> str:
+    return "no model code" if (reason or "").startswith(NO_CODE) else reason or ""
 
 
 def layer_rows(pairs: Sequence[Row], measure: str, kind: str) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def verdict_section(pair: dict[str, Any]) -> None:
     reasons = "\n".join(f"- {plain(_capital(reason))}" for reason in verdict["reasons"])
     box(f"**{_capital(verdict['advice'])}.**\n\n{reasons}", icon=icon)
     _figures(pair)
-    if pair["reason"]:
+    if pair["reason"] and pair["both_run"]:
         st.caption(f"{plain(pair['reason'])}.")
     st.button("Open this pair in Merge", key="diagnostics-open-pair", icon=":material/merge:", on_click=open_in_merge, args=(pair,),
               disabled=not pair["compatible"])

@@ -74,7 +74,7 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
 def _begin(key: str, names: list[str], default: str) -> None:
     """The default, unless the session or a link says otherwise; a name in a link that is not here is said below.
 
-    Set as a value and not as the widget's own default, so that a link to it names it.
+    Set as a value and not as the widget's own default, of which Streamlit warns as soon as a callback sets another one.
     """
     asked = st.query_params.get(key)
     if key in st.session_state or asked in names:
