@@ -15,7 +15,8 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units
-from pages.widgets import server
+from fusionlib.studio import Own
+from pages.widgets import own_link, server
 from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -190,7 +191,8 @@ def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files
     start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     good = {"method": "ties", "values": {"density": 0.4}, "checkpoints": {"base": "c1"}}
     bad = [{}, 3, {**good, "method": "magic"}, {**good, "values": {"density": 9}}, {**good, "checkpoints": {"seed": "c1"}},
-           {**good, "checkpoints": {"base": 7}}, {**good, "values": []}]
+           {**good, "checkpoints": {"base": 7}}, {**good, "values": []}, {**good, "shares": {"base": {"c1": 1}}},
+           {"method": "linear", "values": {}, "checkpoints": {}, "shares": {"weights": ["c0"]}}, {**good, "preset": "mine"}]
     for link, rows in ((json.dumps([good]), 1), ("{", 0), ("[" * 5000, 0), ('"x"', 0), *((json.dumps([one]), 0) for one in bad)):
         app = AppTest.from_file(str(MAIN), default_timeout=60)
         app.query_params["own"] = link
@@ -199,3 +201,11 @@ def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files
         app.run()
         assert not app.exception
         assert sum(name.startswith("ties: base") for name in table_of(app).index) == rows, link
+
+
+def test_weights_in_a_link_belong_to_checkpoints_by_name() -> None:
+    row = own_link.named(Own("fisher", (("anchor", 1), ("lambdas", (0.2, 0.8)), ("seed", 3))), ["a", "b"])
+    assert row["shares"] == {"lambdas": {"a": 0.2, "b": 0.8}} and own_link._read(json.loads(json.dumps(row))) == row
+    turned = own_link.numbered(row, ["b", "a"], dict)
+    assert turned is not None and dict(turned.parameters) == {"anchor": 0, "lambdas": (0.8, 0.2), "seed": 3}
+    assert own_link.numbered(row, ["a", "b", "c"], dict) is None and own_link.numbered(row, ["b", "c"], dict) is None
