@@ -62,7 +62,8 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a network."""
     rows = [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
-             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"], "not measured because": _short(one["reason"])}
+             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"],
+             "not measured because": _short(one["reason"])}
             for one in singles]
     for row in rows if not any(one["reason"] for one in singles) else ():
         del row["not measured because"]
