@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers import CPU, TinyArchitecture, TinyNet, arena_of, pictures, tiny_ten
 from torch import nn
 
 from fusionlib.contracts import Preprocessing
+from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration, recalibrate
@@ -148,3 +150,15 @@ def test_a_network_without_statistics_is_refused(tmp_path: Path) -> None:
     arena = arena_of(tmp_path, Plain().build(3).state_dict())
     with pytest.raises(UsageError, match="no batch-norm statistics"):
         recalibrate(BoundNetwork(Plain(), 3, arena.layout, arena.integers[0], device=CPU), [IMAGES])
+
+
+@pytest.mark.parametrize(("total", "count"), [(101, 16), (24, 16), (16, 16), (5, 16), (3, 1), (1, 4)])
+def test_calibration_pictures_are_spread_over_the_whole_split(total: int, count: int) -> None:
+    class Split:
+        def __len__(self) -> int:
+            return total
+
+    places = DecodedCache.spread(Split(), count)  # type: ignore[arg-type]
+    gaps = [late - early for early, late in pairwise(places)]
+    assert len(places) == min(count, total) and places[0] == 0 and places[-1] < total
+    assert all(gap in (total // len(places), -(-total // len(places))) for gap in gaps), "no gap is wider than it must be"

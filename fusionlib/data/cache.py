@@ -48,6 +48,11 @@ class DecodedCache:
                 sample = self._decode(index)
         return sample
 
+    def spread(self, count: int) -> list[int]:
+        """Places of `count` pictures (all, where there are fewer), evenly spaced from the first: the first ones of a video are one scene."""
+        total, count = len(self), min(count, len(self))
+        return [place * total // count for place in range(count)]
+
     def fingerprint(self) -> str:
         """The dataset's, read anew; what was decoded from other contents is forgotten."""
         present = self.dataset.fingerprint()

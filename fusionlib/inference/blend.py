@@ -27,7 +27,7 @@ Run = Callable[[Callable[[], Any]], Any]
 class Blend:
     """Puts mixtures of one arena into one network.
 
-    `calibration` are the pictures of the policy `recalibrate`, the first `count` of them; it needs no masks.
+    `calibration` are the pictures of the policy `recalibrate`, `count` of them evenly spaced; it needs no masks.
     """
 
     def __init__(self, arena: Arena, network: BoundNetwork, buffers: str = "average", *,
@@ -99,5 +99,5 @@ class Blend:
 
     def _pictures(self) -> Iterator[np.ndarray]:
         assert self.calibration is not None
-        for index in range(min(self.count, len(self.calibration))):
+        for index in self.calibration.spread(self.count):
             yield self.calibration.load(index).image[None]

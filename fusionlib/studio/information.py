@@ -49,8 +49,8 @@ def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Arc
     network = BoundNetwork(*architecture, arena.layout, arena.integers[number], device=arena.weights.device)
     worker.run(lambda: network.load(arena.weights[number]))
     total = torch.zeros_like(network.flat, dtype=torch.float64)
-    for index in range(count):
-        progress(index)
+    for done, index in enumerate(pictures.spread(count)):
+        progress(done)
         image = pictures.load(index).image
         total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
     progress(count)
