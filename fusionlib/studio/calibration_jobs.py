@@ -121,16 +121,17 @@ class TemperatureScaling(Job):
     def _work(self, _: Job) -> dict[str, Any]:
         view, pictures = self.view, self.report_on
         fit, count = 2 * len(self.fit_on), len(pictures)
-        total = fit + 2 * count
+        first = 0 if self.store.get(self._before_key) is not None else count
+        total = fit + first + count
         self.progress(0, total)
         network = self.sweep.network_at(self.point, view.new_blend(), view.worker.run)
         mapping = target_mapping(view.source_space, self.fit_on.label_space, view.device)
         found = fit_temperature(network, self.fit_on, view.worker, mapping, lambda done, _: self.progress(done, total))
-        if self.store.get(self._before_key) is None:
+        if first:
             plain = Measurement(network, view.source_space, pictures, meters=CALIBRATION_METERS)
             self.store.put(self._before_key, plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
         scaled = Measurement(ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS)
-        after = scaled.run(view.worker, lambda done, _: self.progress(fit + count + done, total))
+        after = scaled.run(view.worker, lambda done, _: self.progress(fit + first + done, total))
         result = {"temperature": found.value, "fit_nll_before": found.before, "fit_nll_after": min(loss for _, loss in found.losses),
                   "losses": [list(pair) for pair in found.losses], "at_limit": found.at_limit, "scaled": after}
         self.store.put(self.key, result)

@@ -128,7 +128,7 @@ def path_chart(pair: dict[str, Any]) -> None:
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
         st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
                    "Against the line between the ends (Entezari), and against their mean (Frankle): the second counts the difference "
-                   "of the ends too, so it is above 0 where there is no barrier. "
+                   "of the ends too, so it may be above 0 without any barrier. "
                    f"Loss: {_barrier(loss, 1, 'nats', 'above')}. mIoU: {_barrier(miou, 100, 'points', 'below')}. "
                    f"Running statistics: {pair['barrier']['buffers']}.")
         twin([{"alpha": point["alpha"], "loss (nats)": point["loss"], "mIoU (%)": None if point["miou"] is None else 100 * point["miou"]}
