@@ -109,7 +109,9 @@ def _show_barriers(pair: dict[str, Any]) -> None:
         found = (pair["barrier"] or {}).get(name)
         if found is not None:
             print(f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} {side} the line between "
-                  f"the ends, {scale * found['frankle']:.3f} {side} their mean (which counts the difference of the ends too)")
+                  f"the ends, {scale * found['frankle']:.3f} {side} their mean")
+    if pair["barrier"] is not None:
+        print("    over their mean the difference of the ends counts too")
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
