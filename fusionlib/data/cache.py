@@ -49,7 +49,7 @@ class DecodedCache:
         return sample
 
     def spread(self, count: int) -> list[int]:
-        """Places of `count` pictures (all, where there are fewer), evenly spaced from the first: the first ones of a video are one scene."""
+        """Places of `count` pictures (all, where there are fewer), evenly spaced: the first ones of a video are one scene."""
         total, count = len(self), min(count, len(self))
         return [place * total // count for place in range(count)]
 
