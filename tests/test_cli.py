@@ -142,6 +142,8 @@ def test_evaluate_and_sweep_agree(place: Path, said) -> None:
 def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect", "a.pth", "other.safetensors"])
     assert "They cannot be merged" in capsys.readouterr().out
+    main(["inspect", "a.pth", "b.pth"])
+    assert "`diagnose` says whether it will work" in capsys.readouterr().out
     main(["evaluate", "a.pth", "--data", "folder:town"])
     assert "mIoU" in capsys.readouterr().out
     main(["sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "1"])

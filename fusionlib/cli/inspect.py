@@ -54,7 +54,14 @@ def show(report: dict[str, Any]) -> None:
         for problem in problems:
             print(f"error: {name}: {problem}")
     if len(report["checkpoints"]) > 1:
-        print("They can be merged." if report["compatible"] else "They cannot be merged tensor by tensor.")
+        print(_outlook(report))
+
+
+def _outlook(report: dict[str, Any]) -> str:
+    if report["compatible"]:
+        return "They have the same tensors: a merge can be computed; `diagnose` says whether it will work."
+    shared, total = (report["sharing"]["shared"], len(report["sharing"]["tensors"])) if "sharing" in report else (0, 0)
+    return f"merge with --shared: {shared} of {total} tensors" if shared else "They cannot be merged tensor by tensor."
 
 
 def _show_sharing(table: dict[str, Any], names: list[str]) -> None:

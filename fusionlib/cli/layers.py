@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.cli.common import add_data, add_running, numbers, open_data, open_studio, percent, progress_bar
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -36,10 +37,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     studio = open_studio(given)
     view = studio.view_files(given.checkpoints, (lambda: open_data(studio, given)) if given.data else None, given.buffers)
     described = studio.layers.units(view)
-    if given.weights is not None:
-        profile = uniform_profile(view.arena.layout, given.granularity, given.weights, given.anchor, len(view.arena))
-    else:
-        profile = preset_profile(view.arena.layout, given.granularity, described, given.preset, given.anchor, len(view.arena))
+    profile = _profile(given, view.arena, described)
     level = described["levels"][given.granularity]
     units = [{"name": name, "elements": size, "cosine": cosine, "discrepancy": moved, "weights": list(profile.weights[name])}
              for name, size, cosine, moved in zip(level["names"], level["size"], level["cosine"], level["discrepancy"], strict=True)]
@@ -48,6 +46,16 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         unit |= {name: measured[name][number] if measured else None for name in ("alone", "left_out")}
     return {"checkpoints": list(view.selection.names), "anchor": given.anchor, "granularity": given.granularity, "tau": described["tau"],
             "anchor_miou": measured.get("base"), "merge_miou": measured.get("whole"), "units": units}
+
+
+def _profile(given: argparse.Namespace, arena: Arena, described: dict[str, Any]) -> LayerProfile:
+    layout, count = arena.layout, len(arena)
+    try:
+        if given.weights is not None:
+            return uniform_profile(layout, given.granularity, given.weights, given.anchor, count)
+        return preset_profile(layout, given.granularity, described, given.preset, given.anchor, count)
+    except UsageError as error:  # what to do about it is worded for a page there
+        raise UsageError(error.got, error.needs, "Correct it") from error
 
 
 def _contributions(studio: Studio, view: Any, profile: LayerProfile, fresh: bool) -> dict[str, Any]:

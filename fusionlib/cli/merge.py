@@ -67,7 +67,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         written = open_checkpoints([out])[0]
         if kept:
             kept.write_text(recipe.to_yaml(), encoding="utf-8")
-        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes, "notes": list(export.notes),
+        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
+                      "notes": [*_defaulted(recipe, checkpoints), *export.notes],
                       "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)
@@ -87,6 +88,13 @@ def show(result: dict[str, Any]) -> None:
     for entry in result.get("barriers", ()):
         if text := barrier_text(entry):
             print(f"{entry['name']} to {entry['anchor']}: {text}")
+
+
+def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
+    """Checkpoints that nobody named for what they do in the merge."""
+    offered = {item.name: item.default for item in parameters_of(METHODS.get(recipe.method)) if item.name in ("base", "backbone", "head")}
+    words = ("the first", "the second")
+    return [f"{name}: {checkpoints[number].name}, {words[number]}" for name, number in offered.items() if name not in recipe.parameters]
 
 
 def _barriers(given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> list[dict[str, Any]] | None:

@@ -20,8 +20,9 @@ def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
     known = {item.name: item for item in parameters_of(factory)}
     for key in parameters:
         if key not in known:
-            raise UsageError(f"Method {name!r} has no parameter {_short.repr(key)}", f"one of {', '.join(known) or 'none'}",
-                             "Correct the name")
+            if not known:
+                raise UsageError(f"{_short.repr(key)} for {name}", f"no settings: {name} has no parameters", "Leave it out")
+            raise UsageError(f"Method {name!r} has no parameter {_short.repr(key)}", f"one of {', '.join(known)}", "Correct the name")
     return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
 
 
@@ -39,7 +40,7 @@ def _checked(item: Parameter, value: Any) -> Any:
             raise UsageError(f"{item.name} = {_short.repr(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
         return value
     if isinstance(item.default, int) and isinstance(value, float):
-        raise UsageError(f"{item.name} = {_short.repr(value)}", f"a whole number from {item.min} to {item.max}", f"Correct {item.name}")
+        raise UsageError(f"{item.name} = {_short.repr(value)}", _range("a whole number", item), f"Correct {item.name}")
     return _number(item, value)
 
 
@@ -47,5 +48,13 @@ def _number(item: Parameter, value: Any) -> float | int:
     low, high = item.min, item.max
     fits = isinstance(value, int | float) and not isinstance(value, bool)
     if not fits or (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise UsageError(f"{item.name} = {_short.repr(value)}", f"a number from {low} to {high}", f"Correct {item.name}: {item.help}")
+        raise UsageError(f"{item.name} = {_short.repr(value)}", _range("a number", item), f"Correct {item.name}: {item.help}")
     return value
+
+
+def _range(what: str, item: Parameter) -> str:
+    if item.min is None and item.max is None:
+        return what
+    if item.min is None or item.max is None:
+        return f"{what} of {item.min} or more" if item.max is None else f"{what} up to {item.max}"
+    return f"{what} from {item.min} to {item.max}"

@@ -52,7 +52,7 @@ class LayerProfile:
         known = units(layout, self.granularity)
         for name in rows:
             if name not in known:
-                raise UsageError(f"No {self.granularity} {name[:80]!r} in these checkpoints", f"one of {', '.join(list(known)[:12])}, ...",
+                raise UsageError(f"No {self.granularity} {name[:80]!r} in these checkpoints", f"one of {_first_of(list(known))}",
                                  "Correct the name or the granularity")
         rest = self._rest(count)
         return {entry.name: rows.get(unit_of(entry, self.granularity), rest) for entry in layout.entries}
@@ -68,6 +68,10 @@ class LayerProfile:
         out = torch.empty_like(arena.weights[0]) if out is None else out
         apply_profile(arena, self, out)
         return Mixture(out[None], torch.ones(1))
+
+
+def _first_of(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
 
 
 def apply_profile(arena: Arena, profile: LayerProfile, out: Tensor, previous: LayerProfile | None = None) -> tuple[str, ...]:
