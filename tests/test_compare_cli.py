@@ -32,6 +32,16 @@ def test_json(capsys: pytest.CaptureFixture, given: list[str]) -> None:
     assert found["best"] in rows and rows[found["best"]]["miou"] == max(row["miou"] for row in rows.values() if row["miou"] is not None)
     assert rows["layerwise"]["forwards"] == 1 and 0 <= rows["layerwise"]["ece"] <= 1
     assert rows["slerp"]["state"] == "not applicable"
+    assert all(path in rows["layerwise"]["command"] for path in given[1:4])
+
+
+def test_commands_name_the_data_and_remarks_who_takes_part(capsys: pytest.CaptureFixture, given: list[str]) -> None:
+    main([*given, "--limit", "2", "--methods", "fisher,head_swap", "--anchor", "1", "--rows", "methods,subsets", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert f"{given[4]} {given[5]} --limit 2" in rows["fisher"]["command"]
+    assert rows["head_swap"]["note"] == "backbone of c1, head of c0; the others take no part"
+    leaders = {name: row["anchor"] for name, row in rows.items() if row["group"] == "subsets" and "the best of these" in row["note"]}
+    assert list(leaders) == ["subsets: c0 + c2, layerwise"] and leaders["subsets: c0 + c2, layerwise"] in ("c0", "c2")
 
 
 def test_the_table_for_people(capsys: pytest.CaptureFixture, given: list[str]) -> None:

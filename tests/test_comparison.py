@@ -201,6 +201,15 @@ def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_pa
     assert found["a"]["state"] == "measured" and "--model" in found["odd1"]["note"] and found["isotropic"]["state"] == "not applicable"
 
 
+def test_long_names_are_short_beside_the_bars_and_figures_have_room() -> None:
+    row = {"group": "subsets", "forwards": 1, "miou": 0.5, "buffers": "average"}
+    names = ["subsets: epoch-010 + epoch-020 + epoch-030, isotropic", "subsets: epoch-010 + epoch-020 + epoch-040, isotropic"]
+    figure = gain_figure([{**row, "name": name, "gain": gain} for name, gain in zip(names, (-10.0, 2.0), strict=True)], "")
+    assert list(figure.data[0].y) == names and all(len(text) <= 32 and "isotropic" in text for text in figure.layout.yaxis.ticktext)
+    low, high = figure.layout.xaxis.range
+    assert low < -11 and high > 3
+
+
 def test_wrong_choices_are_refused(world: World, tmp_path: Path) -> None:
     for choices in ({"anchor": 3}, {"base": -1}, {"groups": ("all",)}, {"methods": ("magic",)}, {"buffers": "none"}):
         with pytest.raises(UsageError):

@@ -46,6 +46,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     opened = open_checkpoints(given.checkpoints)
     pictures = open_data(studio, given)
     comparison = studio.comparisons.of(opened, pictures, choices)
+    comparison.files, comparison.data = [str(path) for path in given.checkpoints], _data_options(given)
     with progress_bar("compare") as progress:
         comparison.measure(progress, fresh=given.fresh)
     found = comparison.snapshot()
@@ -67,6 +68,12 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
+
+
+def _data_options(given: argparse.Namespace) -> list[str]:
+    """The options of this run that name its pictures, and the networks that see them."""
+    named = {"--data": [given.data], "--split": [given.split], "--limit": [given.limit], "--model": given.model}
+    return [part for option, values in named.items() for value in values if value is not None for part in (option, str(value))]
 
 
 def _own(text: str) -> Own:

@@ -26,7 +26,7 @@ from fusionlib.storage.store import Store
 from fusionlib.studio.barriers import ALPHAS
 from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks
-from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, untuned
+from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import write_recipe
 
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
@@ -55,6 +55,8 @@ class Comparison(Job):
                                     "the network's code: every row runs pictures through it",
                                     "Give --model file.py:factory; inspect, merge and diagnose without data work without")
         self.names = _unique([item.name for item in checkpoints])
+        self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
+        self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`
         self.current: str | None = None
         self._data = pictures.fingerprint()
         self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by content key
@@ -104,13 +106,12 @@ class Comparison(Job):
         reason = row.obstacle or found.get("reason")
         waiting = "running" if self.state == "running" and row.name == self.current else "waiting"
         state = "not applicable" if row.obstacle else found.get("state", waiting)
-        files = [f"{item.name}{item.path.suffix}" for item in self.checkpoints]
         return {"name": row.name, "group": row.group, "method": row.method, "parameters": parameters_text(row), "buffers": row.buffers,
                 "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
-                "note": reason or "; ".join(filter(None, (untuned(row), *found.get("notes", ())))),
-                "barriers": found.get("barriers", []), "command": command(row, files, self.choices.sharing)}
+                "note": reason or "; ".join(filter(None, (remark(row, self.names, self.choices), *found.get("notes", ())))),
+                "barriers": found.get("barriers", []), "command": command(row, self.files, self.data, self.choices.sharing)}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0

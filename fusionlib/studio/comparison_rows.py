@@ -231,6 +231,20 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def remark(row: Row, names: Sequence[str], choices: Choices) -> str:
+    """What of a row its name does not tell: values that are a first try, who takes part, who leads."""
+    if row.obstacle:
+        return ""
+    if row.method == "head_swap":
+        built = build_method(row.method, row.parameters)
+        two = [names[row.members[getattr(built, part)]] for part in ("backbone", "head")]
+        return f"backbone of {two[0]}, head of {two[1]}" + ("; the others take no part" if len(row.members) > 2 else "")
+    led = "anchor" in parameters_text(row) or row.buffers == "anchor" or choices.sharing is not None
+    if row.group in ("incremental", "subsets") and led and row.members[0] != choices.anchor:
+        return f"anchor {names[row.members[0]]}: the best of these"
+    return untuned(row)
+
+
 def untuned(row: Row) -> str:
     """What task arithmetic, TIES and DARE were measured with: their right values depend on the set, so a default is but a first try."""
     values = {} if row.obstacle else parameters_text(row)
@@ -240,14 +254,17 @@ def untuned(row: Row) -> str:
     return f"{shown} (defaults, untuned)"
 
 
-def command(row: Row, files: Sequence[str], sharing: Sharing | None = None) -> str | None:
-    """How to write this row's merge to a file on the command line; None for what is no single merged network."""
+def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None) -> str | None:
+    """How to write this row's merge to a file on the command line; None for what is no single merged network.
+
+    `data` are the options that name pictures, for methods and policies that look at some.
+    """
     if row.method in ("single", "ensemble") or row.obstacle:
         return None
     settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
     parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
-             "--buffers", row.buffers, *(["--data", "SPEC"] if needs_pictures else []),
+             "--buffers", row.buffers, *(data if needs_pictures else []),
              *_sharing_options(sharing), "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
     return shlex.join(parts)
 
