@@ -53,7 +53,8 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
         def drag_block() -> None:
             step = next(steps)
             weights = [[0.5, 0.5]] * count
-            weights[step // 50 % count] = [step % 50 / 50, 1 - step % 50 / 50]
+            share = step % 50 / 50
+            weights[step // 5 * 7 % count] = [share, 1 - share]  # five frames a block, blocks from all over the network
             ask("POST", "", json.dumps({"level": "block", "weights": weights}))
 
         block, alpha, _ = paired(drag_block, lambda: ask("GET", f"alpha={next(steps) / 10_000:.4f}&"), frames)
