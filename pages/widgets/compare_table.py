@@ -10,6 +10,7 @@ import streamlit as st
 from fusionlib.figures.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.problems import plain
 
 HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
 FORMATS = {"mIoU (%)": "{:.2f}", "gain (points)": "{:+.2f}", "pixel accuracy (%)": "{:.2f}", "loss (nats)": "{:.4f}", "ECE (%)": "{:.2f}",
@@ -33,8 +34,11 @@ def show_table(found: dict[str, Any]) -> None:
 
 
 def show_result(found: dict[str, Any]) -> None:
-    """CSV and chart below the table."""
+    """Remarks in full, CSV and chart below the table."""
     rows = found["rows"]
+    if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if row["note"]]:
+        with st.expander(f"Remarks in full ({len(remarks)})", icon=":material/notes:"):
+            st.markdown("\n".join(remarks))
     st.download_button("CSV", as_csv([_shown(row) for row in rows]), "comparison.csv", "text/csv", key="compare-csv",
                        icon=":material/download:", on_click="ignore")
     if any(row["gain"] is not None and row["group"] != "single" for row in rows):
