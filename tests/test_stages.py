@@ -62,6 +62,9 @@ class Calibration:
     def __len__(self) -> int:
         return 2
 
+    def spread(self, count: int) -> list[int]:
+        return [0, 1]
+
     def load(self, index: int) -> Sample:
         return Sample(str(index), IMAGES[index][0], None)
 
