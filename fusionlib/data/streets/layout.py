@@ -33,6 +33,10 @@ _WALLS = np.array(
 )
 
 
+SIGN_COLOURS = {"blue": (30, 80, 160), "diamond": (226, 190, 50), "square": (34, 90, 160), "octagon": (170, 30, 36)}
+"""By shape; all others are red."""
+
+
 class Scenery:
     """Collects drawing orders with their depth, then carries them out from far to near."""
 
@@ -192,69 +196,58 @@ def add_boundaries(scene: Scenery) -> None:
 
 
 def add_furniture(scene: Scenery) -> None:
-    """Trees, lamps, signs and signals along both kerbs."""
+    """Trees, lamps, signs, posts and signals along both kerbs."""
+    for index, side in enumerate((-1.0, 1.0)):
+        kerb = scene.plan.edge[index] + side * 0.75
+        _add_trees(scene, index, side, kerb)
+        _add_lamps(scene, side, kerb)
+        _add_signs(scene, side, kerb)
+        for _ in range(int(scene.rng.integers(0, 5))):
+            z = float(scene.rng.uniform(5, 50))
+            scene.add(z, F.draw_pole, kerb - side * 0.3, z, float(scene.rng.choice([0.9, 1.0, 6.5])), 0.13, scene.metal)
+        _add_signals(scene, index, side)
+
+
+def _add_trees(scene: Scenery, index: int, side: float, kerb: float) -> None:
     rng, plan = scene.rng, scene.plan
     density = {"city": 0.35, "avenue": 0.95, "suburb": 0.6, "open": 0.6}[plan.style]
-    for index, side in enumerate((-1.0, 1.0)):
-        kerb = plan.edge[index] + side * 0.75
-        step, first = float(rng.uniform(7, 13)), float(rng.uniform(3, 11))
-        for z in np.arange(first, 95, step):
-            if (plan.crossing and abs(z - plan.crossing) < 8) or rng.random() > density:
-                continue
-            away = kerb if plan.style in ("city", "avenue") else plan.walk[index][1] + side * float(rng.uniform(0.8, 9))
-            _add_tree(scene, away, float(z + rng.normal(0, 0.8)))
-        for z in np.arange(float(rng.uniform(6, 24)), 110, float(rng.uniform(17, 30))):
-            scene.add(
-                float(z),
-                F.draw_lamp,
-                kerb - side * 0.2,
-                float(z),
-                float(rng.uniform(5, 8.5)),
-                -side * float(rng.uniform(0.8, 2.2)),
-                scene.metal,
-            )
-            scene.shadow(kerb, float(z), 0.1, 7.0, 0.3)
-        for _ in range(int(rng.integers(1, 6))):
-            z = float(rng.uniform(6, 60))
-            shape = str(rng.choice(F.SHAPES))
-            colour = {
-                "blue": (30, 80, 160),
-                "diamond": (226, 190, 50),
-                "square": (34, 90, 160),
-                "octagon": (170, 30, 36),
-            }.get(shape, (186, 34, 40))
-            accent = ((26, 84, 60), (32, 70, 140), (200, 170, 40))[int(rng.integers(3))]
-            scene.add(
-                z,
-                F.draw_sign,
-                kerb - side * 0.25,
-                z,
-                float(rng.uniform(2.0, 3.0)),
-                shape,
-                float(rng.uniform(0.3, 0.45)),
-                colour,
-                accent,
-            )
-        for _ in range(int(rng.integers(0, 5))):
-            z = float(rng.uniform(5, 50))
-            scene.add(z, F.draw_pole, kerb - side * 0.3, z, float(rng.choice([0.9, 1.0, 6.5])), 0.13, scene.metal)
-        if plan.crossing or (plan.ground.zebra and rng.random() < 0.6):
-            stop = plan.crossing - 6 if plan.crossing else float(plan.ground.zebra or 0.0)
-            reach = -side * float(rng.uniform(2.5, 4.5)) if rng.random() < 0.4 else 0.0
-            state = int(rng.integers(3))
-            scene.add(
-                stop,
-                F.draw_traffic_light,
-                plan.edge[index] + side * 0.5,
-                stop,
-                float(rng.uniform(2.6, 3.4)),
-                state,
-                scene.metal,
-                reach,
-            )
-            scene.add(
-                stop + 13, F.draw_traffic_light, plan.edge[index] + side * 0.5, stop + 13, 2.9, state, scene.metal, 0.0
-            )
+    step, first = float(rng.uniform(7, 13)), float(rng.uniform(3, 11))
+    for z in np.arange(first, 95, step):
+        if (plan.crossing and abs(z - plan.crossing) < 8) or rng.random() > density:
+            continue
+        away = kerb if plan.style in ("city", "avenue") else plan.walk[index][1] + side * float(rng.uniform(0.8, 9))
+        _add_tree(scene, away, float(z + rng.normal(0, 0.8)))
+
+
+def _add_lamps(scene: Scenery, side: float, kerb: float) -> None:
+    rng = scene.rng
+    for z in np.arange(float(rng.uniform(6, 24)), 110, float(rng.uniform(17, 30))):
+        height, arm = float(rng.uniform(5, 8.5)), -side * float(rng.uniform(0.8, 2.2))
+        scene.add(float(z), F.draw_lamp, kerb - side * 0.2, float(z), height, arm, scene.metal)
+        scene.shadow(kerb, float(z), 0.1, 7.0, 0.3)
+
+
+def _add_signs(scene: Scenery, side: float, kerb: float) -> None:
+    rng = scene.rng
+    for _ in range(int(rng.integers(1, 6))):
+        z = float(rng.uniform(6, 60))
+        shape = str(rng.choice(F.SHAPES))
+        colour = SIGN_COLOURS.get(shape, (186, 34, 40))
+        accent = ((26, 84, 60), (32, 70, 140), (200, 170, 40))[int(rng.integers(3))]
+        height, radius = float(rng.uniform(2.0, 3.0)), float(rng.uniform(0.3, 0.45))
+        scene.add(z, F.draw_sign, kerb - side * 0.25, z, height, shape, radius, colour, accent)
+
+
+def _add_signals(scene: Scenery, index: int, side: float) -> None:
+    """One before the crossing, perhaps on an arm over the road, and one behind it."""
+    rng, plan = scene.rng, scene.plan
+    if not (plan.crossing or (plan.ground.zebra and rng.random() < 0.6)):
+        return
+    stop = plan.crossing - 6 if plan.crossing else float(plan.ground.zebra or 0.0)
+    reach = -side * float(rng.uniform(2.5, 4.5)) if rng.random() < 0.4 else 0.0
+    state, x = int(rng.integers(3)), plan.edge[index] + side * 0.5
+    scene.add(stop, F.draw_traffic_light, x, stop, float(rng.uniform(2.6, 3.4)), state, scene.metal, reach)
+    scene.add(stop + 13, F.draw_traffic_light, x, stop + 13, 2.9, state, scene.metal, 0.0)
 
 
 def _add_tree(scene: Scenery, x: float, z: float) -> None:

@@ -82,30 +82,7 @@ def make_plan(rng: np.random.Generator) -> Plan:
         (x + lane / 2, 9.0, 3.0) for x, _ in lanes if x + lane / 2 < right - 1 and abs(x + lane / 2 + lane / 2) > 0.1
     ]
     bands = [(left, right, "road")]
-    edge, bay, walk, front = [0.0, 0.0], [0.0, 0.0], [(0.0, 0.0)] * 2, [0.0, 0.0]
-    for index, (start, side) in enumerate(((left, -1.0), (right, 1.0))):
-        x = start
-
-        def take(width: float, kind: str, side: float = side) -> None:
-            nonlocal x
-            bands.append((min(x, x + side * width), max(x, x + side * width), kind))
-            x += side * width
-
-        if style != "open" and rng.random() < 0.62:
-            bay[index] = x + side * 1.1
-            lines.append((x, 0.0, 0.0))
-            take(2.3, "bay")
-        edge[index] = x
-        take(0.22, "kerb")
-        if rng.random() < {"city": 0.06, "avenue": 0.5, "suburb": 0.5, "open": 0.7}[style]:
-            take(float(rng.uniform(0.8, 2.6)), "grass")
-        inner = x
-        if style != "open" or rng.random() < 0.5:
-            take(float(rng.uniform(1.8, 4.5)), "walk")
-        walk[index] = (inner, x)
-        if style in ("suburb", "open") or (style == "avenue" and rng.random() < 0.3):
-            take(float(rng.uniform(2.5, 7.0)) if style != "open" else 60.0, "grass")
-        front[index] = x
+    sides = [_side(rng, style, start, side, bands, lines) for start, side in ((left, -1.0), (right, 1.0))]
     crossing = float(rng.uniform(16, 55)) if rng.random() < (0.42 if style == "city" else 0.25) else None
     zebra = (
         crossing - 9.5
@@ -124,14 +101,32 @@ def make_plan(rng: np.random.Generator) -> Plan:
         float(rng.uniform(0, 1)),
         int(rng.integers(500)),
     )
-    return Plan(
-        style,
-        lanes,
-        (edge[0], edge[1]),
-        (bay[0], bay[1]),
-        (walk[0], walk[1]),
-        (front[0], front[1]),
-        crossing,
-        tram,
-        ground,
-    )
+    edge, bay, walk, front = zip(*sides, strict=True)
+    return Plan(style, lanes, edge, bay, walk, front, crossing, tram, ground)
+
+
+def _side(rng: np.random.Generator, style: str, start: float, side: float, bands: list[tuple[float, float, str]],
+          lines: list[tuple[float, float, float]]) -> tuple[float, float, tuple[float, float], float]:
+    """One side of the street outwards from `start`, added to `bands` and `lines`: kerb, middle of the parking bay, walk, house front."""
+    x, bay = start, 0.0
+
+    def take(width: float, kind: str) -> None:
+        nonlocal x
+        bands.append((min(x, x + side * width), max(x, x + side * width), kind))
+        x += side * width
+
+    if style != "open" and rng.random() < 0.62:
+        bay = x + side * 1.1
+        lines.append((x, 0.0, 0.0))
+        take(2.3, "bay")
+    edge = x
+    take(0.22, "kerb")
+    if rng.random() < {"city": 0.06, "avenue": 0.5, "suburb": 0.5, "open": 0.7}[style]:
+        take(float(rng.uniform(0.8, 2.6)), "grass")
+    inner = x
+    if style != "open" or rng.random() < 0.5:
+        take(float(rng.uniform(1.8, 4.5)), "walk")
+    walk = (inner, x)
+    if style in ("suburb", "open") or (style == "avenue" and rng.random() < 0.3):
+        take(float(rng.uniform(2.5, 7.0)) if style != "open" else 60.0, "grass")
+    return edge, bay, walk, x
