@@ -7,7 +7,7 @@ from dataclasses import asdict
 import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
-from pages.widgets.viewer import ASSETS, PARTS, ViewerData, module_source, newest
+from pages.widgets.viewer import ASSETS, PARTS, ViewerData, module_source, newest, nothing
 
 MODULES = (*PARTS, *(f"layers/{name}" for name in ("profile", "column", "measure", "tools", "main")))
 
@@ -23,13 +23,9 @@ def layers_viewer(view: ViewerData, profile: str | None, key: str) -> tuple[str 
     reported = _mount(
         key=key,
         data={**asdict(view), "key": key, "profile": profile},
-        on_profile_change=_nothing,
-        on_index_change=_nothing,
-        on_measured_change=_nothing,  # a job has ended: the run that this causes shows its figures
+        on_profile_change=nothing,
+        on_index_change=nothing,
+        on_measured_change=nothing,  # a job has ended: the run that this causes shows its figures
     )
     index = newest(key, "index", reported.index, view.index)
     return newest(key, "profile", reported.profile, profile), int(index or 0)
-
-
-def _nothing() -> None:
-    pass

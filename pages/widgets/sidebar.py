@@ -53,7 +53,7 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:
         _begin("data", [source.name for source in sources], sources[0].name)
-        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params",
+        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params", on_change=_forget_absent,
                      help="Pictures to look at and, with masks, to measure on")
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
         splits = list(chosen.splits)
@@ -64,8 +64,6 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
                          bind="query-params")
     st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params",
                  help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
-
-
     if absent := st.session_state.get(ABSENT):
         st.warning(f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
                    icon=":material/link_off:")

@@ -115,9 +115,9 @@ def viewer(
     reported = _mount(
         key=key,
         data={**asdict(view), "key": key},
-        on_alpha_change=on_alpha or _nothing,
-        on_index_change=on_index or _nothing,
-        on_measured_change=_nothing,  # a sweep has ended: the run that this causes shows its figures
+        on_alpha_change=on_alpha or nothing,
+        on_index_change=on_index or nothing,
+        on_measured_change=nothing,  # a sweep has ended: the run that this causes shows its figures
     )
     return ViewerState(
         alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
@@ -136,5 +136,5 @@ def newest(key: str, field: str, reported: Any, given: Any) -> Any:
     return value
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Streamlit reports a component's values only where a callback is named for each."""
