@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import fusionlib  # noqa: F401 - before torch, whose threads it tells how to wait
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
