@@ -109,8 +109,8 @@ class Arena:
         weights = torch.zeros(len(checkpoints), layout.size, dtype=dtype)
         tables = []
         for row, checkpoint in zip(weights, checkpoints, strict=True):
-            for name, view in layout.views(row).items():
-                view.copy_(checkpoint.read(name))
+            for entry in layout.entries:
+                checkpoint.piece(entry.name, 0, entry.size, row[entry.offset:entry.end])
             tables.append({name: checkpoint.read(name) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
@@ -168,13 +168,10 @@ def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
 
     def seen_through(number: int, checkpoint: Checkpoint) -> Checkpoint:
         source = table.sources[number]
-
-        def read(name: str) -> Tensor:
-            return checkpoint.read(source[name]) if name in source else first.read(name)
-
         if number == anchor:
             return checkpoint
-        alike = replace(checkpoint, tensors=first.tensors, _read=read)
+        stored = {name: checkpoint._stored[source[name]] if name in source else first._stored[name] for name in first.tensors}
+        alike = replace(checkpoint, tensors=first.tensors, _stored=stored)
         alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
         return alike
 
