@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import RLock
 
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import ChangedCheckpointError, CheckpointError
 
 FileIdentity = tuple[int, int, int, int, int]
 """(device, inode, bytes, mtime in ns, ctime in ns): equal identities mean an untouched file. Nobody can set a ctime back."""
@@ -145,10 +145,10 @@ class Snapshot:
         self._fill(memoryview(content), offset)
         return bytes(content)
 
-    def _changed(self) -> CheckpointError:
+    def _changed(self) -> ChangedCheckpointError:
         when = time.strftime("%H:%M", time.localtime(os.fstat(self._fd).st_ctime))
-        return CheckpointError(f"{self.path.name} was changed after it was opened, last at {when}", "a file that stays as it is",
-                               "Look at the folders again, which opens it anew")
+        return ChangedCheckpointError(f"{self.path.name} was changed after it was opened, last at {when}", "a file that stays as it is",
+                                      "Look at the folders again, which opens it anew")
 
 
 def combined_fingerprint(parts: Iterable[Snapshot]) -> str:

@@ -7,7 +7,7 @@ from threading import Lock
 
 from fusionlib.contracts import Dataset, Sample
 from fusionlib.data.labels import LabelSpace
-from fusionlib.errors import DataError
+from fusionlib.errors import ChangedDataError
 
 
 class DecodedCache:
@@ -65,8 +65,8 @@ class DecodedCache:
     def verify(self) -> None:
         """Raises `DataError` where files have changed. Called after a pass and before its figures are kept: they would be of no content."""
         if not self.is_current():
-            raise DataError(f"The pictures of {self.title} were changed after they were opened", "files that stay as they are",
-                            "Look at the folders again, then measure anew")
+            raise ChangedDataError(f"The pictures of {self.title} were changed after they were opened", "files that stay as they are",
+                                   "Look at the folders again, then measure anew")
 
     def _find(self, index: int) -> Sample | None:
         sample = self._samples.get(index)
