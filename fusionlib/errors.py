@@ -35,6 +35,10 @@ class DataError(FusionError):
     """A dataset is missing, unreadable or inconsistent."""
 
 
+class MergeError(FusionError):
+    """A merge gives numbers that its file, or the network that runs it, cannot hold."""
+
+
 class RecipeError(FusionError):
     """A recipe is malformed, or no longer fits its files."""
 
