@@ -50,6 +50,10 @@ class ChangedDataError(DataError):
     changed = True
 
 
+class MergeError(FusionError):
+    """A merge gives numbers that its file, or the network that runs it, cannot hold."""
+
+
 class RecipeError(FusionError):
     """A recipe is malformed, or no longer fits its files."""
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
 from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
+from fusionlib.diagnostics.cka import POSITIONS
 from fusionlib.errors import UsageError
 from fusionlib.inference.activations import blocks_of, recorded
 from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
-from fusionlib.studio import Selection
+from fusionlib.studio import Selection, diagnosis_functions
 from tests.helpers import TinyNet, tiny_file, tiny_world
 
 CLASSES = 4
@@ -130,6 +131,78 @@ def test_cka_streams_feature_maps() -> None:
         similarity.add("block", [one[index:index + 1] for one in maps])
     rows = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]
     assert similarity.compute()[0]["block"] == pytest.approx(linear_cka(*rows))
+
+
+def over_all_positions(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Linear CKA of two maps (1, C, h, w) over every position, a few lines at a time: no copy of the maps."""
+    count, sums, products = one[0, 0].numel(), torch.zeros(()), torch.zeros(())
+    for left, right in zip(one.split(64, 2), other.split(64, 2), strict=True):
+        both = torch.cat([left, right], 1)[0].flatten(1).double()
+        sums, products = sums + both.sum(1), products + both @ both.T
+    covariance, c = products - torch.outer(sums, sums) / count, one.shape[1]
+    cross, left, right = covariance[:c, c:], covariance[:c, :c], covariance[c:, c:]
+    return float(cross.square().sum() / left.norm() / right.norm())
+
+
+def sampled(one: torch.Tensor, other: torch.Tensor, seed: int = 0) -> float:
+    similarity = ActivationSimilarity(2, [(0, 1)], seed)
+    similarity.add("block", [one, other])
+    found = similarity.compute()[0]["block"]
+    assert found is not None
+    return found
+
+
+def test_cka_of_a_wide_map_is_not_that_of_one_column() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(1, 16, 1024, 2048, generator=generator)
+    other = one.clone()
+    other[..., 0] = torch.randn(1, 16, 1024, generator=generator)
+    assert sampled(one, other) == pytest.approx(over_all_positions(one, other), abs=0.01)
+    strided = linear_cka(*(both[..., 0][0].T for both in (one, other)))
+    assert strided is not None and strided < 0.1, "what an even spacing of positions saw"
+
+
+def test_cka_of_independent_maps_is_that_over_all_positions_on_the_mean() -> None:
+    one, other = torch.randn(2, 1, 16, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = [sampled(one, other, seed) for seed in range(10)]
+    assert np.mean(found) == pytest.approx(over_all_positions(one, other), abs=0.01)
+    assert len(set(found)) == 10 and found[3] == sampled(one, other, 3)
+
+
+def test_cka_draws_the_same_positions_whoever_else_is_compared() -> None:
+    one, other = torch.randn(2, 2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert sampled(one, one.roll(1, 1)) == pytest.approx(1), "the same positions in both"
+    many = ActivationSimilarity(4, [(1, 3), (0, 2)])
+    many.add("block", [one[..., :50], one, None, other])
+    assert many.compute()[0]["block"] == sampled(one, other)
+    tokens = [both.flatten(2).transpose(1, 2) for both in (one, other)]
+    assert sampled(*tokens) == sampled(one, other), "positions of a map are its tokens"
+
+
+def test_every_position_of_a_map_may_be_drawn_and_other_batches_draw_others() -> None:
+    height, width = 64, 128
+    places = torch.arange(height * width, dtype=torch.float32).view(1, 1, height, width)
+    similarity, seen = ActivationSimilarity(1, []), []
+    add_rows = similarity.add_rows
+    similarity.add_rows = lambda block, rows, shapes: (seen.append(rows[0][:, 0].long()), add_rows(block, rows, shapes))  # type: ignore
+    for _ in range(40):
+        similarity.add("block", [places])
+    assert all(len(batch.unique()) == len(batch) == POSITIONS for batch in seen), "without replacement"
+    counts = torch.bincount(torch.cat(seen), minlength=height * width)
+    assert int(counts.min()) > 0 and not torch.equal(seen[0], seen[1])
+    columns = counts.view(height, width).sum(0) / counts.sum()
+    assert torch.allclose(columns, torch.full((width,), 1 / width), atol=0.2 / width)
+
+
+def test_figures_of_pairs_are_those_of_this_code_of_the_diagnostics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiny_world(tmp_path, count=1) as world:
+        world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
+        again = world.reopened()
+        assert again.studio.diagnosis(["a", "b"], again.source, None).lacking() == ((), ())
+        monkeypatch.setattr(diagnosis_functions, "code_fingerprint", lambda folders: f"another measure in {folders}")
+        last = again.reopened()
+        assert last.studio.diagnosis(["a", "b"], last.source, None).lacking() == ((0, 1), ((0, 1),))
+        last.studio.store.close()
 
 
 def test_blocks_are_recorded_as_they_were_and_hooks_go_away() -> None:

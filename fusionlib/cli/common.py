@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from fusionlib.checkpoints.rounding import WRITTEN
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
@@ -21,6 +22,12 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
                         help="camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """`--dtype`."""
+    parser.add_argument("--dtype", metavar="TYPE", help=f"floating tensors of merges are rounded to this and written in it: one of "
+                        f"{', '.join(WRITTEN)} (default same: each in its own)")
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:

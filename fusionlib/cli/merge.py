@@ -10,7 +10,7 @@ from typing import Any
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.cli.common import add_data, add_options, numbers, open_data, open_studio, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open_data, open_studio, progress_bar
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alpha", type=float, help="weight of the first of two checkpoints (default 0.5)")
     parser.add_argument("--weights", metavar="W1,W2,...", help="one weight per checkpoint, summing to 1")
     parser.add_argument("--buffers", help="; ".join(f"{name}: {what}" for name, what in POLICIES.items()).replace("%", "%%"))
+    add_dtype(parser)
     parser.add_argument("--folder", action="append", default=[], type=Path, metavar="DIR",
                         help="where else to look for a recipe's checkpoints")
     parser.add_argument("--save-recipe", type=Path, metavar="F.yaml",
@@ -121,7 +122,7 @@ def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> li
 def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     first = given.sources[0]
     if first.suffix in (".yaml", ".yml"):
-        settings = (given.alpha, given.weights, given.buffers, given.method, given.set, given.anchor, sharing_of(given))
+        settings = (given.alpha, given.weights, given.buffers, given.dtype, given.method, given.set, given.anchor, sharing_of(given))
         if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
             raise UsageError("A recipe together with checkpoints or settings", "a recipe alone: it says everything",
                              "Leave the rest out, or merge without a recipe")
@@ -154,7 +155,8 @@ def _recipes(given: argparse.Namespace, checkpoints: list[Checkpoint], calibrati
         built = build_method(method, own)
         at = anchor_of(built, len(checkpoints), anchor or 0)
         sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
-        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing)
+        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing,
+                           dtype=given.dtype)
 
 
 def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:

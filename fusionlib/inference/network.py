@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import Architecture, logits_of
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.inference.stages import Trail
@@ -86,7 +87,9 @@ class BoundNetwork:
                                 "a checkpoint of this architecture", "Check --model, or choose other checkpoints")
 
     def load(self, flat: Tensor) -> None:
-        """Copy merged weights (P,) in; no allocation, no `load_state_dict`."""
+        """Copy merged weights (P,) in; no allocation, no `load_state_dict`. Raises `MergeError` for float64 that no float32 can hold."""
+        if flat.dtype != self.flat.dtype:
+            refuse_overflow(self.layout.entries, flat, self.flat.dtype)
         self.flat.copy_(flat)
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False) -> Tensor:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena, refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import rounded
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
+from fusionlib.errors import MergeError
 from fusionlib.merging.average import weighted_average
 from fusionlib.merging.buffers import apply_policy, merged_integers
 
@@ -26,12 +27,13 @@ PIECE = 8 * CHUNK
 
 
 def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buffers: str, out: Path,
-                 metadata: Mapping[str, str], progress: Progress | None = None) -> tuple[str, ...]:
+                 metadata: Mapping[str, str], progress: Progress | None = None, dtype: torch.dtype | None = None) -> tuple[str, ...]:
     """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
 
     The same operations per element as the merge in memory, so the bytes agree. Only batch-norm statistics are held as a
-    whole, because the buffer policies pool them. Raises `LayoutError` where the checkpoints do not fit and `CheckpointError`
-    where one holds NaN or infinity; the file that was there before then stays.
+    whole, because the buffer policies pool them. Floating tensors are written in `dtype`, by default each in that of the first
+    checkpoint. Raises `LayoutError` where the checkpoints do not fit, `CheckpointError` where one holds NaN or infinity and
+    `MergeError` where the merge has a value that the file cannot hold; the file that was there before then stays.
     """
     statistics = _statistics_arena(checkpoints)
     statistics.require_finite()
@@ -40,16 +42,17 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     notes = apply_policy(buffers, statistics, shares, resident)
     tables = merged_integers(buffers, statistics, shares)
     layout = Layout.of(checkpoints[0].tensors)
-    entries = [(name, checkpoints[0].tensors[name].dtype, checkpoints[0].tensors[name].shape) for name in layout.order]
     done, total = 0, sum(entry.size for entry in layout.entries)
     scratch = torch.empty(min(PIECE, total), dtype=layout.dtype)
+    layout = layout if dtype is None else layout.written_in(dtype)
+    entries = [(name, (layout.by_name.get(name) or info).dtype, info.shape) for name, info in checkpoints[0].tensors.items()]
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name in layout.order:
             entry = layout.by_name.get(name)
             if entry is None:
                 writer.write(name, tables[name])
             elif name in statistics.layout.by_name:
-                writer.write(name, statistics.layout.view(resident, name).to(entry.dtype))
+                writer.write(name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
                 done += entry.size
             else:
                 for piece in _merged_pieces(entry, checkpoints, shares, scratch):
@@ -69,10 +72,13 @@ def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequ
         for low in range(0, end - start, CHUNK):
             chunks = [piece[low:low + CHUNK].to(scratch.dtype) for piece in pieces]
             weighted_average(chunks, shares, merged[low:low + CHUNK])
-        if not np.isfinite(merged.numpy()).all():
+        try:
+            written = rounded(entry.name, merged, entry.dtype)
+        except MergeError:
             for checkpoint, piece in zip(checkpoints, pieces, strict=True):
                 refuse_unless_finite(checkpoint.name, entry.name, piece)
-        yield merged.to(entry.dtype)
+            raise
+        yield written
 
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:

@@ -140,7 +140,8 @@ class Studio:
         else:
             weights = view.uniform(mixture).weights
             method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
-        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures)
+        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures,
+                            dtype=view.selection.dtype)
 
     def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
         """Write what the view shows into the home folder; the file's name says what it is."""
@@ -148,7 +149,8 @@ class Studio:
         folder = self.options.home / "exports"
         folder.mkdir(parents=True, exist_ok=True)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
-        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
+        kind = f"-{recipe.dtype}" if recipe.dtype else ""
+        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
                           calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
 

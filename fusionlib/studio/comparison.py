@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
@@ -46,10 +48,11 @@ class Comparison(Job):
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
         if not pictures.labelled:
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
-        self.checkpoints, self.pictures, self.choices = tuple(checkpoints), pictures, choices.checked(len(checkpoints))
+        self.checkpoints, self.pictures = tuple(checkpoints), pictures
+        self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
         self.worker, self.store, self.precision = worker, store, precision
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
-                                    sharing=self.choices.sharing)
+                                    sharing=self.choices.sharing, dtype=self.choices.dtype)
         if not any(self.networks.known):
             raise ArchitectureError(f"No network is known for {', '.join(item.name for item in checkpoints)}",
                                     "the network's code: every row runs pictures through it",
@@ -111,7 +114,8 @@ class Comparison(Job):
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
                 "note": reason or "; ".join(filter(None, (remark(row, self.names, self.choices), *found.get("notes", ())))),
-                "barriers": found.get("barriers", []), "command": command(row, self.files, self.data, self.choices.sharing)}
+                "barriers": found.get("barriers", []),
+                "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype)}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0
@@ -200,13 +204,15 @@ class Comparison(Job):
             method, parameters = ("isotropic", {}) if equal else (method, parameters)
         return content_key("comparison", checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers, data=self._data,
                            meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES,
-                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._sharing_key(row))
+                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._choices_key(row))
 
-    def _sharing_key(self, row: Row) -> dict[str, Any]:
-        sharing = self.choices.sharing
-        if sharing is None or row.method in ("single", "ensemble"):
+    def _choices_key(self, row: Row) -> dict[str, Any]:
+        """What of the choices changes the merge of a row, where it is not the default."""
+        sharing, dtype = self.choices.sharing, self.choices.dtype
+        if row.method in ("single", "ensemble"):
             return {}
-        return {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}
+        return {**({} if sharing is None else {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}),
+                **({} if dtype is None else {"dtype": dtype})}
 
     def recipe(self, name: str) -> Recipe:
         """How to make the merged network of a row again. Raises `UsageError` for a row that is not one merged network."""
@@ -217,7 +223,8 @@ class Comparison(Job):
         sharing = self.choices.sharing
         if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
             sharing = unlike(members)
-        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing)
+        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing,
+                            dtype=self.choices.dtype)
 
     def members(self, row: Row | str) -> list[Checkpoint]:
         """The checkpoints of a row, the anchor first."""
@@ -245,6 +252,12 @@ class Comparison(Job):
     def _evaluation_key(self, row: Row) -> str:
         return content_key("evaluation", mixture={"single": self.checkpoints[row.members[0]].fingerprint}, data=self._data,
                            meters=CALIBRATION_METERS, precision=self.precision)
+
+
+def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:
+    """A dtype that all floating tensors have anyway changes no row: it is left out, so that the rows stay known."""
+    kinds = {info.dtype for item in checkpoints for info in item.tensors.values() if info.dtype.is_floating_point}
+    return replace(choices, dtype=None) if written_dtype(choices.dtype) is None or kinds == {written_dtype(choices.dtype)} else choices
 
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing, unlike
 from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
@@ -47,8 +48,8 @@ class RowNetworks:
     """Builds the network of any row of one set of checkpoints. Every torch call goes through the worker, one small step at a time."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, *, worker: Worker, store: Store, device: torch.device,
-                 precision: str, cache: Path | None = None, sharing: Sharing | None = None) -> None:
-        self.checkpoints, self.pictures, self.sharing = tuple(checkpoints), pictures, sharing
+                 precision: str, cache: Path | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
+        self.checkpoints, self.pictures, self.sharing, self.dtype = tuple(checkpoints), pictures, sharing, written_dtype(dtype)
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
         self.known = [recognise(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
@@ -89,7 +90,7 @@ class RowNetworks:
         if isinstance(method, Rebasin):
             method.aligned(arena, lambda call: (progress(0, total), self.worker.run(call))[1])
         network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
-        blend = Blend(arena, network, row.buffers, calibration=self.pictures)
+        blend = Blend(arena.written_in(self.dtype), network, row.buffers, calibration=self.pictures)
         calls = 0
 
         def run(call: Callable[[], Any]) -> Any:
