@@ -91,7 +91,7 @@ def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, 
         flat, notes = network.flat, blend.notes
     else:
         flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
-    _write(arena, merged_integers(recipe.buffers, arena, method.shares(len(arena)), anchor), flat, out, metadata)
+    _write(arena, merged_integers(recipe.buffers, arena, method, anchor), flat, out, metadata)
     return Export(out, recipe, (*sharing_notes(arena, anchor), *notes))
 
 
