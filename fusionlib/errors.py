@@ -9,6 +9,9 @@ class FusionError(ValueError):
     The three parts stay separate so that the app can set them in three lines and the CLI in one.
     """
 
+    changed = False
+    """Whether a file is no longer what was opened: looking at the folders again mends it."""
+
     def __init__(self, got: str, needs: str, do: str) -> None:
         self.got, self.needs, self.do = got.rstrip("."), needs.rstrip("."), do.rstrip(".")
         super().__init__(f"{self.got}. Needs: {self.needs}. {self.do}.")
@@ -23,6 +26,12 @@ class CheckpointError(FusionError):
     """A checkpoint file cannot be read, or must not be."""
 
 
+class ChangedCheckpointError(CheckpointError):
+    """A checkpoint file was written to after it was opened."""
+
+    changed = True
+
+
 class LayoutError(FusionError):
     """Checkpoints do not fit one another, or do not fit the network."""
 
@@ -33,6 +42,12 @@ class ArchitectureError(FusionError):
 
 class DataError(FusionError):
     """A dataset is missing, unreadable or inconsistent."""
+
+
+class ChangedDataError(DataError):
+    """Pictures or masks were written to after they were opened."""
+
+    changed = True
 
 
 class RecipeError(FusionError):

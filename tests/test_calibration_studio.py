@@ -170,6 +170,9 @@ def test_a_known_temperature_is_found(world) -> None:
             ids = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(index)).view(48, 64)
             return type(sample)(str(index), sample.image, ids.to(torch.uint8).numpy())
 
+        def verify(self) -> None:
+            """Nothing changes."""
+
     for factor in (0.5, 2.5):
         calls: list[tuple[int, int]] = []
         found = fit_temperature(Fixed(true * factor), Drawn(), world.studio.worker, None, lambda *call, calls=calls: calls.append(call))
@@ -193,6 +196,9 @@ def test_fitting_needs_masks_and_labelled_pixels(world) -> None:
         def load(self, index: int):
             sample = pictures.load(0)
             return type(sample)("p", sample.image, self.truth)
+
+        def verify(self) -> None:
+            """Nothing changes."""
 
     network = Fixed(torch.zeros(1, 3, 48, 64))
     for truth in (None, np.full((48, 64), IGNORE, np.uint8)):

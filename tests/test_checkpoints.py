@@ -9,7 +9,6 @@ import os
 import pickle
 import random
 import struct
-import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -20,8 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fusionlib.checkpoints import fingerprint, pickled
-from fusionlib.checkpoints.fingerprint import fingerprint_file
+from fusionlib.checkpoints import pickled
 from fusionlib.checkpoints.reader import check_finite, open_checkpoint, open_checkpoints
 from fusionlib.checkpoints.unwrap import find_tensors, strip_prefixes
 from fusionlib.errors import CheckpointError
@@ -490,46 +488,7 @@ def test_folder_without_index(tmp_path: Path) -> None:
     assert "2 indexes" in refusal(tmp_path).got
 
 
-# --- fingerprints and names ------------------------------------------------------------------------------------------
-
-
-def test_fingerprint_is_the_files_sha256_and_follows_changes(tmp_path: Path) -> None:
-    path = saved(tmp_path, network())
-    assert fingerprint_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    before = path.stat()
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert fingerprint_file(path) == hashlib.sha256(content).hexdigest()
-
-
-def test_fingerprint_follows_changes_that_a_coarse_file_clock_hides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, now = tmp_path / "a.bin", time.time_ns()
-    monkeypatch.setattr(fingerprint, "file_identity", lambda _: (str(path), 1, now, now, 1))
-    for content in (b"a", b"b"):
-        path.write_bytes(content)
-        assert fingerprint_file(path) == hashlib.sha256(content).hexdigest()
-
-
-def test_fingerprint_of_an_old_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(tmp_path, network())
-    os.utime(path, (1_000_000, 1_000_000))
-    first = fingerprint_file(path)
-    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
-    assert fingerprint_file(path) == first
-
-
-def test_a_file_replaced_after_opening_has_no_fingerprint(tmp_path: Path) -> None:
-    opened = open_checkpoint(saved(tmp_path, network()))
-    saved(tmp_path, network(more=torch.ones(1)))
-    with pytest.raises(CheckpointError, match="changed after it was opened"):
-        _ = opened.fingerprint
-
-
-def test_opening_does_not_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed"))
-    assert open_checkpoint(saved(tmp_path, network())).read("bn.bias").numel() == 3
+# --- names ---------------------------------------------------------------------------------------------------------
 
 
 def test_equal_stems_become_different_names(tmp_path: Path) -> None:

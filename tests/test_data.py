@@ -499,16 +499,15 @@ def test_cache_that_is_too_small_passes_everything_through():
     assert source.loads[5] == 2 and cache.used_bytes == 0
 
 
-def test_cache_starts_anew_when_the_files_change():
+def test_cache_stands_for_one_content_and_says_when_it_is_another():
     source = Counted()
     cache = DecodedCache(source, 10_000)
-    cache.load(1)
-    assert cache.fingerprint() == "1"
-    cache.load(1)
+    assert cache.fingerprint() == "1" and cache.is_current()
+    cache.verify()
     source.content = "2"
-    assert cache.fingerprint() == "2" and cache.used_bytes == 0
-    cache.load(1)
-    assert source.loads[1] == 2
+    assert cache.fingerprint() == "1" and not cache.is_current()
+    with pytest.raises(DataError, match="were changed after they were opened"):
+        cache.verify()
 
 
 def test_threads_share_one_decoding():

@@ -171,3 +171,23 @@ def test_a_link_to_what_is_not_here_says_so_until_something_is_chosen(start) -> 
     assert "gone" in words and "elsewhere" in words and "<b>" not in words
     box(app, "Checkpoint A").set_value("start").run()
     assert not any("Not here" in item.value for item in app.warning)
+
+
+@pytest.mark.parametrize("change", ["truncated", "emptied", "same size"])
+def test_a_checkpoint_that_is_written_over_is_said_and_the_app_goes_on(start, folder: Path, change: str) -> None:
+    app = start("--no-demo", "--checkpoints", str(folder))
+    assert not app.error
+    size = (folder / "net1.safetensors").stat().st_size
+    with open(folder / "net1.safetensors", "r+b") as stream:
+        stream.truncate({"truncated": size // 2, "emptied": 0, "same size": size}[change])
+        if change == "same size":
+            stream.seek(size - 8)
+            stream.write(b"\1" * 8)
+    box(app, "Buffer policy").set_value("gaussian").run()
+    assert not app.exception
+    assert "net1\\.safetensors was changed after it was opened, last at" in app.error[0].value
+    app.switch_page("workspace.py").run()
+    assert not app.exception
+    app.switch_page("merge.py").run()
+    assert not app.exception
+    assert not any("was changed" in item.value for item in app.error), "opened anew, as another checkpoint or as a broken one"

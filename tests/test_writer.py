@@ -51,7 +51,8 @@ def test_header_and_every_tensor_are_aligned(tmp_path: Path) -> None:
     save_tensors(path, TENSORS)
     assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
     from fusionlib.checkpoints.safetensors_format import SafetensorsFile
-    assert all(entry.begin % entry.dtype.itemsize == 0 for entry in SafetensorsFile(path).entries.values())
+    from fusionlib.checkpoints.snapshot import Snapshot
+    assert all(entry.begin % entry.dtype.itemsize == 0 for entry in SafetensorsFile(Snapshot(path)).entries.values())
 
 
 def test_same_tensors_same_bytes_and_ordinary_rights(tmp_path: Path) -> None:

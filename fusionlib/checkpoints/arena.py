@@ -14,6 +14,7 @@ from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
+from fusionlib.checkpoints.stored import Held
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import CheckpointError, LayoutError
 
@@ -102,8 +103,8 @@ class Arena:
         weights = torch.zeros(len(checkpoints), layout.size, dtype=dtype)
         tables = []
         for row, checkpoint in zip(weights, checkpoints, strict=True):
-            for name, view in layout.views(row).items():
-                view.copy_(checkpoint.read(name))
+            for entry in layout.entries:
+                checkpoint.piece(entry.name, 0, entry.size, row[entry.offset:entry.end])
             tables.append({name: checkpoint.read(name).to(tensors[name].dtype) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
@@ -180,18 +181,14 @@ def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
 
     def seen_through(number: int, checkpoint: Checkpoint) -> Checkpoint:
         source = table.sources[number]
-
-        def read(name: str) -> Tensor:
-            if name in source:
-                return checkpoint.read(source[name])
-            counts_shared = name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source
-            return torch.zeros_like(first.read(name)) if counts_shared else first.read(name)
-
         if number == anchor:
             return checkpoint
         infos = {name: replace(info, dtype=checkpoint.tensors[source[name]].dtype) if name in source else info
                  for name, info in first.tensors.items()}
-        alike = replace(checkpoint, tensors=infos, _read=read)
+        stored = {name: checkpoint._stored[source[name]] if name in source else first._stored[name] for name in first.tensors}
+        stored |= {name: Held(torch.zeros(info.shape, dtype=info.dtype)) for name, info in first.tensors.items()
+                   if name not in source and name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source}
+        alike = replace(checkpoint, tensors=infos, _stored=stored)
         alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
         return alike
 

@@ -7,16 +7,21 @@ larger than the file that holds them, and kinds of tensor that cannot be merged.
 
 from __future__ import annotations
 
+import io
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import _weights_only_unpickler
+from torch._utils import _sparse_tensors_to_validate
 
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
+from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
 
@@ -32,59 +37,132 @@ _SHARING = 16
 """How often, on average, tensors may share one storage: tied weights do, bombs do more."""
 
 _SLACK_BYTES = 2**20
+_LOCAL_HEADER = 30
+"""Bytes of a zip member's own header before its name."""
 
 
-def load_pickled(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[str, ...]]:
     """Named tensors of a `.pth`, `.pt`, `.bin` or `.ckpt` and notes on how they were found.
 
-    Archives are memory-mapped; the older format without an archive is read into memory.
+    Of an archive only the list of tensors is read; the older format without an archive is read into memory.
 
     Raises: `CheckpointError` for code, damage, other content, or tensors of an unsupported kind.
     """
-    with open(path, "rb") as stream:
-        archive = stream.read(4) == ZIP_MAGIC
-    if archive:
-        _check_archive(path)
-    saved = _load(path, archive)
+    file, archive = snapshot.path.name, snapshot.read(4, 0) == ZIP_MAGIC
+    saved = _load(snapshot, archive)
     if isinstance(saved, torch.Tensor):
-        raise _no_names(path.name, "it holds a single tensor without a name")
+        raise _no_names(file, "it holds a single tensor without a name")
     try:
         found, notes = find_tensors(saved)
     except (TypeError, ValueError) as problem:
-        raise _no_names(path.name, str(problem)) from problem
-    tensors = {name: _plain(value, name, path.name) for name, value in found.items()}
-    _check_sizes(tensors, path)
-    return tensors, notes if archive else (*notes, "older format without an archive: read into memory")
+        raise _no_names(file, str(problem)) from problem
+    tensors = {name: _plain(value, name, file) for name, value in found.items()}
+    _check_sizes(tensors, snapshot)
+    if archive:
+        return {name: _stored(tensor, name, snapshot) for name, tensor in tensors.items()}, notes
+    return {name: Held(tensor) for name, tensor in tensors.items()}, (*notes, "older format without an archive: read into memory")
 
 
-def _load(path: Path, archive: bool) -> Any:
+def _load(snapshot: Snapshot, archive: bool) -> Any:
+    """What was saved. Tensors of an archive have no data (they are on the meta device); their storages know where it lies."""
+    file = snapshot.path.name
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        if archive:
+            return _list_archive(snapshot, _check_archive(snapshot))
+        return torch.load(io.BytesIO(snapshot.read_all()), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as problem:  # noqa: BLE001 - torch raises a dozen kinds here, KeyError and AttributeError among them
         text = str(problem)
         wanted = re.search(r"(?:GLOBAL|class|function) ([\w.]+\.\w+)", text)
         if wanted:
-            raise _wants_code(path.name, wanted.group(1)) from None
-        raise _damaged(path.name, _reason(problem)) from None
+            raise _wants_code(file, wanted.group(1)) from None
+        if "Quantized" in text:
+            raise _unmergeable(f"{file}: a tensor in it is quantised") from None
+        raise _damaged(file, _reason(problem)) from None
 
 
-def _check_archive(path: Path) -> None:
+def _list_archive(snapshot: Snapshot, records: Mapping[str, tuple[int, int]]) -> Any:
+    """Unpickle `data.pkl` as `torch.load(weights_only=True)` does, with storages that stay in the file.
+
+    Torch itself would read them all, or guess where they lie from how it writes archives; other tools write them otherwise.
+    """
+    listing = next(name for name in records if _short(name) == "data.pkl")
+    storages: dict[Any, torch.storage.TypedStorage] = {}
+
+    def storage(saved_id: Any) -> torch.storage.TypedStorage:
+        kind, key, _, count = saved_id[1:]
+        if key not in storages:
+            dtype = torch.uint8 if kind is torch.UntypedStorage else kind.dtype
+            begin, size = records[f"{listing.removesuffix('data.pkl')}data/{key}"]
+            if count * dtype.itemsize > size:
+                raise ValueError("a record is shorter than the tensors in it")
+            untyped = torch.UntypedStorage(count * dtype.itemsize, device="meta")
+            untyped.record = begin, size  # type: ignore[attr-defined]
+            storages[key] = torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
+        return storages[key]
+
+    begin, size = records[listing]
+    unpickler = _weights_only_unpickler.Unpickler(io.BytesIO(snapshot.read(size, begin)), encoding="utf-8")
+    unpickler.persistent_load = storage  # type: ignore[assignment]
     try:
-        with zipfile.ZipFile(path) as archive:
+        return unpickler.load()
+    finally:
+        _sparse_tensors_to_validate.clear()  # they are refused, and must not come up in a later torch.load
+
+
+def _check_archive(snapshot: Snapshot) -> Mapping[str, tuple[int, int]]:
+    """First byte and size of each member's content, by its name."""
+    file = snapshot.path.name
+    try:
+        with zipfile.ZipFile(snapshot.stream()) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
-        raise _damaged(path.name, f"the archive in it is truncated or damaged ({problem})") from problem
-    names = [member.filename.rpartition("/")[2] for member in members]
+        raise _damaged(file, f"the archive in it is truncated or damaged ({problem})") from problem
+    names = [_short(member.filename) for member in members]
     if "constants.pkl" in names:
-        raise CheckpointError(f"{path.name} is a TorchScript program, not a checkpoint", "tensors by name, without code",
+        raise CheckpointError(f"{file} is a TorchScript program, not a checkpoint", "tensors by name, without code",
                               "Save the state dict of the network it was made from")
     if "data.pkl" not in names:
-        raise _damaged(path.name, "it is a zip archive that torch.save did not write")
+        raise _damaged(file, "it is a zip archive that torch.save did not write")
     sizes = [member.file_size for member in members]
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(sizes) > path.stat().st_size:
-        raise _damaged(path.name, "its archive is compressed or overlaps itself, which torch.save never does")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(sizes) > snapshot.size:
+        raise _damaged(file, "its archive is compressed or overlaps itself, which torch.save never does")
     if sizes[names.index("data.pkl")] > MAX_PICKLE_BYTES:
-        raise _damaged(path.name, f"the list of tensors in it is longer than {MAX_PICKLE_BYTES} bytes")
+        raise _damaged(file, f"the list of tensors in it is longer than {MAX_PICKLE_BYTES} bytes")
+    if "byteorder" in names:
+        order = members[names.index("byteorder")]
+        if snapshot.read(min(order.file_size, 8), _begin(snapshot, order)) != b"little":
+            raise _damaged(file, "its numbers are big-endian")
+    records = {member.filename: (_begin(snapshot, member), member.file_size) for member in members}
+    if len(records) < len(members) or any(begin + size > snapshot.size for begin, size in records.values()):
+        raise _damaged(file, "records of its archive are double or lie outside of it")
+    return records
+
+
+def _short(member: str) -> str:
+    return member.rpartition("/")[2]
+
+
+def _begin(snapshot: Snapshot, member: zipfile.ZipInfo) -> int:
+    """The first byte of a member's content: behind its own header, whose length depends on two fields of it."""
+    if member.header_offset + _LOCAL_HEADER > snapshot.size:
+        raise _damaged(snapshot.path.name, "the archive in it is truncated")
+    name, extra = struct.unpack("<HH", snapshot.read(4, member.header_offset + _LOCAL_HEADER - 4))
+    return member.header_offset + _LOCAL_HEADER + name + extra
+
+
+def _stored(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
+    """Where the numbers of a tensor without data lie."""
+    record = getattr(tensor.untyped_storage(), "record", None)
+    if record is None:
+        raise _unmergeable(f"{snapshot.path.name}: tensor {name!r} has no data (meta device)")
+    first = tensor.storage_offset() * tensor.itemsize
+    strides = None if tensor.is_contiguous() else tuple(tensor.stride())
+    found = Stored(snapshot, record[0] + first, tensor.dtype, tuple(tensor.shape), strides, tensor.is_neg())
+    if first + found.span * tensor.itemsize > record[1]:  # without data, torch lets a tensor reach beyond its storage
+        raise _damaged(snapshot.path.name, f"tensor {name!r} reaches beyond its record")
+    return found
 
 
 def _plain(value: torch.Tensor, name: str, file: str) -> torch.Tensor:
@@ -97,18 +175,15 @@ def _plain(value: torch.Tensor, name: str, file: str) -> torch.Tensor:
         kind = "is quantised"
     elif tensor.layout != torch.strided:
         kind = f"is sparse ({str(tensor.layout).removeprefix('torch.')})"
-    elif tensor.device.type != "cpu":
-        kind = f"has no data ({tensor.device.type} device)"
     elif tensor.dtype not in DTYPE_NAMES:
         kind = f"has the dtype {str(tensor.dtype).removeprefix('torch.')}"
     if kind:
-        raise CheckpointError(f"{file}: tensor {name!r} {kind}", "dense tensors of real numbers",
-                              "Convert the tensor to a dense float tensor where the file was made, and save again")
+        raise _unmergeable(f"{file}: tensor {name!r} {kind}")
     return tensor
 
 
-def _check_sizes(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    size = path.stat().st_size
+def _check_sizes(tensors: Mapping[str, torch.Tensor], snapshot: Snapshot) -> None:
+    size, path = snapshot.size, snapshot.path
     for name, tensor in tensors.items():
         if tensor.numel() * tensor.itemsize > size:
             raise _damaged(path.name, f"tensor {name!r} of shape {tuple(tensor.shape)} is larger than the file")
@@ -129,6 +204,11 @@ def _wants_code(file: str, wanted: str) -> CheckpointError:
         f"    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in {tensors}.items()"
         f" if isinstance(v, torch.Tensor)}}, {target + '.safetensors'!r})\n"
         "and open the new file")
+
+
+def _unmergeable(got: str) -> CheckpointError:
+    return CheckpointError(got, "dense tensors of real numbers",
+                           "Convert it to a dense float tensor where the file was made, and save again")
 
 
 def _no_names(file: str, reason: str) -> CheckpointError:

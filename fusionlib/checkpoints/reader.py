@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import stat
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
 
-from fusionlib.checkpoints.fingerprint import FileIdentity, file_identity, fingerprint_file, fingerprint_shards
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
+from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
+from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.checkpoints.unwrap import strip_prefixes
 from fusionlib.errors import CheckpointError
 
@@ -47,7 +46,7 @@ class TensorInfo:
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A file or folder of named tensors. Nothing is copied until `read`; `name` is for display and may be changed.
+    """A file or folder of named tensors as it was when opened. No numbers are read until `read`; `name` is for display and may be changed.
 
     `tensors` has the cleaned names in the file's order. For `torch.save` this is the order in which the network registered
     them. For safetensors it is the order of the header: the registration order where this library wrote the file,
@@ -60,8 +59,9 @@ class Checkpoint:
     notes: tuple[str, ...]
     size_bytes: int
     metadata: Mapping[str, str] = field(repr=False)
-    _files: Mapping[Path, FileIdentity] = field(repr=False)
-    _read: Callable[[str], torch.Tensor] = field(repr=False)
+    _files: tuple[Snapshot, ...] = field(repr=False)
+    _stored: Mapping[str, Stored | Held] = field(repr=False)
+    _index: Snapshot | None = field(default=None, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,13 +69,18 @@ class Checkpoint:
 
         Raises: `CheckpointError` where the file is no longer the one that was opened.
         """
-        for path, identity in self._files.items():
-            if not path.exists() or file_identity(path) != identity:
-                raise CheckpointError(f"{path.name} was changed after it was opened", "a file that stays as it is",
-                                      "Open it again")
-        if len(self._files) == 1 and self.path in self._files:
-            return fingerprint_file(self.path)
-        return fingerprint_shards(self._files)
+        if len(self._files) == 1 and self._files[0].path == self.path:
+            return self._files[0].fingerprint
+        return combined_fingerprint(self._files)
+
+    def verify(self) -> None:
+        """Raises `CheckpointError` where the content is no longer that of `fingerprint`. Every read does so by itself."""
+        for file in self._files:
+            file.verify()
+
+    def is_current(self) -> bool:
+        """Whether opening it again would find the same files, untouched."""
+        return all(file.is_at_its_path() for file in (*self._files, *((self._index,) if self._index else ())))
 
     @property
     def parameters(self) -> int:
@@ -89,11 +94,26 @@ class Checkpoint:
         return {name: info.shape for name, info in self.tensors.items()}
 
     def read(self, name: str) -> torch.Tensor:
-        """Tensor `name` on the CPU, contiguous, a view of the mapped file where possible. Callers must not change it."""
+        """Tensor `name` on the CPU, contiguous. Callers must not change it.
+
+        Raises: `CheckpointError` where there is none of that name, or where the file was changed since it was opened.
+        """
+        info = self._info(name)
+        return self.piece(name, 0, info.numel).reshape(info.shape)
+
+    def piece(self, name: str, start: int, stop: int, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Elements `start` to `stop` of tensor `name` in row-major order, 1-D; into `out` (as many, contiguous) where it is given.
+
+        Raises: as `read`.
+        """
+        self._info(name)
+        return self._stored[name].piece(start, stop, out)
+
+    def _info(self, name: str) -> TensorInfo:
         if name not in self.tensors:
             raise CheckpointError(f"{self.path.name} has no tensor {name!r}", "a name listed for this checkpoint",
                                   "Compare the checkpoints first")
-        return self._read(name)
+        return self.tensors[name]
 
 
 def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None) -> Checkpoint:
@@ -108,7 +128,6 @@ def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: i
         if path.is_dir():
             return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes)
         if path.name.endswith(INDEX_ENDING):
-            _check_regular(path)
             return _open_sharded(path, path, name or path.resolve().parent.name, limit_bytes)
         return _open_single(path, name or path.stem, limit_bytes)
     except OSError as problem:
@@ -150,7 +169,8 @@ def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
         if not info.dtype.is_floating_point:
             continue
         nan = inf = 0
-        for chunk in checkpoint.read(name).reshape(-1).split(_CHUNK):
+        for start in range(0, info.numel, _CHUNK):
+            chunk = checkpoint.piece(name, start, min(start + _CHUNK, info.numel))
             values = chunk.float() if info.dtype.itemsize == 1 else chunk
             if not torch.isfinite(values).all():
                 nan, inf = nan + int(values.isnan().sum()), inf + int(values.isinf().sum())
@@ -160,64 +180,52 @@ def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
 
 
 def _open_single(path: Path, name: str, limit: int | None) -> Checkpoint:
-    files = {path: _check_regular(path)}
-    size = _check_size(path.name, files, limit)
-    if _format_of(path) == "safetensors":
-        opened = SafetensorsFile(path)
-        infos = [TensorInfo(key, entry.shape, entry.dtype) for key, entry in opened.entries.items()]
-        return _assemble(path, name, files, size, infos, opened.read, _order_note(opened), opened.metadata)
-    tensors, notes = load_pickled(path)
-    infos = [TensorInfo(key, tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()]
-    return _assemble(path, name, files, size, infos, lambda key: tensors[key].resolve_neg().contiguous(), notes, {})
+    file = Snapshot(path)
+    size = _check_size(path.name, [file], limit)
+    if _format_of(file) == "safetensors":
+        opened = SafetensorsFile(file)
+        stored: dict[str, Stored | Held] = {key: opened.stored(key) for key in opened.entries}
+        return _assemble(path, name, (file,), size, stored, _order_note(opened), opened.metadata)
+    stored, notes = load_pickled(file)
+    return _assemble(path, name, (file,), size, stored, notes, {})
 
 
 def _open_sharded(path: Path, index: Path, name: str, limit: int | None) -> Checkpoint:
-    weight_map, shards = read_index(index)
-    files = {shard: _check_regular(shard) for shard in shards}
+    listing = Snapshot(index)
+    weight_map, paths = read_index(listing)
+    files = tuple(Snapshot(shard) for shard in paths)
     size = _check_size(index.name, files, limit)
-    opened = open_shards(index, weight_map, shards)
-    infos = [TensorInfo(key, shard.entries[key].shape, shard.entries[key].dtype) for key, shard in opened.items()]
-    notes = (f"{len(shards)} shards listed in {index.name}",)
-    return _assemble(path, name, files, size, infos, lambda key: opened[key].read(key), notes, {})
+    opened = open_shards(index, weight_map, files)
+    stored: dict[str, Stored | Held] = {key: shard.stored(key) for key, shard in opened.items()}
+    return replace(_assemble(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}), _index=listing)
 
 
-def _assemble(path: Path, name: str, files: Mapping[Path, FileIdentity], size: int, infos: list[TensorInfo],
-              read: Callable[[str], torch.Tensor], notes: tuple[str, ...], metadata: Mapping[str, str]) -> Checkpoint:
+def _assemble(path: Path, name: str, files: tuple[Snapshot, ...], size: int, found: Mapping[str, Stored | Held],
+              notes: tuple[str, ...], metadata: Mapping[str, str]) -> Checkpoint:
     """Clean the names and check what is left."""
-    if not infos:
+    if not found:
         raise CheckpointError(f"{path.name} has zero tensors", "a file with a network's tensors",
                               "Save model.state_dict() where the file was made")
-    clean, cleaning = strip_prefixes(info.name for info in infos)
+    clean, cleaning = strip_prefixes(found)
     if len(set(clean.values())) != len(clean):
         doubled = sorted({item for item in clean.values() if list(clean.values()).count(item) > 1})
         raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
                               "one tensor for each name", "Save only the network's own state dict")
-    stored = {short: long for long, short in clean.items()}
-    by_name = {info.name: info for info in infos}
-    tensors = {short: TensorInfo(short, by_name[long].shape, by_name[long].dtype) for short, long in stored.items()}
-    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *cleaning), size, metadata, files,
-                      lambda short: read(stored[short]))
+    stored = {short: found[long] for long, short in clean.items()}
+    tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
+    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *cleaning), size, metadata, files, stored)
 
 
-def _check_regular(path: Path) -> FileIdentity:
-    if not path.exists():
-        raise CheckpointError(f"There is no {path.name}", "a checkpoint file or folder", "Correct the path")
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise CheckpointError(f"{path.name} is not a regular file", "a checkpoint file or folder", "Correct the path")
-    return file_identity(path)
-
-
-def _check_size(file: str, files: Mapping[Path, FileIdentity], limit: int | None) -> int:
-    size = sum(identity[1] for identity in files.values())
+def _check_size(file: str, files: Sequence[Snapshot], limit: int | None) -> int:
+    size = sum(item.size for item in files)
     if limit is not None and size > limit:
         raise CheckpointError(f"{file} has {size} bytes", f"at most {limit} bytes",
                               "Raise the limit, or save without the optimizer's state")
     return size
 
 
-def _format_of(path: Path) -> str:
-    with open(path, "rb") as stream:
-        start = stream.read(32)
+def _format_of(file: Snapshot) -> str:
+    path, start = file.path, file.read(min(32, file.size), 0)
     if not start:
         raise CheckpointError(f"{path.name} is empty", "a complete checkpoint file", "Copy or download it again")
     # No archive and no pickle has a brace at byte 8, where the header of safetensors starts.

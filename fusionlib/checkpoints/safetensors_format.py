@@ -1,4 +1,4 @@
-"""The safetensors format: a hostile header read with care, tensors as views of a memory map.
+"""The safetensors format: a hostile header read with care.
 
 A file is eight bytes of header length (little-endian), a JSON header that gives each tensor's dtype, shape and byte range,
 then the bytes. Everything in the header is checked before a tensor is touched: ranges must fit dtype and shape, must not
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.stored import Stored
 from fusionlib.errors import CheckpointError
 
 DTYPES: dict[str, torch.dtype] = {
@@ -48,31 +47,22 @@ class Entry:
 
 
 class SafetensorsFile:
-    """An open file. `entries` keeps the header's own order; `read` gives views of a private memory map.
+    """The header of an open file. `entries` keeps the header's own order.
 
-    The map is copy-on-write: whatever happens to a view, the file stays as it is.
     Raises: `CheckpointError` for any malformed header.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with open(path, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            header, start = _read_header(stream, size, path.name)
-            self.metadata = _metadata(header.pop("__metadata__", {}), path.name)
-            self.entries = {name: _entry(name, about, start, size, path.name) for name, about in header.items()}
-            _check_cover(self.entries, start, size, path.name)
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot, file = snapshot, snapshot.path.name
+        header, start = _read_header(snapshot, file)
+        self.metadata = _metadata(header.pop("__metadata__", {}), file)
+        self.entries = {name: _entry(name, about, start, snapshot.size, file) for name, about in header.items()}
+        _check_cover(self.entries, start, snapshot.size, file)
 
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor `name`, without a copy wherever its bytes are aligned."""
+    def stored(self, name: str) -> Stored:
+        """Where tensor `name` lies."""
         entry = self.entries[name]
-        if entry.begin == entry.end:
-            return torch.empty(entry.shape, dtype=entry.dtype)
-        raw = torch.frombuffer(self._map, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin)
-        if raw.data_ptr() % entry.dtype.itemsize:
-            raw = raw.clone()
-        return raw.view(entry.dtype).reshape(entry.shape)
+        return Stored(self.snapshot, entry.begin, entry.dtype, entry.shape)
 
 
 def load_json(text: bytes, file: str) -> dict[str, Any]:
@@ -101,15 +91,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_header(stream: Any, size: int, file: str) -> tuple[dict[str, Any], int]:
-    length = int.from_bytes(stream.read(8), "little")
+def _read_header(snapshot: Snapshot, file: str) -> tuple[dict[str, Any], int]:
+    size = snapshot.size
     if size < 10:
         raise malformed(file, f"it is truncated, {size} bytes long")
+    length = int.from_bytes(snapshot.read(8, 0), "little")
     if length > MAX_HEADER_BYTES:
         raise malformed(file, f"it announces a header of {length} bytes, more than {MAX_HEADER_BYTES}")
     if 8 + length > size:
         raise malformed(file, f"it is truncated: the header needs {length} bytes, the file has {size}")
-    text = stream.read(length)
+    text = snapshot.read(length, 8)
     if not text.startswith(b"{"):
         raise malformed(file, "its header does not start with '{'")
     return load_json(text, file), 8 + length

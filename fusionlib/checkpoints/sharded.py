@@ -5,9 +5,11 @@ The index is as untrusted as any file: a shard is a plain file name inside the i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from fusionlib.checkpoints.safetensors_format import MAX_HEADER_BYTES, SafetensorsFile, load_json
+from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.errors import CheckpointError
 
 INDEX_ENDING = ".index.json"
@@ -29,14 +31,15 @@ def find_index(folder: Path) -> Path:
                           f"There is no checkpoint file in it; name files of another, as DIR/*{ENDINGS[0]}")
 
 
-def read_index(index: Path) -> tuple[dict[str, str], tuple[Path, ...]]:
+def read_index(listing: Snapshot) -> tuple[dict[str, str], tuple[Path, ...]]:
     """The map from tensor to shard, and the shards' paths sorted by name.
 
     Raises: `CheckpointError` for a malformed index, a missing shard, or a shard outside of the folder.
     """
-    if index.stat().st_size > MAX_HEADER_BYTES:
+    index = listing.path
+    if listing.size > MAX_HEADER_BYTES:
         raise _bad_index(index, f"is longer than {MAX_HEADER_BYTES} bytes")
-    weight_map = load_json(index.read_bytes(), index.name).get("weight_map")
+    weight_map = load_json(listing.read(listing.size, 0), index.name).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise _bad_index(index, "has no weight_map from tensors to files")
     if not weight_map:
@@ -44,18 +47,18 @@ def read_index(index: Path) -> tuple[dict[str, str], tuple[Path, ...]]:
     return weight_map, tuple(_shard_path(index, shard) for shard in sorted(set(weight_map.values())))
 
 
-def open_shards(index: Path, weight_map: dict[str, str], paths: tuple[Path, ...]) -> dict[str, SafetensorsFile]:
-    """The open file of every tensor; order: shards by name, then each shard's own order.
+def open_shards(index: Path, weight_map: dict[str, str], shards: Iterable[Snapshot]) -> dict[str, SafetensorsFile]:
+    """The opened shard of every tensor; order: shards by name, then each shard's own order.
 
     Raises: `CheckpointError` where index and shards disagree or a tensor lies in two shards.
     """
     opened: dict[str, SafetensorsFile] = {}
-    for path in paths:
-        shard = SafetensorsFile(path)
+    for snapshot in shards:
+        shard, file = SafetensorsFile(snapshot), snapshot.path.name
         for name in shard.entries:
-            if weight_map.get(name) != path.name:
+            if weight_map.get(name) != file:
                 problem = "lies in two shards" if name in opened else "is not in the index"
-                raise _bad_index(index, f"does not fit {path.name}: tensor {name!r} {problem}")
+                raise _bad_index(index, f"does not fit {file}: tensor {name!r} {problem}")
             opened[name] = shard
     for name, shard_name in weight_map.items():
         if name not in opened:

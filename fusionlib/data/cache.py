@@ -7,13 +7,14 @@ from threading import Lock
 
 from fusionlib.contracts import Dataset, Sample
 from fusionlib.data.labels import LabelSpace
+from fusionlib.errors import ChangedDataError
 
 
 class DecodedCache:
     """A dataset in front of a dataset: the least recently used samples go when `limit_bytes` is exceeded.
 
     Threads may share it; a picture that several ask for at once is decoded once. Samples are handed out without a
-    copy: do not write to them. When the fingerprint is asked for and the files have changed, the cache starts anew.
+    copy: do not write to them. The fingerprint is that of the files when this was made; `verify` says whether they are still the same.
     """
 
     def __init__(self, dataset: Dataset, limit_bytes: int) -> None:
@@ -54,13 +55,18 @@ class DecodedCache:
         return [place * total // count for place in range(count)]
 
     def fingerprint(self) -> str:
-        """The dataset's, read anew; what was decoded from other contents is forgotten."""
-        present = self.dataset.fingerprint()
-        with self._lock:
-            if present != self._fingerprint:
-                self._samples.clear()
-                self.used_bytes, self._fingerprint = 0, present
-        return present
+        """The dataset's content key when this was made; asking again costs nothing."""
+        return self._fingerprint
+
+    def is_current(self) -> bool:
+        """Whether the files are still those of the fingerprint."""
+        return self.dataset.fingerprint() == self._fingerprint
+
+    def verify(self) -> None:
+        """Raises `DataError` where files have changed. Called after a pass and before its figures are kept: they would be of no content."""
+        if not self.is_current():
+            raise ChangedDataError(f"The pictures of {self.title} were changed after they were opened", "files that stay as they are",
+                                   "Look at the folders again, then measure anew")
 
     def _find(self, index: int) -> Sample | None:
         sample = self._samples.get(index)

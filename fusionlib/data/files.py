@@ -132,8 +132,8 @@ def _unreadable(path: Path, problem: Exception) -> DataError:
 
 
 @lru_cache(maxsize=65536)
-def _digest(path: str, size: int, modified: int) -> str:
-    # Size and time of change are unused here: as parts of the cache's key they say when to hash again.
+def _digest(path: str, *identity: int) -> str:
+    # The identity is unused here: as part of the cache's key it says when to hash again.
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -141,13 +141,13 @@ def _digest(path: str, size: int, modified: int) -> str:
 def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
     """SHA-256 over `labels` and the names and contents of `files`; where they lie does not count.
 
-    A file is hashed again only when its size or time of change differs. Raises `DataError` that names a lost file.
+    A file is hashed again only when its size, its inode or one of its times differs. Raises `DataError` that names a lost file.
     """
     total = hashlib.sha256(labels.encode())
     for name, path in files:
         try:
             status = path.stat()
-            content = _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns)
+            content = _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         except OSError as problem:
             raise _unreadable(path, problem) from problem
         total.update(f"\n{name}\n{content}".encode())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 
-from fusionlib.contracts import Dataset, Sample
+from fusionlib.contracts import Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace
 from fusionlib.errors import DataError
 
 
 class EveryOther:
-    """Pictures `start`, `start + 2`, ... of a dataset."""
+    """Pictures `start`, `start + 2`, ... of a dataset, which stays the one that keeps what is decoded."""
 
-    def __init__(self, dataset: Dataset | DecodedCache, start: int) -> None:
+    def __init__(self, dataset: DecodedCache, start: int) -> None:
         self.dataset, self.start = dataset, start
         self.spec, self.labelled = dataset.spec, dataset.labelled
         self.title = f"{dataset.title}, every other picture from number {start + 1}"
@@ -31,8 +31,8 @@ class EveryOther:
         return self.dataset.load(self._place(index))
 
     def fingerprint(self) -> str:
-        """Of the whole dataset and the half."""
-        return hashlib.sha256(f"{self.dataset.fingerprint()} every other from {self.start}".encode()).hexdigest()
+        """Of the whole dataset, read anew, and the half."""
+        return hashlib.sha256(f"{self.dataset.dataset.fingerprint()} every other from {self.start}".encode()).hexdigest()
 
     def _place(self, index: int) -> int:
         if not 0 <= index < len(self):

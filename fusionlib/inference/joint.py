@@ -67,6 +67,7 @@ class JointMeasurement:
                     if progress is not None:
                         progress(done, total)
                 worker.run(lambda p=predictions, t=truths, s=seen: self._compare(p, t, s), JOB)
+        self.pictures.verify()
         return worker.run(self.figures)
 
     def _predict(self, number: int, images: np.ndarray, truths: np.ndarray) -> torch.Tensor:

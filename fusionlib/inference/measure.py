@@ -56,6 +56,7 @@ class Measurement:
             done += len(images)
             if progress is not None:
                 progress(done, len(self.pictures))
+        self.pictures.verify()
         return worker.run(self.figures)
 
     def _zeros(self) -> dict[str, dict[str, torch.Tensor]]:

@@ -84,6 +84,7 @@ def losses_at(temperatures: Sequence[float], network: Network, pictures: Decoded
             worker.run(lambda sample=sample: look(sample.image, sample.truth), JOB)  # type: ignore[arg-type]
         if progress is not None:
             progress(index + 1, len(pictures))
+    pictures.verify()
     return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
 
 

@@ -65,17 +65,17 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
 def _merged_pieces(entry: Entry, members: Sequence[tuple[Checkpoint, float]], scratch: Tensor) -> Iterator[Tensor]:
     """The merged tensor piece by piece, `members` with their shares in the order in which they are folded."""
     checkpoints, shares = zip(*members, strict=True)
-    rows = [checkpoint.read(entry.name).reshape(-1) for checkpoint in checkpoints]
+    rows = [torch.empty(min(PIECE, entry.size), dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints]
     for start in range(0, entry.size, PIECE):
         end = min(start + PIECE, entry.size)
         merged = scratch[:end - start]
-        for low in range(start, end, CHUNK):
-            high = min(low + CHUNK, end)
-            chunks = [row[low:high].to(scratch.dtype) for row in rows]
-            weighted_average(chunks, shares, merged[low - start:high - start])
+        pieces = [checkpoint.piece(entry.name, start, end, row[:end - start]) for checkpoint, row in zip(checkpoints, rows, strict=True)]
+        for low in range(0, end - start, CHUNK):
+            chunks = [piece[low:low + CHUNK].to(scratch.dtype) for piece in pieces]
+            weighted_average(chunks, shares, merged[low:low + CHUNK])
         if not np.isfinite(merged.numpy()).all():
-            for checkpoint, row in zip(checkpoints, rows, strict=True):
-                refuse_unless_finite(checkpoint.name, entry.name, row[start:end])
+            for checkpoint, piece in zip(checkpoints, pieces, strict=True):
+                refuse_unless_finite(checkpoint.name, entry.name, piece)
         yield merged.to(entry.dtype)
 
 

@@ -17,7 +17,7 @@ from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
-from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
@@ -195,7 +195,13 @@ class Studio:
         return ARCHITECTURES.get(known[0]), known[1]
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:
-        return [self.workspace.get(name).checkpoint for name in view.selection.names]  # type: ignore[misc]
+        """The files behind a view. Raises `CheckpointError` where one was opened anew since: the view shows what it held before."""
+        opened = [self.workspace.get(name).checkpoint for name in view.selection.names]
+        for item, shown in zip(opened, view.arena.fingerprints, strict=True):
+            if item.fingerprint != shown:  # type: ignore[union-attr]
+                raise ChangedCheckpointError(f"{item.name} was changed since this view was opened",  # type: ignore[union-attr]
+                                             "the checkpoint that is shown", "Load the page again to see what the file holds now")
+        return opened  # type: ignore[return-value]
 
     def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
         architecture = items[0].architecture

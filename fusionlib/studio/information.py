@@ -54,6 +54,7 @@ def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Arc
         image = pictures.load(index).image
         total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
     progress(count)
+    pictures.verify()
     return (total / count).to(network.flat.dtype).cpu()
 
 

@@ -17,7 +17,7 @@ from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import read_picture
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
-from fusionlib.errors import CheckpointError, FusionError, UsageError
+from fusionlib.errors import FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
 
@@ -70,7 +70,7 @@ class Workspace:
         self.options = options
         self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
         self._lock = threading.RLock()
-        self._opened: dict[tuple[Path, int, int], Item] = {}
+        self._opened: dict[Path, Item] = {}
         self._pictures: dict[tuple[str, str | None, int | None], DecodedCache] = {}
         self._finite: dict[str, list[str]] = {}
         self.items: tuple[Item, ...] = ()
@@ -207,11 +207,12 @@ class Workspace:
         return self.open_pictures(entry.spec, split, limit)
 
     def open_pictures(self, spec: str, split: str | None, limit: int | None = None) -> DecodedCache:
-        """The decoded pictures of a data spec; opened and validated once, until the next `refresh`."""
+        """The decoded pictures of a data spec; opened and validated once, until the next `refresh` or until files change."""
         with self._lock:
-            if (spec, split, limit) not in self._pictures:
-                self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
-            return self._pictures[spec, split, limit]
+            opened = self._pictures.get((spec, split, limit))
+            if opened is None or not opened.is_current():
+                opened = self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+            return opened
 
     def empty_folders(self) -> tuple[str, ...]:
         """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not searched."""
@@ -231,16 +232,13 @@ class Workspace:
     def _item(self, path: Path, origin: str, about: str) -> Item:
         name = self.uploads.shown_name(path) if origin == "upload" else path.stem
         try:
-            stat = path.stat()
-            key = (path, stat.st_size, stat.st_mtime_ns)
-            if key not in self._opened:
+            opened = self._opened.get(path)
+            if opened is None or opened.checkpoint is None or not opened.checkpoint.is_current():
                 checkpoint = open_checkpoint(path, name=name)
-                self._opened[key] = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about)
-            return self._opened[key]
+                opened = self._opened[path] = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about)
+            return opened
         except FusionError as problem:
             return Item(name, origin, None, problem)
-        except OSError as problem:
-            return Item(name, origin, None, CheckpointError(f"{path.name}: {problem.strerror}", "a readable file", "Check the folder"))
 
     def _sources(self) -> Iterable[Source]:
         specs = [(spec, "folder") for spec in self.options.data]

@@ -11,8 +11,10 @@ from fusionlib.errors import FusionError
 
 
 def show_problem(error: FusionError) -> None:
-    """Three short lines; the page goes on."""
+    """Three short lines, and the way to the Workspace page, which opens changed files anew; the page goes on."""
     st.error(f"**{plain(error.got)}**  \nNeeds: {plain(error.needs)}.  \n{plain(error.do)}.", icon=":material/error:")
+    if error.changed:
+        st.page_link("workspace.py", label="Look at the folders again", icon=":material/folder_open:", query_params={})
 
 
 @contextmanager

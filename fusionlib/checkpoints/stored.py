@@ -1,0 +1,83 @@
+"""A tensor that lies in a file: read as a whole or in pieces, without ever being mapped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Stored:
+    """`shape` elements of `dtype` from byte `begin` of a snapshot; `strides` (in elements) where they do not lie in order.
+
+    `negative` says that the file keeps the values with the opposite sign, as torch does with views of complex numbers.
+    """
+
+    snapshot: Snapshot
+    begin: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    negative: bool = False
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def span(self) -> int:
+        """Number of elements from the first to the last in the file; fewer than `numel` where some are repeated."""
+        if not self.numel or self.strides is None:
+            return self.numel
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """Elements `start` to `stop` in row-major order, 1-D; into `out` (a contiguous tensor of as many elements) where it is given."""
+        if self.strides is None and not self.negative:
+            here = out if out is not None and out.dtype == self.dtype else torch.empty(stop - start, dtype=self.dtype)
+            self._fill(here, start)
+        else:
+            here = self._whole().reshape(-1)[start:stop]
+        if out is None or here is out:
+            return here
+        return out.copy_(here)
+
+    def _whole(self) -> Tensor:
+        flat = torch.empty(self.span, dtype=self.dtype)
+        self._fill(flat, 0)
+        view = flat.view(self.shape) if self.strides is None else flat.as_strided(self.shape, self.strides).contiguous()
+        return view.neg() if self.negative else view
+
+    def _fill(self, target: Tensor, start: int) -> None:
+        """Bytes from element `start` on into all of `target`."""
+        if target.numel():
+            _ = self.snapshot.fingerprint  # of the whole file, before any of its numbers are used
+            self.snapshot.read_into(target.view(-1).view(torch.uint8).numpy().data, self.begin + start * self.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor in memory, from a format that can only be read as a whole; the same pieces."""
+
+    tensor: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its dtype."""
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.tensor.shape)
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`."""
+        here = self.tensor.resolve_neg().reshape(-1)[start:stop]
+        return here if out is None else out.copy_(here)
