@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares, weighted_average
-from fusionlib.merging.buffers import EQUAL_COUNTS, POLICIES, apply_policy, check_policy, merged_integers, pooled_moments
+from fusionlib.merging.buffers import EQUAL_COUNTS, POLICIES, check_policy, merged_integers, pooled_moments, settle
+from fusionlib.merging.linear import Linear
 
 SHARES = st.lists(st.floats(0.01, 1), min_size=1, max_size=6).map(lambda values: [value / sum(values) for value in values])
 
@@ -33,7 +34,7 @@ def counted(seed: int, count: int | None) -> dict[str, torch.Tensor]:
 
 def applied(policy: str, arena: Arena, shares: list[float]) -> tuple[torch.Tensor, tuple[str, ...]]:
     out = torch.full_like(arena.weights[0], 7.0)
-    return out, apply_policy(policy, arena, shares, out)
+    return out, settle(policy, arena, Linear(weights=tuple(shares)), out)
 
 
 @settings(deadline=None)
@@ -135,7 +136,7 @@ def test_gaussian_without_counters_pools_equally_and_says_so(tmp_path: Path, cou
     arena = arena_of(tmp_path, *(counted(seed, count) for seed, count in zip((1, 2), counts, strict=True)))
     equal = arena_of(tmp_path / "equal", counted(1, 9), counted(2, 9))
     out, notes = applied("gaussian", arena, [0.5, 0.5])
-    assert notes == (EQUAL_COUNTS,)
+    assert len(notes) == 1 and notes[0].startswith(f"{EQUAL_COUNTS} in 2 of 2 layers (norm, norm2)")
     expected, _ = applied("gaussian", equal, [0.5, 0.5])
     for item in arena.layout.statistics:
         for name in (item.mean.name, item.variance.name):
@@ -174,11 +175,12 @@ def test_huge_counters_are_not_rounded_to_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("policy", "shares", "expected"), [
-    ("average", [0.5, 0.5], 30), ("anchor", [0.5, 0.5], 30), ("recalibrate", [0.5, 0.5], 30), ("gaussian", [0.5, 0.5], 40),
-    ("average", [0.0, 1.0], 10), ("gaussian", [0.0, 1.0], 10), ("gaussian", [1.0, 0.0], 30)])
+    ("average", [0.6, 0.4], 30), ("average", [0.4, 0.6], 10), ("recalibrate", [0.4, 0.6], 10), ("gaussian", [0.4, 0.6], 40),
+    ("anchor", [0.4, 0.6], 30), ("anchor", [0.0, 1.0], 30), ("average", [0.0, 1.0], 10), ("gaussian", [0.0, 1.0], 10),
+    ("gaussian", [1.0, 0.0], 30)])
 def test_counters_of_a_merge(tmp_path: Path, policy: str, shares: list[float], expected: int) -> None:
     arena = arena_of(tmp_path, counted(1, 30), counted(2, 10))
-    merged = merged_integers(policy, arena, shares)
+    merged = merged_integers(policy, arena, Linear(weights=tuple(shares)))
     assert {int(merged[item.counter]) for item in arena.layout.statistics if item.counter} == {expected}
     assert torch.equal(merged["table"], torch.arange(4))
     assert all(merged[name].dtype == torch.int64 for name in merged)
@@ -189,7 +191,7 @@ def test_a_summed_counter_keeps_its_own_type(tmp_path: Path) -> None:
     tables = [counted(1, 30), counted(2, 10)]
     for table in tables:
         table["norm.num_batches_tracked"] = table["norm.num_batches_tracked"].to(torch.int32)
-    merged = merged_integers("gaussian", arena_of(tmp_path, *tables), [0.5, 0.5])
+    merged = merged_integers("gaussian", arena_of(tmp_path, *tables), Linear())
     assert merged["norm.num_batches_tracked"].dtype == torch.int32
 
 

@@ -84,7 +84,7 @@ def test_inputs_are_untouched(arenas, name: str, policy: str) -> None:
     arena = arenas[torch.float32]
     before, tables = arena.weights.clone(), [dict(table) for table in arena.integers]
     merged(method(name), arena, policy)
-    merged_integers(policy, arena, (0.5, 0.5))
+    merged_integers(policy, arena, method(name))
     assert torch.equal(arena.weights, before)
     for table, old in zip(arena.integers, tables, strict=True):
         assert all(torch.equal(table[key], old[key]) for key in old)
@@ -122,7 +122,7 @@ def test_alpha_0_and_1_give_the_ends_exactly(arenas, name: str, policy: str, dty
     for alpha, end in ((1.0, 0), (0.0, 1)):
         item = method(name, alpha=alpha)
         assert torch.equal(merged(item, arena, policy).weights[0], arena.weights[end])
-        integers = merged_integers(policy, arena, item.shares(2))
+        integers = merged_integers(policy, arena, item)
         assert all(torch.equal(integers[key], arena.integers[end][key]) for key in integers)
 
 
@@ -141,15 +141,26 @@ def test_variances_are_not_negative(tmp_path: Path, name: str, policy: str) -> N
 def test_integers_stay_integers(arenas, name: str, policy: str) -> None:
     keeps(name, "integers")
     arena = arenas[torch.float32]
-    shares = method(name).shares(2)
-    taking_part = [table for table, share in zip(arena.integers, shares, strict=True) if share]
-    integers = merged_integers(policy, arena, shares)
+    integers = merged_integers(policy, arena, method(name))
     assert set(integers) == set(arena.layout.integers)
-    for key, value in integers.items():
-        tensors = [table[key] for table in taking_part]
-        assert value.dtype == tensors[0].dtype
-        summed = policy == "gaussian" and key.endswith("num_batches_tracked")
-        assert torch.equal(value, sum(tensors) if summed else tensors[0])
+    assert all(value.dtype == arena.integers[0][key].dtype for key, value in integers.items())
+    assert torch.equal(integers["table"], torch.arange(4))
+
+
+@pytest.mark.parametrize(("name", "policy"), EVERY)
+def test_a_counter_follows_the_statistics_of_its_own_layer(arenas, name: str, policy: str) -> None:
+    keeps(name, "integers")
+    arena, item = arenas[torch.float32], method(name)
+    anchor = getattr(item, "anchor", None)
+    integers = merged_integers(policy, arena, item)
+    for layer in arena.layout.statistics:
+        shares = item.tensor_shares(arena)[layer.mean.name] if hasattr(item, "tensor_shares") else item.shares(2)
+        counts = [int(table[layer.counter]) for table in arena.integers]
+        heaviest = [number for number in (0, 1) if shares[number] == max(shares)]
+        owner = anchor if anchor in heaviest else min(heaviest, key=lambda number: arena.fingerprints[number])
+        expected = {"anchor": counts[anchor or 0], "average": counts[owner],
+                    "gaussian": sum(count for count, share in zip(counts, shares, strict=True) if share)}
+        assert int(integers[layer.counter]) == expected[policy]
 
 
 @pytest.mark.parametrize("policy", ["average", "gaussian"])

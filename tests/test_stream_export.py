@@ -20,7 +20,7 @@ from fusionlib.errors import ArchitectureError, Cancelled, FusionError, LayoutEr
 from fusionlib.inference.blend import Blend
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging import stream
-from fusionlib.merging.buffers import apply_policy, merged_integers
+from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
 from fusionlib.studio import write_recipe
@@ -37,12 +37,11 @@ def run(call):
 def in_memory(checkpoints: list[Checkpoint], method: Linear, policy: str) -> dict[str, torch.Tensor]:
     """The merge as the preview makes it, tensor by tensor in the files' own dtypes."""
     arena = Arena.pack(checkpoints)
-    shares = method.shares(len(checkpoints))
     row = method(arena).weights[0]
-    apply_policy(policy, arena, shares, row)
+    settle(policy, arena, method, row)
     round_to_dtype(arena.layout, row)
     floats = {entry.name: arena.layout.view(row, entry.name).to(entry.dtype) for entry in arena.layout.entries}
-    return {**floats, **merged_integers(policy, arena, shares)}
+    return {**floats, **merged_integers(policy, arena, method)}
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import COUNTER, Layout
-from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint
+from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
+from fusionlib.checkpoints.stored import Held
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import CheckpointError, LayoutError
 
@@ -51,15 +52,9 @@ class Arena:
 
     @cached_property
     def counts(self) -> Tensor:
-        """Batches tracked, float64 (K, B), one column per running mean; 0 where there is no counter."""
-        rows = torch.zeros(len(self), len(self.mean_index), dtype=torch.float64)
-        for row, table in zip(rows, self.integers, strict=True):
-            at = 0
-            for item in self.layout.statistics:
-                if item.counter:
-                    row[at:at + item.mean.size] = max(0, int(table[item.counter]))
-                at += item.mean.size
-        return rows.to(self.weights.device)
+        """Batches tracked, float64 (K, L), one column for each of `layout.statistics`; 0 where there is no counter."""
+        rows = [[max(0, int(table[item.counter])) if item.counter else 0 for item in self.layout.statistics] for table in self.integers]
+        return torch.tensor(rows, dtype=torch.float64, device=self.weights.device)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -93,12 +88,11 @@ class Arena:
                     refuse_unless_finite(name, tensor, view)
 
     @classmethod
-    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False, identify: bool = True,
-             anchor: int = 0, sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
+    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False, anchor: int = 0,
+             sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
         """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not fit.
 
-        With `only_statistics` the floating tensors other than running means and variances stay in their files; without `identify`
-        no fingerprints are taken, which would read every byte. With `sharing`
+        With `only_statistics` the floating tensors other than running means and variances stay in their files. With `sharing`
         only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the rest.
         """
         if sharing is not None:
@@ -108,7 +102,7 @@ class Arena:
             for other in checkpoints[1:]:
                 _require_same(checkpoints[0], other)
         first = checkpoints[anchor] if 0 <= anchor < len(checkpoints) else checkpoints[0]
-        tensors = first.tensors
+        tensors = common_tensors(checkpoints, first)
         dtype = Layout.of(tensors).dtype  # of all tensors: the statistics must come out the same with and without the others
         if only_statistics:
             tensors = {name: info for name, info in tensors.items()
@@ -119,11 +113,30 @@ class Arena:
         for row, checkpoint in zip(weights, checkpoints, strict=True):
             for entry in layout.entries:
                 checkpoint.piece(entry.name, 0, entry.size, row[entry.offset:entry.end])
-            tables.append({name: checkpoint.read(name) for name in layout.integers})
+            tables.append({name: checkpoint.read(name).to(tensors[name].dtype) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   tuple(item.fingerprint for item in checkpoints) if identify else (), own, registration, notes)
+                   tuple(item.fingerprint for item in checkpoints), own, registration, notes)
+
+
+def common_tensors(checkpoints: Sequence[Checkpoint], first: Checkpoint) -> dict[str, TensorInfo]:
+    """The tensors of a merge: those of `first`, each with the narrowest dtype that holds the values of all checkpoints.
+
+    Whoever is named first then decides nothing, and no checkpoint comes out of a merge with weight 1 other than it went in.
+    """
+    return {name: replace(info, dtype=reduce(_wider, (item.tensors[name].dtype for item in checkpoints), info.dtype))
+            for name, info in first.tensors.items()}
+
+
+def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
+    if one == other or other.itemsize < one.itemsize:
+        return one
+    if one.itemsize < other.itemsize:
+        return other
+    if not one.is_floating_point:
+        return min(one, other, key=str)
+    return torch.float16 if one.itemsize == 1 else torch.float32  # torch promotes no float8
 
 
 def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
@@ -168,8 +181,12 @@ def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
         source = table.sources[number]
         if number == anchor:
             return checkpoint
+        infos = {name: replace(info, dtype=checkpoint.tensors[source[name]].dtype) if name in source else info
+                 for name, info in first.tensors.items()}
         stored = {name: checkpoint._stored[source[name]] if name in source else first._stored[name] for name in first.tensors}
-        alike = replace(checkpoint, tensors=first.tensors, _stored=stored)
+        stored |= {name: Held(torch.zeros(info.shape, dtype=info.dtype)) for name, info in first.tensors.items()
+                   if name not in source and name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source}
+        alike = replace(checkpoint, tensors=infos, _stored=stored)
         alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
         return alike
 

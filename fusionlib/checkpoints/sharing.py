@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.errors import UsageError
 
@@ -94,6 +95,10 @@ def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sh
     names = [_names(item, sharing if number != anchor else None) for number, item in enumerate(checkpoints)]
     own = checkpoints[anchor].tensors
     reasons = {name: _reason(name, checkpoints, names, anchor, sharing) for name in own}
+    for name in own:
+        if name.endswith(COUNTER):  # of equal shape everywhere, but it counts for statistics that may not be
+            owner = reasons.get(name.removesuffix(COUNTER) + "running_mean", "shared")
+            reasons[name] = reasons[name] if owner == "shared" else owner
     elsewhere = dict.fromkeys(short for number, table in enumerate(names) if number != anchor for short in table if short not in own)
     shared = {name for name, reason in reasons.items() if reason == "shared"}
     return SharedTable(anchor, reasons, tuple(elsewhere), tuple({short: long for short, long in table.items() if short in shared}

@@ -16,7 +16,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
-from fusionlib.merging.buffers import check_policy, settle
+from fusionlib.merging.buffers import check_policy, merged_integers, settle
 from fusionlib.merging.profile import LayerProfile, apply_profile
 
 CALIBRATION_PICTURES = 16
@@ -62,7 +62,7 @@ class Blend:
             run(lambda: running.append(Recalibration(self.network)))
             for picture in self._pictures():
                 run(lambda picture=picture: running[0].add(picture))
-        run(self._settle)
+        run(lambda: self._settle(method))
         self._present = method
 
     def set_alone(self, number: int, run: Run) -> None:
@@ -70,7 +70,7 @@ class Blend:
         if number == self._present:
             return
         self._present, self._held, self.notes = None, None, ()
-        run(lambda: self.network.load(self.arena.weights[number]))
+        run(lambda: self.network.load(self.arena.weights[number], self.arena.integers[number]))
         self._present = number
 
     def _merge(self, method: MergeMethod) -> None:
@@ -100,10 +100,11 @@ class Blend:
         names = set(self.recomputed) if isinstance(method, LayerProfile) else None
         return None if names is None else [entry for entry in self.arena.layout.entries if entry.name in names or entry.kind == "buffer"]
 
-    def _settle(self) -> None:
-        if self.buffers == "recalibrate":
-            with torch.inference_mode():
+    def _settle(self, method: MergeMethod) -> None:
+        with torch.inference_mode():
+            if self.buffers == "recalibrate":
                 round_to_dtype(self.arena.layout, self.network.flat)
+            self.network.load_integers(merged_integers(self.buffers, self.arena, method))
 
     def _pictures(self) -> Iterator[np.ndarray]:
         assert self.calibration is not None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import Network
-from fusionlib.merging.average import check_shares
+from fusionlib.merging.average import check_shares, fold_order
 from fusionlib.merging.ensemble import RULES
 
 
@@ -19,17 +19,20 @@ class OutputEnsemble:
 
     `logit` is `sum_i w_i z_i`; `product` is `sum_i M w_i log softmax(z_i)`, whose softmax is the normalised product; `majority` is the
     logarithm of `sum_i w_i c_i onehot(y_i)`, every network voting for its best class y with its confidence c. Each member's logits
-    are resized first. `networks` have the same classes; `shares` sum to 1, and a network of share 0 is not run.
+    are resized first. `networks` have the same classes; `shares` sum to 1, and a network of share 0 is not run. Outputs are summed in
+    the order of the networks' `fingerprints`, so that the order in which they are named changes no bit; without, in the order given.
 
     Source: Lakshminarayanan et al. 2017 ("Simple and Scalable Predictive Uncertainty Estimation"), section 2.4, with equal shares
     there; product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
     """
 
-    def __init__(self, networks: Sequence[Network], shares: Sequence[float], rule: str = "softmax") -> None:
+    def __init__(self, networks: Sequence[Network], shares: Sequence[float], rule: str = "softmax",
+                 fingerprints: Sequence[str] = ()) -> None:
         shares = check_shares(tuple(shares), len(networks))
         if rule not in RULES:
             raise UsageError(f"Unknown rule {rule!r}", f"one of {', '.join(RULES)}", "Correct the rule")
-        self.members = [(network, share) for network, share in zip(networks, shares, strict=True) if share > 0]
+        order = fold_order(fingerprints or [f"{number:03}" for number in range(len(networks))], shares)
+        self.members = [(networks[number], share) for number, share in order]
         self.device, self.rule = networks[0].device, rule
 
     @property

@@ -55,6 +55,7 @@ class BoundNetwork:
             raise UsageError(f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision")
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
         self.flat = torch.zeros(layout.size, device=device)
+        self.integers: dict[str, Tensor] = {}
         self.module = architecture.build(classes).to(device).eval().requires_grad_(False)
         declared = getattr(architecture, "stages", None)
         self.trail = Trail(declared(self.module) if declared else (), layout, self.flat)
@@ -80,17 +81,28 @@ class BoundNetwork:
             view = self.layout.view(self.flat, name)
             return nn.Parameter(view, requires_grad=False) if trained else view
         if name in integers:
-            return integers[name].to(self.device).clone()
+            self.integers[name] = integers[name].to(self.device).clone()
+            return self.integers[name]
         if name.endswith(COUNTER):
             return tensor
         raise ArchitectureError(f"The network needs {name} of shape {tuple(tensor.shape)}, which the checkpoint lacks",
                                 "a checkpoint of this architecture", "Check --model, or choose other checkpoints")
 
-    def load(self, flat: Tensor) -> None:
-        """Copy merged weights (P,) in; no allocation, no `load_state_dict`. Raises `MergeError` for float64 that no float32 can hold."""
+    def load(self, flat: Tensor, integers: Mapping[str, Tensor] | None = None) -> None:
+        """Copy merged weights (P,) in, and integer tensors where they are given; no allocation, no `load_state_dict`.
+
+        Raises `MergeError` for float64 that no float32 can hold.
+        """
         if flat.dtype != self.flat.dtype:
             refuse_overflow(self.layout.entries, flat, self.flat.dtype)
         self.flat.copy_(flat)
+        self.load_integers(integers or {})
+
+    def load_integers(self, integers: Mapping[str, Tensor]) -> None:
+        """Copy integer tensors in: batch counters, which no forward pass in evaluation mode reads."""
+        for name, tensor in integers.items():
+            if name in self.integers:
+                self.integers[name].copy_(tensor)
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H, W)).

@@ -1,4 +1,4 @@
-"""The weighted average of rows that every linear method rests on."""
+"""The weighted average of rows that every linear method rests on, and the order in which rows are folded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.errors import UsageError
+
+SHARE_DIGITS = 12
+"""Decimals of a share that count, in a merge as in the key of its results: 1 - 0.7 is 0.3."""
 
 
 def check_shares(shares: Sequence[float], count: int) -> tuple[float, ...]:
@@ -20,6 +24,22 @@ def check_shares(shares: Sequence[float], count: int) -> tuple[float, ...]:
         raise UsageError(f"Weights {', '.join(f'{value:g}' for value in values)}", "numbers from 0 to 1 that sum to 1",
                          "Correct the weights")
     return values
+
+
+def fold_order(fingerprints: Sequence[str], shares: Sequence[float]) -> list[tuple[int, float]]:
+    """Numbers of the checkpoints that take part, each with its share, in the order in which they are folded: by fingerprint.
+
+    A sum of floats depends on its order. With this one it does not depend on the order in which the checkpoints are named, so that
+    `a A + b B` and `b B + a A` are the same bytes.
+    """
+    rounded = [(fingerprint, round(float(share), SHARE_DIGITS)) for fingerprint, share in zip(fingerprints, shares, strict=True)]
+    return [(number, rounded[number][1]) for number in sorted(range(len(rounded)), key=rounded.__getitem__) if rounded[number][1] != 0]
+
+
+def average_rows(arena: Arena, shares: Sequence[float], out: Tensor, start: int = 0, end: int | None = None) -> Tensor:
+    """`out = sum_i shares_i rows_i[start:end]` over an arena's rows, as `weighted_average` in the order of `fold_order`."""
+    members = fold_order(arena.fingerprints, shares)
+    return weighted_average([arena.weights[number, start:end] for number, _ in members], [share for _, share in members], out)
 
 
 def weighted_average(rows: Sequence[Tensor] | Tensor, shares: Sequence[float], out: Tensor) -> Tensor:

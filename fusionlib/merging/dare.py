@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,8 +20,8 @@ from fusionlib.merging.vectors import FromBase
 class Dare(FromBase):
     """`theta = theta_base + scale sum_i m_i * (theta_i - theta_base) / (1 - drop)`, each entry of m_i 1 with probability 1 - drop.
 
-    The enlargement keeps the expectation: it is task arithmetic on average. The masks come from a generator of their own with
-    the given seed, on the CPU, in the order of the checkpoints.
+    The enlargement keeps the expectation: it is task arithmetic on average. Every tensor of every checkpoint has a mask of its own, made
+    on the CPU from the seed, the checkpoint's fingerprint and the tensor's name, so that no order changes it.
 
     Source: Yu et al. 2024, "Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free Lunch", section 3.
     Running statistics are not dropped: they follow the buffer policy with equal weights for all but the base.
@@ -36,7 +38,15 @@ class Dare(FromBase):
 
     def add_changes(self, arena: Arena, tasks: tuple[int, ...], out: Tensor) -> None:
         """What the masks have left of the task vectors, enlarged."""
-        base, generator = arena.weights[self.base], torch.Generator().manual_seed(self.seed)
+        base, copies = arena.weights[self.base], Counter[str]()
         for number in tasks:
-            kept = (torch.rand(base.shape, generator=generator) >= self.drop).to(base.device)
-            out.add_((arena.weights[number] - base) * kept, alpha=self.scale / (1 - self.drop))
+            owner = f"{self.seed} {arena.fingerprints[number]} {copies[arena.fingerprints[number]]}"
+            copies[arena.fingerprints[number]] += 1
+            for entry in arena.layout.entries:
+                here = slice(entry.offset, entry.end)
+                kept = (torch.rand(entry.size, generator=_generator(f"{owner} {entry.name}")) >= self.drop).to(base.device)
+                out[here].add_((arena.weights[number, here] - base[here]) * kept, alpha=self.scale / (1 - self.drop))
+
+
+def _generator(text: str) -> torch.Generator:
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))

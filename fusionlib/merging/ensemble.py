@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.merging.average import fold_order
 
 RULES = {
     "softmax": "mean of the probabilities",
@@ -46,4 +47,5 @@ class Ensemble:
         return (1 / count,) * count
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
-        return Mixture(arena.weights.clone(), torch.full((len(arena),), 1 / len(arena)))
+        order = [number for number, _ in fold_order(arena.fingerprints, self.shares(len(arena)))]
+        return Mixture(arena.weights[order], torch.full((len(arena),), 1 / len(arena)))

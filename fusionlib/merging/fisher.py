@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.errors import UsageError
-from fusionlib.merging.average import check_shares, weighted_average
+from fusionlib.merging.average import average_rows, check_shares, fold_order
 
 FLOOR = 1e-6
 
@@ -63,13 +64,14 @@ class Fisher:
                              "Give --data")
         shares = self.shares(len(arena))
         out = torch.empty_like(arena.weights[0]) if out is None else out
-        weighted_average(arena.weights, shares, out)
-        scales = self._scales(shares)
+        average_rows(arena, shares, out)
+        scales, order = self._scales(shares), [number for number, _ in fold_order(arena.fingerprints, shares)]
         for entry in arena.layout.entries:
             if entry.kind == "buffer" or entry.name in arena.own:
                 continue
             here = slice(entry.offset, entry.end)
-            _fold(arena.weights[:, here], self._weights(scales, here), out[here])
+            weights = self._weights(scales, here)
+            _fold([arena.weights[number, here] for number in order], [weights[number] for number in order], out[here])
         return Mixture(out[None], torch.ones(1))
 
     def _scales(self, shares: tuple[float, ...]) -> Tensor:
@@ -89,8 +91,8 @@ class Fisher:
         return weights.mul_(scales)
 
 
-def _fold(rows: Tensor, weights: Tensor, out: Tensor) -> None:
-    """Weighted mean of rows (K, n) into `out` (n,), which keeps what it has where all weights are 0."""
+def _fold(rows: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor) -> None:
+    """Weighted mean of rows (n,) into `out` (n,), which keeps what it has where all weights are 0."""
     total, merged = weights[0].clone(), rows[0].double()
     for row, weight in zip(rows[1:], weights[1:], strict=True):
         total += weight

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture
-from fusionlib.merging.average import weighted_average
+from fusionlib.merging.average import average_rows
 
 
 @METHODS.register("isotropic")
@@ -34,5 +34,5 @@ class Isotropic:
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         out = torch.empty_like(arena.weights[0]) if out is None else out
-        weighted_average(arena.weights, self.shares(len(arena)), out)
+        average_rows(arena, self.shares(len(arena)), out)
         return Mixture(out[None], torch.ones(1))

@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.errors import UsageError
-from fusionlib.merging.average import check_shares, weighted_average
+from fusionlib.merging.average import average_rows, check_shares
 
 
 @METHODS.register("linear")
@@ -20,7 +20,7 @@ class Linear:
     """`theta = sum_i a_i theta_i`; for two checkpoints `theta = alpha A + (1 - alpha) B`, so alpha is the weight of the FIRST.
 
     Source: "Improving Predictive Performance and Calibration by Weight Fusion in Semantic Segmentation", section 2 and
-    Listing 2. The listing also averages integer counters, which truncates them silently; here the first checkpoint's stay.
+    Listing 2. The listing also averages integer counters, which truncates them silently; here they follow the buffer policy.
     """
 
     title: ClassVar[str] = "Linear"
@@ -45,5 +45,5 @@ class Linear:
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         out = torch.empty_like(arena.weights[0]) if out is None else out
-        weighted_average(arena.weights, self.shares(len(arena)), out)
+        average_rows(arena, self.shares(len(arena)), out)
         return Mixture(out[None], torch.ones(1))

@@ -17,7 +17,7 @@ from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.contracts import ARCHITECTURES, METHODS, Mixture, Permutation, parameter
 from fusionlib.errors import ArchitectureError
-from fusionlib.merging.average import weighted_average
+from fusionlib.merging.average import average_rows
 from fusionlib.merging.buffers import anchor_of
 
 SWEEPS = 100
@@ -115,7 +115,7 @@ class Rebasin:
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         aligned = self.aligned(arena)
         out = torch.empty_like(arena.weights[0]) if out is None else out
-        weighted_average(aligned.weights, self.shares(len(arena)), out)
+        average_rows(aligned, self.shares(len(arena)), out)
         return Mixture(out[None], torch.ones(1), aligned.notes)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.errors import UsageError
-from fusionlib.merging.average import weighted_average
+from fusionlib.merging.average import average_rows, fold_order
 
 SCOPES = ("tensor", "whole")
 PARALLEL = "Nearly parallel weights were interpolated linearly, where the sphere's formula divides by almost zero"
@@ -49,28 +49,29 @@ class Slerp:
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         shares = self.shares(len(arena))
-        out = weighted_average(arena.weights, shares, torch.empty_like(arena.weights[0]) if out is None else out)
-        if self.alpha in (0.0, 1.0):
+        out = average_rows(arena, shares, torch.empty_like(arena.weights[0]) if out is None else out)
+        members = fold_order(arena.fingerprints, shares)
+        if len(members) == 1:
             return Mixture(out[None], torch.ones(1))
-        groups = [[entry] for entry in arena.layout.entries if entry.kind != "buffer"]
+        groups = [[entry] for entry in sorted(arena.layout.entries, key=lambda entry: entry.name) if entry.kind != "buffer"]
         if self.scope == "whole":
             groups = [[entry for group in groups for entry in group]]
-        first, second = arena.weights
+        (first, second), weights = ([arena.weights[number] for number, _ in members], [share for _, share in members])
         straight = 0
         for group in groups:
-            factors = self._factors([(first[e.offset:e.end], second[e.offset:e.end]) for e in group])
+            factors = self._factors([(first[e.offset:e.end], second[e.offset:e.end]) for e in group], weights)
             straight += factors is None and sum(entry.size for entry in group) > 1  # a single number has no angle
             for entry in group if factors is not None else ():
                 a, b = first[entry.offset:entry.end], second[entry.offset:entry.end]
                 out[entry.offset:entry.end] = factors[0] * a + factors[1] * b  # type: ignore[index]
         return Mixture(out[None], torch.ones(1), (f"{PARALLEL} ({straight} of {len(groups)})",) if straight else ())
 
-    def _factors(self, pairs: list[tuple[Tensor, Tensor]]) -> tuple[float, float] | None:
-        """Weights of the two; None where the interpolation is to be linear."""
+    def _factors(self, pairs: list[tuple[Tensor, Tensor]], shares: list[float]) -> tuple[float, ...] | None:
+        """Factors of the two; None where the interpolation is to be linear."""
         dot = sum(float(a.double() @ b.double()) for a, b in pairs)
         norms = [sum(float(pair[number].double().square().sum()) for pair in pairs) ** 0.5 for number in (0, 1)]
         cosine = dot / (norms[0] * norms[1]) if norms[0] and norms[1] else 1.0
         if not abs(cosine) <= self.threshold:
             return None
         angle = torch.tensor(cosine, dtype=torch.float64).acos()
-        return float((self.alpha * angle).sin() / angle.sin()), float(((1 - self.alpha) * angle).sin() / angle.sin())
+        return tuple(float((share * angle).sin() / angle.sin()) for share in shares)

@@ -9,7 +9,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.errors import UsageError
-from fusionlib.merging.average import weighted_average
+from fusionlib.merging.average import average_rows
 
 GRANULARITIES = ("tensor", "module", "block", "part")
 """What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and head."""
@@ -38,7 +38,7 @@ def merge_slices(arena: Arena, table: Mapping[str, Shares], out: Tensor, entries
     `table` has K shares by tensor name. Neighbours with equal shares are merged in one operation, gaps included.
     """
     for start, end, shares in _runs(table, arena.layout.entries if entries is None else entries):
-        weighted_average([row[start:end] for row in arena.weights], shares, out[start:end])
+        average_rows(arena, shares, out[start:end], start, end)
 
 
 def _runs(table: Mapping[str, Shares], entries: Iterable[Entry]) -> list[tuple[int, int, Shares]]:

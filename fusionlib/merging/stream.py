@@ -8,15 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusionlib.checkpoints.arena import Arena, refuse_unless_finite
+from fusionlib.checkpoints.arena import Arena, common_tensors, refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import rounded
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
 from fusionlib.errors import MergeError
-from fusionlib.merging.average import weighted_average
-from fusionlib.merging.buffers import apply_policy, merged_integers
+from fusionlib.merging.average import average_rows, fold_order, weighted_average
+from fusionlib.merging.buffers import merged_integers, settle
+from fusionlib.merging.linear import Linear
 
 CHUNK = 1 << 15
 """Elements merged at a time. 128 KiB a buffer stay in the core's cache between merging and writing, and torch runs so few
@@ -30,18 +31,19 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
                  metadata: Mapping[str, str], progress: Progress | None = None, dtype: torch.dtype | None = None) -> tuple[str, ...]:
     """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
 
-    The same operations per element as the merge in memory, so the bytes agree. Only batch-norm statistics are held as a
-    whole, because the buffer policies pool them. Floating tensors are written in `dtype`, by default each in that of the first
-    checkpoint. Raises `LayoutError` where the checkpoints do not fit, `CheckpointError` where one holds NaN or infinity and
-    `MergeError` where the merge has a value that the file cannot hold; the file that was there before then stays.
+    The same operations per element as the merge in memory, in the order of the fingerprints, so the bytes agree. Only batch-norm
+    statistics are held as a whole, because the buffer policies pool them. Floating tensors are written in `dtype`, by default each
+    in that of the checkpoints. Raises `LayoutError` where the checkpoints do not fit, `CheckpointError` where one holds NaN or
+    infinity and `MergeError` where the merge has a value that the file cannot hold; the file that was there before then stays.
     """
-    statistics = _statistics_arena(checkpoints)
+    statistics, method = _statistics_arena(checkpoints), Linear(weights=tuple(shares))
     statistics.require_finite()
-    resident = torch.empty_like(statistics.weights[0])
-    weighted_average(statistics.weights, shares, resident)
-    notes = apply_policy(buffers, statistics, shares, resident)
-    tables = merged_integers(buffers, statistics, shares)
-    layout = Layout.of(checkpoints[0].tensors)
+    resident = average_rows(statistics, shares, torch.empty_like(statistics.weights[0]))
+    notes = settle(buffers, statistics, method, resident)
+    tables = merged_integers(buffers, statistics, method)
+    tensors = common_tensors(checkpoints, checkpoints[0])
+    layout = Layout.of(tensors)
+    members = [(checkpoints[number], share) for number, share in fold_order(statistics.fingerprints, shares)]
     done, total = 0, sum(entry.size for entry in layout.entries)
     scratch = torch.empty(min(PIECE, total), dtype=layout.dtype)
     layout = layout if dtype is None else layout.written_in(dtype)
@@ -55,7 +57,7 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
                 writer.write(name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
                 done += entry.size
             else:
-                for piece in _merged_pieces(entry, checkpoints, shares, scratch):
+                for piece in _merged_pieces(entry, members, scratch):
                     writer.append(piece)
                     done += piece.numel()
                     if progress is not None:
@@ -63,7 +65,9 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     return notes
 
 
-def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequence[float], scratch: Tensor) -> Iterator[Tensor]:
+def _merged_pieces(entry: Entry, members: Sequence[tuple[Checkpoint, float]], scratch: Tensor) -> Iterator[Tensor]:
+    """The merged tensor piece by piece, `members` with their shares in the order in which they are folded."""
+    checkpoints, shares = zip(*members, strict=True)
     rows = [torch.empty(min(PIECE, entry.size), dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints]
     for start in range(0, entry.size, PIECE):
         end = min(start + PIECE, entry.size)
@@ -83,4 +87,4 @@ def _merged_pieces(entry: Entry, checkpoints: Sequence[Checkpoint], shares: Sequ
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:
     """An arena of running statistics and integer tensors only; packing it also proves that the checkpoints fit."""
-    return Arena.pack(checkpoints, only_statistics=True, identify=False)
+    return Arena.pack(checkpoints, only_statistics=True)

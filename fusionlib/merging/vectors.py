@@ -12,6 +12,8 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import Mixture, parameter
 from fusionlib.errors import UsageError
+from fusionlib.merging.average import fold_order
+from fusionlib.merging.slices import merge_slices
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,15 @@ class FromBase(ABC):
 
 
 def tasks_of(arena: Arena, base: int) -> tuple[int, ...]:
-    """Numbers of the checkpoints other than the base. Raises `UsageError` where the base is not there or is alone."""
+    """Numbers of the checkpoints other than the base, in the order of `fold_order`.
+
+    Raises: `UsageError` where the base is not there or is alone.
+    """
     if not 0 <= base < len(arena):
         raise UsageError(f"Base {base} of {len(arena)} checkpoints", f"a number from 0 to {len(arena) - 1}", "Correct the base")
     if len(arena) < 2:
         raise UsageError("A base alone", "a base checkpoint and at least one that was trained from it", "Add a checkpoint")
-    return tuple(number for number in range(len(arena)) if number != base)
+    return tuple(number for number, _ in fold_order(arena.fingerprints, task_shares(len(arena), base)))
 
 
 def task_shares(count: int, base: int) -> tuple[float, ...]:
@@ -67,11 +72,6 @@ def task_shares(count: int, base: int) -> tuple[float, ...]:
 
 def statistics_from_tasks(arena: Arena, base: int, out: Tensor) -> None:
     """Mean running statistics of the tasks in `out`: a base plus scaled differences could make a variance negative."""
-    tasks = tasks_of(arena, base)
-    for entry in arena.layout.entries:
-        if entry.kind == "buffer":
-            rows = [arena.weights[number, entry.offset:entry.end] for number in tasks]
-            view = out[entry.offset:entry.end]
-            view.copy_(rows[0])
-            for seen, row in enumerate(rows[1:], start=2):
-                view.lerp_(row, 1 / seen)
+    shares = task_shares(len(arena), base)
+    merge_slices(arena, {entry.name: shares for entry in arena.layout.entries}, out,
+                 [entry for entry in arena.layout.entries if entry.kind == "buffer"])

@@ -69,7 +69,7 @@ class CalibrationSweep(Sweep):
         if alpha is None:
             return super().network_at(point, blend, run)
         self._second = self._second or self.view.new_blend()
-        return _ensemble((blend, self._second), alpha, run)
+        return self._ensemble((blend, self._second), alpha, run)
 
     def find(self, point: Point) -> dict[str, Any] | None:
         """The figures of a point where they are known, here or in the store."""
@@ -124,7 +124,7 @@ class CalibrationSweep(Sweep):
 
         self._eyes = self._eyes or (view.new_blend(), view.new_blend())
         alpha = _alpha_of(point)
-        network = super().network_at(point, self._eyes[0], run) if alpha is None else _ensemble(self._eyes, alpha, run)
+        network = super().network_at(point, self._eyes[0], run) if alpha is None else self._ensemble(self._eyes, alpha, run)
 
         def observe() -> ReliabilityMaps:
             with torch.inference_mode():
@@ -135,12 +135,11 @@ class CalibrationSweep(Sweep):
 
         return run(observe)
 
+    def _ensemble(self, blends: Sequence[Blend], alpha: float, run: Run) -> OutputEnsemble:
+        for number, blend in enumerate(blends):
+            blend.set_alone(number, run)
+        return OutputEnsemble([blend.network for blend in blends], Linear(alpha).shares(2), fingerprints=self.view.arena.fingerprints)
+
 
 def _alpha_of(point: Point) -> float | None:
     return float(point.removeprefix(_ENSEMBLE)) if isinstance(point, str) and point.startswith(_ENSEMBLE) else None
-
-
-def _ensemble(blends: Sequence[Blend], alpha: float, run: Run) -> OutputEnsemble:
-    for number, blend in enumerate(blends):
-        blend.set_alone(number, run)
-    return OutputEnsemble([blend.network for blend in blends], Linear(alpha).shares(2))

@@ -78,7 +78,8 @@ class RowNetworks:
             raise ArchitectureError("The output ensemble of networks with different classes", "the same classes in all", "Take others")
         method = build_method("ensemble", row.parameters)
         rule = method.rule  # type: ignore[attr-defined]
-        return Built(OutputEnsemble(networks, method.shares(len(networks)), rule), spaces[0])
+        prints = [self.checkpoints[number].fingerprint for number in row.members]
+        return Built(OutputEnsemble(networks, method.shares(len(networks)), rule, prints), spaces[0])
 
     def _merged(self, row: Row, progress: Progress, fresh: bool) -> Built:
         architecture, classes = self._architecture(row.members[0])

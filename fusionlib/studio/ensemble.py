@@ -43,7 +43,7 @@ def evaluate_ensemble(checkpoints: Sequence[Checkpoint], networks: Sequence[tupl
             network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=device, precision=precision)
             worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             bound.append(network)
-        together = OutputEnsemble(bound, Ensemble(rule).shares(len(bound)), rule)
+        together = OutputEnsemble(bound, Ensemble(rule).shares(len(bound)), rule, [item.fingerprint for item in checkpoints])
         known = Measurement(together, label_space(spaces.pop()), pictures, meters=meters).run(worker, progress)
         known["forwards"] = together.forwards
         store.put(key, known)

@@ -100,7 +100,7 @@ def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, 
         flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
     if looks and calibration is not None:
         calibration.verify()
-    _write(arena, merged_integers(recipe.buffers, arena, method.shares(len(arena)), anchor), flat, out, metadata)
+    _write(arena, merged_integers(recipe.buffers, arena, method, anchor), flat, out, metadata)
     return Export(out, recipe, (*sharing_notes(arena, anchor), *notes))
 
 
