@@ -23,6 +23,10 @@ class CheckpointError(FusionError):
     """A checkpoint file cannot be read, or must not be."""
 
 
+class WriteError(FusionError):
+    """A file cannot be written: no room, no rights, something else in its place."""
+
+
 class LayoutError(FusionError):
     """Checkpoints do not fit one another, or do not fit the network."""
 
