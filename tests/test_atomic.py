@@ -144,6 +144,14 @@ def test_writers_and_tidying_do_not_get_into_each_others_way(tmp_path: Path) -> 
     assert problems == [] and sorted(os.listdir(tmp_path)) == ["0", "1", "2"]
 
 
+def test_a_few_kills_damage_nothing_lose_nothing_and_leave_nothing() -> None:
+    """The short form of the hundred of `tests/benchmarks/kill.py`."""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "benchmarks" / "kill.py", "--kills", "4", "--seed", "1"], capture_output=True,
+                          text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["export", "upload", "sweep"]
+
+
 def other_ways(tree: ast.AST) -> Iterator[str]:
     """Calls that write or rename a file at once."""
     for node in ast.walk(tree):

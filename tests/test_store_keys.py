@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -155,6 +158,17 @@ def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "home")
     store.put("new", {"x": 2})
     assert rows(store.path) == {"new": '{"x": 2}'} and store.notes == ()
+
+
+def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    code = ("import os, signal, sys; from pathlib import Path; from fusionlib.storage.store import Store\n"
+            "store = Store(Path(sys.argv[1]))\nfor number in range(30):\n    store.put(f'k{number}', {'x': number})\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == -signal.SIGKILL and Path(f"{path}-wal").stat().st_size > 0, "the rows lie in the journal still"
+    store = Store(path)
+    assert [store.get(f"k{number}") for number in range(30)] == [{"x": number} for number in range(30)] and store.notes == ()
 
 
 def test_a_store_that_nobody_asks_leaves_no_trace(tmp_path: Path) -> None:
