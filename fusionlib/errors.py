@@ -32,6 +32,10 @@ class ChangedCheckpointError(CheckpointError):
     changed = True
 
 
+class WriteError(FusionError):
+    """A file cannot be written: no room, no rights, something else in its place."""
+
+
 class LayoutError(FusionError):
     """Checkpoints do not fit one another, or do not fit the network."""
 

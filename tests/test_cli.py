@@ -179,9 +179,11 @@ WRONG: list[tuple[str, str]] = [
     ("train --data folder:town --out o --arch none", "enet"), ("train --data folder:town --out o --epochs 0", "epochs"),
     ("train --data folder:town --out o --arch tiny --classes 2", "--classes"), ("train --data folder:town --out o --lr nan", "lr"),
     ("train --data folder:town --out o --momentum 2", "momentum"), ("train --data folder:town --out o --seed -1", "seed"),
-    ("train --data pictures:town/images --out o", "classes"), ("evaluate a.pth --data folder:town --home a.pth/x", "--home"),
-    ("train --data folder:town --out a.pth/o --arch tiny --epochs 1 --crop 16x16", "--out"),
+    ("train --data pictures:town/images --out o", "classes"),
+    ("train --data folder:town --out a.pth/o --arch tiny --epochs 1 --crop 16x16", "'o' cannot be made"),
     ("merge a.pth b.pth --out m.safetensors --save-recipe nowhere/r.yaml", "nowhere"),
+    ("merge a.pth b.pth --out m.safetensors --save-recipe town", "folder of this name"),
+    ("merge a.pth b.pth --out town.safetensors/m.safetensors", "no folder 'town.safetensors'"),
 ]
 
 

@@ -31,19 +31,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         result = given.verb.run(given)
     except FusionError as error:
-        print(f"fusionlib {given.verb.NAME}: {error.one_line}", file=sys.stderr)
+        _say(given, error.one_line)
+        if remark := _not_kept(given):
+            _say(given, remark)
         raise SystemExit(2) from error
     except (Cancelled, KeyboardInterrupt):
-        print(f"fusionlib {given.verb.NAME}: stopped; what was finished is kept", file=sys.stderr)
+        _say(given, f"stopped; {_not_kept(given) or 'what was finished is kept'}")
         raise SystemExit(130) from None
+    remark = _not_kept(given)
     try:
         if given.json:
-            print(json.dumps(result, indent=1))
+            print(json.dumps({**result, **({"not_kept": given.studio.notes} if remark else {})}, indent=1))
         else:
             given.verb.show(result)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has had enough, as `head` has
+    except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(problem, BrokenPipeError):  # then whoever read it has had enough, as `head` has
+            _say(given, f"the result cannot be printed: {problem.strerror}")
+            raise SystemExit(2) from problem
+    if remark and not given.json:
+        _say(given, remark)
+
+
+def _say(given: argparse.Namespace, text: str) -> None:
+    print(f"fusionlib {given.verb.NAME}: {text}", file=sys.stderr)
+
+
+def _not_kept(given: argparse.Namespace) -> str:
+    """What the home folder could not keep, in one line; empty where nothing was to be kept, or all was."""
+    notes = given.studio.notes if given.studio else ()
+    return f"{'; '.join(notes)} (in {given.studio.options.home}; --home names another folder)" if notes else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,5 +72,5 @@ def _parser() -> argparse.ArgumentParser:
         part = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP)
         verb.add_arguments(part)
         part.add_argument("--json", action="store_true", help="print the result as JSON for machines")
-        part.set_defaults(verb=verb)
+        part.set_defaults(verb=verb, studio=None)
     return parser

@@ -37,9 +37,10 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def open_studio(given: argparse.Namespace) -> Studio:
-    """A studio without the demo and without folders: the verbs name their files themselves."""
-    return Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
-                          precision=given.precision))
+    """A studio without the demo and without folders: the verbs name their files themselves. It is `given.studio` too."""
+    given.studio = Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
+                                  precision=given.precision))
+    return given.studio
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fusionlib.atomic import check_target, write_atomically
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
@@ -14,7 +15,7 @@ from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import CheckpointError, UsageError
+from fusionlib.errors import CheckpointError, UsageError, WriteError
 from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
@@ -58,16 +59,16 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     for out in outs:
         if out.resolve() in {item.path.resolve() for item in checkpoints}:
             raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
-    if given.save_recipe and not given.save_recipe.parent.is_dir():
-        raise UsageError(f"--save-recipe {given.save_recipe}: no such folder", "an existing folder", "Create it first")
     saved = _outs(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
+    for target in (*outs, *filter(None, saved)):
+        check_target(target)
     files = []
     for recipe, out, kept in zip(recipes, outs, saved, strict=True):
         with progress_bar("merge") as progress:
             export = studio.merge(recipe, checkpoints, out, calibration, progress)
         written = open_checkpoints([out])[0]
         if kept:
-            kept.write_text(recipe.to_yaml(), encoding="utf-8")
+            _save_recipe(kept, recipe, out)
         files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
                       "notes": [*_defaulted(recipe, checkpoints), *export.notes],
                       "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
@@ -75,6 +76,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     barriers = _barriers(given, studio, recipe, checkpoints)
     return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
             "checkpoints": [item.name for item in checkpoints], "files": files, **({} if barriers is None else {"barriers": barriers})}
+
+
+def _save_recipe(path: Path, recipe: Recipe, merged: Path) -> None:
+    try:
+        write_atomically(path, recipe.to_yaml())
+    except WriteError as problem:
+        raise WriteError(f"{problem.got}; {merged.name} is written, with the recipe inside", problem.needs, problem.do) from problem
 
 
 def show(result: dict[str, Any]) -> None:

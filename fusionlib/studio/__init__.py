@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.architectures.user import register_user_model
+from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
@@ -31,6 +32,7 @@ from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
@@ -48,9 +50,11 @@ __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
 
-
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
+
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "fisher")
+"""Folders of the home folder that files are written into."""
 
 
 class Studio:
@@ -62,7 +66,10 @@ class Studio:
         self.options = options
         self.device = choose_device(options.device)
         self.worker = Worker(str(self.device))
+        for folder in KEPT_IN_HOME:
+            tidy(options.home / folder)
         self.store = Store(options.home / "results.sqlite")
+        self.information = InformationCache(options.home / "fisher")
         self.workspace = Workspace(options)
         self.live = LiveDesk()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
@@ -72,7 +79,12 @@ class Studio:
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
         self.layers = LayerDesk(self.store, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, worker=self.worker, store=self.store, device=self.device,
-                                          precision=options.precision, cache=options.home / "fisher")
+                                          precision=options.precision, cache=self.information)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the home folder: what could not be kept there, and what was damaged."""
+        return (*self.store.notes, *self.information.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -147,18 +159,18 @@ class Studio:
         """Write what the view shows into the home folder; the file's name says what it is."""
         recipe = self.recipe(view, mixture)
         folder = self.options.home / "exports"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
         kind = f"-{recipe.dtype}" if recipe.dtype else ""
         out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
-                          calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
+                          calibration=view.pictures, progress=progress, cache=self.information)
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
         """Write the merged network of a comparison's row into the home folder, named by its content."""
         recipe = comparison.recipe(name)
         folder = self.options.home / "exports"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         out = folder / f"{recipe.method}-{hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]}.safetensors"
         return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
 
@@ -166,7 +178,7 @@ class Studio:
               progress: Progress | None = None) -> Export:
         """Carry out a recipe on its opened checkpoints."""
         return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
-                          progress=progress, cache=self.options.home / "fisher")
+                          progress=progress, cache=self.information)
 
     def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
                  progress: Progress | None = None) -> dict[str, Any]:

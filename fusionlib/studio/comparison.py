@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import write_recipe
+from fusionlib.studio.information import InformationCache
 
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 
@@ -42,7 +42,7 @@ class Comparison(Job):
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices, *, worker: Worker, store: Store,
-                 device: torch.device, precision: str, cache: Path | None = None) -> None:
+                 device: torch.device, precision: str, cache: InformationCache | None = None) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from fusionlib.storage.store import Store
 from fusionlib.studio.barriers import Ground, barrier_text, rebasin_barriers
 from fusionlib.studio.comparison_rows import Row
 from fusionlib.studio.export import sharing_notes, write_recipe
-from fusionlib.studio.information import informed
+from fusionlib.studio.information import InformationCache, informed
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class RowNetworks:
     """Builds the network of any row of one set of checkpoints. Every torch call goes through the worker, one small step at a time."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, *, worker: Worker, store: Store, device: torch.device,
-                 precision: str, cache: Path | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
+                 precision: str, cache: InformationCache | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
         self.checkpoints, self.pictures, self.sharing, self.dtype = tuple(checkpoints), pictures, sharing, written_dtype(dtype)
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
         self.known = [recognise(item.shapes) for item in checkpoints]

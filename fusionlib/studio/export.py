@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
@@ -27,7 +28,7 @@ from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, 
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
-from fusionlib.studio.information import informed
+from fusionlib.studio.information import InformationCache, informed
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,15 @@ def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dic
 
 
 def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, worker: Worker, device: torch.device,
-               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: Path | None = None) -> Export:
+               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: InformationCache | None = None) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
     Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they or the
-    buffer policy look at pictures. `cache` is a folder for what is expensive to find out about a checkpoint.
+    buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
+    check_target(out)
     method = build_method(recipe.method, recipe.parameters)
     check_policy(recipe.buffers)
     dtype = written_dtype(recipe.dtype)

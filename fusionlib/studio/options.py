@@ -12,9 +12,18 @@ from fusionlib.inference.network import PRECISIONS
 
 
 def default_home() -> Path:
-    """Where results, uploads and exports are kept: `FUSION_HOME`, else `.fusion` in the user's cache folder."""
-    chosen = os.environ.get("FUSION_HOME")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusion"
+    """Where results, uploads and exports are kept: `FUSION_HOME`, else `fusion` in the user's cache folder.
+
+    Where there is no such folder a path at which nothing can be kept: everything works, and says that it is not kept.
+    """
+    if chosen := os.environ.get("FUSION_HOME"):
+        return Path(chosen)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "fusion"
+    try:
+        return Path.home() / ".cache" / "fusion"
+    except RuntimeError:  # a user without a home folder, as in some containers
+        return Path(os.devnull) / "fusion"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def _write(view: MergeView, mixture: float | LayerProfile):
         with st.spinner("Writing", show_time=True):
             return studio().export(view, mixture)
     bar = st.progress(0.0, "Writing")
-    result = studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
-    bar.empty()
-    return result
+    try:
+        return studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
+    finally:
+        bar.empty()

@@ -101,3 +101,6 @@ def _summary(workspace: Workspace) -> None:
     if broken:
         lines.append(f"{broken} unreadable")
     st.caption("Workspace: " + ", ".join(lines) + f". Device: {studio().device}.")
+    if notes := studio().notes:
+        text = "; ".join(notes)
+        st.warning(f"{plain(text[:1].upper() + text[1:])}. What is not kept is lost when the server stops.", icon=":material/save:")
