@@ -95,5 +95,5 @@ def _overflow(name: str, values: Tensor, dtype: torch.dtype) -> MergeError:
     kind, most = str(dtype).removeprefix("torch."), torch.finfo(dtype).max
     in_float32 = dtype != torch.float32 and abs(value) <= torch.finfo(torch.float32).max
     return MergeError(f"{name} would hold {value:g}, which does not fit {kind}", f"numbers up to {most:g}",
-                      "Write float32: `--dtype float32`, in a recipe `dtype: float32`, on a page under *Numbers*" if in_float32
+                      "Write it in float32: --dtype float32 (in a recipe dtype: float32, on a page under Written as)" if in_float32
                       else "Choose other weights, another scale or another method")
