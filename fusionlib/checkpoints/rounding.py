@@ -31,7 +31,7 @@ def fits(values: Tensor, dtype: torch.dtype) -> bool:
 
     Rounding keeps the order, so the smallest and the largest tell for all.
     """
-    return not values.numel() or not bool(_misfits(torch.stack(torch.aminmax(values)), dtype).any())
+    return not values.numel() or not bool(_misfits(_ends(values), dtype).any())
 
 
 def rounded(name: str, values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -77,6 +77,14 @@ def _runs(entries: Iterable[Entry]) -> Iterator[tuple[int, int, torch.dtype]]:
         start, end, dtype = entry.offset, entry.end, entry.dtype
     if dtype is not None:
         yield start, end, dtype
+
+
+def _ends(values: Tensor) -> Tensor:
+    """Smallest and largest of `values`, NaN where there is any; on the CPU by NumPy, in the calling thread alone."""
+    if values.device.type != "cpu":
+        return torch.stack(torch.aminmax(values))
+    array = values.detach().numpy()
+    return torch.tensor([array.min(), array.max()], dtype=values.dtype)
 
 
 def _misfits(values: Tensor, dtype: torch.dtype) -> Tensor:
