@@ -171,6 +171,22 @@ def test_pooled_variances_that_do_not_fit_are_refused(world: World, tmp_path: Pa
             world.studio.merge(write_recipe(checkpoints, method, {}, "gaussian"), checkpoints, tmp_path / "out.safetensors")
 
 
+def test_statistics_measured_anew_that_do_not_fit_are_refused_and_fit_float32(world: World, tmp_path: Path) -> None:
+    data, checkpoints = world.studio.workspace.pictures(world.source, None), []
+    for seed in (1, 2):
+        table = tiny_tensors(seed, dtype=torch.float16)
+        table["body.weight"] = torch.full_like(table["body.weight"], 60000.0)  # activations of millions
+        checkpoints.append(saved(tmp_path / f"{seed}.safetensors", table))
+    for method in ("linear", "isotropic"):
+        recipe = write_recipe(checkpoints, method, {}, "recalibrate", data)
+        with pytest.raises(MergeError, match=r"^norm2\.running_(mean|var) would hold"):
+            world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data)
+        recipe = write_recipe(checkpoints, method, {}, "recalibrate", data, dtype="float32")
+        out = world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data).path
+        assert float(open_checkpoint(out).read("norm2.running_var").max()) > 1e6
+        out.unlink()
+
+
 def test_float32_files_that_overflow_float32_are_refused_too(world: World, tmp_path: Path) -> None:
     tables = [{"w": torch.tensor([value])} for value in (3e38, -3e38)]
     checkpoints = [saved(tmp_path / f"{number}.safetensors", table) for number, table in enumerate(tables)]
