@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from helpers import CPU, TinyArchitecture, World, pictures, saved, tiny_registered, tiny_tensors, tiny_world
-from test_cli import place, refused, said  # noqa: F401 - fixtures
+from streamlit.testing.v1 import AppTest
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
@@ -24,6 +24,22 @@ from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.stream import stream_merge
 from fusionlib.studio import Choices, Own, Selection, write_recipe
+from pages.widgets import server
+from tests.helpers import (
+    CPU,
+    TinyArchitecture,
+    World,
+    folder_data,
+    pictures,
+    saved,
+    tiny_file,
+    tiny_registered,
+    tiny_tensors,
+    tiny_world,
+    until,
+)
+from tests.page_tools import MAIN, button, opened, text
+from tests.test_cli import place, refused, said  # noqa: F401 - fixtures
 
 NARROW = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 ONE_FILE = [name for name in METHODS.names() if name != "ensemble"]
@@ -66,7 +82,7 @@ def test_the_message_says_what_does_not_fit_and_what_to_do() -> None:
     for values, dtype in (([float("inf")], torch.float16), ([float("nan")], torch.float32), ([1e300], torch.float32)):
         with pytest.raises(MergeError) as caught:
             rounded("w", torch.tensor(values, dtype=torch.float64), dtype)
-        assert "float32`" not in caught.value.do, "float32 would not help"
+        assert "float32" not in caught.value.do, "float32 would not help"
 
 
 def test_what_lies_between_tensors_is_no_number_of_the_merge(tmp_path: Path) -> None:
@@ -153,6 +169,22 @@ def test_pooled_variances_that_do_not_fit_are_refused(world: World, tmp_path: Pa
     for method in ("linear", "isotropic"):
         with pytest.raises(MergeError, match=r"^norm\.running_var would hold"):
             world.studio.merge(write_recipe(checkpoints, method, {}, "gaussian"), checkpoints, tmp_path / "out.safetensors")
+
+
+def test_statistics_measured_anew_that_do_not_fit_are_refused_and_fit_float32(world: World, tmp_path: Path) -> None:
+    data, checkpoints = world.studio.workspace.pictures(world.source, None), []
+    for seed in (1, 2):
+        table = tiny_tensors(seed, dtype=torch.float16)
+        table["body.weight"] = torch.full_like(table["body.weight"], 60000.0)  # activations of millions
+        checkpoints.append(saved(tmp_path / f"{seed}.safetensors", table))
+    for method in ("linear", "isotropic"):
+        recipe = write_recipe(checkpoints, method, {}, "recalibrate", data)
+        with pytest.raises(MergeError, match=r"^norm2\.running_(mean|var) would hold"):
+            world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data)
+        recipe = write_recipe(checkpoints, method, {}, "recalibrate", data, dtype="float32")
+        out = world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data).path
+        assert float(open_checkpoint(out).read("norm2.running_var").max()) > 1e6
+        out.unlink()
 
 
 def test_float32_files_that_overflow_float32_are_refused_too(world: World, tmp_path: Path) -> None:
@@ -317,3 +349,79 @@ def test_the_command_line_refuses_offers_float32_and_writes_it(place: Path, said
     assert "float32, float16, bfloat16" in refused(*given, "--dtype", "double")
     narrow = said("merge", "x.safetensors", "y.safetensors", "--dtype", "bfloat16", "--out", "b.safetensors")
     assert narrow["bytes"] < first["bytes"]
+
+
+def test_sweeps_and_layers_are_measured_as_they_would_be_written(place: Path, said, refused) -> None:  # noqa: F811
+    pair(place, torch.float16)
+    files, data = ("narrow.safetensors", "wide.safetensors"), ("--data", "folder:town", "--limit", "1")
+    for verb in (("sweep", *files, "--step", "0.5"), ("layers", *files), ("compare", *files, "--methods", "isotropic")):
+        assert "one of same, float32, float16, bfloat16" in refused(*verb, *data, "--dtype", "double")
+    line = refused("sweep", *files, "--step", "0.5", *data)
+    assert "stem.weight would hold" in line and "--dtype float32" in line
+    assert len(said("sweep", *files, "--step", "0.5", *data, "--dtype", "float32")["points"]) == 3
+    assert said("layers", *files, *data, "--dtype", "float32")["merge_miou"] is not None
+
+
+# --- on the pages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    with opened("merge.py", tmp_path / "home", monkeypatch) as open_page:
+        yield open_page
+
+
+def written_as(app: AppTest):
+    return next(item for item in app.selectbox if item.label == "Written as")
+
+
+def test_pages_offer_the_dtype_where_they_write_and_the_view_follows(start, tmp_path: Path) -> None:
+    pair(tmp_path / "files", torch.float16)
+    app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    assert written_as(app).value == "same" and "float16, float32" in written_as(app).options[0]
+    button(app, "Write merged checkpoint").click().run()
+    assert not app.exception and "weight would hold" in app.error[0].value.replace("\\", "")
+    assert not list((tmp_path / "home" / "exports").glob("*.safetensors"))
+    written_as(app).set_value("float32").run()
+    assert any("dtype: float32" in item.value for item in app.code)
+    button(app, "Write merged checkpoint").click().run()
+    assert not app.exception and not app.error
+    file, = (tmp_path / "home" / "exports").glob("*.safetensors")
+    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32 and "float32" in file.name
+    live = [view for views in server.studio().live._sessions.values() for view in views.values()]
+    assert [view.selection.dtype for view in live] == [None, "float32"], "what is shown is what is written"
+    for page in ("layers.py", "compare.py"):
+        app.switch_page(page).run()
+        assert not app.exception and written_as(app).value == "float32", "one choice for all pages"
+
+
+def test_a_link_with_a_dtype_shows_it_at_once_and_nonsense_is_left_alone(start, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        tiny_file(tmp_path / "files", f"c{seed}", seed, dtype=torch.float16)
+    start("--checkpoints", str(tmp_path / "files"))
+    for asked, wanted in (("bfloat16", "bfloat16"), ("float13", "same"), ("same", "same")):
+        server.reset()
+        app = AppTest.from_file(str(MAIN), default_timeout=60)
+        app.query_params["dtype"] = asked
+        app.run()
+        assert not app.exception and written_as(app).value == wanted
+        views = list(server.studio()._views.values())
+        assert [view.selection.dtype for view in views] == [None if wanted == "same" else wanted]
+        assert any("dtype: " in line for item in app.code for line in item.value.splitlines()) == (wanted != "same")
+
+
+def test_compare_measures_and_writes_in_the_chosen_dtype(start, tmp_path: Path) -> None:
+    pair(tmp_path / "files", torch.float16)
+    app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    app.switch_page("compare.py").run()
+    written_as(app).set_value("float32").run()
+    button(app, "rows on 1 pictures").click().run()
+    comparison = list(server.studio().comparisons._jobs.values())[-1]
+    until(lambda: comparison.state == "done")
+    app.run()
+    next(item for item in app.selectbox if item.label == "Row").set_value("isotropic").run()
+    assert "Written as float32, as it was measured" in text(app) and "--dtype float32" in app.code[-1].value
+    button(app, "Write merged checkpoint").click().run()
+    assert not app.exception and not app.error
+    file, = (tmp_path / "home" / "exports").glob("*.safetensors")
+    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32

@@ -31,7 +31,7 @@ def fits(values: Tensor, dtype: torch.dtype) -> bool:
 
     Rounding keeps the order, so the smallest and the largest tell for all.
     """
-    return not values.numel() or not bool(_misfits(torch.stack(torch.aminmax(values)), dtype).any())
+    return not values.numel() or not bool(_misfits(_ends(values), dtype).any())
 
 
 def rounded(name: str, values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -79,6 +79,14 @@ def _runs(entries: Iterable[Entry]) -> Iterator[tuple[int, int, torch.dtype]]:
         yield start, end, dtype
 
 
+def _ends(values: Tensor) -> Tensor:
+    """Smallest and largest of `values`, NaN where there is any; on the CPU by NumPy, in the calling thread alone."""
+    if values.device.type != "cpu":
+        return torch.stack(torch.aminmax(values))
+    array = values.detach().numpy()
+    return torch.tensor([array.min(), array.max()], dtype=values.dtype)
+
+
 def _misfits(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Which of `values` move by more than half a step at the top of the range when they are rounded; NaN and infinity do.
 
@@ -95,5 +103,5 @@ def _overflow(name: str, values: Tensor, dtype: torch.dtype) -> MergeError:
     kind, most = str(dtype).removeprefix("torch."), torch.finfo(dtype).max
     in_float32 = dtype != torch.float32 and abs(value) <= torch.finfo(torch.float32).max
     return MergeError(f"{name} would hold {value:g}, which does not fit {kind}", f"numbers up to {most:g}",
-                      "Write float32: `--dtype float32`, in a recipe `dtype: float32`, on a page under *Numbers*" if in_float32
+                      "Write it in float32: --dtype float32 (in a recipe dtype: float32, on a page under Written as)" if in_float32
                       else "Choose other weights, another scale or another method")

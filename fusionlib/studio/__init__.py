@@ -15,6 +15,7 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
@@ -109,12 +110,14 @@ class Studio:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
 
-    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
+    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str, dtype: str | None = None) -> Sweep:
         """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers), self.store)
+        return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.store)
 
-    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str) -> MergeView:
+    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
+                   dtype: str | None = None) -> MergeView:
         """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+        written_dtype(dtype)
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
         checkpoints = open_checkpoints(files)
@@ -123,7 +126,7 @@ class Studio:
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
-        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more))
+        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
         return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
+from pages.widgets.dtype_choice import dtype_choice
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -15,12 +16,13 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     """Write the merged checkpoint on request, then offer it and its recipe."""
     st.markdown("### Take it away")
     st.caption(f"{_in_words(view, mixture)}, running statistics: {view.selection.buffers}.")
+    dtype_choice(st, view.selection.names)
     recipe = studio().recipe(view, mixture).without_folders()
     ready = st.session_state.get("export")
     wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
         ready = st.session_state["export"] = (wanted, _write(view, mixture))
-    name = f"{'-'.join(view.selection.names)[:100]}-{mixture_name(mixture)}"
+    name = "-".join(filter(None, ("-".join(view.selection.names)[:100], mixture_name(mixture), recipe.dtype)))
     left, right = st.columns(2)
     with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
