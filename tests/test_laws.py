@@ -187,15 +187,16 @@ def misfits(arena: Arena, row: torch.Tensor) -> list[str]:
 
 
 def far_out(folder: Path, dtype: torch.dtype, factor: float) -> Arena:
-    """A narrow checkpoint near the end of its range, and one in float32 as many times further out, each with the other's sign."""
+    """Written in `dtype`: a checkpoint near the end of its range, and one as many times further out, each with the other's sign."""
     most, _ = NARROW[dtype]
     tables = [tiny_tensors(1), tiny_tensors(2)]
-    for table, size, kept in zip(tables, (0.9 * most, -factor * most), (dtype, torch.float32), strict=True):
+    for table, size in zip(tables, (0.9 * most, -factor * most), strict=True):
         for key, value in table.items():
             if value.is_floating_point():
                 spread = value.double().abs() / value.abs().max().clamp(min=1e-6)
-                table[key] = (spread * size).clamp(-3.4e38, 3.4e38).to(kept)
-    return arena_of(folder, *tables)
+                table[key] = (spread * size).clamp(-3.4e38, 3.4e38).float()
+    arena = arena_of(folder, *tables)
+    return replace(arena, layout=arena.layout.written_in(dtype))
 
 
 @pytest.mark.parametrize("dtype", NARROW)
