@@ -6,6 +6,7 @@ A method that cannot satisfy one names it in `breaks`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
