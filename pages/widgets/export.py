@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
+from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -19,7 +20,8 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     ready = st.session_state.get("export")
     wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
-        ready = st.session_state["export"] = (wanted, _write(view, mixture))
+        with problems_shown():  # the recipe can be taken away all the same
+            ready = st.session_state["export"] = (wanted, _write(view, mixture))
     name = f"{'-'.join(view.selection.names)[:100]}-{mixture_name(mixture)}"
     left, right = st.columns(2)
     with left:
