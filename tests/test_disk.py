@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -18,6 +19,9 @@ import pytest
 from helpers import folder_data, tiny_file
 
 from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.cli import evaluate, main
+from fusionlib.cli.common import open_studio
+from fusionlib.errors import UsageError
 from fusionlib.storage.store import Store
 from fusionlib.studio import default_home
 
@@ -190,6 +194,24 @@ def test_what_was_whole_by_then_stays(answers, place: Path) -> None:
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     assert open_checkpoint(place / "full.safetensors").metadata["recipe"].startswith("version: 1")
     assert os.listdir(place / "half") == ["epoch-001.safetensors"] and open_checkpoint(place / "half" / "epoch-001.safetensors")
+
+
+@pytest.mark.parametrize(("home", "ending", "said"), [
+    ("good", KeyboardInterrupt(), "stopped; what was finished is kept\n"),
+    ("bad", KeyboardInterrupt(), "stopped; 1 result could not be kept: a file is where a folder should be (in bad; --home names another"),
+    ("bad", UsageError("A", "b", "C"), "A. Needs: b. C.\nfusionlib evaluate: 1 result could not be kept: ")])
+def test_what_ends_in_the_middle_promises_nothing_that_was_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, home: str,
+                                                                    ending: BaseException, said: str) -> None:
+    def run(given: argparse.Namespace) -> None:
+        open_studio(given).store.put("k", {"x": 1})
+        raise ending
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "run", run)
+    (tmp_path / "bad").write_text("in the way")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "a.pth", *DATA.split(), "--home", home])
+    assert capsys.readouterr().err.startswith(f"fusionlib evaluate: {said}")
 
 
 @pytest.mark.parametrize(("variables", "expected"), [

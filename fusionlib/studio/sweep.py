@@ -83,7 +83,8 @@ class Sweep(QueueJob[Point]):
         images = len(self.view.pictures) if self.view.pictures else 0
         done = len(points)
         state = "idle" if self.state == "done" and not points else self.state  # A and B alone are no curve
-        return {"state": state, "message": self.message, "done": done, "total": max(done, self._planned),
+        message = self.message or ("; ".join(self.store.notes) or None if state == "done" else None)
+        return {"state": state, "message": message, "done": done, "total": max(done, self._planned),
                 "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
                 "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
 

@@ -37,11 +37,10 @@ def _write(comparison: Comparison, name: str) -> None:
     left, middle, right = st.columns(3)
     if left.button("Write merged checkpoint", key="compare-write-file", icon=":material/save:", type="primary", width="stretch"):
         bar = st.progress(0.0, "Merging")
-        try:
+        with problems_shown():  # the recipe can be taken away all the same
             export = studio().export_row(comparison, name, lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Merging"))
-        finally:
-            bar.empty()
-        st.session_state["compare-export"] = (text, export)
+            st.session_state["compare-export"] = (text, export)
+        bar.empty()
     middle.download_button("Recipe (YAML)", text, f"{stem}.yaml", "application/yaml", key="compare-recipe",
                            icon=":material/receipt_long:", on_click="ignore", width="stretch")
     ready = st.session_state.get("compare-export")

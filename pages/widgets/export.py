@@ -6,6 +6,7 @@ import streamlit as st
 
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
 from pages.widgets.dtype_choice import dtype_choice
+from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -21,7 +22,8 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     ready = st.session_state.get("export")
     wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
-        ready = st.session_state["export"] = (wanted, _write(view, mixture))
+        with problems_shown():  # the recipe can be taken away all the same
+            ready = st.session_state["export"] = (wanted, _write(view, mixture))
     name = "-".join(filter(None, ("-".join(view.selection.names)[:100], mixture_name(mixture), recipe.dtype)))
     left, right = st.columns(2)
     with left:

@@ -17,6 +17,7 @@ def sidebar() -> None:
     """Draw the selectors into the sidebar; pages read the choice with `selection`."""
     workspace = studio().workspace
     with st.sidebar:
+        _home_notice()
         names = [item.name for item in workspace.usable()]
         if len(names) < 2:
             st.info("Load at least two checkpoints on the Workspace page.", icon=":material/info:")
@@ -95,12 +96,15 @@ def _default_pair(workspace: Workspace, names: list[str]) -> tuple[str, str]:
     return workspace.default_pair() or (names[0], names[1])
 
 
+def _home_notice() -> None:
+    """What the home folder could not keep, above everything else, because whoever goes on measuring loses that too."""
+    if text := "; ".join(studio().notes):
+        st.warning(f"{plain(text[:1].upper() + text[1:])}.", icon=":material/save:")
+
+
 def _summary(workspace: Workspace) -> None:
     broken = sum(item.problem is not None for item in workspace.items)
     lines = [f"{len(workspace.usable())} checkpoints", f"{len(workspace.sources)} datasets"]
     if broken:
         lines.append(f"{broken} unreadable")
     st.caption("Workspace: " + ", ".join(lines) + f". Device: {studio().device}.")
-    if notes := studio().notes:
-        text = "; ".join(notes)
-        st.warning(f"{plain(text[:1].upper() + text[1:])}. What is not kept is lost when the server stops.", icon=":material/save:")
