@@ -63,7 +63,8 @@ def show(report: dict[str, Any]) -> None:
 
 def _outlook(report: dict[str, Any]) -> str:
     if report["compatible"]:
-        return "They have the same tensors: a merge can be computed."
+        more = "" if report.get("verdict") else "; `diagnose` says whether it will work"
+        return f"They have the same tensors: a merge can be computed{more}."
     shared, total = (report["sharing"]["shared"], len(report["sharing"]["tensors"])) if "sharing" in report else (0, 0)
     return f"merge with --shared: {shared} of {total} tensors" if shared else "They cannot be merged tensor by tensor."
 
