@@ -143,7 +143,10 @@ def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     main(["inspect", "a.pth", "other.safetensors"])
     assert "They cannot be merged" in capsys.readouterr().out
     main(["inspect", "a.pth", "b.pth"])
-    assert "`diagnose` says whether it will work" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "a merge can be computed.\nFrom the weights alone: do not merge: separate runs, convolutions 0.0" in text
+    main(["inspect", "a.pth", "b.pth", "--no-finite"])
+    assert "a merge can be computed; `diagnose` says whether it will work.\n" in (text := capsys.readouterr().out) and "weights" not in text
     main(["evaluate", "a.pth", "--data", "folder:town"])
     assert "mIoU" in capsys.readouterr().out
     main(["sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "1"])

@@ -14,6 +14,7 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
 from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
 from fusionlib.diagnostics.cka import POSITIONS
+from fusionlib.diagnostics.evidence import GAIN
 from fusionlib.errors import UsageError
 from fusionlib.inference.activations import blocks_of, recorded
 from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
@@ -238,7 +239,8 @@ def test_a_diagnosis_measures_once_and_agrees_with_single_measurements(tmp_path:
             assert report["singles"][number]["miou"] == alone["miou"] and report["singles"][number]["loss"] == alone["loss"]
         pair = report["pairs"][0]
         assert pair["oracle_pixel_accuracy"] >= max(single["pixel_accuracy"] for single in report["singles"])
-        assert [point["alpha"] for point in pair["path"]] == [0, 0.5, 1]
+        alphas = [point["alpha"] for point in pair["path"]]
+        assert {0, 0.25, 0.5, 0.75, 1} < set(alphas) and len(alphas) == 7 and pair["unrefined"] == []
         assert pair["path"][0]["miou"] == report["singles"][1]["miou"]
         assert 0 <= pair["disagreement"] <= 1 and pair["barrier"]["loss"]["entezari"] >= 0
         assert {row["block"] for row in pair["cka"]} == {"stem", "norm", "body", "norm2", "drop", "head"}
@@ -370,8 +372,10 @@ def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
         turned = found.path(0, 1)["points"]
         assert [point["alpha"] for point in turned] == [0, 0.25, 0.5, 0.75, 1]
         found.measure(0.25)
-        own = found.path(0, 1)["points"]
-        assert [point["loss"] for point in turned] == pytest.approx([point["loss"] for point in own], abs=1e-5)
+        own = {point["alpha"]: point["loss"] for point in found.path(0, 1)["points"]}
+        assert [point["loss"] for point in turned] == pytest.approx([own[point["alpha"]] for point in turned], abs=1e-5)
+        other = world.studio.diagnosis(["b", "a"], world.source, None)
+        assert {round(1 - point["alpha"], 9) for point in other.path(0, 1)["points"]} == set(own) and other.unmeasured(0.25) == []
 
 
 def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: Path) -> None:
@@ -384,13 +388,29 @@ def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: P
         assert found.unmeasured(0.25) == [(0, 2), (1, 2)] and found.unmeasured(0.5, [(0, 1)]) == []
         totals: list[int] = []
         found.measure(0.5, lambda done, total: totals.append(total))
-        ends_and_middles = 3 + 2 * 1
-        assert set(totals) <= {images * ends_and_middles} and found.total == found.done == images * ends_and_middles
+        passes = images * (3 + 2 * (1 + 4))  # the ends, the middle of each path, and twice two next to its best merge
+        assert set(totals) <= {passes} and found.total == found.done == passes
         assert found.news == 3 and found.unmeasured(0.5) == []
         found.measure(0.5)
         assert (found.news, found.total) == (3, 0), "all is known: nothing runs"
         found.measure(0.5, fresh=True)
-        assert found.total == images * (3 + 3 * 5)
+        assert found.total == found.done == images * (3 + 3 * (5 + 4))
+
+
+def test_the_best_merge_is_looked_at_more_closely_before_it_is_judged(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        world.studio.sweep(world.studio.view(Selection("a", "b", world.source, None))).measure(0.25)
+        coarse = found.report()["pairs"][0]
+        open_alphas, best = coarse["unrefined"], coarse["best"]["alpha"]
+        assert open_alphas == [best - 0.125, best + 0.125] and found.unmeasured(0.25) == [(0, 1)]
+        found.measure(0.25)
+        images = len(world.studio.workspace.pictures(world.source, None))
+        assert found.total == found.done == images * (2 + 2), "both networks side by side, and two points: the grid is known"
+        fine = found.report()["pairs"][0]
+        assert fine["unrefined"] == [] and found.unmeasured(0.25) == [] and fine["best"]["miou"] >= coarse["best"]["miou"]
+        assert {point["alpha"] for point in fine["path"]} == {0, 0.25, 0.5, 0.75, 1, *open_alphas}
+        assert not any("not measured" in reason for reason in fine["verdict"]["reasons"])
 
 
 def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> None:
@@ -404,7 +424,7 @@ def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> N
         for pair in report["pairs"]:
             (third,) = set(alone) - {pair["a"], pair["b"]}
             said = any(f"{third}, alone is" in reason for reason in pair["verdict"]["reasons"])
-            assert said == (alone[third] - pair["best"]["miou"] >= 0.001)
+            assert said == (alone[third] - pair["best"]["miou"] >= GAIN)
             assert any("2 pictures" in reason for reason in pair["verdict"]["reasons"])
 
 

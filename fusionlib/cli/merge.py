@@ -11,7 +11,7 @@ from fusionlib.atomic import check_target, write_atomically
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open_data, open_studio, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open_data, open_studio, progress_bar, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
@@ -20,6 +20,7 @@ from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
 from fusionlib.studio.barriers import barrier_text, recipe_barriers
+from fusionlib.studio.outlook import averages
 
 NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
 
@@ -75,6 +76,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)
     return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
+            "verdict": _verdict(studio, recipe, checkpoints),
             "checkpoints": [item.name for item in checkpoints], "files": files, **({} if barriers is None else {"barriers": barriers})}
 
 
@@ -94,9 +96,17 @@ def show(result: dict[str, Any]) -> None:
             print(f"    {note}")
         if file["recipe"]:
             print(f"    recipe: {file['recipe']}")
+    show_verdict(result["verdict"])
     for entry in result.get("barriers", ()):
         if text := barrier_text(entry):
             print(f"{entry['name']} to {entry['anchor']}: {text}")
+
+
+def _verdict(studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> dict[str, Any] | None:
+    """What the weights say of the average; None for a method that does not average them as they are, and for renamed tensors."""
+    if not averages(recipe.method) or (recipe.shared is not None and recipe.shared.rename):
+        return None
+    return weights_say(checkpoints, studio.outlooks, shared=recipe.shared is not None)
 
 
 def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:

@@ -38,15 +38,15 @@ from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
            "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
-           "checkpoint_parameters", "default_home", "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile",
-           "write_recipe"]
+           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "checkpoint_parameters",
+           "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -77,10 +77,11 @@ class Studio:
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
+        self.outlooks = OutlookDesk()
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
         self.layers = LayerDesk(self.store, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, worker=self.worker, store=self.store, device=self.device,
-                                          precision=options.precision, cache=self.information)
+                                          precision=options.precision, cache=self.information, outlooks=self.outlooks)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -109,6 +110,14 @@ class Studio:
             if view.id not in self._sweeps:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
+
+    def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
+        """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on the gravest pair."""
+        judged = self.outlooks.of_arena(view.arena, view.architecture)
+        if len(judged) == 1:
+            (names, evidence), = judged
+            judged = [(names, curve_evidence(evidence, (sweep or self.sweep(view)).snapshot(), names))]
+        return gravest(judged)
 
     def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str, dtype: str | None = None) -> Sweep:
         """The sweep of two files outside the workspace."""

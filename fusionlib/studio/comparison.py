@@ -15,6 +15,8 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.diagnostics.evidence import guesses
+from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
 from fusionlib.inference.jobs import Job
@@ -30,7 +32,9 @@ from fusionlib.studio.comparison_networks import Built, RowNetworks
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import write_recipe
 from fusionlib.studio.information import InformationCache
+from fusionlib.studio.outlook import OutlookDesk, averages
 
+GUESSES = "guesses: no better than the commonest class everywhere"
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 
 
@@ -42,7 +46,8 @@ class Comparison(Job):
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices, *, worker: Worker, store: Store,
-                 device: torch.device, precision: str, cache: InformationCache | None = None) -> None:
+                 device: torch.device, precision: str, cache: InformationCache | None = None,
+                 outlooks: OutlookDesk | None = None) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
@@ -50,7 +55,7 @@ class Comparison(Job):
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
-        self.worker, self.store, self.precision = worker, store, precision
+        self.worker, self.store, self.precision, self.outlooks = worker, store, precision, outlooks or OutlookDesk()
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
                                     sharing=self.choices.sharing, dtype=self.choices.dtype)
         if not any(self.networks.known):
@@ -113,12 +118,22 @@ class Comparison(Job):
                 "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
-                "note": reason or "; ".join(filter(None, (remark(row, self.names, self.choices), *found.get("notes", ())))),
-                "barriers": found.get("barriers", []),
+                "guesses": found.get("guesses", False), "note": reason or "; ".join(filter(None, (
+                    GUESSES if found.get("guesses") else "", remark(row, self.names, self.choices), *found.get("notes", ())))),
+                "verdict": self._verdict(row), "barriers": found.get("barriers", []),
                 "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype)}
+
+    def _verdict(self, row: Row) -> dict[str, Any] | None:
+        """What the weights say of a merge of two, as far as they have been read."""
+        if len(row.members) != 2 or not averages(row.method) or self.choices.sharing is not None:
+            return None
+        found = self.outlooks.remembered(*(self.checkpoints[number].fingerprint for number in row.members))
+        verdict = judge(found) if found else None
+        return verdict and {"level": verdict.level, "line": verdict.line}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0
+        self.outlooks.of_files(self.checkpoints)
         try:
             self._decode(self._work_left(self.rows()))
             tried: set[str] = set()
@@ -263,7 +278,7 @@ def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> C
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
     return {"state": "measured", "miou": figures["miou"], "pixel_accuracy": figures["pixel_accuracy"], "loss": figures["loss"],
-            "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"]}
+            "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"], "guesses": guesses(figures)}
 
 
 def _refused(error: Exception, state: str) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class MergeView:
                               data=pictures.fingerprint() if pictures else None, **self._dtype_key)[:24]
 
     @property
+    def architecture(self) -> Architecture | None:
+        """The network; None where nobody knows it."""
+        return self._known[0] if self._known else None
+
+    @property
     def obstacle(self) -> str | None:
         """Why pictures cannot be shown, in words; None when they can."""
         if self._known is None:

@@ -31,6 +31,7 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),
         Route(f"{prefix}/truth/{{index:int}}", _guarded(_truth)),
         Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
+        Route(f"{prefix}/verdict", _guarded(_verdict)),
         *layer_routes(prefix, _guarded),
     ]
 
@@ -106,6 +107,10 @@ def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
     elif request.method == "POST":
         _start(sweep, body)
     return JSONResponse(sweep.snapshot(), headers={"Cache-Control": "no-store"})
+
+
+def _verdict(_: Request, view: MergeView, __: bytes) -> Response:
+    return JSONResponse(studio().outlook(view), headers={"Cache-Control": "no-store"})
 
 
 def _start(sweep: Any, body: bytes) -> None:
