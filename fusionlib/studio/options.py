@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
+from fusionlib.errors import printable
 from fusionlib.inference.network import PRECISIONS
 
 
@@ -31,6 +34,14 @@ class Options:
     upload_mb: int = 1024
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A wrong argument ends with status 2 and one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {printable(message)}. See {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
@@ -41,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def app_options(arguments: Sequence[str]) -> Options:
     """Options of `streamlit run app.py -- ARGUMENTS`."""
-    parser = argparse.ArgumentParser(prog="streamlit run app.py --", description="Merge segmentation checkpoints, live.")
+    parser = OneLineParser(prog="streamlit run app.py --", description="Merge segmentation checkpoints, live.")
     parser.add_argument("--checkpoints", action="append", default=[], type=Path, metavar="DIR",
                         help="folder (or file) of checkpoints to show; may be given several times")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC",
