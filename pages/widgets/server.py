@@ -7,6 +7,8 @@ import shlex
 import sys
 import threading
 
+import streamlit as st
+
 from fusionlib.errors import FusionError
 from fusionlib.studio import Options, Studio, app_options
 
@@ -32,6 +34,12 @@ def check_arguments() -> None:
     except FusionError as error:
         print(f"streamlit run app.py: {error.one_line}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def base_path() -> str:
+    """What every address of this server begins with: nothing, or `server.baseUrlPath` after a slash."""
+    folder = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{folder}" if folder else ""
 
 
 def studio() -> Studio:
