@@ -125,10 +125,10 @@ SHOWN = {"Layers": '[data-testid="canvas-m"][data-alpha]', "Compare": ".stDataFr
 def test_every_page_is_drawn_in_both_themes_under_the_content_policy(page) -> None:
     for name, drawn in SHOWN.items():
         page.get_by_role("link", name=name, exact=True).click()
-        page.get_by_role("heading", name=name, exact=True).wait_for(timeout=30000)
+        page.get_by_role("heading", name=name, exact=True).wait_for(timeout=120000)
         grounds = set()
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            page.locator(drawn).first.wait_for(timeout=60000)
+            page.locator(drawn).first.wait_for(timeout=120000)
             grounds.add(page.get_by_test_id("stApp").evaluate("node => getComputedStyle(node).backgroundColor"))
         assert len(grounds) == 2 and page.locator('[data-testid="stException"]').count() == 0

@@ -1,14 +1,18 @@
-"""The server as others meet it: who gets in, and what stands before it. One process, real handshakes."""
+"""The server as others meet it: who gets in, what they may upload, and what stands before it. One process, real handshakes."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from app_server import App, cutting_proxy, free_port, running_app
+import torch
+from app_server import App, cutting_proxy, free_port, running_app, session_of
+from helpers import Answer, until
+from safetensors.torch import save
 from test_app_browser import CHROMIUM, FLAGS, wrong
 from websockets.exceptions import InvalidStatus
 
@@ -93,6 +97,64 @@ def test_every_answer_carries_the_policy(app: App, cookie: str) -> None:
         assert {name: answer.headers[name.lower()] for name in POLICY} == POLICY, path
 
 
+# --- uploads ----------------------------------------------------------------------------------------------------------
+
+
+class Uploader:
+    """A page that uploads without a browser."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.socket = app.websocket()
+        self.session = session_of(self.socket)
+        self.cookie = app.ask("/_stcore/health").headers["set-cookie"].split(";")[0]
+
+    def put(self, megabytes: float, name: str = "f", chunked: bool = False) -> Answer:
+        """One file; chunked, its size is not announced."""
+        head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f.pth"\r\n\r\n'
+        parts = [head, *[bytes(1 << 16)] * round(megabytes * 16), b"\r\n--b--\r\n"]
+        size = {} if chunked else {"Content_Length": str(sum(map(len, parts)))}
+        return self.app.ask(f"/_stcore/upload_file/{self.session}/{name}", None, "PUT", iter(parts), Cookie=self.cookie,
+                            X_Xsrftoken=self.cookie.split("=", 1)[1], Content_Type="multipart/form-data; boundary=b", **size)
+
+
+def held(app: App) -> int:
+    """Bytes of uploads in the memory of the server, as it says itself."""
+    found = re.search(rb'cache_memory_bytes\{cache_type="UploadedFileManager",cache=""\} (\d+)', app.ask("/_stcore/metrics").body)
+    return int(found[1]) if found else 0
+
+
+@pytest.fixture
+def uploader(app: App) -> Iterator[Uploader]:
+    page = Uploader(app)
+    yield page
+    page.socket.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+def test_what_is_over_the_limit_never_gets_into_memory(app: App, uploader: Uploader, chunked: bool) -> None:
+    before = app.resident_mb()
+    for number in range(3):
+        with suppress(ConnectionError):  # the server hangs up on what it does not want
+            assert uploader.put(300, f"f{number}", chunked).status == 413
+    assert max(app.resident_mb(), app.resident_mb(peak=True)) - before < 100
+    assert held(app) == 0
+
+
+def test_a_session_has_room_for_two_of_the_largest_and_gives_it_back(app: App, uploader: Uploader) -> None:
+    assert [uploader.put(4.5, name).status for name in ("one", "two", "three")] == [204, 204, 413]
+    with suppress(ConnectionError):
+        assert uploader.put(4.5, "three", chunked=True).status == 413
+    assert held(app) == round(2 * 4.5 * 2**20)
+    other = Uploader(app)
+    assert other.put(4.5).status == 204, "another session has its own"
+    other.socket.close()
+    until(lambda: held(app) == round(2 * 4.5 * 2**20))
+    uploader.socket.close()
+    until(lambda: held(app) == 0)
+    assert uploader.put(1).status == 400, "that page is closed"
+
+
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +183,20 @@ def test_a_link_signs_a_browser_in_and_is_shared_without_its_token(app: App, tab
     tab.goto(f"http://merge.test:{app.port}/studio/?token=correct+horse+%26+battery&alpha=0.3")
     painted(tab)
     assert "token" not in tab.url and "alpha=0.3" in tab.url and not tab.evaluate("document.cookie").count("fusion")
+    assert tab.problems == []
+
+
+@pytest.mark.browser
+def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_stays(app: App, tab) -> None:
+    tab.goto(f"{app.address}workspace")
+    tab.get_by_text("Upload checkpoints or pictures").click()
+    tab.get_by_text(f"up to {LIMIT} MB each, {2 * LIMIT} MB at a time").wait_for(timeout=30000)
+    files = [{"name": name, "mimeType": "application/octet-stream", "buffer": content}
+             for name, content in (("taken.safetensors", save({"w": torch.ones(1000)})), ("odd.pth", b"no checkpoint"))]
+    tab.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files(files)
+    tab.locator("[data-testid=stAlert]").filter(has_text="odd.pth").wait_for(timeout=30000)
+    assert tab.locator(".st-key-upload-name input").input_value() == "taken"
+    assert held(app) == 0
     assert tab.problems == []
 
 

@@ -16,6 +16,7 @@ from streamlit.web.server import server_util
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import Options, Studio, app_options
 from pages.widgets.guard import Guard, is_loopback
+from pages.widgets.upload_limit import AT_A_TIME, UploadLimit
 
 TOKEN = "FUSION_TOKEN"
 """The variable that holds a token of the operator's own, which outlives a restart."""
@@ -58,12 +59,14 @@ def middleware() -> list[Middleware]:
     token = (_own_token() or secrets.token_urlsafe(32)) if given.token else None
     address = st.get_option("server.address") or ""
     # Streamlit's own checks follow; it reads them at each request.
+    config.set_option("server.maxUploadSize", given.upload_mb)
     config.set_option("server.corsAllowedOrigins", [f"{scheme}://{name}" for name in given.allow_hosts for scheme in ("https", "http")])
     if address not in _EVERYWHERE:
         config.set_option("server.allowedHosts", ["localhost", "127.0.0.1", "::1", address, *given.allow_hosts])
     for line in _welcome(given, address, token):
         print(line, flush=True)
-    return [Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health")]
+    return [Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health"),
+            Middleware(UploadLimit, AT_A_TIME * (given.upload_mb << 20) if given.uploads else 0)]
 
 
 def studio() -> Studio:
