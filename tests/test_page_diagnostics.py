@@ -161,6 +161,7 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
 
 def test_csv_defuses_formulas() -> None:
     assert as_csv([{"name": "=1+1", "value": -1.5}, {"name": "plain", "other": None}]) == "name,value,other\n'=1+1,-1.5,\nplain,,\n"
+    assert as_csv([{"-x": "+1", "B": "\t=1"}]) == "'-x,B\n'+1,'\t=1\n"
 
 
 def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, files: Path, tmp_path: Path) -> None:

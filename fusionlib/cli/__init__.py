@@ -7,22 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any
 
 from fusionlib import __version__
 from fusionlib.cli import compare, diagnose, evaluate, inspect, layers, merge, methods, sweep, train
-from fusionlib.errors import Cancelled, FusionError
+from fusionlib.errors import Cancelled, FusionError, printable
+from fusionlib.studio import OneLineParser
 
 VERBS = (inspect, diagnose, layers, compare, methods, merge, evaluate, sweep, train)
 """One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and `show(result)`."""
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """A wrong argument ends with status 2 and one line that says what to do."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}. See {self.prog} --help", file=sys.stderr)
-        raise SystemExit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.json:
             print(json.dumps({**result, **({"not_kept": given.studio.notes} if remark else {})}, indent=1))
         else:
-            given.verb.show(result)
+            given.verb.show(_printable(result))
         sys.stdout.flush()
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,10 +57,19 @@ def _not_kept(given: argparse.Namespace) -> str:
     return f"{'; '.join(notes)} (in {given.studio.options.home}; --home names another folder)" if notes else ""
 
 
+def _printable(value: Any) -> Any:
+    """The result with every text in it fit for a terminal: names of files and tensors are whatever somebody wrote."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge.")
+    parser = OneLineParser(prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge.")
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=_OneLineParser)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=OneLineParser)
     for verb in VERBS:
         part = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP)
         verb.add_arguments(part)

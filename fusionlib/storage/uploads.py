@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import time
 from pathlib import Path
 
 from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.errors import UsageError, WriteError
+from fusionlib.storage.names import UploadNames
 
 CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+REMOVED_SECONDS = 24 * 3600
+"""How long a removed upload can be brought back."""
 
 
 class UploadFolder:
@@ -18,11 +21,8 @@ class UploadFolder:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.pictures, self.limit_bytes = folder, folder / "pictures", limit_bytes
-        self._names_file = folder / "names.json"
-        try:
-            self._names = {str(key): str(value) for key, value in json.loads(self._names_file.read_text()).items()}
-        except (OSError, ValueError, AttributeError):
-            self._names = {}  # names are a convenience; the files are found without them
+        self._removed = folder / "removed"
+        self._names = UploadNames(folder)
 
     def checkpoints(self) -> list[Path]:
         """Stored checkpoints, oldest first."""
@@ -35,10 +35,13 @@ class UploadFolder:
 
     def shown_name(self, path: Path) -> str:
         """The name that the file had on the user's machine, without its ending."""
-        return self._names.get(path.name, path.stem[:12])
+        return self._names.get(path.name) or path.stem[:12]
 
     def add(self, name: str, content: bytes | memoryview) -> Path:
-        """Keep a file. Raises `UsageError` when it is too large or of no known kind, `WriteError` where it cannot be kept."""
+        """Keep a file, until `call` or `discard`.
+
+        Raises: `UsageError` when it is too large or of no known kind, `WriteError` where it cannot be kept.
+        """
         ending = Path(name).suffix.lower()
         if ending not in (*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS):
             raise UsageError(f"{name} ends in {ending or 'nothing'}", f"one of {', '.join((*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS))}",
@@ -53,21 +56,39 @@ class UploadFolder:
         make_folder(folder)
         if not path.exists():
             write_atomically(path, content)
-        self._names[path.name] = Path(name).stem[:80]
-        write_atomically(self._names_file, json.dumps(self._names))
         return path
 
-    def remove(self, path: Path) -> bytes:
-        """Delete an upload and return its bytes, so that the removal can be undone."""
+    def call(self, path: Path, name: str) -> None:
+        """Show a kept file as `name`, the one that it had on the user's machine."""
+        self._names.put(path.name, Path(name).stem[:80])
+
+    def discard(self, path: Path) -> None:
+        """Keep the file no longer."""
+        path.unlink()
+        self._names.drop(path.name)
+
+    def remove(self, path: Path) -> Path:
+        """Set an upload aside for a day, for `restore`. Returns where it is."""
         if path.parent not in (self.folder, self.pictures):
             raise UsageError(f"{path.name} is no upload", "an uploaded file", "Remove other files where they lie")
         try:
-            content = path.read_bytes()
-            path.unlink()
+            self._removed.mkdir(exist_ok=True)
+            for earlier in self._removed.iterdir():
+                if time.time() - earlier.stat().st_ctime > REMOVED_SECONDS:
+                    earlier.unlink(missing_ok=True)
+            aside = path.rename(self._removed / path.name)
         except OSError as problem:
             raise WriteError(f"{self.shown_name(path)} cannot be removed: {reason(problem)}", "a folder that can be written to",
                              "Correct the rights of the home folder") from problem
-        return content
+        self._names.drop(path.name)
+        return aside
+
+    def restore(self, removed: Path, name: str) -> None:
+        """Undo `remove`. Raises `UsageError` where the day is over."""
+        try:
+            self.call(removed.rename(self.folder / removed.name), name)
+        except FileNotFoundError as problem:
+            raise UsageError(f"{name} was removed too long ago", "the file", "Upload it again") from problem
 
 
 def _files(folder: Path) -> list[Path]:

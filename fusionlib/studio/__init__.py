@@ -37,16 +37,17 @@ from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.options import OneLineParser, Options, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
-           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band", "checkpoint_parameters",
-           "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile", "profile_of", "uniform_profile", "write_recipe"]
+           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView",
+           "OneLineParser", "Options", "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
+           "checkpoint_parameters", "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile", "profile_of",
+           "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""

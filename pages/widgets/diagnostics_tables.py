@@ -30,11 +30,15 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
 def as_csv(rows: Sequence[Row]) -> str:
     """Rows with a header; columns of all rows, None as nothing. Texts that a spreadsheet would take for a formula get a quote."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
-                      for key, value in row.items()} for row in rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow([_defused(column) for column in columns])
+    table.writerows([[_defused(row.get(column, "")) for column in columns] for row in rows])
     return stream.getvalue()
+
+
+def _defused(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:

@@ -16,8 +16,7 @@ from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.worker import Superseded
 from fusionlib.studio import MergeView
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
-from pages.widgets.live import live_base
-from pages.widgets.server import studio
+from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 1024
@@ -25,7 +24,7 @@ BODY_LIMIT = 1024
 
 def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
-    prefix = f"{live_base()}/{{key}}/{{view}}"
+    prefix = f"{base_path()}/live/{{key}}/{{view}}"
     return [
         Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
         Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),

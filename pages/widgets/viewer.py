@@ -52,8 +52,8 @@ class ClassEntry:
 class ViewerData:
     """What the viewer shows; ``alpha`` is the weight of A, and checkpoints after B are ``more``.
 
-    ``base`` is the prefix of the live routes on the page's own origin, including ``server.baseUrlPath`` where the
-    routes are mounted below it.
+    ``base`` is the prefix of the live routes, relative to the page: whatever ``server.baseUrlPath`` or a proxy has put in
+    front of the page's address is then in front of theirs too.
     """
 
     base: str
