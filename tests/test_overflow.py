@@ -109,13 +109,17 @@ def test_dtypes_go_by_name() -> None:
 # --- every method, every narrow type ------------------------------------------------------------------------------------
 
 
+WRITABLE = [dtype for dtype in NARROW if dtype in WRITTEN.values()]
+"""Narrow types that a merge of wider files can be written in."""
+
+
 def pair(folder: Path, dtype: torch.dtype) -> list[Checkpoint]:
-    """A file of a narrow type, and one in float32 that is beyond its range in every convolution of the backbone."""
-    narrow, wide = tiny_tensors(1, dtype=dtype), tiny_tensors(2)
+    """Two files in float32: one in the range of a narrow type, one beyond it in every convolution of the backbone."""
+    narrow, wide = tiny_tensors(1), tiny_tensors(2)
     for name in ("stem.weight", "body.weight"):
         wide[name] = wide[name] / wide[name].abs().max() * min(64 * torch.finfo(dtype).max, 3.4e38)
         if dtype == torch.bfloat16:  # the range of float32 itself: ends of opposite sign are too far apart
-            narrow[name] = (-wide[name] / 1.1).to(dtype)
+            narrow[name] = (-wide[name] / 1.1).to(dtype).float()
     folder.mkdir(parents=True, exist_ok=True)
     return [saved(folder / "narrow.safetensors", narrow), saved(folder / "wide.safetensors", wide)]
 
@@ -126,36 +130,55 @@ def parameters(name: str) -> dict:
             "fisher": {"lambdas": [0.0, 1.0]}}.get(name, {})
 
 
-@pytest.mark.parametrize("dtype", NARROW)
+def name_of(dtype: torch.dtype) -> str:
+    """As the user writes it."""
+    return next(name for name, kind in WRITTEN.items() if kind == dtype)
+
+
+@pytest.mark.parametrize("dtype", WRITABLE)
 @pytest.mark.parametrize("name", ONE_FILE)
 def test_every_method_refuses_the_file_and_the_live_view_alike(world: World, tmp_path: Path, name: str, dtype: torch.dtype) -> None:
     checkpoints = pair(tmp_path, dtype)
     data = world.studio.workspace.pictures(world.source, None)
-    recipe = write_recipe(checkpoints, name, parameters(name), "average", data, 2)
+    recipe = write_recipe(checkpoints, name, parameters(name), "average", data, 2, dtype=name_of(dtype))
     blind = name == "fisher" and dtype == torch.bfloat16  # so large that the network itself answers with NaN
     with pytest.raises(CheckpointError if blind else MergeError, match="NaN" if blind else r"^(stem|body)\.weight would hold .* not fit"):
         world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data)
     assert sorted(os.listdir(tmp_path)) == ["narrow.safetensors", "wide.safetensors"], "no file, no leftover"
     if METHODS.get(name).needs == "pictures":
         return
-    arena = Arena.pack(checkpoints, head=("head",))
+    arena = Arena.pack(checkpoints, head=("head",)).written_in(dtype)
     blend = Blend(arena, BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU))
     for _ in range(2):
         with pytest.raises(MergeError, match=r"^(stem|body)\.weight would hold"):
             blend.set(build_method(name, parameters(name)), run)
     blend.set(Linear(1.0), run)
-    assert torch.equal(blend.network.flat, arena.weights[0]), "after a refusal it goes on"
+    alone = arena.weights[0].clone()
+    round_to_dtype(arena.layout, alone)
+    assert torch.equal(blend.network.flat, alone), "after a refusal it goes on"
 
 
 @pytest.mark.parametrize("dtype", NARROW)
+def test_two_narrow_files_whose_sum_goes_beyond_their_type_are_refused(world: World, tmp_path: Path, dtype: torch.dtype) -> None:
+    tables = [tiny_tensors(seed, dtype=dtype) for seed in (1, 2)]
+    tables[1]["body.weight"] = torch.full((8, 8, 3, 3), torch.finfo(dtype).max * 0.9).to(dtype)
+    checkpoints = [saved(tmp_path / f"{number}.safetensors", table) for number, table in enumerate(tables)]
+    for method in ("task_arithmetic", "dare"):
+        with pytest.raises(MergeError, match=r"^body\.weight would hold .* not fit"):
+            world.studio.merge(write_recipe(checkpoints, method, {"scale": 2.0}, "average"), checkpoints, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("dtype", WRITABLE)
 @pytest.mark.parametrize("policy", ["average", "gaussian"])
 def test_the_streamed_merge_and_the_one_in_memory_refuse_the_same_number(world: World, tmp_path: Path, dtype: torch.dtype,
                                                                         policy: str) -> None:
     checkpoints = pair(tmp_path, dtype)
     with pytest.raises(MergeError) as streamed:
-        stream_merge(checkpoints, (0.5, 0.5), policy, tmp_path / "out.safetensors", {})
+        stream_merge(checkpoints, (0.5, 0.5), policy, tmp_path / "out.safetensors", {}, dtype=dtype)
+    recipe = write_recipe(checkpoints, "isotropic", {}, policy, dtype=name_of(dtype))
     with pytest.raises(MergeError) as packed:
-        world.studio.merge(write_recipe(checkpoints, "isotropic", {}, policy), checkpoints, tmp_path / "out.safetensors")
+        world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors")
     assert streamed.value.one_line == packed.value.one_line
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -218,7 +241,7 @@ def test_float64_weights_that_no_network_can_run_are_refused(tmp_path: Path) -> 
 
 
 def test_dragging_one_unit_looks_at_that_unit_and_the_file_is_looked_at_whole(tmp_path: Path) -> None:
-    arena = Arena.pack(pair(tmp_path, torch.float16), head=("head",))
+    arena = Arena.pack(pair(tmp_path, torch.float16), head=("head",)).written_in(torch.float16)
     blend = Blend(arena, BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU))
     fitting = LayerProfile(weights={"stem": (1.0, 0.0), "body": (1.0, 0.0)})
     blend.set(fitting, run)
@@ -291,13 +314,13 @@ def test_frames_and_sweeps_say_what_does_not_fit(tmp_path: Path) -> None:
         for file, other in zip(pair(tmp_path / "files", torch.float16), ("narrow", "wide"), strict=True):
             assert file.name == other
         opened.studio.workspace.refresh()
-        view = opened.studio.view(Selection("narrow", "wide", opened.source, None))
+        view = opened.studio.view(Selection("narrow", "wide", opened.source, None, dtype="float16"))
         with pytest.raises(MergeError, match=r"stem\.weight would hold"):
             view.frame(0, 0.5)
         assert view.frame(0, 1.0).about["miou"] is not None
         with pytest.raises(UsageError, match=r"stem\.weight would hold"):
             opened.studio.sweep(view).measure(0.5)
-        wide = opened.studio.view(Selection("narrow", "wide", opened.source, None, dtype="float32"))
+        wide = opened.studio.view(Selection("narrow", "wide", opened.source, None))
         assert wide.frame(0, 0.5).about["miou"] is not None
 
 
@@ -305,19 +328,19 @@ def test_rows_of_a_comparison_too_and_in_float32_they_are_measured_and_written_a
     with tiny_world(tmp_path, count=1) as opened:
         checkpoints, data = pair(tmp_path / "files", torch.float16), opened.studio.workspace.pictures(opened.source, None)
         rows = {}
-        for dtype in (None, "float32"):
+        for dtype in ("float16", None):
             choices = Choices(methods=("isotropic",), own=(Own("task_arithmetic", (("base", 0), ("scale", 2.0))),), dtype=dtype)
             comparison = opened.studio.comparisons.of(checkpoints, data, choices)
             comparison.measure()
             rows[dtype] = {row["method"]: row for row in comparison.snapshot()["rows"] if row["method"] != "single"}
-        for row in rows[None].values():
+        for row in rows["float16"].values():
             assert row["state"] == "not applicable" and "weight would hold" in row["note"] and "--dtype float32" in row["note"]
-            assert "--dtype" not in row["command"]
-        for row in rows["float32"].values():
-            assert row["state"] == "measured" and "--dtype float32" in row["command"]
+            assert "--dtype float16" in row["command"]
+        for row in rows[None].values():
+            assert row["state"] == "measured" and "--dtype" not in row["command"]
         export = opened.studio.export_row(comparison, "isotropic")
         figures = opened.studio.evaluate(open_checkpoint(export.path), data)
-        assert export.recipe.dtype == "float32" and figures["miou"] == rows["float32"]["isotropic"]["miou"]
+        assert export.recipe.dtype is None and figures["miou"] == rows[None]["isotropic"]["miou"]
 
 
 def test_a_dtype_that_the_files_have_anyway_changes_no_row(tmp_path: Path) -> None:
@@ -356,9 +379,9 @@ def test_sweeps_and_layers_are_measured_as_they_would_be_written(place: Path, sa
     files, data = ("narrow.safetensors", "wide.safetensors"), ("--data", "folder:town", "--limit", "1")
     for verb in (("sweep", *files, "--step", "0.5"), ("layers", *files), ("compare", *files, "--methods", "isotropic")):
         assert "one of same, float32, float16, bfloat16" in refused(*verb, *data, "--dtype", "double")
-    line = refused("sweep", *files, "--step", "0.5", *data)
+    line = refused("sweep", *files, "--step", "0.5", *data, "--dtype", "float16")
     assert "stem.weight would hold" in line and "--dtype float32" in line
-    assert len(said("sweep", *files, "--step", "0.5", *data, "--dtype", "float32")["points"]) == 3
+    assert len(said("sweep", *files, "--step", "0.5", *data)["points"]) == 3
     assert said("layers", *files, *data, "--dtype", "float32")["merge_miou"] is not None
 
 
@@ -378,21 +401,24 @@ def written_as(app: AppTest):
 def test_pages_offer_the_dtype_where_they_write_and_the_view_follows(start, tmp_path: Path) -> None:
     pair(tmp_path / "files", torch.float16)
     app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
-    assert written_as(app).value == "same" and "float16, float32" in written_as(app).options[0]
+    assert written_as(app).value == "same" and "float32" in written_as(app).options[0]
+    written_as(app).set_value("float16").run()
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and "weight would hold" in app.error[0].value.replace("\\", "")
     assert not list((tmp_path / "home" / "exports").glob("*.safetensors"))
-    written_as(app).set_value("float32").run()
-    assert any("dtype: float32" in item.value for item in app.code)
+    assert any("dtype: float16" in item.value for item in app.code)
+    written_as(app).set_value("same").run()
+    assert not any("dtype: " in line for item in app.code for line in item.value.splitlines())
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
     file, = (tmp_path / "home" / "exports").glob("*.safetensors")
-    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32 and "float32" in file.name
+    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32
     live = [view for views in server.studio().live._sessions.values() for view in views.values()]
-    assert [view.selection.dtype for view in live] == [None, "float32"], "what is shown is what is written"
+    assert [view.selection.dtype for view in live] == ["float16", None], "what is shown is what is written"
+    written_as(app).set_value("bfloat16").run()
     for page in ("layers.py", "compare.py"):
         app.switch_page(page).run()
-        assert not app.exception and written_as(app).value == "float32", "one choice for all pages"
+        assert not app.exception and written_as(app).value == "bfloat16", "one choice for all pages"
 
 
 def test_a_link_with_a_dtype_shows_it_at_once_and_nonsense_is_left_alone(start, tmp_path: Path) -> None:
@@ -414,14 +440,14 @@ def test_compare_measures_and_writes_in_the_chosen_dtype(start, tmp_path: Path) 
     pair(tmp_path / "files", torch.float16)
     app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     app.switch_page("compare.py").run()
-    written_as(app).set_value("float32").run()
+    written_as(app).set_value("bfloat16").run()
     button(app, "rows on 1 pictures").click().run()
     comparison = list(server.studio().comparisons._jobs.values())[-1]
     until(lambda: comparison.state == "done")
     app.run()
     next(item for item in app.selectbox if item.label == "Row").set_value("isotropic").run()
-    assert "Written as float32, as it was measured" in text(app) and "--dtype float32" in app.code[-1].value
+    assert "Written as bfloat16, as it was measured" in text(app) and "--dtype bfloat16" in app.code[-1].value
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
     file, = (tmp_path / "home" / "exports").glob("*.safetensors")
-    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32
+    assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.bfloat16
