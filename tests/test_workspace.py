@@ -12,7 +12,7 @@ from helpers import folder_data, tiny_file, tiny_registered, tiny_tensors
 from PIL import Image
 from safetensors.torch import save
 
-from fusionlib.errors import CheckpointError, DataError, FusionError, UsageError
+from fusionlib.errors import CheckpointError, DataError, FusionError, UsageError, WriteError
 from fusionlib.studio import Options, Workspace
 
 
@@ -38,6 +38,26 @@ def png() -> bytes:
 def registered():
     with tiny_registered():
         yield
+
+
+def test_an_upload_that_cannot_be_named_is_not_kept_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = opened(tmp_path)
+    workspace.add_upload("first.safetensors", checkpoint_bytes(1))
+    replace = os.replace
+
+    def full(temporary: Path, path: Path) -> None:
+        if path.name == "names.json":
+            raise OSError(28, "No space")
+        replace(temporary, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(WriteError, match=r"names\.json cannot be written: No space"):
+            workspace.add_upload("second.safetensors", checkpoint_bytes(2))
+    workspace.refresh()
+    assert names(workspace) == ["first"]
+    workspace.add_upload("second.safetensors", checkpoint_bytes(2))
+    assert names(opened(tmp_path)) == ["first", "second"]
 
 
 def test_a_broken_file_is_listed_with_its_problem_and_the_others_work(tmp_path: Path) -> None:

@@ -51,10 +51,17 @@ class UploadFolder:
         stem = f"{Path(name).stem[:60]}-{digest[:8]}" if ending in PICTURE_ENDINGS else digest
         path = folder / "".join(c if c.isalnum() or c in "-_." else "_" for c in stem + ending).lstrip(".")
         make_folder(folder)
-        if not path.exists():
+        fresh = not path.exists()
+        if fresh:
             write_atomically(path, content)
-        self._names[path.name] = Path(name).stem[:80]
-        write_atomically(self._names_file, json.dumps(self._names))
+        names = {**self._names, path.name: Path(name).stem[:80]}
+        try:
+            write_atomically(self._names_file, json.dumps(names))
+        except WriteError:
+            if fresh:
+                path.unlink(missing_ok=True)  # whoever is told that it failed must not find it later
+            raise
+        self._names = names
         return path
 
     def remove(self, path: Path) -> bytes:
