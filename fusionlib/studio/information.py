@@ -51,7 +51,7 @@ class InformationCache:
             make_folder(self.folder)
             save_tensors(self._file(key), {"information": row})
         except WriteError as problem:
-            self._lost[key] = problem.got
+            self._lost[key] = problem.got.split(": ", 1)[-1]
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
