@@ -219,6 +219,11 @@ class Answer:
 
 def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "") -> Answer:
     """One HTTP request to an ASGI application, without a server."""
+    return asyncio.run(asked(app, method, path, body, query))
+
+
+async def asked(app: Callable, method: str, path: str, body: bytes = b"", query: str = "") -> Answer:
+    """The same among others."""
     sent: list[dict[str, Any]] = []
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
              "raw_path": path.encode(), "query_string": query.encode(), "headers": [], "root_path": "", "scheme": "http",
@@ -231,7 +236,7 @@ def request(app: Callable, method: str, path: str, body: bytes = b"", query: str
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     start = next(message for message in sent if message["type"] == "http.response.start")
     headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
     return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in sent))

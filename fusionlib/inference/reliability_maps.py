@@ -21,6 +21,11 @@ class ReliabilityMaps:
     labels: np.ndarray
     right: np.ndarray
 
+    @property
+    def bytes(self) -> int:
+        """What the maps take."""
+        return self.bins.nbytes + self.labels.nbytes + self.right.nbytes
+
     def chosen(self, bins: int, number: int, label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Masks (H, W) of the right and of the wrong pixels in bin `number` of `bins`, of those predicted as `label` if given."""
         share = KEPT_BINS // bins

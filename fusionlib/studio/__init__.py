@@ -35,6 +35,7 @@ from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.recent import Recent
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -65,6 +66,7 @@ class Studio:
         self.store = Store(options.home / "results.sqlite")
         self.workspace = Workspace(options)
         self.live = LiveDesk()
+        self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
@@ -112,7 +114,7 @@ class Studio:
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
         selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more))
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""
@@ -202,7 +204,7 @@ class Studio:
         head = architecture[0].head if architecture else ()
         arena = Arena.pack([item.checkpoint for item in items], head=head, device=self.device)  # type: ignore[misc]
         arena.require_finite()
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
 
     def _evict(self) -> None:
         """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""
