@@ -4,9 +4,12 @@ The pages and the live routes share one process, so that a frame is answered wit
 """
 
 import streamlit as st
+from starlette.middleware import Middleware
 
+from pages.widgets.arriving import ArrivesInTime, limit_heads
 from pages.widgets.routes import live_routes
 from pages.widgets.server import check_arguments
 
 check_arguments()
-app = st.App("pages/main.py", routes=live_routes())
+limit_heads()
+app = st.App("pages/main.py", routes=live_routes(), middleware=[Middleware(ArrivesInTime)])
