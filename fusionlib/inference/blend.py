@@ -10,7 +10,7 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena, round_to_dtype
 from fusionlib.contracts import MergeMethod
-from fusionlib.data.cache import DecodedCache
+from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
@@ -100,4 +100,4 @@ class Blend:
     def _pictures(self) -> Iterator[np.ndarray]:
         assert self.calibration is not None
         for index in self.calibration.spread(self.count):
-            yield self.calibration.load(index).image[None]
+            yield unreduced(self.calibration.load(index)).image[None]

@@ -13,13 +13,13 @@ from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
 from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.maps import bands
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import Network
 from fusionlib.inference.reliability_maps import ReliabilityMaps, reliability_maps
 from fusionlib.inference.worker import FRAME
 from fusionlib.merging.linear import Linear
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
-from fusionlib.metrics.observation import Observation
 from fusionlib.storage.store import Store
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
@@ -125,7 +125,7 @@ class CalibrationSweep(Sweep):
                 logits = network.logits(sample.image[None], sample.truth.shape)  # type: ignore[union-attr]
                 truth = torch.from_numpy(sample.truth)[None].to(view.device)  # type: ignore[arg-type]
                 mapping = target_mapping(view.source_space, view.space, view.device)
-                return reliability_maps(Observation(logits, truth, mapping, view.space.count))
+                return reliability_maps(bands(logits, truth, mapping, view.space.count))
 
         return run(observe)
 

@@ -29,6 +29,7 @@ class Options:
     device: str = "auto"
     precision: str = "float32"
     upload_mb: int = 1024
+    tiles: bool = False
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
+    parser.add_argument("--tiles", action="store_true",
+                        help="measure pictures of more than 2 million pixels at full size, tile by tile")
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
 
 
@@ -51,4 +54,4 @@ def app_options(arguments: Sequence[str]) -> Options:
     add_options(parser)
     given = parser.parse_args(list(arguments))
     return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
-                   given.home or default_home(), given.device, given.precision, given.upload_mb)
+                   given.home or default_home(), given.device, given.precision, given.upload_mb, given.tiles)

@@ -22,14 +22,13 @@ from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
-from fusionlib.inference.maps import pixel_maps
+from fusionlib.inference.maps import bands, pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.turns import Superseded
 from fusionlib.inference.worker import FRAME, Worker
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key
 from fusionlib.studio.recent import Recent
 
@@ -148,7 +147,8 @@ class MergeView:
     def ask(self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = "") -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c, ...).
 
-        `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one of this pane.
+        A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one). `session` gets its
+        frames in turn with others. The future raises `Superseded` where it has asked for a newer one of this pane.
         """
         if (pane != MERGE and pane not in self.ends) or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
             raise UsageError(f"Pane {pane[:20]!r}, alpha {mixture}", f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
@@ -193,24 +193,24 @@ class MergeView:
         spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
         alpha = None if isinstance(mixture, LayerProfile) else mixture
         frame = Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
-                            "from": began, "notes": notes})
+                            "from": began, "notes": notes, "scale": sample.scale})
         return self.recent.keep(key, frame, len(png))
 
     def _look(self, network: BoundNetwork, image: np.ndarray, truth: np.ndarray | None,
               resume: bool = False) -> tuple[Any, dict[str, Any]]:
+        meter = METERS.get("confusion")
+        state, maps = meter.init(self.space.count, self.device), []
         with torch.inference_mode():
             logits = network.logits(image[None], image.shape[:2], resume)
             ids = torch.full((1, *image.shape[:2]), IGNORE, dtype=torch.uint8) if truth is None else torch.from_numpy(truth)[None]
             mapping = target_mapping(self.source_space, self.space, self.device)
-            observation = Observation(logits, ids.to(self.device), mapping, self.space.count)
-            maps = pixel_maps(observation)
-            if truth is None:
-                return maps, {"miou": None, "pixel_accuracy": None, "iou": None}
-            meter = METERS.get("confusion")
-            state = meter.init(self.space.count, self.device)
-            meter.update(state, observation)
-            figures = meter.compute(state)
-        return maps, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
+            for observation in bands(logits, ids.to(self.device), mapping, self.space.count):
+                maps.append(pixel_maps(observation))
+                if truth is not None:
+                    meter.update(state, observation)
+            figures = meter.compute(state) if truth is not None else dict.fromkeys(("miou", "pixel_accuracy", "iou"))
+        whole = maps[0] if len(maps) == 1 else tuple(np.concatenate(parts) for parts in zip(*maps, strict=True))
+        return whole, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
 
     def _checked(self, index: int) -> int:
         count = len(self.need_pictures())

@@ -15,7 +15,7 @@ from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.files import read_picture
+from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
@@ -165,7 +165,8 @@ class Workspace:
         path = self.uploads.add(name, content)
         try:
             if path.parent == self.uploads.pictures:
-                read_picture(path)  # one bad picture would keep all of them from being shown
+                # One bad picture would keep all of them from being shown.
+                read_picture(path, scale=reduction(*picture_size(path)))
             else:
                 open_checkpoint(path, name=Path(name).stem)
         except FusionError as problem:
@@ -210,7 +211,8 @@ class Workspace:
         """The decoded pictures of a data spec; opened and validated once, until the next `refresh`."""
         with self._lock:
             if (spec, split, limit) not in self._pictures:
-                self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+                self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES,
+                                                                   tiles=self.options.tiles)
             return self._pictures[spec, split, limit]
 
     def empty_folders(self) -> tuple[str, ...]:
