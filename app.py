@@ -5,9 +5,11 @@ The pages and the live routes share one process, so that a frame is answered wit
 
 import streamlit as st
 
+from pages.widgets.arriving import limit_heads
 from pages.widgets.guard import failed
 from pages.widgets.routes import live_routes
 from pages.widgets.server import check_arguments, middleware
 
 check_arguments()
+limit_heads()
 app = st.App("pages/main.py", routes=live_routes(), middleware=middleware(), exception_handlers={Exception: failed})

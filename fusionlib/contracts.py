@@ -104,11 +104,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture. `image` (H, W, 3) uint8 RGB; `truth` (H, W) uint8 ids of the label space, `IGNORE` for void, or None."""
+    """One picture. `image` (H, W, 3) uint8 RGB; `truth` (H, W) uint8 ids of the label space, `IGNORE` for void, or None.
+
+    With a `scale` of N > 1 both are reduced: N x N pixels of the file became one, the mean of the picture and the middle of the truth.
+    """
 
     name: str
     image: np.ndarray
     truth: np.ndarray | None
+    scale: int = 1
 
 
 class Dataset(Protocol):
@@ -126,8 +130,8 @@ class Dataset(Protocol):
         """A short name of picture `index` for captions."""
         ...
 
-    def load(self, index: int) -> Sample:
-        """Read picture `index`. Raises `DataError` that names the file."""
+    def load(self, index: int, whole: bool = False) -> Sample:
+        """Read picture `index`, a very large one reduced unless `whole`. Raises `DataError` that names the file."""
         ...
 
     def fingerprint(self) -> str:

@@ -220,6 +220,12 @@ class Answer:
 def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None,
             **scope_of: Any) -> Answer:
     """One HTTP request to an ASGI application, without a server; what else is named stands in its scope."""
+    return asyncio.run(asked(app, method, path, body, query, headers, **scope_of))
+
+
+async def asked(app: Callable, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None,
+                **scope_of: Any) -> Answer:
+    """The same among others."""
     sent: list[dict[str, Any]] = []
     named = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
@@ -233,7 +239,7 @@ def request(app: Callable, method: str, path: str, body: bytes = b"", query: str
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     start = next(message for message in sent if message["type"] == "http.response.start")
     headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
     return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in sent))

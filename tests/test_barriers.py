@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     add = Measurement.add
-    monkeypatch.setattr(Measurement, "add", lambda self, images, truths: (seen.append(len(images)), add(self, images, truths))[1])
+    monkeypatch.setattr(Measurement, "add", lambda self, batch: (seen.append(len(batch.images)), add(self, batch))[1])
     return seen
 
 

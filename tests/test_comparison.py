@@ -39,9 +39,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     add = Measurement.add
 
-    def counted(self, images, truths):
-        seen.append(len(images))
-        return add(self, images, truths)
+    def counted(self, batch):
+        seen.append(len(batch.images))
+        return add(self, batch)
 
     monkeypatch.setattr(Measurement, "add", counted)
     return seen

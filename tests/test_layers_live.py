@@ -39,8 +39,9 @@ class Browser:
     """One session with one view granted."""
 
     def __init__(self, world: World) -> None:
-        self.view, self.key = world.view(), world.studio.live.new_key()
-        world.studio.live.grant(self.key, self.view)
+        self.view, self.session = world.view(), world.studio.live.open()
+        self.key = self.session.key
+        world.studio.live.grant(self.session, self.view)
         self.app = Starlette(routes=routes.live_routes())
 
     def __call__(self, path: str, content: object = None, method: str = "POST", query: str = "") -> Answer:

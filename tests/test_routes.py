@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
-from helpers import Answer, World, folder_data, request, tiny_world, until
+from helpers import Answer, World, asked, folder_data, request, tiny_world, until
 from PIL import Image
 from starlette.applications import Starlette
 
-from fusionlib.inference.worker import Superseded
+from fusionlib.inference.turns import Superseded
+from fusionlib.inference.worker import FRAME
 from fusionlib.studio.view import MergeView
 from pages.widgets import routes
-from pages.widgets.live import viewer_data
+from pages.widgets.live import SESSION, viewer_data
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +33,9 @@ class Browser:
     """One session with one view granted."""
 
     def __init__(self, world: World, view: MergeView) -> None:
-        self.world, self.view, self.key = world, view, world.studio.live.new_key()
-        world.studio.live.grant(self.key, view)
+        self.world, self.view, self.session = world, view, world.studio.live.open()
+        self.key = self.session.key
+        world.studio.live.grant(self.session, view)
         self.app = Starlette(routes=routes.live_routes())
 
     def __call__(self, path: str, query: str = "", method: str = "GET", body: bytes = b"", key: str = "", view: str = "") -> Answer:
@@ -85,14 +89,14 @@ def test_pictures_without_masks_have_no_truth(tmp_path: Path, monkeypatch: pytes
 def test_a_wrong_key_and_a_wrong_view_are_refused_alike(browser: Browser, world: World) -> None:
     other = world.view("gaussian")
     answers = [browser("frame/0", key="x" * 32), browser("frame/0", view="0" * 24), browser("frame/0", view=other.id),
-               browser("frame/0", key=world.studio.live.new_key()), browser("sweep", key="x", method="POST", body=b'{"step": 0.5}'),
+               browser("frame/0", key=world.studio.live.open().key), browser("sweep", key="x", method="POST", body=b'{"step": 0.5}'),
                browser("picture/0", key="x"), browser("truth/0", view="x"), browser("frame/99", key="x")]
     assert len({(answer.status, answer.body) for answer in answers}) == 1
     assert "session" in refused(answers[0])["got"]
 
 
 def test_keys_cannot_be_guessed(world: World) -> None:
-    keys = {world.studio.live.new_key() for _ in range(50)}
+    keys = {world.studio.live.open().key for _ in range(50)}
     assert len(keys) == 50 and min(len(key) for key in keys) >= 32
 
 
@@ -103,7 +107,8 @@ def test_a_wrong_query_is_refused_in_words(browser: Browser, query: str) -> None
     refused(browser("frame/0", query))
 
 
-@pytest.mark.parametrize("path", ["frame/3", "frame/999999999999999999999", "picture/3", "truth/99"])
+@pytest.mark.parametrize("path", ["frame/3", "frame/999999999999999999999", "picture/3", "truth/99",
+                                  *(f"{what}/{'9' * 5000}" for what in ("frame", "picture", "truth"))])
 def test_a_picture_that_is_not_there_is_refused_in_words(browser: Browser, path: str) -> None:
     assert "0 to 2" in refused(browser(path))["needs"]
 
@@ -128,6 +133,30 @@ def test_a_superseded_frame_is_answered_with_409(browser: Browser) -> None:
     assert late.status == 409
     other = Browser(browser.world, browser.view)
     assert other("frame/0", "alpha=0.222&gen=4").status == 200, "sessions do not supersede one another"
+
+
+@pytest.mark.parametrize("gen", ["", "&gen={}"])
+def test_a_neighbour_does_not_wait_for_200_pending_frames(browser: Browser, monkeypatch: pytest.MonkeyPatch, gen: str) -> None:
+    gate, begun, made = threading.Event(), threading.Event(), []
+    browser.world.studio.worker.submit(lambda: (begun.set(), gate.wait(20)), FRAME)
+    assert begun.wait(20)
+    real = MergeView._render
+    monkeypatch.setattr(MergeView, "_render", lambda self, key, *rest: (made.append(key), real(self, key, *rest))[1])
+    neighbour, app, live = Browser(browser.world, browser.view), browser.app, f"/live/{{}}/{browser.view.id}/{{}}/0"
+
+    async def crowd() -> list[Answer]:
+        queries = [f"alpha={number / 999:.6f}{gen.format(number)}" for number in range(1, 201)]
+        greedy = [asyncio.create_task(asked(app, "GET", live.format(browser.key, "frame"), query=query)) for query in queries]
+        other = asyncio.create_task(asked(app, "GET", live.format(neighbour.key, "frame"), query="alpha=0.777"))
+        picture = await asked(app, "GET", live.format(neighbour.key, "picture"))  # no thread is taken by those that wait
+        gate.set()
+        return [picture, await other, *await asyncio.gather(*greedy)]
+
+    picture, other, *greedy = asyncio.run(crowd())
+    assert picture.status == other.status == 200
+    statuses = [answer.status for answer in greedy]
+    assert statuses[-1] == 200 and statuses.count(409) >= 198
+    assert len(made) <= 3, "the neighbour's, and of 200 wishes the newest and perhaps one that was begun before it came"
 
 
 def test_a_large_body_is_refused_before_it_is_read_whole(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,16 +200,16 @@ def test_an_unexpected_failure_tells_nothing_about_the_machine(browser: Browser,
     def fail(*_: object) -> None:
         raise RuntimeError("/home/secret/place")
 
-    monkeypatch.setattr(MergeView, "frame", fail)
+    monkeypatch.setattr(MergeView, "ask", fail)
     assert "secret" not in str(refused(browser("frame/0"), 500))
-    monkeypatch.setattr(MergeView, "frame", lambda *_: (_ for _ in ()).throw(Superseded()))
+    monkeypatch.setattr(MergeView, "ask", lambda *_: (_ for _ in ()).throw(Superseded()))
     assert browser("frame/0").status == 409
 
 
 def test_routes_lie_below_the_servers_path_and_pages_ask_relative_to_themselves(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamlit.get_option", {"server.baseUrlPath": "/studio/"}.__getitem__)
     app = Starlette(routes=routes.live_routes())
-    monkeypatch.setattr("streamlit.session_state", {"live-key": browser.key})
+    monkeypatch.setattr("streamlit.session_state", {SESSION: SimpleNamespace(key=browser.key)})
     monkeypatch.setattr("pages.widgets.live.studio", lambda: browser.world.studio)
     base = viewer_data(browser.view, 0.5, 0).base
     assert base == f"live/{browser.key}/{browser.view.id}"

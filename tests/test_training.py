@@ -159,7 +159,7 @@ class Numbered:
     def __len__(self) -> int:
         return self.count
 
-    def load(self, index: int) -> Sample:
+    def load(self, index: int, whole: bool = False) -> Sample:
         rows, columns = np.mgrid[0:20, 0:40]
         image = np.stack([np.full_like(rows, index), rows, columns], -1).astype(np.uint8)
         return Sample(str(index), image, (columns // 8).astype(np.uint8))

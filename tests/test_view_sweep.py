@@ -18,8 +18,10 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import FRAME, Superseded
+from fusionlib.inference.turns import Superseded
+from fusionlib.inference.worker import FRAME
 from fusionlib.studio import Options, Selection, Studio
+from fusionlib.studio.recent import ENTRY_BYTES
 
 
 @pytest.fixture
@@ -93,13 +95,15 @@ def test_an_asked_frame_is_kept(world: World, forwards: list[int]) -> None:
     assert view.frame(0, 0.9, "a") is a, "A alone does not depend on alpha"
 
 
-def test_the_cache_of_frames_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = world.view()
-    size = len(view.frame(0, 0.0).png)
-    monkeypatch.setattr("fusionlib.studio.view.FRAME_BYTES", 4 * size)
+def test_all_views_of_a_process_share_one_bounded_cache(world: World) -> None:
+    one, other, recent = world.view(), world.view("gaussian"), world.studio.recent
+    assert one.recent is other.recent is recent and recent.limit == 512 << 20
+    frame = one.frame(0, 0.0)
+    recent.limit = 4 * (len(frame.png) + ENTRY_BYTES) + 2000
     for step in range(12):
-        view.frame(0, step / 12)
-    assert view._held == sum(len(frame.png) for frame in view._frames.values()) <= 4 * size
+        (one if step % 2 else other).frame(0, step / 12)
+    assert len(recent) == 4 and recent.bytes <= recent.limit
+    assert one.frame(0, 0.0) is not frame, "used longest ago, so it went first"
 
 
 @pytest.mark.parametrize(("index", "alpha", "pane"), [(-1, 0.5, "m"), (4, 0.5, "m"), (0, 1.01, "m"), (0, -0.01, "m"),
@@ -113,23 +117,13 @@ def test_stale_frames_are_dropped(world: World, forwards: list[int]) -> None:
     view, gate, begun = world.view(), threading.Event(), threading.Event()
     world.studio.worker.submit(lambda: (begun.set(), gate.wait(20)), FRAME)
     assert begun.wait(20)
-    outcomes: dict[int, object] = {}
-
-    def ask(generation: int) -> None:
-        try:
-            outcomes[generation] = view.frame(0, generation / 10, "m", generation, "session")
-        except Superseded:
-            outcomes[generation] = "superseded"
-
-    threads = [threading.Thread(target=ask, args=(generation,), daemon=True) for generation in (1, 2, 3)]
-    for number, thread in enumerate(threads, 1):
-        thread.start()
-        until(lambda number=number: world.studio.worker._newest.get(f"session/{view.id}/m") == number)
+    first, second, third = (view.ask(0, generation / 10, "m", generation, "session") for generation in (1, 2, 3))
+    with pytest.raises(Superseded):
+        second.result(5)  # at once, while the device is busy
     gate.set()
-    for thread in threads:
-        thread.join(20)
-    assert outcomes[1] == outcomes[2] == "superseded"
-    assert decoded(outcomes[3].png).shape == (48, 64, 3) and len(forwards) == 1
+    with pytest.raises(Superseded):
+        first.result(20)
+    assert decoded(third.result(20).png).shape == (48, 64, 3) and len(forwards) == 1
     assert view.frame(0, 0.1, "m", 1, "another session"), "sessions do not supersede one another"
 
 

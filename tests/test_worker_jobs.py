@@ -11,7 +11,7 @@ from helpers import until
 
 from fusionlib.errors import UsageError
 from fusionlib.inference.jobs import Job
-from fusionlib.inference.worker import FRAME, JOB, STREAMS, Superseded, Worker
+from fusionlib.inference.worker import FRAME, JOB, Worker
 
 
 @pytest.fixture
@@ -63,42 +63,6 @@ def test_a_cancelled_future_is_never_run(worker: Worker) -> None:
     gate.set()
     assert worker.run(lambda: "on") == "on"
     assert ran == []
-
-
-def test_only_the_newest_generation_of_a_stream_is_computed(worker: Worker) -> None:
-    gate, ran, outcomes = held(worker), [], {}
-
-    def ask(stream: str, generation: int) -> None:
-        try:
-            outcomes[stream, generation] = worker.run_newest(lambda: ran.append((stream, generation)), stream, generation)
-        except Superseded:
-            outcomes[stream, generation] = "superseded"
-
-    threads = []
-    for count, request in enumerate((("x", 1), ("x", 2), ("y", 1), ("x", 3)), 1):
-        threads.append(threading.Thread(target=ask, args=request, daemon=True))
-        threads[-1].start()
-        until(lambda count=count: len(worker._heap) == count)
-    gate.set()
-    for thread in threads:
-        thread.join(20)
-    assert sorted(ran) == [("x", 3), ("y", 1)]
-    assert outcomes["x", 1] == outcomes["x", 2] == "superseded"
-
-
-def test_a_late_old_request_is_dropped(worker: Worker) -> None:
-    worker.announce("x", 5)
-    with pytest.raises(Superseded):
-        worker.run_newest(lambda: 1, "x", 4)
-    assert worker.run_newest(lambda: 1, "x", 5) == 1
-    assert worker.run_newest(lambda: 1, "x", 5) == 1, "asking again for the newest is fine"
-
-
-def test_the_memory_of_streams_is_bounded(worker: Worker) -> None:
-    for number in range(STREAMS + 10):
-        worker.announce(number, 1)
-    assert len(worker._newest) == STREAMS
-    assert 0 not in worker._newest
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------

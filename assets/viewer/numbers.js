@@ -1,6 +1,7 @@
 // The headline: the whole split at the nearest measured alpha against A and B, and the present picture live.
 
 import { bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
+import { reduced } from "./panes.js";
 import { METRICS } from "./sweep.js";
 
 export class Numbers {
@@ -23,7 +24,7 @@ export class Numbers {
 
   showPicture(bundle) {
     const scores = bundle?.m?.scores;
-    setText(this.live.where, known(scores?.pixel_accuracy) ? `live mIoU · ${percent(scores.pixel_accuracy)} of pixels` : "live mIoU");
+    setText(this.live.where, ["live mIoU", known(scores?.pixel_accuracy) ? `${percent(scores.pixel_accuracy)} of pixels` : "", reduced(bundle?.m)].filter(Boolean).join(" · "));
     setText(this.live.value, percent(scores?.miou));
     this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
       against({ name: this.view.letterOf(pane).toUpperCase(), value: bundle?.[pane]?.scores?.miou, tone: `name-${this.view.letterOf(pane)}` }, scores?.miou, "miou")));
@@ -34,7 +35,8 @@ export class Numbers {
     const value = measured ? METRICS[metric].of(measured.point) : null;
     const loss = metric === "loss";
     const images = this.view.sweep?.answer.images;
-    setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}` : ""}` : "not measured");
+    const tiled = measured?.point.tiled ? `, ${measured.point.tiled} in tiles` : "";
+    setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}${tiled}` : ""}` : "not measured");
     setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
     one.deltas.replaceChildren(...this.view.rivals(metric).map((rival) => against(rival, value, metric)));
   }

@@ -78,6 +78,9 @@ class Pane {
   }
 }
 
+// Very large pictures pass through the network at a part of their size: what is shown and scored is that.
+export const reduced = (frame) => (frame?.scores?.scale > 1 ? `shown at 1/${frame.scores.scale}` : "");
+
 export class Panes {
   constructor(view, loader) {
     this.view = view;
@@ -245,7 +248,8 @@ export class Panes {
       const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
       setText(pane.title, name);
       const score = id !== "t" && frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
-      setText(pane.note, score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score);
+      const named = score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score;
+      setText(pane.note, [named, reduced(this.frameOf("m"))].filter(Boolean).join(" "));
       setAttribute(pane.canvas, "data-alpha", frame?.mixture);
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
     }

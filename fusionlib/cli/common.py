@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from fusionlib.checkpoints.rounding import WRITTEN
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
+from fusionlib.inference.measure import MARGIN, TILE
 from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_home, gravest
 
 
@@ -42,7 +43,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def open_studio(given: argparse.Namespace) -> Studio:
     """A studio without the demo and without folders: the verbs name their files themselves. It is `given.studio` too."""
     given.studio = Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
-                                  precision=given.precision))
+                                  precision=given.precision, tiles=given.tiles))
     return given.studio
 
 
@@ -77,6 +78,13 @@ def show_verdict(verdict: dict[str, Any] | None) -> None:
 def percent(value: float | None) -> str:
     """A fraction as text."""
     return "  n/a" if value is None else f"{100 * value:5.2f} %"
+
+
+def tiles_note(figures: Mapping[str, Any] | None) -> str:
+    """A line on pictures that were measured in tiles; nothing where none was."""
+    tiled = (figures or {}).get("tiled", 0)
+    return f"{tiled} of {figures['images']} pictures in tiles of {TILE} with {MARGIN} pixels around each: a network that sees farther " \
+           "may differ near their seams from what it says of the whole\n" if figures and tiled else ""
 
 
 def numbers(text: str) -> tuple[float, ...]:

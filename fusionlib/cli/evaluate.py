@@ -8,7 +8,7 @@ from typing import Any
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli.calibration import show_calibration
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar, tiles_note
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.errors import UsageError
 from fusionlib.inference.measure import DEFAULT_METERS
@@ -76,6 +76,7 @@ def show(result: dict[str, Any]) -> None:
     print(f"{names} on {result['data']}, {result['images']} pictures")
     if "forwards" in result:
         print(f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one")
+    print(tiles_note(result), end="")
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")
     if result["guesses"]:

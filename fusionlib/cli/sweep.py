@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar, show_verdict
+from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar, show_verdict, tiles_note
 from fusionlib.merging.buffers import POLICIES, check_policy
 
 NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
@@ -35,6 +35,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
+    print(tiles_note(result["a"]), end="")
     print(f"{'alpha':>6}{'mIoU':>11}{'accuracy':>11}{'loss':>9}")
     for point in result["points"]:
         mark = "  best" if result["best"] and point["alpha"] == result["best"]["alpha"] else ""

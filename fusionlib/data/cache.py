@@ -6,8 +6,9 @@ from collections import OrderedDict
 from threading import Lock
 
 from fusionlib.contracts import Dataset, Sample
+from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace
-from fusionlib.errors import ChangedDataError
+from fusionlib.errors import ChangedDataError, DataError
 
 
 class DecodedCache:
@@ -15,13 +16,14 @@ class DecodedCache:
 
     Threads may share it; a picture that several ask for at once is decoded once. Samples are handed out without a
     copy: do not write to them. The fingerprint is that of the files when this was made; `verify` says whether they are still the same.
+    Very large pictures come reduced (`Sample.scale`); `tiles` says that they may be measured at full size, tile by tile.
     """
 
-    def __init__(self, dataset: Dataset, limit_bytes: int) -> None:
+    def __init__(self, dataset: Dataset, limit_bytes: int, *, tiles: bool = False) -> None:
         self.dataset = dataset
         self.spec, self.title, self.labelled = dataset.spec, dataset.title, dataset.labelled
         self.label_space: LabelSpace = dataset.label_space
-        self.limit_bytes = limit_bytes
+        self.limit_bytes, self.tiles = limit_bytes, tiles
         self.used_bytes = 0
         self._samples: OrderedDict[int, Sample] = OrderedDict()
         self._gates: dict[int, Lock] = {}
@@ -35,8 +37,12 @@ class DecodedCache:
         """The dataset's."""
         return self.dataset.name(index)
 
-    def load(self, index: int) -> Sample:
+    def load(self, index: int, whole: bool = False) -> Sample:
         """Picture `index`, from memory when it is there. Raises `DataError` that names the file."""
+        sample = self._reduced(index)
+        return self.dataset.load(index, whole=True) if whole and sample.scale > 1 else sample
+
+    def _reduced(self, index: int) -> Sample:
         with self._lock:
             sample = self._find(index)
             if sample is not None:
@@ -93,6 +99,14 @@ class DecodedCache:
         self.used_bytes += _size(sample)
         while self.used_bytes > self.limit_bytes:
             self.used_bytes -= _size(self._samples.popitem(last=False)[1])
+
+
+def unreduced(sample: Sample) -> Sample:
+    """The sample, for what must see a picture as it is and as a whole. Raises `DataError` for one that is too large for that."""
+    if sample.scale > 1:
+        raise DataError(f"{sample.name} has more than {WHOLE_PIXELS / 1e6:.1f} million pixels",
+                        "pictures that pass through a network as a whole", "Scale them down, or choose other data")
+    return sample
 
 
 def _size(sample: Sample) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +19,12 @@ from fusionlib.errors import DataError
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused by their header: a small file can claim to unpack to gigabytes."""
+
+WHOLE_PIXELS = 2048 * 1024
+"""Larger pictures are looked at reduced: a frame of Cityscapes is the largest that is passed through a network as a whole."""
+
+_LARGE = threading.Lock()
+"""Held while a larger picture is decoded, which takes several bytes a pixel: one at a time in this process."""
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -88,33 +96,61 @@ def mask_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def read_picture(path: Path, *, upright: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Raises `DataError` that names the file.
+def reduction(height: int, width: int) -> int:
+    """The smallest whole factor by which both sides are divided so that at most `WHOLE_PIXELS` are left; 1 for most pictures."""
+    scale = 1
+    while -(-height // scale) * -(-width // scale) > WHOLE_PIXELS:
+        scale += 1
+    return scale
+
+
+def reduced_mask(ids: np.ndarray, scale: int) -> np.ndarray:
+    """Every `scale`-th id of (H, W), from the middle of the square of pixels that one pixel of the reduced picture stands for."""
+    rows, columns = (np.minimum(np.arange(0, side, scale) + scale // 2, side - 1) for side in ids.shape)
+    return ids[np.ix_(rows, columns)]
+
+
+def read_picture(path: Path, *, upright: bool = False, scale: int = 1) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; with `scale` means over squares of so many pixels a side. Raises `DataError` that names the file.
 
     Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. `upright` obeys a camera's EXIF orientation;
     without it pixels stay as stored, which is how the masks of a labelled dataset are drawn.
     """
-    picture_size(path)
+    height, width = picture_size(path)
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as opened:
+        with _one_large(height * width), Image.open(path, formats=("PNG", "JPEG")) as opened:
+            rest = scale // _draft(opened, scale)
             image = ImageOps.exif_transpose(opened) if upright else opened
             if image.mode.startswith("I;16"):
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode not in _CONVERTIBLE:
                 raise DataError(f"{path} has pixels of type {image.mode}", "RGB or grey, 8 or 16 bits",
                                 "Convert the picture")
-            return np.array(image.convert("RGB"))
+            image = image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
+            return np.array(image.reduce(rest) if rest > 1 else image)
     except DataError:
         raise
     except _UNREADABLE as problem:
         raise _unreadable(path, problem) from problem
 
 
+def _draft(image: Image.Image, scale: int) -> int:
+    """Have a JPEG decoded at a part of its size where that divides `scale`; the factor."""
+    factor = next(factor for factor in (8, 4, 2, 1) if scale % factor == 0) if image.format == "JPEG" else 1
+    if factor > 1:
+        image.draft(None, (image.width // factor, image.height // factor))
+    return factor
+
+
+def _one_large(pixels: int) -> AbstractContextManager:
+    return _LARGE if pixels > WHOLE_PIXELS else nullcontext()
+
+
 def read_mask(path: Path) -> np.ndarray:
     """(H, W) uint8 ids as stored in the file. Raises `DataError` that names the file."""
-    mask_size(path)
+    height, width = mask_size(path)
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with _one_large(height * width), Image.open(path, formats=("PNG",)) as image:
             return np.array(image)
     except _UNREADABLE as problem:
         raise _unreadable(path, problem) from problem

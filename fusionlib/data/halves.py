@@ -26,9 +26,9 @@ class EveryOther:
         """The dataset's name of it."""
         return self.dataset.name(self._place(index))
 
-    def load(self, index: int) -> Sample:
+    def load(self, index: int, whole: bool = False) -> Sample:
         """The dataset's own picture. Raises `DataError` that names the file."""
-        return self.dataset.load(self._place(index))
+        return self.dataset.load(self._place(index), whole)
 
     def fingerprint(self) -> str:
         """Of the whole dataset, read anew, and the half."""
@@ -47,5 +47,5 @@ def halves(pictures: DecodedCache) -> tuple[DecodedCache, DecodedCache]:
     """
     if len(pictures) < 2:
         raise DataError(f"{pictures.title} has {len(pictures)} picture", "two or more to halve", "Choose other data")
-    first, second = (DecodedCache(EveryOther(pictures, start), 0) for start in (0, 1))
+    first, second = (DecodedCache(EveryOther(pictures, start), 0, tiles=pictures.tiles) for start in (0, 1))
     return first, second

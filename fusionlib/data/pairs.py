@@ -10,12 +10,15 @@ import numpy as np
 from fusionlib.contracts import IGNORE, Sample
 from fusionlib.data.files import (
     PICTURE_SUFFIXES,
+    WHOLE_PIXELS,
     fingerprint_files,
     list_files,
     mask_size,
     picture_size,
     read_mask,
     read_picture,
+    reduced_mask,
+    reduction,
 )
 from fusionlib.data.labels import LabelSpace
 from fusionlib.errors import DataError
@@ -58,17 +61,28 @@ class PairedDataset:
         """File name without suffix."""
         return self.pairs[index].image.stem
 
-    def load(self, index: int) -> Sample:
-        """Read picture and mask. Raises `DataError` that names the file, and the ids that the mask must not have."""
+    def load(self, index: int, whole: bool = False) -> Sample:
+        """Read picture and mask, very large ones reduced unless `whole`.
+
+        Raises `DataError` that names the file, and the ids that the mask must not have, wherever they are.
+        """
         pair = self.pairs[index]
-        image, ids = read_picture(pair.image), read_mask(pair.mask)
+        scale = 1 if whole else reduction(*picture_size(pair.image))
+        image, ids = read_picture(pair.image, scale=scale), read_mask(pair.mask)
+        self._check_ids(pair, ids)
+        ids = ids if scale == 1 else reduced_mask(ids, scale)
         _check_sizes(pair, image.shape[:2], ids.shape)
-        present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=256))
+        return Sample(self.name(index), image, self.table.astype(np.uint8)[ids], scale)
+
+    def _check_ids(self, pair: Pair, ids: np.ndarray) -> None:
+        counts = np.zeros(256, np.int64)
+        for rows in np.array_split(ids, -(-ids.size // WHOLE_PIXELS)):  # counting takes eight bytes a pixel
+            counts += np.bincount(rows.reshape(-1), minlength=256)
+        present = np.flatnonzero(counts)
         unknown = present[self.table[present] == UNKNOWN]
         if len(unknown):
             raise DataError(f"{pair.mask} has unknown ids {', '.join(map(str, unknown))}", self._known_ids(),
                             "Correct the mask or declare its ids")
-        return Sample(self.name(index), image, self.table.astype(np.uint8)[ids])
 
     def fingerprint(self) -> str:
         """SHA-256 of label space, id table, file names and file contents."""

@@ -13,6 +13,7 @@ from fusionlib.data.files import (
     list_files,
     picture_size,
     read_picture,
+    reduction,
 )
 from fusionlib.data.labels import UNLABELLED, LabelSpace
 from fusionlib.errors import DataError
@@ -35,9 +36,11 @@ class Pictures:
         """File name without suffix."""
         return self.files[index].stem
 
-    def load(self, index: int) -> Sample:
-        """Read one picture, turned upright. Raises `DataError` that names the file."""
-        return Sample(self.name(index), read_picture(self.files[index], upright=True), None)
+    def load(self, index: int, whole: bool = False) -> Sample:
+        """Read one picture, turned upright, a very large one reduced unless `whole`. Raises `DataError` that names the file."""
+        path = self.files[index]
+        scale = 1 if whole else reduction(*picture_size(path))
+        return Sample(self.name(index), read_picture(path, upright=True, scale=scale), None, scale)
 
     def fingerprint(self) -> str:
         """SHA-256 of file names and contents."""

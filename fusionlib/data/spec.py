@@ -102,9 +102,9 @@ class First:
         """The dataset's name of it."""
         return self.dataset.name(self._checked(index))
 
-    def load(self, index: int) -> Sample:
+    def load(self, index: int, whole: bool = False) -> Sample:
         """The dataset's picture `index`. Raises `DataError` that names the file."""
-        return self.dataset.load(self._checked(index))
+        return self.dataset.load(self._checked(index), whole)
 
     def fingerprint(self) -> str:
         """Of the whole dataset and the limit."""

@@ -35,8 +35,8 @@ class Streets:
         domain, seed = self._scene(index)
         return f"{domain}-{seed}"
 
-    def load(self, index: int) -> Sample:
-        """Render scene `index`."""
+    def load(self, index: int, whole: bool = False) -> Sample:
+        """Render scene `index`; none is large."""
         domain, seed = self._scene(index)
         scene = render_scene(seed, domain)
         return Sample(self.name(index), scene.image, scene.labels)

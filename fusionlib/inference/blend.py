@@ -12,7 +12,7 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry
 from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.contracts import MergeMethod
-from fusionlib.data.cache import DecodedCache
+from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
@@ -109,4 +109,4 @@ class Blend:
     def _pictures(self) -> Iterator[np.ndarray]:
         assert self.calibration is not None
         for index in self.calibration.spread(self.count):
-            yield self.calibration.load(index).image[None]
+            yield unreduced(self.calibration.load(index)).image[None]

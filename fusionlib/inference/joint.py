@@ -18,7 +18,7 @@ from fusionlib.diagnostics.cka import ActivationSimilarity
 from fusionlib.diagnostics.oracle import OracleMeter
 from fusionlib.errors import UsageError
 from fusionlib.inference.activations import recorded
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement, batches
+from fusionlib.inference.measure import DEFAULT_METERS, Batch, Measurement, batches, look_through
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import JOB, Worker
 from fusionlib.metrics.confusion import mean_iou, pixel_accuracy
@@ -53,30 +53,29 @@ class JointMeasurement:
 
     def run(self, worker: Worker, progress: Progress | None = None) -> dict[str, Any]:
         """Measure all pictures once; figures as JSON values. May raise `Cancelled` from `progress`."""
-        for index in range(len(self.pictures)):  # a mask that is wrong is found before the first forward pass
-            self.pictures.load(index)
-        done, total = 0, len(self.pictures) * len(self.networks)
-        for images, truths in batches(self.pictures, self.batch):
+        tiled, done, total = look_through(self.pictures), 0, len(self.pictures) * len(self.networks)
+        for measurement in self.alone:
+            measurement.tiled = tiled
+        for batch in batches(self.pictures, self.batch):
             with ExitStack() as hooks:
                 watching = done < self.cka_pictures * len(self.networks)
                 seen = [hooks.enter_context(recorded(network.module)) for network in self.networks] if watching else []
                 predictions = []
                 for number in range(len(self.networks)):
-                    predictions.append(worker.run(lambda n=number, i=images, t=truths: self._predict(n, i, t), JOB))
-                    done += len(images)
+                    predictions.append(worker.run(lambda n=number, b=batch: self._predict(n, b), JOB))
+                    done += batch.finished
                     if progress is not None:
                         progress(done, total)
-                worker.run(lambda p=predictions, t=truths, s=seen: self._compare(p, t, s), JOB)
+                worker.run(lambda p=predictions, t=batch.truths, s=seen: self._compare(p, t, s), JOB)
         self.pictures.verify()
         return worker.run(self.figures)
 
-    def _predict(self, number: int, images: np.ndarray, truths: np.ndarray) -> torch.Tensor:
+    def _predict(self, number: int, batch: Batch) -> torch.Tensor:
         if self.alone:
-            return self.alone[number].add(images, truths).predicted
+            return self.alone[number].add(batch).predicted
         with torch.inference_mode():
             network = self.networks[number]
-            logits = network.logits(images, truths.shape[1:3])
-            return Observation(logits, torch.from_numpy(truths).to(network.device)).predicted
+            return Observation(batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)).predicted
 
     def _compare(self, predictions: list[torch.Tensor], truths: np.ndarray, seen: list[dict[str, torch.Tensor]]) -> None:
         with torch.inference_mode():

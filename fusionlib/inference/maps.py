@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,9 +11,20 @@ from torch import Tensor
 from fusionlib.contracts import IGNORE
 from fusionlib.metrics.observation import Observation, first_maximum
 
+BAND_PIXELS = 1 << 18
+"""Pixels looked at in one go: what is made of the logits of a large picture takes several times their memory."""
+
+
+def bands(logits: Tensor, truth: Tensor, mapping: Tensor | None, classes: int) -> Iterator[Observation]:
+    """What one picture shows, rows from top to bottom; in one piece where it is small."""
+    height, width = logits.shape[-2:]
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield Observation(logits[:, :, top:top + rows], truth[:, top:top + rows], mapping, classes)
+
 
 def pixel_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Label, confidence (0..255) and runner-up of the one picture of `observation`, each (H, W) uint8.
+    """Label, confidence (0..255) and runner-up of the one picture, or band, of `observation`, each (H, W) uint8.
 
     Labels are ids of the target space, 255 where the prediction has no counterpart there. Confidence is the summed softmax
     probability of the network's classes that count as the label; the runner-up is the next best class of the target space.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,11 @@ class ReliabilityMaps:
     labels: np.ndarray
     right: np.ndarray
 
+    @property
+    def bytes(self) -> int:
+        """What the maps take."""
+        return self.bins.nbytes + self.labels.nbytes + self.right.nbytes
+
     def chosen(self, bins: int, number: int, label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Masks (H, W) of the right and of the wrong pixels in bin `number` of `bins`, of those predicted as `label` if given."""
         share = KEPT_BINS // bins
@@ -30,10 +36,14 @@ class ReliabilityMaps:
         return inside & self.right, inside & ~self.right
 
 
-def reliability_maps(observation: Observation) -> ReliabilityMaps:
-    """The maps of the one picture of `observation`, with the bins of the calibration meter."""
+def reliability_maps(observations: Iterable[Observation]) -> ReliabilityMaps:
+    """The maps of one picture out of its `bands`, with the bins of the calibration meter."""
+    return ReliabilityMaps(*(np.concatenate(parts) for parts in zip(*map(_maps, observations), strict=True)))
+
+
+def _maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     bins = (observation.label_confidence.double() * KEPT_BINS).long().clamp_(0, KEPT_BINS - 1)
     known = observation.valid & (observation.label_confidence > 0)
     right = observation.predicted == observation.truth_ids
-    return ReliabilityMaps(torch.where(known, bins, IGNORE)[0].to(torch.uint8).cpu().numpy(),
-                           observation.predicted[0].to(torch.uint8).cpu().numpy(), right[0].cpu().numpy())
+    return (torch.where(known, bins, IGNORE)[0].to(torch.uint8).cpu().numpy(),
+            observation.predicted[0].to(torch.uint8).cpu().numpy(), right[0].cpu().numpy())

@@ -13,6 +13,7 @@ from torch import Tensor
 from fusionlib.contracts import IGNORE, METERS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import DataError
+from fusionlib.inference.measure import Batch, batches
 from fusionlib.inference.network import Network
 from fusionlib.inference.worker import JOB, Worker
 from fusionlib.metrics.observation import Observation, first_maximum
@@ -69,21 +70,21 @@ def losses_at(temperatures: Sequence[float], network: Network, pictures: Decoded
     meter, classes = METERS.get("cross_entropy"), pictures.label_space.count
     states = [meter.init(classes, network.device) for _ in temperatures]
 
-    def look(image: np.ndarray, truth: np.ndarray) -> None:
+    def look(batch: Batch) -> None:
         with torch.inference_mode():
-            logits = network.logits(image[None], truth.shape)
-            ids = torch.from_numpy(truth)[None].to(network.device)
+            logits, ids = batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)
             for state, temperature in zip(states, temperatures, strict=True):
                 meter.update(state, Observation(logits / temperature, ids, mapping, classes))
 
-    for index in range(len(pictures)):
-        sample = pictures.load(index)
-        if sample.truth is None:
-            raise DataError(f"{sample.name} has no mask", "labelled pictures to fit a temperature on", "Choose data with masks")
-        if (sample.truth != IGNORE).any():
-            worker.run(lambda sample=sample: look(sample.image, sample.truth), JOB)  # type: ignore[arg-type]
+    if len(pictures) and pictures.load(0).truth is None:
+        raise DataError(f"{pictures.load(0).name} has no mask", "labelled pictures to fit a temperature on", "Choose data with masks")
+    done = 0
+    for batch in batches(pictures, 1):
+        if (batch.truths != IGNORE).any():
+            worker.run(lambda batch=batch: look(batch), JOB)
+        done += batch.finished
         if progress is not None:
-            progress(index + 1, len(pictures))
+            progress(done, len(pictures))
     pictures.verify()
     return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
 

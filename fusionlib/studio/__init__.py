@@ -39,6 +39,7 @@ from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profi
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import OneLineParser, Options, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
+from fusionlib.studio.recent import Recent
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -74,6 +75,7 @@ class Studio:
         self.information = InformationCache(options.home / "fisher")
         self.workspace = Workspace(options)
         self.live = LiveDesk()
+        self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
@@ -137,7 +139,7 @@ class Studio:
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
         selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""
@@ -235,7 +237,7 @@ class Studio:
         head = architecture[0].head if architecture else ()
         arena = Arena.pack([item.checkpoint for item in items], head=head, device=self.device)  # type: ignore[misc]
         arena.require_finite()
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
+        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
 
     def _evict(self) -> None:
         """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,22 +13,19 @@ from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
 from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.maps import bands
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import Network
 from fusionlib.inference.reliability_maps import ReliabilityMaps, reliability_maps
 from fusionlib.inference.worker import FRAME
 from fusionlib.merging.linear import Linear
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
-from fusionlib.metrics.observation import Observation
 from fusionlib.storage.store import Store
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
 
 CALIBRATION_METERS = ("confusion", "calibration", "cross_entropy")
 """Calibration before cross-entropy: it leaves behind what the loss needs, so the softmax is computed once."""
-
-MAPS = 32
-"""Pictures whose maps are kept, so that another bin of the same picture shows at once."""
 
 _ENSEMBLE = "ensemble@"
 
@@ -53,7 +49,6 @@ class CalibrationSweep(Sweep):
         self.title = f"calibration {view.selection.a} - {view.selection.b}"
         self._second: Blend | None = None
         self._eyes: tuple[Blend, Blend] | None = None
-        self._maps: OrderedDict[tuple[Point, int], ReliabilityMaps] = OrderedDict()
         self._looking = threading.Lock()
 
     def mixture_of(self, point: Point) -> dict[str, Any]:
@@ -106,13 +101,12 @@ class CalibrationSweep(Sweep):
         return highlight(image, right, wrong), int(right.sum()), int(wrong.sum())
 
     def _maps_of(self, point: Point, index: int) -> ReliabilityMaps:
+        key, recent = ("maps", self.view.id, point, index), self.view.recent
         with self._looking:
-            if (point, index) not in self._maps:
-                self._maps[point, index] = self._look(point, index)
-                while len(self._maps) > MAPS:
-                    self._maps.popitem(last=False)
-            self._maps.move_to_end((point, index))
-            return self._maps[point, index]
+            if (known := recent.get(key)) is not None:  # another bin of the same picture shows at once
+                return known
+            maps = self._look(point, index)
+            return recent.keep(key, maps, maps.bytes)
 
     def _look(self, point: Point, index: int) -> ReliabilityMaps:
         view, sample = self.view, self.view.need_pictures().load(index)
@@ -131,7 +125,7 @@ class CalibrationSweep(Sweep):
                 logits = network.logits(sample.image[None], sample.truth.shape)  # type: ignore[union-attr]
                 truth = torch.from_numpy(sample.truth)[None].to(view.device)  # type: ignore[arg-type]
                 mapping = target_mapping(view.source_space, view.space, view.device)
-                return reliability_maps(Observation(logits, truth, mapping, view.space.count))
+                return reliability_maps(bands(logits, truth, mapping, view.space.count))
 
         return run(observe)
 

@@ -15,7 +15,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import Architecture, MergeMethod, Progress
-from fusionlib.data.cache import DecodedCache
+from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.errors import FusionError, WriteError
 from fusionlib.inference.fisher import picture_information, seeded
 from fusionlib.inference.network import BoundNetwork
@@ -86,7 +86,7 @@ def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Arc
     total = torch.zeros_like(network.flat, dtype=torch.float64)
     for done, index in enumerate(pictures.spread(count)):
         progress(done)
-        image = pictures.load(index).image
+        image = unreduced(pictures.load(index)).image
         total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
     progress(count)
     pictures.verify()

@@ -49,6 +49,7 @@ class Options:
     allow_hosts: tuple[str, ...] = ()
     token: bool = True
     uploads: bool = True
+    tiles: bool = False
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -64,6 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
+    parser.add_argument("--tiles", action="store_true",
+                        help="measure pictures of more than 2 million pixels at full size, tile by tile")
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
 
 
@@ -89,7 +92,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         raise UsageError("--uploads without --no-token", "the option that turns uploads off", "Leave --uploads out: they are on")
     return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
                    given.home or default_home(), given.device, given.precision, given.upload_mb,
-                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token)
+                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token, given.tiles)
 
 
 def _host(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
-from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -21,16 +23,16 @@ from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
-from fusionlib.inference.maps import pixel_maps
+from fusionlib.inference.maps import bands, pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Superseded, Worker
+from fusionlib.inference.turns import Superseded
+from fusionlib.inference.worker import FRAME, Worker
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key
+from fusionlib.studio.recent import Recent
 
-FRAME_BYTES = 64 << 20
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
 
@@ -70,16 +72,15 @@ class Selection:
 class MergeView:
     """Mixtures of two or more checkpoints on the pictures of one dataset. Made once per content and shared by sessions."""
 
-    def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None,
-                 pictures: DecodedCache | None, worker: Worker, device: torch.device, precision: str) -> None:
+    def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None, pictures: DecodedCache | None,
+                 worker: Worker, device: torch.device, precision: str, recent: Recent | None = None) -> None:
         written = arena.written_in(written_dtype(selection.dtype))
         # Where that is what the files have, it is the same view.
         self.selection = replace(selection, dtype=None) if written is arena else selection
         self.arena, self.pictures, self.worker = written, pictures, worker
         self.device, self.precision, self._known = device, precision, architecture
         self._lock = threading.Lock()
-        self._frames: OrderedDict[tuple, Frame] = OrderedDict()
-        self._held = 0
+        self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
         self.id = content_key("view", fingerprints=arena.fingerprints, precision=precision, buffers=selection.buffers,
                               data=pictures.fingerprint() if pictures else None, **self._dtype_key)[:24]
@@ -159,68 +160,77 @@ class MergeView:
         truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
-    def frame(self, index: int, mixture: float | LayerProfile, pane: str = "m", generation: int = 0, stream: str = "") -> Frame:
+    def frame(self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = "") -> Frame:
+        """What `ask` promises, once it is there."""
+        return self.ask(index, mixture, pane, generation, session).result()
+
+    def ask(self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = "") -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c, ...).
 
-        Raises `Superseded` when a newer request has come meanwhile.
+        A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one). `session` gets its
+        frames in turn with others. The future raises `Superseded` where it has asked for a newer one of this pane.
         """
         if (pane != MERGE and pane not in self.ends) or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
             raise UsageError(f"Pane {pane[:20]!r}, alpha {mixture}", f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
                              "Reload the page")
         self._checked(index)
-        key = (index, pane, _short_name(mixture) if pane == MERGE else None)
-        line = f"{stream}/{self.id}/{pane}"
-        self.worker.announce(line, generation)
-        # One network can be only one mixture at a time, so frames of a view are made one after the other.
-        with self._lock:
-            if key in self._frames:
-                self._frames.move_to_end(key)
-                return self._frames[key]
-            return self._keep(key, self._render(index, mixture, pane, lambda call: self.worker.run_newest(call, line, generation)))
+        turns, line = self.worker.turns, (self.id, pane)
+        key = ("frame", self.id, index, pane, _short_name(mixture) if pane == MERGE else None)
+        if (known := self.recent.get(key)) is not None:
+            turns.note(session, line, generation)
+            found: Future[Frame] = Future()
+            found.set_result(known)
+            return found
 
-    def _render(self, index: int, mixture: float | LayerProfile, pane: str, run: Run) -> Frame:
+        def run(call: Callable[[], Any]) -> Any:
+            def unless_overtaken() -> Any:
+                turns.check(session, line, generation)
+                return call()
+
+            return self.worker.run(unless_overtaken, FRAME)
+
+        return turns.ask(session, line, generation, lambda: self._render(key, index, mixture, pane, run))
+
+    def _render(self, key: tuple, index: int, mixture: float | LayerProfile, pane: str, run: Run) -> Frame:
         sample = self.need_pictures().load(index)
-        if self._blend is None:
-            self._blend = self.new_blend()
-        blend, clock = self._blend, [time.perf_counter()]
-        if pane == MERGE:
-            blend.set(mixture if isinstance(mixture, LayerProfile) else self.uniform(mixture), run)
-        else:
-            blend.set_alone(self.ends.index(pane), run)
-        clock.append(time.perf_counter())
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
         resume = pane == MERGE and isinstance(mixture, LayerProfile)
-        maps, figures = run(lambda: self._look(blend.network, sample.image, sample.truth, resume))
+        with self._lock:  # one network can be only one mixture at a time
+            if (known := self.recent.get(key)) is not None:  # another session has asked for the same
+                return known
+            self._blend = blend = self._blend or self.new_blend()
+            clock = [time.perf_counter()]
+            if pane == MERGE:
+                blend.set(mixture if isinstance(mixture, LayerProfile) else self.uniform(mixture), run)
+            else:
+                blend.set_alone(self.ends.index(pane), run)
+            clock.append(time.perf_counter())
+            maps, figures = run(lambda: self._look(blend.network, sample.image, sample.truth, resume))
+            notes, began = list(blend.notes), blend.network.trail.began if resume else None
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())
         spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
         alpha = None if isinstance(mixture, LayerProfile) else mixture
-        return Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
-                           "from": blend.network.trail.began if resume else None, "notes": list(blend.notes)})
+        frame = Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
+                            "from": began, "notes": notes, "scale": sample.scale})
+        return self.recent.keep(key, frame, len(png))
 
     def _look(self, network: BoundNetwork, image: np.ndarray, truth: np.ndarray | None,
               resume: bool = False) -> tuple[Any, dict[str, Any]]:
+        meter = METERS.get("confusion")
+        state, maps = meter.init(self.space.count, self.device), []
         with torch.inference_mode():
             logits = network.logits(image[None], image.shape[:2], resume)
             ids = torch.full((1, *image.shape[:2]), IGNORE, dtype=torch.uint8) if truth is None else torch.from_numpy(truth)[None]
             mapping = target_mapping(self.source_space, self.space, self.device)
-            observation = Observation(logits, ids.to(self.device), mapping, self.space.count)
-            maps = pixel_maps(observation)
-            if truth is None:
-                return maps, {"miou": None, "pixel_accuracy": None, "iou": None}
-            meter = METERS.get("confusion")
-            state = meter.init(self.space.count, self.device)
-            meter.update(state, observation)
-            figures = meter.compute(state)
-        return maps, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
-
-    def _keep(self, key: tuple, frame: Frame) -> Frame:
-        self._frames[key] = frame
-        self._held += len(frame.png)
-        while self._held > FRAME_BYTES:
-            self._held -= len(self._frames.popitem(last=False)[1].png)
-        return frame
+            for observation in bands(logits, ids.to(self.device), mapping, self.space.count):
+                maps.append(pixel_maps(observation))
+                if truth is not None:
+                    meter.update(state, observation)
+            figures = meter.compute(state) if truth is not None else dict.fromkeys(("miou", "pixel_accuracy", "iou"))
+        whole = maps[0] if len(maps) == 1 else tuple(np.concatenate(parts) for parts in zip(*maps, strict=True))
+        return whole, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
 
     def _checked(self, index: int) -> int:
         count = len(self.need_pictures())
@@ -241,10 +251,11 @@ class MergeView:
         return self.pictures
 
 
-def _short_name(mixture: float | LayerProfile) -> float | tuple:
-    """A hashable name of a mixture within one view."""
+def _short_name(mixture: float | LayerProfile) -> float | str:
+    """A hashable name of a mixture within one view, short also for a profile of thousands of tensors."""
     if isinstance(mixture, LayerProfile):
-        return mixture.granularity, mixture.anchor, tuple(mixture.weights.items()), mixture.rest
+        parts = (mixture.granularity, mixture.anchor, tuple(mixture.weights.items()), mixture.rest)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
     return round(mixture, 6)
 
 

@@ -15,7 +15,7 @@ from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.files import read_picture
+from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
@@ -165,7 +165,8 @@ class Workspace:
         path = self.uploads.add(name, content)
         try:
             if path.parent == self.uploads.pictures:
-                read_picture(path)  # one bad picture would keep all of them from being shown
+                # One bad picture would keep all of them from being shown.
+                read_picture(path, scale=reduction(*picture_size(path)))
             else:
                 open_checkpoint(path, name=Path(name).stem)
         except FusionError as problem:
@@ -214,7 +215,8 @@ class Workspace:
         with self._lock:
             opened = self._pictures.get((spec, split, limit))
             if opened is None or not opened.is_current():
-                opened = self._pictures[spec, split, limit] = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES)
+                opened = DecodedCache(open_dataset(spec, split, limit), PICTURE_BYTES, tiles=self.options.tiles)
+                self._pictures[spec, split, limit] = opened
             return opened
 
     def empty_folders(self) -> tuple[str, ...]:

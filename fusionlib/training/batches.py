@@ -49,7 +49,7 @@ class CropSampler:
 
     def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index not in self._pictures:
-            sample = self.dataset.load(index)
+            sample = self.dataset.load(index, whole=True)
             if sample.truth is None:
                 raise UsageError(f"{sample.name} has no mask", "labelled pictures", "Train on a dataset with masks")
             self._pictures[index] = (sample.image, sample.truth)

@@ -77,7 +77,9 @@ def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
     with st.spinner("Looking"):
         picture, right, wrong = look.sweep.where(point, index, look.bins, number, look.label)
     st.image(encode_picture(picture, lossless=True), width="stretch")
-    st.caption(f"{name}, confidence {bin['low']:.2f} to {bin['high']:.2f}, {pictures.name(index)}: "
+    scale = pictures.load(index).scale
+    reduced = f", shown at 1/{scale}" if scale > 1 else ""
+    st.caption(f"{name}, confidence {bin['low']:.2f} to {bin['high']:.2f}, {pictures.name(index)}{reduced}: "
                f":green-badge[{right:,} right] :orange-badge[{wrong:,} wrong]")
     st.caption(f"Teal pixels are right, orange ones wrong, the rest is dimmed. On the whole split this bin has {bin['correct']:,} right "
                f"and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at confidence {100 * bin['confidence']:.1f} %.")

@@ -10,6 +10,9 @@ from pages.widgets.url import restored, write
 from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
 
 _COMPONENT = "viewer"
+SESSION = "live-session"
+"""Name in the session state of what the session's key ends with."""
+
 ALPHA, PICTURE = "alpha", "picture"
 """Names in the session state and in the URL; pictures count from 1 there, as people do."""
 
@@ -35,8 +38,9 @@ def live_view(view: MergeView) -> float:
 
 def granted(view: MergeView) -> tuple[int, int]:
     """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
-    st.session_state.setdefault("live-key", studio().live.new_key())
-    studio().live.grant(st.session_state["live-key"], view)
+    if SESSION not in st.session_state:
+        st.session_state[SESSION] = studio().live.open()
+    studio().live.grant(st.session_state[SESSION], view)
     count = len(view.pictures) if view.pictures else 1
     first = studio().workspace.first_picture(view.selection.source)
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
@@ -59,7 +63,7 @@ def _take(name: str, field: str, offset: int) -> None:
 
 def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
     """What the browser is told of `view`: where to ask for frames, classes, pictures, and the scores of A and B."""
-    base = f"live/{st.session_state['live-key']}/{view.id}"
+    base = f"live/{st.session_state[SESSION].key}/{view.id}"
     ends = studio().sweep(view).snapshot()
     a, b, *more = (CheckpointEntry(name, *_scores(ends[end])) for end, name in zip(view.ends, view.selection.names, strict=True))
     if view.obstacle or view.pictures is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.convertors import IntegerConvertor, register_url_convertor
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.inference.worker import Superseded
+from fusionlib.inference.turns import Superseded
 from fusionlib.studio import MergeView
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
 from pages.widgets.server import base_path, studio
@@ -22,31 +25,47 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 1024
 
 
+class _Place(IntegerConvertor):
+    """The number of a picture. Of what is longer than any such number only that is known: no picture has it."""
+
+    def convert(self, value: str) -> int:
+        return int(value) if len(value) < 16 else 10**16
+
+
+register_url_convertor("place", _Place())
+
+
 def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
     prefix = f"{base_path()}/live/{{key}}/{{view}}"
     return [
-        Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
-        Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),
-        Route(f"{prefix}/truth/{{index:int}}", _guarded(_truth)),
+        Route(f"{prefix}/frame/{{index:place}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
+        Route(f"{prefix}/picture/{{index:place}}", _guarded(_picture)),
+        Route(f"{prefix}/truth/{{index:place}}", _guarded(_truth)),
         Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
         Route(f"{prefix}/verdict", _guarded(_verdict)),
         *layer_routes(prefix, _guarded),
     ]
 
 
-def _guarded(answer: Callable[[Request, MergeView, bytes], Response], limit: int = BODY_LIMIT) -> Callable[[Request], Any]:
+Answer = Callable[[Request, MergeView, bytes], Response | Awaitable[Response]]
+
+
+def _guarded(answer: Answer, limit: int = BODY_LIMIT) -> Callable[[Request], Any]:
     """Find the view that the path names and turn every failure into an answer that says what to do; bodies up to `limit` bytes."""
 
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request, limit)
             view = studio().live.find(request.path_params["key"], request.path_params["view"])
-            return await run_in_threadpool(answer, request, view, body)
+            waiting = answer(request, view, body) if inspect.iscoroutinefunction(answer) else run_in_threadpool(answer, request, view, body)
+            return await waiting  # type: ignore[misc]
         except Superseded:
             return Response(status_code=409)
         except FusionError as error:
             return JSONResponse({"got": error.got, "needs": error.needs, "do": error.do}, status_code=400)
+        except ClientDisconnect:
+            raise  # nobody is there to be answered
         except Exception:
             log.exception("live route failed: %s", request.url.path.rsplit("/", 2)[-2:])  # without the session's key
             return JSONResponse({"got": "The server could not answer", "needs": "nothing of you", "do": "See the server's log"},
@@ -78,11 +97,15 @@ def _whole(text: str, name: str) -> int:
     return int(number)
 
 
-def _frame(request: Request, view: MergeView, body: bytes) -> Response:
+async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
+    """Waits without a thread, so that no number of pending frames keeps other requests from being answered."""
     query = request.query_params
-    mixture = profile_in(view, parsed(body)) if request.method == "POST" else _number(query.get("alpha", "0.5"), "alpha")
-    frame = view.frame(request.path_params["index"], mixture, query.get("pane", "m"),
-                       _whole(query.get("gen", "0"), "gen"), request.path_params["key"])
+    if request.method == "POST":
+        mixture = await run_in_threadpool(lambda: profile_in(view, parsed(body)))
+    else:
+        mixture = _number(query.get("alpha", "0.5"), "alpha")
+    frame = await asyncio.wrap_future(view.ask(request.path_params["index"], mixture, query.get("pane", "m"),
+                                               _whole(query.get("gen", "0"), "gen"), request.path_params["key"]))
     return Response(frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"})
 
 

@@ -32,8 +32,9 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
         studio = shared()
         pair = studio.workspace.demo_pair() or sys.exit("the bundled demo is missing: assets/demo")
         view = studio.view(Selection(pair[0], pair[1], "streets clear", "val"))
-        key = studio.live.new_key()
-        studio.live.grant(key, view)
+        session = studio.live.open()
+        key = session.key
+        studio.live.grant(session, view)
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=live_routes()), port=8678, log_level="error"))
         threading.Thread(target=server.run, daemon=True).start()
         while not server.started:

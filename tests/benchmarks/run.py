@@ -97,8 +97,9 @@ def bench_frame(frames: int = 40) -> None:
         pair = studio.workspace.demo_pair()
         assert pair is not None
         view = studio.view(Selection(pair[0], pair[1], "streets clear", "val"))
-        key = studio.live.new_key()
-        studio.live.grant(key, view)
+        session = studio.live.open()
+        key = session.key
+        studio.live.grant(session, view)
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=live_routes()), port=8677, log_level="error"))
         threading.Thread(target=server.run, daemon=True).start()
         while not server.started:

@@ -1,0 +1,92 @@
+"""Every text of every page, in light and in dark, stands out from what lies behind it: a contrast of 4.5 or more."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusionlib.studio import Choices, Options, Selection, Studio
+from tests.test_app_browser import CHROMIUM, FLAGS, ROOT, serving
+
+pytestmark = pytest.mark.browser
+LEAST = 4.5
+AUDIT = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+PAIR, SOURCE = ("seed-11", "seed-12"), "streets clear"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with everything measured that the pages show, on one picture."""
+    folder = tmp_path_factory.mktemp("contrast")
+    files = tuple(ROOT / "assets" / "demo" / f"{name}.safetensors" for name in PAIR)
+    options = Options(files, ("streets:clear:1",), demo=False, home=folder / "home", device="cpu")
+    measured(Studio(options))
+    broken = folder / "broken.pth"
+    broken.write_bytes(b"no checkpoint")
+    given = ["--no-demo", "--device", "cpu", "--data", options.data[0],
+             *(part for path in (*files, broken) for part in ("--checkpoints", str(path)))]
+    with serving(folder, {**os.environ, "FUSION_HOME": str(options.home), "FUSION_ARGS": shlex.join(given)}) as url:
+        yield url
+
+
+def measured(studio: Studio) -> None:
+    """Fill the store of results with a curve, its calibration, a diagnosis and a comparison."""
+    view = studio.view(Selection(*PAIR, SOURCE, "val"))
+    studio.sweep(view).measure(0.5)
+    studio.calibration.sweep(view).measure(0.5)
+    studio.diagnosis(PAIR, SOURCE, "val").measure(0.5)
+    studio.comparisons.open(PAIR, SOURCE, "val", Choices(methods=("linear", "slerp"))).measure()
+    studio.store.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+PAGES = {
+    "": '[data-testid="canvas-m"][data-alpha]',
+    "layers": '[data-testid="canvas-m"][data-alpha]',
+    "compare": '[data-testid="stDataFrame"]',
+    "diagnostics": ".js-plotly-plot .main-svg",
+    "calibration": ".js-plotly-plot .main-svg",
+    "workspace": '[data-testid="stDataFrame"]',
+    "?data=nowhere": '[data-testid="stAlert"]',
+}
+BANNER = """() => { for (const one of document.querySelectorAll("*")) {
+  const banner = one.shadowRoot?.querySelector(".banner");
+  if (banner) { banner.hidden = false; banner.querySelector("p").textContent = "Got this. Needs that."; }
+} }"""
+"""Shows what stands over the pictures when a frame cannot be had."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_lies_behind_it(browser, address: str, scheme: str) -> None:
+    weak: dict[tuple[str, ...], str] = {}
+    tab = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme=scheme)
+    for page, ready in PAGES.items():
+        tab.goto(address + page)
+        tab.locator(f"{ready}:visible").first.wait_for(timeout=60000)
+        tab.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=60000)
+        tab.evaluate("for (const one of document.querySelectorAll('details:not([open]) > summary')) one.click()")
+        tab.wait_for_function("() => !document.querySelector('details:not([open])')")
+        tab.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")
+        if page in ("", "layers"):
+            tab.evaluate(BANNER)
+            tab.get_by_test_id("help").click()
+        if page == "compare":
+            tab.get_by_test_id("stSelectbox").first.click()  # the list of choices stays open
+        found = tab.evaluate(AUDIT, LEAST)
+        assert found["seen"] > 40, page
+        for *what, text in found["found"]:
+            weak.setdefault(tuple(what), f"{'  '.join(what)}  {text!r} on {page or 'merge'}")
+    tab.close()
+    assert not weak, "\n" + "\n".join(weak.values())
