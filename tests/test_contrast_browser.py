@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fusionlib.studio import Choices, Options, Selection, Studio
-from tests.test_app_browser import CHROMIUM, FLAGS, ROOT, serving
+from tests.app_server import ROOT, running_app
+from tests.test_app_browser import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
 LEAST = 4.5
@@ -29,8 +28,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     broken.write_bytes(b"no checkpoint")
     given = ["--no-demo", "--device", "cpu", "--data", options.data[0],
              *(part for path in (*files, broken) for part in ("--checkpoints", str(path)))]
-    with serving(folder, {**os.environ, "FUSION_HOME": str(options.home), "FUSION_ARGS": shlex.join(given)}) as url:
-        yield url
+    with running_app(folder, *given) as app:
+        yield app.address
 
 
 def measured(studio: Studio) -> None:
