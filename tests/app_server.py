@@ -84,6 +84,15 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+def outside_address() -> str | None:
+    """The address of this machine under which others reach it; None where there is none."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent
+        address = probe.getsockname()[0]
+        return None if address.startswith("127.") else address
+    return None
+
+
 @contextmanager
 def running_app(folder: Path, *arguments: str, server: tuple[str, ...] = (), base: str = "",
                 environment: Mapping[str, str] | None = None) -> Iterator[App]:

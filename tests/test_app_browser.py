@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from app_server import ROOT, running_app
+from app_server import ROOT, outside_address, running_app
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.merging.average import weighted_average
@@ -114,6 +115,13 @@ def test_the_curve_fills_in_survives_a_reload_and_stops_on_demand(page) -> None:
     cancel.click()
     cancel.wait_for(state="hidden", timeout=10000)
     assert page.get_by_test_id("sweep-start").is_visible()
+
+
+def test_it_listens_on_this_machine_alone(address: str) -> None:
+    outside, port = outside_address() or pytest.skip("this machine has no address but loopback"), int(address.split(":")[2].strip("/"))
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((outside, port), 5)
 
 
 SHOWN = {"Layers": '[data-testid="canvas-m"][data-alpha]', "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 
 from fusionlib.errors import UsageError
 from fusionlib.studio import app_options
+from pages.widgets import server
 from pages.widgets.guard import POLICY, Guard, host_name, is_loopback
 
 TOKEN = "a secret of the operator & more"
@@ -166,3 +167,28 @@ def test_options_of_the_server() -> None:
     public = app_options(["--no-token", "--allow-host", "Merge.Test", "--allow-host", "[::1]"])
     assert not public.token and not public.uploads and public.allow_hosts == ("merge.test", "::1")
     assert app_options(["--no-token", "--uploads"]).uploads
+
+
+def test_the_terminal_says_how_others_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(server.TOKEN, raising=False)
+    monkeypatch.setattr(server.net_util, "get_internal_ip", lambda: "192.0.2.7")
+
+    def links(address: str, *arguments: str) -> list[str]:
+        return [line.strip() for line in server._welcome(app_options(arguments), address, "t0ken") if "http" in line]
+
+    assert links("127.0.0.1") == links("localhost") == []
+    assert [link.partition(":8501")[0] for link in links("127.0.0.1", "--allow-host", "merge.test")] == ["http://merge.test"]
+    assert links("", "--allow-host", "::1")[0].startswith("http://[::1]:") and links("0.0.0.0")[0].startswith("http://192.0.2.7:")
+    assert all(link.endswith("/?token=t0ken") for link in links("192.0.2.9", "--allow-host", "merge.test"))
+    said = "".join(server._welcome(app_options(["--no-token"]), "", None))
+    assert "whoever reaches this server may use it" in said and "off" in said and "token=" not in said
+    monkeypatch.setenv(server.TOKEN, "correct horse & battery")
+    assert links("0.0.0.0")[0].endswith("/?token=<FUSION_TOKEN>")
+
+
+def test_a_token_that_can_be_guessed_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(server.TOKEN, "fifteen letters")
+    with pytest.raises(SystemExit) as ended:
+        server.check_arguments()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1 and "16 or more" in said and "fifteen" not in said

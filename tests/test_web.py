@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from app_server import App, cutting_proxy, free_port, running_app, session_of
-from helpers import Answer, until
-from safetensors.torch import save
+from app_server import App, cutting_proxy, outside_address, running_app, session_of
+from helpers import Answer, saved, until
 from test_app_browser import CHROMIUM, FLAGS, wrong
 from websockets.exceptions import InvalidStatus
 
@@ -36,11 +35,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.fixture(scope="module")
 def outside() -> str:
     """The address of this machine under which others reach it."""
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # nothing is sent
-        if not probe.getsockname()[0].startswith("127."):
-            return probe.getsockname()[0]
-    pytest.skip("this machine has no address but loopback")
+    return outside_address() or pytest.skip("this machine has no address but loopback")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +169,12 @@ def painted(tab) -> None:
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
 
 
+def foreign(tab, body: str) -> None:
+    """Show a page of another site."""
+    tab.route("http://evil.test:81/", lambda route: route.fulfill(content_type="text/html", body=body))
+    tab.goto("http://evil.test:81/")
+
+
 @pytest.mark.browser
 def test_a_link_signs_a_browser_in_and_is_shared_without_its_token(app: App, tab) -> None:
     tab.goto(f"http://merge.test:{app.port}/studio/")
@@ -182,21 +183,25 @@ def test_a_link_signs_a_browser_in_and_is_shared_without_its_token(app: App, tab
     tab.goto(f"http://merge.test:{app.port}/studio/?token=correct+horse+%26+battery&alpha=0.3")
     painted(tab)
     assert "token" not in tab.url and "alpha=0.3" in tab.url and not tab.evaluate("document.cookie").count("fusion")
-    assert tab.problems == []
+    foreign(tab, f"<a href='http://merge.test:{app.port}/studio/layers'>shared</a>")
+    tab.get_by_text("shared").click()
+    painted(tab)
+    assert tab.url.startswith(f"http://merge.test:{app.port}/studio/layers") and tab.problems == []
 
 
 @pytest.mark.browser
-def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_stays(app: App, tab) -> None:
+def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_stays(app: App, tab, tmp_path: Path) -> None:
     tab.goto(f"{app.address}workspace")
     tab.get_by_text("Workspace: 10 checkpoints").wait_for(timeout=30000)
     tab.get_by_text("Upload checkpoints or pictures").click()
     tab.get_by_text(f"up to {LIMIT} MB each, {2 * LIMIT} MB at a time").wait_for(timeout=30000)
     into = tab.locator("[data-testid=stFileUploaderDropzoneInput]")
-    into.set_input_files([{"name": "odd.pth", "mimeType": "application/octet-stream", "buffer": b"no checkpoint"}])
+    (tmp_path / "odd.pth").write_bytes(b"no checkpoint")
+    into.set_input_files(tmp_path / "odd.pth")
     tab.locator("[data-testid=stAlert]").filter(has_text="odd.pth").wait_for(timeout=30000)
     for number in range(3):  # together more than a session has room for
-        content = save({"w": torch.full((1_180_000,), float(number))})
-        into.set_input_files([{"name": f"taken{number}.safetensors", "mimeType": "application/octet-stream", "buffer": content}])
+        file = saved(tmp_path / f"taken{number}.safetensors", {"w": torch.full((1_180_000,), float(number))}).path
+        into.set_input_files(file)
         tab.get_by_text(f"{11 + number} checkpoints").wait_for(timeout=30000)
     assert tab.locator("[data-testid=stAlert]").filter(has_text="odd.pth").is_visible()
     assert tab.problems == []
@@ -204,10 +209,8 @@ def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_sta
 
 @pytest.mark.browser
 def test_another_sites_page_neither_frames_it_nor_talks_to_it(app: App, tab) -> None:
-    port, body = free_port(), f"<iframe src={app.address}></iframe>"
-    tab.route(f"http://evil.test:{port}/**", lambda route: route.fulfill(content_type="text/html", body=body))
     with tab.expect_event("console", lambda message: "frame-ancestors" in message.text):
-        tab.goto(f"http://evil.test:{port}/")
+        foreign(tab, f"<iframe src={app.address}></iframe>")
     talk = """address => new Promise((done) => {
         const socket = new WebSocket(address);
         socket.onopen = () => done("open");
