@@ -106,14 +106,14 @@ def _about_path(known: Evidence) -> list[str]:
         reasons.append("loss barrier none" if flat else f"loss barrier {known.loss_barrier:.2f} nats")
     if known.gain is not None:
         less = f": less than {100 * GAIN:g} point is no difference" if -GAIN < known.gain < GAIN else ""
-        reasons.append(f"the best measured merge {_gained(known.gain)} the better of the two{less}")
+        reasons.append(f"the best measured merge {_gained(known.gain)} against the better of the two{less}")
     return reasons
 
 
 def _gained(gain: float) -> str:
     if f"{100 * abs(gain):.1f}" == "0.0":
-        return "equals"
-    return f"gains {100 * gain:.1f} points over" if gain > 0 else f"loses {-100 * gain:.1f} points against"
+        return "gains nothing"
+    return f"{'gains' if gain > 0 else 'loses'} {100 * abs(gain):.1f} points"
 
 
 def _about_closeness(known: Evidence) -> list[str]:
@@ -181,7 +181,7 @@ def _kind(known: Evidence) -> str:
 
 def _points(known: Evidence) -> str:
     where = "" if known.best_alpha is None else f" at alpha {known.best_alpha:g}"
-    return f"{_gained(known.gain or 0.0)} the better of the two{where}"
+    return f"{_gained(known.gain or 0.0)}{where}"
 
 
 def _ensemble(known: Evidence) -> str:
