@@ -180,6 +180,11 @@ class Fake:
             }
         )
 
+    async def verdict(self, request: Request) -> Response:
+        level, short = ("merge", "gains 5.5 points") if len(self.points) > 2 else ("measure to know", "convolutions 0.968")
+        names = ["segformer-fog", "segformer-day"]
+        return JSONResponse({"level": level, "line": f"{level}: {short}", "sentence": "Reasons: advice.", "pair": names})
+
     async def order(self, body: dict) -> None:
         grid = [body["alpha"]] if "alpha" in body else np.arange(0, 1 + 1e-9, body["step"]).round(3).tolist()
         coarse = sorted(grid, key=lambda alpha: (round(alpha * 1000) % 500 != 0, round(alpha * 1000) % 250 != 0, alpha))
@@ -215,6 +220,7 @@ class Fake:
             Route(f"{base}/picture/{{index:int}}", self.picture),
             Route(f"{base}/truth/{{index:int}}", self.truth),
             Route(f"{base}/sweep", self.sweep, methods=["GET", "POST", "DELETE"]),
+            Route(f"{base}/verdict", self.verdict),
             Route("/control", self.control),
         ]
 
@@ -620,6 +626,18 @@ def test_sweep_starts_fills_in_cancels_resumes_and_measures_here(page, address):
     expect_text(page, "curve-read", "alpha 0.57")
     expect_text(page, "curve-read", "·  measured")
     expect_text(page, "legend-source", "Measured at 0.57")
+
+
+def test_the_verdict_stands_beside_the_formula_and_follows_the_curve(page, address):
+    expect_text(page, "outlook", "measure to know: convolutions 0.968")
+    link = page.get_by_test_id("outlook")
+    assert "segformer-fog + segformer-day: Reasons: advice." in link.get_attribute("title")
+    assert link.get_attribute("href") == "diagnostics?a=segformer-fog&b=segformer-day&pair=segformer-fog+%2B+segformer-day"
+    assert link.get_attribute("data-level") == "measure to know"
+    control(address, pace=0.02)
+    page.get_by_test_id("sweep-start").click()
+    expect_text(page, "outlook", "merge: gains 5.5 points")
+    expect_attribute(page, "outlook", "data-level", "merge")
 
 
 def test_without_live_frames_the_reason_stands_in_the_place_of_the_pictures(browser, address):

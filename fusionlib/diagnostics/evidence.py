@@ -20,9 +20,6 @@ USEFUL = 0.93
 GAIN = 0.01
 """Fraction of mIoU: without an interval around it a difference below one point is none, in either direction."""
 
-LITTLE = 0.026
-"""Fraction of mIoU: where the oracle adds no more than this the two make nearly the same errors."""
-
 FLAT = 0.02
 """A loss barrier below this fraction of the ends' mean loss is none."""
 

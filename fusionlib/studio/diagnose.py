@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair, numbered
 from fusionlib.studio.diagnosis_report import full_report
-from fusionlib.studio.outlook import FINE, path_summary
+from fusionlib.studio.outlook import FINE, closer_points, path_summary
 from fusionlib.studio.sweep import ENDS, Sweep
 from fusionlib.studio.view import MergeView, Selection
 
@@ -185,7 +184,7 @@ class Diagnosis(Job):
             view = self._light_view(*pair)
             keys = list(self._keys(view, alpha_grid(step)).values()) if view else []
             grid = len(keys) if fresh else sum(self.store.get(key) is None for key in set(keys) - known)
-            passes[pair] = grid + (2 * max(0, math.ceil(math.log2(step / FINE))) if grid else len(_open_around_best(self.path(*pair))))
+            passes[pair] = grid + (closer_points(step) if grid else len(_open_around_best(self.path(*pair))))
             known |= set(keys)
         return passes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,11 @@ Known = tuple[str, int] | None
 Places = tuple[int, int]
 Judged = list[tuple[tuple[str, str], Evidence]]
 Point = Mapping[str, Any]
+
+
+def closer_points(step: float) -> int:
+    """How many points beside its grid of `step` a path takes at most until its best merge has neighbours within `FINE`."""
+    return 2 * max(0, math.ceil(math.log2(step / FINE)))
 
 
 def path_summary(points: Sequence[Point]) -> dict[str, Any]:

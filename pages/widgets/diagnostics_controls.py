@@ -8,7 +8,7 @@ import streamlit as st
 
 from fusionlib.studio import Diagnosis, Selection
 from fusionlib.studio.diagnosis_functions import Lack
-from fusionlib.studio.outlook import FINE
+from fusionlib.studio.outlook import FINE, closer_points
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
@@ -18,7 +18,6 @@ SET, PAIR = "set", "pair"
 TAU, STEP, SCOPE = "diagnostics-tau", "diagnostics-step", "diagnostics-scope"
 JUDGED, ALL, NONE = "path of the pair judged", "paths of all pairs", "no paths"
 STEPS = (0.5, 0.25, 0.1, 0.05)
-CLOSER = f"The best merge of a path gets neighbours within {FINE:g} before it is judged: with step 0.25 two more points, with 0.5 four"
 
 
 def kept(name: str, default):
@@ -95,7 +94,8 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
     scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(wanted) if wanted in scopes else 0, key=SCOPE, on_change=keep,
                                  args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
     step = columns[1].selectbox("Step of alpha", STEPS, index=STEPS.index(kept(STEP, 0.25)), key=STEP, on_change=keep, args=(STEP,),
-                                disabled=scope == NONE, help=CLOSER)
+                                disabled=scope == NONE,
+                                help=f"The best merge of a path gets neighbours within {FINE:g} before it is judged")
     left = diagnosis.unmeasured(step)
     asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
     where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"
@@ -105,7 +105,9 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
                                              type="primary" if many else "secondary"):
         diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [judged])
         st.rerun()
-    st.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked))
+    more = closer_points(step)
+    around = f" A path with this step takes up to {more} more points around its best merge." if more and asked else ""
+    st.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked) + around)
 
 
 def _what_is_known(diagnosis: Diagnosis, lack: Lack, paths: int, others: bool) -> str:

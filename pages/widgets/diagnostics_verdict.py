@@ -47,9 +47,9 @@ def _figures(pair: dict[str, Any]) -> None:
     worst = pair["verdict"]["evidence"]["worst_block"]
     figures = [
         ("Cosine", _text(pair["cosine"], ".3f"), f"of all parameters; {_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
-        ("Convolutions", _text(pair["cosine_groups"]["convolution"], ".3f"),
-         "cosine of the convolutions alone; in the worst block, "
-         + (f"{plain(worst['block'])}, {worst['cosine']:.3f}" if worst else "n/a")),
+        ("Convolutions", _text(pair["cosine_groups"]["convolution"], ".3f"), "cosine of the convolutions alone"),
+        ("Worst block", _text(worst and worst["cosine"], ".3f"),
+         f"lowest cosine of a block's convolutions: {plain(worst['block']) if worst else 'n/a'}"),
         ("Oracle gain (points)", _text(pair["oracle_headroom"], "+.1f", 100),
          f"of mIoU over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
         ("Best merge (points)", _text(pair["gain"], "+.1f", 100), "of mIoU over the better of the two, where the path is measured"),
