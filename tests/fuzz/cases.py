@@ -80,6 +80,7 @@ def world(folder: Path) -> Path:
     """Sound files to mutate: two checkpoints in three formats, labelled data, a recipe."""
     for name, seed in (("a", 1), ("b", 2)):
         tiny_file(folder, name, seed)
+        tiny_file(folder / "sound", name, seed)
         save_tensors(folder / f"{name}.safetensors", tiny_tensors(seed))
     folder_data(folder / "data", 2)
     shards = folder / "shards"

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -93,6 +94,20 @@ def _alarm() -> Any:
         signal.signal(signal.SIGALRM, before)
 
 
+def _granted(folder: Path) -> tuple[str, str]:
+    """The key of a session that may ask for frames of a view, and the view's name."""
+    from fusionlib.studio import Selection
+    from pages.widgets.server import reset, studio
+
+    os.environ["FUSION_ARGS"] = f"--no-demo --device cpu --checkpoints {folder / 'sound'} --data folder:{folder / 'data'}"
+    reset()
+    workspace = studio().workspace
+    view = studio().view(Selection("a", "b", workspace.sources[0].name, None))
+    session = studio().live.open()
+    studio().live.grant(session, view)
+    return session.key, view.id
+
+
 def fuzz(count: int, seed: int, tell: Callable[[int, Case, str], None]) -> Counter[str]:
     """Run `count` cases; how many of each kind. `tell` gets every problem."""
     from starlette.applications import Starlette
@@ -106,9 +121,12 @@ def fuzz(count: int, seed: int, tell: Callable[[int, Case, str], None]) -> Count
         os.environ |= {"FUSION_HOME": str(folder / "home"), "FUSION_ARGS": "--no-demo --device cpu"}
         os.chdir(folder)
         try:
-            app = Starlette(routes=live_routes())
+            app, (key, view) = Starlette(routes=live_routes()), _granted(folder)
             for number, case in enumerate(cases(folder, count, seed)):
                 seen[case.kind] += 1
+                if case.request:
+                    method, path, body, query = case.request
+                    case = replace(case, request=(method, path.replace("KEY", key).replace("VIEW", view), body, query))
                 wrong = problem_of(case, app)
                 if (folder / "ran").exists():
                     wrong = "code was run"
