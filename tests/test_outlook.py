@@ -118,12 +118,12 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
         tiny_file(tmp_path / "files", "c", 3)
         world.studio.workspace.refresh()
         monkeypatch.setattr(server, "_studio", world.studio)
-        app, key = Starlette(routes=live_routes()), world.studio.live.new_key()
+        app, session = Starlette(routes=live_routes()), world.studio.live.open()
 
         def ask(a: str, b: str, *more: str) -> dict:
             view = world.studio.view(Selection(a, b, world.source, None, more=more))
-            world.studio.live.grant(key, view)
-            return request(app, "GET", f"/live/{key}/{view.id}/verdict").json()
+            world.studio.live.grant(session, view)
+            return request(app, "GET", f"/live/{session.key}/{view.id}/verdict").json()
 
         yield world, ask
 
