@@ -16,6 +16,7 @@ from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
 from fusionlib.inference.worker import Worker
@@ -47,7 +48,7 @@ class Comparison(Job):
         if not pictures.labelled:
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
         self.checkpoints, self.pictures, self.choices = tuple(checkpoints), pictures, choices.checked(len(checkpoints))
-        self.worker, self.store, self.precision = worker, store, precision
+        self.worker, self.store = worker, store
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
                                     sharing=self.choices.sharing)
         if not any(self.networks.known):
@@ -198,9 +199,13 @@ class Comparison(Job):
         if method == "linear" and not row.obstacle:
             equal = len(set(build_method(method, parameters).shares(len(prints)))) == 1  # which is the isotropic merge
             method, parameters = ("isotropic", {}) if equal else (method, parameters)
-        return content_key("comparison", checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers, data=self._data,
-                           meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES,
+        return content_key("comparison", self._runs(row), checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers,
+                           data=self._data, meters=CALIBRATION_METERS, count=CALIBRATION_PICTURES,
                            **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._sharing_key(row))
+
+    def _runs(self, row: Row) -> dict[str, Any]:
+        networks = self.networks
+        return runs_of([networks.known[number] for number in row.members], self.pictures.label_space, networks.precision, networks.device)
 
     def _sharing_key(self, row: Row) -> dict[str, Any]:
         sharing = self.choices.sharing
@@ -243,8 +248,8 @@ class Comparison(Job):
         self._found[self._key(row)] = found
 
     def _evaluation_key(self, row: Row) -> str:
-        return content_key("evaluation", mixture={"single": self.checkpoints[row.members[0]].fingerprint}, data=self._data,
-                           meters=CALIBRATION_METERS, precision=self.precision)
+        return content_key("evaluation", self._runs(row), mixture={"single": self.checkpoints[row.members[0]].fingerprint},
+                           data=self._data, meters=CALIBRATION_METERS)
 
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:

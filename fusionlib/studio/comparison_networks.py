@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.sharing import Sharing, unlike
-from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture, MergeMethod, Progress
+from fusionlib.contracts import METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, FusionError
@@ -50,7 +50,7 @@ class RowNetworks:
                  precision: str, cache: Path | None = None, sharing: Sharing | None = None) -> None:
         self.checkpoints, self.pictures, self.sharing = tuple(checkpoints), pictures, sharing
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
-        self.known = [recognise(item.shapes) for item in checkpoints]
+        self.known = [network_of(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
 
     def forget(self) -> None:
@@ -115,7 +115,8 @@ class RowNetworks:
     def _barriers(self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress,
                   fresh: bool) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
         """The remarks, those on the match with the barriers beside them, and the barriers themselves."""
-        ground = Ground(self.pictures, self._architecture(row.members[0]), row.buffers, self.worker, self.store, self.precision)
+        ground = Ground(self.pictures, self._architecture(row.members[0]), row.buffers, self.worker, self.store, self.device,
+                        self.precision)
         try:
             entries = rebasin_barriers(method, arena, ground, progress, fresh=fresh)
         except FusionError as error:  # the merge itself can be measured all the same
@@ -149,4 +150,4 @@ class RowNetworks:
         if known is None:
             raise ArchitectureError(f"No model code is known for {self.checkpoints[number].name}", "the network that it belongs to",
                                     "Give --model file.py:factory")
-        return ARCHITECTURES.get(known[0]), known[1]
+        return known
