@@ -181,7 +181,9 @@ class MergeMethod(Protocol):
 
     A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
     `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes checkpoints of
-    different heads by itself, without being asked to, has `takes_unlike = True`.
+    different heads by itself, without being asked to, has `takes_unlike = True`. One that does not average weights as they are in the
+    files (it takes each from one checkpoint, or puts units into another order first) has `averages = False`: what the weights say of
+    an average does not concern it.
     """
 
     def shares(self, count: int) -> tuple[float, ...]:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    r"""`text` as a terminal may show it: control characters, marks of writing direction and halves of surrogates as `\x1b`, `\u202e`."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
 
 class FusionError(ValueError):
     """A problem that the user can act on: `got` what, `needs` what, `do` what.
@@ -18,8 +28,8 @@ class FusionError(ValueError):
 
     @property
     def one_line(self) -> str:
-        """The same, without line breaks, for a terminal."""
-        return " ".join(str(self).split())
+        """The same for a terminal: without line breaks or anything that would move or hide what it shows."""
+        return printable(" ".join(str(self).split()))
 
 
 class CheckpointError(FusionError):
@@ -30,6 +40,10 @@ class ChangedCheckpointError(CheckpointError):
     """A checkpoint file was written to after it was opened."""
 
     changed = True
+
+
+class WriteError(FusionError):
+    """A file cannot be written: no room, no rights, something else in its place."""
 
 
 class LayoutError(FusionError):
@@ -48,6 +62,10 @@ class ChangedDataError(DataError):
     """Pictures or masks were written to after they were opened."""
 
     changed = True
+
+
+class MergeError(FusionError):
+    """A merge gives numbers that its file, or the network that runs it, cannot hold."""
 
 
 class RecipeError(FusionError):

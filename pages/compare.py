@@ -8,6 +8,7 @@ from pages.widgets.compare_controls import choose, run_panel
 from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_table import show_result, show_table
+from pages.widgets.outlook import outlook_line
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
@@ -25,6 +26,8 @@ def compare(chosen: Selection) -> None:
         return
     choices = own_rows(names, shared_part(names, choices))
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
+    if choices.sharing is None:
+        outlook_line(comparison.checkpoints, names)
     if run_panel(comparison, chosen, show_table):
         return
     found = comparison.snapshot()

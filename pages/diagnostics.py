@@ -3,7 +3,8 @@
 import streamlit as st
 
 from fusionlib.contracts import DIAGNOSTICS
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES, USEFUL
+from fusionlib.diagnostics.evidence import USEFUL
+from fusionlib.diagnostics.verdict import CAUTIONS, RULES
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.diagnostics_charts import (
@@ -60,7 +61,7 @@ def diagnostics(chosen: Selection) -> None:
 def _choose_pair(report: dict, chosen: Selection) -> int:
     pairs = report["pairs"]
     first = next((number for number, pair in enumerate(pairs) if {pair["a"], pair["b"]} == {chosen.a, chosen.b}), 0)
-    return choose_pair([f"{pair['a']} + {pair['b']}" for pair in pairs], chosen, first)
+    return choose_pair([(pair["a"], pair["b"]) for pair in pairs], chosen, first)
 
 
 switch_when_asked()

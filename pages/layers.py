@@ -1,8 +1,11 @@
 """Layers: weights of its own for every layer, block or part, drawn as a curve while the pictures answer."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from fusionlib.errors import FusionError
+from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.problems import problems_shown, show_problem
@@ -21,7 +24,7 @@ def layers_view() -> None:
     chosen = further_checkpoints(chosen)
     try:
         with st.spinner("Reading checkpoints and data"):
-            view = studio().view(chosen)
+            view = studio().view(replace(chosen, dtype=chosen_dtype()))
         profile = live_layers(view)
     except FusionError as error:
         show_problem(error)

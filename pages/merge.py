@@ -1,9 +1,12 @@
 """Merge: slide alpha between two checkpoints and watch masks and curve answer."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from fusionlib.errors import FusionError, LayoutError
 from fusionlib.figures.classes import class_change_figure
+from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.live import live_view
 from pages.widgets.problems import problems_shown, show_problem
@@ -21,7 +24,7 @@ def merge_view() -> None:
         return
     try:
         with st.spinner("Reading checkpoints and data"):
-            view = studio().view(chosen)
+            view = studio().view(replace(chosen, dtype=chosen_dtype()))
         alpha = live_view(view)
     except FusionError as error:
         show_problem(error)

@@ -217,12 +217,14 @@ class Answer:
         return json.loads(self.body)
 
 
-def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "") -> Answer:
-    """One HTTP request to an ASGI application, without a server."""
+def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None,
+            **scope_of: Any) -> Answer:
+    """One HTTP request to an ASGI application, without a server; what else is named stands in its scope."""
     sent: list[dict[str, Any]] = []
+    named = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
-             "raw_path": path.encode(), "query_string": query.encode(), "headers": [], "root_path": "", "scheme": "http",
-             "server": ("test", 80), "client": ("test", 1)}
+             "raw_path": path.encode(), "query_string": query.encode(), "headers": named, "root_path": "", "scheme": "http",
+             "server": ("test", 80), "client": ("test", 1), **scope_of}
     parts = [body[start:start + 512] for start in range(0, len(body), 512)] or [b""]
 
     async def receive() -> dict[str, Any]:

@@ -127,6 +127,18 @@ def test_divergences_of_known_histograms():
     assert misclassification_auroc(*apart[::-1]) == 0.0 and misclassification_auroc([2, 2], [5, 5]) == 0.5
 
 
+def test_auroc_lies_low_by_half_of_what_shares_a_bin() -> None:
+    rng = np.random.default_rng(0)
+    top = 1 - 1 / FINE_BINS  # 0.9998
+    right = np.concatenate([rng.uniform(0.5, top, 500), rng.uniform(1 - 0.5 / FINE_BINS, 1, 500)])  # in the last bin above the wrong ones
+    wrong = np.concatenate([rng.uniform(0.3, top, 960), rng.uniform(top, 1 - 0.5 / FINE_BINS, 40)])
+    histograms = [np.bincount((values * FINE_BINS).astype(int).clip(max=FINE_BINS - 1), minlength=FINE_BINS) for values in (right, wrong)]
+    exact = (right[:, None] > wrong[None]).mean()
+    binned = misclassification_auroc(*histograms)
+    shared = (histograms[0] * histograms[1]).sum() / (2 * len(right) * len(wrong))
+    assert shared >= 0.01 and 0.0099 <= exact - binned <= shared
+
+
 def test_proper_scores_of_known_predictions():
     p, truth = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 1]
     assert brier(p, truth) == pytest.approx(((0.09 + 0.04 + 0.01) + (0.01 + 0.81 + 0.64)) / 2)

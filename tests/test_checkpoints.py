@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import pickle
 import random
+import shutil
 import struct
+import subprocess
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -212,14 +219,96 @@ def test_code_in_a_pickle_is_refused_named_and_not_run(tmp_path: Path, zipped: b
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_way_out_works_on_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(tmp_path, nn.Linear(3, 2))
+class Settings:
+    """A class that only its own module knows."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__ |= values
+
+
+class Table(dict):
+    """A mapping of a class of its own."""
+
+
+def unknown_classes() -> dict[str, Any]:
+    """What training scripts leave beside the tensors."""
+    return {"args": argparse.Namespace(lr=0.1, out=Path("runs")), "history": Settings(values=np.ones(3), count=np.float64(2)),
+            "meta": Table(a=1), "queue": collections.deque([1, 2]), "rows": collections.defaultdict(list, x=[1])}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_unknown_classes_beside_tensors_are_skipped_without_being_called(tmp_path: Path, zipped: bool) -> None:
+    opened = open_checkpoint(saved(tmp_path, {"model": network(), **unknown_classes()}, _use_new_zipfile_serialization=zipped))
+    assert all(torch.equal(opened.read(name), tensor) for name, tensor in network().items())
+    assert any(note.startswith("skipped without being called") and "argparse.Namespace" in note for note in opened.notes)
+
+
+def test_whole_pickled_networks_open_without_their_code(tmp_path: Path) -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+    inner.register_buffer("passing", torch.ones(2), persistent=False)
+    net = nn.Sequential(inner, nn.Linear(4, 2), inner)
+    for content in (net, {"model": net, "epoch": 3}, {"state": nn.DataParallel(net)}):
+        opened = open_checkpoint(saved(tmp_path, content))
+        assert list(opened.tensors) == list(net.state_dict())
+        assert all(torch.equal(opened.read(name), tensor) for name, tensor in net.state_dict().items())
+        assert any("a whole pickled network" in note for note in opened.notes)
+
+
+class Effect:
+    """Calls a function of Python's library when it is unpickled."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("call", [os.system, subprocess.Popen, eval, exec, __import__, getattr, shutil.rmtree, importlib.import_module])
+def test_names_that_can_act_are_refused_although_they_would_be_inert(tmp_path: Path, call: Any) -> None:
+    problem = refusal(saved(tmp_path, {"model": network(), "x": Effect(call, "x")}))
+    assert f"wants to run code: {'posix.' if call is os.system else ''}" in problem.got and call.__name__ in problem.got
+
+
+def deep_modules() -> nn.Module:
+    """2 ** 40 paths through 40 modules."""
+    module = nn.Module()
+    for _ in range(40):
+        outer = nn.Module()
+        outer.a = outer.b = module
+        module = outer
+    return module
+
+
+def test_modules_that_refer_to_one_another_end_soon(tmp_path: Path) -> None:
+    assert "without end" in refusal(saved(tmp_path, deep_modules())).got
+
+
+REFUSED: dict[str, Callable[[Path], Any]] = {
+    "code": lambda path: torch.save({"model": network(), "x": Effect(str.upper, "x"), "y": Effect(getattr, "x", "upper")}, path),
+    "old whole network": lambda path: torch.save(nn.Linear(3, 2), path, _use_new_zipfile_serialization=False),
+    "newer pickle protocol": lambda path: torch.save({"model": network(), "args": argparse.Namespace(a=1)}, path, pickle_protocol=4),
+    "plain pickle": lambda path: path.write_bytes(pickle.dumps({"epoch": 1, "state_dict": network()}, protocol=4)),
+    "flat plain pickle": lambda path: path.write_bytes(pickle.dumps(network(), protocol=2)),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.filterwarnings("ignore")
+def test_the_way_out_of_every_refusal_works_as_printed_and_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    path = tmp_path / "a.pth"
+    REFUSED[kind](path)
     problem = refusal(path)
-    assert "whole pickled network" in problem.got
-    command = " ".join(line.strip() for line in problem.do.splitlines()[1:3])
+    assert "it was refused and nothing was run" in problem.got
+    lines = problem.do.splitlines()[1:-1]
     monkeypatch.chdir(tmp_path)
-    exec(command, {})
-    assert open_checkpoint(tmp_path / "a.safetensors").shapes == {"weight": (2, 3), "bias": (2,)}
+    for script in ("\n".join(line.strip() for line in lines), " ".join(line.strip() for line in lines)):
+        exec(script, {})
+        opened = open_checkpoint(tmp_path / "a.safetensors")
+        expected = {"weight": (2, 3), "bias": (2,)} if kind == "old whole network" else {
+            name: tuple(tensor.shape) for name, tensor in network().items()}
+        assert dict(opened.shapes) == expected
+        (tmp_path / "a.safetensors").unlink()
 
 
 @pytest.mark.parametrize(("tensor", "words"), [

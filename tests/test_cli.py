@@ -143,7 +143,10 @@ def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     main(["inspect", "a.pth", "other.safetensors"])
     assert "They cannot be merged" in capsys.readouterr().out
     main(["inspect", "a.pth", "b.pth"])
-    assert "`diagnose` says whether it will work" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "a merge can be computed.\nFrom the weights alone: do not merge: separate runs, convolutions 0.0" in text
+    main(["inspect", "a.pth", "b.pth", "--no-finite"])
+    assert "a merge can be computed; `diagnose` says whether it will work.\n" in (text := capsys.readouterr().out) and "weights" not in text
     main(["evaluate", "a.pth", "--data", "folder:town"])
     assert "mIoU" in capsys.readouterr().out
     main(["sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "1"])
@@ -179,9 +182,11 @@ WRONG: list[tuple[str, str]] = [
     ("train --data folder:town --out o --arch none", "enet"), ("train --data folder:town --out o --epochs 0", "epochs"),
     ("train --data folder:town --out o --arch tiny --classes 2", "--classes"), ("train --data folder:town --out o --lr nan", "lr"),
     ("train --data folder:town --out o --momentum 2", "momentum"), ("train --data folder:town --out o --seed -1", "seed"),
-    ("train --data pictures:town/images --out o", "classes"), ("evaluate a.pth --data folder:town --home a.pth/x", "--home"),
-    ("train --data folder:town --out a.pth/o --arch tiny --epochs 1 --crop 16x16", "--out"),
+    ("train --data pictures:town/images --out o", "classes"),
+    ("train --data folder:town --out a.pth/o --arch tiny --epochs 1 --crop 16x16", "'o' cannot be made"),
     ("merge a.pth b.pth --out m.safetensors --save-recipe nowhere/r.yaml", "nowhere"),
+    ("merge a.pth b.pth --out m.safetensors --save-recipe town", "folder of this name"),
+    ("merge a.pth b.pth --out town.safetensors/m.safetensors", "no folder 'town.safetensors'"),
 ]
 
 

@@ -43,7 +43,10 @@ def test_weights_alone(capsys, files, tmp_path: Path) -> None:
         assert -1 <= pair["cosine"] <= 1 and -1 <= pair["cosine_with_buffers"] <= 1 and pair["l2"] > 0
         assert [layer["name"] for layer in pair["layers"]] == ["stem", "norm", "body", "norm2", "head"]
         assert all(0 <= layer["discrepancy"] <= 1 for layer in pair["layers"])
-        assert pair["verdict"]["level"] in ("merge", "try", "do not merge") and pair["verdict"]["reasons"]
+        verdict = pair["verdict"]
+        assert verdict["level"] in ("measure to know", "do not merge") and verdict["reasons"] and verdict["measured"] is False
+        assert verdict["evidence"]["convolutions"] == pair["cosine_groups"]["convolution"]
+        assert verdict["evidence"]["worst_block"]["block"] in ("stem", "body", "head") and verdict["evidence"]["gain"] is None
     assert found["singles"][0]["miou"] is None and found["tau"] == 10
 
 
@@ -120,7 +123,8 @@ def test_real_pairs_are_told_apart_without_model_code(capsys, real_data: Path, t
     folder = real_data / "checkpoints"
     found = run(capsys, *(str(folder / "enet-cityscapes" / f"epoch-0{epoch}.pth") for epoch in (30, 35)), home=tmp_path)
     assert found["pairs"][0]["cosine"] == pytest.approx(0.981, abs=5e-4)
-    assert found["pairs"][0]["verdict"]["level"] == "merge"
+    assert found["pairs"][0]["verdict"]["level"] == "measure to know"
+    assert found["pairs"][0]["verdict"]["evidence"]["worst_block"] == {"block": "regular2_5", "cosine": pytest.approx(0.933, abs=5e-4)}
     found = run(capsys, *map(str, sorted((folder / "enet-other-layout").glob("*.pth"))), home=tmp_path)
     assert abs(found["pairs"][0]["cosine"]) < 0.15
     assert found["pairs"][0]["verdict"]["level"] == "do not merge"

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
 from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
+from fusionlib.diagnostics.cka import POSITIONS
+from fusionlib.diagnostics.evidence import GAIN
 from fusionlib.errors import UsageError
 from fusionlib.inference.activations import blocks_of, recorded
 from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
-from fusionlib.studio import Selection
+from fusionlib.studio import Selection, diagnosis_functions
 from tests.helpers import TinyNet, tiny_file, tiny_world
 
 CLASSES = 4
@@ -132,6 +134,78 @@ def test_cka_streams_feature_maps() -> None:
     assert similarity.compute()[0]["block"] == pytest.approx(linear_cka(*rows))
 
 
+def over_all_positions(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Linear CKA of two maps (1, C, h, w) over every position, a few lines at a time: no copy of the maps."""
+    count, sums, products = one[0, 0].numel(), torch.zeros(()), torch.zeros(())
+    for left, right in zip(one.split(64, 2), other.split(64, 2), strict=True):
+        both = torch.cat([left, right], 1)[0].flatten(1).double()
+        sums, products = sums + both.sum(1), products + both @ both.T
+    covariance, c = products - torch.outer(sums, sums) / count, one.shape[1]
+    cross, left, right = covariance[:c, c:], covariance[:c, :c], covariance[c:, c:]
+    return float(cross.square().sum() / left.norm() / right.norm())
+
+
+def sampled(one: torch.Tensor, other: torch.Tensor, seed: int = 0) -> float:
+    similarity = ActivationSimilarity(2, [(0, 1)], seed)
+    similarity.add("block", [one, other])
+    found = similarity.compute()[0]["block"]
+    assert found is not None
+    return found
+
+
+def test_cka_of_a_wide_map_is_not_that_of_one_column() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(1, 16, 1024, 2048, generator=generator)
+    other = one.clone()
+    other[..., 0] = torch.randn(1, 16, 1024, generator=generator)
+    assert sampled(one, other) == pytest.approx(over_all_positions(one, other), abs=0.01)
+    strided = linear_cka(*(both[..., 0][0].T for both in (one, other)))
+    assert strided is not None and strided < 0.1, "what an even spacing of positions saw"
+
+
+def test_cka_of_independent_maps_is_that_over_all_positions_on_the_mean() -> None:
+    one, other = torch.randn(2, 1, 16, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = [sampled(one, other, seed) for seed in range(10)]
+    assert np.mean(found) == pytest.approx(over_all_positions(one, other), abs=0.01)
+    assert len(set(found)) == 10 and found[3] == sampled(one, other, 3)
+
+
+def test_cka_draws_the_same_positions_whoever_else_is_compared() -> None:
+    one, other = torch.randn(2, 2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert sampled(one, one.roll(1, 1)) == pytest.approx(1), "the same positions in both"
+    many = ActivationSimilarity(4, [(1, 3), (0, 2)])
+    many.add("block", [one[..., :50], one, None, other])
+    assert many.compute()[0]["block"] == sampled(one, other)
+    tokens = [both.flatten(2).transpose(1, 2) for both in (one, other)]
+    assert sampled(*tokens) == sampled(one, other), "positions of a map are its tokens"
+
+
+def test_every_position_of_a_map_may_be_drawn_and_other_batches_draw_others() -> None:
+    height, width = 64, 128
+    places = torch.arange(height * width, dtype=torch.float32).view(1, 1, height, width)
+    similarity, seen = ActivationSimilarity(1, []), []
+    add_rows = similarity.add_rows
+    similarity.add_rows = lambda block, rows, shapes: (seen.append(rows[0][:, 0].long()), add_rows(block, rows, shapes))  # type: ignore
+    for _ in range(40):
+        similarity.add("block", [places])
+    assert all(len(batch.unique()) == len(batch) == POSITIONS for batch in seen), "without replacement"
+    counts = torch.bincount(torch.cat(seen), minlength=height * width)
+    assert int(counts.min()) > 0 and not torch.equal(seen[0], seen[1])
+    columns = counts.view(height, width).sum(0) / counts.sum()
+    assert torch.allclose(columns, torch.full((width,), 1 / width), atol=0.2 / width)
+
+
+def test_figures_of_pairs_are_those_of_this_code_of_the_diagnostics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiny_world(tmp_path, count=1) as world:
+        world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
+        again = world.reopened()
+        assert again.studio.diagnosis(["a", "b"], again.source, None).lacking() == ((), ())
+        monkeypatch.setattr(diagnosis_functions, "code_fingerprint", lambda folders: f"another measure in {folders}")
+        last = again.reopened()
+        assert last.studio.diagnosis(["a", "b"], last.source, None).lacking() == ((0, 1), ((0, 1),))
+        last.studio.store.close()
+
+
 def test_blocks_are_recorded_as_they_were_and_hooks_go_away() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU(inplace=True))
     with recorded(network) as seen:
@@ -165,7 +239,8 @@ def test_a_diagnosis_measures_once_and_agrees_with_single_measurements(tmp_path:
             assert report["singles"][number]["miou"] == alone["miou"] and report["singles"][number]["loss"] == alone["loss"]
         pair = report["pairs"][0]
         assert pair["oracle_pixel_accuracy"] >= max(single["pixel_accuracy"] for single in report["singles"])
-        assert [point["alpha"] for point in pair["path"]] == [0, 0.5, 1]
+        alphas = [point["alpha"] for point in pair["path"]]
+        assert {0, 0.25, 0.5, 0.75, 1} < set(alphas) and len(alphas) == 7 and pair["unrefined"] == []
         assert pair["path"][0]["miou"] == report["singles"][1]["miou"]
         assert 0 <= pair["disagreement"] <= 1 and pair["barrier"]["loss"]["entezari"] >= 0
         assert {row["block"] for row in pair["cka"]} == {"stem", "norm", "body", "norm2", "drop", "head"}
@@ -297,8 +372,10 @@ def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
         turned = found.path(0, 1)["points"]
         assert [point["alpha"] for point in turned] == [0, 0.25, 0.5, 0.75, 1]
         found.measure(0.25)
-        own = found.path(0, 1)["points"]
-        assert [point["loss"] for point in turned] == pytest.approx([point["loss"] for point in own], abs=1e-5)
+        own = {point["alpha"]: point["loss"] for point in found.path(0, 1)["points"]}
+        assert [point["loss"] for point in turned] == pytest.approx([own[point["alpha"]] for point in turned], abs=1e-5)
+        other = world.studio.diagnosis(["b", "a"], world.source, None)
+        assert {round(1 - point["alpha"], 9) for point in other.path(0, 1)["points"]} == set(own) and other.unmeasured(0.25) == []
 
 
 def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: Path) -> None:
@@ -311,13 +388,29 @@ def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: P
         assert found.unmeasured(0.25) == [(0, 2), (1, 2)] and found.unmeasured(0.5, [(0, 1)]) == []
         totals: list[int] = []
         found.measure(0.5, lambda done, total: totals.append(total))
-        ends_and_middles = 3 + 2 * 1
-        assert set(totals) <= {images * ends_and_middles} and found.total == found.done == images * ends_and_middles
+        passes = images * (3 + 2 * (1 + 4))  # the ends, the middle of each path, and twice two next to its best merge
+        assert set(totals) <= {passes} and found.total == found.done == passes
         assert found.news == 3 and found.unmeasured(0.5) == []
         found.measure(0.5)
         assert (found.news, found.total) == (3, 0), "all is known: nothing runs"
         found.measure(0.5, fresh=True)
-        assert found.total == images * (3 + 3 * 5)
+        assert found.total == found.done == images * (3 + 3 * (5 + 4))
+
+
+def test_the_best_merge_is_looked_at_more_closely_before_it_is_judged(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        world.studio.sweep(world.studio.view(Selection("a", "b", world.source, None))).measure(0.25)
+        coarse = found.report()["pairs"][0]
+        open_alphas, best = coarse["unrefined"], coarse["best"]["alpha"]
+        assert open_alphas == [best - 0.125, best + 0.125] and found.unmeasured(0.25) == [(0, 1)]
+        found.measure(0.25)
+        images = len(world.studio.workspace.pictures(world.source, None))
+        assert found.total == found.done == images * (2 + 2), "both networks side by side, and two points: the grid is known"
+        fine = found.report()["pairs"][0]
+        assert fine["unrefined"] == [] and found.unmeasured(0.25) == [] and fine["best"]["miou"] >= coarse["best"]["miou"]
+        assert {point["alpha"] for point in fine["path"]} == {0, 0.25, 0.5, 0.75, 1, *open_alphas}
+        assert not any("not measured" in reason for reason in fine["verdict"]["reasons"])
 
 
 def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> None:
@@ -331,7 +424,7 @@ def test_a_third_network_that_beats_the_best_merge_is_named(tmp_path: Path) -> N
         for pair in report["pairs"]:
             (third,) = set(alone) - {pair["a"], pair["b"]}
             said = any(f"{third}, alone is" in reason for reason in pair["verdict"]["reasons"])
-            assert said == (alone[third] - pair["best"]["miou"] >= 0.001)
+            assert said == (alone[third] - pair["best"]["miou"] >= GAIN)
             assert any("2 pictures" in reason for reason in pair["verdict"]["reasons"])
 
 

@@ -1,4 +1,4 @@
-"""Weight-space diagnostics against closed forms and naive loops: cosine, path, discrepancy, survey, barriers, verdict."""
+"""Weight-space diagnostics against closed forms and naive loops: cosine, path, discrepancy, survey, barriers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoints
 from fusionlib.diagnostics import (
     barrier,
@@ -22,9 +23,10 @@ from fusionlib.diagnostics import (
     l2_from_gram,
     norms_from_gram,
     survey,
+    survey_arena,
+    weight_evidence,
 )
 from fusionlib.diagnostics.survey import CONVOLUTION, NORM, OTHER, PARAMETERS, WITH_STATISTICS
-from fusionlib.diagnostics.verdict import CAUTIONS, FEW, RULES, Evidence
 from fusionlib.errors import CheckpointError, UsageError
 from tests.helpers import saved, tiny_checkpoints, tiny_tensors
 
@@ -162,6 +164,41 @@ def test_whole_is_the_sum_of_layers_and_files_are_streamed(tmp_path: Path) -> No
     assert steps[-1][0] == steps[-1][1]
 
 
+def test_packed_checkpoints_give_the_survey_of_their_files(tmp_path: Path) -> None:
+    files = tiny_checkpoints(tmp_path, 3)
+    read, packed = survey(files), survey_arena(Arena.pack(files))
+    np.testing.assert_array_equal(packed.grams, read.grams)
+    np.testing.assert_array_equal(packed.same, read.same)
+    assert packed.names == read.names and weight_evidence(packed, 0, 2) == weight_evidence(read, 0, 2)
+
+
+def test_the_worst_block_is_that_of_the_lowest_cosine_of_convolutions(tmp_path: Path) -> None:
+    found, tables = survey(tiny_checkpoints(tmp_path, 2)), [tiny_tensors(seed) for seed in (0, 1)]
+    cosines = {block: listing_3(*tables, [name for name in (f"{block}.weight", f"{block}.bias") if name in tables[0]])
+               for block in ("stem", "body", "head")}
+    block, cosine = found.worst_block(0, 1)
+    assert block == min(cosines, key=cosines.get) and cosine == pytest.approx(cosines[block], abs=1e-7)
+    assert found.worst_block(1, 0) == (block, cosine)
+    same = tiny_checkpoints(tmp_path, 1) * 2
+    assert survey(same).worst_block(0, 1)[1] == pytest.approx(1)
+    bare = [saved(tmp_path / f"bare{number}.safetensors", {"x": torch.ones(3) * number}) for number in (1, 2)]
+    assert survey(bare).worst_block(0, 1) is None
+
+
+def test_the_same_weights_are_the_same_numbers_everywhere_and_nothing_less(tmp_path: Path) -> None:
+    def table(scale: float, last: float) -> dict[str, torch.Tensor]:
+        return {"x.weight": torch.arange(70_000, dtype=torch.float32).reshape(2, -1), "x.running_var": torch.tensor([1.0, last]),
+                "scale": torch.tensor(float(scale)), "steps": torch.tensor([last]).long()}
+
+    files = [saved(tmp_path / f"{number}.safetensors", table(*one)) for number, one in enumerate([(1, 2), (1, 2), (1, 3), (2, 2)])]
+    for found in (survey(files), survey(files, tau=10)):
+        assert [found.identical(0, other) for other in (1, 2, 3)] == [True, False, False]
+    changed = table(1, 2)
+    changed["x.weight"][-1, -1] += 1
+    assert not survey([files[0], saved(tmp_path / "changed.safetensors", changed)]).identical(0, 1)
+    assert not survey([files[0], saved(tmp_path / "less.safetensors", {"scale": torch.tensor(1.0)})]).identical(0, 1)
+
+
 def test_checkpoints_of_other_shapes_are_compared_over_what_they_share(tmp_path: Path) -> None:
     a = saved(tmp_path / "a.safetensors", {"x.weight": torch.tensor([[1.0, 0.0]]), "head.weight": torch.ones(3, 2), "only": torch.ones(2)})
     b = saved(tmp_path / "b.safetensors", {"x.weight": torch.tensor([[1.0, 1.0]]), "head.weight": torch.ones(4, 2)})
@@ -218,50 +255,13 @@ def test_barriers_need_both_ends(alphas, values, mode) -> None:
         barrier(alphas, values, mode)
 
 
-@pytest.mark.parametrize(("evidence", "level"), [
-    (Evidence(0.98), "merge"), (Evidence(0.927), "try"), (Evidence(0.9), "do not merge"), (Evidence(0.07), "do not merge"),
-    (Evidence(None), "do not merge"), (Evidence(0.99, compatible=False), "do not merge"), (Evidence(1.0, identical=True), "do not merge"),
-    (Evidence(0.98, headroom=0.001), "try"), (Evidence(0.98, headroom=0.06), "merge"),
-    (Evidence(0.07, gain=0.02, best_alpha=0.3), "merge"), (Evidence(0.98, gain=-0.005, miou_barrier=0.01), "try"),
-    (Evidence(0.98, gain=-0.2, miou_barrier=0.2), "do not merge"), (Evidence(0.5, gain=0.0, miou_barrier=0.0), "do not merge")])
-def test_the_verdict_follows_its_rules(evidence: Evidence, level: str) -> None:
-    verdict = judge(evidence)
-    assert verdict.level == level
-    assert verdict.reasons and verdict.advice
-    assert (verdict.alpha is None) == (level == "do not merge")
-    assert {rule.then for rule in RULES} == {"merge", "try", "do not merge"} and all(rule.source for rule in RULES)
-
-
-def test_the_verdict_speaks_in_figures() -> None:
-    good = judge(Evidence(0.981, headroom=0.061, gain=0.016, best_alpha=0.75, loss_barrier=0.0, loss_scale=1.0, miou_barrier=0.0))
-    for part in ("0.98 of direction", "oracle would add 6.1 points", "loss barrier none", "merge them; start at alpha 0.75"):
-        assert part in good.sentence
-    bad = judge(Evidence(0.07)).sentence
-    assert "cosine 0.07: separate basins" in bad and "permutation matching or an ensemble of outputs" in bad
-    unknown = judge(Evidence(0.07, runs=False, matches=False)).advice
-    assert "an ensemble of outputs (it needs their model code: --model)" in unknown and "built-in networks alone" in unknown
-    own = judge(Evidence(0.07, matches=False)).advice
-    assert "--model" not in own and "built-in networks alone" in own
-    assert "--model" in judge(Evidence(0.99, compatible=False, runs=False)).advice
-
-
 @pytest.mark.real
 def test_neighbouring_epochs_share_direction_and_strangers_do_not(real_data: Path) -> None:
     folder = real_data / "checkpoints"
     found = survey(open_checkpoints([folder / "enet-cityscapes" / f"epoch-0{epoch}.pth" for epoch in (30, 35)]))
     assert found.pair(0, 1).cosine == pytest.approx(0.981, abs=5e-4)
-    assert judge(Evidence(found.pair(0, 1).cosine)).level == "merge"
+    known = weight_evidence(found, 0, 1)
+    assert judge(known).level == "measure to know" and known.worst_block == ("regular2_5", pytest.approx(0.933, abs=5e-4))
     strangers = survey(open_checkpoints(sorted((folder / "enet-other-layout").glob("*.pth"))))
     assert abs(strangers.pair(0, 1).cosine or 1) < 0.15
-    assert judge(Evidence(strangers.pair(0, 1).cosine)).level == "do not merge"
-
-
-def test_the_verdict_says_how_many_pictures_and_whether_a_third_network_is_better() -> None:
-    few = judge(Evidence(0.98, gain=0.01, best_alpha=0.5, pictures=12, third=("c", 0.02)))
-    assert few.level == "merge", "cautions change no level"
-    assert any("12 pictures only" in reason and "rough" in reason for reason in few.reasons)
-    assert any("c, alone is 2.0 points better" in reason for reason in few.reasons)
-    many = judge(Evidence(0.98, gain=0.01, best_alpha=0.5, pictures=FEW, third=("c", -0.02)))
-    assert f"measured on {FEW} pictures" in many.reasons and not any("another" in reason for reason in many.reasons)
-    assert not any("picture" in reason for reason in judge(Evidence(0.98)).reasons)
-    assert all(rule.when and rule.then and rule.source for rule in CAUTIONS)
+    assert judge(weight_evidence(strangers, 0, 1)).level == "do not merge"

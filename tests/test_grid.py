@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionlib.errors import UsageError
-from fusionlib.search.grid import alpha_grid, coarse_to_fine
+from fusionlib.search.grid import alpha_grid, around_best, best_merge, coarse_to_fine
+
+
+def test_a_merge_is_sought_between_the_ends_and_not_right_beside_them() -> None:
+    scores = {0.0: 0.9, 0.05: 0.5, 0.1: 0.3, 0.5: 0.4, 0.95: 0.6, 1.0: 0.7}
+    assert best_merge(scores) == 0.95 and best_merge(scores, 0.1) == 0.5
+    assert best_merge({0.0: 1, 0.05: 0.2, 1.0: 1}, 0.1) == 0.05, "where there is no other it counts"
+    assert best_merge({0.0: 1, 1.0: 1}) is None and best_merge({}) is None
+    assert best_merge({0.0: 0, 0.1: 1, 0.9: 1, 1.0: 0}, 0.1) == 0.1
+
+
+@pytest.mark.parametrize("step", [0.5, 0.25, 0.3, 0.1, 0.05])
+@pytest.mark.parametrize("peak", [0.125, 0.2, 0.4, 0.8])
+def test_two_points_for_each_halving_surround_the_best_and_find_what_the_grid_missed(step: float, peak: float) -> None:
+    def score(alpha: float) -> float:
+        return 0.5 - (alpha - peak) ** 2
+
+    scores = {alpha: score(alpha) for alpha in alpha_grid(step)}
+    before, more = max(scores.values()), 0
+    while wanted := around_best(scores, 0.125, 0.1):
+        more += len(wanted)
+        scores |= {alpha: score(alpha) for alpha in wanted}
+    best, order = best_merge(scores, 0.1), sorted(scores)
+    place = order.index(best)
+    assert order[place + 1] - best <= 0.125 + 1e-9 and best - order[place - 1] <= 0.125 + 1e-9
+    assert more <= 2 * max(0, math.ceil(math.log2(step / 0.125))) and scores[best] >= before
+    assert abs(best - peak) <= 0.0625 + 1e-9
+
+
+def test_nothing_is_wanted_around_a_path_without_a_merge() -> None:
+    assert around_best({0.0: 1, 1.0: 0}, 0.125) == around_best({}, 0.125) == ()
 
 
 @given(st.floats(0.002, 1))

@@ -5,6 +5,8 @@ A method that cannot satisfy one names it in `breaks`.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.contracts import METHODS, MergeMethod, Mixture
-from fusionlib.errors import FusionError, UsageError
+from fusionlib.errors import FusionError, MergeError, UsageError
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.fisher import Fisher
@@ -168,6 +171,57 @@ def test_a_checkpoint_full_of_nan_and_without_weight_poisons_nothing(tmp_path: P
     bad = {key: torch.full_like(value, torch.nan) if value.is_floating_point() else value for key, value in tiny_tensors(2).items()}
     arena = arena_of(tmp_path, tiny_tensors(1), bad)
     assert torch.equal(merged(method(name, alpha=1.0), arena, policy).weights[0], arena.weights[0])
+
+
+NARROW = {torch.float16: (65504.0, 16.0), torch.bfloat16: (3.3895313892515355e38, 2.0**119), torch.float8_e4m3fn: (448.0, 16.0),
+          torch.float8_e5m2: (57344.0, 4096.0)}
+"""The largest number of each type, and half a step there: what is further out is not rounded but lost."""
+
+
+def misfits(arena: Arena, row: torch.Tensor) -> list[str]:
+    """Names of the tensors that hold a number outside of their own type's range, in order."""
+    def lost(value: float, dtype: torch.dtype) -> bool:
+        most, half_step = NARROW.get(dtype, (float(torch.finfo(dtype).max), 0.0))
+        return not abs(value) <= most + half_step
+
+    return [entry.name for entry in arena.layout.entries if any(lost(value, entry.dtype) for value in row[entry.offset:entry.end].tolist())]
+
+
+def far_out(folder: Path, dtype: torch.dtype, factor: float) -> Arena:
+    """Written in `dtype`: a checkpoint near the end of its range, and one as many times further out, each with the other's sign."""
+    most, _ = NARROW[dtype]
+    tables = [tiny_tensors(1), tiny_tensors(2)]
+    for table, size in zip(tables, (0.9 * most, -factor * most), strict=True):
+        for key, value in table.items():
+            if value.is_floating_point():
+                spread = value.double().abs() / value.abs().max().clamp(min=1e-6)
+                table[key] = (spread * size).clamp(-3.4e38, 3.4e38).float()
+    arena = arena_of(folder, *tables)
+    return replace(arena, layout=arena.layout.written_in(dtype))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize(("name", "policy"), EVERY)
+def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_rounded(tmp_path: Path, name: str, policy: str,
+                                                                                      dtype: torch.dtype) -> None:
+    refused = []
+    for factor in (0.5, 0.99, 8.0):
+        item = method(name, **{"backbone": 1, "head": 0} if name == "head_swap" else {})
+        arena = far_out(tmp_path / str(factor), dtype, factor)
+        for row in merged(item, arena, policy).weights:
+            wrong, exact = misfits(arena, row), row.clone()
+            refused.append(bool(wrong))
+            if wrong:
+                with pytest.raises(MergeError, match=rf"^{re.escape(wrong[0])} would hold .* does not fit") as caught:
+                    round_to_dtype(arena.layout, row)
+                assert str(arena.layout.by_name[wrong[0]].dtype).removeprefix("torch.") in caught.value.got
+                continue
+            round_to_dtype(arena.layout, row)
+            for entry in arena.layout.entries:
+                values = row[entry.offset:entry.end]
+                assert torch.isfinite(values).all() and torch.equal(values, exact[entry.offset:entry.end].to(entry.dtype).to(row.dtype))
+    if name != "ensemble" and dtype != torch.bfloat16:  # whose range is that of float32: only the arithmetic itself overflows there
+        assert any(refused), "a law that never refuses would say nothing"
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

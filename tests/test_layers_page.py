@@ -13,6 +13,7 @@ from test_pages import box, captions, start  # noqa: F401 - the fixture
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from pages.widgets import layers_viewer, server, viewer
+from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_panel import contribution_rows
 
 
@@ -85,6 +86,13 @@ def test_contributions_become_rows_of_percentage_points() -> None:
              "only": [0.35, None], "without": [0.38, 0.4]}
     assert contribution_rows(found, ("one", "two")) == [{"block": "x", "A one": 0.5, "B two": 0.5, "alone": 5.0, "left out": -2.0},
                                                         {"block": "y", "A one": 1.0, "B two": 0.0, "alone": None, "left out": 0.0}]
+    assert as_csv(contribution_rows({**found, "names": ["=x()", "y"]}, ("one", "two"))).splitlines()[1].startswith("'=x(),0.5,")
+
+
+def test_every_table_to_take_away_is_written_in_the_one_place_that_defuses_formulas() -> None:
+    pages = Path(viewer.__file__).parents[1]
+    writers = {path.name for path in pages.rglob("*.py") if re.search(r"^(import|from) csv\b|to_csv", path.read_text(), re.MULTILINE)}
+    assert writers == {"diagnostics_tables.py"}
 
 
 @pytest.mark.parametrize("modules", [viewer.MODULES, layers_viewer.MODULES], ids=["Merge", "Layers"])

@@ -10,9 +10,10 @@ from helpers import TinyNet, arena_of, saved, tiny_checkpoints, tiny_tensors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionlib.checkpoints.arena import Arena, round_to_dtype
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import ALIGNMENT, Layout
 from fusionlib.checkpoints.reader import TensorInfo
+from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import LayoutError
 

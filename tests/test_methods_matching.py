@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers import CPU, TinyArchitecture, arena_of, pictures, tiny_registered, tiny_tensors
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.layout import Layout
+from fusionlib.checkpoints.reader import TensorInfo
 from fusionlib.contracts import ARCHITECTURES, Permutation
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.inference.blend import Blend
@@ -17,7 +20,7 @@ from fusionlib.inference.fisher import fisher_information, picture_information, 
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging.buffers import settle
 from fusionlib.merging.ensemble import RULES, Ensemble
-from fusionlib.merging.fisher import Fisher
+from fusionlib.merging.fisher import FLOOR, Fisher
 from fusionlib.merging.rebasin import Rebasin, declared, match, permuted
 
 BUILT_IN = [name for name in ARCHITECTURES.names() if hasattr(ARCHITECTURES.get(name), "permutations")]
@@ -131,7 +134,7 @@ def three(tmp_path: Path) -> Arena:
 def test_fisher_with_equal_information_is_the_mean(three: Arena, settings: dict) -> None:
     equal = torch.rand(three.weights.shape[1], generator=torch.Generator().manual_seed(0)).expand(3, -1) + 1
     merged = Fisher(**settings).informed(equal)(three).weights[0]
-    assert torch.allclose(merged, three.weights.mean(0), atol=1e-4 if settings == {} else 1e-6)
+    assert torch.allclose(merged, three.weights.mean(0), atol=1e-6)
     weighted = Fisher(lambdas=(0.5, 0.3, 0.2), favour_anchor=False).informed(equal)(three).weights[0]
     naive = (torch.tensor([[0.5], [0.3], [0.2]]) * three.weights).sum(0)
     assert torch.allclose(weighted, naive, atol=1e-6)
@@ -152,6 +155,40 @@ def test_fisher_is_the_formula_and_favours_the_anchor_where_nothing_depends(thre
     scaled = information * torch.tensor([[1.0], [100.0], [0.01]])
     assert torch.allclose(Fisher(favour_anchor=False).informed(scaled)(three).weights[0],
                           Fisher(favour_anchor=False).informed(information)(three).weights[0], atol=1e-5), "normalised by its norm"
+
+
+def shares_of(information: torch.Tensor, **settings: Any) -> torch.Tensor:
+    """The weight (P,) of each anchor element: two networks of one float64 tensor, all ones at the anchor and zeros at the other."""
+    layout = Layout.of({"w": TensorInfo("w", (information.shape[1],), torch.float64)})
+    rows = torch.zeros(2, layout.size, dtype=torch.float64)
+    rows[settings.get("anchor", 0)] = 1
+    padded = torch.nn.functional.pad(information, (0, layout.size - information.shape[1]))
+    arena = Arena(layout, rows, ({}, {}), ("a", "b"), ("0", "1"))
+    return Fisher(**settings).informed(padded)(arena).weights[0, :information.shape[1]]
+
+
+@pytest.mark.parametrize("size", [10**4, 10**7])
+def test_fisher_above_the_floor_favours_nobody_however_large_the_network(size: int) -> None:
+    heavy = torch.empty(size).log_normal_(0, 2, generator=torch.Generator().manual_seed(0))
+    assert float(heavy.min()) > FLOOR
+    assert bool((shares_of(heavy.expand(2, -1)) == 0.5).all())
+
+
+@pytest.mark.parametrize("anchor", [0, 1])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_fisher_below_the_floor_is_the_closed_form(anchor: int, normalise: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    information = torch.empty(2, 1000, dtype=torch.float64).log_normal_(-14, 2, generator=generator)  # medians of 8e-7
+    information[1] *= 3
+    before = information.clone()
+    found = shares_of(information, anchor=anchor, normalise=normalise, lambdas=(0.3, 0.7))
+    assert torch.equal(information, before), "what was estimated stays"
+    norms = information.norm(dim=1) if normalise else torch.ones(2)
+    ours, other = (torch.tensor([0.3, 0.7], dtype=torch.float64) / norms)[[anchor, 1 - anchor]]
+    naive = torch.tensor([ours * max(a, 1e-6) / (ours * max(a, 1e-6) + other * b)
+                          for a, b in information[[anchor, 1 - anchor]].T.tolist()], dtype=torch.float64)
+    assert 0.2 < float((information[anchor] < 1e-6).double().mean()) < 0.8
+    assert torch.allclose(found, naive, rtol=1e-12, atol=0)
 
 
 def test_fisher_without_information_is_refused(three: Arena) -> None:

@@ -77,6 +77,13 @@ def test_ties_trims_elects_and_averages(tmp_path: Path) -> None:
     assert merged(arena, Ties(density=1.0))[4] == pytest.approx(1.15)
 
 
+def test_ties_that_cancel_exactly_leave_the_base(tmp_path: Path) -> None:
+    arena = plain(tmp_path, [1.0, 1.0, 1.0], [3.0, 2.0, 9.0], [-1.0, 2.0, 9.0])  # changes +2 and -2: no sign, whatever the others say
+    assert merged(arena, Ties(density=1.0)) == [1.0, 2.0, 9.0]
+    three = plain(tmp_path / "three", [0.0], [2.0], [1.0], [-3.0])
+    assert merged(three, Ties(density=1.0)) == [0.0]
+
+
 def test_dare_is_seeded_keeps_the_expectation_and_drops_entries(tmp_path: Path) -> None:
     size = 4000
     arena = plain(tmp_path, [0.0] * size, [1.0] * size)

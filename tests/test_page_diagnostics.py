@@ -11,7 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.diagnostics.verdict import USEFUL
+from fusionlib.diagnostics.evidence import USEFUL
 from fusionlib.figures import diagnostics as figures
 from fusionlib.figures.diagnostics_pairs import pairs_figure
 from pages.widgets import diagnostics_charts, diagnostics_controls, server
@@ -103,7 +103,7 @@ def test_a_pair_opens_in_merge_at_the_verdict_s_alpha(start, files: Path) -> Non
     app = start("--checkpoints", str(files))
     box = next(item for item in app.selectbox if item.label == "Verdict on")
     box.set_value("c2 + twin").run()
-    assert "Merge." in text(app)
+    assert "Measure the path to know" in text(app) and "usually too close to gain" in text(app)
     button(app, "Open this pair in Merge").click().run()
     assert not app.exception
     chosen = {item.label: item.value for item in app.selectbox}
@@ -161,6 +161,7 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
 
 def test_csv_defuses_formulas() -> None:
     assert as_csv([{"name": "=1+1", "value": -1.5}, {"name": "plain", "other": None}]) == "name,value,other\n'=1+1,-1.5,\nplain,,\n"
+    assert as_csv([{"-x": "+1", "B": "\t=1"}]) == "'-x,B\n'+1,'\t=1\n"
 
 
 def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, files: Path, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def heights(figure) -> list[float]:
 
 def pair_of(number: int, **more) -> dict:
     return {"a": f"checkpoint-{number}", "b": f"checkpoint-{number + 1}", "cosine": 0.9 + 0.01 * number, "l2": 1.0, "oracle_miou": None,
-            "oracle_headroom": None, "gain": None, "verdict": {"level": "try"}, **more}
+            "oracle_headroom": None, "gain": None, "verdict": {"level": "measure to know"}, **more}
 
 
 def test_an_outlier_does_not_press_the_other_pairs_flat() -> None:

@@ -160,6 +160,17 @@ def test_uploads_are_kept_shown_removed_and_brought_back(start, tmp_path: Path) 
     assert [item.name for item in workspace.usable()] == ["mine"]
 
 
+def test_without_a_token_uploads_are_off_unless_they_are_asked_for(start, tmp_path: Path) -> None:
+    app = start("--no-demo", "--no-token")
+    app.switch_page("workspace.py").run()
+    assert not app.file_uploader and "--uploads" in captions(app)
+    assert not any("pload" in item.value for item in app.info)
+    assert not next((item for item in app.button if item.label == "Remove"), None)
+    app = start("--no-demo", "--no-token", "--uploads")
+    app.switch_page("workspace.py").run()
+    assert app.file_uploader and "--uploads" not in captions(app)
+
+
 def test_a_link_to_what_is_not_here_says_so_until_something_is_chosen(start) -> None:
     start()
     app = AppTest.from_file(str(MAIN), default_timeout=60)

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from fusionlib.inference.worker import Superseded
 from fusionlib.studio.view import MergeView
 from pages.widgets import routes
+from pages.widgets.live import viewer_data
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +175,16 @@ def test_an_unexpected_failure_tells_nothing_about_the_machine(browser: Browser,
     assert "secret" not in str(refused(browser("frame/0"), 500))
     monkeypatch.setattr(MergeView, "frame", lambda *_: (_ for _ in ()).throw(Superseded()))
     assert browser("frame/0").status == 409
+
+
+def test_routes_lie_below_the_servers_path_and_pages_ask_relative_to_themselves(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamlit.get_option", {"server.baseUrlPath": "/studio/"}.__getitem__)
+    app = Starlette(routes=routes.live_routes())
+    monkeypatch.setattr("streamlit.session_state", {"live-key": browser.key})
+    monkeypatch.setattr("pages.widgets.live.studio", lambda: browser.world.studio)
+    base = viewer_data(browser.view, 0.5, 0).base
+    assert base == f"live/{browser.key}/{browser.view.id}"
+    for page in ("http://merge.test/studio/", "http://merge.test/studio/layers"):
+        assert request(app, "GET", f"{urlsplit(urljoin(page, base)).path}/picture/0").status == 200
+    assert request(app, "GET", f"/{base}/picture/0").status == 404
+    assert urljoin("http://merge.test/lab/layers?a=b", base).startswith("http://merge.test/lab/live/"), "behind a proxy that cuts /lab"

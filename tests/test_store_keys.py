@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionlib.errors import UsageError
 from fusionlib.storage import keys
+from fusionlib.storage import store as module
 from fusionlib.storage.keys import code_fingerprint, content_key, ensemble_key, mixture_key, profile_key
 from fusionlib.storage.store import Store
 
@@ -58,29 +62,118 @@ def test_the_journal_of_a_damaged_file_does_not_get_into_the_new_one(tmp_path: P
     shutil.copy(live.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
     path.write_bytes(b"damaged" * 1000)
     store = Store(path)
-    assert store.notes and store.get("k3") is None
+    assert store.get("k3") is None and store.notes
     store.put("new", {"x": 1})
     store.close()
     assert Store(path).get("new") == {"x": 1}
 
 
-def test_a_store_that_is_only_busy_or_out_of_reach_is_not_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def rows(path: Path) -> dict[str, str]:
+    """What lies in the file, read by nothing of ours."""
+    with closing(sqlite3.connect(path)) as db:
+        return dict(db.execute("SELECT key, value FROM results"))
+
+
+def test_a_page_that_is_found_damaged_later_is_set_aside_too(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
-    Store(path).close()
+    store = Store(path)
+    for number in range(200):
+        store.put(f"k{number}", {"x": "y" * 500})
+    store.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))  # header and schema stay readable
+    store = Store(path)
+    assert store.get("k150") is None
+    store.put("new", {"x": 1})
+    assert store.get("new") == {"x": 1} and rows(path) == {"new": '{"x": 1}'}
+    assert len(store.notes) == 1 and "set aside" in store.notes[0]
 
-    def busy(_: Store) -> sqlite3.Connection:
-        raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(Store, "_open", busy)
-    with pytest.raises(UsageError, match="database is locked"):
-        Store(path)
-    assert path.exists() and not list(tmp_path.glob("*.damaged-*"))
+def test_of_two_that_find_the_damage_one_sets_the_file_aside(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    first, second = Store(path), Store(path)
+    first.put("k", {"x": 1}), second.put("k", {"x": 1})
+    first.close()
+    Path(f"{path}-wal").unlink(missing_ok=True)
+    path.write_bytes(b"damaged" * 1000)
+    first.put("new", {"x": 2})
+    assert first.notes and second.get("new") == {"x": 2} and second.notes == ()
+    assert len(list(tmp_path.glob("*.damaged-*[0-9]"))) == 1
 
 
-def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="--home"):
-        Store(tmp_path / "file" / "home" / "results.sqlite")
+def test_a_value_that_is_no_json_is_computed_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.sqlite")
+    store.put("k", {"x": 1})
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute("UPDATE results SET value = '{\"x\": '")
+    assert store.get("k") is None
+
+
+def test_a_locked_file_is_waited_for_once_and_then_gone_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    path = tmp_path / "results.sqlite"
+    before = Store(path)
+    before.put("old", {"x": 0}), before.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        store = Store(path)
+        store.put("a", {"x": 1}), store.put("b", {"x": 2})
+        assert (store.get("a"), store.get("b"), store.get("old")) == ({"x": 1}, {"x": 2}, None)
+        assert store.notes == ("2 results could not be kept: database is locked",)
+    store.put("c", {"x": 3})
+    assert store.notes == () and rows(path).keys() == {"old", "a", "b", "c"}, "free again, it takes what had to wait"
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def test_a_full_disk_loses_nothing_that_is_asked_of_this_process(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.sqlite")
+    store.put("small", {"x": 1})
+    store._db.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
+    store.put("large", {"x": "y" * 50_000})
+    assert store.notes == ("1 result could not be kept: database or disk is full",)
+    assert store.get("large") == {"x": "y" * 50_000} and store.get("small") == {"x": 1}
+    assert rows(store.path).keys() == {"small"}
+    store.put("next", {"x": 2})
+    assert store.notes == () and rows(store.path).keys() == {"small", "large", "next"}, "there is room again"
+
+
+@pytest.mark.parametrize("blocked", ["file/home", "results.sqlite"])
+def test_a_home_that_cannot_be_made_is_gone_without(tmp_path: Path, blocked: str) -> None:
+    if blocked == "results.sqlite":
+        (tmp_path / "results.sqlite").mkdir()
+        store = Store(tmp_path / "results.sqlite")
+    else:
+        (tmp_path / "file").write_text("in the way")
+        store = Store(tmp_path / blocked / "results.sqlite")
+    assert store.get("k") is None and store.notes == (), "nothing was to be kept so far"
+    store.put("k", {"x": 1})
+    assert store.get("k") == {"x": 1}
+    assert len(store.notes) == 1 and store.notes[0].startswith("1 result could not be kept: ")
+
+
+def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home" / "results.sqlite")
+    store.put("k", {"x": 1})
+    shutil.rmtree(tmp_path / "home")
+    store.put("new", {"x": 2})
+    assert rows(store.path) == {"new": '{"x": 2}'} and store.notes == ()
+
+
+def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    code = ("import os, signal, sys; from pathlib import Path; from fusionlib.storage.store import Store\n"
+            "store = Store(Path(sys.argv[1]))\nfor number in range(30):\n    store.put(f'k{number}', {'x': number})\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == -signal.SIGKILL and Path(f"{path}-wal").stat().st_size > 0, "the rows lie in the journal still"
+    store = Store(path)
+    assert [store.get(f"k{number}") for number in range(30)] == [{"x": number} for number in range(30)] and store.notes == ()
+
+
+def test_a_store_that_nobody_asks_leaves_no_trace(tmp_path: Path) -> None:
+    Store(tmp_path / "home" / "results.sqlite").close()
+    assert not (tmp_path / "home").exists()
 
 
 def test_threads_share_a_store_and_two_stores_a_file(tmp_path: Path) -> None:

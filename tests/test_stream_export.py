@@ -10,9 +10,10 @@ import torch
 import yaml
 from helpers import CPU, TinyArchitecture, World, folder_data, pictures, saved, tiny_checkpoints, tiny_file, tiny_tensors, tiny_world
 
-from fusionlib.checkpoints.arena import Arena, round_to_dtype
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.recipe import Calibration, Recipe, open_sources, read_recipe
+from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import ArchitectureError, Cancelled, FusionError, LayoutError, RecipeError, UsageError

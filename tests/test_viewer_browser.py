@@ -115,7 +115,7 @@ class Fake:
         self.in_flight = {"a": 0, "m": 0, "b": 0}
         self.most = dict(self.in_flight)
         self.alphas: list[float] = []
-        self.fail = False
+        self.fail = ""  # the panes whose frames fail
         self.clear()
 
     def clear(self) -> None:
@@ -134,7 +134,7 @@ class Fake:
         self.in_flight[pane] -= 1
         if pane == "m":
             self.alphas.append(alpha)
-        if self.fail:
+        if pane in self.fail:
             return JSONResponse(
                 {"got": "a network that ran out of memory", "needs": "900 MB", "do": "close other programs"}, 500
             )
@@ -200,7 +200,7 @@ class Fake:
     async def control(self, request: Request) -> Response:
         """The test's own door: switch errors on and off, read the counters."""
         options = request.query_params
-        self.fail = options.get("fail", "0") == "1"
+        self.fail = {"0": "", "1": "amb"}.get(options.get("fail", "0"), options.get("fail", ""))
         self.pace = float(options.get("pace", self.pace))
         if "clear" in options:
             self.clear()
@@ -372,7 +372,7 @@ def page(tab, address):
 # --- helpers ---
 
 
-def control(address: str, **options: float) -> dict:
+def control(address: str, **options: float | str) -> dict:
     query = "&".join(f"{name}={value}" for name, value in options.items())
     with urllib.request.urlopen(f"{address}/control?{query}") as answer:
         return json.load(answer)
@@ -583,6 +583,20 @@ def test_an_error_shows_a_banner_keeps_the_frame_and_recovers(page, address):
     control(address, fail=0)
     drag_alpha(page, [0.6, 0.65])
     expect_attribute(page, "canvas-m", "data-alpha", "0.650")
+    assert page.get_by_test_id("banner").is_hidden()
+
+
+def test_an_error_of_the_merge_stays_while_the_other_panes_answer(page, address):
+    control(address, fail="m")
+    page.get_by_test_id("viewport-m").focus()
+    page.keyboard.press("]")
+    expect_text(page, "banner", "ran out of memory")
+    for pane in "ab":
+        expect_attribute(page, f"canvas-{pane}", "data-picture", "1")
+    assert page.get_by_test_id("banner").is_visible()
+    control(address, fail=0)
+    drag_alpha(page, [0.5, 0.6])
+    expect_attribute(page, "canvas-m", "data-alpha", "0.600")
     assert page.get_by_test_id("banner").is_hidden()
 
 

@@ -250,3 +250,12 @@ def test_a_real_interrupt_waits_for_the_batch_that_is_running() -> None:
     with pytest.raises(KeyboardInterrupt):
         job.follow()
     assert ended and job.state == "cancelled"
+
+
+def test_work_that_was_cancelled_between_two_steps_is_cancelled_and_not_done() -> None:
+    def work(job: Job) -> None:
+        job.cancel()
+
+    job = Job("steps").start(work)
+    job.wait(10)
+    assert job.state == "cancelled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def test_a_name_never_becomes_a_path(tmp_path: Path, name: str) -> None:
     before = all_files(tmp_path)
     workspace.add_upload(name, content)
     folder = tmp_path / "home" / "uploads"
-    assert all_files(tmp_path) - before == {folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", folder / "names.json"}
+    assert all_files(tmp_path) - before == {folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", folder / "names.sqlite"}
     item = workspace.items[0]
     assert item.problem is None and item.origin == "upload" and len(item.name) <= 80
 
@@ -182,18 +183,48 @@ def test_the_same_content_is_stored_once_and_survives_a_reload(tmp_path: Path) -
     assert len(workspace.items) == 2
     again = opened(tmp_path)
     assert sorted(names(again)) == ["other", "two"]
-    (tmp_path / "home" / "uploads" / "names.json").write_text("[broken")
+    (tmp_path / "home" / "uploads" / "names.sqlite").write_bytes(b"broken" * 1000)
     assert len(opened(tmp_path).usable()) == 2, "names are a convenience"
+    again.add_upload("anew.safetensors", checkpoint_bytes(1))
+    assert "anew" in names(opened(tmp_path)), "a damaged table is begun anew"
 
 
-def test_removing_can_be_undone(tmp_path: Path) -> None:
+def test_two_processes_do_not_lose_each_others_names(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.add_upload("one.safetensors", checkpoint_bytes(1))
+    second.add_upload("two.safetensors", checkpoint_bytes(2))
+    first.add_upload("three.safetensors", checkpoint_bytes(3))
+    for workspace in (first, second, opened(tmp_path)):
+        workspace.refresh()
+        assert sorted(names(workspace)) == ["one", "three", "two"]
+
+
+def test_names_of_an_earlier_version_are_taken_over_once_and_those_of_no_file_are_not(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "uploads"
+    folder.mkdir(parents=True)
+    (folder / "x.safetensors").write_bytes(checkpoint_bytes(1))
+    (folder / "names.json").write_text(json.dumps({"x.safetensors": "mine", "gone.safetensors": "secret of a refused upload"}))
+    assert names(opened(tmp_path)) == ["mine"]
+    assert sorted(os.listdir(folder)) == ["names.sqlite", "x.safetensors"]
+    assert b"refused" not in (folder / "names.sqlite").read_bytes()
+    (folder / "names.json").write_text("[broken")
+    assert names(opened(tmp_path)) == ["mine"] and not (folder / "names.json").exists()
+
+
+def test_removing_can_be_undone_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = opened(tmp_path, tiny_file(tmp_path, "own", 3))
     content = checkpoint_bytes(1)
     workspace.add_upload("mine.safetensors", content)
     removed = workspace.remove_upload("mine")
-    assert names(workspace) == ["own"] and removed[1] == content
+    assert names(workspace) == names(opened(tmp_path, tmp_path / "own.pth")) == ["own"] and removed[1].read_bytes() == content
     workspace.restore_upload(removed)
     assert names(workspace) == ["own", "mine"] and workspace.get("mine").problem is None
+    late = workspace.remove_upload("mine")
+    monkeypatch.setattr("fusionlib.storage.uploads.REMOVED_SECONDS", -1)
+    workspace.add_upload("next.safetensors", checkpoint_bytes(2))
+    workspace.remove_upload("next")
+    with pytest.raises(UsageError, match="too long ago"):
+        workspace.restore_upload(late)
     with pytest.raises(UsageError, match="no upload"):
         workspace.remove_upload("own")
     assert (tmp_path / "own.pth").exists()
@@ -220,7 +251,9 @@ def test_what_cannot_be_used_is_refused_by_its_own_name_and_not_kept(tmp_path: P
         workspace.add_upload(name, content)
     assert name in caught.value.got and str(tmp_path) not in str(caught.value)
     assert workspace.items == ()
-    assert sorted(os.listdir(tmp_path / "home" / "uploads")) == ["names.json", "pictures"]
+    assert sorted(os.listdir(tmp_path / "home" / "uploads")) == ["names.sqlite", "pictures"]
+    kept = (tmp_path / "home" / "uploads" / "names.sqlite").read_bytes()
+    assert b"good" in kept and Path(name).stem.encode() not in kept
     assert len(workspace.pictures(workspace.sources[0].name, None)) == 1, "the good one is still there"
 
 

@@ -13,10 +13,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from fusionlib.checkpoints import writer as module
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import SafetensorsWriter, save_tensors
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import CheckpointError, FusionError, WriteError
 
 TENSORS = {
     "z.half": torch.tensor([1.5, -2.0, 3.0]).bfloat16(), "flag": torch.tensor([True, False, True]), "count": torch.tensor(7),
@@ -91,8 +90,8 @@ def test_old_file_stays_until_the_new_one_is_complete_and_synced(tmp_path: Path,
     path.write_bytes(b"old")
     calls: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(module.os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
-    monkeypatch.setattr(module.os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     with SafetensorsWriter(path, ONE) as writer:
         writer.write("w", torch.ones(4))
         assert path.read_bytes() == b"old"
@@ -108,15 +107,15 @@ def test_full_disk_is_reported_and_cleaned_up(tmp_path: Path, monkeypatch: pytes
             raise OSError(28, "No space left on device")
         return pwrite(fd, data, offset)
 
-    monkeypatch.setattr(module.os, "pwrite", full)
-    with pytest.raises(CheckpointError, match="No space left"), SafetensorsWriter(path, ONE) as writer:
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(WriteError, match="No space left"), SafetensorsWriter(path, ONE) as writer:
         writer.write("w", torch.ones(4))
     assert os.listdir(tmp_path) == []
 
 
 def test_partial_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
-    monkeypatch.setattr(module.os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
     save_tensors(tmp_path / "m.safetensors", TENSORS)
     monkeypatch.undo()
     assert torch.equal(load_file(tmp_path / "m.safetensors")["fine"], TENSORS["fine"])
@@ -124,7 +123,7 @@ def test_partial_writes_are_continued(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_too_little_room_is_refused_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(CheckpointError, match="10 bytes free"):
+    with pytest.raises(WriteError, match="10 bytes free"):
         SafetensorsWriter(tmp_path / "m.safetensors", ONE)
 
 
@@ -161,7 +160,7 @@ def test_bad_targets_and_entries(tmp_path: Path) -> None:
         (target, [("__metadata__", torch.float32, (1,))], None), (target, [("c", torch.complex64, (1,))], None),
         (target, ONE, {"k": 5}),
     ]:
-        with pytest.raises(CheckpointError, match="cannot be written"):
+        with pytest.raises(FusionError, match="cannot be written"):
             SafetensorsWriter(path, entries, metadata)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="with block"):
         SafetensorsWriter(target, ONE).write("w", torch.ones(4))

@@ -2,6 +2,7 @@
 
 import { button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
+import { Outlook } from "../viewer/outlook.js";
 import { LETTERS } from "../viewer/state.js";
 import { LEVELS } from "./profile.js";
 
@@ -26,8 +27,9 @@ export class ProfileTools {
   }
 
   build() {
+    this.outlook = new Outlook(this.view);
     this.formula = el("span", { class: "formula", "data-testid": "formula" });
-    this.timing = el("span", { class: "quiet-text", "data-testid": "timing" });
+    this.timing = el("span", { class: "quiet-text timing", "data-testid": "timing" });
     this.undoButton = button("↶", () => this.view.undo(), { class: "round", title: "Undo (Ctrl+Z)", "aria-label": "Undo", "data-testid": "undo" });
     this.redoButton = button("↷", () => this.view.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
     this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.view.setLevel(value));
@@ -45,7 +47,7 @@ export class ProfileTools {
       el("span", { class: "segments", role: "group", "aria-label": "Drag sets the weight of" }, ...this.brushes));
     const field = (label, ...nodes) => el("label", { class: "field" }, label, ...nodes);
     this.root = el("section", { class: "card alpha-card profile-card", "aria-label": "Layer profile" },
-      el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.go, this.goCurve, this.stop, this.progressBar, this.text, this.timing),
+      el("div", { class: "alpha-head" }, el("h2", {}, "layers"), this.formula, this.outlook.root, this.go, this.goCurve, this.stop, this.progressBar, this.text, this.timing),
       el("div", { class: "tools" }, field("Rows", this.level), field("Preset", this.preset), field("All", this.all),
         field("Link", this.link), this.brushField, el("span", { class: "field" }, "Anchor", el("span", { class: "segments", role: "group", "aria-label": "Anchor" }, ...this.anchors)),
         this.undoButton, this.redoButton, el("span", { class: "spring" }),

@@ -1,6 +1,7 @@
 // The alpha slider: drag, keys, number, play. It reports nothing to Python before the release.
 
 import { alphaText, button, clamp, el, known, reducedMotion, setAttribute, setText } from "./dom.js";
+import { Outlook } from "./outlook.js";
 
 const PLAY_MS = 8000; // one way through alpha 0..1 and back
 
@@ -31,12 +32,13 @@ export class AlphaControl {
       on: { input: () => this.typed(), change: () => this.corrected(), keydown: (event) => event.stopPropagation() },
     });
     this.play = button("Play", () => this.toggle(), { class: "play", "data-testid": "play" });
+    this.outlook = new Outlook(this.view);
     this.formula = el("span", { class: "formula", "data-testid": "formula" });
-    this.timing = el("span", { class: "quiet-text", "data-testid": "timing" });
+    this.timing = el("span", { class: "quiet-text timing", "data-testid": "timing" });
     this.measure = button("Measure here", () => this.view.sweep.measure(this.view.alpha), { class: "quiet", "data-testid": "measure" });
     this.listen();
     this.root = el("section", { class: "card alpha-card", "aria-label": "Alpha" },
-      el("div", { class: "alpha-head" }, el("h2", {}, "alpha"), this.formula, this.measure, this.timing),
+      el("div", { class: "alpha-head" }, el("h2", {}, "alpha"), this.formula, this.outlook.root, this.measure, this.timing),
       el("div", { class: "alpha-row" }, this.play, el("span", { class: "end end-b" }, "B"),
         el("div", { class: "slider" }, this.track, this.ticks), el("span", { class: "end end-a" }, "A"), this.input));
   }

@@ -15,8 +15,9 @@ export class Loader {
     this.shown = null;
     this.next = null;
     this.lanes = {};
+    this.troubled = new Set(); // panes whose last wish failed: an answer to another one does not mend that
     for (const pane of ["a", "m", "b"]) {
-      this.lanes[pane] = new Lane(pane, this.cache, (frame, job) => this.arrived(pane, frame, job), (error) => this.trouble(error));
+      this.lanes[pane] = new Lane(pane, this.cache, (frame, job) => this.arrived(pane, frame, job), (error) => this.trouble(error, pane));
     }
     view.on("mixture", () => this.wantMerge());
     view.on("picture", () => this.open());
@@ -73,7 +74,8 @@ export class Loader {
     for (const bundle of [this.shown, this.next]) {
       if (bundle && bundle.base === job.base && bundle.index === job.index) bundle[pane] = frame;
     }
-    this.view.emit("recovered");
+    this.troubled.delete(pane);
+    if (!this.troubled.size) this.view.emit("recovered");
     if (pane === "m") this.view.timing = { cached: job.cached, took: frame.took, from: frame.scores.from, ...frame.scores.ms };
     if (this.shown?.[pane] === frame) this.view.emit("frame", pane);
   }
@@ -118,8 +120,9 @@ export class Loader {
     return { picture, truth, missing: picture === null };
   }
 
-  trouble(error) {
+  trouble(error, pane) {
     if (this.disposed) return;
+    if (pane) this.troubled.add(pane);
     const known = error instanceof Trouble ? error : new Trouble(`a frame that cannot be read (${error.message})`, "a PNG label map", "move the slider to try again");
     this.view.emit("trouble", known);
   }

@@ -70,6 +70,14 @@ class Arena:
         """What a merge method has found out about these rows and need not find out again."""
         return {}
 
+    def written_in(self, dtype: torch.dtype | None) -> Arena:
+        """The same rows, with merges that are rounded to `dtype` and written in it; None: each tensor in its own."""
+        if dtype is None or all(entry.dtype == dtype for entry in self.layout.entries):
+            return self
+        other = replace(self, layout=self.layout.written_in(dtype))
+        other.__dict__["memo"] = self.memo  # what is known about the rows stays known
+        return other
+
     @property
     def in_order(self) -> tuple[str, ...]:
         """Names of the floating tensors in the order in which the network registers them, as far as that is known."""
@@ -141,19 +149,9 @@ def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
     return torch.float16 if one.itemsize == 1 else torch.float32  # torch promotes no float8
 
 
-def round_to_dtype(layout: Layout, flat: Tensor) -> None:
-    """Round every entry of `flat` (P,) to what its own dtype can hold, in place.
-
-    The preview then runs on exactly the numbers that an export in that dtype will contain. Nothing to do for float32.
-    """
-    for entry in layout.entries:
-        if entry.dtype != flat.dtype:
-            view = flat[entry.offset:entry.end]
-            view.copy_(view.to(entry.dtype))
-
-
 def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
     """Raises `CheckpointError` when `values` hold NaN or infinity."""
+    values = values.float() if values.dtype.itemsize == 1 else values  # torch cannot tell for the narrowest types
     bad = int((~torch.isfinite(values)).sum())
     if bad:
         raise CheckpointError(f"{checkpoint}: {bad} of {values.numel()} values of {tensor} are NaN or infinite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -100,6 +100,10 @@ class Layout:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Every floating tensor as a view on `flat` (P,), in order."""
         return {entry.name: flat[entry.offset:entry.end].view(entry.shape) for entry in self.entries}
+
+    def written_in(self, dtype: torch.dtype) -> Layout:
+        """The same places, every floating tensor to be written in `dtype`."""
+        return replace(self, entries=tuple(replace(entry, dtype=dtype) for entry in self.entries))
 
     @classmethod
     def of(cls, tensors: Mapping[str, TensorInfo], head: Iterable[str] = ()) -> Layout:

@@ -1,13 +1,14 @@
 """Files of `torch.save`, read without ever running code from them.
 
-`torch.load(weights_only=True)` refuses every name outside a short list of harmless ones; nothing is ever added to that
-list here. What it lets through is still checked: compressed archives (a small file can unfold into gigabytes), tensors
-larger than the file that holds them, and kinds of tensor that cannot be merged.
+`torch.load(weights_only=True)` refuses every name outside a short list of harmless ones. Unknown classes of data become inert stand-ins
+(`fusionlib.checkpoints.stand_ins`); nothing of theirs is imported or called. What is let through is still checked: compressed archives (a
+small file can unfold into gigabytes), tensors larger than the file that holds them, and kinds of tensor that cannot be merged.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 import re
 import struct
 import warnings
@@ -21,6 +22,7 @@ from torch._utils import _sparse_tensors_to_validate
 
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
 from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.stand_ins import is_network, load_with_stand_ins, without_stand_ins
 from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
@@ -37,6 +39,7 @@ _SHARING = 16
 """How often, on average, tensors may share one storage: tied weights do, bombs do more."""
 
 _SLACK_BYTES = 2**20
+_TORCH_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 _LOCAL_HEADER = 30
 """Bytes of a zip member's own header before its name."""
 
@@ -49,11 +52,12 @@ def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[st
     Raises: `CheckpointError` for code, damage, other content, or tensors of an unsupported kind.
     """
     file, archive = snapshot.path.name, snapshot.read(4, 0) == ZIP_MAGIC
-    saved = _load(snapshot, archive)
+    saved, skipped = _load(snapshot, archive)
     if isinstance(saved, torch.Tensor):
         raise _no_names(file, "it holds a single tensor without a name")
     try:
-        found, notes = find_tensors(saved)
+        found, notes = find_tensors(without_stand_ins(saved))
+        notes = (*notes, *_about_stand_ins(saved, skipped))
     except (TypeError, ValueError) as problem:
         raise _no_names(file, str(problem)) from problem
     tensors = {name: _plain(value, name, file) for name, value in found.items()}
@@ -63,22 +67,34 @@ def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[st
     return {name: Held(tensor) for name, tensor in tensors.items()}, (*notes, "older format without an archive: read into memory")
 
 
-def _load(snapshot: Snapshot, archive: bool) -> Any:
-    """What was saved. Tensors of an archive have no data (they are on the meta device); their storages know where it lies."""
-    file = snapshot.path.name
+def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
+    """What was saved, and the names of classes that were skipped.
+
+    Tensors of an archive have no data (they are on the meta device); their storages know where it lies.
+    """
+    file, plain = snapshot.path.name, False
+    if archive:
+        records = _check_archive(snapshot)
+
+        def load() -> Any:
+            return _list_archive(snapshot, records)
+    else:
+        content = snapshot.read_all()
+        plain = not content.startswith(_TORCH_MAGIC)
+
+        def load() -> Any:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     try:
-        if archive:
-            return _list_archive(snapshot, _check_archive(snapshot))
-        return torch.load(io.BytesIO(snapshot.read_all()), map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
+        return load_with_stand_ins(load)
     except Exception as problem:  # noqa: BLE001 - torch raises a dozen kinds here, KeyError and AttributeError among them
         text = str(problem)
-        wanted = re.search(r"(?:GLOBAL|class|function) ([\w.]+\.\w+)", text)
+        wanted = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", text)
         if wanted:
-            raise _wants_code(file, wanted.group(1)) from None
+            raise _refused(f"{file} wants to run code: {wanted.group(1)}", file, plain) from None
         if "Quantized" in text:
             raise _unmergeable(f"{file}: a tensor in it is quantised") from None
+        if plain or isinstance(problem, pickle.UnpicklingError):
+            raise _refused(f"{file} cannot be read without running what is in it ({_reason(problem)})", file, plain) from None
         raise _damaged(file, _reason(problem)) from None
 
 
@@ -192,17 +208,28 @@ def _check_sizes(tensors: Mapping[str, torch.Tensor], snapshot: Snapshot) -> Non
         raise _damaged(path.name, f"its tensors unfold to {total} bytes out of a file of {size}")
 
 
-def _wants_code(file: str, wanted: str) -> CheckpointError:
-    whole = wanted.startswith("torch.nn.modules.")
-    got = f"{file} is a whole pickled network ({wanted})" if whole else f"{file} wants to run code: {wanted}"
-    tensors = "saved.state_dict()" if whole else "saved.get('state_dict', saved)"
-    target = file.rpartition(".")[0] or file
+def _about_stand_ins(saved: Any, skipped: tuple[str, ...]) -> tuple[str, ...]:
+    if not skipped:
+        return ()
+    names = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
+    whole = any(is_network(item) for item in (saved, *(saved.values() if isinstance(saved, Mapping) else ())))
+    what = "a whole pickled network: its tensors were read, none of its code was run" if whole else "skipped without being called"
+    return (f"{what} ({len(skipped)} {'name' if len(skipped) == 1 else 'names'} of classes: {names})",)
+
+
+def _refused(got: str, file: str, plain: bool = False) -> CheckpointError:
+    """The error for a pickle that only its own code can read, with lines that convert it; `plain`: not written by torch.save."""
+    target = f"{file.rpartition('.')[0] or file}.safetensors"
+    load = f"pickle.load(open({file!r}, 'rb'))" if plain else f"torch.load({file!r}, map_location='cpu', weights_only=False)"
     return CheckpointError(
         f"{got}; it was refused and nothing was run", "a file of tensors alone",
         "If you trust it, convert it in the environment that made it:\n"
-        f"    import torch, safetensors.torch; saved = torch.load({file!r}, map_location='cpu', weights_only=False);\n"
-        f"    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in {tensors}.items()"
-        f" if isinstance(v, torch.Tensor)}}, {target + '.safetensors'!r})\n"
+        f"    import pickle, torch, safetensors.torch; saved = {load}; parts = [saved, *getattr(saved, 'values', list)()];\n"
+        "    parts = [getattr(part, 'state_dict', lambda part=part: part)() for part in parts];\n"
+        "    count = lambda part: sum(isinstance(v, torch.Tensor) for v in part.values()) if hasattr(part, 'items') else -1;\n"
+        "    found = max(parts, key=count);\n"
+        "    safetensors.torch.save_file({k: v.contiguous().clone() for k, v in found.items() if isinstance(v, torch.Tensor)}, "
+        f"{target!r})\n"
         "and open the new file")
 
 

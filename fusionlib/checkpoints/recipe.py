@@ -44,7 +44,7 @@ class Calibration(_Strict):
 
 
 class Recipe(_Strict):
-    """Checkpoints, method, hyper-parameters and buffer policy."""
+    """Checkpoints, method, hyper-parameters and buffer policy; `dtype` where floating tensors are not written in their own."""
 
     version: Literal[1] = 1
     tool: str = f"fusionlib {__version__}"
@@ -54,6 +54,7 @@ class Recipe(_Strict):
     anchor: Annotated[int, Field(ge=0, le=63)] | None = None
     shared: Shared | None = None
     calibration: Calibration | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
 
     def to_yaml(self) -> str:

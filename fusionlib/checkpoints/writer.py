@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
 
+from fusionlib.atomic import AtomicFile
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES, MAX_HEADER_BYTES
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import CheckpointError, WriteError
 
 EntrySpec = tuple[str, torch.dtype, tuple[int, ...]]
 """Name, dtype and shape of a tensor to come."""
@@ -27,49 +27,44 @@ class SafetensorsWriter:
     The header lists tensors in the declared order, which is how a reader learns the registration order; the bytes lie by
     falling element size, so that every tensor is aligned. Equal entries, metadata and tensors give equal files.
 
-    Until the block ends without an error the old file, if any, stays; after any exception, an interrupt included, the
-    temporary file is gone. At the end file and folder are synced, so a crash leaves the old file or the new one.
+    Until the block ends without an error the old file, if any, stays; see `AtomicFile`.
 
-    Raises: `CheckpointError`, before anything is written, for a missing folder, a folder as target, too little room, names
-    that repeat or dtypes that the format lacks; later for a wrong order, dtype, shape or byte count, and a full disk.
+    Raises: `WriteError`, before anything is written, for a missing folder, a folder as target or too little room, later for a
+    full disk; `CheckpointError`, before, for names that repeat or dtypes that the format lacks, later for a wrong order,
+    dtype, shape or byte count.
     """
 
     def __init__(self, path: Path | str, entries: Sequence[EntrySpec], metadata: Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
         self._entries = [(name, dtype, tuple(shape)) for name, dtype, shape in entries]
-        _check_target(self.path)
+        self._file = AtomicFile(self.path)
         _check_entries(self.path.name, self._entries)
         self._header, self._offsets, self._size = _plan(self._entries, _checked_metadata(self.path.name, metadata or {}))
         if len(self._header) - 8 > MAX_HEADER_BYTES:
             raise _refused(self.path.name, f"a header of {len(self._header)} bytes", f"at most {MAX_HEADER_BYTES}",
                            "Write less metadata")
-        free = shutil.disk_usage(self.path.parent).free
+        free = shutil.disk_usage(self._file.path.parent).free
         if free < self._size:
-            raise _refused(self.path.name, f"{free} bytes free", f"{self._size} bytes", "Make room or choose another folder")
-        self._temporary = self.path.with_name(f".{self.path.name[:200]}.{secrets.token_hex(8)}.tmp")
-        self._fd: int | None = None
+            raise WriteError(f"{self.path.name} cannot be written: got {free} bytes free", f"{self._size} bytes",
+                             "Make room or choose another folder")
+        self._open: ExitStack | None = None
         self._at = 0
         self._done = 0
 
     def __enter__(self) -> Self:
-        try:
-            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            self._put(memoryview(self._header), 0)
-        except BaseException as problem:
-            self._discard()
-            if isinstance(problem, OSError):
-                raise _failed(self.path.name, problem) from problem
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(self._file).write(self._header)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        except OSError as failure:
-            raise _failed(self.path.name, failure) from failure
-        finally:
-            self._discard()
+        assert self._open is not None
+        opened, self._open = self._open, None
+        if kind is not None:
+            opened.__exit__(kind, problem, trace)
+            return
+        with opened:
+            self._require_complete()
 
     def write(self, name: str, tensor: torch.Tensor) -> None:
         """Write the next tensor whole; its name, dtype and shape must be the declared ones. Any device, any strides."""
@@ -100,16 +95,13 @@ class SafetensorsWriter:
             raise _refused(self.path.name, f"{self._done + values.numel()} elements for tensor {name!r}", f"{total}",
                            "Split the chunks at the ends of tensors")
         flat = values.detach().to("cpu").resolve_neg().contiguous().reshape(-1)
-        try:
-            self._put(flat.view(torch.uint8).numpy().data, self._offsets[self._at] + self._done * dtype.itemsize)
-        except OSError as problem:
-            raise _failed(self.path.name, problem) from problem
+        self._file.write(flat.view(torch.uint8).numpy().data, self._offsets[self._at] + self._done * dtype.itemsize)
         self._done += values.numel()
         if self._done == total:
             self._at, self._done = self._at + 1, 0
 
     def _current(self, got: str) -> EntrySpec:
-        if self._fd is None:
+        if self._open is None:
             raise _refused(self.path.name, f"{got} outside of the with block", "an open writer", "Use it in a with block")
         if self._at == len(self._entries):
             raise _refused(self.path.name, f"{got} after the last tensor", "nothing more", "Declare every tensor")
@@ -123,28 +115,11 @@ class SafetensorsWriter:
                 return
             self._at += 1
 
-    def _put(self, data: memoryview, offset: int) -> None:
-        """All of `data`, although one call writes 2 GiB at most."""
-        while data and self._fd is not None:
-            written = os.pwrite(self._fd, data, offset)
-            data, offset = data[written:], offset + written
-
-    def _finish(self) -> None:
+    def _require_complete(self) -> None:
         self._skip_empty(None)
         if self._at < len(self._entries):
             raise _refused(self.path.name, f"an end before tensor {self._entries[self._at][0]!r} was complete",
                            f"all {len(self._entries)} tensors", "Write every declared tensor")
-        if self._fd is None:
-            return
-        os.fsync(self._fd)
-        os.replace(self._temporary, self.path)
-        _sync_folder(self.path.parent)
-
-    def _discard(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-        self._temporary.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -172,13 +147,6 @@ def _plan(entries: Sequence[EntrySpec], metadata: Mapping[str, str]) -> tuple[by
     return len(text).to_bytes(8, "little") + text, [start + begin for begin in begins], start + position
 
 
-def _check_target(path: Path) -> None:
-    if path.is_dir():
-        raise _refused(path.name, "a folder of this name", "a file name", "Add a file name such as merged.safetensors")
-    if not path.parent.is_dir():
-        raise _refused(path.name, f"no folder {path.parent.name!r}", "an existing folder", "Create the folder first")
-
-
 def _check_entries(file: str, entries: Sequence[EntrySpec]) -> None:
     seen: set[str] = set()
     for name, dtype, _ in entries:
@@ -198,19 +166,5 @@ def _checked_metadata(file: str, metadata: Mapping[str, str]) -> Mapping[str, st
     return metadata
 
 
-def _sync_folder(folder: Path) -> None:
-    """A rename lasts once the folder itself is on disk."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _refused(file: str, got: str, needs: str, do: str) -> CheckpointError:
     return CheckpointError(f"{file} cannot be written: got {got}", needs, do)
-
-
-def _failed(file: str, problem: OSError) -> CheckpointError:
-    return _refused(file, f"{problem.strerror or problem}", "a folder that can be written to, with room in it",
-                    "Make room, correct the rights or choose another folder")

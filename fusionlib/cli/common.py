@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from tqdm import tqdm
 
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import WRITTEN
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
-from fusionlib.studio import Options, Studio, add_options, default_home
+from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_home, gravest
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -23,6 +27,12 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 
 
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """`--dtype`."""
+    parser.add_argument("--dtype", metavar="TYPE", help=f"floating tensors of merges are rounded to this and written in it: one of "
+                        f"{', '.join(WRITTEN)} (default same: each in its own)")
+
+
 def add_running(parser: argparse.ArgumentParser) -> None:
     """Options of verbs that run a network."""
     add_options(parser)
@@ -30,9 +40,10 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def open_studio(given: argparse.Namespace) -> Studio:
-    """A studio without the demo and without folders: the verbs name their files themselves."""
-    return Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
-                          precision=given.precision))
+    """A studio without the demo and without folders: the verbs name their files themselves. It is `given.studio` too."""
+    given.studio = Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
+                                  precision=given.precision))
+    return given.studio
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:
@@ -49,6 +60,18 @@ def progress_bar(title: str) -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield progress
+
+
+def weights_say(checkpoints: Sequence[Checkpoint], outlooks: OutlookDesk | None = None, *, shared: bool = False) -> dict[str, Any] | None:
+    """The gravest verdict among pairs from weights alone, with `shared` on what two have in common; None for a single one, or NaN."""
+    judged = (outlooks or OutlookDesk()).of_files(checkpoints) if len(checkpoints) > 1 else []
+    return gravest([(names, replace(known, compatible=known.compatible or shared)) for names, known in judged]) if judged else None
+
+
+def show_verdict(verdict: dict[str, Any] | None) -> None:
+    """One line, where there is a verdict."""
+    if verdict is not None:
+        print(f"{'Measured' if verdict['measured'] else 'From the weights alone'}: {verdict['line']}; `diagnose` says more")
 
 
 def percent(value: float | None) -> str:

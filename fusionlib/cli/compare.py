@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.checkpoints.reader import open_checkpoints
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "lists of weights follow the order of the checkpoints on this command line, from 0")
     add_sharing(parser)
     parser.add_argument("--buffers", default="average", help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)")
+    add_dtype(parser)
     parser.add_argument("--rows", default="methods", metavar="R1,R2,...",
                         help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)")
     add_data(parser)
@@ -40,7 +41,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint")
     methods = tuple(dict.fromkeys(given.methods.split(","))) if given.methods else None
     choices = Choices(given.anchor, given.buffers, tuple(dict.fromkeys(given.rows.split(","))), methods, given.base,
-                      tuple(_own(text) for text in given.own), sharing_of(given))
+                      tuple(_own(text) for text in given.own), sharing_of(given), given.dtype)
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
     studio = open_studio(given)
     opened = open_checkpoints(given.checkpoints)

@@ -8,9 +8,11 @@ from typing import Any
 
 from fusionlib.checkpoints.reader import open_checkpoints
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.search.grid import alpha_grid
+from fusionlib.studio.outlook import FINE
 
 STEP = 0.25
 NAME, HELP = "diagnose", "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too"
@@ -20,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more; every pair is judged")
     parser.add_argument("--tau", type=float, default=10.0, help="an element has moved when |difference| >= |weight| / tau (default 10)")
-    parser.add_argument("--step", type=float, help=f"distance between the alphas of every pair's path, with --data (default {STEP:g})")
+    parser.add_argument("--step", type=float, help=f"distance between the alphas of every pair's path, with --data (default {STEP:g}); "
+                        f"the best merge gets neighbours within {FINE:g}: two more points with 0.25, four with 0.5")
     parser.add_argument("--no-path", action="store_true", help="leave losses along the path out: the slow part")
     parser.add_argument("--buffers", help=f"statistics along the path, with --data: one of {', '.join(POLICIES)} (default average)")
     add_data(parser, required=False)
@@ -73,7 +76,8 @@ def show(result: dict[str, Any]) -> None:
         print(f"{note}.")
     for single in result["singles"]:
         loss = "n/a" if single["loss"] is None else f"{single['loss']:.4f} nats"
-        print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}")
+        print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}"
+              + (", guesses" if single["guesses"] else ""))
     for pair in result["pairs"]:
         _show_pair(pair, result["tau"])
         if result["data"] is not None and pair["both_run"] and (why := pair["reason"] or pair["path_reason"]):
@@ -83,8 +87,11 @@ def show(result: dict[str, Any]) -> None:
 def _show_pair(pair: dict[str, Any], tau: float) -> None:
     print(f"\n{pair['a']} + {pair['b']}: {pair['verdict']['level'].upper()}")
     print(f"    {pair['verdict']['sentence']}")
+    worst = pair["verdict"]["evidence"]["worst_block"]
     print(f"    cosine {_number(pair['cosine'])} (parameters), {_number(pair['cosine_with_buffers'])} (with running statistics), "
-          f"L2 {_number(pair['l2'], '.3f')}")
+          f"{_number(pair['cosine_groups'][CONVOLUTION])} (convolutions), L2 {_number(pair['l2'], '.3f')}")
+    if worst is not None:
+        print(f"    worst block {worst['block']}: {_number(worst['cosine'])} (its convolutions)")
     moved = ", ".join(f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None)
     if moved:
         print(f"    moved by 1/{tau:g} of themselves or more: {moved}")

@@ -9,6 +9,7 @@ from typing import Any
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli.calibration import show_calibration
 from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.diagnostics.evidence import guesses
 from fusionlib.errors import UsageError
 from fusionlib.inference.measure import DEFAULT_METERS
 from fusionlib.merging.ensemble import RULES
@@ -54,7 +55,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall")}
     ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
     return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, **ensemble, "data": pictures.spec, **figures, **by_class,
-            **calibration}
+            "guesses": guesses(figures), **calibration}
 
 
 def _checked(given: argparse.Namespace) -> tuple[int, str]:
@@ -77,6 +78,9 @@ def show(result: dict[str, Any]) -> None:
         print(f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one")
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")
+    if result["guesses"]:
+        print(f"This is guessing: the commonest class everywhere has mIoU {percent(result['blind']['miou']).strip()}, "
+              f"pixel accuracy {percent(result['blind']['pixel_accuracy']).strip()}")
     print(f"{'class':18}{'IoU':>10}{'precision':>12}{'recall':>10}")
     for name, value in result["iou"].items():
         print(f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}")

@@ -10,6 +10,7 @@ from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.reader import check_finite, open_checkpoints
 from fusionlib.checkpoints.sharing import REASONS, shared_table
+from fusionlib.cli.common import show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
 
 NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
@@ -34,6 +35,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
     sharing = sharing_of(given)
+    if given.finite and len(opened) > 1:
+        report["verdict"] = None if sharing is not None and sharing.rename else weights_say(opened, shared=sharing is not None)
     if sharing is not None:
         report["sharing"] = shared_table(opened, given.anchor, sharing).to_dict()
     return report
@@ -55,11 +58,13 @@ def show(report: dict[str, Any]) -> None:
             print(f"error: {name}: {problem}")
     if len(report["checkpoints"]) > 1:
         print(_outlook(report))
+        show_verdict(report.get("verdict"))
 
 
 def _outlook(report: dict[str, Any]) -> str:
     if report["compatible"]:
-        return "They have the same tensors: a merge can be computed; `diagnose` says whether it will work."
+        more = "" if report.get("verdict") else "; `diagnose` says whether it will work"
+        return f"They have the same tensors: a merge can be computed{more}."
     shared, total = (report["sharing"]["shared"], len(report["sharing"]["tensors"])) if "sharing" in report else (0, 0)
     return f"merge with --shared: {shared} of {total} tensors" if shared else "They cannot be merged tensor by tensor."
 

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fusionlib.atomic import check_target, write_atomically
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.cli.common import add_data, add_options, numbers, open_data, open_studio, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open_data, open_studio, progress_bar, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import CheckpointError, UsageError
+from fusionlib.errors import CheckpointError, UsageError, WriteError
 from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
 from fusionlib.studio.barriers import barrier_text, recipe_barriers
+from fusionlib.studio.outlook import averages
 
 NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alpha", type=float, help="weight of the first of two checkpoints (default 0.5)")
     parser.add_argument("--weights", metavar="W1,W2,...", help="one weight per checkpoint, summing to 1")
     parser.add_argument("--buffers", help="; ".join(f"{name}: {what}" for name, what in POLICIES.items()).replace("%", "%%"))
+    add_dtype(parser)
     parser.add_argument("--folder", action="append", default=[], type=Path, metavar="DIR",
                         help="where else to look for a recipe's checkpoints")
     parser.add_argument("--save-recipe", type=Path, metavar="F.yaml",
@@ -57,23 +60,31 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     for out in outs:
         if out.resolve() in {item.path.resolve() for item in checkpoints}:
             raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
-    if given.save_recipe and not given.save_recipe.parent.is_dir():
-        raise UsageError(f"--save-recipe {given.save_recipe}: no such folder", "an existing folder", "Create it first")
     saved = _outs(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
+    for target in (*outs, *filter(None, saved)):
+        check_target(target)
     files = []
     for recipe, out, kept in zip(recipes, outs, saved, strict=True):
         with progress_bar("merge") as progress:
             export = studio.merge(recipe, checkpoints, out, calibration, progress)
         written = open_checkpoints([out])[0]
         if kept:
-            kept.write_text(recipe.to_yaml(), encoding="utf-8")
+            _save_recipe(kept, recipe, out)
         files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
                       "notes": [*_defaulted(recipe, checkpoints), *export.notes],
                       "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)
     return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
+            "verdict": _verdict(studio, recipe, checkpoints),
             "checkpoints": [item.name for item in checkpoints], "files": files, **({} if barriers is None else {"barriers": barriers})}
+
+
+def _save_recipe(path: Path, recipe: Recipe, merged: Path) -> None:
+    try:
+        write_atomically(path, recipe.to_yaml())
+    except WriteError as problem:
+        raise WriteError(f"{problem.got}; {merged.name} is written, with the recipe inside", problem.needs, problem.do) from problem
 
 
 def show(result: dict[str, Any]) -> None:
@@ -85,9 +96,17 @@ def show(result: dict[str, Any]) -> None:
             print(f"    {note}")
         if file["recipe"]:
             print(f"    recipe: {file['recipe']}")
+    show_verdict(result["verdict"])
     for entry in result.get("barriers", ()):
         if text := barrier_text(entry):
             print(f"{entry['name']} to {entry['anchor']}: {text}")
+
+
+def _verdict(studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> dict[str, Any] | None:
+    """What the weights say of the average; None for a method that does not average them as they are, and for renamed tensors."""
+    if not averages(recipe.method) or (recipe.shared is not None and recipe.shared.rename):
+        return None
+    return weights_say(checkpoints, studio.outlooks, shared=recipe.shared is not None)
 
 
 def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
@@ -121,7 +140,7 @@ def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> li
 def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     first = given.sources[0]
     if first.suffix in (".yaml", ".yml"):
-        settings = (given.alpha, given.weights, given.buffers, given.method, given.set, given.anchor, sharing_of(given))
+        settings = (given.alpha, given.weights, given.buffers, given.dtype, given.method, given.set, given.anchor, sharing_of(given))
         if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
             raise UsageError("A recipe together with checkpoints or settings", "a recipe alone: it says everything",
                              "Leave the rest out, or merge without a recipe")
@@ -154,7 +173,8 @@ def _recipes(given: argparse.Namespace, checkpoints: list[Checkpoint], calibrati
         built = build_method(method, own)
         at = anchor_of(built, len(checkpoints), anchor or 0)
         sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
-        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing)
+        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing,
+                           dtype=given.dtype)
 
 
 def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:

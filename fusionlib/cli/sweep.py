@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar, show_verdict
 from fusionlib.merging.buffers import POLICIES, check_policy
 
 NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", type=Path, help="checkpoint B (alpha 0)")
     parser.add_argument("--step", type=float, default=0.05, help="distance between alphas (default 0.05)")
     parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
+    add_dtype(parser)
     add_data(parser)
     add_running(parser)
 
@@ -26,10 +27,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Points in order of alpha, the best one by mIoU, and A and B alone."""
     check_policy(given.buffers)
     studio = open_studio(given)
-    sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers)
+    sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers, given.dtype)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
-    return {**result, "classes": list(sweep.view.space.names)}
+    return {**result, "classes": list(sweep.view.space.names), "verdict": studio.outlook(sweep.view, sweep)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -39,3 +40,4 @@ def show(result: dict[str, Any]) -> None:
         mark = "  best" if result["best"] and point["alpha"] == result["best"]["alpha"] else ""
         loss = "n/a" if point["loss"] is None else f"{point['loss']:.4f}"
         print(f"{point['alpha']:6g}{percent(point['miou']):>11}{percent(point['pixel_accuracy']):>11}{loss:>9}{mark}")
+    show_verdict(result["verdict"])

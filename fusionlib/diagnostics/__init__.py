@@ -7,11 +7,12 @@ from fusionlib.diagnostics.agreement import AgreementMeter, disagreement, divers
 from fusionlib.diagnostics.barrier import barrier, barrier_point
 from fusionlib.diagnostics.cka import ActivationSimilarity, linear_cka
 from fusionlib.diagnostics.discrepancy import discrepancy
+from fusionlib.diagnostics.evidence import Evidence, guesses, weight_evidence
 from fusionlib.diagnostics.gram import cosine_along_path, cosine_from_gram, gram, l2_from_gram, norms_from_gram
 from fusionlib.diagnostics.oracle import OracleMeter, oracle
-from fusionlib.diagnostics.survey import WeightSurvey, survey
+from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import RULES, Verdict, judge
 
-__all__ = ["RULES", "ActivationSimilarity", "AgreementMeter", "OracleMeter", "Verdict", "WeightSurvey", "barrier", "barrier_point",
-           "cosine_along_path", "cosine_from_gram", "disagreement", "discrepancy", "diversity", "gram", "judge", "l2_from_gram",
-           "linear_cka", "norms_from_gram", "oracle", "survey"]
+__all__ = ["RULES", "ActivationSimilarity", "AgreementMeter", "Evidence", "OracleMeter", "Verdict", "WeightSurvey", "barrier",
+           "barrier_point", "cosine_along_path", "cosine_from_gram", "disagreement", "discrepancy", "diversity", "gram", "guesses", "judge",
+           "l2_from_gram", "linear_cka", "norms_from_gram", "oracle", "survey", "survey_arena", "weight_evidence"]

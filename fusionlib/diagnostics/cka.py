@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +15,9 @@ from fusionlib.contracts import DIAGNOSTICS, Diagnostic
 CHANNELS = 512
 """Blocks with more channels are represented by that many of them, evenly spaced: covariances grow with the square."""
 
-POSITIONS = 1024
-"""Positions taken of a batch's feature maps, evenly spaced: neighbours say nearly the same, and products of all of them would take
-longer than the forward passes."""
+POSITIONS = 2048
+"""Positions taken of a batch's feature maps, at random: neighbours say nearly the same, and products of all of them would take
+longer than the forward passes. Not evenly spaced: a stride that shares a factor with the width sees few columns, or one."""
 
 
 def linear_cka(first: Any, second: Any) -> float | None:
@@ -35,13 +37,15 @@ def linear_cka(first: Any, second: Any) -> float | None:
 class ActivationSimilarity:
     """Linear CKA of M networks per block, streamed: sums and products of channels, never the activations.
 
-    A position of a feature map is one example, its channels are the features: `POSITIONS` of each batch, so thousands of examples from a
-    few pictures. The plug-in (biased) estimator, see `linear_cka`. Rows are shifted by the first batch's mean, so that products in their
-    own precision lose nothing to large means; sums are float64.
+    A position of a feature map is one example, its channels are the features: `POSITIONS` of each batch, drawn without replacement and
+    the same for all networks, so thousands of examples from a few pictures. What is drawn follows from `seed`, the number of the batch and
+    the map's size alone, not from who else is compared. The plug-in (biased) estimator, see `linear_cka`. Rows are shifted by the first
+    batch's mean, so that products in their own precision lose nothing to large means; sums are float64.
     """
 
-    def __init__(self, members: int, pairs: Sequence[tuple[int, int]]) -> None:
-        self.members, self.pairs = members, tuple(pairs)
+    def __init__(self, members: int, pairs: Sequence[tuple[int, int]], seed: int = 0) -> None:
+        self.members, self.pairs, self.seed = members, tuple(pairs), seed
+        self._batches: Counter[str] = Counter()
         self.counts: dict[tuple[str, int, int], int] = {}
         self._shifts: dict[tuple[str, int], torch.Tensor] = {}
         self._sums: dict[tuple[str, int], torch.Tensor] = {}
@@ -52,8 +56,12 @@ class ActivationSimilarity:
 
         Pairs whose positions differ are left out: their rows are not the same examples.
         """
-        self.add_rows(block, [None if one is None else _rows(one)[:: max(1, _positions(one) // POSITIONS)] for one in activations],
-                      [None if one is None else _shape(one) for one in activations])
+        maps = [None if one is None else _channels_last(one) for one in activations]
+        shapes = [None if one is None else tuple(one.shape[:-1]) for one in maps]
+        drawn = {shape: _drawn(shape, (self.seed, self._batches[block])) for shape in shapes if shape is not None}
+        self._batches[block] += 1
+        self.add_rows(block, [None if one is None or shape is None else one[drawn[shape]]
+                              for one, shape in zip(maps, shapes, strict=True)], shapes)
 
     def add_rows(self, block: str, rows: Sequence[torch.Tensor | None], shapes: Sequence[tuple[int, ...] | None] | None = None) -> None:
         """Add M matrices (n, C); those of equal `shapes` (by default: of equal n) hold the same n examples."""
@@ -103,21 +111,17 @@ class ActivationSimilarity:
         table[key] = table[key] + value if key in table else value
 
 
-def _rows(activations: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w) or (N, T, C) -> (positions, C)."""
-    if activations.ndim == 4:
-        return activations.permute(0, 2, 3, 1).reshape(-1, activations.shape[1])
-    return activations.reshape(-1, activations.shape[-1])
+def _channels_last(activations: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w) as a view (N, h, w, C); (N, T, C) as it is."""
+    return activations.permute(0, 2, 3, 1) if activations.ndim == 4 else activations
 
 
-def _positions(activations: torch.Tensor) -> int:
-    """Examples in (N, C, h, w) or (N, T, C)."""
-    return activations.numel() // activations.shape[1 if activations.ndim == 4 else -1]
-
-
-def _shape(activations: torch.Tensor) -> tuple[int, ...]:
-    """The shape without channels."""
-    return (activations.shape[0], *activations.shape[2:]) if activations.ndim == 4 else tuple(activations.shape[:2])
+def _drawn(shape: tuple[int, ...], seed: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+    """Indices (n,) into each axis of `shape` that pick a random `POSITIONS` of its elements, in their order; all where there are fewer."""
+    count = math.prod(shape)
+    chosen = np.arange(count) if count <= POSITIONS else np.sort(
+        np.random.default_rng(seed).choice(count, POSITIONS, replace=False, shuffle=False))
+    return tuple(torch.from_numpy(axis) for axis in np.unravel_index(chosen, shape))
 
 
 def _thinned(rows: torch.Tensor) -> torch.Tensor:

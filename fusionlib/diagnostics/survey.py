@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
-from fusionlib.checkpoints.arena import refuse_unless_finite
+from fusionlib.checkpoints.arena import Arena, refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Progress
@@ -40,14 +41,16 @@ class WeightSurvey:
     """K checkpoints, T floating tensors in the network order of the first that has them.
 
     `grams` (T, K, K) float64 inner products, 0 where a checkpoint lacks the tensor or has it in another shape; `shared` (T, K) bool says
-    where it has it. With tau, for anchor i < j: `moved` (T, K, K) int64 elements with `|theta_j - theta_i| >= |theta_i| / tau`, and
-    `squares` (T, K, K) float64 sums of `(theta_j - theta_i)^2`, which do not cancel as distances from the Gram do.
+    where it has it, `same` (T, K, K) bool where two hold equal numbers. With tau, for anchor i < j: `moved` (T, K, K) int64 elements with
+    `|theta_j - theta_i| >= |theta_i| / tau`, and `squares` (T, K, K) float64 sums of `(theta_j - theta_i)^2`, which do not cancel as
+    distances from the Gram do.
     """
 
     names: tuple[str, ...]
     entries: tuple[Entry, ...]
     grams: np.ndarray
     shared: np.ndarray
+    same: np.ndarray
     moved: np.ndarray
     squares: np.ndarray
     tau: float | None
@@ -110,6 +113,20 @@ class WeightSurvey:
         return [number for number, entry in enumerate(self.entries)
                 if self.groups[entry.layer] == group and part in (None, entry.part)]
 
+    def worst_block(self, a: int, b: int) -> tuple[str, float] | None:
+        """The block whose convolutions have the lowest cosine, with it; None where no two can be compared."""
+        sums: dict[str, np.ndarray] = {}
+        for number in self._numbers(a, b, PARAMETERS, self.of_group(CONVOLUTION)):
+            block = self.entries[number].block
+            sums[block] = sums.get(block, 0) + self.grams[number][(a, a, b), (a, b, b)]
+        known = {block: float(dot / (left * right) ** 0.5) for block, (left, dot, right) in sums.items() if left > 0 and right > 0}
+        worst = min(known, key=known.__getitem__, default=None)
+        return None if worst is None else (worst, known[worst])
+
+    def identical(self, a: int, b: int) -> bool:
+        """Whether all floating tensors that either has hold equal numbers in both."""
+        return self.same_tensors(a, b) and bool((self.same[:, a, b] | ~self.shared[:, a]).all())
+
     def same_tensors(self, a: int, b: int) -> bool:
         """Whether both have every floating tensor that either has, in equal shapes."""
         return bool((self.shared[:, a] == self.shared[:, b]).all())
@@ -140,22 +157,45 @@ def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: 
     count, total, done = len(checkpoints), sum(entry.size for entry in entries), 0
     grams, squares = np.zeros((2, len(entries), count, count))
     moved = np.zeros((len(entries), count, count), dtype=np.int64)
-    shared = np.zeros((len(entries), count), dtype=bool)
+    shared, same = np.zeros((len(entries), count), dtype=bool), np.zeros((len(entries), count, count), dtype=bool)
     for number, entry in enumerate(entries):
         have = [index for index, item in enumerate(checkpoints) if _has(item, entry)]
         shared[number, have] = True
-        _add_tensor([checkpoints[index] for index in have], entry, have, grams[number])
+        _add_tensor([checkpoints[index] for index in have], entry, have, grams[number], same[number])
         if tau is not None:
             _add_differences([checkpoints[index] for index in have], entry, have, moved[number], squares[number], tau)
         done += entry.size
         if progress is not None:
             progress(done, total)
-    return WeightSurvey(tuple(item.name for item in checkpoints), tuple(entries), grams, shared, moved, squares, tau)
+    return WeightSurvey(tuple(item.name for item in checkpoints), tuple(entries), grams, shared, same, moved, squares, tau)
 
 
-def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray) -> None:
+def survey_arena(arena: Arena) -> WeightSurvey:
+    """The same without tau from K >= 2 packed checkpoints, whose rows are in memory already; their finite numbers are taken for granted."""
+    entries, count = arena.layout.entries, len(arena)
+    grams, squares = np.zeros((2, len(entries), count, count))
+    same = np.zeros((len(entries), count, count), dtype=bool)
+    for number, entry in enumerate(entries):
+        rows = [as_floats(row[entry.offset:entry.end]) for row in arena.weights]
+        grams[number] = products_of(rows)
+        same[number] = _equal(rows)
+    moved = np.zeros(grams.shape, dtype=np.int64)
+    return WeightSurvey(arena.names, entries, grams, np.ones((len(entries), count), dtype=bool), same, moved, squares, None)
+
+
+def _equal(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """(K, K) bool: which of K flat arrays hold equal numbers. Those that do not mostly differ in the first piece already."""
+    found = np.eye(len(rows), dtype=bool)
+    for a, b in combinations(range(len(rows)), 2):
+        first, second = rows[a], rows[b]
+        found[a, b] = found[b, a] = np.array_equal(first[:CHUNK], second[:CHUNK]) and np.array_equal(first, second)
+    return found
+
+
+def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray, same: np.ndarray) -> None:
     rows = [as_floats(item.read(entry.name)) for item in holders]
     products[np.ix_(have, have)] = products_of(rows)
+    same[np.ix_(have, have)] = _equal(rows)
     if not np.isfinite(products).all():
         for item in holders:
             refuse_unless_finite(item.name, entry.name, item.read(entry.name))

@@ -56,7 +56,8 @@ def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool =
         if part:
             figure.add_trace(_points(part, heights, measured, reach, labels))
     _foot(figure, [(number, pair) for number, pair in drawn if number not in heights], up[0], wide, known)
-    figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below", annotation_text=f"useful zone, above {useful:g}",
+    figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below",
+                     annotation_text=f"the paper's useful zone, above {useful:g}",
                      annotation_position="top right", annotation_font_size=12, annotation_yshift=20)
     figure.update_layout(
         title="Direction shared and what an oracle could gain" if known else "Direction shared and distance", height=460,

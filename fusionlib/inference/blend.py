@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from fusionlib.checkpoints.arena import Arena, round_to_dtype
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.layout import Entry
+from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.contracts import MergeMethod
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
@@ -49,6 +51,7 @@ class Blend:
         """Make the network the mixture that `method` gives; nothing happens where it is that already.
 
         Every step goes through `run`, recalibration picture by picture, so that others can use the device in between.
+        Raises `MergeError` where the merge has a value that its file could not hold.
         """
         if method == self._present:
             return
@@ -74,7 +77,7 @@ class Blend:
         with torch.inference_mode():
             first = self._write(method)
             notes = settle(self.buffers, self.arena, method, self._scratch)
-            round_to_dtype(self.arena.layout, self._scratch)
+            round_to_dtype(self.arena.layout, self._scratch, self._rewritten(method))
             if self._scratch is not self.network.flat:
                 self.network.load(self._scratch)
         self._held = method if isinstance(method, LayerProfile) else None
@@ -91,6 +94,11 @@ class Blend:
             raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
                              "Run the members themselves and combine their outputs")
         return mixture.notes
+
+    def _rewritten(self, method: MergeMethod) -> list[Entry] | None:
+        """The tensors that `_write` has written: of a profile those whose weights differ, and running statistics; None: all."""
+        names = set(self.recomputed) if isinstance(method, LayerProfile) else None
+        return None if names is None else [entry for entry in self.arena.layout.entries if entry.name in names or entry.kind == "buffer"]
 
     def _settle(self, method: MergeMethod) -> None:
         with torch.inference_mode():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.contracts import logits_of
-from fusionlib.errors import UsageError
+from fusionlib.errors import CheckpointError, UsageError
 from fusionlib.inference.network import BoundNetwork
 
 EXACT_LIMIT = 1024
@@ -30,7 +30,7 @@ def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, g
     unbiased but noisy, one backward pass a picture. `exact` takes the expectation itself, a backward pass for every class of every
     pixel. The labels are those that the network itself predicts, never the truth (which would be the empirical Fisher).
 
-    Raises: `UsageError` where `exact` would need more than `EXACT_LIMIT` passes.
+    Raises: `UsageError` where `exact` would need more than `EXACT_LIMIT` passes, `CheckpointError` where the network answers with NaN.
     """
     leaf = network.flat.detach().clone().requires_grad_()
     tables = {entry.name: network.layout.view(leaf if entry.kind != "buffer" else network.flat, entry.name)
@@ -40,6 +40,9 @@ def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, g
         output = logits_of(torch.func.functional_call(network.module, {name: view for name, view in tables.items() if name in own},
                                                       (network.prepare(image[None]),)))
         scores = output.float().log_softmax(1)[0].flatten(1).T  # (S, C)
+    if not bool(torch.isfinite(scores).all()):
+        raise CheckpointError("The network answers with NaN or infinity, which has no Fisher information", "weights that run in float32",
+                              "Look at this checkpoint's masks; use an earlier epoch, or leave it out")
     if labels == "exact":
         return _exact(scores, leaf)
     probabilities = scores.detach().exp().cpu()

@@ -120,4 +120,5 @@ class Job:
             return "failed", error.one_line
         except Exception as error:  # noqa: BLE001 - a job may fail for any reason; the app must go on and say which
             return "failed", f"{type(error).__name__}: {error}"
-        return "done", None
+        # A cancel between two steps leaves nothing to do, and the work ends without an exception.
+        return ("cancelled" if self._cancel.is_set() else "done"), None

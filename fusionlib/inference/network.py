@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import Architecture, logits_of
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.inference.stages import Trail
@@ -88,7 +89,12 @@ class BoundNetwork:
                                 "a checkpoint of this architecture", "Check --model, or choose other checkpoints")
 
     def load(self, flat: Tensor, integers: Mapping[str, Tensor] | None = None) -> None:
-        """Copy merged weights (P,) in, and integer tensors where they are given; no allocation, no `load_state_dict`."""
+        """Copy merged weights (P,) in, and integer tensors where they are given; no allocation, no `load_state_dict`.
+
+        Raises `MergeError` for float64 that no float32 can hold.
+        """
+        if flat.dtype != self.flat.dtype:
+            refuse_overflow(self.layout.entries, flat, self.flat.dtype)
         self.flat.copy_(flat)
         self.load_integers(integers or {})
 

@@ -39,6 +39,7 @@ class Ensemble:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
     keeps_statistics: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
 
     rule: str = parameter("softmax", "; ".join(f"{name}: {what}" for name, what in RULES.items()), choices=tuple(RULES))
 

@@ -23,12 +23,14 @@ class Fisher:
     """`theta_k = sum_i l_i F_ik theta_ik / sum_i l_i F_ik`, F (K, P) the diagonal Fisher information of each network.
 
     `normalise` divides l_i by the L2 norm of F_i, so that a network with larger gradients does not win everywhere.
-    `favour_anchor` adds a floor of 1e-6 to the anchor's F alone: a parameter that no network's predictions depend on is the
-    anchor's; without it, and wherever all F are 0, it is the mean with weights l. Running statistics have no Fisher information
-    and follow the buffer policy with weights l; so do tensors that are not trained.
+    `favour_anchor` raises the anchor's F alone to `max(F_a, 1e-6)` where it is less, before that division and without changing its
+    norm: a parameter that no network's predictions depend on is the anchor's, and where F_a is above the floor nothing is favoured,
+    however large the network is. Without it, and wherever all F are 0, such a parameter is the mean with weights l. Running
+    statistics have no Fisher information and follow the buffer policy with weights l; so do tensors that are not trained.
 
-    Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3. Computed in float64 as a chain
-    of interpolations, which gives equal parameters back exactly. How F is estimated: `fusionlib.inference.fisher`.
+    Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3; norm and floor as in the
+    authors' code. Computed in float64 as a chain of interpolations, which gives equal parameters back exactly. How F is estimated:
+    `fusionlib.inference.fisher`.
     Breaks endpoints and unweighted: there is no alpha.
     """
 
@@ -41,7 +43,7 @@ class Fisher:
     anchor: int = parameter(0, "Number of the checkpoint that keeps what no prediction depends on, from 0", min=0, max=63, step=1,
                             checkpoint=True)
     lambdas: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; equal when left out")
-    favour_anchor: bool = parameter(True, "Add a floor of 1e-6 to the anchor's information")
+    favour_anchor: bool = parameter(True, "Count the anchor's information as 1e-6 where it is less")
     normalise: bool = parameter(True, "Divide each network's information by its L2 norm")
     labels: str = parameter("sampled", "Labels drawn from the prediction of each pixel, or the exact expectation over classes",
                             choices=("sampled", "exact"))
@@ -63,25 +65,30 @@ class Fisher:
         shares = self.shares(len(arena))
         out = torch.empty_like(arena.weights[0]) if out is None else out
         average_rows(arena, shares, out)
-        weights, order = self._weights(shares), [number for number, _ in fold_order(arena.fingerprints, shares)]
+        scales, order = self._scales(shares), [number for number, _ in fold_order(arena.fingerprints, shares)]
         for entry in arena.layout.entries:
             if entry.kind == "buffer" or entry.name in arena.own:
                 continue
             here = slice(entry.offset, entry.end)
-            _fold([arena.weights[number, here] for number in order], [weights[number, here].double() for number in order], out[here])
+            weights = self._weights(scales, here)
+            _fold([arena.weights[number, here] for number in order], [weights[number] for number in order], out[here])
         return Mixture(out[None], torch.ones(1))
 
-    def _weights(self, shares: tuple[float, ...]) -> Tensor:
+    def _scales(self, shares: tuple[float, ...]) -> Tensor:
+        """(K, 1) float64: l_i, divided by the norm of F_i as it was estimated."""
         assert self.information is not None
-        weights = self.information.double()
-        scale = torch.tensor(shares, dtype=torch.float64, device=weights.device).unsqueeze(1)
+        scales = torch.tensor(shares, dtype=torch.float64, device=self.information.device)
         if self.normalise:
-            norms = weights.norm(dim=1, keepdim=True)
-            weights = weights / torch.where(norms > 0, norms, 1)
+            norms = torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in self.information])
+            scales = scales / torch.where(norms > 0, norms, 1)
+        return scales.unsqueeze(1)
+
+    def _weights(self, scales: Tensor, here: slice) -> Tensor:
+        assert self.information is not None
+        weights = self.information[:, here].to(torch.float64, copy=True)
         if self.favour_anchor:
-            weights = weights.clone()
-            weights[self.anchor] += FLOOR
-        return weights * scale
+            weights[self.anchor].clamp_(min=FLOOR)
+        return weights.mul_(scales)
 
 
 def _fold(rows: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor) -> None:

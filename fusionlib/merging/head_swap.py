@@ -28,6 +28,7 @@ class HeadSwap:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
 
     backbone: int = parameter(0, "Number of the checkpoint that gives the backbone, from 0", min=0, max=63, step=1, checkpoint=True)
     head: int = parameter(1, "Number of the checkpoint that gives the head, from 0", min=0, max=63, step=1, checkpoint=True)

@@ -66,6 +66,7 @@ class Rebasin:
     citation: ClassVar[str] = "Ainsworth et al. 2023, Git Re-Basin, Algorithm 1 (weight matching)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints"})
     needs: ClassVar[str] = "architecture"
+    averages: ClassVar[bool] = False
 
     anchor: int = parameter(0, "Number of the checkpoint whose order of units is kept, from 0", min=0, max=63, step=1, checkpoint=True)
     alpha: float = parameter(-1.0, "Weight of the anchor, the others share the rest; -1 means 1/M", min=-1.0, max=1.0, step=0.05)

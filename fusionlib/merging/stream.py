@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena, common_tensors, refuse_unless_finite
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import rounded
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
+from fusionlib.errors import MergeError
 from fusionlib.merging.average import average_rows, fold_order, weighted_average
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.linear import Linear
@@ -27,12 +28,13 @@ PIECE = 8 * CHUNK
 
 
 def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buffers: str, out: Path,
-                 metadata: Mapping[str, str], progress: Progress | None = None) -> tuple[str, ...]:
+                 metadata: Mapping[str, str], progress: Progress | None = None, dtype: torch.dtype | None = None) -> tuple[str, ...]:
     """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
 
     The same operations per element as the merge in memory, in the order of the fingerprints, so the bytes agree. Only batch-norm
-    statistics are held as a whole, because the buffer policies pool them. Raises `LayoutError` where the checkpoints do not fit and
-    `CheckpointError` where one holds NaN or infinity; the file that was there before then stays.
+    statistics are held as a whole, because the buffer policies pool them. Floating tensors are written in `dtype`, by default each
+    in that of the checkpoints. Raises `LayoutError` where the checkpoints do not fit, `CheckpointError` where one holds NaN or
+    infinity and `MergeError` where the merge has a value that the file cannot hold; the file that was there before then stays.
     """
     statistics, method = _statistics_arena(checkpoints), Linear(weights=tuple(shares))
     statistics.require_finite()
@@ -41,17 +43,18 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     tables = merged_integers(buffers, statistics, method)
     tensors = common_tensors(checkpoints, checkpoints[0])
     layout = Layout.of(tensors)
-    entries = [(name, tensors[name].dtype, tensors[name].shape) for name in layout.order]
     members = [(checkpoints[number], share) for number, share in fold_order(statistics.fingerprints, shares)]
     done, total = 0, sum(entry.size for entry in layout.entries)
     scratch = torch.empty(min(PIECE, total), dtype=layout.dtype)
+    layout = layout if dtype is None else layout.written_in(dtype)
+    entries = [(name, (layout.by_name.get(name) or info).dtype, info.shape) for name, info in checkpoints[0].tensors.items()]
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name in layout.order:
             entry = layout.by_name.get(name)
             if entry is None:
                 writer.write(name, tables[name])
             elif name in statistics.layout.by_name:
-                writer.write(name, statistics.layout.view(resident, name).to(entry.dtype))
+                writer.write(name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
                 done += entry.size
             else:
                 for piece in _merged_pieces(entry, members, scratch):
@@ -73,10 +76,13 @@ def _merged_pieces(entry: Entry, members: Sequence[tuple[Checkpoint, float]], sc
         for low in range(0, end - start, CHUNK):
             chunks = [piece[low:low + CHUNK].to(scratch.dtype) for piece in pieces]
             weighted_average(chunks, shares, merged[low:low + CHUNK])
-        if not np.isfinite(merged.numpy()).all():
+        try:
+            written = rounded(entry.name, merged, entry.dtype)
+        except MergeError:
             for checkpoint, piece in zip(checkpoints, pieces, strict=True):
                 refuse_unless_finite(checkpoint.name, entry.name, piece)
-        yield merged.to(entry.dtype)
+            raise
+        yield written
 
 
 def _statistics_arena(checkpoints: Sequence[Checkpoint]) -> Arena:

@@ -19,7 +19,9 @@ class Ties(FromBase):
     """`theta = theta_base + scale tau`, tau the mean of the trimmed task vectors whose sign is the elected one.
 
     Trim: of each task vector `theta_i - theta_base` only the `density` largest entries by magnitude stay. Elect: per parameter
-    the sign of the sum of what is left. Merge: the mean over those that are not zero and have this sign.
+    the sign of the sum of what is left. Merge: the mean over those that are not zero and have this sign. Where what is left cancels
+    exactly no sign is elected and the base stays as it is; the authors' code takes the commonest sign of the whole network there,
+    so that one of two sides that are equally strong wins.
 
     Source: Yadav et al. 2023, "TIES-Merging: Resolving Interference When Merging Models", Algorithm 1. Running statistics are no
     parameters: they are not trimmed but follow the buffer policy with equal weights for all but the base.

@@ -36,7 +36,8 @@ class CalibrationMeter:
     classes count as the label their sum. Were it the maximum alone, a network that is sure of "tree" but divided between vegetation
     and terrain would seem unsure and too often right. All classes without a counterpart are one category, which is always wrong.
 
-    Bin k of 5040 is `k / 5040 <= confidence < (k + 1) / 5040`, decided exactly (in float64); the last one includes 1.
+    Bin k of B = 5040 is `[k / B, (k + 1) / B)`, decided exactly (in float64); 1.0 falls into the last one. Others take
+    `(k / B, (k + 1) / B]`, which differs for confidences on an edge alone.
 
     State, with C classes and one row more for predictions outside: `outcomes` (2, C + 1, 5040) int64, wrong pixels, then right ones;
     `confidence` (C + 1, 5040) int64 in units of 2^-24; `losses` (2,) int64 in the same unit, Brier, then negative log-likelihood;

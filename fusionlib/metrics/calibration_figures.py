@@ -1,7 +1,8 @@
 """Figures of calibration, for plain arrays: how far confidence is from accuracy, and how far it separates right from wrong.
 
-Shapes: B bins of confidence in order; `counts` pixels per bin, `correct` those of them that are right, `confidence_sums` the sum
-of their confidences. All functions are written for these three (B,) arrays, integers or floats, so coarse bins are sums of fine ones.
+Shapes: B bins of confidence in order, bin k being `[k / B, (k + 1) / B)` and 1.0 in the last; `counts` pixels per bin, `correct` those
+of them that are right, `confidence_sums` the sum of their confidences. All functions are written for these three (B,) arrays, integers
+or floats, so coarse bins are sums of fine ones.
 A figure is None where it is undefined (no pixel, or none of the two kinds that it compares).
 
 TEXT below is "Improving Predictive Performance and Calibration by Weight Fusion in Semantic Segmentation".
@@ -141,6 +142,10 @@ def misclassification_auroc(correct: Any, wrong: Any) -> float | None:
     """Probability that a right pixel is more confident than a wrong one, pixels of one bin counted half: 0.5 is chance.
 
     `sum_b c_b (sum_{j < b} w_j + w_b / 2) / (sum c sum w)`, the Mann-Whitney statistic, from two (B,) histograms.
+
+    Ties of a bin hide the order within it: the figure is off by at most `sum_b c_b w_b / (2 sum c sum w)`, and lies low where confidence
+    separates within bins as well. With the 5040 bins of the calibration meter that is 0.01 when half of the right pixels and 4 % of
+    the wrong ones are above 0.9998, in the last bin.
     """
     right, wrong = np.asarray(correct, np.float64), np.asarray(wrong, np.float64)
     if not right.sum() or not wrong.sum():

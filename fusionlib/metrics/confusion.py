@@ -97,6 +97,22 @@ def pixel_accuracy(matrix: Any) -> float | None:
     return float(hits.sum() / truth.sum()) if truth.sum() else None
 
 
+def blind_figures(matrix: Any) -> dict[str, Any] | None:
+    """What a network that does not look at the pictures can reach; None where no pixel is labelled.
+
+    With p_c the share of class c among the labelled pixels, C classes among them: `class` = argmax p, and where that one is said
+    everywhere `pixel_accuracy` = max p, the most without looking, and `miou` = max p / C. Where each pixel's class is drawn with
+    probability p_c the IoU of a class is p_c^2 / (2 p_c - p_c^2), so that `drawn_miou` = mean_c p_c / (2 - p_c).
+    """
+    _, truth, _ = _parts(matrix)
+    if not truth.sum():
+        return None
+    shares = truth / truth.sum()
+    present = shares[truth > 0]
+    return {"class": int(shares.argmax()), "pixel_accuracy": float(shares.max()), "miou": float(shares.max() / len(present)),
+            "drawn_miou": float((present / (2 - present)).mean())}
+
+
 class ConfusionMeter:
     """Counts the confusion matrix and gives mIoU, IoU, precision, recall and pixel accuracy, all as fractions.
 
@@ -116,11 +132,11 @@ class ConfusionMeter:
         state["matrix"] += count_pairs(observation.truth_ids, observation.predicted, observation.classes)
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall` per class; `pixels` (labelled), `outside` (of them)."""
+        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall` per class; `pixels` (labelled), `outside` (of them); `blind_figures`."""
         matrix = state["matrix"].cpu().numpy()
         return {"miou": mean_iou(matrix), "pixel_accuracy": pixel_accuracy(matrix), "iou": iou(matrix),
                 "precision": precision(matrix), "recall": recall(matrix), "pixels": int(matrix.sum()),
-                "outside": int(matrix[:, -1].sum())}
+                "outside": int(matrix[:, -1].sum()), "blind": blind_figures(matrix)}
 
 
 METERS.register("confusion")(ConfusionMeter())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
+
 from fusionlib.errors import UsageError
 
 SMALLEST = 0.001
 """A thousand points; no curve needs more, and a slip of the keyboard must not ask for a billion."""
+
+EPSILON = 1e-9
+"""Alphas are rounded to nine decimals."""
 
 
 def alpha_grid(step: float) -> tuple[float, ...]:
@@ -35,3 +41,23 @@ def coarse_to_fine(points: tuple[float, ...]) -> tuple[float, ...]:
         order.append(middle)
         gaps += [(low, middle), (middle, high)]
     return tuple(points[index] for index in order)
+
+
+def best_merge(scores: Mapping[float, float], least: float = 0.0) -> float | None:
+    """The alpha of the highest score between the ends, from `least` to 1 - `least` where any lies there; the first among equals."""
+    inner = [alpha for alpha in sorted(scores) if 0 < alpha < 1]
+    far = [alpha for alpha in inner if least - EPSILON <= alpha <= 1 - least + EPSILON]
+    return max(far or inner, key=scores.__getitem__, default=None)
+
+
+def around_best(scores: Mapping[float, float], fine: float, least: float = 0.0) -> tuple[float, ...]:
+    """Alphas to measure next to the best merge: the middles of its two gaps as far as they are wider than `fine`.
+
+    `scores` by alpha with both ends. None are left once the best merge has neighbours within `fine` on both sides: from a grid of
+    step s that takes two for each halving of s.
+    """
+    best, order = best_merge(scores, least), sorted(scores)
+    if best is None:
+        return ()
+    place = order.index(best)
+    return tuple(round((low + high) / 2, 9) for low, high in pairwise(order[place - 1:place + 2]) if high - low > fine + EPSILON)

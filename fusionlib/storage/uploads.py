@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import secrets
+import time
 from pathlib import Path
 
-from fusionlib.errors import UsageError
+from fusionlib.atomic import make_folder, reason, write_atomically
+from fusionlib.errors import UsageError, WriteError
+from fusionlib.storage.names import UploadNames
 
 CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+REMOVED_SECONDS = 24 * 3600
+"""How long a removed upload can be brought back."""
 
 
 class UploadFolder:
@@ -19,31 +21,27 @@ class UploadFolder:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.pictures, self.limit_bytes = folder, folder / "pictures", limit_bytes
-        self._names_file = folder / "names.json"
-        self._names: dict[str, str] = {}
-        if self._names_file.exists():
-            try:
-                self._names = {str(key): str(value) for key, value in json.loads(self._names_file.read_text()).items()}
-            except (ValueError, AttributeError):
-                self._names = {}  # names are a convenience; the files are found without them
+        self._removed = folder / "removed"
+        self._names = UploadNames(folder)
 
     def checkpoints(self) -> list[Path]:
         """Stored checkpoints, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        found = [path for path in self.folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS and not path.name.startswith(".")]
+        found = [path for path in _files(self.folder) if path.suffix in CHECKPOINT_ENDINGS]
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def has_pictures(self) -> bool:
         """Whether any picture was uploaded."""
-        return self.pictures.is_dir() and any(path.suffix in PICTURE_ENDINGS for path in self.pictures.iterdir())
+        return any(path.suffix in PICTURE_ENDINGS for path in _files(self.pictures))
 
     def shown_name(self, path: Path) -> str:
         """The name that the file had on the user's machine, without its ending."""
-        return self._names.get(path.name, path.stem[:12])
+        return self._names.get(path.name) or path.stem[:12]
 
     def add(self, name: str, content: bytes | memoryview) -> Path:
-        """Keep a file. Raises `UsageError` when it is too large or of no known kind."""
+        """Keep a file, until `call` or `discard`.
+
+        Raises: `UsageError` when it is too large or of no known kind, `WriteError` where it cannot be kept.
+        """
         ending = Path(name).suffix.lower()
         if ending not in (*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS):
             raise UsageError(f"{name} ends in {ending or 'nothing'}", f"one of {', '.join((*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS))}",
@@ -55,23 +53,47 @@ class UploadFolder:
         folder = self.pictures if ending in PICTURE_ENDINGS else self.folder
         stem = f"{Path(name).stem[:60]}-{digest[:8]}" if ending in PICTURE_ENDINGS else digest
         path = folder / "".join(c if c.isalnum() or c in "-_." else "_" for c in stem + ending).lstrip(".")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not path.exists():
-            _write(path, content)
-        self._names[path.name] = Path(name).stem[:80]
-        _write(self._names_file, json.dumps(self._names).encode())
+            write_atomically(path, content)
         return path
 
-    def remove(self, path: Path) -> bytes:
-        """Delete an upload and return its bytes, so that the removal can be undone."""
+    def call(self, path: Path, name: str) -> None:
+        """Show a kept file as `name`, the one that it had on the user's machine."""
+        self._names.put(path.name, Path(name).stem[:80])
+
+    def discard(self, path: Path) -> None:
+        """Keep the file no longer."""
+        path.unlink()
+        self._names.drop(path.name)
+
+    def remove(self, path: Path) -> Path:
+        """Set an upload aside for a day, for `restore`. Returns where it is."""
         if path.parent not in (self.folder, self.pictures):
             raise UsageError(f"{path.name} is no upload", "an uploaded file", "Remove other files where they lie")
-        content = path.read_bytes()
-        path.unlink()
-        return content
+        try:
+            self._removed.mkdir(exist_ok=True)
+            for earlier in self._removed.iterdir():
+                if time.time() - earlier.stat().st_ctime > REMOVED_SECONDS:
+                    earlier.unlink(missing_ok=True)
+            aside = path.rename(self._removed / path.name)
+        except OSError as problem:
+            raise WriteError(f"{self.shown_name(path)} cannot be removed: {reason(problem)}", "a folder that can be written to",
+                             "Correct the rights of the home folder") from problem
+        self._names.drop(path.name)
+        return aside
+
+    def restore(self, removed: Path, name: str) -> None:
+        """Undo `remove`. Raises `UsageError` where the day is over."""
+        try:
+            self.call(removed.rename(self.folder / removed.name), name)
+        except FileNotFoundError as problem:
+            raise UsageError(f"{name} was removed too long ago", "the file", "Upload it again") from problem
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
-    temporary = path.with_name(f".{secrets.token_hex(6)}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def _files(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden files; nothing where it is not there or cannot be read."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.architectures.user import register_user_models
+from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
@@ -32,26 +34,30 @@ from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.options import OneLineParser, Options, add_options, app_options, default_home
+from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
-           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
-           "checkpoint_parameters", "default_home", "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile",
-           "write_recipe"]
+           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView",
+           "OneLineParser", "Options", "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
+           "checkpoint_parameters", "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile", "profile_of",
+           "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
 
-
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
+
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "fisher")
+"""Folders of the home folder that files are written into."""
 
 
 class Studio:
@@ -62,17 +68,26 @@ class Studio:
         self.options = options
         self.device = choose_device(options.device)
         self.worker = Worker(str(self.device))
+        for folder in KEPT_IN_HOME:
+            tidy(options.home / folder)
         self.store = Store(options.home / "results.sqlite")
+        self.information = InformationCache(options.home / "fisher")
         self.workspace = Workspace(options)
         self.live = LiveDesk()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
+        self.outlooks = OutlookDesk()
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
         self.layers = LayerDesk(self.store, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, worker=self.worker, store=self.store, device=self.device,
-                                          precision=options.precision, cache=options.home / "fisher")
+                                          precision=options.precision, cache=self.information, outlooks=self.outlooks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the home folder: what could not be kept there, and what was damaged."""
+        return (*self.store.notes, *self.information.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -98,12 +113,22 @@ class Studio:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
 
-    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
-        """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers), self.store)
+    def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
+        """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on the gravest pair."""
+        judged = self.outlooks.of_arena(view.arena, view.architecture)
+        if len(judged) == 1:
+            (names, evidence), = judged
+            judged = [(names, curve_evidence(evidence, (sweep or self.sweep(view)).snapshot(), names))]
+        return gravest(judged)
 
-    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str) -> MergeView:
+    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str, dtype: str | None = None) -> Sweep:
+        """The sweep of two files outside the workspace."""
+        return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.store)
+
+    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
+                   dtype: str | None = None) -> MergeView:
         """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+        written_dtype(dtype)
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
         checkpoints = open_checkpoints(files)
@@ -112,7 +137,7 @@ class Studio:
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
-        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more))
+        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
         return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
@@ -144,23 +169,25 @@ class Studio:
         else:
             weights = view.uniform(mixture).weights
             method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
-        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures)
+        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures,
+                            dtype=view.selection.dtype)
 
     def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
         """Write what the view shows into the home folder; the file's name says what it is."""
         recipe = self.recipe(view, mixture)
         folder = self.options.home / "exports"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
-        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}.safetensors"
+        kind = f"-{recipe.dtype}" if recipe.dtype else ""
+        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}.safetensors"
         return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
-                          calibration=view.pictures, progress=progress, cache=self.options.home / "fisher")
+                          calibration=view.pictures, progress=progress, cache=self.information)
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
         """Write the merged network of a comparison's row into the home folder, named by its content."""
         recipe = comparison.recipe(name)
         folder = self.options.home / "exports"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         out = folder / f"{recipe.method}-{hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]}.safetensors"
         return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
 
@@ -168,7 +195,7 @@ class Studio:
               progress: Progress | None = None) -> Export:
         """Carry out a recipe on its opened checkpoints."""
         return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
-                          progress=progress, cache=self.options.home / "fisher")
+                          progress=progress, cache=self.information)
 
     def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
                  progress: Progress | None = None) -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Recipe
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.diagnostics.evidence import guesses
+from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
 from fusionlib.inference.identity import runs_of
@@ -29,7 +32,10 @@ from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import write_recipe
+from fusionlib.studio.information import InformationCache
+from fusionlib.studio.outlook import OutlookDesk, averages
 
+GUESSES = "guesses: no better than the commonest class everywhere"
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 
 
@@ -41,16 +47,18 @@ class Comparison(Job):
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices, *, worker: Worker, store: Store,
-                 device: torch.device, precision: str, cache: Path | None = None) -> None:
+                 device: torch.device, precision: str, cache: InformationCache | None = None,
+                 outlooks: OutlookDesk | None = None) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
         if not pictures.labelled:
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
-        self.checkpoints, self.pictures, self.choices = tuple(checkpoints), pictures, choices.checked(len(checkpoints))
-        self.worker, self.store = worker, store
+        self.checkpoints, self.pictures = tuple(checkpoints), pictures
+        self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
+        self.worker, self.store, self.outlooks = worker, store, outlooks or OutlookDesk()
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
-                                    sharing=self.choices.sharing)
+                                    sharing=self.choices.sharing, dtype=self.choices.dtype)
         if not any(self.networks.known):
             raise ArchitectureError(f"No network is known for {', '.join(item.name for item in checkpoints)}",
                                     "the network's code: every row runs pictures through it",
@@ -111,11 +119,22 @@ class Comparison(Job):
                 "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,
                 "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
                 "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
-                "note": reason or "; ".join(filter(None, (remark(row, self.names, self.choices), *found.get("notes", ())))),
-                "barriers": found.get("barriers", []), "command": command(row, self.files, self.data, self.choices.sharing)}
+                "guesses": found.get("guesses", False), "note": reason or "; ".join(filter(None, (
+                    GUESSES if found.get("guesses") else "", remark(row, self.names, self.choices), *found.get("notes", ())))),
+                "verdict": self._verdict(row), "barriers": found.get("barriers", []),
+                "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype)}
+
+    def _verdict(self, row: Row) -> dict[str, Any] | None:
+        """What the weights say of a merge of two, as far as they have been read."""
+        if len(row.members) != 2 or not averages(row.method) or self.choices.sharing is not None:
+            return None
+        found = self.outlooks.remembered(*(self.checkpoints[number].fingerprint for number in row.members))
+        verdict = judge(found) if found else None
+        return verdict and {"level": verdict.level, "line": verdict.line}
 
     def _measure_all(self, fresh: bool) -> None:
         done = 0
+        self.outlooks.of_files(self.checkpoints)
         try:
             self._decode(self._work_left(self.rows()))
             tried: set[str] = set()
@@ -201,17 +220,19 @@ class Comparison(Job):
             method, parameters = ("isotropic", {}) if equal else (method, parameters)
         return content_key("comparison", self._runs(row), checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers,
                            data=self._data, meters=CALIBRATION_METERS, count=CALIBRATION_PICTURES,
-                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._sharing_key(row))
+                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._choices_key(row))
 
     def _runs(self, row: Row) -> dict[str, Any]:
         networks = self.networks
         return runs_of([networks.known[number] for number in row.members], self.pictures.label_space, networks.precision, networks.device)
 
-    def _sharing_key(self, row: Row) -> dict[str, Any]:
-        sharing = self.choices.sharing
-        if sharing is None or row.method in ("single", "ensemble"):
+    def _choices_key(self, row: Row) -> dict[str, Any]:
+        """What of the choices changes the merge of a row, where it is not the default."""
+        sharing, dtype = self.choices.sharing, self.choices.dtype
+        if row.method in ("single", "ensemble"):
             return {}
-        return {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}
+        return {**({} if sharing is None else {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}),
+                **({} if dtype is None else {"dtype": dtype})}
 
     def recipe(self, name: str) -> Recipe:
         """How to make the merged network of a row again. Raises `UsageError` for a row that is not one merged network."""
@@ -222,7 +243,8 @@ class Comparison(Job):
         sharing = self.choices.sharing
         if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
             sharing = unlike(members)
-        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing)
+        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing,
+                            dtype=self.choices.dtype)
 
     def members(self, row: Row | str) -> list[Checkpoint]:
         """The checkpoints of a row, the anchor first."""
@@ -252,10 +274,16 @@ class Comparison(Job):
                            data=self._data, meters=CALIBRATION_METERS)
 
 
+def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:
+    """A dtype that all floating tensors have anyway changes no row: it is left out, so that the rows stay known."""
+    kinds = {info.dtype for item in checkpoints for info in item.tensors.values() if info.dtype.is_floating_point}
+    return replace(choices, dtype=None) if written_dtype(choices.dtype) is None or kinds == {written_dtype(choices.dtype)} else choices
+
+
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
     return {"state": "measured", "miou": figures["miou"], "pixel_accuracy": figures["pixel_accuracy"], "loss": figures["loss"],
-            "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"]}
+            "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"], "guesses": guesses(figures)}
 
 
 def _refused(error: Exception, state: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing, unlike
 from fusionlib.contracts import METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
@@ -30,7 +30,7 @@ from fusionlib.storage.store import Store
 from fusionlib.studio.barriers import Ground, barrier_text, rebasin_barriers
 from fusionlib.studio.comparison_rows import Row
 from fusionlib.studio.export import sharing_notes, write_recipe
-from fusionlib.studio.information import informed
+from fusionlib.studio.information import InformationCache, informed
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class RowNetworks:
     """Builds the network of any row of one set of checkpoints. Every torch call goes through the worker, one small step at a time."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, *, worker: Worker, store: Store, device: torch.device,
-                 precision: str, cache: Path | None = None, sharing: Sharing | None = None) -> None:
-        self.checkpoints, self.pictures, self.sharing = tuple(checkpoints), pictures, sharing
+                 precision: str, cache: InformationCache | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
+        self.checkpoints, self.pictures, self.sharing, self.dtype = tuple(checkpoints), pictures, sharing, written_dtype(dtype)
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
         self.known = [network_of(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
@@ -92,7 +92,7 @@ class RowNetworks:
         if isinstance(method, Rebasin):
             method.aligned(arena, lambda call: (progress(0, total), self.worker.run(call))[1])
         network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device, precision=self.precision)
-        blend = Blend(arena, network, row.buffers, calibration=self.pictures)
+        blend = Blend(arena.written_in(self.dtype), network, row.buffers, calibration=self.pictures)
         calls = 0
 
         def run(call: Callable[[], Any]) -> Any:

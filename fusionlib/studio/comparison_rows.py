@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError, UsageError
@@ -57,7 +58,8 @@ class Choices:
     """What to compare. `anchor` and `base` are numbers of checkpoints; `methods` None: all that are registered.
 
     `base` is the checkpoint that all others were trained from; without one, methods that start from a base are not applicable.
-    `own` are further rows. With `sharing` every method merges only what the checkpoints share, and the rest is the anchor's.
+    `own` are further rows. With `sharing` every method merges only what the checkpoints share, and the rest is the anchor's. `dtype` is
+    what merges are rounded to, as they will be written; None: each tensor's own.
     """
 
     anchor: int = 0
@@ -67,10 +69,12 @@ class Choices:
     base: int | None = None
     own: tuple[Own, ...] = ()
     sharing: Sharing | None = None
+    dtype: str | None = None
 
     def checked(self, count: int) -> Choices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
         check_policy(self.buffers)
+        written_dtype(self.dtype)
         for name in self.methods or ():
             METHODS.get(name)
         for own in self.own:
@@ -254,7 +258,7 @@ def untuned(row: Row) -> str:
     return f"{shown} (defaults, untuned)"
 
 
-def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None) -> str | None:
+def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None, dtype: str | None = None) -> str | None:
     """How to write this row's merge to a file on the command line; None for what is no single merged network.
 
     `data` are the options that name pictures, for methods and policies that look at some.
@@ -264,7 +268,7 @@ def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharin
     settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
     parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
-             "--buffers", row.buffers, *(data if needs_pictures else []),
+             "--buffers", row.buffers, *(["--dtype", dtype] if dtype else []), *(data if needs_pictures else []),
              *_sharing_options(sharing), "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
     return shlex.join(parts)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -15,21 +16,23 @@ from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.discrepancy import TAU
+from fusionlib.diagnostics.evidence import SHARE
 from fusionlib.diagnostics.survey import WeightSurvey, survey
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.joint import JointMeasurement
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
-from fusionlib.search.grid import alpha_grid
+from fusionlib.search.grid import alpha_grid, around_best
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
-from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, numbered
+from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair, numbered
 from fusionlib.studio.diagnosis_report import full_report
+from fusionlib.studio.outlook import FINE, path_summary
 from fusionlib.studio.sweep import ENDS, Sweep
 from fusionlib.studio.view import MergeView, Selection
 
-GRIDS = (0.05, 0.1, 0.25, 0.5)
+GRIDS = (0.05, 0.1, 0.125, 0.25, 0.5)
 """Steps whose points are looked for in the store of results, beside what a sweep's index names."""
 
 OpenSweep = Callable[[MergeView], Sweep]
@@ -109,13 +112,15 @@ class Diagnosis(Job):
         return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
 
     def unmeasured(self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> list[tuple[int, int]]:
-        """Those of `pairs` (default: all) that have a path of which points of this grid are not known."""
-        grid = set(alpha_grid(step))
+        """Those of `pairs` (default: all) that have a path of which points of this grid, or around its best merge, are not known."""
         return [pair for pair in (self.pairs if pairs is None else pairs) if self.path_obstacle(*pair) is None
-                and (fresh or not grid <= {point["alpha"] for point in (self.path(*pair) or {"points": ()})["points"]})]
+                and (fresh or _lacks(step, self.path(*pair)))]
 
     def measure(self, step: float | None, progress: Progress | None = None, *, fresh: bool = False) -> None:
-        """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed."""
+        """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed.
+
+        The best merge of a path gets neighbours within `FINE`: two more points for each halving of the step that this takes.
+        """
         self.want(step, fresh=fresh)
         self.follow(progress, "a measurement that runs through")
 
@@ -145,28 +150,51 @@ class Diagnosis(Job):
             self._decode(total)
             self._table.keep(lack, self._run_joint(lack, lambda done, _: self.progress(done, total)))
             self.news += 1
-        for pair, count in passes.items():
-            each = count * len(self.pictures)
+        for place, (pair, count) in enumerate(passes.items()):
+            later = len(self.pictures) * sum(list(passes.values())[place + 1:])
+            done = self._measure_path(pair, step or 0.25, done, len(self.pictures) * count, later, fresh)
+            self.news += 1
+            self.progress(done, done + later)
 
-            def along(part: int, whole: int, base: int = done, each: int = each) -> None:
+    def _measure_path(self, pair: Pair, step: float, done: int, planned: int, later: int, fresh: bool) -> int:
+        """Measure a path and the surroundings of its best merge; forward passes done by then.
+
+        So many are done before, planned for this path, and for later ones.
+        """
+        sweep, total = self._open_sweep(self._full_view(*pair)), done + planned + later
+        for points, measure in _legs(sweep, step, fresh):
+            each = self._passes_for(sweep.view, points, fresh)
+            total = max(total, done + each + later)
+
+            def along(part: int, whole: int, base: int = done, each: int = each, total: int = total) -> None:
                 self.progress(base + round(each * part / whole), total)
 
-            self._open_sweep(self._full_view(*pair)).measure(step or 0.25, along, fresh=fresh)
-            self.news += 1
+            measure(along)
             done += each
-            self.progress(done, total)
+        return done
 
     def _passes(self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool) -> dict[tuple[int, int], int]:
-        """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor `lack` will."""
+        """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor `lack` will.
+
+        How many are left open around the best merge of an unknown path shows only then: two are counted for each halving of the step.
+        """
         assert self._table is not None
         known = {self._table.single_key(number) for number in lack.networks}
         passes = {}
         for pair in pairs:
             view = self._light_view(*pair)
             keys = list(self._keys(view, alpha_grid(step)).values()) if view else []
-            passes[pair] = len(keys) if fresh else sum(self.store.get(key) is None for key in set(keys) - known)
+            grid = len(keys) if fresh else sum(self.store.get(key) is None for key in set(keys) - known)
+            passes[pair] = grid + (2 * max(0, math.ceil(math.log2(step / FINE))) if grid else len(_open_around_best(self.path(*pair))))
             known |= set(keys)
         return passes
+
+    def _passes_for(self, view: MergeView, points: Sequence[float | str], fresh: bool) -> int:
+        """Forward passes that these points take."""
+        assert self.pictures is not None
+        keys = self._keys(view, (point for point in points if isinstance(point, float)))
+        unknown = len(points) if fresh else sum(self.store.get(key) is None for key in {keys[point] for point in points})
+        return unknown * len(self.pictures)
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will take."""
@@ -239,6 +267,21 @@ class Diagnosis(Job):
         mixtures: dict[float | str, Any] = {alpha: view.key_of(alpha) for alpha in alphas}
         mixtures |= {end: {"single": view.arena.fingerprints[number]} for number, end in enumerate(ENDS)}
         return {point: self._table.evaluation_key(mixture, view.runs) for point, mixture in mixtures.items()}
+
+
+def _legs(sweep: Sweep, step: float, fresh: bool) -> Iterator[tuple[Sequence[float | str], Callable[[Progress], Any]]]:
+    """The points of a path and how to measure them: ends and grid, then what these leave open around the best merge."""
+    yield (*ENDS, *alpha_grid(step)), lambda along: sweep.measure(step, along, fresh=fresh)
+    while wanted := around_best(sweep.scores, FINE, SHARE):
+        yield wanted, lambda along, wanted=wanted: sweep.measure_points(wanted, along)
+
+
+def _open_around_best(path: Mapping[str, Any] | None) -> list[float]:
+    return path_summary(path["points"])["unrefined"] if path else []
+
+
+def _lacks(step: float, path: Mapping[str, Any] | None) -> bool:
+    return path is None or not set(alpha_grid(step)) <= {point["alpha"] for point in path["points"]} or bool(_open_around_best(path))
 
 
 def _turned(point: float | str) -> float | str:

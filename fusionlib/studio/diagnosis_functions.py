@@ -17,6 +17,7 @@ from fusionlib.inference.identity import Network, runs_of
 from fusionlib.inference.joint import DEFAULT_METERS
 from fusionlib.storage.keys import code_fingerprint, content_key
 from fusionlib.storage.store import Store
+from fusionlib.studio.outlook import can_match
 
 CKA_PICTURES = 4
 
@@ -82,8 +83,7 @@ class Obstacles:
 
     def matches(self, a: int, b: int) -> bool:
         """Whether the units of two can be matched: both of one network, whose permutations are declared."""
-        known = self.known[a]
-        return known is not None and known == self.known[b] and bool(getattr(known[0], "permutations", ()))
+        return can_match(self.known[a], self.known[b])
 
     def _single(self, number: int) -> str | None:
         space = self.spaces[number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.diagnostics.barrier import MODES, barrier_point
+from fusionlib.diagnostics.evidence import Evidence, guesses, weight_evidence
 from fusionlib.diagnostics.gram import cosine_along_path
-from fusionlib.diagnostics.survey import CONVOLUTION, GROUPS, WITH_STATISTICS, WeightSurvey
-from fusionlib.diagnostics.verdict import Evidence, judge
+from fusionlib.diagnostics.survey import GROUPS, WITH_STATISTICS, WeightSurvey
+from fusionlib.diagnostics.verdict import judge
 from fusionlib.studio.diagnosis_functions import Obstacles, Pair
+from fusionlib.studio.outlook import path_evidence, path_summary
 
 PATH = tuple(np.linspace(0, 1, 21).round(2).tolist())
 
@@ -48,7 +50,7 @@ def _single(checkpoint: Checkpoint, number: int, weights: WeightSurvey, figures:
     norms = weights.pair(number, number).norms
     found = figures or {}
     return {"name": checkpoint.name, "norm": norms[0] if norms else None, "miou": found.get("miou"), "loss": found.get("loss"),
-            "pixel_accuracy": found.get("pixel_accuracy")}
+            "pixel_accuracy": found.get("pixel_accuracy"), "blind": found.get("blind"), "guesses": guesses(found)}
 
 
 def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, singles: Sequence[Mapping[str, Any] | None],
@@ -66,9 +68,15 @@ def _pair(checkpoints: Sequence[Checkpoint], weights: WeightSurvey, pair: Pair, 
     row["compatible"] = weights.same_tensors(a, b)
     others = {item.name: figures["miou"] for number, (item, figures) in enumerate(zip(checkpoints, singles, strict=True))
               if number not in pair and figures is not None and figures["miou"] is not None}
-    verdict = judge(_evidence(row, others, images, obstacles.runs(*pair), obstacles.matches(*pair)))
-    row["verdict"] = {**asdict(verdict), "reasons": list(verdict.reasons), "sentence": verdict.sentence}
+    known = replace(_from_weights(weights, a, b), runs=obstacles.runs(*pair), matches=obstacles.matches(*pair),
+                    ends=tuple((checkpoints[number].name, figures) for number in pair if (figures := singles[number]) is not None))
+    row["verdict"] = judge(_measured(known, row, others, images)).to_dict()
     return row
+
+
+@lru_cache(maxsize=1024)
+def _from_weights(weights: WeightSurvey, a: int, b: int) -> Evidence:
+    return weight_evidence(weights, a, b)
 
 
 @lru_cache(maxsize=1024)
@@ -105,16 +113,11 @@ def _layers(weights: WeightSurvey, a: int, b: int) -> list[dict[str, Any]]:
 
 def _path(path: Mapping[str, Any] | None, oracle: float | None) -> dict[str, Any]:
     if path is None:
-        return {"barrier": None, "path": None, "best": None, "gain": None, "oracle_over_merge": None}
-    points = path["points"]
-    inner = [point for point in points[1:-1] if point["miou"] is not None]
-    best = max(inner, key=lambda point: point["miou"], default=None)
-    ends = [points[0]["miou"], points[-1]["miou"]]
-    gain = best["miou"] - max(ends) if best and None not in ends else None
+        return {"barrier": None, "path": None, "best": None, "gain": None, "unrefined": [], "oracle_over_merge": None}
+    points, summary = path["points"], path_summary(path["points"])
     return {"barrier": {"loss": _barriers(points, "loss", False), "miou": _barriers(points, "miou", True), "buffers": path["buffers"],
                         "points": len(points)},
-            "path": points, "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None, "gain": gain,
-            "oracle_over_merge": _difference(oracle, best["miou"] if best else None)}
+            "path": points, **summary, "oracle_over_merge": _difference(oracle, summary["best"]["miou"] if summary["best"] else None)}
 
 
 def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> dict[str, Any] | None:
@@ -128,16 +131,14 @@ def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> d
     return found
 
 
-def _evidence(row: Mapping[str, Any], others: Mapping[str, float], images: int | None, runs: bool, matches: bool) -> Evidence:
+def _measured(known: Evidence, row: Mapping[str, Any], others: Mapping[str, float], images: int | None) -> Evidence:
+    """What the weights tell, and what of the pair's row was measured."""
     best = max(others, key=others.__getitem__, default=None)
+    loss = (row["barrier"] or {}).get("loss") or {}
     measured = any(row[name] is not None for name in ("oracle_miou", "path"))
-    loss, miou = ((row["barrier"] or {}).get(name) or {} for name in ("loss", "miou"))
-    return Evidence(
-        cosine=row["cosine"], compatible=row["compatible"], identical=row["l2_with_buffers"] == 0,
-        convolutions=row["cosine_groups"][CONVOLUTION], headroom=row["oracle_headroom"],
-        gain=row["gain"], best_alpha=row["best"]["alpha"] if row["best"] else None, loss_barrier=loss.get("entezari"),
-        loss_scale=loss.get("scale"), miou_barrier=miou.get("entezari"), pictures=images if measured else None,
-        third=(best, others[best] - row["best"]["miou"]) if best is not None and row["best"] else None, runs=runs, matches=matches)
+    return replace(path_evidence(known, row, images if measured else None), headroom=row["oracle_headroom"],
+                   loss_barrier=loss.get("entezari"), loss_scale=loss.get("scale"),
+                   third=(best, others[best] - row["best"]["miou"]) if best is not None and row["best"] else None)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

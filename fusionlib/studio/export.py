@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionlib.checkpoints.arena import Arena, round_to_dtype
+from fusionlib.atomic import check_target
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
+from fusionlib.checkpoints.rounding import SAME, round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
@@ -26,7 +28,7 @@ from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, 
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
-from fusionlib.studio.information import informed
+from fusionlib.studio.information import InformationCache, informed
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Export:
 
 def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dict[str, Any], buffers: str,
                  calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES, *, anchor: int | None = None,
-                 sharing: Sharing | None = None) -> Recipe:
+                 sharing: Sharing | None = None, dtype: str | None = None) -> Recipe:
     """The recipe of a merge. `calibration` pictures are named where the buffer policy or the method needs some.
 
     `anchor` is for methods without an anchor of their own: whose statistics `anchor` keeps, and whose tensors what is not shared.
+    `dtype` is the name of what floating tensors are written in, None or `same` their own.
     """
+    written_dtype(dtype)
     built = build_method(method, parameters)
     used = None
     reader = "Buffer policy recalibrate" if check_policy(buffers) == "recalibrate" else f"Method {method}"
@@ -58,24 +62,28 @@ def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dic
     shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
     sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint) for item in checkpoints)
     return Recipe(method=method, parameters=parameters, buffers=buffers, anchor=anchor, shared=shared, calibration=used,
-                  checkpoints=sources)
+                  dtype=None if dtype == SAME else dtype, checkpoints=sources)  # type: ignore[arg-type]
 
 
 def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, worker: Worker, device: torch.device,
-               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: Path | None = None) -> Export:
+               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: InformationCache | None = None) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
     Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they or the
-    buffer policy look at pictures. `cache` is a folder for what is expensive to find out about a checkpoint.
+    buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
+
+    Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
+    check_target(out)
     method = build_method(recipe.method, recipe.parameters)
     check_policy(recipe.buffers)
+    dtype = written_dtype(recipe.dtype)
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
     if isinstance(method, Linear) and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
-        return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress))
+        return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
     method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read
     architecture = _architecture(checkpoints[anchor]) if looks else None
     if looks:
@@ -83,6 +91,7 @@ def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, 
     arena = _packed(recipe, checkpoints, anchor, device)
     if method.needs == "pictures" and architecture is not None and calibration is not None:
         method = informed(method, arena, architecture, calibration, recipe, worker, cache, progress)
+    arena = arena.written_in(dtype)
     if recipe.buffers == "recalibrate" and architecture is not None:
         network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)
         count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionlib.atomic import make_folder
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import FusionError, WriteError
 from fusionlib.inference.fisher import picture_information, seeded
 from fusionlib.inference.identity import runs_of
 from fusionlib.inference.network import BoundNetwork
@@ -24,8 +25,41 @@ from fusionlib.merging.fisher import Fisher
 from fusionlib.storage.keys import content_key
 
 
+class InformationCache:
+    """Rows by content key, one file each in a folder. Optional, as the store of results is: no trouble with it is an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lost: dict[str, str] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: rows that have to be found out anew."""
+        count = len(self._lost)
+        checkpoints = "1 checkpoint" if count == 1 else f"{count} checkpoints"
+        return (f"the information about {checkpoints} could not be kept: {next(iter(self._lost.values()))}",) if count else ()
+
+    def get(self, key: str) -> Tensor | None:
+        """The row of a key, or None."""
+        try:
+            return open_checkpoint(self._file(key)).read("information").clone()
+        except (FusionError, OSError):  # not there, or damaged: it can be estimated again
+            return None
+
+    def put(self, key: str, row: Tensor) -> None:
+        """Keep a row under its key."""
+        try:
+            make_folder(self.folder)
+            save_tensors(self._file(key), {"information": row})
+        except WriteError as problem:
+            self._lost[key] = problem.got.split(": ", 1)[-1]
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+
 def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture, int], pictures: DecodedCache, recipe: Recipe,
-             worker: Worker, cache: Path | None = None, progress: Progress | None = None) -> MergeMethod:
+             worker: Worker, cache: InformationCache | None = None, progress: Progress | None = None) -> MergeMethod:
     """The method with what it needs to know about `arena`; itself where that is nothing. Progress is in pictures."""
     if not isinstance(method, Fisher):
         return method
@@ -36,11 +70,12 @@ def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture
         key = content_key("fisher", runs, checkpoint=fingerprint, data=pictures.fingerprint(), count=count, labels=method.labels,
                           seed=method.seed, layout=arena.layout.signature, own=sorted(arena.own),
                           anchor=arena.fingerprints[method.anchor] if arena.own else None)
-        row = _recall(cache, key)
+        row = cache.get(key) if cache else None
         if row is None or row.shape != arena.weights[number].shape:
             row = _estimate(method, arena, number, architecture, pictures, count, worker,
                             lambda at, before=done: progress(before + at, count * len(arena)) if progress else None)
-            _keep(cache, key, row)
+            if cache:
+                cache.put(key, row)
         rows.append(row.to(arena.weights.device))
         done += count
     return method.informed(torch.stack(rows))
@@ -58,19 +93,3 @@ def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Arc
     progress(count)
     pictures.verify()
     return (total / count).to(network.flat.dtype).cpu()
-
-
-def _recall(cache: Path | None, key: str) -> Tensor | None:
-    path = cache / f"{key}.safetensors" if cache else None
-    if path is None or not path.exists():
-        return None
-    try:
-        return open_checkpoint(path).read("information").clone()
-    except CheckpointError:  # damaged: it can be estimated again
-        return None
-
-
-def _keep(cache: Path | None, key: str, row: Tensor) -> None:
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-        save_tensors(cache / f"{key}.safetensors", {"information": row})

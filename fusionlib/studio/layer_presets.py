@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.errors import FusionError, UsageError
+from fusionlib.errors import FusionError, UsageError, WriteError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import GRANULARITIES, units
 from fusionlib.studio.layers import profile_of
@@ -24,21 +25,26 @@ class PresetShelf:
         self.folder = folder
 
     def save(self, name: Any, profile: LayerProfile) -> None:
-        """Keep `profile` under `name`, in place of an older one of that name. Raises `UsageError` for a name that is none."""
+        """Keep `profile` under `name`, in place of an older one of that name.
+
+        Raises: `UsageError` for a name that is none, `WriteError` where it cannot be kept.
+        """
         name = _checked(name)
         target = self._file(name)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         if not target.exists() and len(list(self.folder.glob("*.yaml"))) >= MOST:
             raise UsageError(f"{MOST} presets are kept already", "room for one more", "Delete one first")
         content = {"name": name, "anchor": profile.anchor, "granularity": profile.granularity,
                    "weights": {unit: list(shares) for unit, shares in profile.weights.items()}}
-        fresh = target.with_suffix(".new")
-        fresh.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        fresh.replace(target)
+        write_atomically(target, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def delete(self, name: Any) -> None:
         """Forget a preset; nothing happens where there is none."""
-        self._file(_checked(name)).unlink(missing_ok=True)
+        try:
+            self._file(_checked(name)).unlink(missing_ok=True)
+        except OSError as problem:
+            raise WriteError(f"The preset cannot be deleted: {reason(problem)}", "a folder that can be written to",
+                             "Correct the rights of the home folder") from problem
 
     def fitting(self, layout: Layout, count: int = 2) -> list[dict[str, Any]]:
         """Those for `count` checkpoints whose units are the layout's: `name`, `level`, `anchor`, and `weights` (rows) in network order.

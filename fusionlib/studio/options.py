@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
+import re
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
+from fusionlib.errors import UsageError, printable
 from fusionlib.inference.network import PRECISIONS
+
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def default_home() -> Path:
-    """Where results, uploads and exports are kept: `FUSION_HOME`, else `.fusion` in the user's cache folder."""
-    chosen = os.environ.get("FUSION_HOME")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusion"
+    """Where results, uploads and exports are kept: `FUSION_HOME`, else `fusion` in the user's cache folder.
+
+    Where there is no such folder a path at which nothing can be kept: everything works, and says that it is not kept.
+    """
+    if chosen := os.environ.get("FUSION_HOME"):
+        return Path(chosen)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "fusion"
+    try:
+        return Path.home() / ".cache" / "fusion"
+    except RuntimeError:  # a user without a home folder, as in some containers
+        return Path(os.devnull) / "fusion"
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,17 @@ class Options:
     device: str = "auto"
     precision: str = "float32"
     upload_mb: int = 1024
+    allow_hosts: tuple[str, ...] = ()
+    token: bool = True
+    uploads: bool = True
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A wrong argument ends with status 2 and one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {printable(message)}. See {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +69,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def app_options(arguments: Sequence[str]) -> Options:
     """Options of `streamlit run app.py -- ARGUMENTS`."""
-    parser = argparse.ArgumentParser(prog="streamlit run app.py --", description="Merge segmentation checkpoints, live.")
+    parser = OneLineParser(prog="streamlit run app.py --", description="Merge segmentation checkpoints, live.")
     parser.add_argument("--checkpoints", action="append", default=[], type=Path, metavar="DIR",
                         help="folder (or file) of checkpoints to show; may be given several times")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC",
                         help="data to show: camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                        help="a name or address under which others reach this server; may be given several times")
+    parser.add_argument("--no-token", action="store_true",
+                        help="let in whoever reaches the server: a public demo, or behind a proxy that signs people in; turns uploads off")
+    parser.add_argument("--uploads", action="store_true", help="with --no-token: take uploads all the same")
     add_options(parser)
     given = parser.parse_args(list(arguments))
+    if given.upload_mb < 1:
+        raise UsageError(f"--upload-mb {given.upload_mb}", "megabytes, 1 or more", "Correct --upload-mb")
+    if given.uploads and not given.no_token:
+        raise UsageError("--uploads without --no-token", "the option that turns uploads off", "Leave --uploads out: they are on")
     return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
-                   given.home or default_home(), given.device, given.precision, given.upload_mb)
+                   given.home or default_home(), given.device, given.precision, given.upload_mb,
+                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token)
+
+
+def _host(text: str) -> str:
+    """A name or an address as it stands in a `Host` header, without port. Raises `UsageError` for anything else."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(text.strip("[]")))
+    with suppress(UnicodeError):
+        name = text.encode("idna").decode().lower().rstrip(".")
+        if _NAME.fullmatch(name):
+            return name
+    raise UsageError(f"--allow-host {text[:80]}", "a name or an address, without scheme, port or path", "Write it as merge.example.org")

@@ -27,9 +27,9 @@ class QueueJob(Job, Generic[Item]):
 
     def cancel(self) -> None:
         """Stop at the next picture and want nothing more; what was measured stays."""
+        super().cancel()  # first: work that finds nothing wanted must find out that it was stopped
         with self.guard:
             self.wanted.clear()
-        super().cancel()
 
     def more(self) -> Callable[[Job], Any] | None:
         """What was wanted while the last one was finished."""

@@ -73,6 +73,22 @@ class Sweep(QueueJob[Point]):
         self.follow(progress, "a sweep that runs through")
         return _finished(self.snapshot(), grid)
 
+    def measure_points(self, points: Iterable[Point], progress: Progress | None = None) -> None:
+        """Measure these as well and wait for them. Raises `UsageError` where it failed."""
+        self.want_points(points)
+        self.follow(progress, "a sweep that runs through")
+
+    @property
+    def scores(self) -> dict[float, float]:
+        """mIoU by alpha as far as it is measured, at 1 and 0 that of A and of B alone; nothing before both are known."""
+        with self.guard:
+            found = dict(self.points)
+        a, b = (found[end]["miou"] if end in found else None for end in ENDS)
+        if a is None or b is None:
+            return {}
+        inner = {point: figures["miou"] for point, figures in found.items() if not isinstance(point, str) and figures["miou"] is not None}
+        return {**inner, 1.0: a, 0.0: b}
+
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in alphas) and points as JSON values; `best` is the alpha with the highest mIoU."""
         with self.guard:
@@ -84,7 +100,8 @@ class Sweep(QueueJob[Point]):
         images = len(self.view.pictures) if self.view.pictures else 0
         done = len(points)
         state = "idle" if self.state == "done" and not points else self.state  # A and B alone are no curve
-        return {"state": state, "message": self.message, "done": done, "total": max(done, self._planned),
+        message = self.message or ("; ".join(self.store.notes) or None if state == "done" else None)
+        return {"state": state, "message": message, "done": done, "total": max(done, self._planned),
                 "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
                 "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
 

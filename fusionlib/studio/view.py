@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, METERS, Architecture
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
@@ -48,7 +49,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Selection:
-    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B."""
+    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B.
+
+    `dtype` is what merges are rounded to, as they will be written; None: each tensor's own.
+    """
 
     a: str
     b: str
@@ -56,6 +60,7 @@ class Selection:
     split: str | None
     buffers: str = "average"
     more: tuple[str, ...] = ()
+    dtype: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +73,10 @@ class MergeView:
 
     def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None,
                  pictures: DecodedCache | None, worker: Worker, device: torch.device, precision: str) -> None:
-        self.selection, self.arena, self.pictures, self.worker = selection, arena, pictures, worker
+        written = arena.written_in(written_dtype(selection.dtype))
+        # Where that is what the files have, it is the same view.
+        self.selection = replace(selection, dtype=None) if written is arena else selection
+        self.arena, self.pictures, self.worker = written, pictures, worker
         self.device, self.precision, self._known = device, precision, architecture
         self._lock = threading.Lock()
         self._frames: OrderedDict[tuple, Frame] = OrderedDict()
@@ -77,7 +85,12 @@ class MergeView:
         self.runs = self.runs_on(pictures)
         """What runs: a part of every key of this view's figures."""
         self.id = content_key("view", self.runs, fingerprints=arena.fingerprints, buffers=selection.buffers,
-                              data=pictures.fingerprint() if pictures else None)[:24]
+                              data=pictures.fingerprint() if pictures else None, **self._dtype_key)[:24]
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The network; None where nobody knows it."""
+        return self._known[0] if self._known else None
 
     def runs_on(self, pictures: DecodedCache | None) -> dict[str, Any]:
         """The same for other pictures."""
@@ -122,6 +135,13 @@ class MergeView:
 
     def key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
         """What identifies the mixture at an alpha, or of a layer profile, for the store of results."""
+        return self._key_of(mixture) | self._dtype_key
+
+    @property
+    def _dtype_key(self) -> dict[str, str]:
+        return {"dtype": self.selection.dtype} if self.selection.dtype else {}
+
+    def _key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
         more: dict[str, Any] = {"dtypes": self.arena.widened} if self.arena.widened else {}
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
             more |= {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}

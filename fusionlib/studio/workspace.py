@@ -184,26 +184,29 @@ class Workspace:
             else:
                 open_checkpoint(path, name=Path(name).stem)
         except FusionError as problem:
-            self.uploads.remove(path)
+            self.uploads.discard(path)
             # The file is stored under its digest: the user knows it by another name.
             stored, own = (str(path), path.name, path.stem), (name, name, Path(name).stem)
             got, do = problem.got, problem.do
             for before, after in zip(stored, own, strict=True):
                 got, do = got.replace(before, after), do.replace(before, after)
             raise type(problem)(got, problem.needs, do) from problem
+        self.uploads.call(path, name)
         self.refresh()
 
-    def remove_upload(self, name: str) -> tuple[str, bytes]:
-        """Delete an uploaded checkpoint; what is returned brings it back through `restore_upload`."""
+    def remove_upload(self, name: str) -> tuple[str, Path]:
+        """Take an uploaded checkpoint away; what is returned brings it back through `restore_upload`, for a day."""
         item = self.get(name)
         assert item.checkpoint is not None
-        content = self.uploads.remove(item.checkpoint.path)
+        removed = self.uploads.remove(item.checkpoint.path)
         self.refresh()
-        return item.name + item.checkpoint.path.suffix, content
+        return item.name + removed.suffix, removed
 
-    def restore_upload(self, removed: tuple[str, bytes]) -> None:
+    def restore_upload(self, removed: tuple[str, Path]) -> None:
         """Undo `remove_upload`."""
-        self.add_upload(*removed)
+        name, path = removed
+        self.uploads.restore(path, name)
+        self.refresh()
 
     def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> int:
         """Read every picture and mask of a dataset. Returns how many; raises `DataError` that names the first bad file."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fusionlib.atomic import make_folder, write_atomically
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress, logits_of
@@ -79,12 +80,11 @@ class Trainer:
         self.epochs_done = 0
 
     def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`."""
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise UsageError(f"--out {self.out} cannot be made: {problem.strerror}", "a folder that can be written to",
-                             "Choose another --out") from problem
+        """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`.
+
+        Raises: `WriteError` where the folder, or an epoch, cannot be written; the epochs before are there to resume from.
+        """
+        make_folder(self.out)
         weights = None
         if self.plan.class_weights:
             weights = class_weights(self.sampler.class_frequencies(self.plan.classes)).to(self.device)
@@ -145,10 +145,10 @@ class Trainer:
         save_tensors(self.out / f"epoch-{self.epochs_done:03d}.safetensors", tensors, about)
         state = {"plan": about["plan"], "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
                  "log": self.log}
-        temporary = self.out / "progress.pt.part"
-        torch.save(state, temporary)
-        os.replace(temporary, self.out / "progress.pt")
-        (self.out / "log.json").write_text(json.dumps(self.log, indent=1))
+        content = io.BytesIO()  # into a file, torch.save meets a full disk with an error of its own that does not say so
+        torch.save(state, content)
+        write_atomically(self.out / "progress.pt", content.getbuffer())
+        write_atomically(self.out / "log.json", json.dumps(self.log, indent=1))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

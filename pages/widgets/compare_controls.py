@@ -9,6 +9,7 @@ import streamlit as st
 
 from fusionlib.studio import GROUPS, SUBSETS_OF, Choices, Comparison, Selection
 from pages.widgets.diagnostics_controls import keep, kept
+from pages.widgets.dtype_choice import chosen_dtype, dtype_choice
 from pages.widgets.server import studio
 
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
@@ -27,12 +28,13 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     picked = st.multiselect("Checkpoints", names, default=default, key=SET, bind="query-params", on_change=keep,
                             args=(SET,), help="All of them are merged by every method; every one is also measured alone")
     members = [name for name in names if name in picked]
-    columns = st.columns([2, 2, 5], vertical_alignment="bottom")
+    columns = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
     anchor = _one_of(columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared")
     base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE,
                    "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it")
+    dtype_choice(columns[2], members)
     _restore(ROWS, list(LABELS))
-    rows = columns[2].pills("Rows", list(LABELS), default=None if ROWS in st.session_state else ["methods"], selection_mode="multi",
+    rows = columns[3].pills("Rows", list(LABELS), default=None if ROWS in st.session_state else ["methods"], selection_mode="multi",
                             key=ROWS, bind="query-params", on_change=keep, args=(ROWS,), format_func=LABELS.__getitem__,
                             help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()))
     groups = tuple(name for name in GROUPS if name in rows)
@@ -40,7 +42,8 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         st.warning(f"All subsets are measured for up to {SUBSETS_OF} checkpoints; these rows are left out.", icon=":material/info:")
         groups = tuple(name for name in groups if name != "subsets")
     number = members.index(anchor) if anchor in members else 0
-    return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None)
+    return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None,
+                            dtype=chosen_dtype())
 
 
 def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:

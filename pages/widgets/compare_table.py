@@ -21,6 +21,9 @@ MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 def show_table(found: dict[str, Any]) -> None:
     """All rows, sortable; the best of each column is marked."""
     rows = [_shown(row) for row in found["rows"]]
+    if len({tuple(sorted(row["members"])) for row in found["rows"] if row["verdict"]}) < 2:
+        for row in rows:  # one pair alone: what its weights say stands above the table
+            del row["weights say"]
     frame = pd.DataFrame(rows)
     for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
@@ -57,6 +60,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {"row": row["name"], "mIoU (%)": percent(row["miou"]), "gain (points)": row["gain"],
             "pixel accuracy (%)": percent(row["pixel_accuracy"]), "loss (nats)": row["loss"], "ECE (%)": percent(row["ece"]),
             "forwards": None if row["state"] == "not applicable" else row["forwards"], "remark": _remark(row),
+            "weights say": row["verdict"] and row["verdict"]["level"],
             "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"], "statistics": row["buffers"],
             "anchor": row["anchor"] if anchored else "",
             "parameters": parameters, "members": ", ".join(row["members"])}

@@ -15,8 +15,8 @@ def data_section(workspace: Workspace) -> None:
     """Datasets, their splits, and a full check of masks on request."""
     st.markdown("### Data")
     if not workspace.sources:
-        st.info("No data is loaded. Start the app with --data camvid:DIR, folder:DIR or pictures:DIR, or upload pictures above.",
-                icon=":material/info:")
+        upload = ", or upload pictures above" if workspace.options.uploads else ""
+        st.info(f"No data is loaded. Start the app with --data camvid:DIR, folder:DIR or pictures:DIR{upload}.", icon=":material/info:")
         return
     st.dataframe([_row(source) for source in workspace.sources], hide_index=True, key="data-table")
     for source in workspace.sources:

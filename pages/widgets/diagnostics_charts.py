@@ -57,8 +57,8 @@ def pairs_chart(report: Report, useful: float, judged: int) -> None:
         feet = sum(pair["cosine"] is not None and pair["oracle_miou"] is None for pair in pairs)
         if not distance and feet:
             height += f" Ticks at the foot: {feet} of {len(pairs)} pairs, whose oracle is not known."
-    st.caption(f"One point a pair. The further right, the more direction the two share; merges work in the tinted zone. {height} "
-               "Colour: what the best measured merge gained over the better of the two (grey ring: path not measured). "
+    st.caption("One point a pair. The further right, the more direction the two share; the paper's useful merges lie in the tinted "
+               f"zone. {height} Colour: what the best measured merge gained over the better of the two (grey ring: path not measured). "
                f"Click a pair to open it in Merge.{_undrawn(pairs)}")
     twin(pair_rows(pairs), "pairs")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from fusionlib.studio import Diagnosis, Selection
 from fusionlib.studio.diagnosis_functions import Lack
+from fusionlib.studio.outlook import FINE
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
@@ -15,6 +18,7 @@ SET, PAIR = "set", "pair"
 TAU, STEP, SCOPE = "diagnostics-tau", "diagnostics-step", "diagnostics-scope"
 JUDGED, ALL, NONE = "path of the pair judged", "paths of all pairs", "no paths"
 STEPS = (0.5, 0.25, 0.1, 0.05)
+CLOSER = f"The best merge of a path gets neighbours within {FINE:g} before it is judged: with step 0.25 two more points, with 0.5 four"
 
 
 def kept(name: str, default):
@@ -44,8 +48,11 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
     return [item for item in names if item in picked], float(tau or 10.0)
 
 
-def choose_pair(names: list[str], chosen: Selection, first: int) -> int:
+def choose_pair(pairs: Sequence[tuple[str, str]], chosen: Selection, first: int) -> int:
     """The number of the pair that the verdict is about: at first A and B, whose number is `first`. In the URL where it is another."""
+    names, turned = ([" + ".join(pair[::order]) for pair in pairs] for order in (1, -1))
+    if PAIR not in st.session_state and (linked := st.query_params.get(PAIR)) in turned:
+        st.session_state[PAIR] = names[turned.index(linked)]  # a link from another page has its own order
     if _changed("diagnostics-pair-of", (chosen.a, chosen.b)) or st.session_state.get(PAIR, names[first]) not in names:
         st.session_state[PAIR] = names[first]
     return names.index(st.selectbox("Verdict on", names, index=first, key=PAIR, bind="query-params"))
@@ -88,7 +95,7 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
     scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(wanted) if wanted in scopes else 0, key=SCOPE, on_change=keep,
                                  args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
     step = columns[1].selectbox("Step of alpha", STEPS, index=STEPS.index(kept(STEP, 0.25)), key=STEP, on_change=keep, args=(STEP,),
-                                disabled=scope == NONE)
+                                disabled=scope == NONE, help=CLOSER)
     left = diagnosis.unmeasured(step)
     asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
     where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"

@@ -30,11 +30,15 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
 def as_csv(rows: Sequence[Row]) -> str:
     """Rows with a header; columns of all rows, None as nothing. Texts that a spreadsheet would take for a formula get a quote."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
-                      for key, value in row.items()} for row in rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow([_defused(column) for column in columns])
+    table.writerows([[_defused(row.get(column, "")) for column in columns] for row in rows])
     return stream.getvalue()
+
+
+def _defused(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
@@ -45,9 +49,10 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
         loss, miou = (barriers.get(name) or {} for name in ("loss", "miou"))
         rows.append({
             "A": pair["a"], "B": pair["b"], "verdict": pair["verdict"]["level"], "start alpha": pair["verdict"]["alpha"],
-            "cosine": pair["cosine"], "cosine with statistics": pair["cosine_with_buffers"],
+            "measured": pair["verdict"]["measured"], "cosine": pair["cosine"], "cosine with statistics": pair["cosine_with_buffers"],
             "cosine backbone": pair["parts"]["backbone"]["cosine"], "cosine head": pair["parts"]["head"]["cosine"],
             **{f"cosine {group}": value for group, value in pair["cosine_groups"].items()},
+            "worst block": _worst(pair, "block"), "cosine worst block": _worst(pair, "cosine"),
             "L2": pair["l2"], "norm A": pair["norm_a"], "norm B": pair["norm_b"],
             **{f"moved {group} (%)": percent(value) for group, value in pair["discrepancy"].items()},
             "oracle mIoU (%)": percent(pair["oracle_miou"]), "oracle over best single (points)": percent(pair["oracle_headroom"]),
@@ -59,10 +64,15 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
     return rows
 
 
+def _worst(pair: Row, what: str) -> Any:
+    return (pair["verdict"]["evidence"]["worst_block"] or {}).get(what)
+
+
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a network."""
     rows = [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
              "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"],
+             "guesses": "no better than the commonest class everywhere" if one["guesses"] else None,
              "not measured because": _short(one["reason"])}
             for one in singles]
     for row in rows if not any(one["reason"] for one in singles) else ():

@@ -10,8 +10,8 @@ import streamlit as st
 from pages.widgets.diagnostics_charts import open_in_merge
 from pages.widgets.problems import plain
 
-_BOXES = {"merge": (st.success, ":material/check_circle:"), "try": (st.warning, ":material/science:"),
-          "do not merge": (st.error, ":material/block:")}
+_BOXES = {"merge": (st.success, ":material/check_circle:"), "no difference": (st.info, ":material/equal:"),
+          "measure to know": (st.warning, ":material/straighten:"), "do not merge": (st.error, ":material/block:")}
 
 
 def verdict_section(pair: dict[str, Any]) -> None:
@@ -44,8 +44,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _figures(pair: dict[str, Any]) -> None:
     columns = st.columns(2)
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
+    worst = pair["verdict"]["evidence"]["worst_block"]
     figures = [
-        ("Cosine", _text(pair["cosine"], ".3f"), f"{_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
+        ("Cosine", _text(pair["cosine"], ".3f"), f"of all parameters; {_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
+        ("Convolutions", _text(pair["cosine_groups"]["convolution"], ".3f"),
+         "cosine of the convolutions alone; in the worst block, "
+         + (f"{plain(worst['block'])}, {worst['cosine']:.3f}" if worst else "n/a")),
         ("Oracle gain (points)", _text(pair["oracle_headroom"], "+.1f", 100),
          f"of mIoU over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
         ("Best merge (points)", _text(pair["gain"], "+.1f", 100), "of mIoU over the better of the two, where the path is measured"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
+from pages.widgets.dtype_choice import dtype_choice
+from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -15,12 +17,14 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     """Write the merged checkpoint on request, then offer it and its recipe."""
     st.markdown("### Take it away")
     st.caption(f"{_in_words(view, mixture)}, running statistics: {view.selection.buffers}.")
+    dtype_choice(st, view.selection.names)
     recipe = studio().recipe(view, mixture).without_folders()
     ready = st.session_state.get("export")
     wanted = (view.id, mixture_name(mixture))
     if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
-        ready = st.session_state["export"] = (wanted, _write(view, mixture))
-    name = f"{'-'.join(view.selection.names)[:100]}-{mixture_name(mixture)}"
+        with problems_shown():  # the recipe can be taken away all the same
+            ready = st.session_state["export"] = (wanted, _write(view, mixture))
+    name = "-".join(filter(None, ("-".join(view.selection.names)[:100], mixture_name(mixture), recipe.dtype)))
     left, right = st.columns(2)
     with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
@@ -53,6 +57,7 @@ def _write(view: MergeView, mixture: float | LayerProfile):
         with st.spinner("Writing", show_time=True):
             return studio().export(view, mixture)
     bar = st.progress(0.0, "Writing")
-    result = studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
-    bar.empty()
-    return result
+    try:
+        return studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
+    finally:
+        bar.empty()

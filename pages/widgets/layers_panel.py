@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +12,7 @@ import streamlit as st
 from fusionlib.errors import UsageError
 from fusionlib.figures.layers import contribution_figure
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
+from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
 from pages.widgets.server import studio
@@ -90,7 +89,7 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
     st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
     with st.expander("Table"):
         st.dataframe(rows, hide_index=True, key="contribution-table")
-    st.download_button("Contributions (CSV)", _csv(rows), "contributions.csv", "text/csv", key="contribution-csv",
+    st.download_button("Contributions (CSV)", as_csv(rows), "contributions.csv", "text/csv", key="contribution-csv",
                        icon=":material/download:", on_click="ignore")
 
 
@@ -104,11 +103,3 @@ def contribution_rows(found: dict[str, Any], names: Sequence[str]) -> list[dict[
 
     return [{found["level"]: name, **shares(row), "alone": change(alone, found["base"]), "left out": change(rest, found["whole"])}
             for name, row, alone, rest in zip(found["names"], found["weights"], found["only"], found["without"], strict=True)]
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

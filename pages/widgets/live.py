@@ -57,15 +57,9 @@ def _take(name: str, field: str, offset: int) -> None:
         st.session_state[name] = round(float(reported), 4) + offset
 
 
-def live_base() -> str:
-    """Where the live routes are mounted: below Streamlit's own base path, as a proxy expects."""
-    folder = st.get_option("server.baseUrlPath").strip("/")
-    return f"/{folder}/live" if folder else "/live"
-
-
 def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
     """What the browser is told of `view`: where to ask for frames, classes, pictures, and the scores of A and B."""
-    base = f"{live_base()}/{st.session_state['live-key']}/{view.id}"
+    base = f"live/{st.session_state['live-key']}/{view.id}"
     ends = studio().sweep(view).snapshot()
     a, b, *more = (CheckpointEntry(name, *_scores(ends[end])) for end, name in zip(view.ends, view.selection.names, strict=True))
     if view.obstacle or view.pictures is None:

@@ -23,7 +23,8 @@ def checkpoint_table(workspace: Workspace) -> None:
         st.warning(f"No checkpoint file in {', '.join(plain(name) for name in empty)}. Name the folder that holds the files: folders below "
                    "it are not searched.", icon=":material/folder_off:")
     if not workspace.items:
-        st.info("Nothing is loaded. Upload checkpoints below, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+        upload = "Upload checkpoints below, or start" if workspace.options.uploads else "Start"
+        st.info(f"Nothing is loaded. {upload} the app with --checkpoints FOLDER.", icon=":material/info:")
         return
     st.dataframe([_row(item) for item in workspace.items], hide_index=True, key="checkpoints",
                  column_config={"parameters": st.column_config.NumberColumn("parameters", format="localized"),

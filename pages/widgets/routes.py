@@ -16,8 +16,7 @@ from fusionlib.errors import FusionError, UsageError
 from fusionlib.inference.worker import Superseded
 from fusionlib.studio import MergeView
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
-from pages.widgets.live import live_base
-from pages.widgets.server import studio
+from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 1024
@@ -25,12 +24,13 @@ BODY_LIMIT = 1024
 
 def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
-    prefix = f"{live_base()}/{{key}}/{{view}}"
+    prefix = f"{base_path()}/live/{{key}}/{{view}}"
     return [
         Route(f"{prefix}/frame/{{index:int}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
         Route(f"{prefix}/picture/{{index:int}}", _guarded(_picture)),
         Route(f"{prefix}/truth/{{index:int}}", _guarded(_truth)),
         Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
+        Route(f"{prefix}/verdict", _guarded(_verdict)),
         *layer_routes(prefix, _guarded),
     ]
 
@@ -106,6 +106,10 @@ def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
     elif request.method == "POST":
         _start(sweep, body)
     return JSONResponse(sweep.snapshot(), headers={"Cache-Control": "no-store"})
+
+
+def _verdict(_: Request, view: MergeView, __: bytes) -> Response:
+    return JSONResponse(studio().outlook(view), headers={"Cache-Control": "no-store"})
 
 
 def _start(sweep: Any, body: bytes) -> None:

@@ -17,6 +17,7 @@ def sidebar() -> None:
     """Draw the selectors into the sidebar; pages read the choice with `selection`."""
     workspace = studio().workspace
     with st.sidebar:
+        _home_notice()
         names = [item.name for item in workspace.usable()]
         if len(names) < 2:
             st.info("Load at least two checkpoints on the Workspace page.", icon=":material/info:")
@@ -93,6 +94,12 @@ def _swap() -> None:
 def _default_pair(workspace: Workspace, names: list[str]) -> tuple[str, str]:
     """The pair that the workspace recommends, else the first two names."""
     return workspace.default_pair() or (names[0], names[1])
+
+
+def _home_notice() -> None:
+    """What the home folder could not keep, above everything else, because whoever goes on measuring loses that too."""
+    if text := "; ".join(studio().notes):
+        st.warning(f"{plain(text[:1].upper() + text[1:])}.", icon=":material/save:")
 
 
 def _summary(workspace: Workspace) -> None:

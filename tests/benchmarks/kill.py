@@ -1,0 +1,219 @@
+"""kill -9 at random moments of exports, uploads and sweeps: what is damaged, lost or left lying. `python tests/benchmarks/kill.py`.
+
+Every kill has a process of its own, forked from one that has loaded everything, which does one of the three over and over on an empty home
+folder and says what it has finished. Then the folder is looked through, a process started on it as the app or a verb would be, and looked
+through again. Ends with status 1 where anything was damaged, lost or not cleared away. `--kills N --seed S` to repeat a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+from helpers import folder_data, tiny_file, tiny_registered  # noqa: E402
+from safetensors.torch import save  # noqa: E402
+
+from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
+from fusionlib.data.spec import open_dataset  # noqa: E402
+from fusionlib.storage.keys import code_fingerprint  # noqa: E402
+from fusionlib.storage.uploads import UploadFolder  # noqa: E402
+from fusionlib.studio import Options, Selection, Studio  # noqa: E402
+
+SPAN_S = 0.4
+"""A process lives for up to this long after it has begun."""
+
+ALPHAS = (0.25, 0.5, 0.75)
+LARGE = 1 << 20
+"""Elements of the checkpoints that are exported and uploaded: enough for a kill to meet them half written."""
+
+Say = Callable[[str], Any]
+
+
+def export(studio: Studio, _: random.Random, say: Say) -> None:
+    """Exports of one pair at a few alphas in turn, each in place of the last."""
+    view = studio.view(Selection("large1", "large2", "", None, "average"))
+    for alpha in itertools.cycle(ALPHAS):
+        say(studio.export(view, alpha).path.name)
+
+
+def upload(studio: Studio, chance: random.Random, say: Say) -> None:
+    """Uploads of ever new files."""
+    while True:
+        number = chance.randrange(1 << 30)
+        content = save({"weight": torch.full((LARGE,), float(number))})
+        studio.workspace.add_upload(f"upload {number}.safetensors", content)
+        say(f"{digest(content)}.safetensors upload {number}")
+
+
+def sweep(studio: Studio, chance: random.Random, say: Say) -> None:
+    """Points of a curve at ever new alphas. What is said is what the store has taken, as soon as it has."""
+    put = studio.store.put
+
+    def put_and_say(key: str, value: Any) -> None:
+        put(key, value)
+        say(f"{key} {digest(json.dumps(value).encode())}")
+
+    studio.store.put = put_and_say
+    curve = studio.sweep(studio.view(Selection("a", "b", studio.workspace.sources[0].name, None, "average")))
+    while True:
+        curve.want_point(round(chance.random(), 6))
+        curve.wait()
+
+
+def check_exports(home: Path, said: list[str], whole: dict[str, str]) -> Iterator[str]:
+    """Files that are not what an undisturbed export writes, and finished ones that are not there."""
+    found = {path.name: digest(path) for path in visible(home / "exports")}
+    yield from ("damaged" for name, content in found.items() if content != whole[name])
+    yield from ("lost" for name in set(said) - set(found))
+
+
+def check_uploads(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
+    """Files that are not what their name says, and finished ones that are not there under the name that they were given."""
+    uploads = UploadFolder(home / "uploads", 1 << 30)
+    yield from ("damaged" for path in uploads.checkpoints() if digest(path) != path.stem)
+    known = {path.name: uploads.shown_name(path) for path in uploads.checkpoints()}
+    yield from ("lost" for name, shown in (line.split(" ", 1) for line in said) if known.get(name) != shown)
+
+
+def check_sweep(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
+    """Whether the store is whole, and finished evaluations that it has not as they were; read by nothing of ours."""
+    if not said:
+        return
+    with closing(sqlite3.connect(home / "results.sqlite")) as db:
+        yield from ("damaged" for row in db.execute("PRAGMA integrity_check") if row != ("ok",))
+        known = {key: digest(value.encode()) for key, value in db.execute("SELECT key, value FROM results")}
+    results = [line.split(" ", 1) for line in said]
+    times = Counter(key for key, _ in results)  # the list of alphas is stored anew with each, perhaps once more than was said
+    yield from ("lost" for key, value in results if key not in known or (times[key] == 1 and known[key] != value))
+
+
+WORK = {"export": (export, check_exports), "upload": (upload, check_uploads), "sweep": (sweep, check_sweep)}
+
+
+def digest(content: Path | bytes) -> str:
+    """SHA-256 of a file or of bytes."""
+    return hashlib.sha256(content.read_bytes() if isinstance(content, Path) else content).hexdigest()
+
+
+def visible(folder: Path) -> list[Path]:
+    """Files that are no temporaries."""
+    return [path for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+
+
+def left_lying(home: Path) -> int:
+    """Temporaries of any writer."""
+    return sum(path.suffix in (".tmp", ".part", ".new") for path in home.rglob("*"))
+
+
+def in_a_fork(work: Callable[[], None]) -> int:
+    """Start `work` in a process of its own; its number."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return pid
+
+
+def options(place: Path, home: Path) -> Options:
+    """A workspace of two small checkpoints with data and two large ones."""
+    return Options(checkpoints=(place / "files",), data=(f"folder:{place / 'town'}",), demo=False, home=home, device="cpu")
+
+
+def killed(place: Path, home: Path, kind: str, chance: random.Random) -> list[str]:
+    """Let a process work on `home` for a random time and kill it; what it had said by then."""
+    out, end = os.pipe()
+
+    def work() -> None:
+        studio, seeded = Studio(options(place, home)), random.Random(chance.random())
+        os.write(end, b"begun\n")
+        WORK[kind][0](studio, seeded, lambda line: os.write(end, f"{line}\n".encode()))
+
+    pid = in_a_fork(work)
+    os.close(end)
+    with os.fdopen(out) as lines:
+        assert lines.readline() == "begun\n"
+        time.sleep(chance.random() * SPAN_S)
+        os.kill(pid, signal.SIGKILL)
+        said = lines.read().splitlines(keepends=True)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    return [line[:-1] for line in said if line.endswith("\n")]
+
+
+def started(place: Path, home: Path) -> None:
+    """The next start, and its end."""
+    def start() -> None:
+        Studio(options(place, home)).store.get("anything")
+        os._exit(0)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(start), 0)[1]) == 0
+
+
+def prepared(place: Path) -> dict[str, str]:
+    """Write what is worked on; the digests of undisturbed exports by name."""
+    for number in (1, 2):
+        tiny_file(place / "files", "ab"[number - 1], number)
+        save_tensors(place / "files" / f"large{number}.safetensors", {"weight": torch.full((LARGE,), float(number))})
+    folder_data(place / "town", 2)
+
+    names: list[str] = []
+
+    def once(name: str) -> None:
+        names.append(name)
+        if len(names) == len(ALPHAS):
+            os._exit(0)
+
+    pid = in_a_fork(lambda: export(Studio(options(place, place / "whole")), random.Random(), once))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return {path.name: digest(path) for path in visible(place / "whole" / "exports")}
+
+
+def main() -> int:
+    """Kill in turn; a line of counts for each kind of work. 1 where there is anything to blame."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chance, counts = random.Random(given.seed), {kind: Counter() for kind in WORK}
+    torch.set_num_threads(1)  # threads do not survive a fork
+    with tempfile.TemporaryDirectory() as folder, tiny_registered():
+        place = Path(folder)
+        whole = prepared(place)
+        code_fingerprint(), open_dataset(f"folder:{place / 'town'}")
+        for number in range(given.kills):
+            kind, home = list(WORK)[number % len(WORK)], place / f"home {number}"
+            said = killed(place, home, kind, chance)
+            counts[kind].update(WORK[kind][1](home, said, whole))
+            counts[kind].update({"kills": 1, "finished": len(said), "half written": left_lying(home)})
+            started(place, home)
+            counts[kind].update(["damaged later"] * sum(1 for _ in WORK[kind][1](home, said, whole)))
+            counts[kind]["not cleared away"] += left_lying(home)
+            shutil.rmtree(home)
+    blame = ("damaged", "lost", "damaged later", "not cleared away")
+    for kind, found in counts.items():
+        print(f"{kind:8}" + ", ".join(f"{found[name]} {name}" for name in ("kills", "finished", "half written", *blame)))
+    return int(any(found[name] for found in counts.values() for name in blame))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
