@@ -45,7 +45,10 @@ class Preprocessing:
 
 @runtime_checkable
 class Architecture(Protocol):
-    """A network that can run a checkpoint."""
+    """A network that can run a checkpoint.
+
+    One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another for other code.
+    """
 
     title: str
     citation: str

@@ -39,6 +39,11 @@ class Registry(Generic[T]):
 
         return file
 
+    def put(self, name: str, item: T) -> None:
+        """File `item` under `name`, in place of what may be there: the user's code as it is now."""
+        self._load()
+        self._items[name] = item
+
     def get(self, name: str) -> T:
         """The implementation called `name`. Raises `UsageError` that lists the valid names."""
         self._load()

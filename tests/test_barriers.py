@@ -40,7 +40,7 @@ def ground_of(world: World, buffers: str = "average") -> Ground:
     assert pictures is not None
     a = world.studio.workspace.get("a").checkpoint
     assert a is not None
-    return Ground(pictures, world.studio.network_of(a), buffers, world.studio.worker, world.studio.store)
+    return Ground(pictures, world.studio.network_of(a), buffers, world.studio.worker, world.studio.store, world.studio.device)
 
 
 def arena_with_a_shuffled_copy(folder: Path):
@@ -133,7 +133,7 @@ def test_pictures_without_masks_are_refused(world: World, tmp_path: Path) -> Non
     ground = ground_of(world)
     with pytest.raises(DataError, match="no masks"):
         rebasin_barriers(Rebasin(), arena_with_a_shuffled_copy(tmp_path),
-                         Ground(bare, ground.architecture, "average", ground.worker, ground.store))
+                         Ground(bare, ground.architecture, "average", ground.worker, ground.store, ground.device))
 
 
 def test_merge_says_what_the_match_did_to_the_barrier(tmp_path: Path, capsys: pytest.CaptureFixture, world: World) -> None:

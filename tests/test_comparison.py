@@ -188,6 +188,19 @@ def test_checkpoints_with_other_heads_merge_what_they_share(world: World) -> Non
         assert rows[name]["state"] == "not applicable" and rows[name]["note"]
 
 
+def test_a_swap_of_unlike_heads_is_the_file_that_its_command_writes(world: World, tmp_path: Path) -> None:
+    tiny_file(world.folder / "files", "other", 4, classes=11)
+    world.studio.workspace.refresh()
+    comparison = world.studio.comparisons.open(["other", "b"], world.source, None, Choices(methods=("head_swap",)))
+    comparison.measure()
+    row = rows_of(comparison)["head_swap"]
+    assert row["state"] == "measured", row["note"]
+    export = world.studio.export_row(comparison, "head_swap")
+    written = open_checkpoint(export.path)
+    assert written.tensors["head.weight"].shape[0] == 3
+    assert world.studio.evaluate(written, comparison.pictures)["loss"] == row["loss"]
+
+
 def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_path: Path) -> None:
     odd = [saved(tmp_path / f"odd{seed}.safetensors", {f"odd.{name}": value for name, value in tiny_tensors(seed).items()})
            for seed in (1, 2)]

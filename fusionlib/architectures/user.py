@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import nn
 
+from fusionlib.architectures.sources import content_of, forget_modules, imported_files, loaded_files
 from fusionlib.architectures.staged import check_stages
 from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage, logits_of
 from fusionlib.errors import ArchitectureError, UsageError
@@ -20,6 +23,22 @@ from fusionlib.errors import ArchitectureError, UsageError
 log = logging.getLogger(__name__)
 
 _SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model file as it was when it was run: its module, the files of its folder that it consists of, and a fingerprint of them."""
+
+    module: ModuleType
+    files: tuple[Path, ...]
+    fingerprint: str
+
+    def is_current(self) -> bool:
+        """Whether the files hold what was run. Where one is gone there is nothing newer to run."""
+        try:
+            return content_of(self.files[0].parent, self.files) == self.fingerprint
+        except OSError:
+            return True
 
 
 class UserArchitecture:
@@ -31,8 +50,11 @@ class UserArchitecture:
 
     citation = "your own code"
 
-    def __init__(self, module: ModuleType, factory: str) -> None:
-        self._make = getattr(module, factory)
+    def __init__(self, loaded: Loaded, factory: str) -> None:
+        module = loaded.module
+        self.loaded, self._make = loaded, getattr(module, factory)
+        self.code = f"{loaded.fingerprint}:{factory}"
+        """What decides the network beside its weights; results of other code are kept apart by it."""
         self.title = f"{Path(module.__file__ or '').stem}:{factory}"
         self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
         self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
@@ -110,30 +132,77 @@ def _triple(module: ModuleType, name: str, default: float) -> tuple[float, float
     return red, green, blue
 
 
-def register_user_model(spec: str) -> str:
-    """Load `path/to/file.py:factory` and register it; returns its name. Runs the file: only for specs of the operator.
+def register_user_models(specs: Sequence[str]) -> tuple[str, ...]:
+    """Load and register several; their names. Raises `UsageError` as `register_user_model`, and where two would have one name."""
+    names = {spec: _name_of(spec) for spec in specs}
+    for spec, name in names.items():
+        if list(names.values()).count(name) > 1:
+            raise UsageError(f"--model {spec}: another one is called {name} too", "a name of its own for each file", "Rename one of them")
+    return tuple(register_user_model(spec) for spec in names)
 
-    Raises `UsageError` where the file or the factory is not there.
+
+def refresh_user_models(specs: Sequence[str]) -> bool:
+    """Load those anew whose files have changed since they were loaded; whether there was any. Raises `UsageError` as they do."""
+    stale = [spec for spec in specs if (former := _loaded(_name_of(spec))) is None or not former.is_current()]
+    for spec in stale:
+        register_user_model(spec)
+    return bool(stale)
+
+
+def _loaded(name: str) -> Loaded | None:
+    architecture = ARCHITECTURES.get(name) if name in ARCHITECTURES else None
+    return architecture.loaded if isinstance(architecture, UserArchitecture) else None
+
+
+def register_user_model(spec: str) -> str:
+    """Load `path/to/file.py:factory` and register it, in place of an earlier one of its name; returns the name.
+
+    Runs the file: only for specs of the operator. Raises `UsageError` where the file or the factory is not there.
     """
-    path_text, _, factory = spec.rpartition(":")
-    path = Path(path_text)
-    if not path_text or not factory.isidentifier() or path.suffix != ".py":
-        raise UsageError(f"--model {spec}", "path/to/file.py:factory", "Name the file and the function in it")
+    path, factory = _parsed(spec)
     if not path.is_file():
         raise UsageError(f"--model {spec}: {path.name} is not there", "a Python file", "Correct the path")
+    name, former = _name_of(spec), _loaded(_name_of(spec))
+    loaded = _load(path.parent.resolve() / path.name, spec, former.files if former else ())
+    if not callable(getattr(loaded.module, factory, None)):
+        raise UsageError(f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name")
+    ARCHITECTURES.put(name, _checked(UserArchitecture(loaded, factory), spec))
+    return name
+
+
+def _parsed(spec: str) -> tuple[Path, str]:
+    path_text, _, factory = spec.rpartition(":")
+    if not path_text or not factory.isidentifier() or Path(path_text).suffix != ".py":
+        raise UsageError(f"--model {spec}", "path/to/file.py:factory", "Name the file and the function in it")
+    return Path(path_text), factory
+
+
+def _name_of(spec: str) -> str:
+    path, factory = _parsed(spec)
+    return f"{path.stem}:{factory}"
+
+
+def _load(path: Path, spec: str, former: Sequence[Path]) -> Loaded:
+    """Run the file, and what it imports from its folder, as they are now: no import of `former` files and no bytecode stands for them."""
     loader_spec = importlib.util.spec_from_file_location(f"fusion_user_{path.stem}", path)
-    assert loader_spec is not None and loader_spec.loader is not None
-    module = importlib.util.module_from_spec(loader_spec)
+    assert loader_spec is not None
+    module, files = importlib.util.module_from_spec(loader_spec), imported_files(path)
+    forget_modules((*files, *former))
+    importlib.invalidate_caches()
+    known = set(sys.modules)
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode knows a source by its second and size alone
     try:
-        loader_spec.loader.exec_module(module)
+        before = content_of(path.parent, files)
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        files = tuple(dict.fromkeys((*files, *loaded_files(path.parent, known))))
+        fingerprint, unchanged = content_of(path.parent, files), content_of(path.parent, imported_files(path)) == before
     except (Exception, SystemExit) as error:
         raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it") from error
-    if not callable(getattr(module, factory, None)):
-        raise UsageError(f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name")
-    name = f"{path.stem}:{factory}"
-    if name not in ARCHITECTURES:
-        ARCHITECTURES.register(name)(_checked(UserArchitecture(module, factory), spec))
-    return name
+    finally:
+        sys.dont_write_bytecode = writes
+    if not unchanged:
+        raise UsageError(f"--model {spec} was changed while it was loaded", "files that stay as they are", "Load it again")
+    return Loaded(module, files, fingerprint)
 
 
 def _checked(architecture: UserArchitecture, spec: str) -> UserArchitecture:

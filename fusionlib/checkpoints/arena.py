@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -25,7 +26,8 @@ class Arena:
 
     `own` are tensors that not all checkpoints share: every row has the anchor's there, so that any merge keeps them as they are.
     `registration` are the floating tensors in the order in which the network registers them, where the files do not tell it, and
-    `notes` what the user must know about that.
+    `notes` what the user must know about that. Where the checkpoints' dtypes differ, `widened` names those of their merges: even a
+    checkpoint that takes no part in one decides how finely it is rounded.
     """
 
     layout: Layout
@@ -36,6 +38,7 @@ class Arena:
     own: frozenset[str] = frozenset()
     registration: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    widened: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -103,6 +106,7 @@ class Arena:
                 _require_same(checkpoints[0], other)
         first = checkpoints[anchor] if 0 <= anchor < len(checkpoints) else checkpoints[0]
         tensors = common_tensors(checkpoints, first)
+        widened = _widened(checkpoints, tensors)
         dtype = Layout.of(tensors).dtype  # of all tensors: the statistics must come out the same with and without the others
         if only_statistics:
             tensors = {name: info for name, info in tensors.items()
@@ -117,7 +121,13 @@ class Arena:
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   tuple(item.fingerprint for item in checkpoints), own, registration, notes)
+                   tuple(item.fingerprint for item in checkpoints), own, registration, notes, widened)
+
+
+def _widened(checkpoints: Sequence[Checkpoint], tensors: Mapping[str, TensorInfo]) -> str:
+    if all(item.tensors[name].dtype == info.dtype for name, info in tensors.items() for item in checkpoints):
+        return ""
+    return hashlib.sha256("\n".join(sorted(f"{name} {info.dtype}" for name, info in tensors.items())).encode()).hexdigest()
 
 
 def common_tensors(checkpoints: Sequence[Checkpoint], first: Checkpoint) -> dict[str, TensorInfo]:

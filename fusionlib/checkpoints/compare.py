@@ -16,7 +16,7 @@ from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import UsageError
 from fusionlib.registry import Registry
 
-__all__ = ["Finding", "Preflight", "preflight", "recognise"]
+__all__ = ["Finding", "Preflight", "network_of", "preflight", "recognise"]
 
 Shapes = tuple[tuple[int, ...] | None, ...]
 
@@ -109,6 +109,12 @@ def recognise(shapes: Mapping[str, tuple[int, ...]],
         if classes is not None:
             return name, classes
     return None
+
+
+def network_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, int] | None:
+    """The architecture itself that `recognise` names, with the class count: it stays the same where another takes its name."""
+    known = recognise(shapes)
+    return (ARCHITECTURES.get(known[0]), known[1]) if known else None
 
 
 def _mismatched(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, Shapes]]:

@@ -13,7 +13,7 @@ from fusionlib.errors import MergeError, UsageError
 
 SAME = "same"
 WRITTEN = {SAME: None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""What floating tensors may be written in, by the name that users give; `same`: each in the type that it has in the first file."""
+"""What floating tensors may be written in, by the name that users give; `same`: each in the narrowest that holds it in all files."""
 
 _PIECE = 1 << 20
 """Elements checked and rounded at a time, so that a whole network needs no second copy in the narrow type."""

@@ -35,8 +35,8 @@ class LayerProfile:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    anchor: int = parameter(0, "Number of the checkpoint that integers and the anchor's statistics come from", min=0, max=63, step=1,
-                            checkpoint=True)
+    anchor: int = parameter(0, "Number of the checkpoint whose statistics `anchor` keeps, and whose counters count on a tie", min=0, max=63,
+                            step=1, checkpoint=True)
     granularity: str = parameter("block", "What a name in weights stands for", choices=GRANULARITIES)
     weights: Mapping[str, tuple[float, ...]] = parameter({}, "Name of a unit to one weight per checkpoint, summing to 1")
     rest: tuple[float, ...] = parameter((), "Weights of the units that are not named; equal weights when left out")

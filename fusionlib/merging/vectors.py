@@ -31,7 +31,7 @@ class FromBase(ABC):
 
     @property
     def anchor(self) -> int:
-        """Integers and the anchor's statistics come from the base."""
+        """The anchor's statistics are those of the base."""
         return self.base
 
     def shares(self, count: int) -> tuple[float, ...]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusionlib.architectures.user import register_user_model
+from fusionlib.architectures.user import register_user_models
 from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
@@ -20,6 +20,7 @@ from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
+from fusionlib.inference.identity import identities, runs_of
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork, choose_device
 from fusionlib.inference.worker import Worker
@@ -64,8 +65,7 @@ class Studio:
     """One per process: the workspace, the device's worker, the store of results, open views and their sweeps."""
 
     def __init__(self, options: Options) -> None:
-        for spec in options.models:
-            register_user_model(spec)
+        register_user_models(options.models)
         self.options = options
         self.device = choose_device(options.device)
         self.worker = Worker(str(self.device))
@@ -95,10 +95,11 @@ class Studio:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
         if len(selection.names) > len(LETTERS):
             raise UsageError(f"{len(selection.names)} checkpoints in one view", f"at most {len(LETTERS)}", "Choose fewer")
+        self.workspace.refresh_models()
         items = [self.workspace.get(name) for name in selection.names]
         pictures = self.workspace.pictures(selection.source, selection.split) if selection.source else None
         parts = [*(item.checkpoint.fingerprint for item in items), selection.buffers,  # type: ignore[union-attr]
-                 pictures.fingerprint() if pictures else "", str(selection)]
+                 pictures.fingerprint() if pictures else "", str(selection), *_identities(items[:1], pictures)]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         with self._lock:
             if key not in self._views:
@@ -134,7 +135,7 @@ class Studio:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
         checkpoints = open_checkpoints(files)
         first, second, *more = (item.name for item in checkpoints)
-        architecture = self.network_of(checkpoints[0]) if open_pictures or recognise(checkpoints[0].shapes) else None
+        architecture = self.network_of(checkpoints[0]) if open_pictures else network_of(checkpoints[0].shapes)
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
@@ -143,10 +144,12 @@ class Studio:
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""
-        opened = [self.workspace.get(name).checkpoint for name in names]
+        self.workspace.refresh_models()
+        items = [self.workspace.get(name) for name in names]
+        opened = [item.checkpoint for item in items]
         pictures = self.workspace.pictures(source, split) if source else None
         key = hashlib.sha256("\n".join([*names, *(item.fingerprint for item in opened), buffers,  # type: ignore[union-attr]
-                                        pictures.fingerprint() if pictures else ""]).encode()).hexdigest()
+                                        pictures.fingerprint() if pictures else "", *_identities(items, pictures)]).encode()).hexdigest()
         with self._lock:
             if key not in self._diagnoses:
                 self._diagnoses[key] = self.diagnose(opened, pictures, buffers)  # type: ignore[arg-type]
@@ -157,6 +160,7 @@ class Studio:
 
     def diagnose(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average") -> Diagnosis:
         """A diagnosis of opened checkpoints; nothing is read or measured yet."""
+        self.workspace.refresh_models()
         return Diagnosis(checkpoints, pictures, buffers, worker=self.worker, store=self.store, device=self.device,
                          precision=self.options.precision, open_sweep=self.sweep)
 
@@ -198,11 +202,11 @@ class Studio:
     def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
                  progress: Progress | None = None) -> dict[str, Any]:
         """Figures of one checkpoint on labelled pictures; from the store when they are known, unless `fresh`."""
-        key = content_key("evaluation", mixture={"single": checkpoint.fingerprint}, data=pictures.fingerprint(),
-                          meters=tuple(meters), precision=self.options.precision)
+        architecture, classes = self.network_of(checkpoint)
+        runs = runs_of([(architecture, classes)], pictures.label_space, self.options.precision, self.device)
+        key = content_key("evaluation", runs, mixture={"single": checkpoint.fingerprint}, data=pictures.fingerprint(), meters=tuple(meters))
         known = None if fresh else self.store.get(key)
         if known is None:
-            architecture, classes = self.network_of(checkpoint)
             arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
             arena.require_finite()
             network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device,
@@ -215,13 +219,14 @@ class Studio:
 
     def network_of(self, checkpoint: Checkpoint) -> tuple[Architecture, int]:
         """The network of a checkpoint. Raises `ArchitectureError` when none is known."""
-        known = recognise(checkpoint.shapes)
+        self.workspace.refresh_models()
+        known = network_of(checkpoint.shapes)
         if known is None:
             raised = [problem for _, item in ARCHITECTURES.items() if (problem := getattr(item, "problem", None))]
             raise ArchitectureError("; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
                                     f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
                                     "Give --model file.py:factory; inspect and merge work without")
-        return ARCHITECTURES.get(known[0]), known[1]
+        return known
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:
         """The files behind a view. Raises `CheckpointError` where one was opened anew since: the view shows what it held before."""
@@ -248,3 +253,7 @@ class Studio:
             self._views.popitem(last=False)
         held = {view.id for view in self._views.values()}
         self._sweeps = {key: sweep for key, sweep in self._sweeps.items() if key in held or sweep.state == "running"}
+
+
+def _identities(items: Sequence[Item], pictures: DecodedCache | None) -> list[str]:
+    return identities((item.architecture for item in items), pictures.label_space if pictures else None)

@@ -18,6 +18,7 @@ from fusionlib.data.labels import label_space
 from fusionlib.diagnostics.barrier import MODES, barrier
 from fusionlib.errors import DataError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork
@@ -46,6 +47,7 @@ class Ground:
     buffers: str
     worker: Worker
     store: Store
+    device: torch.device
     precision: str = "float32"
     count: int = CALIBRATION_PICTURES
 
@@ -54,14 +56,20 @@ class Ground:
         """Content key of the pictures, which takes a look at every file."""
         return self.pictures.fingerprint()
 
+    @cached_property
+    def runs(self) -> dict[str, Any]:
+        """What runs, for content keys."""
+        return runs_of([self.architecture], self.pictures.label_space, self.precision, self.device)
+
     def key(self, pair: Pair, after: bool, alpha: float, meters: Sequence[str] = DEFAULT_METERS) -> str:
         """Content key of a point, the very one that sweeps, diagnoses and `evaluate` ask for; the ends are the same before and after."""
         if alpha in (0.0, 1.0):
             mixture: Mapping[str, Any] = {"single": pair[0].fingerprints[0 if alpha else 1]}
         else:
-            more = {"calibration": self.data, "count": self.count} if self.buffers == "recalibrate" else {}
+            more: dict[str, Any] = {"dtypes": pair[after].widened} if pair[after].widened else {}
+            more |= {"calibration": self.data, "count": self.count} if self.buffers == "recalibrate" else {}
             mixture = mixture_key(pair[after].fingerprints, Linear(alpha).shares(2), self.buffers, **more)
-        return content_key("evaluation", mixture=mixture, data=self.data, meters=tuple(meters), precision=self.precision)
+        return content_key("evaluation", self.runs, mixture=mixture, data=self.data, meters=tuple(meters))
 
     def known(self, pair: Pair, after: bool, alpha: float) -> dict[str, Any] | None:
         """The figures of a point where they are stored, whichever meters came with them."""
@@ -107,7 +115,7 @@ def recipe_barriers(recipe: Recipe, checkpoints: Sequence[Checkpoint], architect
     arena = Arena.pack(checkpoints, head=architecture[0].head, device=device)
     arena.require_finite()
     count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
-    ground = Ground(pictures, architecture, recipe.buffers, worker, store, precision, count)
+    ground = Ground(pictures, architecture, recipe.buffers, worker, store, device, precision, count)
     job = Job("barriers").start(lambda job: rebasin_barriers(method, arena, ground, job.progress))
     job.follow(progress, "barriers that can be measured")
     return job.result

@@ -20,6 +20,7 @@ from fusionlib.inference.reliability_maps import ReliabilityMaps, reliability_ma
 from fusionlib.inference.worker import FRAME
 from fusionlib.merging.linear import Linear
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.storage.keys import ensemble_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
@@ -56,7 +57,7 @@ class CalibrationSweep(Sweep):
         alpha = _alpha_of(point)
         if alpha is None:
             return super().mixture_of(point)
-        return {"ensemble": list(zip(self.view.arena.fingerprints, Linear(alpha).shares(2), strict=True))}
+        return dict(ensemble_key(self.view.arena.fingerprints, Linear(alpha).shares(2), "softmax"))
 
     def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
         """As in any sweep; an ensemble needs a second network beside the blend's."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
+from fusionlib.inference.identity import identities
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement, target_mapping
 from fusionlib.inference.temperature import ScaledNetwork, fit_temperature
@@ -96,10 +97,9 @@ class TemperatureScaling(Job):
         self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
         self.report_on = report_on or view.need_pictures()
         self._before_key = sweep.point_key(point) if report_on is None else content_key(
-            "evaluation", mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS,
-            precision=view.precision)
-        self.key = content_key("temperature", mixture=sweep.mixture_of(point), fit=fit_on.fingerprint(), meters=CALIBRATION_METERS,
-                               data=self.report_on.fingerprint(), precision=view.precision)
+            "evaluation", view.runs_on(report_on), mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS)
+        self.key = content_key("temperature", view.runs_on(self.report_on), mixture=sweep.mixture_of(point), meters=CALIBRATION_METERS,
+                               data=self.report_on.fingerprint(), fit=fit_on.fingerprint(), fit_runs=view.runs_on(fit_on))
         self.result = store.get(self.key)
         if self.result is not None:
             self.state = "done"
@@ -158,8 +158,12 @@ class CalibrationDesk:
 
     def pairs(self, names: Sequence[str], source: str, split: str | None, buffers: str) -> PairSet:
         """All pairs of `names` on one dataset; nothing is read yet."""
-        prints = [self._workspace.get(name).checkpoint.fingerprint for name in dict.fromkeys(names)]  # type: ignore[union-attr]
-        key = content_key("pairs", names=names, prints=prints, data=self._workspace.pictures(source, split).fingerprint(), buffers=buffers)
+        self._workspace.refresh_models()
+        items = [self._workspace.get(name) for name in dict.fromkeys(names)]
+        pictures = self._workspace.pictures(source, split)
+        networks = identities((item.architecture for item in items), pictures.label_space)
+        key = content_key("pairs", None, names=names, prints=[item.checkpoint.fingerprint for item in items],  # type: ignore[union-attr]
+                          data=pictures.fingerprint(), buffers=buffers, networks=networks)
         selections = pair_selections(names, source, split, buffers)
         return self._job(key, PairSet(selections, lambda wanted: self.sweep(self._open_view(wanted))))  # type: ignore[return-value]
 

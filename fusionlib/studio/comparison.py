@@ -19,6 +19,7 @@ from fusionlib.diagnostics.evidence import guesses
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.inference.blend import CALIBRATION_PICTURES
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
 from fusionlib.inference.worker import Worker
@@ -55,7 +56,7 @@ class Comparison(Job):
             raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
-        self.worker, self.store, self.precision, self.outlooks = worker, store, precision, outlooks or OutlookDesk()
+        self.worker, self.store, self.outlooks = worker, store, outlooks or OutlookDesk()
         self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
                                     sharing=self.choices.sharing, dtype=self.choices.dtype)
         if not any(self.networks.known):
@@ -217,9 +218,13 @@ class Comparison(Job):
         if method == "linear" and not row.obstacle:
             equal = len(set(build_method(method, parameters).shares(len(prints)))) == 1  # which is the isotropic merge
             method, parameters = ("isotropic", {}) if equal else (method, parameters)
-        return content_key("comparison", checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers, data=self._data,
-                           meters=CALIBRATION_METERS, precision=self.precision, count=CALIBRATION_PICTURES,
+        return content_key("comparison", self._runs(row), checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers,
+                           data=self._data, meters=CALIBRATION_METERS, count=CALIBRATION_PICTURES,
                            **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._choices_key(row))
+
+    def _runs(self, row: Row) -> dict[str, Any]:
+        networks = self.networks
+        return runs_of([networks.known[number] for number in row.members], self.pictures.label_space, networks.precision, networks.device)
 
     def _choices_key(self, row: Row) -> dict[str, Any]:
         """What of the choices changes the merge of a row, where it is not the default."""
@@ -265,8 +270,8 @@ class Comparison(Job):
         self._found[self._key(row)] = found
 
     def _evaluation_key(self, row: Row) -> str:
-        return content_key("evaluation", mixture={"single": self.checkpoints[row.members[0]].fingerprint}, data=self._data,
-                           meters=CALIBRATION_METERS, precision=self.precision)
+        return content_key("evaluation", self._runs(row), mixture={"single": self.checkpoints[row.members[0]].fingerprint},
+                           data=self._data, meters=CALIBRATION_METERS)
 
 
 def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:

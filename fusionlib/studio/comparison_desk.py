@@ -10,6 +10,7 @@ from typing import Any
 
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.data.cache import DecodedCache
+from fusionlib.inference.identity import identities
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import Choices
 from fusionlib.studio.workspace import Workspace
@@ -28,9 +29,12 @@ class ComparisonDesk:
 
     def open(self, names: Sequence[str], source: str, split: str | None, choices: Choices) -> Comparison:
         """The comparison of checkpoints and data of the workspace, with whatever of its rows any other has measured by now."""
-        opened = [self._workspace.get(name).checkpoint for name in names]
+        self._workspace.refresh_models()
+        items = [self._workspace.get(name) for name in names]
+        opened = [item.checkpoint for item in items]
         pictures = self._workspace.pictures(source, split)
-        parts = [*names, *(item.fingerprint for item in opened), pictures.fingerprint(), str(choices)]  # type: ignore[union-attr]
+        networks = identities((item.architecture for item in items), pictures.label_space)
+        parts = [*names, *(item.fingerprint for item in opened), pictures.fingerprint(), str(choices), *networks]  # type: ignore[union-attr]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         with self._lock:
             if key not in self._jobs:
@@ -45,4 +49,5 @@ class ComparisonDesk:
 
     def of(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices) -> Comparison:
         """The comparison of opened checkpoints; nothing is measured yet."""
+        self._workspace.refresh_models()
         return Comparison(checkpoints, pictures, choices, **self._running)

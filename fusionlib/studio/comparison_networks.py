@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing, unlike
-from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture, MergeMethod, Progress
+from fusionlib.contracts import METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, FusionError
@@ -23,6 +23,7 @@ from fusionlib.inference.ensemble import OutputEnsemble
 from fusionlib.inference.fisher import GRADIENT_COST
 from fusionlib.inference.network import BoundNetwork, Network
 from fusionlib.inference.worker import Worker
+from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.rebasin import Rebasin
 from fusionlib.storage.store import Store
@@ -50,7 +51,7 @@ class RowNetworks:
                  precision: str, cache: InformationCache | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
         self.checkpoints, self.pictures, self.sharing, self.dtype = tuple(checkpoints), pictures, sharing, written_dtype(dtype)
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
-        self.known = [recognise(item.shapes) for item in checkpoints]
+        self.known = [network_of(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
 
     def forget(self) -> None:
@@ -81,15 +82,16 @@ class RowNetworks:
         return Built(OutputEnsemble(networks, method.shares(len(networks)), rule, prints), spaces[0])
 
     def _merged(self, row: Row, progress: Progress, fresh: bool) -> Built:
-        architecture, classes = self._architecture(row.members[0])
-        method, arena = build_method(row.method, row.parameters), self._arena(row)
+        method = build_method(row.method, row.parameters)
+        anchor = anchor_of(method, len(row.members))
+        (architecture, classes), arena = self._architecture(row.members[anchor]), self._arena(row, anchor)
         total, begun = self.preparing(row), time.perf_counter()
         spent = total - (min(CALIBRATION_PICTURES, len(self.pictures)) if row.buffers == "recalibrate" else 0)
         if method.needs == "pictures":
-            method = self._informed(method, row, arena, lambda done, _: progress(GRADIENT_COST * done, total))
+            method = self._informed(method, row, arena, anchor, lambda done, _: progress(GRADIENT_COST * done, total))
         if isinstance(method, Rebasin):
             method.aligned(arena, lambda call: (progress(0, total), self.worker.run(call))[1])
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
+        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device, precision=self.precision)
         blend = Blend(arena.written_in(self.dtype), network, row.buffers, calibration=self.pictures)
         calls = 0
 
@@ -104,18 +106,19 @@ class RowNetworks:
         notes, barriers = blend.notes, ()
         if isinstance(method, Rebasin):
             notes, barriers = self._barriers(method, row, arena, notes, lambda done, more: progress(total + done, total + more), fresh)
-        return Built(network, label_space(architecture.label_space(classes)), seconds, (*sharing_notes(arena, 0), *notes), barriers)
+        return Built(network, label_space(architecture.label_space(classes)), seconds, (*sharing_notes(arena, anchor), *notes), barriers)
 
-    def _informed(self, method: MergeMethod, row: Row, arena: Arena, progress: Progress) -> MergeMethod:
+    def _informed(self, method: MergeMethod, row: Row, arena: Arena, anchor: int, progress: Progress) -> MergeMethod:
         members = [self.checkpoints[number] for number in row.members]
         recipe = write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, CALIBRATION_PICTURES,
                               sharing=self.sharing)
-        return informed(method, arena, self._architecture(row.members[0]), self.pictures, recipe, self.worker, self.cache, progress)
+        return informed(method, arena, self._architecture(row.members[anchor]), self.pictures, recipe, self.worker, self.cache, progress)
 
     def _barriers(self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress,
                   fresh: bool) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
         """The remarks, those on the match with the barriers beside them, and the barriers themselves."""
-        ground = Ground(self.pictures, self._architecture(row.members[0]), row.buffers, self.worker, self.store, self.precision)
+        ground = Ground(self.pictures, self._architecture(row.members[0]), row.buffers, self.worker, self.store, self.device,
+                        self.precision)
         try:
             entries = rebasin_barriers(method, arena, ground, progress, fresh=fresh)
         except FusionError as error:  # the merge itself can be measured all the same
@@ -131,15 +134,16 @@ class RowNetworks:
         self.worker.run(lambda: network.load(arena.weights[0]))
         return network, label_space(architecture.label_space(classes))
 
-    def _arena(self, row: Row) -> Arena:
-        """The members of a row as one arena; kept for the next row, which mostly has the same."""
+    def _arena(self, row: Row, anchor: int) -> Arena:
+        """The members of a row as one arena, what they do not share the anchor's; kept for the next row, which mostly has the same."""
         members = [self.checkpoints[number] for number in row.members]
-        found = unlike(members) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
+        found = unlike(members, anchor) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
         sharing = self.sharing or found
-        key = (row.members, sharing)
+        key = (row.members, sharing, anchor)
         if self._packed is None or self._packed[0] != key:
             self._packed = None  # the old one goes before the new one comes
-            arena = Arena.pack(members, head=self._architecture(row.members[0])[0].head, sharing=sharing, device=self.device)
+            head = self._architecture(row.members[anchor])[0].head
+            arena = Arena.pack(members, head=head, anchor=anchor, sharing=sharing, device=self.device)
             arena.require_finite()
             self._packed = key, arena
         return self._packed[1]
@@ -149,4 +153,4 @@ class RowNetworks:
         if known is None:
             raise ArchitectureError(f"No model code is known for {self.checkpoints[number].name}", "the network that it belongs to",
                                     "Give --model file.py:factory")
-        return ARCHITECTURES.get(known[0]), known[1]
+        return known

@@ -12,7 +12,7 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
+from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.discrepancy import TAU
 from fusionlib.diagnostics.evidence import SHARE
@@ -55,7 +55,7 @@ class Diagnosis(Job):
         self.known = self.obstacles.known
         # Reading the fingerprint anew looks at every file; once per diagnosis is enough, because changed data gives another diagnosis.
         self._table = FunctionTable(checkpoints, pictures, pictures.fingerprint(), self.obstacles, store=store,
-                                    precision=precision) if pictures else None
+                                    precision=precision, device=device) if pictures else None
         self._open_sweep = open_sweep or (lambda view: Sweep(view, store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
@@ -220,12 +220,12 @@ class Diagnosis(Job):
     def _head(self) -> tuple[str, ...]:
         """Name prefixes of the head in the first network that is known."""
         known = next((one for one in self.known if one is not None), None)
-        return tuple(ARCHITECTURES.get(known[0]).head) if known else ()
+        return tuple(known[0].head) if known else ()
 
     def _architecture(self, index: int) -> tuple[Architecture, int]:
         known = self.known[index]
         assert known is not None
-        return ARCHITECTURES.get(known[0]), known[1]
+        return known
 
     def _selection(self, a: int, b: int) -> Selection:
         data = self.pictures.spec if self.pictures else ""
@@ -256,15 +256,16 @@ class Diagnosis(Job):
         return {} if view is None else self._known_points(view)
 
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
-        indexed = (self.store.get(content_key("sweep", view=view.id)) or {}).get("alphas", ())
+        indexed = (self.store.get(content_key("sweep", view.runs, view=view.id)) or {}).get("alphas", ())
         alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
         return {point: figures for point, key in self._keys(view, alphas).items() if (figures := self.store.get(key)) is not None}
 
     def _keys(self, view: MergeView, alphas: Iterable[float]) -> dict[float | str, str]:
         """The keys of these points, and of the two networks alone."""
         assert self._table is not None
-        keys: dict[float | str, str] = {alpha: self._table.evaluation_key(view.key_of(alpha)) for alpha in alphas}
-        return keys | {end: self._table.evaluation_key({"single": view.arena.fingerprints[number]}) for number, end in enumerate(ENDS)}
+        mixtures: dict[float | str, Any] = {alpha: view.key_of(alpha) for alpha in alphas}
+        mixtures |= {end: {"single": view.arena.fingerprints[number]} for number, end in enumerate(ENDS)}
+        return {point: self._table.evaluation_key(mixture, view.runs) for point, mixture in mixtures.items()}
 
 
 def _legs(sweep: Sweep, step: float, fresh: bool) -> Iterator[tuple[Sequence[float | str], Callable[[Progress], Any]]]:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from fusionlib.checkpoints.compare import recognise
+import torch
+
+from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.contracts import ARCHITECTURES
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space, mapping
 from fusionlib.errors import FusionError
+from fusionlib.inference.identity import Network, runs_of
 from fusionlib.inference.joint import DEFAULT_METERS
 from fusionlib.storage.keys import code_fingerprint, content_key
 from fusionlib.storage.store import Store
@@ -40,7 +42,7 @@ class Obstacles:
     """
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None) -> None:
-        self.known = tuple(recognise(item.shapes) for item in checkpoints)
+        self.known = tuple(network_of(item.shapes) for item in checkpoints)
         self.spaces = tuple(_space(one) for one in self.known)
         self._names, self._pictures = [item.name for item in checkpoints], pictures
         self.singles = tuple(self._single(number) for number in range(len(checkpoints)))
@@ -111,9 +113,10 @@ class FunctionTable:
     """What the store has of a set's networks and pairs on some pictures; `figures` gives it in the form of `JointMeasurement`."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, data: str, obstacles: Obstacles, *, store: Store,
-                 precision: str) -> None:
+                 precision: str, device: torch.device) -> None:
         self._prints = [item.fingerprint for item in checkpoints]
-        self.pictures, self._data, self.obstacles, self._store, self._precision = pictures, data, obstacles, store, precision
+        self.pictures, self._data, self.obstacles, self._store = pictures, data, obstacles, store
+        self._precision, self._device = precision, device
         self.members = tuple(number for number, why in enumerate(obstacles.singles) if why is None)
         self.pairs = tuple(pair for pair, why in obstacles.pairs.items() if why is None)
         self._found: dict[str, dict[str, Any]] = {}
@@ -146,9 +149,12 @@ class FunctionTable:
         if lack.networks == self.members and len(self.members) > 2:
             self._put(self._set_key(), found["set"])
 
-    def evaluation_key(self, mixture: Any) -> str:
+    def evaluation_key(self, mixture: Any, runs: Mapping[str, Any]) -> str:
         """The key under which sweeps, `evaluate` and diagnoses share what is measured of one network."""
-        return content_key("evaluation", mixture=mixture, data=self._data, meters=DEFAULT_METERS, precision=self._precision)
+        return content_key("evaluation", runs, mixture=mixture, data=self._data, meters=DEFAULT_METERS)
+
+    def _runs(self, numbers: Sequence[int]) -> dict[str, Any]:
+        return runs_of([self.obstacles.known[number] for number in numbers], self.pictures.label_space, self._precision, self._device)
 
     def _set(self) -> dict[str, Any] | None:
         """The oracle and the diversity of all members: of two the pair's own."""
@@ -157,7 +163,7 @@ class FunctionTable:
 
     def single_key(self, number: int) -> str:
         """The key of a network alone."""
-        return self.evaluation_key({"single": self._prints[number]})
+        return self.evaluation_key({"single": self._prints[number]}, self._runs([number]))
 
     def _pair_key(self, pair: Sequence[int]) -> str:
         return self._joint_key("pair diagnosis", pair, cka=CKA_PICTURES)
@@ -167,7 +173,7 @@ class FunctionTable:
 
     def _joint_key(self, kind: str, numbers: Sequence[int], **more: Any) -> str:
         """In order: pixels that all get wrong keep the first network's error."""
-        return content_key(kind, checkpoints=[self._prints[number] for number in numbers], data=self._data, precision=self._precision,
+        return content_key(kind, self._runs(numbers), checkpoints=[self._prints[number] for number in numbers], data=self._data,
                            diagnostics=code_fingerprint(("diagnostics",)), **more)
 
     def _get(self, key: str) -> dict[str, Any] | None:
@@ -186,8 +192,8 @@ def numbered(lack: Lack) -> Iterator[Pair]:
     return ((place[a], place[b]) for a, b in lack.pairs)
 
 
-def _space(known: tuple[str, int] | None) -> LabelSpace | None:
-    return label_space(ARCHITECTURES.get(known[0]).label_space(known[1])) if known else None
+def _space(known: Network | None) -> LabelSpace | None:
+    return label_space(known[0].label_space(known[1])) if known else None
 
 
 def _unknown(names: Sequence[str]) -> str:

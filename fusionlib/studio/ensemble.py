@@ -14,11 +14,12 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.errors import UsageError
 from fusionlib.inference.ensemble import OutputEnsemble
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
 from fusionlib.merging.ensemble import Ensemble
-from fusionlib.storage.keys import content_key
+from fusionlib.storage.keys import content_key, ensemble_key
 from fusionlib.storage.store import Store
 
 
@@ -32,8 +33,9 @@ def evaluate_ensemble(checkpoints: Sequence[Checkpoint], networks: Sequence[tupl
     spaces = {architecture.label_space(classes) for architecture, classes in networks}
     if len(spaces) > 1:
         raise UsageError(f"An ensemble over label spaces {', '.join(sorted(spaces))}", "networks of the same classes", "Choose others")
-    key = content_key("evaluation", mixture={"ensemble": [item.fingerprint for item in checkpoints], "rule": rule},
-                      data=pictures.fingerprint(), meters=tuple(meters), precision=precision)
+    shares, prints = Ensemble(rule).shares(len(checkpoints)), [item.fingerprint for item in checkpoints]
+    key = content_key("evaluation", runs_of(networks, pictures.label_space, precision, device), mixture=ensemble_key(prints, shares, rule),
+                      data=pictures.fingerprint(), meters=tuple(meters))
     known = None if fresh else store.get(key)
     if known is None:
         bound = []
@@ -43,8 +45,7 @@ def evaluate_ensemble(checkpoints: Sequence[Checkpoint], networks: Sequence[tupl
             network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=device, precision=precision)
             worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             bound.append(network)
-        together = OutputEnsemble(bound, Ensemble(rule).shares(len(bound)), rule, [item.fingerprint for item in checkpoints])
+        together = OutputEnsemble(bound, shares, rule, prints)
         known = Measurement(together, label_space(spaces.pop()), pictures, meters=meters).run(worker, progress)
-        known["forwards"] = together.forwards
         store.put(key, known)
-    return {**known, "classes": list(pictures.label_space.names)}
+    return {**known, "forwards": len(checkpoints), "classes": list(pictures.label_space.names)}

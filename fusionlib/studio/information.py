@@ -18,6 +18,7 @@ from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.errors import FusionError, WriteError
 from fusionlib.inference.fisher import picture_information, seeded
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
 from fusionlib.merging.fisher import Fisher
@@ -64,8 +65,9 @@ def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture
         return method
     count = min(recipe.calibration.count if recipe.calibration else len(pictures), len(pictures))
     rows, done = [], 0
+    runs = runs_of([architecture], None, "float32", arena.weights.device)  # the labels are the network's own
     for number, fingerprint in enumerate(arena.fingerprints):
-        key = content_key("fisher", checkpoint=fingerprint, data=pictures.fingerprint(), count=count, labels=method.labels,
+        key = content_key("fisher", runs, checkpoint=fingerprint, data=pictures.fingerprint(), count=count, labels=method.labels,
                           seed=method.seed, layout=arena.layout.signature, own=sorted(arena.own),
                           anchor=arena.fingerprints[method.anchor] if arena.own else None)
         row = cache.get(key) if cache else None

@@ -48,8 +48,7 @@ class ProfileJob(QueueJob[LayerProfile]):
 
     def key_of(self, profile: LayerProfile) -> str:
         """The evaluation's content key, the same as a sweep's where the profile is uniform."""
-        return content_key("evaluation", mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS,
-                           precision=self.view.precision)
+        return content_key("evaluation", self.view.runs, mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS)
 
     def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
         """Add a measured profile, here and in the store."""

@@ -31,7 +31,7 @@ ROUNDING = 1e-3
 def profile_of(layout: Layout, level: str, weights: Any, anchor: Any = 0, count: int = 2) -> LayerProfile:
     """The profile in which unit number n of `level` is mixed by `weights[n]`, one weight for each of `count` checkpoints.
 
-    Everything comes from a browser. `anchor` is who keeps a locked layer, integer tensors and, under that policy, the statistics.
+    Everything comes from a browser. `anchor` is who keeps a locked layer and, under that policy, the statistics; ties of counters are its.
     Raises `UsageError` for an unknown level or anchor, another count, or weights off the simplex.
     """
     if not isinstance(level, str) or level not in GRANULARITIES:

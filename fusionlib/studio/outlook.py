@@ -12,9 +12,9 @@ from threading import Thread
 from typing import Any
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.contracts import ARCHITECTURES, METHODS, Architecture
+from fusionlib.contracts import METHODS, Architecture
 from fusionlib.diagnostics.evidence import SHARE, Evidence, weight_evidence
 from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import judge
@@ -27,7 +27,7 @@ FINE = 0.125
 PAIRS = 4096
 """Pairs whose figures are remembered: a few hundred bytes each."""
 
-Known = tuple[str, int] | None
+Known = tuple[Architecture, int] | None
 Places = tuple[int, int]
 Judged = list[tuple[tuple[str, str], Evidence]]
 Point = Mapping[str, Any]
@@ -70,7 +70,7 @@ def curve_evidence(known: Evidence, found: Mapping[str, Any], names: Sequence[st
 
 def can_match(known: Known, other: Known) -> bool:
     """Whether the units of two can be matched: both of one network, whose permutations are declared."""
-    return known is not None and known == other and bool(getattr(ARCHITECTURES.get(known[0]), "permutations", ()))
+    return known is not None and known == other and bool(getattr(known[0], "permutations", ()))
 
 
 def gravest(judged: Judged) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class OutlookDesk:
         """Recognising one takes a network to be built; most checkpoints of a set are alike."""
         table = frozenset(checkpoint.shapes.items())
         if table not in self._networks:
-            self._networks[table] = recognise(checkpoint.shapes)
+            self._networks[table] = network_of(checkpoint.shapes)
         return self._networks[table]
 
     def _pairs(self, prints: Sequence[str], read: Callable[[], WeightSurvey]) -> dict[Places, Evidence]:

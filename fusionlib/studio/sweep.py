@@ -36,7 +36,8 @@ class Sweep(QueueJob[Point]):
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh = False
         self._planned = 0
-        self._index_key = content_key("sweep", view=view.id, **({} if self.meters == DEFAULT_METERS else {"meters": self.meters}))
+        more = {} if self.meters == DEFAULT_METERS else {"meters": self.meters}
+        self._index_key = content_key("sweep", view.runs, view=view.id, **more)
         self._recall()
 
     def want(self, step: float) -> None:
@@ -115,8 +116,7 @@ class Sweep(QueueJob[Point]):
         """Content key of a point's evaluation."""
         view = self.view
         assert view.pictures is not None
-        return content_key("evaluation", mixture=self.mixture_of(point), data=view.pictures.fingerprint(), meters=self.meters,
-                           precision=view.precision)
+        return content_key("evaluation", view.runs, mixture=self.mixture_of(point), data=view.pictures.fingerprint(), meters=self.meters)
 
     def mixture_of(self, point: Point) -> dict[str, Any]:
         """What identifies the network at a point for the store of results."""

@@ -23,6 +23,7 @@ from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
+from fusionlib.inference.identity import runs_of
 from fusionlib.inference.maps import bands, pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
@@ -30,7 +31,7 @@ from fusionlib.inference.turns import Superseded
 from fusionlib.inference.worker import FRAME, Worker
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.storage.keys import content_key, mixture_key
+from fusionlib.storage.keys import content_key, mixture_key, profile_key
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
@@ -82,13 +83,19 @@ class MergeView:
         self._lock = threading.Lock()
         self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
-        self.id = content_key("view", fingerprints=arena.fingerprints, precision=precision, buffers=selection.buffers,
+        self.runs = self.runs_on(pictures)
+        """What runs: a part of every key of this view's figures."""
+        self.id = content_key("view", self.runs, fingerprints=arena.fingerprints, buffers=selection.buffers,
                               data=pictures.fingerprint() if pictures else None, **self._dtype_key)[:24]
 
     @property
     def architecture(self) -> Architecture | None:
         """The network; None where nobody knows it."""
         return self._known[0] if self._known else None
+
+    def runs_on(self, pictures: DecodedCache | None) -> dict[str, Any]:
+        """The same for other pictures."""
+        return runs_of([self._known], pictures.label_space if pictures else None, self.precision, self.device)
 
     @property
     def obstacle(self) -> str | None:
@@ -136,17 +143,15 @@ class MergeView:
         return {"dtype": self.selection.dtype} if self.selection.dtype else {}
 
     def _key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
-        more = {}
+        more: dict[str, Any] = {"dtypes": self.arena.widened} if self.arena.widened else {}
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
-            more = {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
+            more |= {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
         if isinstance(mixture, LayerProfile):
-            rows = list(mixture.by_tensor(self.arena.layout, len(self.arena)).values())
+            table = mixture.by_tensor(self.arena.layout, len(self.arena))
             own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
-            if own_anchor or len(set(rows)) > 1:
-                anchor = {"anchor": mixture.anchor} if self.selection.buffers == "anchor" else {}
-                return {"members": list(self.arena.fingerprints), "profile": rows,
-                        "buffers": self.selection.buffers, **anchor, **more}
-            shares = rows[0]  # the same weight everywhere is a point of the sweep: measured once for both
+            if own_anchor or len(set(table.values())) > 1:
+                return dict(profile_key(self.arena.fingerprints, table, self.selection.buffers, mixture.anchor, **more))
+            shares = next(iter(table.values()))  # the same weight everywhere is a point of the sweep: measured once for both
         else:
             shares = self.uniform(mixture).shares(len(self.arena))
         return dict(mixture_key(self.arena.fingerprints, shares, self.selection.buffers, **more))

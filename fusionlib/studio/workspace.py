@@ -6,10 +6,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
@@ -52,6 +53,10 @@ class Item:
         return (ARCHITECTURES.get(self.known[0]), self.known[1]) if self.known else None
 
 
+def _recognised(item: Item) -> Item:
+    return replace(item, known=recognise(item.checkpoint.shapes)) if item.checkpoint else item
+
+
 @dataclass(frozen=True)
 class Source:
     """One dataset of the workspace. `name` is short and tells no path; `spec` is the operator's."""
@@ -83,6 +88,16 @@ class Workspace:
             self.refresh_checkpoints()
             self.sources = tuple(self._sources())
             self._pictures.clear()
+
+    def refresh_models(self) -> None:
+        """Run model files that have changed since, and look again which network each checkpoint belongs to.
+
+        Raises: `UsageError` where one cannot be run; the networks stay what they were, and asking again tries again.
+        """
+        with self._lock:
+            if refresh_user_models(self.options.models):
+                self._opened = {path: _recognised(item) for path, item in self._opened.items()}
+                self.items = tuple(_recognised(item) for item in self.items)
 
     def refresh_checkpoints(self) -> None:
         """The same for checkpoints only: a training run may have rewritten one since."""

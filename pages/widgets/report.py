@@ -7,14 +7,16 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.studio import Item, Workspace
-from pages.widgets.problems import plain
+from pages.widgets.problems import plain, problems_shown
 from pages.widgets.sidebar import choose
 
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
 
 def checkpoint_table(workspace: Workspace) -> None:
-    """All checkpoints, readable or not, as their files are now."""
+    """All checkpoints, readable or not, as their files and their networks' code are now."""
+    with problems_shown():
+        workspace.refresh_models()
     workspace.refresh_checkpoints()
     st.markdown("### Checkpoints")
     if empty := workspace.empty_folders():
