@@ -153,9 +153,9 @@ def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[s
             names = list(ARCHITECTURES.get(known[0]).build(known[1]).state_dict())
     except Exception as problem:  # noqa: BLE001 - the user's own code; it may need real tensors
         return (), (f"{checkpoint.name}: {SORTED_NOTE}, and its network cannot be asked ({type(problem).__name__})",)
-    floating = [name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point]
-    ordered = [name for name in names if name in floating]
-    return (*ordered, *(name for name in floating if name not in set(ordered))), ()
+    floating = dict.fromkeys(name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point)
+    ordered = dict.fromkeys(name for name in names if name in floating)
+    return (*ordered, *(name for name in floating if name not in ordered)), ()
 
 
 def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing) -> tuple[list[Checkpoint], frozenset[str]]:

@@ -84,14 +84,15 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     if not checkpoints:
         raise UsageError("No checkpoint to compare", "at least one", "Name a checkpoint")
     names = list(dict.fromkeys(name for item in checkpoints for name in item.tensors))
-    shared = tuple(name for name in names if all(name in item.tensors for item in checkpoints))
+    everywhere = set(names).intersection(*(item.tensors.keys() for item in checkpoints))
+    shared = tuple(name for name in names if name in everywhere)
     mismatched = dict(_mismatched(names, checkpoints))
     fitting = [name for name in shared if name not in mismatched]
-    kinds = tuple(name for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1)
+    kinds = {name: None for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1}
     report = Preflight(
-        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=kinds,
+        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=tuple(kinds),
         missing={name: tuple(item.name for item in checkpoints if name not in item.tensors)
-                 for name in names if name not in set(shared)},
+                 for name in names if name not in everywhere},
         integers=tuple(name for name in fitting if name not in kinds and _differs(name, checkpoints)),
         dtypes=_count_dtypes(checkpoints),
         parameters=tuple(item.parameters for item in checkpoints),
