@@ -451,12 +451,25 @@ def test_shards_open_by_folder_and_by_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", ["../out.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "a\\b.safetensors",
-                                   "one.pth", "none.safetensors", "link.safetensors"])
+                                   "one.pth", "none.safetensors", "lost.safetensors"])
 def test_hostile_index(tmp_path: Path, shard: str) -> None:
     folder = sharded(tmp_path / "big", {"module.a": "one.safetensors", "module.b": shard})
     save_file({"module.b": torch.ones(1)}, tmp_path / "out.safetensors")
-    (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
+    (folder / "lost.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
     assert repr(shard) in refusal(folder / "m.safetensors.index.json").got
+
+
+def test_shards_of_a_download_cache_are_links_to_blobs(tmp_path: Path) -> None:
+    plain, snapshot, blobs = sharded(tmp_path / "plain"), tmp_path / "snapshots" / "main", tmp_path / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for number, file in enumerate(sorted(plain.iterdir())):
+        (blobs / f"b{number}").write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", f"b{number}"))
+    by_folder, by_index = open_checkpoint(snapshot), open_checkpoint(snapshot / "m.safetensors.index.json")
+    assert by_folder.fingerprint == by_index.fingerprint == open_checkpoint(plain).fingerprint
+    assert by_folder.name == by_index.name == "main"
+    assert by_folder.read("b").tolist() == [0, 0, 0]
 
 
 def test_shard_reached_by_a_path_is_refused_even_inside_the_folder(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -109,7 +110,7 @@ def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: i
             return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes)
         if path.name.endswith(INDEX_ENDING):
             _check_regular(path)
-            return _open_sharded(path, path, name or path.resolve().parent.name, limit_bytes)
+            return _open_sharded(path, path, name or _folder_name(path), limit_bytes)
         return _open_single(path, name or path.stem, limit_bytes)
     except OSError as problem:
         raise CheckpointError(f"{path.name} cannot be opened: {problem.strerror or problem}", "a readable checkpoint",
@@ -122,7 +123,7 @@ def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = N
     stems = [item.name for item in opened]
     taken: set[str] = set()
     for item in opened:
-        base = f"{item.path.resolve().parent.name}/{item.name}" if stems.count(item.name) > 1 else item.name
+        base = f"{_folder_name(item.path)}/{item.name}" if stems.count(item.name) > 1 else item.name
         name, number = base, 2
         while name in taken:
             name, number = f"{base} ({number})", number + 1
@@ -159,6 +160,11 @@ def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
     return problems
 
 
+def _folder_name(path: Path) -> str:
+    """Of the folder as it was named: a link may lead to one whose name says nothing."""
+    return Path(os.path.abspath(path)).parent.name
+
+
 def _open_single(path: Path, name: str, limit: int | None) -> Checkpoint:
     files = {path: _check_regular(path)}
     size = _check_size(path.name, files, limit)
@@ -189,7 +195,7 @@ def _assemble(path: Path, name: str, files: Mapping[Path, FileIdentity], size: i
                               "Save model.state_dict() where the file was made")
     clean, cleaning = strip_prefixes(info.name for info in infos)
     if len(set(clean.values())) != len(clean):
-        doubled = sorted({item for item in clean.values() if list(clean.values()).count(item) > 1})
+        doubled = sorted(item for item, count in Counter(clean.values()).items() if count > 1)
         raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
                               "one tensor for each name", "Save only the network's own state dict")
     stored = {short: long for long, short in clean.items()}

@@ -130,8 +130,9 @@ def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], 
         return [recipe], open_sources(recipe, [first.parent, *given.folder]), calibration
     if len(given.sources) < 2:
         raise CheckpointError(f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint")
-    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder.
-    checkpoints = open_checkpoints([path.resolve() for path in given.sources])
+    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder; links are not
+    # followed, because a download cache gives the files that they lead to no names.
+    checkpoints = open_checkpoints([path.absolute() for path in given.sources])
     calibration = open_data(studio, given) if given.data else None
     return list(_recipes(given, checkpoints, calibration)), checkpoints, calibration
 
