@@ -22,8 +22,9 @@ from torch import nn
 
 from fusionlib.checkpoints import fingerprint, pickled
 from fusionlib.checkpoints.fingerprint import fingerprint_file
+from fusionlib.checkpoints.prefixes import strip_prefixes
 from fusionlib.checkpoints.reader import check_finite, open_checkpoint, open_checkpoints
-from fusionlib.checkpoints.unwrap import find_tensors, strip_prefixes
+from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
 
 
@@ -154,12 +155,13 @@ def test_flat_tensors_beside_an_optimizer(tmp_path: Path) -> None:
     assert "epoch, optimizer" in opened.notes[0]
 
 
-def test_student_is_preferred_to_teacher_and_double_nesting_is_followed() -> None:
-    student, teacher = network(), network()
-    tensors, notes = find_tensors({"teacher": teacher, "student": {"state_dict": student}})
-    assert tensors["stem.weight"] is student["stem.weight"]
-    assert notes[0] == "tensors found under 'student.state_dict'"
-    assert any("teacher" in note for note in notes[1:])
+def test_student_is_preferred_to_teacher_and_double_nesting_is_followed(tmp_path: Path) -> None:
+    student, teacher = network(), {name: tensor + 1 for name, tensor in network().items()}
+    opened = open_checkpoint(saved(tmp_path, {"teacher": teacher, "epoch": 3, "student": {"state_dict": student}}))
+    assert torch.equal(opened.read("stem.weight"), student["stem.weight"])
+    assert opened.notes == ("1 entry beside the tensors left out: epoch",
+                            "tensors found under 'student'; left out: 'teacher::*' (4 tensors)",
+                            "other groups: teacher; taken with --group (rule: the trained network before averages and teachers of it)")
 
 
 def test_a_single_unknown_key_is_taken_and_two_are_refused(tmp_path: Path) -> None:

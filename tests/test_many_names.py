@@ -13,6 +13,7 @@ from torch import nn
 
 from fusionlib.checkpoints.arena import registration_order
 from fusionlib.checkpoints.compare import preflight
+from fusionlib.checkpoints.groups import agreed, name_tensors
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
@@ -58,6 +59,15 @@ def test_layout_and_what_is_shared() -> None:
         assert len(Layout.of(first.tensors).statistics) == NAMES // len(LEAVES)
         assert len(shared_table([first, second], 0, Sharing({"x$": ""})).shared) == NAMES
         assert Sharing({"q": "r"}, ("q*",)).idle(first.tensors, second.tensors) == ("q", "q*")
+
+
+def test_groups_of_names() -> None:
+    shapes = checkpoint("a").shapes | {f"ema.module.{name}": shape for name, shape in checkpoint("a", "x").shapes.items()}
+    with at_most(2):
+        naming = name_tensors("a", shapes, recognise=lambda _: None)
+    assert len(naming.clean) == NAMES and naming.others == ("ema.module.",)
+    with at_most(2):
+        assert agreed([(shapes, naming), (checkpoint("b").shapes, naming)]) == [None, None]
 
 
 def test_the_order_of_registration(monkeypatch: pytest.MonkeyPatch) -> None:

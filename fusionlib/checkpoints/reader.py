@@ -6,8 +6,8 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +15,10 @@ from types import MappingProxyType
 import torch
 
 from fusionlib.checkpoints.fingerprint import FileIdentity, file_identity, fingerprint_file, fingerprint_shards
+from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
-from fusionlib.checkpoints.unwrap import strip_prefixes
 from fusionlib.errors import CheckpointError
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -63,10 +63,15 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(repr=False)
     _files: Mapping[Path, FileIdentity] = field(repr=False)
     _read: Callable[[str], torch.Tensor] = field(repr=False)
+    naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
+    _stored: Shapes = field(default_factory=dict, repr=False)
+    _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content as 64 hexadecimal digits: the one pass over all bytes, made at the first use.
+
+        A group that is not the file's own choice (`fusionlib.checkpoints.groups`) has another one.
 
         Raises: `CheckpointError` where the file is no longer the one that was opened.
         """
@@ -74,9 +79,8 @@ class Checkpoint:
             if not path.exists() or file_identity(path) != identity:
                 raise CheckpointError(f"{path.name} was changed after it was opened", "a file that stays as it is",
                                       "Open it again")
-        if len(self._files) == 1 and self.path in self._files:
-            return fingerprint_file(self.path)
-        return fingerprint_shards(self._files)
+        single = len(self._files) == 1 and self.path in self._files
+        return self.naming.fingerprint(fingerprint_file(self.path) if single else fingerprint_shards(self._files))
 
     @property
     def parameters(self) -> int:
@@ -96,30 +100,41 @@ class Checkpoint:
                                   "Compare the checkpoints first")
         return self._read(name)
 
+    def take(self, group: str) -> Checkpoint:
+        """The same file with the tensors of another group. Raises `CheckpointError` where it has none of that name."""
+        if self._take is None:
+            raise CheckpointError(f"{self.name} is in no file", "an opened checkpoint", "Open it")
+        return self._take(group)
 
-def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None) -> Checkpoint:
+
+def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None,
+                    choice: Choice | None = None) -> Checkpoint:
     """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
 
     The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk, before any reading.
+    `choice` says which tensors to take where a file holds several networks.
 
     Raises: `CheckpointError` naming the file, and the tensor where there is one.
     """
-    path = Path(path)
+    path, choice = Path(path), choice or Choice()
     try:
         if path.is_dir():
-            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes)
+            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes, choice)
         if path.name.endswith(INDEX_ENDING):
             _check_regular(path)
-            return _open_sharded(path, path, name or _folder_name(path), limit_bytes)
-        return _open_single(path, name or path.stem, limit_bytes)
+            return _open_sharded(path, path, name or _folder_name(path), limit_bytes, choice)
+        return _open_single(path, name or path.stem, limit_bytes, choice)
     except OSError as problem:
         raise CheckpointError(f"{path.name} cannot be opened: {problem.strerror or problem}", "a readable checkpoint",
                               "Check the path and that you may read it") from problem
 
 
-def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None) -> list[Checkpoint]:
-    """Open several; where file stems collide, the folder's name is put before them, then a number behind."""
-    opened = [open_checkpoint(path, limit_bytes=limit_bytes) for path in paths]
+def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None, choice: Choice | None = None) -> list[Checkpoint]:
+    """Open several; where file stems collide, the folder's name is put before them, then a number behind.
+
+    Where neither `choice` nor the names decide between the groups of a file, the other files do.
+    """
+    opened = in_agreement([open_checkpoint(path, limit_bytes=limit_bytes, choice=choice) for path in paths])
     stems = [item.name for item in opened]
     taken: set[str] = set()
     for item in opened:
@@ -130,6 +145,13 @@ def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = N
         item.name = name
         taken.add(name)
     return opened
+
+
+def in_agreement(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The same, each with the group of its tensors that fits one of the others where it fits none as it is."""
+    groups = agreed([(item._stored, item.naming) for item in checkpoints])
+    return [item if group is None or item.naming.group is not None else item.take(group)
+            for item, group in zip(checkpoints, groups, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -165,35 +187,37 @@ def _folder_name(path: Path) -> str:
     return Path(os.path.abspath(path)).parent.name
 
 
-def _open_single(path: Path, name: str, limit: int | None) -> Checkpoint:
+def _open_single(path: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
     files = {path: _check_regular(path)}
     size = _check_size(path.name, files, limit)
     if _format_of(path) == "safetensors":
         opened = SafetensorsFile(path)
         infos = [TensorInfo(key, entry.shape, entry.dtype) for key, entry in opened.entries.items()]
-        return _assemble(path, name, files, size, infos, opened.read, _order_note(opened), opened.metadata)
+        return _assemble(path, name, files, size, infos, opened.read, _order_note(opened), opened.metadata, choice)
     tensors, notes = load_pickled(path)
     infos = [TensorInfo(key, tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()]
-    return _assemble(path, name, files, size, infos, lambda key: tensors[key].resolve_neg().contiguous(), notes, {})
+    return _assemble(path, name, files, size, infos, lambda key: tensors[key].resolve_neg().contiguous(), notes, {}, choice)
 
 
-def _open_sharded(path: Path, index: Path, name: str, limit: int | None) -> Checkpoint:
+def _open_sharded(path: Path, index: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
     weight_map, shards = read_index(index)
     files = {shard: _check_regular(shard) for shard in shards}
     size = _check_size(index.name, files, limit)
     opened = open_shards(index, weight_map, shards)
     infos = [TensorInfo(key, shard.entries[key].shape, shard.entries[key].dtype) for key, shard in opened.items()]
     notes = (f"{len(shards)} shards listed in {index.name}",)
-    return _assemble(path, name, files, size, infos, lambda key: opened[key].read(key), notes, {})
+    return _assemble(path, name, files, size, infos, lambda key: opened[key].read(key), notes, {}, choice)
 
 
 def _assemble(path: Path, name: str, files: Mapping[Path, FileIdentity], size: int, infos: list[TensorInfo],
-              read: Callable[[str], torch.Tensor], notes: tuple[str, ...], metadata: Mapping[str, str]) -> Checkpoint:
-    """Clean the names and check what is left."""
+              read: Callable[[str], torch.Tensor], notes: tuple[str, ...], metadata: Mapping[str, str], choice: Choice) -> Checkpoint:
+    """Take the network's tensors, clean their names and check what is left."""
     if not infos:
         raise CheckpointError(f"{path.name} has zero tensors", "a file with a network's tensors",
                               "Save model.state_dict() where the file was made")
-    clean, cleaning = strip_prefixes(info.name for info in infos)
+    shapes = {info.name: info.shape for info in infos}
+    naming = name_tensors(path.name, shapes, choice.group_of(path), choice.recognise, choice.rename)
+    clean = naming.clean
     if len(set(clean.values())) != len(clean):
         doubled = sorted(item for item, count in Counter(clean.values()).items() if count > 1)
         raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
@@ -201,8 +225,12 @@ def _assemble(path: Path, name: str, files: Mapping[Path, FileIdentity], size: i
     stored = {short: long for long, short in clean.items()}
     by_name = {info.name: info for info in infos}
     tensors = {short: TensorInfo(short, by_name[long].shape, by_name[long].dtype) for short, long in stored.items()}
-    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *cleaning), size, metadata, files,
-                      lambda short: read(stored[short]))
+
+    def take(group: str) -> Checkpoint:
+        return _assemble(path, name, files, size, infos, read, notes, metadata, replace(choice, groups=(group,)))
+
+    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *naming.notes), size, metadata, files,
+                      lambda short: read(stored[short]), naming, shapes, take)
 
 
 def _check_regular(path: Path) -> FileIdentity:

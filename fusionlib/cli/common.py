@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
+from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
+from fusionlib.cli.settings import renames_of
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
@@ -33,6 +38,24 @@ def open_studio(given: argparse.Namespace) -> Studio:
     """A studio without the demo and without folders: the verbs name their files themselves."""
     return Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
                           precision=given.precision))
+
+
+def add_rename(parser: argparse.ArgumentParser) -> None:
+    """`--rename`, for all checkpoints of a verb: those that merge tensor by tensor have one for the others than the anchor."""
+    parser.add_argument("--rename", action="append", default=[], dest="renames", metavar="PATTERN=NAME",
+                        help="regular expression on the names of the tensors, and what to put there, so that they become the network's")
+
+
+def choice_of(given: argparse.Namespace, paths: Sequence[Path]) -> Choice:
+    """What `--group`, `--rename` and the known networks say about files that hold more than one network."""
+    choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
+    choice.check(paths)
+    return choice
+
+
+def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
+    """The checkpoints of a verb, opened."""
+    return open_checkpoints(paths, choice=choice_of(given, paths))
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:

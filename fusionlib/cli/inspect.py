@@ -8,9 +8,11 @@ from typing import Any
 
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.compare import preflight
-from fusionlib.checkpoints.reader import check_finite, open_checkpoints
+from fusionlib.checkpoints.reader import check_finite
 from fusionlib.checkpoints.sharing import REASONS, shared_table
+from fusionlib.cli.common import open_files
 from fusionlib.cli.settings import add_sharing, sharing_of
+from fusionlib.studio import add_group
 
 NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
 
@@ -19,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
+    add_group(parser)
     add_sharing(parser)
     parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
     parser.add_argument("--finite", action=argparse.BooleanOptionalAction, default=True,
@@ -29,7 +32,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
     for spec in given.model:
         register_user_model(spec)
-    opened = open_checkpoints(given.checkpoints)
+    opened = open_files(given, given.checkpoints)
     report = preflight(opened).to_dict()
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}

@@ -12,6 +12,7 @@ from typing import Any
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
@@ -34,14 +35,14 @@ from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import Options, add_options, app_options, default_home
+from fusionlib.studio.options import Options, add_group, add_options, app_options, default_home
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
            "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView", "Options",
-           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
+           "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_group", "add_options", "app_options", "band",
            "checkpoint_parameters", "default_home", "ensemble_point", "mixture_name", "preset_profile", "profile_of", "uniform_profile",
            "write_recipe"]
 
@@ -97,15 +98,17 @@ class Studio:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
 
-    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
+    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str,
+                    choice: Choice | None = None) -> Sweep:
         """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers), self.store)
+        return Sweep(self.view_files([a, b], open_pictures, buffers, choice), self.store)
 
-    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str) -> MergeView:
+    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
+                   choice: Choice | None = None) -> MergeView:
         """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
-        checkpoints = open_checkpoints(files)
+        checkpoints = open_checkpoints(files, choice=choice or Choice(recognise=recognise))
         first, second, *more = (item.name for item in checkpoints)
         architecture = self.network_of(checkpoints[0]) if open_pictures or recognise(checkpoints[0].shapes) else None
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusionlib.checkpoints.groups import RULE
 from fusionlib.inference.network import PRECISIONS
 
 
@@ -29,14 +30,22 @@ class Options:
     device: str = "auto"
     precision: str = "float32"
     upload_mb: int = 1024
+    groups: tuple[str, ...] = ()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
+    add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
+
+
+def add_group(parser: argparse.ArgumentParser) -> None:
+    """`--group`."""
+    parser.add_argument("--group", action="append", default=[], metavar="[FILE=]GROUP",
+                        help=f"tensors to take from files that hold several networks, such as ema (default: {RULE})")
 
 
 def app_options(arguments: Sequence[str]) -> Options:
@@ -51,4 +60,4 @@ def app_options(arguments: Sequence[str]) -> Options:
     add_options(parser)
     given = parser.parse_args(list(arguments))
     return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
-                   given.home or default_home(), given.device, given.precision, given.upload_mb)
+                   given.home or default_home(), given.device, given.precision, given.upload_mb, tuple(given.group))
