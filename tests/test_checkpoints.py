@@ -160,7 +160,7 @@ def test_student_is_preferred_to_teacher_and_double_nesting_is_followed(tmp_path
     opened = open_checkpoint(saved(tmp_path, {"teacher": teacher, "epoch": 3, "student": {"state_dict": student}}))
     assert torch.equal(opened.read("stem.weight"), student["stem.weight"])
     assert opened.notes == ("1 entry beside the tensors left out: epoch",
-                            "tensors found under 'student'; left out: 'teacher::*' (4 tensors)",
+                            "tensors found under 'student'; left out: 'teacher' (4 tensors)",
                             "other groups: teacher; taken with --group (rule: the trained network before averages and teachers of it)")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from fusionlib.checkpoints.prefixes import BESIDE, STRAYS, TWINS, averaged_twins, counted, listed, rank_of, strip_prefixes
+from fusionlib.checkpoints.prefixes import BESIDE, STRAYS, TWINS, as_pattern, averaged_twins, counted, listed, rank_of, strip_prefixes
 from fusionlib.errors import CheckpointError, UsageError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -75,6 +75,11 @@ class Naming:
     def fingerprint(self, whole: str) -> str:
         """That of the file, `whole`, or for a group that the file's rule would not take one of its own: 64 hexadecimal digits."""
         return hashlib.sha256(f"{whole}\0{self.mark}".encode()).hexdigest() if self.mark else whole
+
+    @property
+    def several(self) -> bool:
+        """Whether the file holds another network beside this one."""
+        return bool(self.others) or self.group is not None
 
     def shapes(self, stored: Shapes) -> dict[str, tuple[int, ...]]:
         """Shape by clean name."""
@@ -272,7 +277,7 @@ def _set_aside(shapes: Shapes, clean: Mapping[str, str], label: str, others: Seq
     if not rest:
         return (f"prefix '{label}' removed",) if label else ()
     who = "the student " if others and rank_of(label)[0] < 2 else ""
-    what = f"'{label}*' taken" if label else f"{len(clean)} tensors taken"
+    what = f"{as_pattern(label)} taken" if label else f"{len(clean)} tensors taken"
     return (f"{who}{what}; left out: {counted(rest)}",)
 
 

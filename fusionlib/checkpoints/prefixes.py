@@ -138,8 +138,13 @@ def _only(clean: dict[str, str], start: str, note: str, notes: list[str]) -> dic
 def counted(names: Iterable[str]) -> str:
     """Groups with the numbers of their tensors; names of one part as they are."""
     heads = Counter(re.match(r".*?(::|\.|$)", name)[0] for name in names)  # type: ignore[index]
-    return listed([f"'{head}*' ({count} tensor{'s' if count > 1 else ''})" if head.endswith((".", BESIDE)) else head
+    return listed([f"{as_pattern(head)} ({count} tensor{'s' if count > 1 else ''})" if head.endswith((".", BESIDE)) else head
                    for head, count in heads.items()])
+
+
+def as_pattern(label: str) -> str:
+    """`'ema.*'` for names that begin with `ema.`, `'ema'` for the set under that key."""
+    return f"'{label.removesuffix(BESIDE)}'" if label.endswith(BESIDE) else f"'{label}*'"
 
 
 def listed(parts: list[str], most: int = 6) -> str:

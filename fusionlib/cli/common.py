@@ -46,16 +46,18 @@ def add_rename(parser: argparse.ArgumentParser) -> None:
                         help="regular expression on the names of the tensors, and what to put there, so that they become the network's")
 
 
-def choice_of(given: argparse.Namespace, paths: Sequence[Path]) -> Choice:
-    """What `--group`, `--rename` and the known networks say about files that hold more than one network."""
+def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
+    """The checkpoints of a verb, opened as `--group`, `--rename` and the known networks say.
+
+    Which network was taken from a file with several goes to standard error.
+    """
     choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
     choice.check(paths)
-    return choice
-
-
-def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
-    """The checkpoints of a verb, opened."""
-    return open_checkpoints(paths, choice=choice_of(given, paths))
+    opened = open_checkpoints(paths, choice=choice)
+    for item in opened:
+        for note in item.naming.notes if item.naming.several and not getattr(given, "shows_notes", False) else ():
+            print(f"{item.name}: {note}", file=sys.stderr)
+    return opened
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
     add_group(parser)
+    parser.set_defaults(shows_notes=True)
     add_sharing(parser)
     parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
     parser.add_argument("--finite", action=argparse.BooleanOptionalAction, default=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.cli.common import add_data, add_rename, add_running, choice_of, numbers, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_rename, add_running, numbers, open_data, open_files, open_studio, percent, progress_bar
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.merging.profile import LayerProfile
@@ -36,8 +36,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.data is None and (given.split is not None or given.limit is not None):
         raise UsageError("--split or --limit without --data", "data to take them from", "Give --data too")
     studio = open_studio(given)
-    view = studio.view_files(given.checkpoints, (lambda: open_data(studio, given)) if given.data else None, given.buffers,
-                             choice_of(given, given.checkpoints))
+    opened = open_files(given, given.checkpoints)
+    view = studio.view_files(opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers)
     described = studio.layers.units(view)
     profile = _profile(given, view.arena, described)
     level = described["levels"][given.granularity]

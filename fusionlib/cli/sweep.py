@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_rename, add_running, choice_of, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar
 from fusionlib.merging.buffers import POLICIES, check_policy
 
 NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
@@ -27,8 +27,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Points in order of alpha, the best one by mIoU, and A and B alone."""
     check_policy(given.buffers)
     studio = open_studio(given)
-    sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers,
-                               choice_of(given, [given.a, given.b]))
+    a, b = open_files(given, [given.a, given.b])
+    sweep = studio.sweep_files(a, b, lambda: open_data(studio, given), given.buffers)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
     return {**result, "classes": list(sweep.view.space.names)}

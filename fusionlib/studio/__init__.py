@@ -98,17 +98,16 @@ class Studio:
                 self._sweeps[view.id] = Sweep(view, self.store)
             return self._sweeps[view.id]
 
-    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str,
-                    choice: Choice | None = None) -> Sweep:
+    def sweep_files(self, a: Path | Checkpoint, b: Path | Checkpoint, open_pictures: Callable[[], DecodedCache], buffers: str) -> Sweep:
         """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers, choice), self.store)
+        return Sweep(self.view_files([a, b], open_pictures, buffers), self.store)
 
-    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
-                   choice: Choice | None = None) -> MergeView:
-        """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+    def view_files(self, files: Sequence[Path | Checkpoint], open_pictures: Callable[[], DecodedCache] | None, buffers: str) -> MergeView:
+        """A view of files outside the workspace, opened or not. Says that they do not fit, or have no network, before data is read."""
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
-        checkpoints = open_checkpoints(files, choice=choice or Choice(recognise=recognise))
+        opened = [item for item in files if isinstance(item, Checkpoint)]
+        checkpoints = opened or open_checkpoints([item for item in files if isinstance(item, Path)], choice=Choice(recognise=recognise))
         first, second, *more = (item.name for item in checkpoints)
         architecture = self.network_of(checkpoints[0]) if open_pictures or recognise(checkpoints[0].shapes) else None
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
