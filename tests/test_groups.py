@@ -220,6 +220,8 @@ def test_names_without_end_end(tmp_path: Path) -> None:
     shapes = {"ema." * 50_000 + "w": (1,), "module." * 50_000 + "w": (1,)}
     for one in (shapes, dict(list(shapes.items())[:1])):
         assert name_tensors("file", one, recognise=lambda _: None).clean
+        with pytest.raises(CheckpointError):
+            name_tensors("file", one, "swa")
 
 
 def test_ranks() -> None:

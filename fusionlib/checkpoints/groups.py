@@ -170,7 +170,7 @@ def _exact(shapes: Shapes, label: str) -> Naming:
         note = f"the averages {TWINS} taken ({len(twins)} tensors); the other {len(clean) - len(twins)} are the student's"
         return Naming(clean, label, (), (note,), label)
     clean = {name: name.removeprefix(label) for name in shapes
-             if name.startswith(label) and name != label and (label or name not in STRAYS)}
+             if name.startswith(label) and name != label and (label or name not in STRAYS)} or {name: name for name in shapes}
     others = _others(shapes, clean)
     mark = label if label and _outranked(shapes, clean, label, others) else ""
     return Naming(clean, label, others, (*_set_aside(shapes, clean, label, others), *_offer(others)), mark)
@@ -211,11 +211,12 @@ def _resolved(file: str, shapes: Shapes, group: str) -> str:
 def _heads(shapes: Shapes) -> list[str]:
     """Labels of the outermost groups, behind what all names begin with."""
     common = ""
-    while True:
+    for _ in range(_DEEPEST):
         inner = dict.fromkeys(_first(name[len(common):]) for name in shapes)
         if len(inner) != 1 or not next(iter(inner)):
             return [common + label for label in inner if label]
         common += next(iter(inner))
+    return []
 
 
 def _first(name: str) -> str:
@@ -229,7 +230,8 @@ def _first(name: str) -> str:
 
 def _groups(shapes: Shapes) -> dict[str, dict[str, tuple[int, ...]]]:
     """Shape by remaining name, by label: every beginning of a share of the names, few parts deep, and the empty label first."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {"": {name: shape for name, shape in shapes.items() if name not in STRAYS}}
+    plain = {name: shape for name, shape in shapes.items() if name not in STRAYS} or dict(shapes)
+    found: dict[str, dict[str, tuple[int, ...]]] = {"": plain}
     for name, shape in shapes.items():
         label, rest = "", name
         for _ in range(_DEEPEST):

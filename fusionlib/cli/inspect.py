@@ -64,7 +64,11 @@ def show(report: dict[str, Any]) -> None:
 def _outlook(report: dict[str, Any]) -> str:
     if report["compatible"]:
         return "They have the same tensors: a merge can be computed; `diagnose` says whether it will work."
-    shared, total = (report["sharing"]["shared"], len(report["sharing"]["tensors"])) if "sharing" in report else (0, 0)
+    if "sharing" in report:
+        shared, total = report["sharing"]["shared"], len(report["sharing"]["tensors"])
+    else:
+        shared = report["shared"] - sum(None not in row["shapes"] for row in report["mismatched"])
+        total = report["checkpoints"][0]["tensors"]
     return f"merge with --shared: {shared} of {total} tensors" if shared else "They cannot be merged tensor by tensor."
 
 
