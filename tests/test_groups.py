@@ -21,7 +21,7 @@ from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint, open_check
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES
-from fusionlib.errors import CheckpointError, UsageError
+from fusionlib.errors import ChangedCheckpointError, CheckpointError, UsageError
 from fusionlib.studio import Options, Workspace, app_options
 from tests.helpers import folder_data, tiny_registered, tiny_tensors
 from tests.page_tools import opened
@@ -195,6 +195,37 @@ def test_renames_come_last_and_count_in_the_fingerprint(tmp_path: Path) -> None:
     assert plain.fingerprint != renamed.fingerprint
     with pytest.raises(UsageError, match="Rename"):
         file(tmp_path, content, choice=Choice(rename={"(": "x"}))
+
+
+def test_another_group_is_of_the_same_snapshot(tmp_path: Path) -> None:
+    """Also of shards: a changed index or shard makes every group of them old, and no group gives numbers of another content."""
+    save_tensors(tmp_path / "one.safetensors", under("model."))
+    save_tensors(tmp_path / "two.safetensors", under("ema_model.", shift=1))
+    listing = {prefix + name: f"{file}.safetensors" for prefix, file in (("model.", "one"), ("ema_model.", "two")) for name in NET}
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": listing}))
+    student = open_checkpoint(tmp_path)
+    average = student.take("ema")
+    assert (shift_of(student), shift_of(average)) == (0, 1) and student.fingerprint != average.fingerprint
+    assert torch.equal(average.piece("head.weight", 1, 3), average.read("head.weight").flatten()[1:3])
+    assert student.is_current() and average.is_current()
+    index.write_text(json.dumps({"weight_map": dict(reversed(listing.items()))}))
+    assert not student.is_current() and not average.is_current()
+    content = bytearray((tmp_path / "two.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "two.safetensors").write_bytes(content)
+    with pytest.raises(ChangedCheckpointError, match=r"two\.safetensors was changed"):
+        average.read("head.weight")
+
+
+def test_further_networks_follow_a_file_that_is_written_again(tmp_path: Path) -> None:
+    torch.save(under("model.") | under("ema_model.", shift=1), tmp_path / "run.pth")
+    with tiny_registered():
+        shown = workspace(tmp_path)
+        shown.show_groups(["run: ema_model"])
+        torch.save(under("model.") | under("ema_model.", shift=2), tmp_path / "run.pth")
+        shown.refresh_checkpoints()
+        assert [shift_of(shown.get(name).checkpoint) for name in ("run", "run (ema_model)")] == [0, 2]
 
 
 WORDS = st.sampled_from(["a", "b", "model", "module", "ema", "teacher", "net", "weight", "mean", "_orig_mod", "ema_model", "ema_a_b",
