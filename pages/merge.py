@@ -29,7 +29,7 @@ def merge_view() -> None:
     except FusionError as error:
         show_problem(error)
         if isinstance(error, LayoutError):
-            st.caption("The report on the Workspace page says which tensors differ.")
+            st.caption("The report on the Workspace page says which tensors differ; the Compare page merges what they share.")
         return
     with problems_shown():
         left, right = st.columns([3, 2], gap="large")

@@ -27,8 +27,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fusionlib.checkpoints import pickled
+from fusionlib.checkpoints.prefixes import strip_prefixes
 from fusionlib.checkpoints.reader import check_finite, open_checkpoint, open_checkpoints
-from fusionlib.checkpoints.unwrap import find_tensors, strip_prefixes
+from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
 
 
@@ -159,12 +160,13 @@ def test_flat_tensors_beside_an_optimizer(tmp_path: Path) -> None:
     assert "epoch, optimizer" in opened.notes[0]
 
 
-def test_student_is_preferred_to_teacher_and_double_nesting_is_followed() -> None:
-    student, teacher = network(), network()
-    tensors, notes = find_tensors({"teacher": teacher, "student": {"state_dict": student}})
-    assert tensors["stem.weight"] is student["stem.weight"]
-    assert notes[0] == "tensors found under 'student.state_dict'"
-    assert any("teacher" in note for note in notes[1:])
+def test_student_is_preferred_to_teacher_and_double_nesting_is_followed(tmp_path: Path) -> None:
+    student, teacher = network(), {name: tensor + 1 for name, tensor in network().items()}
+    opened = open_checkpoint(saved(tmp_path, {"teacher": teacher, "epoch": 3, "student": {"state_dict": student}}))
+    assert torch.equal(opened.read("stem.weight"), student["stem.weight"])
+    assert opened.notes == ("1 entry beside the tensors left out: epoch",
+                            "tensors found under 'student'; left out: 'teacher' (4 tensors)",
+                            "other groups: teacher; taken with --group (rule: the trained network before averages and teachers of it)")
 
 
 def test_a_single_unknown_key_is_taken_and_two_are_refused(tmp_path: Path) -> None:
@@ -538,12 +540,25 @@ def test_shards_open_by_folder_and_by_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", ["../out.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "a\\b.safetensors",
-                                   "one.pth", "none.safetensors", "link.safetensors"])
+                                   "one.pth", "none.safetensors", "lost.safetensors"])
 def test_hostile_index(tmp_path: Path, shard: str) -> None:
     folder = sharded(tmp_path / "big", {"module.a": "one.safetensors", "module.b": shard})
     save_file({"module.b": torch.ones(1)}, tmp_path / "out.safetensors")
-    (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
+    (folder / "lost.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
     assert repr(shard) in refusal(folder / "m.safetensors.index.json").got
+
+
+def test_shards_of_a_download_cache_are_links_to_blobs(tmp_path: Path) -> None:
+    plain, snapshot, blobs = sharded(tmp_path / "plain"), tmp_path / "snapshots" / "main", tmp_path / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for number, file in enumerate(sorted(plain.iterdir())):
+        (blobs / f"b{number}").write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", f"b{number}"))
+    by_folder, by_index = open_checkpoint(snapshot), open_checkpoint(snapshot / "m.safetensors.index.json")
+    assert by_folder.fingerprint == by_index.fingerprint == open_checkpoint(plain).fingerprint
+    assert by_folder.name == by_index.name == "main"
+    assert by_folder.read("b").tolist() == [0, 0, 0]
 
 
 def test_shard_reached_by_a_path_is_refused_even_inside_the_folder(tmp_path: Path) -> None:

@@ -140,8 +140,11 @@ def test_evaluate_and_sweep_agree(place: Path, said) -> None:
 
 
 def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_file(place, "four", 4, classes=4)
     main(["inspect", "a.pth", "other.safetensors"])
     assert "They cannot be merged" in capsys.readouterr().out
+    main(["inspect", "a.pth", "four.pth"])
+    assert "merge with --shared: 14 of 16 tensors" in capsys.readouterr().out
     main(["inspect", "a.pth", "b.pth"])
     text = capsys.readouterr().out
     assert "a merge can be computed.\nFrom the weights alone: do not merge: separate runs, convolutions 0.0" in text

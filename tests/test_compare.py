@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
+from fusionlib.checkpoints.findings import FOREIGN, WAYS
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import Architecture
-from fusionlib.errors import UsageError
+from fusionlib.contracts import METHODS, Architecture
+from fusionlib.errors import LayoutError, UsageError
 from fusionlib.registry import Registry
 
 
@@ -68,6 +70,20 @@ def test_other_class_count_is_said_in_words(compare) -> None:
     assert report.mismatched["head.weight"] == ((19, 4, 1, 1), (19, 4, 1, 1), (16, 4, 1, 1))
     assert errors(report) == ["2 tensors have other shapes: head.weight is (19, 4, 1, 1) in A and (16, 4, 1, 1) in C"]
     assert "same class count" in report.findings[0].do
+
+
+def test_refusals_name_the_ways_that_the_tool_has(tmp_path: Path, compare) -> None:
+    by_themselves = [name for name in METHODS.names() if getattr(METHODS.get(name), "takes_unlike", False)]
+    assert by_themselves and all(name in WAYS for name in by_themselves)
+    other = tensors(classes=16)
+    lacking = {name: tensor for name, tensor in tensors().items() if name != "head.bias"}
+    for name, content, do in (("classes", other, WAYS), ("lacking", lacking, WAYS), ("foreign", {"w": torch.ones(1)}, FOREIGN)):
+        assert do in compare(tensors(), content).findings[0].do, name
+        for file, table in (("a", tensors()), (name, content)):
+            save_tensors(tmp_path / f"{file}.safetensors", table)
+        with pytest.raises(LayoutError) as caught:
+            Arena.pack([open_checkpoint(tmp_path / f"{file}.safetensors") for file in ("a", name)])
+        assert caught.value.do.startswith(do)
 
 
 def test_other_widths_are_not_called_classes(compare) -> None:

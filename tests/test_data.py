@@ -161,9 +161,8 @@ def broken(tmp_path: Path, case: str) -> Path:
     elif case == "mask bomb":
         mask.write_bytes(grey_png(60_000, 60_000, 8, b"\0"))
     elif case == "link":
-        outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
-        picture.rename(outside)
-        picture.symlink_to(outside)
+        picture.unlink()
+        picture.symlink_to(tmp_path / "nowhere.png")
         return picture
     return mask
 
@@ -184,6 +183,17 @@ def test_what_headers_show_is_refused_at_opening(camvid, case, monkeypatch):
     with pytest.raises(DataError) as error:
         open_dataset(f"camvid:{camvid}")
     assert str(named) in error.value.got and error.value.needs and error.value.do
+
+
+def test_links_lead_where_the_operator_wants(camvid, tmp_path_factory):
+    before = open_dataset(f"camvid:{camvid}")
+    elsewhere = tmp_path_factory.mktemp("blobs")
+    for number, path in enumerate(sorted((camvid / "val").iterdir())):
+        path.rename(elsewhere / f"{number}")
+        path.symlink_to(elsewhere / f"{number}")
+    linked = open_dataset(f"camvid:{camvid}")
+    assert linked.fingerprint() == before.fingerprint()
+    assert np.array_equal(linked.load(0).image, before.load(0).image)
 
 
 def test_unknown_ids_are_named_with_their_file(camvid):

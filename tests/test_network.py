@@ -165,10 +165,11 @@ def test_enet_is_recognised_with_its_class_count(classes: int, space: str) -> No
     assert enet.label_space(classes) == space
     without = {name: shape for name, shape in shapes_of(classes).items() if not name.endswith("num_batches_tracked")}
     assert enet.recognise(without) == classes
+    assert enet.recognise({**without, "mean": (3,), "criterion.weight": (classes,)}) == classes
 
 
 @pytest.mark.parametrize("change", [
-    lambda s: s.pop("regular5_1.ext_conv1.0.weight"), lambda s: s.update({"extra.weight": (1,)}),
+    lambda s: s.pop("regular5_1.ext_conv1.0.weight"),
     lambda s: s.update({"initial_block.main_branch.weight": (13, 4, 3, 3)}), lambda s: s.pop("transposed_conv.weight"),
     lambda s: s.update({"transposed_conv.weight": (16, 19)}), lambda s: s.update({"initial_block.batch_norm.num_batches_tracked": (1,)})])
 def test_other_shapes_are_not_enet(change) -> None:

@@ -175,7 +175,7 @@ class ENetArchitecture:
     _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-        """The class count, read off the last layer, when every name and shape is ENet's."""
+        """The class count, read off the last layer, when every tensor of ENet is there; others may lie beside them."""
         last = shapes.get("transposed_conv.weight")
         if last is None or len(last) != 4 or "initial_block.main_branch.weight" not in shapes:
             return None
@@ -183,7 +183,7 @@ class ENetArchitecture:
             expected = {name: tuple(tensor.shape) for name, tensor in ENet(last[1]).state_dict().items()}
         counters = {name for name in expected if name.endswith("num_batches_tracked")}
         same = all(shapes.get(name, shape if name in counters else None) == shape for name, shape in expected.items())
-        return last[1] if same and set(shapes) <= set(expected) else None
+        return last[1] if same else None
 
     def build(self, classes: int) -> nn.Module:
         """A fresh ENet."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.findings import FOREIGN, WAYS
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
@@ -174,9 +175,9 @@ def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[s
             names = list(ARCHITECTURES.get(known[0]).build(known[1]).state_dict())
     except Exception as problem:  # noqa: BLE001 - the user's own code; it may need real tensors
         return (), (f"{checkpoint.name}: {SORTED_NOTE}, and its network cannot be asked ({type(problem).__name__})",)
-    floating = [name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point]
-    ordered = [name for name in names if name in floating]
-    return (*ordered, *(name for name in floating if name not in set(ordered))), ()
+    floating = dict.fromkeys(name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point)
+    ordered = dict.fromkeys(name for name in names if name in floating)
+    return (*ordered, *(name for name in floating if name not in ordered)), ()
 
 
 def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing) -> tuple[list[Checkpoint], frozenset[str]]:
@@ -185,7 +186,7 @@ def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
     first = checkpoints[anchor]
     if not any(first.tensors[name].dtype.is_floating_point for name in table.shared):
         raise LayoutError("The checkpoints share no tensor by name and shape", "networks with a common part",
-                          "Give a rename pattern, or choose other checkpoints")
+                          "Give names that become the anchor's with --rename PATTERN=NAME, or choose other checkpoints")
 
     def seen_through(number: int, checkpoint: Checkpoint) -> Checkpoint:
         source = table.sources[number]
@@ -211,13 +212,15 @@ def _require_same(first: Checkpoint, other: Checkpoint) -> None:
     ours, theirs = first.tensors, other.tensors
     missing = [name for name in ours if name not in theirs] + [name for name in theirs if name not in ours]
     wrong = [name for name in ours if name in theirs and ours[name].shape != theirs[name].shape]
+    fitting = len(ours) - len(wrong) - sum(name not in theirs for name in ours)
     if not missing and not wrong:
         _require_same_kinds(first, other)
         return
     example = wrong[0] if wrong else missing[0]
     detail = f"{ours[example].shape} against {theirs[example].shape}" if wrong else "present in only one of them"
     raise LayoutError(f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
-                      f"{example} is {detail}", "checkpoints with the same tensors", "Compare them with `inspect`")
+                      f"{example} is {detail}", "checkpoints with the same tensors",
+                      f"{WAYS if fitting else FOREIGN}. `inspect` lists the differences")
 
 
 def _require_same_kinds(first: Checkpoint, other: Checkpoint) -> None:

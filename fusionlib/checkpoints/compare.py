@@ -84,14 +84,15 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     if not checkpoints:
         raise UsageError("No checkpoint to compare", "at least one", "Name a checkpoint")
     names = list(dict.fromkeys(name for item in checkpoints for name in item.tensors))
-    shared = tuple(name for name in names if all(name in item.tensors for item in checkpoints))
+    everywhere = set(names).intersection(*(item.tensors.keys() for item in checkpoints))
+    shared = tuple(name for name in names if name in everywhere)
     mismatched = dict(_mismatched(names, checkpoints))
     fitting = [name for name in shared if name not in mismatched]
-    kinds = tuple(name for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1)
+    kinds = {name: None for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1}
     report = Preflight(
-        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=kinds,
+        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=tuple(kinds),
         missing={name: tuple(item.name for item in checkpoints if name not in item.tensors)
-                 for name in names if name not in set(shared)},
+                 for name in names if name not in everywhere},
         integers=tuple(name for name in fitting if name not in kinds and _differs(name, checkpoints)),
         dtypes=_count_dtypes(checkpoints),
         parameters=tuple(item.parameters for item in checkpoints),
@@ -103,12 +104,22 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
 
 def recognise(shapes: Mapping[str, tuple[int, ...]],
               architectures: Registry[Architecture] = ARCHITECTURES) -> tuple[str, int] | None:
-    """Name and class count of the first registered architecture that takes tensors of these shapes, else None."""
-    for name, architecture in architectures.items():
-        classes = architecture.recognise(shapes)
-        if classes is not None:
-            return name, classes
-    return None
+    """Name and class count of the registered architecture that takes tensors of these shapes, else None.
+
+    Of several the one that takes most of them; of equals the one registered last, because the user's own code comes after ours.
+    """
+    found = [(name, classes) for name, architecture in architectures.items() if (classes := architecture.recognise(shapes)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    return max(enumerate(found), key=lambda item: (_tensor_count(architectures.get(item[1][0]), item[1][1]), item[0]))[1]
+
+
+def _tensor_count(architecture: Architecture, classes: int) -> int:
+    try:
+        with torch.device("meta"):
+            return len(architecture.build(classes).state_dict())
+    except Exception:  # noqa: BLE001 - the user's own code; it may need real tensors
+        return len(architecture.build(classes).state_dict())
 
 
 def network_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, int] | None:

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 
+WAYS = ("Merge what they share: `merge` and `compare` with --shared (the Compare page: What is shared), or by layerwise, backbone or "
+        "head_swap, which do so by themselves")
+"""What to do with checkpoints that have some tensors in common and not all."""
+
+FOREIGN = ("These are different networks: take checkpoints of one, or give names that become the anchor's with --shared "
+           "--rename PATTERN=NAME")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,16 +47,16 @@ def _shapes(report: Preflight) -> Iterator[Finding]:
     sizes = _only_difference(report.mismatched.values())
     if sizes:
         do = (f"They differ in one size only ({' and '.join(str(size) for size in sizes)}), as heads for different class counts do: "
-              "a merge needs the same class count. Take checkpoints trained on the same classes")
+              f"a merge of all tensors needs the same class count. {WAYS}")
     else:
-        do = "These are networks of different size: take checkpoints of one and the same network"
+        do = f"These are networks of different size. {WAYS}"
     yield Finding("error", title, do)
 
 
 def _missing(report: Preflight) -> Iterator[Finding]:
     if not report.shared:
         yield Finding("error", f"No tensor name is common to {_listed([item.name for item in report.checkpoints])}",
-                      "These are different networks: take checkpoints of one and the same network")
+                      FOREIGN)
         return
     for checkpoint in report.checkpoints:
         lacking = [name for name, owners in report.missing.items() if checkpoint.name in owners]
@@ -58,9 +65,9 @@ def _missing(report: Preflight) -> Iterator[Finding]:
         if all(name.endswith("num_batches_tracked") for name in lacking):
             do = "An old PyTorch wrote this file: load it into the network and save it again"
         elif len(lacking) > len(report.shared):
-            do = "These are different networks: take checkpoints of one and the same network"
+            do = FOREIGN
         else:
-            do = "The networks differ in these parts: take checkpoints of one network, or save without the extra parts"
+            do = f"The networks differ in these parts. {WAYS}"
         yield Finding("error", f"{checkpoint.name} lacks {_count(len(lacking), 'tensor', 'tensors')} that others have: "
                       f"{_listed(lacking)}", do)
 
@@ -94,7 +101,7 @@ def _networks(report: Preflight) -> Iterator[Finding]:
     known = {name for name, _ in filter(None, report.architectures)}
     if len(known) > 1:
         yield Finding("warning", f"Different architectures are recognised: {_listed(sorted(known))}",
-                      "Take checkpoints of one and the same network")
+                      WAYS if report.shared else FOREIGN)
     unknown = [item.name for item, found in zip(report.checkpoints, report.architectures, strict=True) if found is None]
     if unknown:
         yield Finding("info", f"No architecture is known for {_listed(unknown)}",

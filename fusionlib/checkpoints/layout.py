@@ -77,13 +77,13 @@ class Layout:
     @cached_property
     def statistics(self) -> tuple[Statistics, ...]:
         """Every batch-norm layer that tracks statistics, in network order."""
-        found = []
+        found, integers = [], set(self.integers)
         for entry in self.entries:
             prefix, _, leaf = entry.name.rpartition(".")
             variance = self.by_name.get(_join(prefix, "running_var"))
             if leaf == "running_mean" and variance is not None:
                 counter = _join(prefix, COUNTER)
-                found.append(Statistics(prefix, entry, variance, counter if counter in self.integers else None))
+                found.append(Statistics(prefix, entry, variance, counter if counter in integers else None))
         return tuple(found)
 
     @cached_property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +13,12 @@ from types import MappingProxyType
 
 import torch
 
+from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.stored import Held, Stored
-from fusionlib.checkpoints.unwrap import strip_prefixes
 from fusionlib.errors import CheckpointError
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -62,16 +64,20 @@ class Checkpoint:
     _files: tuple[Snapshot, ...] = field(repr=False)
     _stored: Mapping[str, Stored | Held] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
+    naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
+    _shapes: Shapes = field(default_factory=dict, repr=False)
+    _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content as 64 hexadecimal digits: the one pass over all bytes, made at the first use.
 
+        A group that is not the file's own choice (`fusionlib.checkpoints.groups`) has another one.
+
         Raises: `CheckpointError` where the file is no longer the one that was opened.
         """
-        if len(self._files) == 1 and self._files[0].path == self.path:
-            return self._files[0].fingerprint
-        return combined_fingerprint(self._files)
+        single = len(self._files) == 1 and self._files[0].path == self.path
+        return self.naming.fingerprint(self._files[0].fingerprint if single else combined_fingerprint(self._files))
 
     def verify(self) -> None:
         """Raises `CheckpointError` where the content is no longer that of `fingerprint`. Every read does so by itself."""
@@ -115,39 +121,57 @@ class Checkpoint:
                                   "Compare the checkpoints first")
         return self.tensors[name]
 
+    def take(self, group: str) -> Checkpoint:
+        """The same file with the tensors of another group. Raises `CheckpointError` where it has none of that name."""
+        if self._take is None:
+            raise CheckpointError(f"{self.name} is in no file", "an opened checkpoint", "Open it")
+        return self._take(group)
 
-def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None) -> Checkpoint:
+
+def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None,
+                    choice: Choice | None = None) -> Checkpoint:
     """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
 
     The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk, before any reading.
+    `choice` says which tensors to take where a file holds several networks.
 
     Raises: `CheckpointError` naming the file, and the tensor where there is one.
     """
-    path = Path(path)
+    path, choice = Path(path), choice or Choice()
     try:
         if path.is_dir():
-            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes)
+            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes, choice)
         if path.name.endswith(INDEX_ENDING):
-            return _open_sharded(path, path, name or path.resolve().parent.name, limit_bytes)
-        return _open_single(path, name or path.stem, limit_bytes)
+            return _open_sharded(path, path, name or _folder_name(path), limit_bytes, choice)
+        return _open_single(path, name or path.stem, limit_bytes, choice)
     except OSError as problem:
         raise CheckpointError(f"{path.name} cannot be opened: {problem.strerror or problem}", "a readable checkpoint",
                               "Check the path and that you may read it") from problem
 
 
-def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None) -> list[Checkpoint]:
-    """Open several; where file stems collide, the folder's name is put before them, then a number behind."""
-    opened = [open_checkpoint(path, limit_bytes=limit_bytes) for path in paths]
+def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None, choice: Choice | None = None) -> list[Checkpoint]:
+    """Open several; where file stems collide, the folder's name is put before them, then a number behind.
+
+    Where neither `choice` nor the names decide between the groups of a file, the other files do.
+    """
+    opened = in_agreement([open_checkpoint(path, limit_bytes=limit_bytes, choice=choice) for path in paths])
     stems = [item.name for item in opened]
     taken: set[str] = set()
     for item in opened:
-        base = f"{item.path.resolve().parent.name}/{item.name}" if stems.count(item.name) > 1 else item.name
+        base = f"{_folder_name(item.path)}/{item.name}" if stems.count(item.name) > 1 else item.name
         name, number = base, 2
         while name in taken:
             name, number = f"{base} ({number})", number + 1
         item.name = name
         taken.add(name)
     return opened
+
+
+def in_agreement(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The same, each with the group of its tensors that fits one of the others where it fits none as it is."""
+    groups = agreed([(item._shapes, item.naming) for item in checkpoints])
+    return [item if group is None or item.naming.group is not None else item.take(group)
+            for item, group in zip(checkpoints, groups, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -179,41 +203,53 @@ def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
     return problems
 
 
-def _open_single(path: Path, name: str, limit: int | None) -> Checkpoint:
+def _folder_name(path: Path) -> str:
+    """Of the folder as it was named: a link may lead to one whose name says nothing."""
+    return Path(os.path.abspath(path)).parent.name
+
+
+def _open_single(path: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
     file = Snapshot(path)
     size = _check_size(path.name, [file], limit)
     if _format_of(file) == "safetensors":
         opened = SafetensorsFile(file)
         stored: dict[str, Stored | Held] = {key: opened.stored(key) for key in opened.entries}
-        return _assemble(path, name, (file,), size, stored, _order_note(opened), opened.metadata)
+        return _assemble(path, name, (file,), size, stored, _order_note(opened), opened.metadata, choice)
     stored, notes = load_pickled(file)
-    return _assemble(path, name, (file,), size, stored, notes, {})
+    return _assemble(path, name, (file,), size, stored, notes, {}, choice)
 
 
-def _open_sharded(path: Path, index: Path, name: str, limit: int | None) -> Checkpoint:
+def _open_sharded(path: Path, index: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
     listing = Snapshot(index)
     weight_map, paths = read_index(listing)
     files = tuple(Snapshot(shard) for shard in paths)
     size = _check_size(index.name, files, limit)
     opened = open_shards(index, weight_map, files)
     stored: dict[str, Stored | Held] = {key: shard.stored(key) for key, shard in opened.items()}
-    return replace(_assemble(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}), _index=listing)
+    return _assemble(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}, choice, listing)
 
 
-def _assemble(path: Path, name: str, files: tuple[Snapshot, ...], size: int, found: Mapping[str, Stored | Held],
-              notes: tuple[str, ...], metadata: Mapping[str, str]) -> Checkpoint:
-    """Clean the names and check what is left."""
+def _assemble(path: Path, name: str, files: tuple[Snapshot, ...], size: int, found: Mapping[str, Stored | Held], notes: tuple[str, ...],
+              metadata: Mapping[str, str], choice: Choice, index: Snapshot | None = None) -> Checkpoint:
+    """Take the network's tensors, clean their names and check what is left."""
     if not found:
         raise CheckpointError(f"{path.name} has zero tensors", "a file with a network's tensors",
                               "Save model.state_dict() where the file was made")
-    clean, cleaning = strip_prefixes(found)
+    shapes = {long: item.shape for long, item in found.items()}
+    naming = name_tensors(path.name, shapes, choice.group_of(path), choice.recognise, choice.rename)
+    clean = naming.clean
     if len(set(clean.values())) != len(clean):
-        doubled = sorted({item for item in clean.values() if list(clean.values()).count(item) > 1})
+        doubled = sorted(item for item, count in Counter(clean.values()).items() if count > 1)
         raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
                               "one tensor for each name", "Save only the network's own state dict")
     stored = {short: found[long] for long, short in clean.items()}
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
-    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *cleaning), size, metadata, files, stored)
+
+    def take(group: str) -> Checkpoint:
+        return _assemble(path, name, files, size, found, notes, metadata, replace(choice, groups=(group,)), index)
+
+    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *naming.notes), size, metadata, files, stored,
+                      index, naming, shapes, take)
 
 
 def _check_size(file: str, files: Sequence[Snapshot], limit: int | None) -> int:

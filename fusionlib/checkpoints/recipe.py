@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fusionlib import __version__
+from fusionlib.checkpoints.groups import Choice, Recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.errors import CheckpointError, RecipeError
 
@@ -22,10 +23,14 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """One checkpoint of a recipe: where it lies (relative to the recipe) and its SHA-256."""
+    """One checkpoint of a recipe: where it lies (relative to the recipe), its SHA-256, and which group of its tensors where it has several.
+
+    For a group that the file's own rule would not take, the SHA-256 is over that of the file, a zero byte and the group.
+    """
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    group: Annotated[str, Field(max_length=4096)] | None = None
 
 
 class Shared(_Strict):
@@ -104,8 +109,8 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def open_sources(recipe: Recipe, folders: Sequence[Path]) -> list[Checkpoint]:
-    """Open the checkpoints, relative paths tried in each of `folders`.
+def open_sources(recipe: Recipe, folders: Sequence[Path], recognise: Recognise | None = None) -> list[Checkpoint]:
+    """Open the checkpoints, relative paths tried in each of `folders`. `recognise` helps where no group is named.
 
     Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would silently
     give another network.
@@ -118,7 +123,7 @@ def open_sources(recipe: Recipe, folders: Sequence[Path]) -> list[Checkpoint]:
             raise RecipeError(f"{source.path[:200]} is not there", "the checkpoints beside the recipe, or in a folder given with --folder",
                               "Move the file there or correct the path")
         try:
-            checkpoint = open_checkpoint(path)
+            checkpoint = open_checkpoint(path, choice=Choice(() if source.group is None else (source.group,), recognise))
         except CheckpointError as error:
             raise RecipeError(error.got, error.needs, error.do) from error
         if checkpoint.fingerprint != source.fingerprint:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fusionlib.checkpoints.groups import renamed
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.errors import UsageError
@@ -33,13 +33,7 @@ class Sharing:
 
     def renamed(self, name: str) -> str:
         """The name in the anchor's terms. Raises `UsageError` for a pattern that is no regular expression."""
-        for pattern, replacement in self.rename.items():
-            try:
-                name = re.sub(pattern, replacement, name)
-            except (re.error, IndexError) as problem:
-                raise UsageError(f"Rename {pattern[:80]!r}: {problem}", "a regular expression and its replacement",
-                                 "Correct the pattern") from problem
-        return name
+        return renamed(name, self.rename)
 
     def idle(self, ours: Collection[str], others: Collection[str]) -> tuple[str, ...]:
         """Patterns without effect: renames that match no name of `others`, excludes that match none of the anchor's, `ours`."""

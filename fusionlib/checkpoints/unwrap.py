@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-WRAPPERS = ("student", "student_state_dict", "state_dict", "model_state_dict", "model_state", "model", "net", "network",
-            "weights", "params", "module", "ema", "model_ema", "ema_state_dict", "ema_model", "teacher",
-            "teacher_state_dict")
-"""Keys under which scripts keep a network, best first: the trained network before averages and teachers of it."""
+from fusionlib.checkpoints.prefixes import BESIDE, WRAPPERS, rank_of
 
 ASIDE = ("optim", "sched", "scaler", "rng", "args", "config", "cfg", "hparams", "hyper", "callbacks", "loops", "amp", "meta")
 """Beginnings of keys that never hold a network, though they may hold tensors."""
 
-STUDENTS = ("student", "model")
-TEACHERS = ("ema_model", "imnet_model", "teacher", "teacher_model", "ema", "model_ema")
-PREFIXES = ("module.", "_orig_mod.", "model.")
-
 _MAX_DEPTH = 4
+_MOST_SETS = 16
 _LISTED = 5
 _SHOWN = 60
 
@@ -28,9 +22,10 @@ def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The named tensors in `saved`, in their order, and plain sentences on what was chosen and what was left out.
 
     A mapping under a well-known key wins over tensors that lie beside it. Where no well-known key exists, tensors at the
-    top are taken, or else those of the only mapping that has some. Names are returned as stored.
+    top are taken, or else those of the mappings that have some. Names are returned as stored, those of several mappings
+    as `key::name`, the best mapping first: which of them is meant is up to `fusionlib.checkpoints.groups`.
 
-    Raises: `TypeError` where there is no mapping, `ValueError` where there is no single choice; the text says it.
+    Raises: `TypeError` where there is no mapping, `ValueError` where there are too many; the text says it.
     """
     path, found, notes = _descend(saved, ())
     if path:
@@ -42,30 +37,38 @@ def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     return tensors, notes
 
 
-def _descend(saved: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], Mapping[Any, Any], tuple[str, ...]]:
+def _descend(saved: Any, path: tuple[str, ...], split: bool = True) -> tuple[tuple[str, ...], Mapping[Any, Any], tuple[str, ...]]:
     if not isinstance(saved, Mapping):
         raise TypeError(f"it holds a {type(saved).__name__}, not named tensors")
-    key = _choose(saved) if len(path) < _MAX_DEPTH else None
-    if key is None:
+    keys = _choose(saved) if len(path) < _MAX_DEPTH else []
+    if not split and any(key in WRAPPERS for key in keys):
+        keys = keys[:1]
+    if len(keys) > _MOST_SETS or (len(keys) > 1 and not split):
+        raise ValueError(f"it holds {len(keys)} sets of tensors ({_listed(keys)}) and none under a usual name")
+    if not keys:
         return path, saved, ()
-    rest = [_shown(name) for name in saved if name != key]
-    path, found, notes = _descend(saved[key], (*path, key))
-    return path, found, (*((_left_out(rest),) if rest else ()), *notes)
+    rest = [_shown(name) for name in saved if name not in keys]
+    notes = (_left_out(rest),) if rest else ()
+    if len(keys) == 1:
+        path, found, more = _descend(saved[keys[0]], (*path, keys[0]), split)
+        return path, found, (*notes, *more)
+    sets = {key: _descend(saved[key], (*path, key), False)[1] for key in keys}
+    return path, {f"{key}{BESIDE}{name}": tensor for key, found in sets.items() for name, tensor in found.items()
+                  if _is_entry(name, tensor)}, notes
 
 
-def _choose(saved: Mapping[Any, Any]) -> str | None:
-    """The key to descend into, or None where the tensors lie right here."""
+def _choose(saved: Mapping[Any, Any]) -> list[str]:
+    """The keys to descend into, best first; none where the tensors lie right here."""
     seen: dict[int, bool] = {}
     holders = [key for key, value in saved.items() if isinstance(key, str) and _holds_tensors(value, seen)]
-    known = [key for key in WRAPPERS if key in holders]
-    if known:
-        return known[0]
+    if any(key in WRAPPERS for key in holders):
+        known: dict[int, str] = {}
+        for key in sorted((key for key in holders if key in WRAPPERS or rank_of(key)[0] > 1), key=rank_of):
+            known.setdefault(id(saved[key]), key)  # a mapping that stands under two keys is one set
+        return list(known.values())
     if any(_is_entry(key, value) for key, value in saved.items()):
-        return None
-    others = [key for key in holders if not key.lower().startswith(ASIDE)]
-    if len(others) > 1:
-        raise ValueError(f"it holds several sets of tensors ({_listed(others)}) and none under a usual name")
-    return others[0] if others else None
+        return []
+    return [key for key in holders if not key.lower().startswith(ASIDE)]
 
 
 def _holds_tensors(value: Any, seen: dict[int, bool], depth: int = 1) -> bool:
@@ -82,51 +85,6 @@ def _holds_tensors(value: Any, seen: dict[int, bool], depth: int = 1) -> bool:
 
 def _is_entry(key: Any, value: Any) -> bool:
     return isinstance(key, str) and isinstance(value, torch.Tensor)
-
-
-def strip_prefixes(names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Clean names for stored ones, as `{stored: clean}` in the given order, and notes.
-
-    `module.`, `_orig_mod.` and `model.` go, repeatedly, where every name carries the prefix. Where a file keeps a student
-    beside its teacher (`model.*` with `ema_model.*`, `imnet_model.*`; `student.*` with `teacher.*`), only the student stays.
-    """
-    clean = {name: name for name in names}
-    notes: list[str] = []
-    while True:
-        shorter = _without_prefix(clean, notes) or _student_only(clean, notes) or _without_counter(clean, notes)
-        if shorter is None:
-            return clean, tuple(notes)
-        clean = shorter
-
-
-def _without_prefix(clean: dict[str, str], notes: list[str]) -> dict[str, str] | None:
-    for prefix in PREFIXES:
-        if clean and all(name.startswith(prefix) and name != prefix for name in clean.values()):
-            notes.append(f"prefix '{prefix}' removed")
-            return {stored: name.removeprefix(prefix) for stored, name in clean.items()}
-    return None
-
-
-def _student_only(clean: dict[str, str], notes: list[str]) -> dict[str, str] | None:
-    groups: dict[str, int] = {}
-    for name in clean.values():
-        groups[name.partition(".")[0]] = groups.get(name.partition(".")[0], 0) + 1
-    student = next((group for group in STUDENTS if group in groups), None)
-    if student is None or not any(group in groups for group in TEACHERS):
-        return None
-    left = ", ".join(f"'{group}.*' ({count} tensors)" for group, count in groups.items() if group != student)
-    notes.append(f"the student '{student}.*' taken; left out: {left}")
-    start = f"{student}."
-    return {stored: name.removeprefix(start) for stored, name in clean.items() if name.startswith(start)} or None
-
-
-def _without_counter(clean: dict[str, str], notes: list[str]) -> dict[str, str] | None:
-    """Averaged models (`torch.optim.swa_utils`) keep `n_averaged` beside `module.*`."""
-    rest = {stored: name for stored, name in clean.items() if name != "n_averaged"}
-    if len(rest) == len(clean) or not rest or not all(name.startswith("module.") for name in rest.values()):
-        return None
-    notes.append("the averaging counter 'n_averaged' left out")
-    return rest
 
 
 def _left_out(names: list[str]) -> str:

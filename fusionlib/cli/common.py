@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import WRITTEN
+from fusionlib.cli.settings import renames_of
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import UsageError
@@ -45,6 +49,26 @@ def open_studio(given: argparse.Namespace) -> Studio:
     given.studio = Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
                                   precision=given.precision, tiles=given.tiles))
     return given.studio
+
+
+def add_rename(parser: argparse.ArgumentParser) -> None:
+    """`--rename`, for all checkpoints of a verb: those that merge tensor by tensor have one for the others than the anchor."""
+    parser.add_argument("--rename", action="append", default=[], dest="renames", metavar="PATTERN=NAME",
+                        help="regular expression on the names of the tensors, and what to put there, so that they become the network's")
+
+
+def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
+    """The checkpoints of a verb, opened as `--group`, `--rename` and the known networks say.
+
+    Which network was taken from a file with several goes to standard error.
+    """
+    choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
+    choice.check(paths)
+    opened = open_checkpoints(paths, choice=choice)
+    for item in opened:
+        for note in item.naming.notes if item.naming.several and not getattr(given, "shows_notes", False) else ():
+            print(f"{item.name}: {note}", file=sys.stderr)
+    return opened
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:

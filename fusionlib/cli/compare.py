@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.checkpoints.reader import open_checkpoints
-from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_files, open_studio, percent, progress_bar
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES
@@ -44,7 +43,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                       tuple(_own(text) for text in given.own), sharing_of(given), given.dtype)
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
     studio = open_studio(given)
-    opened = open_checkpoints(given.checkpoints)
+    opened = open_files(given, given.checkpoints)
     pictures = open_data(studio, given)
     comparison = studio.comparisons.of(opened, pictures, choices)
     comparison.files, comparison.data = [str(path) for path in given.checkpoints], _data_options(given)

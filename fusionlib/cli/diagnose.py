@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.checkpoints.reader import open_checkpoints
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar
 from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -27,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-path", action="store_true", help="leave losses along the path out: the slow part")
     parser.add_argument("--buffers", help=f"statistics along the path, with --data: one of {', '.join(POLICIES)} (default average)")
     add_data(parser, required=False)
+    add_rename(parser)
     add_running(parser)
 
 
@@ -41,7 +41,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     _refuse_unread(given)
     if not given.tau > 0:
         raise UsageError(f"--tau {given.tau:g}", "a number above 0", "Try --tau 10")
-    opened = open_checkpoints(given.checkpoints)
+    opened = open_files(given, given.checkpoints)
     if len(opened) < 2:
         raise UsageError(f"One checkpoint, {opened[0].name}", "two or more to diagnose", "Name another checkpoint")
     studio = open_studio(given)

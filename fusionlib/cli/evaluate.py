@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli.calibration import show_calibration
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar, tiles_note
+from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar, tiles_note
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.errors import UsageError
 from fusionlib.inference.measure import DEFAULT_METERS
@@ -31,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--calibration", action="store_true", help="also how sure the network is, and how often it is right")
     parser.add_argument("--bins", type=int, help=f"bins of confidence, with --calibration: {_OFFERED} (default {DEFAULT_BINS})")
+    add_rename(parser)
     add_running(parser)
 
 
@@ -38,8 +38,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
     bins, rule = _checked(given)
     studio = open_studio(given)
-    checkpoint = open_checkpoint(given.checkpoint)
-    opened = [checkpoint, *(open_checkpoint(path) for path in given.others)]
+    opened = open_files(given, [given.checkpoint, *given.others])
+    checkpoint = opened[0]
     networks = [studio.network_of(item) for item in opened]  # an unknown network is said before the data is read
     pictures = open_data(studio, given)
     meters = CALIBRATION_METERS if given.calibration else DEFAULT_METERS

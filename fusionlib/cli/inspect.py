@@ -8,10 +8,11 @@ from typing import Any
 
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.compare import preflight
-from fusionlib.checkpoints.reader import check_finite, open_checkpoints
+from fusionlib.checkpoints.reader import check_finite
 from fusionlib.checkpoints.sharing import REASONS, shared_table
-from fusionlib.cli.common import show_verdict, weights_say
+from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
+from fusionlib.studio import add_group
 
 NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
 
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
+    add_group(parser)
+    parser.set_defaults(shows_notes=True)
     add_sharing(parser)
     parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
     parser.add_argument("--finite", action=argparse.BooleanOptionalAction, default=True,
@@ -30,7 +33,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
     for spec in given.model:
         register_user_model(spec)
-    opened = open_checkpoints(given.checkpoints)
+    opened = open_files(given, given.checkpoints)
     report = preflight(opened).to_dict()
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
@@ -65,7 +68,11 @@ def _outlook(report: dict[str, Any]) -> str:
     if report["compatible"]:
         more = "" if report.get("verdict") else "; `diagnose` says whether it will work"
         return f"They have the same tensors: a merge can be computed{more}."
-    shared, total = (report["sharing"]["shared"], len(report["sharing"]["tensors"])) if "sharing" in report else (0, 0)
+    if "sharing" in report:
+        shared, total = report["sharing"]["shared"], len(report["sharing"]["tensors"])
+    else:
+        shared = report["shared"] - sum(None not in row["shapes"] for row in report["mismatched"])
+        total = report["checkpoints"][0]["tensors"]
     return f"merge with --shared: {shared} of {total} tensors" if shared else "They cannot be merged tensor by tensor."
 
 

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.cli.common import add_data, add_dtype, add_running, numbers, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import (
+    add_data,
+    add_dtype,
+    add_rename,
+    add_running,
+    numbers,
+    open_data,
+    open_files,
+    open_studio,
+    percent,
+    progress_bar,
+)
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.merging.profile import LayerProfile
@@ -27,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
     add_dtype(parser)
     add_data(parser, required=False)
+    add_rename(parser)
     add_running(parser)
 
 
@@ -36,8 +48,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.data is None and (given.split is not None or given.limit is not None):
         raise UsageError("--split or --limit without --data", "data to take them from", "Give --data too")
     studio = open_studio(given)
-    view = studio.view_files(given.checkpoints, (lambda: open_data(studio, given)) if given.data else None, given.buffers,
-                             given.dtype)
+    opened = open_files(given, given.checkpoints)
+    view = studio.view_files(opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers, given.dtype)
     described = studio.layers.units(view)
     profile = _profile(given, view.arena, described)
     level = described["levels"][given.granularity]

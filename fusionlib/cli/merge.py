@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.atomic import check_target, write_atomically
+from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.cli.common import add_data, add_dtype, add_options, numbers, open_data, open_studio, progress_bar, show_verdict, weights_say
+from fusionlib.cli.common import (
+    add_data,
+    add_dtype,
+    add_options,
+    numbers,
+    open_data,
+    open_files,
+    open_studio,
+    progress_bar,
+    show_verdict,
+    weights_say,
+)
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.data.cache import DecodedCache
@@ -140,17 +152,19 @@ def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> li
 def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     first = given.sources[0]
     if first.suffix in (".yaml", ".yml"):
-        settings = (given.alpha, given.weights, given.buffers, given.dtype, given.method, given.set, given.anchor, sharing_of(given))
+        settings = (given.alpha, given.weights, given.buffers, given.dtype, given.method, given.set, given.anchor, sharing_of(given),
+                    given.group)
         if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
             raise UsageError("A recipe together with checkpoints or settings", "a recipe alone: it says everything",
                              "Leave the rest out, or merge without a recipe")
         recipe = read_recipe(first)
         calibration = _calibration(given, studio, recipe)
-        return [recipe], open_sources(recipe, [first.parent, *given.folder]), calibration
+        return [recipe], open_sources(recipe, [first.parent, *given.folder], recognise), calibration
     if len(given.sources) < 2:
         raise CheckpointError(f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint")
-    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder.
-    checkpoints = open_checkpoints([path.resolve() for path in given.sources])
+    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder; links are not
+    # followed, because a download cache gives the files that they lead to no names.
+    checkpoints = open_files(given, [path.absolute() for path in given.sources])
     calibration = open_data(studio, given) if given.data else None
     return list(_recipes(given, checkpoints, calibration)), checkpoints, calibration
 

@@ -51,10 +51,11 @@ def sharing_of(given: argparse.Namespace) -> Sharing | None:
     """What these options say; None where none of them was given."""
     if not (given.shared or given.rename or given.exclude):
         return None
-    return Sharing(_renames(given.rename), tuple(given.exclude))
+    return Sharing(renames_of(given.rename), tuple(given.exclude))
 
 
-def _renames(texts: Sequence[str]) -> Mapping[str, str]:
+def renames_of(texts: Sequence[str]) -> Mapping[str, str]:
+    """`PATTERN=NAME` texts as a mapping. Raises `UsageError`."""
     renames = {}
     for text in texts:
         pattern, equals, replacement = text.rpartition("=")

@@ -6,7 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_studio, percent, progress_bar, show_verdict, tiles_note
+from fusionlib.cli.common import (
+    add_data,
+    add_dtype,
+    add_rename,
+    add_running,
+    open_data,
+    open_files,
+    open_studio,
+    percent,
+    progress_bar,
+    show_verdict,
+    tiles_note,
+)
 from fusionlib.merging.buffers import POLICIES, check_policy
 
 NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
@@ -20,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
     add_dtype(parser)
     add_data(parser)
+    add_rename(parser)
     add_running(parser)
 
 
@@ -27,7 +40,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Points in order of alpha, the best one by mIoU, and A and B alone."""
     check_policy(given.buffers)
     studio = open_studio(given)
-    sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers, given.dtype)
+    a, b = open_files(given, [given.a, given.b])
+    sweep = studio.sweep_files(a, b, lambda: open_data(studio, given), given.buffers, given.dtype)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
     return {**result, "classes": list(sweep.view.space.names), "verdict": studio.outlook(sweep.view, sweep)}

@@ -12,6 +12,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import choose_device
+from fusionlib.studio import add_group
 from fusionlib.training.loop import Trainer, TrainingPlan
 from fusionlib.training.schedule import SCHEDULES
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the checkpoints")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="fine-tune from this one instead of from scratch")
+    add_group(parser)
     parser.add_argument("--arch", default=plan.architecture, help=f"one of {', '.join(ARCHITECTURES.names())}")
     parser.add_argument("--classes", type=int, help="outputs of the network (default: the classes of the data)")
     parser.add_argument("--seed", type=int, default=plan.seed, help="initialisation, order of pictures and dropout")
@@ -51,7 +53,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if not given.resume and given.out.is_dir() and any(given.out.glob("epoch-*.safetensors")):
         raise UsageError(f"{given.out.name} holds checkpoints of a run already", "an empty folder, or --resume",
                          "Choose another --out, or add --resume to continue that run")
-    trainer = Trainer(plan, dataset, given.out, start=given.start, device=choose_device(given.device))
+    trainer = Trainer(plan, dataset, given.out, start=given.start, groups=given.group, device=choose_device(given.device))
     if given.resume:
         trainer.resume()
     with progress_bar("train") as progress:

@@ -33,7 +33,7 @@ class CamVid:
         if split not in found:
             raise DataError(f"No split {split!r} in {argument}", "a folder with pictures and a folder SPLITannot beside it",
                             f"Choose one of: {', '.join(found)}" if found else "Correct the path")
-        pairs = find_pairs(folder / split, folder / f"{split}annot", folder)
+        pairs = find_pairs(folder / split, folder / f"{split}annot")
         return PairedDataset(f"camvid:{argument}@{split}", f"CamVid {split}", CAMVID, pairs,
                              id_table(range(CAMVID.count), [_VOID, 255]))
 

@@ -41,18 +41,14 @@ def existing_folder(argument: str) -> Path:
     return folder
 
 
-def list_files(folder: Path, root: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
-    """Files of `folder` with these suffixes, sorted by name; hidden files are left out.
+def list_files(folder: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
+    """Files of `folder` with these suffixes, sorted by name, links among them; hidden files are left out.
 
-    Raises `DataError` for a link that leads out of `root`: whoever fills a folder must not choose what else is read.
+    Raises `DataError` for what is no file, such as a link that leads nowhere.
     """
-    home = os.path.realpath(root)
     found = sorted((entry for entry in folder.iterdir()
                     if entry.suffix.lower() in suffixes and not entry.name.startswith(".")), key=lambda e: e.name)
     for entry in found:
-        if os.path.commonpath([home, os.path.realpath(entry)]) != home:
-            raise DataError(f"{entry} is a link to a place outside {root}", "files inside the dataset's folder",
-                            "Copy the file into the folder")
         if not entry.is_file():
             raise DataError(f"{entry} is not a readable file", "picture files only", "Remove it from the folder")
     return found

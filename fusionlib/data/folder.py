@@ -153,14 +153,14 @@ class LabelledFolder:
         folder = existing_folder(argument)
         split = self._choose(argument, folder, split)
         space, table = read_classes(folder / CLASSES_FILE)
-        pairs = find_pairs(folder / "images" / (split or ""), folder / "masks" / (split or ""), folder)
+        pairs = find_pairs(folder / "images" / (split or ""), folder / "masks" / (split or ""))
         title = folder.resolve().name
         return PairedDataset(f"folder:{argument}" + (f"@{split}" if split else ""),
                              f"{title} {split}" if split else title, space, pairs, table)
 
     def _choose(self, argument: str, folder: Path, split: str | None) -> str | None:
         found = self.splits(argument)
-        if found and list_files(folder / "images", folder):
+        if found and list_files(folder / "images"):
             raise DataError(f"{folder / 'images'} has pictures and folders", "pictures, or one folder per split",
                             "Move the pictures into a split's folder")
         if split is None and found:

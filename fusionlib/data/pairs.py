@@ -97,7 +97,7 @@ class PairedDataset:
         return f"ids {listed} for classes, {', '.join(map(str, void)) or 'none'} for void"
 
 
-def find_pairs(images: Path, masks: Path, root: Path) -> tuple[Pair, ...]:
+def find_pairs(images: Path, masks: Path) -> tuple[Pair, ...]:
     """Pair the files of two folders by name without suffix, and compare their sizes by header.
 
     Raises `DataError` for a missing folder, no pictures, a partner missing on either side, a mask that is no picture of
@@ -107,7 +107,7 @@ def find_pairs(images: Path, masks: Path, root: Path) -> tuple[Pair, ...]:
         if not folder.is_dir():
             raise DataError(f"No folder {folder}", f"pictures in {images.name}/ and masks in {masks.name}/",
                             "Create it or correct the path and split")
-    pictures, answers = _by_stem(list_files(images, root)), _by_stem(list_files(masks, root, (".png",)))
+    pictures, answers = _by_stem(list_files(images)), _by_stem(list_files(masks, (".png",)))
     if not pictures:
         raise DataError(f"No pictures in {images}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
     _check_partners(pictures, masks, answers, "mask")

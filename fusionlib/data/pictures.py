@@ -63,7 +63,7 @@ class PicturesFolder:
         folder = existing_folder(argument)
         if split is not None:
             raise DataError(f"Split {split!r} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
-        files = tuple(list_files(folder, folder))
+        files = tuple(list_files(folder))
         if not files:
             raise DataError(f"No pictures in {folder}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
         for path in files:

@@ -12,7 +12,8 @@ from typing import Any
 from fusionlib.architectures.user import register_user_models
 from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import network_of
+from fusionlib.checkpoints.compare import network_of, recognise
+from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
@@ -38,7 +39,7 @@ from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import OneLineParser, Options, add_options, app_options, default_home
+from fusionlib.studio.options import OneLineParser, Options, add_group, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.sweep import Sweep
@@ -47,9 +48,9 @@ from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
            "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView",
-           "OneLineParser", "Options", "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_options", "app_options", "band",
-           "checkpoint_parameters", "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile", "profile_of",
-           "uniform_profile", "write_recipe"]
+           "OneLineParser", "Options", "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_group", "add_options",
+           "app_options", "band", "checkpoint_parameters", "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile",
+           "profile_of", "uniform_profile", "write_recipe"]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -123,17 +124,19 @@ class Studio:
             judged = [(names, curve_evidence(evidence, (sweep or self.sweep(view)).snapshot(), names))]
         return gravest(judged)
 
-    def sweep_files(self, a: Path, b: Path, open_pictures: Callable[[], DecodedCache], buffers: str, dtype: str | None = None) -> Sweep:
+    def sweep_files(self, a: Path | Checkpoint, b: Path | Checkpoint, open_pictures: Callable[[], DecodedCache], buffers: str,
+                    dtype: str | None = None) -> Sweep:
         """The sweep of two files outside the workspace."""
         return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.store)
 
-    def view_files(self, files: Sequence[Path], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
+    def view_files(self, files: Sequence[Path | Checkpoint], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
                    dtype: str | None = None) -> MergeView:
-        """A view of files outside the workspace. Says that they do not fit, or have no network, before data is read."""
+        """A view of files outside the workspace, opened or not. Says that they do not fit, or have no network, before data is read."""
         written_dtype(dtype)
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
-        checkpoints = open_checkpoints(files)
+        opened = [item for item in files if isinstance(item, Checkpoint)]
+        checkpoints = opened or open_checkpoints([item for item in files if isinstance(item, Path)], choice=Choice(recognise=recognise))
         first, second, *more = (item.name for item in checkpoints)
         architecture = self.network_of(checkpoints[0]) if open_pictures else network_of(checkpoints[0].shapes)
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)

@@ -60,7 +60,7 @@ def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dic
             raise UsageError(f"{reader} with {count} pictures", "at least one", "Raise --count")
         used = Calibration(data=calibration.spec, fingerprint=calibration.fingerprint(), count=count)
     shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
-    sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint) for item in checkpoints)
+    sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint, group=item.naming.group) for item in checkpoints)
     return Recipe(method=method, parameters=parameters, buffers=buffers, anchor=anchor, shared=shared, calibration=used,
                   dtype=None if dtype == SAME else dtype, checkpoints=sources)  # type: ignore[arg-type]
 

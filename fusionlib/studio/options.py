@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from fusionlib.checkpoints.groups import RULE
 from fusionlib.errors import UsageError, printable
 from fusionlib.inference.network import PRECISIONS
 
@@ -50,6 +51,7 @@ class Options:
     token: bool = True
     uploads: bool = True
     tiles: bool = False
+    groups: tuple[str, ...] = ()
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -63,11 +65,18 @@ class OneLineParser(argparse.ArgumentParser):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
+    add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
     parser.add_argument("--tiles", action="store_true",
                         help="measure pictures of more than 2 million pixels at full size, tile by tile")
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
+
+
+def add_group(parser: argparse.ArgumentParser) -> None:
+    """`--group`."""
+    parser.add_argument("--group", action="append", default=[], metavar="[FILE=]GROUP",
+                        help=f"tensors to take from files that hold several networks, such as ema (default: {RULE})")
 
 
 def app_options(arguments: Sequence[str]) -> Options:
@@ -92,7 +101,8 @@ def app_options(arguments: Sequence[str]) -> Options:
         raise UsageError("--uploads without --no-token", "the option that turns uploads off", "Leave --uploads out: they are on")
     return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
                    given.home or default_home(), given.device, given.precision, given.upload_mb,
-                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token, given.tiles)
+                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token, given.tiles,
+                   tuple(given.group))
 
 
 def _host(text: str) -> str:

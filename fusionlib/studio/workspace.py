@@ -12,13 +12,14 @@ from typing import Any
 
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
+from fusionlib.checkpoints.groups import Choice, shown
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
+from fusionlib.checkpoints.reader import Checkpoint, check_finite, in_agreement, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
-from fusionlib.errors import FusionError, UsageError
+from fusionlib.errors import CheckpointError, FusionError, UsageError
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
 
@@ -41,6 +42,7 @@ class Item:
     problem: FusionError | None = None
     known: tuple[str, int] | None = None
     about: str = ""
+    group: str | None = None
 
     @property
     def signature(self) -> str:
@@ -75,7 +77,9 @@ class Workspace:
         self.options = options
         self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
         self._lock = threading.RLock()
-        self._opened: dict[Path, Item] = {}
+        self._opened: dict[tuple[Path, str | None], Item] = {}
+        self._found: list[Item] = []
+        self._further: dict[tuple[Path, str], None] = {}
         self._pictures: dict[tuple[str, str | None, int | None], DecodedCache] = {}
         self._finite: dict[str, list[str]] = {}
         self.items: tuple[Item, ...] = ()
@@ -102,8 +106,10 @@ class Workspace:
     def refresh_checkpoints(self) -> None:
         """The same for checkpoints only: a training run may have rewritten one since."""
         with self._lock:
-            found = [self._item(path, origin, about) for path, origin, about in self._paths()]
-            self.items = tuple(_unique(found))
+            found = [self._item(path, origin, about, group) for path, origin, about in self._paths()
+                     for group in (None, *(group for file, group in self._further if file == path))]
+            if list(map(id, found)) != list(map(id, self._found)):
+                self._found, self.items = found, tuple(_unique(_in_agreement(found)))
 
     def get(self, name: str) -> Item:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
@@ -159,6 +165,24 @@ class Workspace:
                 second, first = found.values()
                 return first, second
         return None
+
+    def offered_groups(self) -> dict[str, tuple[str, str, bool]]:
+        """Networks beside those that were taken from files with several, by a text for people: checkpoint, group, whether it is shown."""
+        offers: dict[str, tuple[str, str, bool]] = {}
+        for item in self.items:
+            path = item.checkpoint.path if item.checkpoint else None
+            if path is not None and item.group is None:
+                offers |= {f"{item.name}: {shown(group)}": (item.name, group, (path, group) in self._further)
+                           for group in item.checkpoint.naming.others}  # type: ignore[union-attr]
+        return offers
+
+    def show_groups(self, wanted: Iterable[str]) -> None:
+        """Show these of the `offered_groups` as checkpoints of their own, and no others."""
+        offers = self.offered_groups()
+        with self._lock:
+            self._further = {(self.get(offers[text][0]).checkpoint.path, offers[text][1]): None  # type: ignore[union-attr]
+                             for text in wanted if text in offers}
+            self.refresh_checkpoints()
 
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""
@@ -249,13 +273,28 @@ class Workspace:
         for path in self.uploads.checkpoints():
             yield path, "upload", ""
 
-    def _item(self, path: Path, origin: str, about: str) -> Item:
-        name = self.uploads.shown_name(path) if origin == "upload" else path.stem
+    def _open(self, path: Path, name: str, origin: str, group: str | None) -> Checkpoint:
+        """With `group`, or the operator's for files of the operator's folders that have it."""
+        opened = open_checkpoint(path, name=name, choice=Choice(recognise=recognise))
+        asked = None if origin in ("demo", "upload") else Choice(self.options.groups).group_of(path)
+        if group is not None or asked is None:
+            return opened if group is None else opened.take(group)
         try:
-            opened = self._opened.get(path)
+            return opened.take(asked)
+        except CheckpointError:
+            if asked in self.options.groups:  # for files of all kinds: those without the group stay what they are
+                return opened
+            raise
+
+    def _item(self, path: Path, origin: str, about: str, group: str | None) -> Item:
+        name = self.uploads.shown_name(path) if origin == "upload" else path.stem
+        name = name if group is None else f"{name} ({shown(group)})"
+        try:
+            opened = self._opened.get((path, group))
             if opened is None or opened.checkpoint is None or not opened.checkpoint.is_current():
-                checkpoint = open_checkpoint(path, name=name)
-                opened = self._opened[path] = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about)
+                checkpoint = self._open(path, name, origin, group)
+                opened = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about, group)
+                self._opened[path, group] = opened
             return opened
         except FusionError as problem:
             return Item(name, origin, None, problem)
@@ -305,6 +344,20 @@ def _short_name(spec: str, origin: str) -> str:
     return kind if folder.casefold() == kind else f"{kind} {folder}"
 
 
+def _in_agreement(items: Sequence[Item]) -> list[Item]:
+    """The same, each with the group of its tensors that fits another checkpoint where it fits none as it is."""
+    opened = [item.checkpoint for item in items if item.checkpoint is not None]
+    taken = dict(zip(map(id, opened), in_agreement(opened), strict=True))
+
+    def agreeing(item: Item) -> Item:
+        checkpoint = taken.get(id(item.checkpoint))
+        if checkpoint is None or checkpoint is item.checkpoint:
+            return item
+        return replace(item, checkpoint=checkpoint, known=recognise(checkpoint.shapes))
+
+    return [agreeing(item) for item in items]
+
+
 def _unique(items: Sequence[Item]) -> Iterable[Item]:
     taken: set[str] = set()
     for item in items:
@@ -320,7 +373,7 @@ def _unique(items: Sequence[Item]) -> Iterable[Item]:
             continue
         if item.checkpoint is not None:
             item.checkpoint.name = name
-        yield Item(name, item.origin, item.checkpoint, item.problem, item.known, item.about)
+        yield replace(item, name=name)
 
 
 def _manifest() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionlib.atomic import make_folder, write_atomically
+from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress, logits_of
@@ -60,7 +62,7 @@ def class_weights(frequencies: Tensor) -> Tensor:
 class Trainer:
     """One run of a plan, in a folder: `epoch-NNN.safetensors`, `progress.pt` (to resume) and `log.json`."""
 
-    def __init__(self, plan: TrainingPlan, dataset: Dataset, out: Path, *, start: Path | None = None,
+    def __init__(self, plan: TrainingPlan, dataset: Dataset, out: Path, *, start: Path | None = None, groups: Sequence[str] = (),
                  device: torch.device | None = None) -> None:
         if dataset.label_space.count > plan.classes:
             raise UsageError(f"{plan.classes} classes for data with {dataset.label_space.count}",
@@ -71,7 +73,7 @@ class Trainer:
         torch.manual_seed(plan.seed)
         self.network = self.architecture.build(plan.classes)
         if start is not None:
-            load_weights(self.network, start)
+            load_weights(self.network, start, groups)
         self.network.to(self.device)
         self.sampler = CropSampler(dataset, plan.crop, plan.batch, plan.seed, self.architecture.preprocessing)
         self.optimiser = torch.optim.SGD(self.network.parameters(), lr=plan.lr, momentum=plan.momentum,
@@ -151,10 +153,11 @@ class Trainer:
         write_atomically(self.out / "log.json", json.dumps(self.log, indent=1))
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Copy a checkpoint into `network`. Raises `LayoutError` when a name or shape does not fit."""
-    checkpoint = open_checkpoint(path)
+def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> None:
+    """Copy a checkpoint into `network`, that of `groups` where it holds several. Raises `LayoutError` when a name or shape does not fit."""
     own = network.state_dict()
+    checkpoint = open_checkpoint(path, choice=Choice(tuple(groups), lambda shapes: all(
+        shapes.get(name) == tuple(tensor.shape) for name, tensor in own.items()) or None))
     wrong = [name for name in own if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(own[name].shape)]
     if wrong:
         raise LayoutError(f"{path.name} does not fit the network: {wrong[0]} and {len(wrong) - 1} more differ",

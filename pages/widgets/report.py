@@ -10,6 +10,7 @@ from fusionlib.studio import Item, Workspace
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.sidebar import choose
 
+GROUPS = "further-groups"
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
 
@@ -36,9 +37,23 @@ def checkpoint_table(workspace: Workspace) -> None:
         with st.expander("Why, and what to do"):
             st.dataframe([{"file": item.name, "got": item.problem.got, "needs": item.problem.needs, "do": item.problem.do}
                           for item in broken if item.problem], hide_index=True, key="broken", row_height=44)
+    _further_groups(workspace)
     if st.button("Look at the folders again", icon=":material/refresh:", key="refresh"):
         workspace.refresh()
         st.rerun()
+
+
+def _further_groups(workspace: Workspace) -> None:
+    """Files that hold several networks: which of the others are checkpoints of their own, for everybody who uses this server."""
+    offers = workspace.offered_groups()
+    if not offers:
+        return
+    # What the server shows and not what this page showed last: others may have chosen meanwhile.
+    st.session_state[GROUPS] = [text for text, (_, _, shown) in offers.items() if shown]
+    st.multiselect("Averages, teachers and copies in these files", list(offers), key=GROUPS, placeholder="None is shown",
+                   on_change=lambda: workspace.show_groups(st.session_state[GROUPS]),
+                   help="A file with several networks stands for the trained one; others that you choose here become checkpoints of "
+                   "their own, for everybody who uses this server")
 
 
 def preflight_section(workspace: Workspace) -> None:
@@ -65,7 +80,8 @@ def preflight_section(workspace: Workspace) -> None:
                        icon=":material/check_circle:")
         elif not report.compatible:
             st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
-                       f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes.",
+                       f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes."
+                       + (" The Compare page merges what they share." if len(report.shared) > len(report.mismatched) else ""),
                        icon=":material/block:")
     findings = [item for item in report.findings if item.level != "info" or item.do]
     if findings:
