@@ -236,3 +236,24 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(tm
         app.run()
         table = next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
         assert set(table["weights say"].dropna()) == {"do not merge", "measure to know"}
+
+
+def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_path: Path) -> None:
+    """All of its answers are one class, so that it has exactly what that class everywhere has."""
+    constant = {name: torch.zeros_like(tensor) if name == "head.weight" else tensor for name, tensor in tiny_tensors(1).items()}
+    constant["head.bias"] = torch.tensor([9.0, 0.0, 0.0])
+    with tiny_registered():
+        for name in ("x", "y"):
+            save_tensors(tmp_path / f"{name}.safetensors", {**constant, "stem.weight": constant["stem.weight"] + (name == "y")})
+        files = [str(tmp_path / f"{name}.safetensors") for name in ("x", "y")]
+        data = ["--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--home", str(tmp_path / "home")]
+        found = said(capsys, "evaluate", files[0], *data)
+        assert found["guesses"] and found["blind"]["class"] == 0 and found["blind"]["miou"] == found["miou"]
+        main(["evaluate", files[0], *data])
+        assert "This is guessing: the commonest class everywhere has mIoU" in capsys.readouterr().out
+        report = said(capsys, "diagnose", *files, *data, "--step", "0.5")
+        assert [one["guesses"] for one in report["singles"]] == [True, True]
+        verdict = report["pairs"][0]["verdict"]
+        assert verdict["line"] == "do not merge: both networks guess" and verdict["evidence"]["guessing"] == ["x", "y"]
+        rows = said(capsys, "compare", *files, *data, "--methods", "isotropic")["rows"]
+        assert all(row["guesses"] and row["note"].startswith("guesses: no better than the commonest class") for row in rows)
