@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, shown
 from fusionlib.studio import Options, Studio, add_options, default_home
 
 
@@ -61,4 +61,4 @@ def numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{text!r}", "numbers separated by commas, as 0.5,0.3,0.2", "Correct them") from None
+        raise UsageError(shown(text), "numbers separated by commas, as 0.5,0.3,0.2", "Correct them") from None
