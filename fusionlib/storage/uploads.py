@@ -9,9 +9,7 @@ import secrets
 from pathlib import Path
 
 from fusionlib.errors import UsageError
-
-CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS, list_folder
 
 
 class UploadFolder:
@@ -31,12 +29,11 @@ class UploadFolder:
         """Stored checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        found = [path for path in self.folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS and not path.name.startswith(".")]
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return sorted(list_folder(self.folder, CHECKPOINT_ENDINGS).files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def has_pictures(self) -> bool:
         """Whether any picture was uploaded."""
-        return self.pictures.is_dir() and any(path.suffix in PICTURE_ENDINGS for path in self.pictures.iterdir())
+        return self.pictures.is_dir() and bool(list_folder(self.pictures, PICTURE_ENDINGS).files)
 
     def shown_name(self, path: Path) -> str:
         """The name that the file had on the user's machine, without its ending."""

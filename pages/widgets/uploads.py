@@ -7,10 +7,11 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.errors import FusionError
+from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS
 from fusionlib.studio import Workspace
 from pages.widgets.problems import show_problem
 
-_KINDS = ["safetensors", "pth", "pt", "bin", "ckpt", "png", "jpg", "jpeg"]
+_KINDS = [ending.removeprefix(".") for ending in (*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS)]
 
 
 def upload_section(workspace: Workspace) -> None:
