@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionlib.contracts import DATASETS, Sample
-from fusionlib.data.files import (
-    PICTURE_SUFFIXES,
-    existing_folder,
-    fingerprint_files,
-    list_files,
-    picture_size,
-    read_picture,
-)
+from fusionlib.data.elsewhere import no_pictures
+from fusionlib.data.files import existing_folder, fingerprint_files, picture_orientation, picture_size, read_picture
 from fusionlib.data.labels import UNLABELLED, LabelSpace
-from fusionlib.errors import DataError
+from fusionlib.errors import DataError, shown
+from fusionlib.listing import PICTURE_ENDINGS, list_folder, skipped_notes
 
 
 @dataclass(eq=False)
@@ -27,6 +22,7 @@ class Pictures:
     files: tuple[Path, ...]
     label_space: LabelSpace = UNLABELLED
     labelled: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -37,7 +33,8 @@ class Pictures:
 
     def load(self, index: int) -> Sample:
         """Read one picture, turned upright. Raises `DataError` that names the file."""
-        return Sample(self.name(index), read_picture(self.files[index], upright=True), None)
+        path = self.files[index]
+        return Sample(self.name(index), read_picture(path, picture_orientation(path)), None)
 
     def fingerprint(self) -> str:
         """SHA-256 of file names and contents."""
@@ -59,13 +56,13 @@ class PicturesFolder:
         """All pictures of the folder. Raises `DataError` for a split, no pictures, or a file that is no picture."""
         folder = existing_folder(argument)
         if split is not None:
-            raise DataError(f"Split {split!r} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
-        files = tuple(list_files(folder, folder))
-        if not files:
-            raise DataError(f"No pictures in {folder}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
-        for path in files:
+            raise DataError(f"Split {shown(split)} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
+        listing = list_folder(folder, PICTURE_ENDINGS)
+        if not listing.files:
+            raise no_pictures(f"No pictures in {folder}", f"files {', '.join(PICTURE_ENDINGS)}", argument, listing)
+        for path in listing.files:
             picture_size(path)
-        return Pictures(f"pictures:{argument}", folder.resolve().name, files)
+        return Pictures(f"pictures:{argument}", folder.resolve().name, listing.files, notes=skipped_notes([listing]))
 
 
 DATASETS.register("pictures")(PicturesFolder())
