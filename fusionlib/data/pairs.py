@@ -43,7 +43,7 @@ class PairedDataset:
         return len(self.pairs)
 
     def name(self, index: int) -> str:
-        """File name without suffix."""
+        """The pair's: in most datasets the file's without suffix."""
         return self.pairs[index].name
 
     def load(self, index: int) -> Sample:

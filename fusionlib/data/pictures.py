@@ -23,13 +23,15 @@ class Pictures:
     label_space: LabelSpace = UNLABELLED
     labelled: bool = False
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """In place of the files' own."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def name(self, index: int) -> str:
-        """File name without suffix."""
-        return self.files[index].stem
+        """Its name; the file's without suffix where it has no other."""
+        return self.names[index] if self.names else self.files[index].stem
 
     def load(self, index: int) -> Sample:
         """Read one picture, turned upright. Raises `DataError` that names the file."""
