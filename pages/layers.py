@@ -6,6 +6,7 @@ from fusionlib.errors import FusionError
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.remarks import show_remarks
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -29,6 +30,8 @@ def layers_view() -> None:
             st.caption("The report on the Workspace page says which tensors differ.")
         return
     with problems_shown():
+        if view.pictures:
+            show_remarks(view.pictures.notes, studio().sweep(view).snapshot()["warnings"])
         left, right = st.columns([3, 2], gap="large")
         with left:
             contribution_section(view, profile)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.data.spec import usages
 from fusionlib.errors import UsageError, shown
 from fusionlib.studio import Options, Studio, add_options, default_home
 
@@ -18,7 +20,7 @@ from fusionlib.studio import Options, Studio, add_options, default_home
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data`, `--split`, `--limit`."""
     parser.add_argument("--data", required=required, metavar="SPEC",
-                        help="camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
+                        help=f"one of {', '.join(usages())}")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 
@@ -38,6 +40,13 @@ def open_studio(given: argparse.Namespace) -> Studio:
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:
     """The pictures that `--data`, `--split` and `--limit` name."""
     return studio.workspace.open_pictures(given.data, given.split, given.limit)
+
+
+def show_remarks(result: Mapping[str, Any]) -> None:
+    """Print what a result says of its data: `notes` on how files were taken, `warnings` on what makes its figures doubtful."""
+    for kind in ("note", "warning"):
+        for text in result.get(f"{kind}s", ()):
+            print(f"{kind}: {text}")
 
 
 @contextmanager

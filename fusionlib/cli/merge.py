@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         if kept:
             kept.write_text(recipe.to_yaml(), encoding="utf-8")
         files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
-                      "notes": [*_defaulted(recipe, checkpoints), *export.notes],
+                      "notes": [*_defaulted(recipe, checkpoints), *export.notes, *(calibration.notes if calibration else ())],
                       "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)

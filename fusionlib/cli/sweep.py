@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_running, open_data, open_studio, percent, progress_bar, show_remarks
 from fusionlib.merging.buffers import POLICIES, check_policy
 
 NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
@@ -29,7 +29,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     sweep = studio.sweep_files(given.a, given.b, lambda: open_data(studio, given), given.buffers)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
-    return {**result, "classes": list(sweep.view.space.names)}
+    return {**result, "classes": list(sweep.view.space.names), "notes": list(sweep.view.need_pictures().notes)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -39,3 +39,4 @@ def show(result: dict[str, Any]) -> None:
         mark = "  best" if result["best"] and point["alpha"] == result["best"]["alpha"] else ""
         loss = "n/a" if point["loss"] is None else f"{point['loss']:.4f}"
         print(f"{point['alpha']:6g}{percent(point['miou']):>11}{percent(point['pixel_accuracy']):>11}{loss:>9}{mark}")
+    show_remarks(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fusionlib.errors import DataError
@@ -26,10 +27,12 @@ def specs_below(root: Path, named: Path) -> dict[str, int]:
     A few hundred folders are looked at, four levels deep; hidden ones and those of masks are not.
     """
     found: dict[str, int] = {}
-    waiting, seen = [(root, named, 0)], 0
-    while waiting and seen < _MOST_FOLDERS:
+    waiting, seen = [(root, named, 0)], set()
+    while waiting and len(seen) < _MOST_FOLDERS:
         folder, name, depth = waiting.pop(0)
-        seen += 1
+        if (real := os.path.realpath(folder)) in seen:  # links may lead round in circles
+            continue
+        seen.add(real)
         try:
             listing = list_folder(folder, PICTURE_ENDINGS)
         except OSError:  # a folder that may not be read holds nothing to offer

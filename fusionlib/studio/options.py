@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusionlib.data.spec import usages
 from fusionlib.inference.network import PRECISIONS
 
 
@@ -45,7 +46,7 @@ def app_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--checkpoints", action="append", default=[], type=Path, metavar="DIR",
                         help="folder (or file) of checkpoints to show; may be given several times")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC",
-                        help="data to show: camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
+                        help=f"data to show, one of {', '.join(usages())}; may be given several times")
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
     add_options(parser)

@@ -8,17 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
+from fusionlib.contracts import ARCHITECTURES, DATASETS, IGNORE, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import read_picture
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError, shown
 from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder, skipped_notes
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
 
@@ -61,6 +62,14 @@ class Source:
     origin: str
     splits: tuple[str, ...] = ()
     problem: FusionError | None = None
+
+
+class DataCheck(NamedTuple):
+    """A dataset that was read through: how many pictures, remarks on how its files were taken, and what is odd about its masks."""
+
+    pictures: int
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Workspace:
@@ -190,11 +199,17 @@ class Workspace:
         """Undo `remove_upload`."""
         self.add_upload(*removed)
 
-    def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> int:
-        """Read every picture and mask of a dataset. Returns how many; raises `DataError` that names the first bad file."""
+    def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> DataCheck:
+        """Read every picture and mask of a dataset. Raises `DataError` that names the first bad file."""
         dataset = self.pictures(source, split).dataset
-        check(dataset, progress)
-        return len(dataset)
+        pixels, classes = check(dataset, progress), dataset.label_space.count
+        found = {"support": pixels[:classes].tolist(), "void": int(pixels[IGNORE])}
+        return DataCheck(len(dataset), dataset.notes, tuple(annotation_warnings(found, dataset.label_space.names)))
+
+    def first_split(self, source: str) -> str | None:
+        """The split to begin with: val where there is one."""
+        splits = next((entry.splits for entry in self.sources if entry.name == source), ())
+        return "val" if "val" in splits else splits[0] if splits else None
 
     def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""
