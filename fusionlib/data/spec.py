@@ -1,4 +1,4 @@
-"""Data specs: `camvid:DIR`, `folder:DIR`, `streets:DOMAIN[:COUNT]`, `pictures:DIR`, each with `@split` at its end."""
+"""Data specs, `kind:argument` with an optional `@split` at the end, as `camvid:DIR@val`; every dataset says its own (`usages`)."""
 
 from __future__ import annotations
 
