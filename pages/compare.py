@@ -9,7 +9,7 @@ from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_table import show_result, show_table
 from pages.widgets.problems import show_problem
-from pages.widgets.remarks import show_remarks
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -29,8 +29,9 @@ def compare(chosen: Selection) -> None:
     if run_panel(comparison, chosen, show_table):
         return
     found = comparison.snapshot()
+    show_warnings(found["warnings"])
     show_table(found)
-    show_remarks(comparison.pictures.notes, found["warnings"])
+    show_notes(comparison.pictures.notes)
     show_result(found)
     write_panel(comparison, found)
 

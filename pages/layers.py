@@ -6,7 +6,7 @@ from fusionlib.errors import FusionError
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.problems import problems_shown, show_problem
-from pages.widgets.remarks import show_remarks
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -23,6 +23,7 @@ def layers_view() -> None:
     try:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(chosen)
+        show_warnings(studio().sweep(view).snapshot()["warnings"])
         profile = live_layers(view)
     except FusionError as error:
         show_problem(error)
@@ -30,8 +31,7 @@ def layers_view() -> None:
             st.caption("The report on the Workspace page says which tensors differ.")
         return
     with problems_shown():
-        if view.pictures:
-            show_remarks(view.pictures.notes, studio().sweep(view).snapshot()["warnings"])
+        show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:
             contribution_section(view, profile)

@@ -68,7 +68,7 @@ class Cityscapes:
         pairs, ending = _paired(pictures, drawn, truth / split)
         if split == _HIDDEN and _all_void(pairs, _LEGENDS[ending]):
             why = "The masks of the test split are void everywhere, for the real ones are not public: nothing is measured on it"
-            return _without_masks(*named, pictures, (*skipped, why))
+            return _without_masks(named[0], f"{named[1]} (masks not public)", pictures, (*skipped, why))
         pairs, turns = checked(pairs, _LEGENDS[ending])
         return PairedDataset(*named, CITYSCAPES, pairs, _LEGENDS[ending], (*skipped, *turns))
 

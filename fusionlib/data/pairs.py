@@ -101,12 +101,11 @@ def _turn_remarks(total: int, turns: int, either: int, stored_first: bool) -> tu
     """What to say where `turns` of `total` pairs have an EXIF orientation, of which `either` fit by more than one reading."""
     if not turns:
         return ()
-    several = turns - either
-    texts = [f"{several} read as picture and mask fit by size"] if several else []
+    only = turns - either
+    texts = [f"{only} read in the only way in which masks fit"] if only else []
     if either:
-        rule = "as stored, which classes.yaml asks for" if stored_first else (
-            "as viewers show them; if the masks were drawn on the stored pixels, write `orientation: stored` into classes.yaml")
-        texts.append(f"{either} fit both as stored and as viewers show them, and are read {rule}")
+        texts.append(f"{either} read " + ("as stored, as classes.yaml asks, though masks fit as viewers show them too" if stored_first else
+                     "as viewers show them, though masks fit as stored too (orientation: stored in classes.yaml chooses that)"))
     return (f"EXIF orientation in {turns} of {total} pictures: {', '.join(texts)}",)
 
 

@@ -10,7 +10,7 @@ from fusionlib.data.spec import usages
 from fusionlib.errors import FusionError
 from fusionlib.studio import Source, Workspace
 from pages.widgets.problems import plain, show_problem
-from pages.widgets.remarks import show_remarks
+from pages.widgets.remarks import show_notes, show_warnings
 
 
 def data_section(workspace: Workspace) -> None:
@@ -41,7 +41,7 @@ def _notes(workspace: Workspace, sources: list[Source]) -> None:
         try:
             with st.spinner(f"Opening {source.name}"):
                 notes = workspace.pictures(source.name, split).notes
-            show_remarks(f"{source.name}{f', {split}' if split else ''}: {note}" for note in notes)
+            show_notes(f"{source.name}{f', {split}' if split else ''}: {note}" for note in notes)
         except FusionError as error:
             show_problem(error)
 
@@ -54,7 +54,8 @@ def _check(workspace: Workspace, source: Source) -> None:
             bar.empty()
             st.success(f"{split or source.name}: {found.pictures} pictures are readable and their masks are valid.",
                        icon=":material/check_circle:")
-            show_remarks(found.notes, found.warnings)
+            show_warnings(found.warnings)
+            show_notes(found.notes)
         except FusionError as error:
             bar.empty()
             show_problem(error)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
 from pages.widgets.problems import plain
 
 
-def show_remarks(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
-    """Warnings as boxes, notes in small print below them; nothing where there are none."""
-    for text in warnings:
-        st.warning(f"{plain(text)}.", icon=":material/warning:")
+def show_warnings(warnings: Sequence[str]) -> None:
+    """All of them in one box above what they put in doubt.
+
+    Without any an empty place stands there: components below it would be mounted anew if their number among the elements changed.
+    """
+    place = st.empty()
+    if warnings:
+        place.warning("  \n".join(f"{plain(text)}." for text in warnings), icon=":material/warning:")
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """In small print, nothing where there are none."""
     for text in notes:
         st.caption(f"{plain(text)}.")
