@@ -127,6 +127,11 @@ class Dataset(Protocol):
     label_space: LabelSpace
     labelled: bool
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user must know of how its files were taken: what was skipped, which of two readings was chosen. No full stops."""
+        ...
+
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from reprlib import Repr
+
+LONGEST = 2000
+"""Characters of one part of a message: names and values in it come from files, which may hold anything."""
 
 
 def printable(text: str) -> str:
@@ -13,17 +17,41 @@ def printable(text: str) -> str:
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+class _Short(Repr):
+    """`repr` that looks at the beginning of a value only: nested aliases of a few hundred bytes spell out to gigabytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, limit, limit
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write numbers of thousands of digits."""
+        return repr(x) if x.bit_length() < 256 else f"a number of {x.bit_length()} bits"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """`repr(value)`, at most `limit` characters of it, whatever the value: how a value of a user or a file gets into a message."""
+    return clipped(_Short(limit).repr(value), limit)
+
+
+def clipped(text: str, limit: int) -> str:
+    """`text`, with an ellipsis at its end where it is longer than `limit` characters."""
+    return text if len(text) <= limit else f"{text[:limit - 1]}…"
+
+
 class FusionError(ValueError):
     """A problem that the user can act on: `got` what, `needs` what, `do` what.
 
-    The three parts stay separate so that the app can set them in three lines and the CLI in one.
+    The three parts stay separate so that the app can set them in three lines and the CLI in one. What was found and what is needed are
+    cut to `LONGEST` characters each.
     """
 
     changed = False
     """Whether a file is no longer what was opened: looking at the folders again mends it."""
 
     def __init__(self, got: str, needs: str, do: str) -> None:
-        self.got, self.needs, self.do = got.rstrip("."), needs.rstrip("."), do.rstrip(".")
+        self.got, self.needs = clipped(got.rstrip("."), LONGEST), clipped(needs.rstrip("."), LONGEST)
+        self.do = do.rstrip(".")  # may be a command to copy, which must be whole
         super().__init__(f"{self.got}. Needs: {self.needs}. {self.do}.")
 
     @property

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar, cast
 
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, shown
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ class Registry(Generic[T]):
         """The implementation called `name`. Raises `UsageError` that lists the valid names."""
         self._load()
         if name not in self._items:
-            raise UsageError(f"Unknown {self.noun} {name!r}", f"one of {', '.join(self.names())}", "Correct the name")
+            raise UsageError(f"Unknown {self.noun} {shown(name)}", f"one of {', '.join(self.names())}", "Correct the name")
         return self._items[name]
 
     def names(self) -> tuple[str, ...]:

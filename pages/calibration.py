@@ -9,6 +9,7 @@ from pages.widgets.calibration_controls import choose, run_row
 from pages.widgets.calibration_paths import curve_section, pairs_section, temperature_section
 from pages.widgets.calibration_reliability import figures_section, reliability_section, separation_section
 from pages.widgets.problems import show_problem
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -29,6 +30,8 @@ def calibration(chosen: Selection) -> None:
         return
     look = choose(studio().calibration.sweep(view))
     run_row(look)
+    show_warnings(studio().calibration.sweep(view).snapshot()["warnings"])
+    show_notes(view.need_pictures().notes)
     reliability_section(look)
     figures_section(look)
     separation_section(look)

@@ -10,6 +10,7 @@ from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_table import show_result, show_table
 from pages.widgets.outlook import outlook_line
 from pages.widgets.problems import show_problem
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -31,7 +32,9 @@ def compare(chosen: Selection) -> None:
     if run_panel(comparison, chosen, show_table):
         return
     found = comparison.snapshot()
+    show_warnings(found["warnings"])
     show_table(found)
+    show_notes(comparison.pictures.notes)
     show_result(found)
     write_panel(comparison, found)
 

@@ -19,6 +19,7 @@ from pages.widgets.diagnostics_charts import (
 from pages.widgets.diagnostics_controls import choose_pair, choose_set, run_panel
 from pages.widgets.diagnostics_verdict import rules_section, verdict_section
 from pages.widgets.problems import show_problem
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -40,6 +41,8 @@ def diagnostics(chosen: Selection) -> None:
         number = _choose_pair(report, chosen)
         with panel:
             run_panel(diagnosis, chosen, diagnosis.pairs[number], seen)
+            show_warnings(report["warnings"])
+            show_notes(diagnosis.pictures.notes if diagnosis.pictures else ())
         pair = report["pairs"][number]
         verdict_section(pair)
     with left:

@@ -9,6 +9,7 @@ from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -25,6 +26,7 @@ def layers_view() -> None:
     try:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
+        show_warnings(studio().sweep(view).snapshot()["warnings"])
         profile = live_layers(view)
     except FusionError as error:
         show_problem(error)
@@ -32,6 +34,7 @@ def layers_view() -> None:
             st.caption("The report on the Workspace page says which tensors differ; the Compare page merges what they share.")
         return
     with problems_shown():
+        show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:
             contribution_section(view, profile)

@@ -10,6 +10,7 @@ from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.live import live_view
 from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
@@ -25,6 +26,7 @@ def merge_view() -> None:
     try:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
+        show_warnings(studio().sweep(view).snapshot()["warnings"])
         alpha = live_view(view)
     except FusionError as error:
         show_problem(error)
@@ -32,6 +34,7 @@ def merge_view() -> None:
             st.caption("The report on the Workspace page says which tensors differ; the Compare page merges what they share.")
         return
     with problems_shown():
+        show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:
             _class_change(view, alpha)

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from helpers import folder_data, saved, tiny_file, tiny_registered, tiny_tensors
+from PIL import Image
 
 from fusionlib import __version__
 from fusionlib.checkpoints.arena import Arena
@@ -234,6 +235,9 @@ def test_train_on_streets_resumes_to_the_same_checkpoints(place: Path, said, ref
 def test_as_a_process_of_its_own(place: Path) -> None:
     (place / "mine.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nfrom helpers import TinyNet\n"
                                    "MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)\n")
+    with Image.open("town/images/p0.png") as picture:
+        picture.save("town/images/p0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")  # of which Pillow warns
+    Path("town/images/p0.png").unlink()
     run = [sys.executable, "-m", "fusionlib"]
     told = {"cwd": place, "capture_output": True, "text": True, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "timeout": 120}
     good = subprocess.run([*run, "evaluate", "a.pth", "--data", "folder:town", "--model", "mine.py:TinyNet", "--json"], check=False, **told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import struct
 import threading
@@ -160,10 +161,13 @@ def broken(tmp_path: Path, case: str) -> Path:
         return picture
     elif case == "mask bomb":
         mask.write_bytes(grey_png(60_000, 60_000, 8, b"\0"))
-    elif case == "link":
+    elif case == "link to nothing":
         picture.unlink()
         picture.symlink_to(tmp_path / "nowhere.png")
         return picture
+    elif case == "pipe":
+        mask.unlink()
+        os.mkfifo(mask)
     return mask
 
 
@@ -176,7 +180,7 @@ def grey_png(width: int, height: int, bits: int, row: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("case", ["no mask", "no picture", "sizes", "rgb mask", "16-bit mask", "4-bit grey mask",
-                                  "empty mask", "text mask", "text picture", "bomb", "mask bomb", "link"])
+                                  "empty mask", "text mask", "text picture", "bomb", "mask bomb", "link to nothing", "pipe"])
 def test_what_headers_show_is_refused_at_opening(camvid, case, monkeypatch):
     named = broken(camvid, case)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded before validation"))

@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
-    "errors": 0, "registry": 0, "contracts": 0, "atomic": 0,
+    "errors": 0, "plain_yaml": 0, "listing": 0, "registry": 0, "contracts": 0, "atomic": 0,
     "checkpoints": 1, "architectures": 1, "data": 1,
     "merging": 2, "metrics": 2, "diagnostics": 2,
     "inference": 3, "search": 3, "figures": 3, "imaging": 3, "training": 3, "storage": 3,
     "studio": 4, "cli": 5, "__main__": 6,
 }
-FOUNDATION = {"errors", "registry", "contracts", "atomic"}
+FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic"}
 """The one layer whose modules may use one another, in this order."""
 PAGES = 6
 

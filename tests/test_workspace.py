@@ -134,7 +134,7 @@ def test_pictures_are_decoded_once_for_all(tmp_path: Path) -> None:
     assert workspace.pictures(name, None) is workspace.pictures(name, None)
     assert workspace.pictures(name, None, 1) is not workspace.pictures(name, None)
     progress: list[tuple[int, int]] = []
-    assert workspace.check_data(name, None, lambda *at: progress.append(at)) == 2
+    assert workspace.check_data(name, None, lambda *at: progress.append(at)) == (2, (), ())
     assert progress == [(1, 2), (2, 2)]
     Image.new("L", (64, 48), 77).save(tmp_path / "town" / "masks" / "p1.png")
     with pytest.raises(DataError, match=r"p1\.png has unknown ids 77"):

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fusionlib import __version__
 from fusionlib.checkpoints.groups import Choice, Recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.errors import CheckpointError, RecipeError
+from fusionlib.errors import CheckpointError, RecipeError, clipped
+from fusionlib.plain_yaml import read_yaml
 
 LIMIT_BYTES = 1 << 20
 """A recipe is a page of text; anything larger is something else."""
@@ -86,20 +87,15 @@ def read_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        where = clipped(".".join(str(part) for part in first["loc"]), 200) or "the recipe"
         raise RecipeError(f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}") from error
 
 
 def _load_yaml(path: Path) -> Any:
     try:
-        size = path.stat().st_size
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if size <= LIMIT_BYTES else None
-    except Exception as error:  # safe_load runs no code, but hostile text makes it raise nearly anything, RecursionError too
-        first = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise RecipeError(f"{path.name} cannot be read: {first}", "a YAML recipe", "Check the path and the file") from error
-    if size > LIMIT_BYTES:
-        raise RecipeError(f"{path.name} is larger than 1 MB", "a YAML recipe", "Check that this is the right file")
-    return content
+        return read_yaml(path, LIMIT_BYTES)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path.name} cannot be read: {error}", "a YAML recipe", "Check the path and the file") from error
 
 
 def _is_there(path: Path) -> bool:

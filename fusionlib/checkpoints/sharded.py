@@ -12,9 +12,9 @@ from pathlib import Path
 from fusionlib.checkpoints.safetensors_format import MAX_HEADER_BYTES, SafetensorsFile, load_json
 from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.errors import CheckpointError
+from fusionlib.listing import CHECKPOINT_ENDINGS, list_folder
 
 INDEX_ENDING = ".index.json"
-ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 def find_index(folder: Path) -> Path:
@@ -25,11 +25,11 @@ def find_index(folder: Path) -> Path:
     if found:
         raise CheckpointError(f"Folder {folder.name} has {len(found)} indexes: {', '.join(item.name for item in found)}",
                               "one checkpoint per folder", "Open the index itself")
-    endings = sorted({item.suffix for item in folder.iterdir() if item.suffix in ENDINGS})
+    endings = sorted({item.suffix for item in list_folder(folder, CHECKPOINT_ENDINGS).files})
     named = " ".join(str(Path(folder.name, f"*{ending}")) for ending in endings)
     raise CheckpointError(f"Folder {folder.name} has no *{INDEX_ENDING}, so it is not one checkpoint in shards",
                           "checkpoint files, not a folder of them", f"Name its files, as {named}" if endings else
-                          f"There is no checkpoint file in it; name files of another, as DIR/*{ENDINGS[0]}")
+                          f"There is no checkpoint file in it; name files of another, as DIR/*{CHECKPOINT_ENDINGS[1]}")
 
 
 def read_index(listing: Snapshot) -> tuple[dict[str, str], tuple[Path, ...]]:

@@ -19,7 +19,8 @@ from fusionlib.checkpoints.rounding import WRITTEN
 from fusionlib.cli.settings import renames_of
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import UsageError
+from fusionlib.data.spec import usages
+from fusionlib.errors import UsageError, shown
 from fusionlib.inference.measure import MARGIN, TILE
 from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_home, gravest
 
@@ -27,7 +28,7 @@ from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data`, `--split`, `--limit`."""
     parser.add_argument("--data", required=required, metavar="SPEC",
-                        help="camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
+                        help=f"one of {', '.join(usages())}")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 
@@ -76,6 +77,13 @@ def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:
     return studio.workspace.open_pictures(given.data, given.split, given.limit)
 
 
+def show_remarks(result: Mapping[str, Any]) -> None:
+    """Print what a result says of its data: `notes` on how files were taken, `warnings` on what makes its figures doubtful."""
+    for kind in ("note", "warning"):
+        for text in result.get(f"{kind}s", ()):
+            print(f"{kind}: {text}")
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar with time left on standard error; silent where that is no terminal."""
@@ -116,4 +124,4 @@ def numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{text!r}", "numbers separated by commas, as 0.5,0.3,0.2", "Correct them") from None
+        raise UsageError(shown(text), "numbers separated by commas, as 0.5,0.3,0.2", "Correct them") from None

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_files, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_files, open_studio, percent, progress_bar, show_remarks
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES
@@ -51,7 +51,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         comparison.measure(progress, fresh=given.fresh)
     found = comparison.snapshot()
     return {"data": pictures.spec, "images": found["images"], "anchor": comparison.names[choices.anchor], "buffers": choices.buffers,
-            "best": found["best"], "best_single_miou": found["best_single_miou"], "rows": found["rows"]}
+            "best": found["best"], "best_single_miou": found["best_single_miou"], "rows": found["rows"],
+            "notes": list(pictures.notes), "warnings": found["warnings"]}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -68,6 +69,7 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
+    show_remarks(result)
 
 
 def _data_options(given: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar
+from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar, show_remarks
 from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     report = diagnosis.report(given.tau)
     for single, path in zip(report["singles"], given.checkpoints, strict=True):
         single["path"] = str(path)
-    notes = diagnosis.notes() if given.data else []
+    notes = [*diagnosis.notes(), *diagnosis.pictures.notes] if diagnosis.pictures else []
     return {"data": diagnosis.pictures.spec if diagnosis.pictures else None, "notes": notes, **report}
 
 
@@ -72,8 +72,7 @@ def _refuse_unread(given: argparse.Namespace) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
-    for note in result["notes"]:
-        print(f"{note}.")
+    show_remarks(result)
     for single in result["singles"]:
         loss = "n/a" if single["loss"] is None else f"{single['loss']:.4f} nats"
         print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}"

@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.cli.calibration import show_calibration
-from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar, tiles_note
+from fusionlib.cli.common import (
+    add_data,
+    add_rename,
+    add_running,
+    open_data,
+    open_files,
+    open_studio,
+    percent,
+    progress_bar,
+    show_remarks,
+    tiles_note,
+)
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.errors import UsageError
 from fusionlib.inference.measure import DEFAULT_METERS
 from fusionlib.merging.ensemble import RULES
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
 from fusionlib.studio import CALIBRATION_METERS
 from fusionlib.studio.ensemble import evaluate_ensemble
@@ -52,10 +64,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
     calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
     classes = figures.pop("classes")
-    by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall")}
+    warnings = annotation_warnings(figures, classes)
+    by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")}
     ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
     return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, **ensemble, "data": pictures.spec, **figures, **by_class,
-            "guesses": guesses(figures), **calibration}
+            "guesses": guesses(figures), **calibration, "notes": list(pictures.notes), "warnings": warnings}
 
 
 def _checked(given: argparse.Namespace) -> tuple[int, str]:
@@ -87,3 +100,4 @@ def show(result: dict[str, Any]) -> None:
         print(f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}")
     if "ece_sample_weighted" in result:
         show_calibration(result)
+    show_remarks(result)

@@ -18,6 +18,7 @@ from fusionlib.cli.common import (
     open_studio,
     percent,
     progress_bar,
+    show_remarks,
 )
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -59,7 +60,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     for number, unit in enumerate(units):
         unit |= {name: measured[name][number] if measured else None for name in ("alone", "left_out")}
     return {"checkpoints": list(view.selection.names), "anchor": given.anchor, "granularity": given.granularity, "tau": described["tau"],
-            "anchor_miou": measured.get("base"), "merge_miou": measured.get("whole"), "units": units}
+            "anchor_miou": measured.get("base"), "merge_miou": measured.get("whole"), "units": units,
+            "notes": list(view.pictures.notes) if view.pictures else [], "warnings": measured.get("warnings", [])}
 
 
 def _profile(given: argparse.Namespace, arena: Arena, described: dict[str, Any]) -> LayerProfile:
@@ -80,7 +82,7 @@ def _contributions(studio: Studio, view: Any, profile: LayerProfile, fresh: bool
         job.follow(progress, "layers that can be measured")
     found = job.snapshot()
     return {"base": found["base"], "whole": found["whole"], "alone": [_change(value, found["base"]) for value in found["only"]],
-            "left_out": [_change(value, found["whole"]) for value in found["without"]]}
+            "left_out": [_change(value, found["whole"]) for value in found["without"]], "warnings": found["warnings"]}
 
 
 def _change(value: float | None, start: float | None) -> float | None:
@@ -103,6 +105,7 @@ def show(result: dict[str, Any]) -> None:
     if measured:
         print("alone: the unit as in the merge, all else the anchor's, in points of mIoU against the anchor; "
               "left out: the unit the anchor's, all else merged, against the merge")
+    show_remarks(result)
 
 
 def _points(change: float | None) -> str:

@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         if kept:
             _save_recipe(kept, recipe, out)
         files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
-                      "notes": [*_defaulted(recipe, checkpoints), *export.notes],
+                      "notes": [*_defaulted(recipe, checkpoints), *export.notes, *(calibration.notes if calibration else ())],
                       "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)

@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, Parameter, parameters_of
 from fusionlib.errors import UsageError
+from fusionlib.plain_yaml import load_yaml
 
 
 def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
@@ -34,8 +33,8 @@ def _value(item: Parameter, text: str) -> Any:
         return text
     listed = isinstance(item.default, tuple) and not text.startswith("[")
     try:
-        return yaml.safe_load(f"[{text}]" if listed else text)
-    except Exception as problem:  # safe_load runs no code, but hostile text makes it raise nearly anything
+        return load_yaml(f"[{text}]" if listed else text)
+    except ValueError as problem:
         raise UsageError(f"--set {item.name}={text[:80]}", "a number, a list as 0.5,0.5 or YAML", "Correct the value") from problem
 
 

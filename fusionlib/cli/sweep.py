@@ -16,6 +16,7 @@ from fusionlib.cli.common import (
     open_studio,
     percent,
     progress_bar,
+    show_remarks,
     show_verdict,
     tiles_note,
 )
@@ -44,7 +45,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     sweep = studio.sweep_files(a, b, lambda: open_data(studio, given), given.buffers, given.dtype)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
-    return {**result, "classes": list(sweep.view.space.names), "verdict": studio.outlook(sweep.view, sweep)}
+    return {**result, "classes": list(sweep.view.space.names), "verdict": studio.outlook(sweep.view, sweep),
+            "notes": list(sweep.view.need_pictures().notes)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -56,3 +58,4 @@ def show(result: dict[str, Any]) -> None:
         loss = "n/a" if point["loss"] is None else f"{point['loss']:.4f}"
         print(f"{point['alpha']:6g}{percent(point['miou']):>11}{percent(point['pixel_accuracy']):>11}{loss:>9}{mark}")
     show_verdict(result["verdict"])
+    show_remarks(result)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import progress_bar
+from fusionlib.cli.common import progress_bar, show_remarks
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         trainer.resume()
     with progress_bar("train") as progress:
         log = trainer.run(progress)
-    return {"out": str(given.out), "epochs": log}
+    return {"out": str(given.out), "epochs": log, "notes": list(dataset.notes)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -66,6 +66,7 @@ def show(result: dict[str, Any]) -> None:
     for epoch in result["epochs"]:
         print(f"epoch {epoch['epoch']:3d}   loss {epoch['loss']:.4f} nats   learning rate {epoch['lr']:.2e}")
     print(f"checkpoints in {result['out']}")
+    show_remarks(result)
 
 
 def _size(text: str) -> tuple[int, int]:

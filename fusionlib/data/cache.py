@@ -55,6 +55,11 @@ class DecodedCache:
                 sample = self._decode(index)
         return sample
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The dataset's."""
+        return self.dataset.notes
+
     def spread(self, count: int) -> list[int]:
         """Places of `count` pictures (all, where there are fewer), evenly spaced: the first ones of a video are one scene."""
         total, count = len(self), min(count, len(self))

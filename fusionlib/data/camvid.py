@@ -6,10 +6,12 @@ Brostow et al., "Semantic object classes in video: a high-definition ground trut
 from __future__ import annotations
 
 from fusionlib.contracts import DATASETS
+from fusionlib.data.elsewhere import no_pictures
 from fusionlib.data.files import existing_folder
 from fusionlib.data.labels import CAMVID
-from fusionlib.data.pairs import PairedDataset, find_pairs, id_table
-from fusionlib.errors import DataError
+from fusionlib.data.masks import Legend, id_table
+from fusionlib.data.pairs import PairedDataset, checked, find_pairs
+from fusionlib.errors import shown
 
 _SPLITS = ("train", "val", "test")
 _VOID = 11
@@ -31,11 +33,12 @@ class CamVid:
         folder, split = existing_folder(argument), split or "val"
         found = self.splits(argument)
         if split not in found:
-            raise DataError(f"No split {split!r} in {argument}", "a folder with pictures and a folder SPLITannot beside it",
-                            f"Choose one of: {', '.join(found)}" if found else "Correct the path")
-        pairs = find_pairs(folder / split, folder / f"{split}annot")
-        return PairedDataset(f"camvid:{argument}@{split}", f"CamVid {split}", CAMVID, pairs,
-                             id_table(range(CAMVID.count), [_VOID, 255]))
+            raise no_pictures(f"No split {shown(split)} in {argument}, which has {', '.join(found) or 'none'}",
+                              "a folder with pictures and a folder SPLITannot beside it", argument)
+        pairs, skipped = find_pairs(folder / split, folder / f"{split}annot", argument)
+        legend = Legend(id_table(range(CAMVID.count), [_VOID, 255]), classes=CAMVID.count)
+        pairs, turns = checked(pairs, legend)
+        return PairedDataset(f"camvid:{argument}@{split}", f"CamVid {split}", CAMVID, pairs, legend, (*skipped, *turns))
 
 
 DATASETS.register("camvid")(CamVid())

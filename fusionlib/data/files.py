@@ -6,6 +6,7 @@ import hashlib
 import os
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from fusionlib.errors import DataError
+from fusionlib.data.orientation import STORED, inverse, orientation_of, turned
+from fusionlib.errors import DataError, clipped, shown
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused by their header: a small file can claim to unpack to gigabytes."""
@@ -26,10 +28,10 @@ WHOLE_PIXELS = 2048 * 1024
 _LARGE = threading.Lock()
 """Held while a larger picture is decoded, which takes several bytes a pixel: one at a time in this process."""
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
-               Image.DecompressionBombError)
+PNG_MAGIC, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
+              Image.DecompressionBombError)
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said here, with its name, or does not matter
 _CONVERTIBLE = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr"})
 
 
@@ -37,58 +39,30 @@ def existing_folder(argument: str) -> Path:
     """The folder that a spec names, `~` expanded. Raises `DataError` when there is none."""
     folder = Path(argument).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{argument!r} is not a folder", "a folder with pictures", "Correct the path in the data spec")
+        raise DataError(f"{shown(argument, 400)} is not a folder", "a folder with pictures", "Correct the path in the data spec")
     return folder
 
 
-def list_files(folder: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
-    """Files of `folder` with these suffixes, sorted by name, links among them; hidden files are left out.
-
-    Raises `DataError` for what is no file, such as a link that leads nowhere.
-    """
-    found = sorted((entry for entry in folder.iterdir()
-                    if entry.suffix.lower() in suffixes and not entry.name.startswith(".")), key=lambda e: e.name)
-    for entry in found:
-        if not entry.is_file():
-            raise DataError(f"{entry} is not a readable file", "picture files only", "Remove it from the folder")
-    return found
+def require_file(path: Path) -> None:
+    """Raises `DataError` for a link to nothing, and for what would never end or never begin: a pipe, a device."""
+    if not path.is_file():
+        raise DataError(f"{path} is not a readable file", "picture files only", "Remove it from the folder")
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) from the header, nothing decoded. Raises `DataError` that names the file."""
+    require_file(path)
     try:
         with path.open("rb") as file:
-            if not file.read(8).startswith((_PNG, _JPEG)):  # Pillow would try its other hundred formats first
+            if not file.read(8).startswith((PNG_MAGIC, _JPEG)):  # Pillow would try its other hundred formats first
                 raise DataError(f"{path} is neither a PNG nor a JPEG file", "PNG or JPEG pictures", "Convert the picture")
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             width, height = image.size
     except DataError:
         raise
-    except _UNREADABLE as problem:
-        raise _unreadable(path, problem) from problem
-    _check_pixels(path, height, width)
-    return height, width
-
-
-def mask_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a PNG mask, whose type is checked: 8-bit grey or palette, so that pixels are class ids.
-
-    Raises `DataError` that names the file. The header is read by hand because Pillow does not tell a grey picture of
-    2 or 4 bits (whose ids it stretches to 0 ... 255) from one of 8.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(33)
-        magic, _, chunk, width, height, bits, colour = struct.unpack(">8sI4sIIBB", head[:26])
-    except (OSError, struct.error) as problem:
-        raise _unreadable(path, problem) from problem
-    if magic != _PNG or chunk != b"IHDR":
-        raise DataError(f"{path} is not a PNG file", "masks as PNG pictures of class ids", "Convert the mask")
-    if colour != 3 and (colour, bits) != (0, 8):
-        kind = {0: "grey", 2: "RGB", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown type")
-        raise DataError(f"{path} is a {bits}-bit {kind} picture", "8-bit grey or palette masks of class ids",
-                        "Convert colours to class ids")
-    _check_pixels(path, height, width)
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from problem
+    check_pixels(path, height, width)
     return height, width
 
 
@@ -100,34 +74,36 @@ def reduction(height: int, width: int) -> int:
     return scale
 
 
-def reduced_mask(ids: np.ndarray, scale: int) -> np.ndarray:
-    """Every `scale`-th id of (H, W), from the middle of the square of pixels that one pixel of the reduced picture stands for."""
-    rows, columns = (np.minimum(np.arange(0, side, scale) + scale // 2, side - 1) for side in ids.shape)
-    return ids[np.ix_(rows, columns)]
+def reduced_mask(labels: np.ndarray, scale: int, orientation: int = STORED) -> np.ndarray:
+    """Every `scale`-th of (H, W), from the middle of the square of pixels that one pixel of the reduced picture stands for.
+
+    The squares are of stored pixels of the picture, which `orientation` turned to where `labels` lie.
+    """
+    stored = turned(labels, inverse(orientation))
+    rows, columns = (np.minimum(np.arange(0, side, scale) + scale // 2, side - 1) for side in stored.shape)
+    return turned(stored[np.ix_(rows, columns)], orientation)
 
 
-def read_picture(path: Path, *, upright: bool = False, scale: int = 1) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; with `scale` means over squares of so many pixels a side. Raises `DataError` that names the file.
+def read_picture(path: Path, orientation: int = STORED, scale: int = 1) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as the EXIF `orientation` says; by default as stored. Raises `DataError` that names the file.
 
-    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. `upright` obeys a camera's EXIF orientation;
-    without it pixels stay as stored, which is how the masks of a labelled dataset are drawn.
+    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. With `scale` means over squares of so many stored pixels a
+    side.
     """
     height, width = picture_size(path)
     try:
-        with _one_large(height * width), Image.open(path, formats=("PNG", "JPEG")) as opened:
+        with one_large(height * width), Image.open(path, formats=("PNG", "JPEG")) as opened:
             rest = scale // _draft(opened, scale)
-            image = ImageOps.exif_transpose(opened) if upright else opened
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)) if opened.mode.startswith("I;16") else opened
             if image.mode not in _CONVERTIBLE:
                 raise DataError(f"{path} has pixels of type {image.mode}", "RGB or grey, 8 or 16 bits",
                                 "Convert the picture")
             image = image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
-            return np.array(image.reduce(rest) if rest > 1 else image)
+            return turned(np.array(image.reduce(rest) if rest > 1 else image), orientation)
     except DataError:
         raise
-    except _UNREADABLE as problem:
-        raise _unreadable(path, problem) from problem
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from problem
 
 
 def _draft(image: Image.Image, scale: int) -> int:
@@ -138,28 +114,29 @@ def _draft(image: Image.Image, scale: int) -> int:
     return factor
 
 
-def _one_large(pixels: int) -> AbstractContextManager:
+def one_large(pixels: int) -> AbstractContextManager:
+    """To hold while a file of so many pixels is decoded: very large ones come one at a time."""
     return _LARGE if pixels > WHOLE_PIXELS else nullcontext()
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 ids as stored in the file. Raises `DataError` that names the file."""
-    height, width = mask_size(path)
+def picture_orientation(path: Path) -> int:
+    """1 to 8 by the file's EXIF entry, 1 without one, from the header. Raises `DataError` that names the file."""
     try:
-        with _one_large(height * width), Image.open(path, formats=("PNG",)) as image:
-            return np.array(image)
-    except _UNREADABLE as problem:
-        raise _unreadable(path, problem) from problem
+        return orientation_of(path)
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from problem
 
 
-def _check_pixels(path: Path, height: int, width: int) -> None:
+def check_pixels(path: Path, height: int, width: int) -> None:
+    """Raises `DataError` for a picture of no pixels, or of too many."""
     if not 0 < height * width <= MAX_PIXELS:
         raise DataError(f"{path} is {width} x {height} pixels", f"1 to {MAX_PIXELS // 1_000_000} million pixels",
                         "Scale it down or remove it")
 
 
-def _unreadable(path: Path, problem: Exception) -> DataError:
-    return DataError(f"{path} cannot be read ({type(problem).__name__}: {problem})", "a whole PNG or JPEG file",
+def unreadable(path: Path, problem: Exception) -> DataError:
+    """The error of a file that cannot be read, for whatever reason."""
+    return DataError(f"{path} cannot be read ({type(problem).__name__}: {clipped(str(problem), 200)})", "a whole PNG or JPEG file",
                      "Replace or remove the file")
 
 
@@ -181,6 +158,6 @@ def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
             status = path.stat()
             content = _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         except OSError as problem:
-            raise _unreadable(path, problem) from problem
-        total.update(f"\n{name}\n{content}".encode())
+            raise unreadable(path, problem) from problem
+        total.update(f"\n{name}\n{content}".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

@@ -15,7 +15,7 @@ class EveryOther:
 
     def __init__(self, dataset: DecodedCache, start: int) -> None:
         self.dataset, self.start = dataset, start
-        self.spec, self.labelled = dataset.spec, dataset.labelled
+        self.spec, self.labelled, self.notes = dataset.spec, dataset.labelled, dataset.notes
         self.title = f"{dataset.title}, every other picture from number {start + 1}"
         self.label_space: LabelSpace = dataset.label_space
 

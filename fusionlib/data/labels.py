@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fusionlib.errors import DataError
+from fusionlib.errors import DataError, shown
 
 Colour = tuple[int, int, int]
 
@@ -130,7 +130,7 @@ def label_space(name: str) -> LabelSpace:
     digits = name.removeprefix("classes-")
     if digits != name and digits.isdecimal() and 1 <= int(digits) <= 255:
         return numbered(int(digits))
-    raise DataError(f"Unknown label space {name!r}", f"one of {', '.join(LABEL_SPACES)}, or classes-N (N up to 255)",
+    raise DataError(f"Unknown label space {shown(name)}", f"one of {', '.join(LABEL_SPACES)}, or classes-N (N up to 255)",
                     "Correct the name")
 
 

@@ -2,125 +2,121 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from fusionlib.contracts import IGNORE, Sample
-from fusionlib.data.files import (
-    PICTURE_SUFFIXES,
-    WHOLE_PIXELS,
-    fingerprint_files,
-    list_files,
-    mask_size,
-    picture_size,
-    read_mask,
-    read_picture,
-    reduced_mask,
-    reduction,
-)
+from fusionlib.contracts import Sample
+from fusionlib.data.elsewhere import no_pictures
+from fusionlib.data.files import fingerprint_files, picture_orientation, picture_size, read_picture, reduced_mask, reduction
 from fusionlib.data.labels import LabelSpace
+from fusionlib.data.masks import Legend
+from fusionlib.data.orientation import STORED, fitting, shown_size, turned
 from fusionlib.errors import DataError
-
-UNKNOWN = -1
-"""Entry of an id table: no class, not void, hence an error in the mask."""
-
-
-def id_table(ids: list[int] | range, ignore: list[int]) -> np.ndarray:
-    """(256,) int16: label of each id in a mask. `ids[k]` becomes k, ignored ids `IGNORE`, all others `UNKNOWN`."""
-    table = np.full(256, UNKNOWN, np.int16)
-    table[ignore] = IGNORE
-    table[list(ids)] = np.arange(len(ids))
-    return table
+from fusionlib.listing import MASK_ENDINGS, PICTURE_ENDINGS, Listing, list_folder, skipped_notes, skipped_text
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and its mask."""
+    """One picture and its mask, and the EXIF orientations by which their pixels are read; `coloured`: the mask holds colours."""
 
     image: Path
     mask: Path
+    name: str
+    orientations: tuple[int, int] = (STORED, STORED)
+    coloured: bool = False
 
 
 @dataclass(eq=False)
 class PairedDataset:
-    """Labelled pictures in files: `table` (256,) turns the ids in the masks into labels."""
+    """Labelled pictures in files; `legend` turns the pixels of the masks into labels, `notes` say how the files were taken."""
 
     spec: str
     title: str
     label_space: LabelSpace
     pairs: tuple[Pair, ...]
-    table: np.ndarray
+    legend: Legend
+    notes: tuple[str, ...] = ()
     labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def name(self, index: int) -> str:
-        """File name without suffix."""
-        return self.pairs[index].image.stem
+        """The pair's: in most datasets the file's without suffix."""
+        return self.pairs[index].name
 
     def load(self, index: int, whole: bool = False) -> Sample:
         """Read picture and mask, very large ones reduced unless `whole`.
 
-        Raises `DataError` that names the file, and the ids that the mask must not have, wherever they are.
+        Raises `DataError` that names the file, and the ids or colours that the mask must not have, wherever they are.
         """
-        pair = self.pairs[index]
-        scale = 1 if whole else reduction(*picture_size(pair.image))
-        image, ids = read_picture(pair.image, scale=scale), read_mask(pair.mask)
-        self._check_ids(pair, ids)
-        ids = ids if scale == 1 else reduced_mask(ids, scale)
-        _check_sizes(pair, image.shape[:2], ids.shape)
-        return Sample(self.name(index), image, self.table.astype(np.uint8)[ids], scale)
-
-    def _check_ids(self, pair: Pair, ids: np.ndarray) -> None:
-        counts = np.zeros(256, np.int64)
-        for rows in np.array_split(ids, -(-ids.size // WHOLE_PIXELS)):  # counting takes eight bytes a pixel
-            counts += np.bincount(rows.reshape(-1), minlength=256)
-        present = np.flatnonzero(counts)
-        unknown = present[self.table[present] == UNKNOWN]
-        if len(unknown):
-            raise DataError(f"{pair.mask} has unknown ids {', '.join(map(str, unknown))}", self._known_ids(),
-                            "Correct the mask or declare its ids")
+        pair, (own, drawn) = self.pairs[index], self.pairs[index].orientations
+        size = picture_size(pair.image)
+        scale = 1 if whole else reduction(*size)
+        image, labels = read_picture(pair.image, own, scale), turned(self.legend.read(pair.mask), drawn)
+        if shown_size(size, own) != labels.shape:
+            raise _unfitting(pair, shown_size(size, own), labels.shape, (STORED, STORED))
+        return Sample(self.name(index), image, labels if scale == 1 else reduced_mask(labels, scale, own), scale)
 
     def fingerprint(self) -> str:
-        """SHA-256 of label space, id table, file names and file contents."""
+        """SHA-256 of label space, legend, file names and file contents."""
         files = [(f"{kind}/{path.name}", path) for pair in self.pairs
                  for kind, path in (("image", pair.image), ("mask", pair.mask))]
-        return fingerprint_files(f"{self.label_space.names} {self.table.tolist()}", files)
-
-    def _known_ids(self) -> str:
-        void = np.flatnonzero(self.table == IGNORE).tolist()
-        ids = [int(np.flatnonzero(self.table == label)[0]) for label in range(self.label_space.count)]
-        listed = f"0 to {len(ids) - 1}" if ids == list(range(len(ids))) else ", ".join(map(str, ids))
-        return f"ids {listed} for classes, {', '.join(map(str, void)) or 'none'} for void"
+        legend = self.legend.text(any(pair.coloured for pair in self.pairs))
+        return fingerprint_files(f"{self.label_space.names} {legend}", files)
 
 
-def find_pairs(images: Path, masks: Path) -> tuple[Pair, ...]:
-    """Pair the files of two folders by name without suffix, and compare their sizes by header.
+def find_pairs(images: Path, masks: Path, argument: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The files of two folders paired by name without suffix, not looked into yet, and remarks on what was passed over.
 
-    Raises `DataError` for a missing folder, no pictures, a partner missing on either side, a mask that is no picture of
-    ids, and sizes that differ; the file is named.
+    `argument` is the folder that the user named. Raises `DataError` for a missing folder, no pictures (it says where there are some), and
+    a partner missing on either side; the file is named.
     """
     for folder in (images, masks):
         if not folder.is_dir():
-            raise DataError(f"No folder {folder}", f"pictures in {images.name}/ and masks in {masks.name}/",
-                            "Create it or correct the path and split")
-    pictures, answers = _by_stem(list_files(images)), _by_stem(list_files(masks, (".png",)))
-    if not pictures:
-        raise DataError(f"No pictures in {images}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
-    _check_partners(pictures, masks, answers, "mask")
-    _check_partners(answers, images, pictures, "picture")
-    pairs = tuple(Pair(pictures[stem], answers[stem]) for stem in pictures)
+            raise no_pictures(f"No folder {folder}", f"pictures in {images.name}/ and masks in {masks.name}/", argument)
+    pictures, drawn = list_folder(images, PICTURE_ENDINGS), list_folder(masks, MASK_ENDINGS)
+    named, answers = _by_stem(pictures), _by_stem(drawn)
+    if not named:
+        raise no_pictures(f"No pictures in {images}", f"files {', '.join(PICTURE_ENDINGS)}", argument, pictures)
+    _check_partners(named, drawn, answers, "mask")
+    _check_partners(answers, pictures, named, "picture")
+    return tuple(Pair(named[stem], answers[stem], stem) for stem in named), skipped_notes([pictures, drawn])
+
+
+def checked(pairs: Iterable[Pair], legend: Legend, *, stored_first: bool = False) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The pairs with the orientations to read them by, after a look at every header, and remarks on pictures with an EXIF orientation.
+
+    Raises `DataError` that names the file for what is no picture, a mask that `legend` cannot read, and sizes that fit in no orientation.
+    """
+    found, turns, either = [], 0, 0
     for pair in pairs:
-        _check_sizes(pair, picture_size(pair.image), mask_size(pair.mask))
-    return pairs
+        size, (header, coloured) = picture_size(pair.image), legend.by_colour(pair.mask)
+        own = (picture_orientation(pair.image), picture_orientation(pair.mask))
+        fits = fitting(size, header[:2], own, stored_first=stored_first)
+        if fits is None:
+            raise _unfitting(pair, size, header[:2], own)
+        found.append(replace(pair, orientations=fits[0], coloured=coloured))
+        turns, either = turns + (own != (STORED, STORED)), either + fits[1]
+    return tuple(found), _turn_remarks(len(found), turns, either, stored_first)
 
 
-def _by_stem(files: list[Path]) -> dict[str, Path]:
+def _turn_remarks(total: int, turns: int, either: int, stored_first: bool) -> tuple[str, ...]:
+    """What to say where `turns` of `total` pairs have an EXIF orientation, of which `either` fit by more than one reading."""
+    if not turns:
+        return ()
+    only = turns - either
+    texts = [f"{only} read in the only way in which masks fit"] if only else []
+    if either:
+        texts.append(f"{either} read " + ("as stored, as classes.yaml asks, though masks fit as viewers show them too" if stored_first else
+                     "as viewers show them, though masks fit as stored too (orientation: stored in classes.yaml chooses that)"))
+    return (f"EXIF orientation in {turns} of {total} pictures: {', '.join(texts)}",)
+
+
+def _by_stem(listing: Listing) -> dict[str, Path]:
     named: dict[str, Path] = {}
-    for path in files:
+    for path in listing.files:
         if path.stem in named:
             raise DataError(f"{named[path.stem]} and {path.name} have the same name", "one picture per name",
                             "Remove or rename one of them")
@@ -128,15 +124,20 @@ def _by_stem(files: list[Path]) -> dict[str, Path]:
     return named
 
 
-def _check_partners(files: dict[str, Path], folder: Path, partners: dict[str, Path], noun: str) -> None:
+def _check_partners(files: dict[str, Path], listing: Listing, partners: dict[str, Path], noun: str) -> None:
     alone = [path for stem, path in files.items() if stem not in partners]
     if alone:
         more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-        raise DataError(f"{alone[0]} has no {noun} in {folder}{more}", "pictures and masks with the same names",
-                        f"Add the {noun} or remove the file")
+        passed_over = skipped_text([listing])
+        raise DataError(f"{alone[0]} has no {noun} in {listing.folder}{more}" + (f"; skipped there: {passed_over}" if passed_over else ""),
+                        "pictures and masks with the same names, masks as PNG", f"Add the {noun} or remove the file")
 
 
-def _check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
-    if image != mask:
-        raise DataError(f"{pair.image} is {image[1]} x {image[0]} and its mask {pair.mask} is {mask[1]} x {mask[0]}",
-                        "a mask of the picture's size", "Export the mask at the picture's size (nearest neighbour)")
+def _unfitting(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...], orientations: tuple[int, int]) -> DataError:
+    texts = []
+    for size, orientation in zip((image, mask), orientations, strict=True):
+        height, width = shown_size((size[0], size[1]), orientation)
+        shown = f" (as viewers show it, by its EXIF orientation {orientation}, {width} x {height})" if orientation != STORED else ""
+        texts.append(f"{size[1]} x {size[0]}{shown}")
+    return DataError(f"{pair.image} is {texts[0]} and its mask {pair.mask} is {texts[1]}", "a mask of the picture's size",
+                     "Export the mask at the picture's size (nearest neighbour)")

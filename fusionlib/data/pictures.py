@@ -6,17 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionlib.contracts import DATASETS, Sample
-from fusionlib.data.files import (
-    PICTURE_SUFFIXES,
-    existing_folder,
-    fingerprint_files,
-    list_files,
-    picture_size,
-    read_picture,
-    reduction,
-)
+from fusionlib.data.elsewhere import no_pictures
+from fusionlib.data.files import existing_folder, fingerprint_files, picture_orientation, picture_size, read_picture, reduction
 from fusionlib.data.labels import UNLABELLED, LabelSpace
-from fusionlib.errors import DataError
+from fusionlib.errors import DataError, shown
+from fusionlib.listing import PICTURE_ENDINGS, list_folder, skipped_notes
 
 
 @dataclass(eq=False)
@@ -28,19 +22,22 @@ class Pictures:
     files: tuple[Path, ...]
     label_space: LabelSpace = UNLABELLED
     labelled: bool = False
+    notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """In place of the files' own."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def name(self, index: int) -> str:
-        """File name without suffix."""
-        return self.files[index].stem
+        """Its name; the file's without suffix where it has no other."""
+        return self.names[index] if self.names else self.files[index].stem
 
     def load(self, index: int, whole: bool = False) -> Sample:
         """Read one picture, turned upright, a very large one reduced unless `whole`. Raises `DataError` that names the file."""
         path = self.files[index]
         scale = 1 if whole else reduction(*picture_size(path))
-        return Sample(self.name(index), read_picture(path, upright=True, scale=scale), None, scale)
+        return Sample(self.name(index), read_picture(path, picture_orientation(path), scale), None, scale)
 
     def fingerprint(self) -> str:
         """SHA-256 of file names and contents."""
@@ -62,13 +59,13 @@ class PicturesFolder:
         """All pictures of the folder. Raises `DataError` for a split, no pictures, or a file that is no picture."""
         folder = existing_folder(argument)
         if split is not None:
-            raise DataError(f"Split {split!r} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
-        files = tuple(list_files(folder))
-        if not files:
-            raise DataError(f"No pictures in {folder}", f"files {', '.join(PICTURE_SUFFIXES)}", "Correct the path")
-        for path in files:
+            raise DataError(f"Split {shown(split)} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
+        listing = list_folder(folder, PICTURE_ENDINGS)
+        if not listing.files:
+            raise no_pictures(f"No pictures in {folder}", f"files {', '.join(PICTURE_ENDINGS)}", argument, listing)
+        for path in listing.files:
             picture_size(path)
-        return Pictures(f"pictures:{argument}", folder.resolve().name, files)
+        return Pictures(f"pictures:{argument}", folder.resolve().name, listing.files, notes=skipped_notes([listing]))
 
 
 DATASETS.register("pictures")(PicturesFolder())

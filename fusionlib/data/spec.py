@@ -1,4 +1,4 @@
-"""Data specs: `camvid:DIR`, `folder:DIR`, `streets:DOMAIN[:COUNT]`, `pictures:DIR`, each with `@split` at its end."""
+"""Data specs, `kind:argument` with an optional `@split` at the end, as `camvid:DIR@val`; every dataset says its own (`usages`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Progress, Sample
 from fusionlib.data.labels import LabelSpace
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, shown
 
 _SPLIT = re.compile(r"@([\w.-]+)\Z")
 
@@ -33,12 +35,12 @@ def parse_spec(text: str) -> Spec:
     """
     kind, colon, rest = text.partition(":")
     if not colon or kind not in DATASETS:
-        got = f"Unknown kind of data {kind!r} in {text!r}" if colon else f"Data spec {text!r} without a kind"
+        got = f"Unknown kind of data {shown(kind)} in {shown(text, 200)}" if colon else f"Data spec {shown(text, 200)} without a kind"
         raise UsageError(got, f"one of {'; '.join(usages())}", "Put the kind and a colon in front")
     found = _SPLIT.search(rest)
     argument = rest[: found.start()] if found else rest
     if not argument:
-        raise UsageError(f"Data spec {text!r} names nothing", DATASETS.get(kind).usage, "Complete it")
+        raise UsageError(f"Data spec {shown(text, 200)} names nothing", DATASETS.get(kind).usage, "Complete it")
     return Spec(kind, argument, found.group(1) if found else None)
 
 
@@ -66,21 +68,25 @@ def splits_of(spec: str) -> tuple[str, ...]:
     return opener.splits(parsed.argument)
 
 
-def check(dataset: Dataset, progress: Progress | None = None) -> None:
-    """Read every picture and mask once; opening has read only headers.
+def check(dataset: Dataset, progress: Progress | None = None) -> np.ndarray:
+    """Read every picture and mask once; opening has read only headers. Pixels of each label, (256,) int64, void at `IGNORE`.
 
     Raises the `DataError` of the first one that is wrong, which names the file (and the ids a mask must not have).
     """
+    counts = np.zeros(256, np.int64)
     for index in range(len(dataset)):
-        dataset.load(index)
+        truth = dataset.load(index).truth
+        if truth is not None:
+            counts += np.bincount(truth.reshape(-1), minlength=256)
         if progress:
             progress(index + 1, len(dataset))
+    return counts
 
 
 def _resolve(text: str, split: str | None) -> tuple[DatasetOpener, Spec]:
     parsed = parse_spec(text)
     if split and parsed.split and split != parsed.split:
-        raise UsageError(f"Two splits, {parsed.split!r} in {text!r} and {split!r}", "one split", "Drop one of them")
+        raise UsageError(f"Two splits, {shown(parsed.split)} in {shown(text, 200)} and {shown(split)}", "one split", "Drop one of them")
     return DATASETS.get(parsed.kind), Spec(parsed.kind, parsed.argument, parsed.split or split or None)
 
 
@@ -92,7 +98,7 @@ class First:
         self.limit = limit
         self.spec = dataset.spec
         self.title = f"{dataset.title}, first {limit}"
-        self.labelled = dataset.labelled
+        self.labelled, self.notes = dataset.labelled, dataset.notes
         self.label_space: LabelSpace = dataset.label_space
 
     def __len__(self) -> int:

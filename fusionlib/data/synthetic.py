@@ -26,6 +26,7 @@ class Streets:
         self.title = f"Streets {domain}, {split}"
         self.label_space: LabelSpace = CITYSCAPES
         self.labelled = True
+        self.notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.count

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from reprlib import Repr
 from typing import Any
 
 from fusionlib.contracts import METHODS, MergeMethod, Parameter, parameters_of
-from fusionlib.errors import UsageError
-
-_short = Repr()
-_short.maxlevel, _short.maxstring, _short.maxother = 2, 60, 60
-"""Values of a recipe may be anything that YAML can nest; a message shows their beginning."""
+from fusionlib.errors import UsageError, shown
 
 
 def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
@@ -21,26 +16,26 @@ def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
     for key in parameters:
         if key not in known:
             if not known:
-                raise UsageError(f"{_short.repr(key)} for {name}", f"no settings: {name} has no parameters", "Leave it out")
-            raise UsageError(f"Method {name!r} has no parameter {_short.repr(key)}", f"one of {', '.join(known)}", "Correct the name")
+                raise UsageError(f"{shown(key)} for {name}", f"no settings: {name} has no parameters", "Leave it out")
+            raise UsageError(f"Method {name!r} has no parameter {shown(key)}", f"one of {', '.join(known)}", "Correct the name")
     return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
 
 
 def _checked(item: Parameter, value: Any) -> Any:
     if isinstance(item.default, tuple):
         if not isinstance(value, list | tuple):
-            raise UsageError(f"{item.name} = {_short.repr(value)}", "a list of numbers", f"Give {item.name} as a list")
+            raise UsageError(f"{item.name} = {shown(value)}", "a list of numbers", f"Give {item.name} as a list")
         return tuple(_number(item, entry) for entry in value)
     if isinstance(item.default, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) and isinstance(row, list | tuple) for key, row in value.items()):
-            raise UsageError(f"{item.name} = {_short.repr(value)}", "names with a list of numbers each", f"Correct {item.name}")
+            raise UsageError(f"{item.name} = {shown(value)}", "names with a list of numbers each", f"Correct {item.name}")
         return {key: tuple(_number(item, entry) for entry in row) for key, row in value.items()}
     if isinstance(item.default, bool | str):
         if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
-            raise UsageError(f"{item.name} = {_short.repr(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
+            raise UsageError(f"{item.name} = {shown(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
         return value
     if isinstance(item.default, int) and isinstance(value, float):
-        raise UsageError(f"{item.name} = {_short.repr(value)}", _range("a whole number", item), f"Correct {item.name}")
+        raise UsageError(f"{item.name} = {shown(value)}", _range("a whole number", item), f"Correct {item.name}")
     return _number(item, value)
 
 
@@ -48,7 +43,7 @@ def _number(item: Parameter, value: Any) -> float | int:
     low, high = item.min, item.max
     fits = isinstance(value, int | float) and not isinstance(value, bool)
     if not fits or (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise UsageError(f"{item.name} = {_short.repr(value)}", _range("a number", item), f"Correct {item.name}: {item.help}")
+        raise UsageError(f"{item.name} = {shown(value)}", _range("a number", item), f"Correct {item.name}: {item.help}")
     return value
 
 

@@ -116,7 +116,7 @@ def blind_figures(matrix: Any) -> dict[str, Any] | None:
 class ConfusionMeter:
     """Counts the confusion matrix and gives mIoU, IoU, precision, recall and pixel accuracy, all as fractions.
 
-    State: `matrix` (C, C + 1) int64, `[truth][prediction]`; the last column holds predictions outside the label space.
+    State: `matrix` (C, C + 1) int64, `[truth][prediction]`; the last column holds predictions outside the label space; `void` () int64.
     Counts are integers, so neither the order of the pictures nor how they are split changes anything.
     """
 
@@ -125,18 +125,24 @@ class ConfusionMeter:
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
         """Zeros for `classes` classes."""
-        return {"matrix": torch.zeros(classes, classes + 1, dtype=torch.int64, device=device)}
+        return {"matrix": torch.zeros(classes, classes + 1, dtype=torch.int64, device=device),
+                "void": torch.zeros((), dtype=torch.int64, device=device)}
 
     def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
         """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
-        state["matrix"] += count_pairs(observation.truth_ids, observation.predicted, observation.classes)
+        counts = count_pairs(observation.truth_ids, observation.predicted, observation.classes)
+        state["matrix"] += counts
+        state["void"] += observation.truth.numel() - counts.sum()
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall` per class; `pixels` (labelled), `outside` (of them); `blind_figures`."""
+        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall`, `support` (pixels) per class; `pixels` (labelled), `outside` (of them)
+        and `void` (beside them); `blind` (`blind_figures`).
+        """
         matrix = state["matrix"].cpu().numpy()
         return {"miou": mean_iou(matrix), "pixel_accuracy": pixel_accuracy(matrix), "iou": iou(matrix),
                 "precision": precision(matrix), "recall": recall(matrix), "pixels": int(matrix.sum()),
-                "outside": int(matrix[:, -1].sum()), "blind": blind_figures(matrix)}
+                "support": matrix.sum(1).tolist(), "outside": int(matrix[:, -1].sum()), "void": int(state["void"]),
+                "blind": blind_figures(matrix)}
 
 
 METERS.register("confusion")(ConfusionMeter())

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.errors import UsageError, WriteError
+from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS, list_folder
 from fusionlib.storage.names import UploadNames
 
-CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 REMOVED_SECONDS = 24 * 3600
 """How long a removed upload can be brought back."""
 
@@ -26,12 +25,11 @@ class UploadFolder:
 
     def checkpoints(self) -> list[Path]:
         """Stored checkpoints, oldest first."""
-        found = [path for path in _files(self.folder) if path.suffix in CHECKPOINT_ENDINGS]
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return sorted(_files(self.folder, CHECKPOINT_ENDINGS), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def has_pictures(self) -> bool:
         """Whether any picture was uploaded."""
-        return any(path.suffix in PICTURE_ENDINGS for path in _files(self.pictures))
+        return bool(_files(self.pictures, PICTURE_ENDINGS))
 
     def shown_name(self, path: Path) -> str:
         """The name that the file had on the user's machine, without its ending."""
@@ -91,9 +89,9 @@ class UploadFolder:
             raise UsageError(f"{name} was removed too long ago", "the file", "Upload it again") from problem
 
 
-def _files(folder: Path) -> list[Path]:
-    """What is in a folder, without hidden files; nothing where it is not there or cannot be read."""
+def _files(folder: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of a folder with these endings; nothing where it is not there or cannot be read."""
     try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+        return list_folder(folder, endings).files
     except OSError:
-        return []
+        return ()

@@ -24,6 +24,7 @@ from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import Measurement
 from fusionlib.inference.worker import Worker
 from fusionlib.merging.build import build_method
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.metrics.calibration_summary import calibration_summary
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
@@ -104,9 +105,11 @@ class Comparison(Job):
         measured = [row for row in listed if row["miou"] is not None]
         best = max(measured, key=lambda row: row["miou"], default=None)
         waiting = 0 if self._scores() is not None else deferred(len(self.names), self.choices)
+        any_figures = next((found for row in rows if (found := self._figures(row))), None)
         return {"state": self.state, "message": self.message, "done": self.done, "total": self.total, "seconds_left": self.seconds_left,
                 "current": self.current if self.state == "running" else None, "images": len(self.pictures), "waiting": waiting,
-                "rows": listed, "best": best["name"] if best else None, "best_single_miou": best_single}
+                "rows": listed, "best": best["name"] if best else None, "best_single_miou": best_single,
+                "warnings": annotation_warnings(any_figures, self.pictures.label_space.names)}
 
     def _listed(self, row: Row, best_single: float | None) -> dict[str, Any]:
         found = self._found.get(self._key(row), {})
@@ -282,7 +285,8 @@ def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> C
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
-    return {"state": "measured", "miou": figures["miou"], "pixel_accuracy": figures["pixel_accuracy"], "loss": figures["loss"],
+    taken = ("miou", "pixel_accuracy", "loss", "support", "void")
+    return {"state": "measured", **{name: figures[name] for name in taken},
             "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"], "guesses": guesses(figures)}
 
 

@@ -22,6 +22,7 @@ from fusionlib.inference.jobs import Job
 from fusionlib.inference.joint import JointMeasurement
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.worker import Worker
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.search.grid import alpha_grid, around_best
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
@@ -72,6 +73,11 @@ class Diagnosis(Job):
     def notes(self) -> list[str]:
         """What cannot be measured and why, in words, for the set: nothing where everything can."""
         return [self.obstacle] if self.obstacle else self.obstacles.notes()
+
+    def warnings(self) -> list[str]:
+        """What is odd about the masks that the networks were measured against; nothing until one is."""
+        alone = next((figures for figures in (self.functions() or {}).get("singles", ()) if figures), None)
+        return annotation_warnings(alone, self.pictures.label_space.names) if self.pictures else []
 
     def weights(self, tau: float = TAU, progress: Progress | None = None) -> WeightSurvey:
         """The weight-space figures, from one pass over the files for each tau asked for."""
@@ -137,8 +143,9 @@ class Diagnosis(Job):
     def report(self, tau: float = TAU) -> dict[str, Any]:
         """Everything that is known, as the JSON of `diagnose`."""
         paths = {pair: self.path(*pair) for pair in self.pairs}
-        return full_report(self.checkpoints, self.weights(tau), self.functions(), paths, self.obstacles,
-                           {pair: self.path_obstacle(*pair) for pair in self.pairs})
+        report = full_report(self.checkpoints, self.weights(tau), self.functions(), paths, self.obstacles,
+                             {pair: self.path_obstacle(*pair) for pair in self.pairs})
+        return {**report, "warnings": self.warnings()}
 
     def _measure(self, step: float | None, pairs: Sequence[tuple[int, int]] | None, fresh: bool) -> None:
         assert self.pictures is not None and self._table is not None

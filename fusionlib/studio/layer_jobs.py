@@ -11,6 +11,7 @@ from fusionlib.inference.blend import Blend
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.merging.profile import LayerProfile
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
 from fusionlib.studio.queue import QueueJob
@@ -85,11 +86,13 @@ class Contribution(ProfileJob):
         profile = self.profile
         if profile is None:
             return {**self.status(), "level": None, "weights": [], "anchor": 0, "of": of, "base": None, "whole": None,
-                    "names": [], "only": [], "without": []}
+                    "names": [], "only": [], "without": [], "warnings": []}
         figures = {name: [self._value(key, of) for key in keys] for name, keys in self._keys.items()}
+        base = self._recalled(self._keys["base"][0])
+        warnings = annotation_warnings(base, self.view.space.names) if base else []
         return {**self.status(), "level": profile.granularity, "weights": [list(row) for row in profile.weights.values()],
                 "anchor": profile.anchor, "of": of, "names": list(profile.weights), "base": figures["base"][0],
-                "whole": figures["whole"][0], "only": figures["only"], "without": figures["without"]}
+                "whole": figures["whole"][0], "only": figures["only"], "without": figures["without"], "warnings": warnings}
 
     def _value(self, key: str, of: str) -> float | None:
         figures = self._recalled(key)

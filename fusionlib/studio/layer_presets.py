@@ -10,9 +10,10 @@ import yaml
 
 from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.errors import FusionError, UsageError, WriteError
+from fusionlib.errors import UsageError, WriteError, shown
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import GRANULARITIES, units
+from fusionlib.plain_yaml import read_yaml
 from fusionlib.studio.layers import profile_of
 
 NAME_LENGTH, MOST, FILE_BYTES = 60, 200, 1 << 20
@@ -61,20 +62,18 @@ class PresetShelf:
 def _checked(name: Any) -> str:
     text = " ".join(name.split()) if isinstance(name, str) else ""
     if not 0 < len(text) <= NAME_LENGTH or not text.isprintable():
-        raise UsageError(f"The name {str(name)[:40]!r}", f"1 to {NAME_LENGTH} printable characters", "Choose another name")
+        raise UsageError(f"The name {shown(name)}", f"1 to {NAME_LENGTH} printable characters", "Choose another name")
     return text
 
 
 def _fitted(path: Path, layout: Layout, count: int) -> dict[str, Any] | None:
     try:
-        if path.stat().st_size > FILE_BYTES:
-            return None
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path, FILE_BYTES)
         level, weights, anchor = content["granularity"], content["weights"], content["anchor"]
         if level not in GRANULARITIES or list(weights) != list(units(layout, level)):
             return None
         profile = profile_of(layout, level, list(weights.values()), anchor, count)
         return {"name": _checked(content["name"]), "level": level, "anchor": profile.anchor,
                 "weights": [list(row) for row in profile.weights.values()]}
-    except (OSError, UnicodeError, yaml.YAMLError, RecursionError, LookupError, TypeError, AttributeError, FusionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

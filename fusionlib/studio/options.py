@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fusionlib.checkpoints.groups import RULE
+from fusionlib.data.spec import usages
 from fusionlib.errors import UsageError, printable
 from fusionlib.inference.network import PRECISIONS
 
@@ -85,7 +86,7 @@ def app_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--checkpoints", action="append", default=[], type=Path, metavar="DIR",
                         help="folder (or file) of checkpoints to show; may be given several times")
     parser.add_argument("--data", action="append", default=[], metavar="SPEC",
-                        help="data to show: camvid:DIR, folder:DIR, pictures:DIR or streets:DOMAIN[:COUNT], with an optional @split")
+                        help=f"data to show, one of {', '.join(usages())}; may be given several times")
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",

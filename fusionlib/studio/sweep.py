@@ -11,6 +11,7 @@ from fusionlib.inference.blend import Blend, Run
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import Network
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.search.grid import alpha_grid, coarse_to_fine
 from fusionlib.storage.keys import content_key
 from fusionlib.storage.store import Store
@@ -101,7 +102,9 @@ class Sweep(QueueJob[Point]):
         done = len(points)
         state = "idle" if self.state == "done" and not points else self.state  # A and B alone are no curve
         message = self.message or ("; ".join(self.store.notes) or None if state == "done" else None)
-        return {"state": state, "message": message, "done": done, "total": max(done, self._planned),
+        ends_and_points = [figures for figures in (*ends.values(), *points) if figures]
+        warnings = annotation_warnings(ends_and_points[0], self.view.space.names) if ends_and_points else []
+        return {"state": state, "message": message, "warnings": warnings, "done": done, "total": max(done, self._planned),
                 "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
                 "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
 
@@ -151,7 +154,7 @@ def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, An
     known = [point for point in points if point["miou"] is not None]
     best = max(known, key=lambda point: point["miou"], default=None)
     return {"points": points, "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
-            "a": snapshot["a"], "b": snapshot["b"], "images": snapshot["images"]}
+            "a": snapshot["a"], "b": snapshot["b"], "images": snapshot["images"], "warnings": snapshot["warnings"]}
 
 
 def _measure_wanted(job: Job) -> None:

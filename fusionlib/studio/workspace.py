@@ -8,23 +8,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.compare import Preflight, preflight, recognise
-from fusionlib.checkpoints.groups import Choice, shown
+from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.groups import shown as typed
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, in_agreement, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, DATASETS, Architecture, Progress
+from fusionlib.contracts import ARCHITECTURES, DATASETS, IGNORE, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
-from fusionlib.errors import CheckpointError, FusionError, UsageError
+from fusionlib.errors import CheckpointError, FusionError, UsageError, shown
+from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder, skipped_notes
+from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
-ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 QUICKLY_READ = 64 << 20
 """Bytes of a checkpoint that can be searched for NaN without anybody noticing."""
 
@@ -68,6 +70,14 @@ class Source:
     origin: str
     splits: tuple[str, ...] = ()
     problem: FusionError | None = None
+
+
+class DataCheck(NamedTuple):
+    """A dataset that was read through: how many pictures, remarks on how its files were taken, and what is odd about its masks."""
+
+    pictures: int
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Workspace:
@@ -115,7 +125,7 @@ class Workspace:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
         item = next((item for item in self.items if item.name == name), None)
         if item is None:
-            raise UsageError(f"No checkpoint {name!r} in the workspace", f"one of {', '.join(i.name for i in self.items) or 'none'}",
+            raise UsageError(f"No checkpoint {shown(name)} in the workspace", f"one of {', '.join(i.name for i in self.items) or 'none'}",
                              "Choose another, or load it on the Workspace page")
         if item.problem is not None:
             raise item.problem
@@ -172,7 +182,7 @@ class Workspace:
         for item in self.items:
             path = item.checkpoint.path if item.checkpoint else None
             if path is not None and item.group is None:
-                offers |= {f"{item.name}: {shown(group)}": (item.name, group, (path, group) in self._further)
+                offers |= {f"{item.name}: {typed(group)}": (item.name, group, (path, group) in self._further)
                            for group in item.checkpoint.naming.others}  # type: ignore[union-attr]
         return offers
 
@@ -233,17 +243,23 @@ class Workspace:
         self.uploads.restore(path, name)
         self.refresh()
 
-    def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> int:
-        """Read every picture and mask of a dataset. Returns how many; raises `DataError` that names the first bad file."""
+    def check_data(self, source: str, split: str | None, progress: Progress | None = None) -> DataCheck:
+        """Read every picture and mask of a dataset. Raises `DataError` that names the first bad file."""
         dataset = self.pictures(source, split).dataset
-        check(dataset, progress)
-        return len(dataset)
+        pixels, classes = check(dataset, progress), dataset.label_space.count
+        found = {"support": pixels[:classes].tolist(), "void": int(pixels[IGNORE])}
+        return DataCheck(len(dataset), dataset.notes, tuple(annotation_warnings(found, dataset.label_space.names)))
+
+    def first_split(self, source: str) -> str | None:
+        """The split to begin with: val where there is one."""
+        splits = next((entry.splits for entry in self.sources if entry.name == source), ())
+        return "val" if "val" in splits else splits[0] if splits else None
 
     def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""
         entry = next((entry for entry in self.sources if entry.name == source), None)
         if entry is None:
-            raise UsageError(f"No data {source!r} in the workspace", f"one of {', '.join(s.name for s in self.sources) or 'none'}",
+            raise UsageError(f"No data {shown(source)} in the workspace", f"one of {', '.join(s.name for s in self.sources) or 'none'}",
                              "Choose another")
         if entry.problem is not None:
             raise entry.problem
@@ -260,7 +276,16 @@ class Workspace:
 
     def empty_folders(self) -> tuple[str, ...]:
         """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not searched."""
-        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not _files_in(folder))
+        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not _listed(folder)[0])
+
+    def folders_below(self) -> tuple[str, ...]:
+        """Folders that lie directly in those empty ones and do hold checkpoint files: what the operator may have meant."""
+        empty = [listing for folder in self.options.checkpoints for files, listing in [_listed(folder)] if listing and not files]
+        return tuple(f"{listing.folder.name}/{path.name}" for listing in empty for path in listing.folders if _listed(path)[0])
+
+    def skipped(self) -> tuple[str, ...]:
+        """What of the operator's folders of checkpoints was passed over, in words; nothing where all of it was taken."""
+        return skipped_notes([listing for folder in self.options.checkpoints if (listing := _listed(folder)[1])])
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
@@ -268,7 +293,7 @@ class Workspace:
             for path in sorted(DEMO.glob("*.safetensors")):
                 yield path, "demo", about.get(path.stem, "")
         for folder in self.options.checkpoints:
-            for path in _files_in(folder):
+            for path in _listed(folder)[0]:
                 yield path, folder.name or str(folder), ""
         for path in self.uploads.checkpoints():
             yield path, "upload", ""
@@ -288,7 +313,7 @@ class Workspace:
 
     def _item(self, path: Path, origin: str, about: str, group: str | None) -> Item:
         name = self.uploads.shown_name(path) if origin == "upload" else path.stem
-        name = name if group is None else f"{name} ({shown(group)})"
+        name = name if group is None else f"{name} ({typed(group)})"
         try:
             opened = self._opened.get((path, group))
             if opened is None or opened.checkpoint is None or not opened.checkpoint.is_current():
@@ -322,16 +347,23 @@ class Workspace:
                 yield Source(name, spec, origin, (), problem)
 
 
-def _files_in(folder: Path) -> list[Path]:
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        return [folder]  # opening it says that it is not there
-    if any(folder.glob("*.safetensors.index.json")):
-        return [folder]
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in ENDINGS]
-    shards = [path for path in sorted(folder.iterdir()) if path.is_dir() and any(path.glob("*.safetensors.index.json"))]
-    return files + shards
+def _listed(folder: Path) -> tuple[list[Path], Listing | None]:
+    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands for itself."""
+    try:
+        listing = list_folder(folder, CHECKPOINT_ENDINGS)
+    except OSError:
+        return [folder], None  # a file; where it is not there, opening it says so
+    if listing.index:
+        return [folder], None
+    shards = [path for path in listing.folders if _has_index(path)]
+    return [*listing.files, *shards], replace(listing, folders=tuple(path for path in listing.folders if path not in shards))
+
+
+def _has_index(folder: Path) -> bool:
+    try:
+        return list_folder(folder, CHECKPOINT_ENDINGS).index
+    except OSError:
+        return False
 
 
 def _short_name(spec: str, origin: str) -> str:

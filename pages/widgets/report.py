@@ -21,8 +21,9 @@ def checkpoint_table(workspace: Workspace) -> None:
     workspace.refresh_checkpoints()
     st.markdown("### Checkpoints")
     if empty := workspace.empty_folders():
+        below = ", ".join(plain(name) for name in workspace.folders_below())
         st.warning(f"No checkpoint file in {', '.join(plain(name) for name in empty)}. Name the folder that holds the files: folders below "
-                   "it are not searched.", icon=":material/folder_off:")
+                   f"it are not searched{f' ({below} would do)' if below else ''}.", icon=":material/folder_off:")
     if not workspace.items:
         upload = "Upload checkpoints below, or start" if workspace.options.uploads else "Start"
         st.info(f"Nothing is loaded. {upload} the app with --checkpoints FOLDER.", icon=":material/info:")
@@ -30,6 +31,8 @@ def checkpoint_table(workspace: Workspace) -> None:
     st.dataframe([_row(item) for item in workspace.items], hide_index=True, key="checkpoints",
                  column_config={"parameters": st.column_config.NumberColumn("parameters", format="localized"),
                                 "MB": st.column_config.NumberColumn("MB", format="%.1f")})
+    for note in workspace.skipped():
+        st.caption(f"{plain(note)}.")
     broken = [item for item in workspace.items if item.problem is not None]
     if broken:
         st.error(f"{len(broken)} file{'s' if len(broken) > 1 else ''} cannot be used: " + ", ".join(plain(item.name) for item in broken),

@@ -10,11 +10,12 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from fusionlib.errors import FusionError
+from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS
 from fusionlib.studio import Workspace
 from pages.widgets.problems import show_problem
 from pages.widgets.upload_limit import AT_A_TIME
 
-_KINDS = ["safetensors", "pth", "pt", "bin", "ckpt", "png", "jpg", "jpeg"]
+_KINDS = [ending.removeprefix(".") for ending in (*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS)]
 
 
 def upload_section(workspace: Workspace) -> None:

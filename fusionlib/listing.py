@@ -1,0 +1,86 @@
+"""What counts as a file of a folder, the same for checkpoints, pictures and masks; and what was passed over, so that it can be said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionlib.errors import clipped
+
+CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+MASK_ENDINGS = (".png",)
+INDEX_ENDING = ".safetensors.index.json"
+
+_KINDS = {"other": ("file of another kind", "files of another kind"), "hidden": ("hidden file", "hidden files"),
+          "folders": ("folder", "folders")}
+_EXAMPLES, _FOLDERS = 3, 3
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`files` and `folders` of one folder, names of `hidden` entries and of files with `other` endings; all sorted by name."""
+
+    folder: Path
+    files: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    hidden: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+    @property
+    def index(self) -> bool:
+        """Whether it is one checkpoint in shards: a file that lists them lies in it."""
+        return any(name.lower().endswith(INDEX_ENDING) for name in self.other)
+
+    @property
+    def skipped(self) -> dict[str, tuple[str, ...]]:
+        """Names of what was passed over by kind: `other`, `hidden`, `folders`; kinds without any are left out."""
+        found = {"other": self.other, "hidden": self.hidden, "folders": tuple(path.name for path in self.folders)}
+        return {kind: names for kind, names in found.items() if names}
+
+
+def list_folder(folder: Path, endings: Iterable[str]) -> Listing:
+    """The entries of `folder`: files whose names end in one of `endings`, in capitals or not. Names that begin with a dot are hidden.
+
+    Links are followed, wherever they lead: the operator made them. What has the ending but is no regular file (a link to nothing, a
+    pipe) is among the files, so that whoever opens it says so. Raises `OSError` where the folder cannot be read.
+    """
+    wanted = tuple(ending.lower() for ending in endings)
+    files, folders, hidden, other = [], [], [], []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                hidden.append(entry.name)
+            elif entry.is_dir():
+                folders.append(folder / entry.name)
+            elif entry.name.lower().endswith(wanted):
+                files.append(folder / entry.name)
+            else:
+                other.append(entry.name)
+    return Listing(folder, tuple(files), tuple(folders), tuple(hidden), tuple(other))
+
+
+def skipped_text(listings: Sequence[Listing]) -> str:
+    """What these passed over, in words, with a few names, as `masks: 2 files of another kind (a.jpg, b.txt)`; empty for nothing."""
+    found = [(listing.folder.resolve().name, skipped) for listing in listings if (skipped := listing.skipped)]
+    if len(found) > _FOLDERS:
+        kinds = {kind: tuple(name for _, skipped in found for name in skipped.get(kind, ())) for kind in _KINDS}
+        found = [(f"{len(found)} folders", {kind: names for kind, names in kinds.items() if names})]
+    return "; ".join(f"{folder}: {', '.join(_counted(kind, names) for kind, names in skipped.items())}" for folder, skipped in found)
+
+
+def skipped_notes(listings: Sequence[Listing]) -> tuple[str, ...]:
+    """One remark on what these passed over; none where they took everything."""
+    text = skipped_text(listings)
+    return (f"Skipped in {text}",) if text else ()
+
+
+def _counted(kind: str, names: Sequence[str]) -> str:
+    examples = ", ".join(_printable(name) for name in names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
+    return f"{len(names)} {_KINDS[kind][len(names) > 1]} ({examples})"
+
+
+def _printable(name: str) -> str:
+    return clipped("".join(sign if sign.isprintable() else "?" for sign in name), 40)
