@@ -17,6 +17,7 @@ from PIL import Image
 from fusionlib.cli import main
 from fusionlib.data import files
 from fusionlib.data.files import WHOLE_PIXELS, read_picture, reduced_mask, reduction
+from fusionlib.data.orientation import shown_size, turned
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import DataError
 from fusionlib.inference import maps, measure
@@ -78,14 +79,27 @@ def test_a_jpeg_is_decoded_at_a_part_of_its_size(tmp_path: Path, scale: int) -> 
     assert np.abs(reduced - _means(read_picture(tmp_path / "p.jpg"), scale)).mean() < 3
 
 
-def test_a_turned_picture_is_reduced_upright(tmp_path: Path) -> None:
-    image = Image.fromarray(pictures(1, size=(40, 60))[0])
-    exif = image.getexif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "p.jpg", quality=95, exif=exif)
-    whole, reduced = (read_picture(tmp_path / "p.jpg", upright=True, scale=scale) for scale in (1, 2))
-    assert whole.shape == (60, 40, 3) and reduced.shape == (30, 20, 3)
-    assert np.abs(reduced - _means(whole, 2)).mean() < 3
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_is_reduced_and_its_mask_at_the_same_places(tmp_path: Path, bound: None, orientation: int) -> None:
+    """Sides that the scale does not divide, and a mask drawn on what viewers show."""
+    ids = np.random.default_rng(orientation).integers(0, 3, (49, 67), np.uint8)
+    shades = np.repeat((ids * 100)[..., None], 3, axis=2)
+    folder = tmp_path / "data"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    (folder / "classes.yaml").write_text("classes: [a, b, c]\nignore: 255\n")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(shades).save(folder / "images" / "p.png", exif=exif)
+    Image.fromarray(turned(ids, orientation)).save(folder / "masks" / "p.png")
+    dataset = open_dataset(f"folder:{folder}")
+    sample, whole = dataset.load(0), dataset.load(0, whole=True)
+    assert whole.truth is not None and sample.truth is not None and sample.scale == 3
+    assert (whole.image[..., 0] == whole.truth * 100).all()
+    assert sample.image.shape[:2] == sample.truth.shape == shown_size((17, 23), orientation)
+    centres = np.ix_(*(np.minimum(np.arange(0, side, 3) + 1, side - 1) for side in ids.shape))
+    assert (sample.truth == turned(ids[centres], orientation)).all()
+    assert np.abs(sample.image - turned(_means(shades, 3), orientation)).max() <= 1
 
 
 @settings(max_examples=60, deadline=None)
