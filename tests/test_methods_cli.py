@@ -55,7 +55,7 @@ def test_every_method_writes_a_file_and_its_recipe_runs_again_to_the_same_bytes(
 @pytest.mark.parametrize("policy", ["average", "gaussian", "anchor"])
 def test_networks_without_model_code_merge_by_every_method_of_weights(place: Path, said, name: str, policy: str) -> None:  # noqa: F811
     for number in (1, 2, 3):
-        table = {f"odd.{key}": value for key, value in tiny_tensors(number).items()}
+        table = {f"odd.{key}": value for key, value in {**tiny_tensors(number), "extra": torch.zeros(2)}.items()}
         saved(place / f"odd{number}.safetensors", table)
     files = [f"odd{number}.safetensors" for number in (1, 2, 3)]
     result = said("merge", "--method", name, "--anchor", 2, "--buffers", policy, "--checkpoints", *files, "--out", "m.safetensors")

@@ -152,7 +152,7 @@ def _keeps_all(shapes: Shapes, label: str, found: Shapes) -> bool:
     beside = {head for name in shapes if not name.startswith(label) and (head := _first(name))}
     tables = _groups(shapes) if beside else {}
     return all(rank_of(head)[0] > 1 or _WORDS_OF_TRAINING & set(re.split(r"[\W_]+", head.lower()))
-               or 2 * len(tables.get(head, {}).keys() & found.keys()) > len(found) for head in beside)
+               or 2 * len(tables.get(head, {}).items() & found.items()) > len(found) for head in beside)
 
 
 def _by_names(shapes: Shapes) -> Naming:

@@ -16,15 +16,16 @@ from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, in_agreement, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, DATASETS, IGNORE, Architecture, Progress
+from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError, shown
-from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder, skipped_notes
+from fusionlib.listing import skipped_notes
 from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.storage.uploads import UploadFolder
 from fusionlib.studio.options import Options
+from fusionlib.studio.sources import listed_checkpoints, short_name
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
 QUICKLY_READ = 64 << 20
@@ -276,16 +277,16 @@ class Workspace:
 
     def empty_folders(self) -> tuple[str, ...]:
         """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not searched."""
-        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not _listed(folder)[0])
+        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not listed_checkpoints(folder)[0])
 
     def folders_below(self) -> tuple[str, ...]:
         """Folders that lie directly in those empty ones and do hold checkpoint files: what the operator may have meant."""
-        empty = [listing for folder in self.options.checkpoints for files, listing in [_listed(folder)] if listing and not files]
-        return tuple(f"{listing.folder.name}/{path.name}" for listing in empty for path in listing.folders if _listed(path)[0])
+        empty = [listing for folder in self.options.checkpoints for files, listing in [listed_checkpoints(folder)] if listing and not files]
+        return tuple(f"{listing.folder.name}/{path.name}" for listing in empty for path in listing.folders if listed_checkpoints(path)[0])
 
     def skipped(self) -> tuple[str, ...]:
         """What of the operator's folders of checkpoints was passed over, in words; nothing where all of it was taken."""
-        return skipped_notes([listing for folder in self.options.checkpoints if (listing := _listed(folder)[1])])
+        return skipped_notes([listing for folder in self.options.checkpoints if (listing := listed_checkpoints(folder)[1])])
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
@@ -293,7 +294,7 @@ class Workspace:
             for path in sorted(DEMO.glob("*.safetensors")):
                 yield path, "demo", about.get(path.stem, "")
         for folder in self.options.checkpoints:
-            for path in _listed(folder)[0]:
+            for path in listed_checkpoints(folder)[0]:
                 yield path, folder.name or str(folder), ""
         for path in self.uploads.checkpoints():
             yield path, "upload", ""
@@ -332,7 +333,7 @@ class Workspace:
             specs.append((f"pictures:{self.uploads.pictures}", "upload"))
         taken: set[str] = set()
         for spec, origin in specs:
-            name = base = _short_name(spec, origin)
+            name = base = short_name(spec, origin)
             number = 2
             while name in taken:
                 name, number = f"{base} ({number})", number + 1
@@ -345,35 +346,6 @@ class Workspace:
                 yield Source(name, spec, origin, splits)
             except FusionError as problem:
                 yield Source(name, spec, origin, (), problem)
-
-
-def _listed(folder: Path) -> tuple[list[Path], Listing | None]:
-    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands for itself."""
-    try:
-        listing = list_folder(folder, CHECKPOINT_ENDINGS)
-    except OSError:
-        return [folder], None  # a file; where it is not there, opening it says so
-    if listing.index:
-        return [folder], None
-    shards = [path for path in listing.folders if _has_index(path)]
-    return [*listing.files, *shards], replace(listing, folders=tuple(path for path in listing.folders if path not in shards))
-
-
-def _has_index(folder: Path) -> bool:
-    try:
-        return list_folder(folder, CHECKPOINT_ENDINGS).index
-    except OSError:
-        return False
-
-
-def _short_name(spec: str, origin: str) -> str:
-    if origin == "upload":
-        return "uploaded pictures"
-    kind, _, argument = spec.partition(":")
-    if kind not in DATASETS or kind == "streets":
-        return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
-    folder = Path(argument.split("@")[0]).name
-    return kind if folder.casefold() == kind else f"{kind} {folder}"
 
 
 def _in_agreement(items: Sequence[Item]) -> list[Item]:

@@ -1,0 +1,39 @@
+"""What the operator's folders and data specs stand for on a page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fusionlib.contracts import DATASETS
+from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
+
+
+def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
+    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands for itself."""
+    try:
+        listing = list_folder(folder, CHECKPOINT_ENDINGS)
+    except OSError:
+        return [folder], None  # a file; where it is not there, opening it says so
+    if listing.index:
+        return [folder], None
+    shards = [path for path in listing.folders if _has_index(path)]
+    return [*listing.files, *shards], replace(listing, folders=tuple(path for path in listing.folders if path not in shards))
+
+
+def _has_index(folder: Path) -> bool:
+    try:
+        return list_folder(folder, CHECKPOINT_ENDINGS).index
+    except OSError:
+        return False
+
+
+def short_name(spec: str, origin: str) -> str:
+    """What a data spec is called on pages: short, and without its path."""
+    if origin == "upload":
+        return "uploaded pictures"
+    kind, _, argument = spec.partition(":")
+    if kind not in DATASETS or kind == "streets":
+        return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
+    folder = Path(argument.split("@")[0]).name
+    return kind if folder.casefold() == kind else f"{kind} {folder}"
