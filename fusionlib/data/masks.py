@@ -26,7 +26,7 @@ UNKNOWN = -1
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _KINDS = {_GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _GREY_ALPHA: "grey with alpha", _RGBA: "RGBA"}
-_BAND = 1 << 22
+_BAND = 1 << 18
 """Pixels whose colours are looked up at a time."""
 
 _NAMED = 3
@@ -166,8 +166,8 @@ class Legend:
             found = self._by_packed[packed]
             labels[start:start + _BAND] = np.where(found == UNKNOWN, IGNORE, found)
             if not self.unknown_is_void and (found == UNKNOWN).any():
-                counts = np.bincount(packed[found == UNKNOWN], minlength=1 << 24)
-                unknown = counts if not len(unknown) else unknown + counts
+                unknown = unknown if len(unknown) else np.zeros(1 << 24, np.int64)
+                np.add.at(unknown, packed[found == UNKNOWN], 1)
         if len(unknown):
             colours = np.flatnonzero(unknown)
             most = colours[np.argsort(-unknown[colours], kind="stable")]
@@ -239,8 +239,8 @@ def _looked_up(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _packed(pixels: np.ndarray) -> np.ndarray:
-    """(N,) int64: red, green and blue of (N, 3 or 4) uint8 in one number."""
-    red, green, blue = (pixels[:, channel].astype(np.int64) for channel in range(3))
+    """(N,) int32: red, green and blue of (N, 3 or 4) uint8 in one number."""
+    red, green, blue = (pixels[:, channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue
 
 
