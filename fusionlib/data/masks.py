@@ -92,7 +92,7 @@ class Legend:
     colourless: str = "Convert colours to class ids, or use folder:DIR with a color for every class in classes.yaml"
     classes: int = 0
 
-    def by_colour(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
         """The header of a mask, and whether its pixels are colours. Raises `DataError` that names a file that is not to be read so."""
         header = mask_header(path)
         coloured = self._is_coloured(header)
@@ -105,7 +105,7 @@ class Legend:
 
     def read(self, path: Path) -> np.ndarray:
         """(H, W) uint8 labels, `IGNORE` for void. Raises `DataError` that names the file, and the ids or colours that are unknown."""
-        header, coloured = self.by_colour(path)
+        header, coloured = self.examine(path)
         try:
             with Image.open(path, formats=("PNG",)) as image:
                 palette = image.getpalette("RGB") or [] if header.colour == _PALETTE else None
