@@ -143,6 +143,7 @@ def test_how_many_pictures_were_read_how(tmp_path):
 
 @given(st.tuples(st.integers(1, 4), st.integers(1, 4)), st.tuples(st.integers(1, 4), st.integers(1, 4)),
        st.tuples(st.integers(1, 8), st.integers(1, 8)), st.booleans())
+@settings(deadline=None)
 def test_a_reading_fits_wherever_one_does(image, mask, orientations, stored_first):
     readings = [(own, drawn) for own in {1, orientations[0]} for drawn in {1, orientations[1]}]
     fits = [one for one in readings if shown_size(image, one[0]) == shown_size(mask, one[1])]

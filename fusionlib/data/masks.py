@@ -26,7 +26,7 @@ UNKNOWN = -1
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _KINDS = {_GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _GREY_ALPHA: "grey with alpha", _RGBA: "RGBA"}
-_BAND = 1 << 22
+_BAND = 1 << 18
 """Pixels whose colours are looked up at a time."""
 
 _NAMED = 3
@@ -92,7 +92,7 @@ class Legend:
     colourless: str = "Convert colours to class ids, or use folder:DIR with a color for every class in classes.yaml"
     classes: int = 0
 
-    def by_colour(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
         """The header of a mask, and whether its pixels are colours. Raises `DataError` that names a file that is not to be read so."""
         header = mask_header(path)
         coloured = self._is_coloured(header)
@@ -105,7 +105,7 @@ class Legend:
 
     def read(self, path: Path) -> np.ndarray:
         """(H, W) uint8 labels, `IGNORE` for void. Raises `DataError` that names the file, and the ids or colours that are unknown."""
-        header, coloured = self.by_colour(path)
+        header, coloured = self.examine(path)
         try:
             with one_large(header.height * header.width), Image.open(path, formats=("PNG",)) as image:
                 palette = image.getpalette("RGB") or [] if header.colour == _PALETTE else None
@@ -166,8 +166,8 @@ class Legend:
             found = self._by_packed[packed]
             labels[start:start + _BAND] = np.where(found == UNKNOWN, IGNORE, found)
             if not self.unknown_is_void and (found == UNKNOWN).any():
-                counts = np.bincount(packed[found == UNKNOWN], minlength=1 << 24)
-                unknown = counts if not len(unknown) else unknown + counts
+                unknown = unknown if len(unknown) else np.zeros(1 << 24, np.int64)
+                np.add.at(unknown, packed[found == UNKNOWN], 1)
         if len(unknown):
             colours = np.flatnonzero(unknown)
             most = colours[np.argsort(-unknown[colours], kind="stable")]
@@ -239,8 +239,8 @@ def _looked_up(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _packed(pixels: np.ndarray) -> np.ndarray:
-    """(N,) int64: red, green and blue of (N, 3 or 4) uint8 in one number."""
-    red, green, blue = (pixels[:, channel].astype(np.int64) for channel in range(3))
+    """(N,) int32: red, green and blue of (N, 3 or 4) uint8 in one number."""
+    red, green, blue = (pixels[:, channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue
 
 

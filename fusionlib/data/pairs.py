@@ -92,7 +92,7 @@ def checked(pairs: Iterable[Pair], legend: Legend, *, stored_first: bool = False
     """
     found, turns, either = [], 0, 0
     for pair in pairs:
-        size, (header, coloured) = picture_size(pair.image), legend.by_colour(pair.mask)
+        size, (header, coloured) = picture_size(pair.image), legend.examine(pair.mask)
         own = (picture_orientation(pair.image), picture_orientation(pair.mask))
         fits = fitting(size, header[:2], own, stored_first=stored_first)
         if fits is None:
