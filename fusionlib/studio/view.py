@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,7 +24,7 @@ from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
 from fusionlib.inference.maps import bands, pixel_maps
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.turns import Superseded
+from fusionlib.inference.turns import InOrder, Superseded
 from fusionlib.inference.worker import FRAME, Worker
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
@@ -71,7 +70,7 @@ class MergeView:
                  worker: Worker, device: torch.device, precision: str, recent: Recent | None = None) -> None:
         self.selection, self.arena, self.pictures, self.worker = selection, arena, pictures, worker
         self.device, self.precision, self._known = device, precision, architecture
-        self._lock = threading.Lock()
+        self._lock = InOrder()
         self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
         self.id = content_key("view", fingerprints=arena.fingerprints, precision=precision, buffers=selection.buffers,
@@ -165,7 +164,11 @@ class MergeView:
         def run(call: Callable[[], Any]) -> Any:
             def unless_overtaken() -> Any:
                 turns.check(session, line, generation)
-                return call()
+                begun = time.perf_counter()
+                try:
+                    return call()
+                finally:
+                    turns.charge(session, time.perf_counter() - begun)
 
             return self.worker.run(unless_overtaken, FRAME)
 
