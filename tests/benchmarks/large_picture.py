@@ -18,7 +18,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.sessions import PICTURES, Run, Scrubber, serving
+from tests.benchmarks.sessions import Run, Scrubber, serving
 
 SECONDS = 20.0
 
@@ -38,24 +38,24 @@ def main() -> None:
         large.mkdir()
         Image.effect_noise((100, 100), 80).convert("RGB").resize((8000, 8000), Image.Resampling.NEAREST).save(large / "large.png")
         print(f"a PNG of {(large / 'large.png').stat().st_size // 1000} KB, 8000 x 8000 pixels")
-        with serving(Path(folder) / "home", ["--data", f"pictures:{large}"]) as server:
-            with server.session(urlencode({"data": "streets clear"})) as base:
-                neighbour = Scrubber(server.port, base, 0)
-                neighbour.run(time.monotonic() + 3)
-                before = server.megabytes
-                pace("neighbour alone", neighbour)
-                opening = threading.Thread(target=_open, args=(server, time.monotonic()))
-                opening.start()
-                pace("neighbour beside the opening", neighbour, 10)
-                opening.join()
-                with server.session(urlencode({"data": "pictures large"})) as wide:
-                    dragging = Scrubber(server.port, wide, 1)
-                    thread = threading.Thread(target=dragging.run, args=(time.monotonic() + SECONDS, 1))
-                    thread.start()
-                    pace("neighbour beside somebody who drags", neighbour)
-                    thread.join()
-                print(Run([dragging], SECONDS, []).line("the large picture meanwhile"))
-                print(f"memory of the server: {before:.0f} MB before, at most {server.peak:.0f} MB; {PICTURES} pictures beside it")
+        with (serving(Path(folder) / "home", ["--data", f"pictures:{large}"]) as server,
+              server.session(urlencode({"data": "streets clear"})) as base):
+            neighbour = Scrubber(server.port, base, 0)
+            neighbour.run(time.monotonic() + 3)
+            before = server.megabytes
+            pace("neighbour alone", neighbour)
+            opening = threading.Thread(target=_open, args=(server, time.monotonic()))
+            opening.start()
+            pace("neighbour beside the opening", neighbour, 10)
+            opening.join()
+            with server.session(urlencode({"data": "pictures large"})) as wide:
+                dragging = Scrubber(server.port, wide, 1)
+                thread = threading.Thread(target=dragging.run, args=(time.monotonic() + SECONDS, 1))
+                thread.start()
+                pace("neighbour beside somebody who drags", neighbour)
+                thread.join()
+            print(Run([dragging], SECONDS, []).line("the large picture meanwhile"))
+            print(f"memory of the server: {before:.0f} MB before, at most {server.peak:.0f} MB")
 
 
 def _open(server, begun: float) -> None:
