@@ -116,6 +116,25 @@ def test_any_sequence_of_changes_gives_what_a_pass_from_scratch_gives(arena: Are
     assert len(begun) > 4, "most passes began somewhere on the way"
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_every_stage_may_be_a_call_of_its_own(arena: Arena, precision: str) -> None:
+    network, calls = bound(arena, precision=precision), []
+    expected = network.logits(IMAGES[0])
+
+    def run(call: Callable[[], object]) -> object:
+        calls.append(call)
+        with torch.inference_mode(False), torch.autocast("cpu", enabled=False):  # what others leave behind between two calls
+            return call()
+
+    count = len(ENET.stages(network.module))  # type: ignore[attr-defined]
+    assert torch.equal(network.logits(IMAGES[0], None, False, run), expected) and len(calls) == count + 2
+    assert torch.equal(network.logits(IMAGES[0], None, True, run), expected)
+    calls.clear()
+    touch(network, network.layout.entries[-1].name)
+    fresh = from_scratch(network, arena, IMAGES[0])
+    assert torch.equal(network.logits(IMAGES[0], None, True, run), fresh) and len(calls) < 6, "from the stage that has changed"
+
+
 def test_half_precision_checkpoints(tmp_path: Path) -> None:
     arena = arena_of(tmp_path, enet_tensors(1, torch.float16), enet_tensors(2, torch.float16))
     blend = Blend(arena, bound(arena), "gaussian")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fusionlib.errors import UsageError
 from fusionlib.inference import turns as turns_module
-from fusionlib.inference.turns import REMEMBERED, Superseded, Turns
+from fusionlib.inference.turns import REMEMBERED, InOrder, Superseded, Turns
 from fusionlib.studio.live import SESSIONS, LiveDesk, LiveSession
 from fusionlib.studio.recent import ENTRY_BYTES, Recent
 
@@ -96,14 +96,12 @@ def test_a_session_has_one_request_in_the_making(busy: Busy) -> None:
     until(lambda: all(future.done() for future in futures))
 
 
-def test_dear_requests_do_not_slow_down_cheap_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(turns_module, "monotonic", lambda: clock[0])
+def test_dear_requests_do_not_slow_down_cheap_ones() -> None:
     turns, made = Turns(threads=1), []
 
     def cost(name: str, seconds: float) -> None:
         made.append(name)
-        clock[0] += seconds
+        turns.charge(name, seconds)
 
     def dear(generation: int) -> None:
         turns.ask("dear", "m", generation, lambda: (cost("dear", 1.5), dear(generation + 1)) if generation < 40 else None)
@@ -121,25 +119,41 @@ def test_dear_requests_do_not_slow_down_cheap_ones(monkeypatch: pytest.MonkeyPat
     assert all(2 <= share <= 5 for share in shares), "equal seconds: one dear frame for every 30 cheap ones"
 
 
-def test_who_was_alone_for_long_is_not_punished_when_another_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(turns_module, "monotonic", lambda: clock[0])
+def test_who_was_alone_for_long_is_not_punished_when_another_comes() -> None:
     turns, made = Turns(threads=1), []
-
-    def work(name: str, seconds: float) -> None:
-        made.append(name)
-        clock[0] += seconds
-
     for generation in range(50):
-        turns.ask("old", "m", generation, lambda: work("old", 10.0)).result(20)
+        turns.ask("old", "m", generation, lambda: turns.charge("old", 10.0)).result(20)
     gate = threading.Event()
     turns.ask("somebody", "m", 1, lambda: gate.wait(20))
-    made.clear()
-    futures = [turns.ask("old", "m", 60, lambda: work("old", 0.1)), turns.ask("new", "m", 1, lambda: work("new", 0.1))]
+    futures = [turns.ask(name, "m", 60, lambda name=name: made.append(name)) for name in ("old", "new")]
     gate.set()
     for future in futures:
         future.result(20)
     assert made == ["old", "new"]
+
+
+def test_a_lock_goes_to_whoever_asked_first() -> None:
+    lock, order = InOrder(), []
+
+    def take(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,), daemon=True) for number in range(8)]
+    with lock:
+        for number, thread in enumerate(threads):
+            thread.start()
+            until(lambda number=number: len(lock._queue) == number + 2)
+    with lock:  # comes just as it is free, and waits behind the others
+        assert len(order) == 8
+    assert order == list(range(8))
+
+
+def test_a_lock_is_let_go_where_its_holder_fails() -> None:
+    lock = InOrder()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), lock:
+            raise ZeroDivisionError
 
 
 @settings(max_examples=60, deadline=None)

@@ -135,6 +135,26 @@ def test_other_panes_are_not_superseded(world: World) -> None:
         view.frame(0, 0.6, "m", 8, "s")
 
 
+def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    view, other = world.view(), world.view("gaussian")
+    expected, between = view.frame(1, 0.37).png, []
+    world.studio.recent.limit = 0  # nothing is known any more
+    world.studio.recent.keep("", None, 1)
+    monkeypatch.setattr("fusionlib.studio.view.STEP_PIXELS", 100)
+    monkeypatch.setattr("fusionlib.inference.maps.BAND_PIXELS", 10 * 64)
+    real = BoundNetwork.logits
+
+    def noted(self, *given):
+        if self is view._blend.network:
+            between.append(other.ask(0, 0.5, "a", session="neighbour"))
+        return real(self, *given)
+
+    monkeypatch.setattr(BoundNetwork, "logits", noted)
+    large = view.ask(1, 0.37, session="large")
+    assert large.result(20).png == expected and len(between) == 1
+    assert between[0].result(20).about["scale"] == 1
+
+
 @pytest.mark.parametrize("buffers", ["gaussian", "anchor", "recalibrate"])
 def test_a_frame_shows_the_statistics_of_its_policy(world: World, buffers: str) -> None:
     labels = decoded(world.view(buffers).frame(0, 0.5).png)

@@ -149,6 +149,7 @@ class Fake:
             "pixel_accuracy": float((labels == target)[target != 255].mean()),
             "iou": iou,
             "ms": {"merge": 4.2, "forward": 24.5, "encode": 3.1},
+            "scale": 6 if index == COUNT - 1 else 1,
         }
         body = png(np.dstack([labels, confidence, runner]).astype(np.uint8))
         return Response(body, media_type="image/png", headers={"X-Fusion": json.dumps(scores)})
@@ -577,6 +578,18 @@ def test_stepping_through_pictures(page):
     expect_text(page, "picture-name", "street_004.png")
     page.get_by_text("index=4").wait_for()
     assert page.get_by_test_id("next").is_disabled()
+
+
+def test_a_picture_shown_at_a_part_of_its_size_says_so_in_every_pane(page):
+    note = page.get_by_test_id("note-m")
+    note.filter(has_text="mIoU").wait_for()
+    assert "shown at" not in note.inner_text() + page.get_by_test_id("tile-picture").inner_text()
+    page.get_by_test_id("jump").fill(str(COUNT))
+    page.get_by_test_id("jump").press("Enter")
+    for place in ("note-a", "note-m", "note-b", "tile-picture"):
+        page.get_by_test_id(place).filter(has_text="shown at 1/6").wait_for()
+    page.get_by_test_id("previous").click()
+    note.filter(has_not_text="shown at").wait_for()
 
 
 def test_an_error_shows_a_banner_keeps_the_frame_and_recovers(page, address):

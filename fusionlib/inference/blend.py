@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,14 +15,12 @@ from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.errors import UsageError
 from fusionlib.inference.network import BoundNetwork
 from fusionlib.inference.recalibrate import Recalibration
+from fusionlib.inference.worker import Run
 from fusionlib.merging.buffers import check_policy, merged_integers, settle
 from fusionlib.merging.profile import LayerProfile, apply_profile
 
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
-
-Run = Callable[[Callable[[], Any]], Any]
-"""Executes a call on the device's worker and waits for it."""
 
 
 class Blend:

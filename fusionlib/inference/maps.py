@@ -15,12 +15,17 @@ BAND_PIXELS = 1 << 18
 """Pixels looked at in one go: what is made of the logits of a large picture takes several times their memory."""
 
 
+def rows_of(height: int, width: int) -> Iterator[slice]:
+    """Bands of rows from top to bottom; one where the picture is small."""
+    step = max(1, BAND_PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, top + step)
+
+
 def bands(logits: Tensor, truth: Tensor, mapping: Tensor | None, classes: int) -> Iterator[Observation]:
-    """What one picture shows, rows from top to bottom; in one piece where it is small."""
-    height, width = logits.shape[-2:]
-    rows = max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):
-        yield Observation(logits[:, :, top:top + rows], truth[:, top:top + rows], mapping, classes)
+    """What one picture shows, band by band."""
+    for rows in rows_of(*logits.shape[-2:]):
+        yield Observation(logits[:, :, rows], truth[:, rows], mapping, classes)
 
 
 def pixel_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

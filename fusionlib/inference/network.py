@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import Architecture, logits_of
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.inference.stages import Trail
+from fusionlib.inference.turns import Superseded
+from fusionlib.inference.worker import Run, at_once
 
 PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",
@@ -104,26 +106,36 @@ class BoundNetwork:
             if name in self.integers:
                 self.integers[name].copy_(tensor)
 
-    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False) -> Tensor:
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False, run: Run = at_once) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H, W)).
 
         Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False). With `resume` the pass
         starts at the first stage that has changed since the last such pass over the same pictures, and `trail.began` names it.
+        With `run` every stage is a call of its own, so that others can use the device in between; the caller sees to it that
+        nobody changes the weights meanwhile.
         """
         target = size or images.shape[1:3]
+
+        def step(call: Callable[[], Any]) -> Any:
+            return run(lambda: self._in_context(call))
+
+        output = self._forward(images, resume, step, run is not at_once)
+        return step(lambda: _resized(logits_of(output).float(), target))
+
+    def _in_context(self, call: Callable[[], Any]) -> Any:
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
-            output = logits_of(self._forward(images, resume))
-            output = output.float()
-            if tuple(output.shape[-2:]) != tuple(target):
-                output = nn.functional.interpolate(output, size=tuple(target), mode="bilinear", align_corners=False)
-        return output
+            return call()
 
-    def _forward(self, images: np.ndarray, resume: bool) -> object:
+    def _forward(self, images: np.ndarray, resume: bool, step: Run, stepwise: bool) -> object:
         """The module's output. Raises `ArchitectureError` with whatever the user's own code raised."""
         try:
-            return self.trail.forward(images, self.prepare, self.precision) if resume and self.trail else self.module(self.prepare(images))
-        except FusionError:
+            if self.trail and resume:
+                return self.trail.forward(images, self.prepare, self.precision, step)
+            if self.trail and stepwise:
+                return self.trail.walk(images, self.prepare, step)
+            return step(lambda: self.module(self.prepare(images)))
+        except (FusionError, Superseded):
             raise
         except Exception as error:
             height, width = images.shape[1:3]
@@ -137,3 +149,9 @@ class BoundNetwork:
         if self._mean is not None:
             batch.sub_(self._mean)
         return batch if self._std is None else batch.div_(self._std)
+
+
+def _resized(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return nn.functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

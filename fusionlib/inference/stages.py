@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.layout import ALIGNMENT, Layout
 from fusionlib.contracts import Stage
+from fusionlib.inference.worker import Run, at_once
 
 LIMIT = 256 << 20
 """Bytes of states kept in this process. A pass that needs more keeps every second one, or every fourth, and so on; at last none."""
@@ -48,20 +49,36 @@ class Trail:
         self._stale: dict[int, _Kept] = {}
         self._retain({})
 
-    def forward(self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], precision: str) -> Any:
-        """What the network returns for pictures (N, H, W, 3), the same bits as from all stages in turn."""
-        # Not in inference mode, where tensors have no version: it is how a state that was written over is found out.
-        with torch.inference_mode(False), torch.no_grad():
-            self._forget(images, precision)
-            start = max(self._states, default=0)
-            state = self._states[start].copy() if start in self._states else prepare(images)
-            self.began = self._stages[start].name if start else None
-            for number in range(start, len(self._stages)):
-                self._keep(number, state)
-                self._stale.pop(number + 1, None)  # not before: the next state is made in its memory, which the system would take away
-                state = self._stages[number].call(state)
-        _make_room(self)
+    def forward(self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], precision: str, run: Run = at_once) -> Any:
+        """What the network returns for pictures (N, H, W, 3), the same bits as from all stages in turn; each stage a call of `run`."""
+        start, state = run(lambda: self._begin(images, prepare, precision))
+        for number in range(start, len(self._stages)):
+            state = run(lambda number=number, state=state: self._step(number, state))
+        run(lambda: _make_room(self))
         return state
+
+    def walk(self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], run: Run) -> Any:
+        """The same from the picture on, and nothing is kept."""
+        state = run(lambda: prepare(images))
+        for stage in self._stages:
+            state = run(lambda stage=stage, state=state: stage.call(state))
+        return state
+
+    # Not in inference mode, where tensors have no version: it is how a state that was written over is found out.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _begin(self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], precision: str) -> tuple[int, Any]:
+        self._forget(images, precision)
+        start = max(self._states, default=0)
+        self.began = self._stages[start].name if start else None
+        return start, self._states[start].copy() if start in self._states else prepare(images)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _step(self, number: int, state: Any) -> Any:
+        self._keep(number, state)
+        self._stale.pop(number + 1, None)  # not before: the next state is made in its memory, which the system would take away
+        return self._stages[number].call(state)
 
     def _forget(self, images: np.ndarray, precision: str) -> None:
         """Set aside the states that are no longer what a pass would give now, and remember what the pass to come starts from."""

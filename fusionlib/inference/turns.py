@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ THREADS = 4
 """Frames in the making at once: while one is decoded or encoded, the device works on another. No session has two of them."""
 
 SLACK = 2.0
-"""Seconds that a session may have taken beyond the one that took least before it sits out for the others to catch up."""
+"""Seconds of the device that a session may have had beyond the one that had least before it sits out for others to catch up."""
 
 LINGER = 0.1
 """Seconds for which somebody who has just got a frame is still reckoned with: while a slider moves, the next wish is on its way."""
@@ -39,7 +39,7 @@ class Turns:
     """Requests of many sessions, one of each after the other.
 
     A *line* is what a newer request replaces (one pane of one view); generations of a line grow. Sessions come round robin, and one
-    whose requests are dear (large pictures) sits out while it is `SLACK` seconds of work ahead of another that is active.
+    whose requests are dear (large pictures) sits out while it is `SLACK` seconds ahead of another that is active.
     """
 
     def __init__(self, threads: int = THREADS) -> None:
@@ -78,6 +78,11 @@ class Turns:
         if self._newest.get((session, line), generation) > generation:
             raise Superseded
 
+    def charge(self, session: str, seconds: float) -> None:
+        """Add to what the session has had of the device. Time spent waiting for others is no part of it."""
+        with self._ready:
+            _keep(self._used, session, self._seconds(session) + seconds)
+
     def _start(self) -> None:
         if not self._started:
             self._started = True
@@ -90,13 +95,11 @@ class Turns:
                 while (session := self._next()) is None:
                     self._ready.wait(LINGER if self._waiting.keys() - self._served else None)
                 request = self._take(session)
-            begun = monotonic()
             _run(request)
             del request
             with self._ready:
                 self._served.discard(session)
                 self._left[session] = monotonic()
-                _keep(self._used, session, self._seconds(session) + self._left[session] - begun)
                 self._ready.notify()
 
     def _next(self) -> str | None:
@@ -123,6 +126,29 @@ class Turns:
         else:
             del self._waiting[session]
         return request
+
+
+class InOrder:
+    """A lock that goes to whoever has asked for it first: `threading.Lock` lets those who come just then overtake those who wait."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._queue: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        mine = threading.Lock()
+        mine.acquire()
+        with self._guard:
+            self._queue.append(mine)
+            first = len(self._queue) == 1
+        if not first:
+            mine.acquire()  # until the one before lets go
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._queue.popleft()
+            if self._queue:
+                self._queue[0].release()
 
 
 def _run(request: _Request) -> None:

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fusionlib.inference.turns import Turns
 
@@ -15,6 +15,14 @@ T = TypeVar("T")
 
 FRAME, JOB = 0, 1
 """Priorities: a frame that somebody is waiting for goes before any batch of a background job."""
+
+Run = Callable[[Callable[[], Any]], Any]
+"""Executes a call on the device's worker and waits for it."""
+
+
+def at_once(call: Callable[[], T]) -> T:
+    """A `Run` for whoever is on the worker already, or needs none."""
+    return call()
 
 
 class Worker:

@@ -11,13 +11,13 @@ import torch
 
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
-from fusionlib.inference.blend import Blend, Run
+from fusionlib.inference.blend import Blend
 from fusionlib.inference.ensemble import OutputEnsemble
 from fusionlib.inference.maps import bands
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import Network
 from fusionlib.inference.reliability_maps import ReliabilityMaps, reliability_maps
-from fusionlib.inference.worker import FRAME
+from fusionlib.inference.worker import FRAME, Run
 from fusionlib.merging.linear import Linear
 from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
 from fusionlib.storage.keys import ensemble_key

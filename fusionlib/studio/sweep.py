@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fusionlib.contracts import Progress
-from fusionlib.inference.blend import Blend, Run
+from fusionlib.inference.blend import Blend
 from fusionlib.inference.jobs import Job
 from fusionlib.inference.measure import DEFAULT_METERS, Measurement
 from fusionlib.inference.network import Network
+from fusionlib.inference.worker import Run
 from fusionlib.metrics.annotation import annotation_warnings
 from fusionlib.search.grid import alpha_grid, coarse_to_fine
 from fusionlib.storage.keys import content_key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,25 +16,29 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import IGNORE, METERS, Architecture
+from fusionlib.contracts import IGNORE, METERS, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend, Run
+from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.inference.identity import runs_of
-from fusionlib.inference.maps import bands, pixel_maps
+from fusionlib.inference.maps import pixel_maps, rows_of
 from fusionlib.inference.measure import target_mapping
 from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.turns import Superseded
-from fusionlib.inference.worker import FRAME, Worker
+from fusionlib.inference.turns import InOrder, Superseded
+from fusionlib.inference.worker import FRAME, Run, Worker, at_once
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
+from fusionlib.metrics.observation import Observation
 from fusionlib.storage.keys import content_key, mixture_key, profile_key
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
+
+STEP_PIXELS = 1 << 19
+"""A larger picture passes through the network stage by stage, so that others' frames can go in between."""
 
 LETTERS = "abcdefgh"
 """Checkpoints of a view by their place: as many as there are colours to tell them apart."""
@@ -80,7 +83,7 @@ class MergeView:
         self.selection = replace(selection, dtype=None) if written is arena else selection
         self.arena, self.pictures, self.worker = written, pictures, worker
         self.device, self.precision, self._known = device, precision, architecture
-        self._lock = threading.Lock()
+        self._lock = InOrder()
         self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
         self.runs = self.runs_on(pictures)
@@ -190,7 +193,11 @@ class MergeView:
         def run(call: Callable[[], Any]) -> Any:
             def unless_overtaken() -> Any:
                 turns.check(session, line, generation)
-                return call()
+                begun = time.perf_counter()
+                try:
+                    return call()
+                finally:
+                    turns.charge(session, time.perf_counter() - begun)
 
             return self.worker.run(unless_overtaken, FRAME)
 
@@ -210,7 +217,10 @@ class MergeView:
             else:
                 blend.set_alone(self.ends.index(pane), run)
             clock.append(time.perf_counter())
-            maps, figures = run(lambda: self._look(blend.network, sample.image, sample.truth, resume))
+            if sample.image.size > 3 * STEP_PIXELS:
+                maps, figures = self._look(blend.network, sample, resume, run)
+            else:
+                maps, figures = run(lambda: self._look(blend.network, sample, resume, at_once))
             notes, began = list(blend.notes), blend.network.trail.began if resume else None
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
@@ -221,21 +231,25 @@ class MergeView:
                             "from": began, "notes": notes, "scale": sample.scale})
         return self.recent.keep(key, frame, len(png))
 
-    def _look(self, network: BoundNetwork, image: np.ndarray, truth: np.ndarray | None,
-              resume: bool = False) -> tuple[Any, dict[str, Any]]:
-        meter = METERS.get("confusion")
-        state, maps = meter.init(self.space.count, self.device), []
-        with torch.inference_mode():
-            logits = network.logits(image[None], image.shape[:2], resume)
-            ids = torch.full((1, *image.shape[:2]), IGNORE, dtype=torch.uint8) if truth is None else torch.from_numpy(truth)[None]
-            mapping = target_mapping(self.source_space, self.space, self.device)
-            for observation in bands(logits, ids.to(self.device), mapping, self.space.count):
-                maps.append(pixel_maps(observation))
-                if truth is not None:
+    def _look(self, network: BoundNetwork, sample: Sample, resume: bool, run: Run) -> tuple[Any, dict[str, Any]]:
+        """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
+        size, meter = sample.image.shape[:2], METERS.get("confusion")
+        logits = network.logits(sample.image[None], size, resume, run)
+        truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
+        ids, mapping = torch.from_numpy(truth)[None].to(self.device), target_mapping(self.source_space, self.space, self.device)
+        state = meter.init(self.space.count, self.device)
+
+        def band(rows: slice) -> tuple[np.ndarray, ...]:
+            with torch.inference_mode():
+                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count)
+                if sample.truth is not None:
                     meter.update(state, observation)
-            figures = meter.compute(state) if truth is not None else dict.fromkeys(("miou", "pixel_accuracy", "iou"))
+                return pixel_maps(observation)
+
+        maps = [run(lambda rows=rows: band(rows)) for rows in rows_of(*size)]
         whole = maps[0] if len(maps) == 1 else tuple(np.concatenate(parts) for parts in zip(*maps, strict=True))
-        return whole, {name: figures[name] for name in ("miou", "pixel_accuracy", "iou")}
+        figures = run(lambda: meter.compute(state)) if sample.truth is not None else {}
+        return whole, {name: figures.get(name) for name in ("miou", "pixel_accuracy", "iou")}
 
     def _checked(self, index: int) -> int:
         count = len(self.need_pictures())
