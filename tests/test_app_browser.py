@@ -99,10 +99,11 @@ def _is_the_average(path: Path, alpha: float) -> None:
     names = [line.split(": ")[1] for line in recipe.splitlines() if line.strip().startswith("- path")]
     first, second = (open_checkpoint(ROOT / "assets" / "demo" / name) for name in names)
     assert f"alpha: {alpha:g}" in recipe
+    members = sorted(((first, alpha), (second, 1 - alpha)), key=lambda member: member[0].fingerprint)
     for name, info in merged.tensors.items():
         if info.dtype.is_floating_point:
-            rows = [item.read(name).reshape(-1) for item in (first, second)]
-            expected = weighted_average(rows, (alpha, 1 - alpha), torch.empty_like(rows[0]))
+            rows = [item.read(name).reshape(-1) for item, _ in members]
+            expected = weighted_average(rows, [share for _, share in members], torch.empty_like(rows[0]))
             assert torch.equal(merged.read(name).reshape(-1), expected), name
 
 
