@@ -20,9 +20,9 @@ _tidied: set[str] = set()
 class AtomicFile:
     """Context manager around a temporary beside `path`, which takes its place at the end of a block without an error.
 
-    Until then the old file stays; after any exception, an interrupt included, the temporary is gone. File and folder are
-    synced, so a crash leaves the old file or the new one. A process that is killed leaves its temporary behind, unlocked:
-    the next one to write into the folder removes it. A link stays one: the file that it leads to is replaced.
+    Until then the old file stays; after any exception, an interrupt included, the temporary is gone. File and folder
+    are synced, so a crash leaves the old file or the new one. A process that is killed leaves its temporary behind,
+    unlocked: the next one to write into the folder removes it. A link stays one: the file that it leads to is replaced.
 
     Raises: `WriteError` for a folder or a device as target, a missing folder, missing rights, a full disk.
     """
@@ -55,7 +55,9 @@ class AtomicFile:
         except OSError as problem:
             raise _failed(self.path, problem) from problem
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 os.fsync(self._fd)
@@ -109,8 +111,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise WriteError(f"The folder {folder.name!r} cannot be made: {reason(problem)}", "a place that can be written to",
-                         "Make room, correct the rights or choose another folder") from problem
+        raise WriteError(
+            f"The folder {folder.name!r} cannot be made: {reason(problem)}",
+            "a place that can be written to",
+            "Make room, correct the rights or choose another folder",
+        ) from problem
 
 
 def tidy(folder: Path) -> None:
@@ -129,9 +134,11 @@ def reason(problem: OSError) -> str:
 
 
 def _locked_temporary(folder: Path) -> tuple[Path, int]:
-    """A new file and its descriptor. The lock tells others that its writer lives; the system takes it back however that ends.
+    """A new file and its descriptor. The lock tells others that its writer lives; the system takes it back however that
+    ends.
 
-    Between making and locking somebody else may have taken it for a leftover: then it has no name any more, and another is made.
+    Between making and locking somebody else may have taken it for a leftover: then it has no name any more, and another
+    is made.
     """
     while True:
         path = folder / f".fusion-{secrets.token_hex(8)}.tmp"
@@ -154,13 +161,20 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether writing goes somewhere else than into a file: a device, a pipe, or one of the process's own descriptors."""
+    """Whether writing goes somewhere else than into a file: a device, a pipe, or one of the process's own
+    descriptors.
+    """
     folder = os.path.realpath(path.parent)
-    return folder == "/dev" or folder.startswith("/proc/") or (path.exists() and not path.is_file() and not path.is_dir())
+    return (
+        folder == "/dev" or folder.startswith("/proc/") or (path.exists() and not path.is_file() and not path.is_dir())
+    )
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename lasts once the folder itself is on disk. The file is in its place by now, so a folder that cannot be synced is no error."""
+    """A rename lasts once the folder itself is on disk.
+
+    The file is in its place by now, so a folder that cannot be synced is no error.
+    """
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -174,5 +188,9 @@ def _refused(path: Path, got: str, needs: str, do: str) -> WriteError:
 
 
 def _failed(path: Path, problem: OSError) -> WriteError:
-    return _refused(path, reason(problem), "a folder that can be written to, with room in it",
-                    "Make room, correct the rights or choose another folder")
+    return _refused(
+        path,
+        reason(problem),
+        "a folder that can be written to, with room in it",
+        "Make room, correct the rights or choose another folder",
+    )

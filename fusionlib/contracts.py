@@ -36,7 +36,9 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become the network's input: `(rgb / 255 - mean) / std`, in channels-last memory where that is safe."""
+    """How pictures become the network's input: `(rgb / 255 - mean) / std`, in channels-last memory where that is
+    safe.
+    """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -47,7 +49,8 @@ class Preprocessing:
 class Architecture(Protocol):
     """A network that can run a checkpoint.
 
-    One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another for other code.
+    One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another
+    for other code.
     """
 
     title: str
@@ -73,8 +76,9 @@ class Architecture(Protocol):
 class Permutation:
     """`size` hidden units whose order does not matter, as long as all that is tied to it follows.
 
-    `axes` are (tensor name, axis, start): positions start ... start + size - 1 of that axis. An architecture that declares its
-    permutations has an attribute `permutations`, a tuple of these; running statistics belong to them like weights.
+    `axes` are (tensor name, axis, start): positions start ... start + size - 1 of that axis. An architecture that
+    declares its permutations has an attribute `permutations`, a tuple of these; running statistics belong to them like
+    weights.
     """
 
     name: str
@@ -84,12 +88,13 @@ class Permutation:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a forward pass. A pass over a picture seen before starts at the first stage whose tensors have changed.
+    """One step of a forward pass. A pass over a picture seen before starts at the first stage whose tensors have
+    changed.
 
-    An architecture that declares its stages has a method `stages(module)`, a sequence of these whose calls in turn are the forward
-    pass: the first takes the input, every other what the one before returned, the last returns what the network returns. In between
-    is the state: a tensor, or a tuple, list or dict of all that later stages need. A call leaves the state it gets as it is, and reads
-    no tensor of a later stage.
+    An architecture that declares its stages has a method `stages(module)`, a sequence of these whose calls in turn are
+    the forward pass: the first takes the input, every other what the one before returned, the last returns what the
+    network returns. In between is the state: a tensor, or a tuple, list or dict of all that later stages need. A call
+    leaves the state it gets as it is, and reads no tensor of a later stage.
     """
 
     name: str
@@ -107,9 +112,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture. `image` (H, W, 3) uint8 RGB; `truth` (H, W) uint8 ids of the label space, `IGNORE` for void, or None.
+    """One picture. `image` (H, W, 3) uint8 RGB; `truth` (H, W) uint8 ids of the label space, `IGNORE` for void, or
+    None.
 
-    With a `scale` of N > 1 both are reduced: N x N pixels of the file became one, the mean of the picture and the middle of the truth.
+    With a `scale` of N > 1 both are reduced: N x N pixels of the file became one, the mean of the picture and the
+    middle of the truth.
     """
 
     name: str
@@ -129,7 +136,10 @@ class Dataset(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user must know of how its files were taken: what was skipped, which of two readings was chosen. No full stops."""
+        """What the user must know of how its files were taken: what was skipped, which of two readings was chosen.
+
+        No full stops.
+        """
         ...
 
     def __len__(self) -> int: ...
@@ -189,14 +199,16 @@ class MergeMethod(Protocol):
     """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 
     A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
-    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes checkpoints of
-    different heads by itself, without being asked to, has `takes_unlike = True`. One that does not average weights as they are in the
-    files (it takes each from one checkpoint, or puts units into another order first) has `averages = False`: what the weights say of
-    an average does not concern it.
+    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes
+    checkpoints of different heads by itself, without being asked to, has `takes_unlike = True`. One that does not
+    average weights as they are in the files (it takes each from one checkpoint, or puts units into another order first)
+    has `averages = False`: what the weights say of an average does not concern it.
     """
 
     def shares(self, count: int) -> tuple[float, ...]:
-        """How much each of `count` checkpoints weighs (sums to 1); the buffer policies use it for running statistics."""
+        """How much each of `count` checkpoints weighs (sums to 1); the buffer policies use it for running
+        statistics.
+        """
         ...
 
     def __call__(self, arena: Arena, out: torch.Tensor | None = None) -> Mixture:
@@ -204,13 +216,28 @@ class MergeMethod(Protocol):
         ...
 
 
-def parameter(default: Any, help: str, *, min: float | None = None, max: float | None = None, step: float | None = None,
-              choices: Sequence[str] | None = None, checkpoint: bool = False) -> Any:
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    step: float | None = None,
+    choices: Sequence[str] | None = None,
+    checkpoint: bool = False,
+) -> Any:
     """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help.
 
     `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name.
     """
-    about = {"help": help, "min": min, "max": max, "step": step, "choices": tuple(choices) if choices else None, "checkpoint": checkpoint}
+    about = {
+        "help": help,
+        "min": min,
+        "max": max,
+        "step": step,
+        "choices": tuple(choices) if choices else None,
+        "checkpoint": checkpoint,
+    }
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default, metadata=about)
     return field(default=default, metadata=about)
@@ -272,9 +299,11 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One measure of whether networks can be merged. Calling it calls `compute`, whose docstring has formula and shapes.
+    """One measure of whether networks can be merged. Calling it calls `compute`, whose docstring has formula and
+    shapes.
 
-    `needs` says what it reads: `weights` alone (any architecture, no data), `pictures` (a network too) or `masks` (labels too).
+    `needs` says what it reads: `weights` alone (any architecture, no data), `pictures` (a network too) or `masks`
+    (labels too).
     """
 
     title: str
@@ -306,6 +335,9 @@ def logits_of(output: object) -> torch.Tensor:
     elif not isinstance(output, torch.Tensor):
         output = getattr(output, "logits", None)
     if not isinstance(output, torch.Tensor) or output.ndim != 4:
-        raise ArchitectureError(f"The network returned {type(output).__name__}", "logits of shape (N, classes, h, w)",
-                                "Return them from forward, alone or under 'out' or 'logits'")
+        raise ArchitectureError(
+            f"The network returned {type(output).__name__}",
+            "logits of shape (N, classes, h, w)",
+            "Return them from forward, alone or under 'out' or 'logits'",
+        )
     return output

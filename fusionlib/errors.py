@@ -10,7 +10,9 @@ LONGEST = 2000
 
 
 def printable(text: str) -> str:
-    r"""`text` as a terminal may show it: control characters, marks of writing direction and halves of surrogates as `\x1b`, `\u202e`."""
+    r"""`text` as a terminal may show it: control characters, marks of writing direction and halves of surrogates as
+    `\x1b`, `\u202e`.
+    """
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
@@ -18,7 +20,9 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class _Short(Repr):
-    """`repr` that looks at the beginning of a value only: nested aliases of a few hundred bytes spell out to gigabytes."""
+    """`repr` that looks at the beginning of a value only: nested aliases of a few hundred bytes spell out to
+    gigabytes.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -30,20 +34,22 @@ class _Short(Repr):
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """`repr(value)`, at most `limit` characters of it, whatever the value: how a value of a user or a file gets into a message."""
+    """`repr(value)`, at most `limit` characters of it, whatever the value: how a value of a user or a file gets into a
+    message.
+    """
     return clipped(_Short(limit).repr(value), limit)
 
 
 def clipped(text: str, limit: int) -> str:
     """`text`, with an ellipsis at its end where it is longer than `limit` characters."""
-    return text if len(text) <= limit else f"{text[:limit - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 class FusionError(ValueError):
     """A problem that the user can act on: `got` what, `needs` what, `do` what.
 
-    The three parts stay separate so that the app can set them in three lines and the CLI in one. What was found and what is needed are
-    cut to `LONGEST` characters each.
+    The three parts stay separate so that the app can set them in three lines and the CLI in one. What was found and
+    what is needed are cut to `LONGEST` characters each.
     """
 
     changed = False

@@ -1,4 +1,6 @@
-"""What counts as a file of a folder, the same for checkpoints, pictures and masks; and what was passed over, so that it can be said."""
+"""What counts as a file of a folder, the same for checkpoints, pictures and masks; and what was passed over, so that it
+can be said.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,19 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 MASK_ENDINGS = (".png",)
 INDEX_ENDING = ".safetensors.index.json"
 
-_KINDS = {"other": ("file of another kind", "files of another kind"), "hidden": ("hidden file", "hidden files"),
-          "folders": ("folder", "folders")}
+_KINDS = {
+    "other": ("file of another kind", "files of another kind"),
+    "hidden": ("hidden file", "hidden files"),
+    "folders": ("folder", "folders"),
+}
 _EXAMPLES, _FOLDERS = 3, 3
 
 
 @dataclass(frozen=True)
 class Listing:
-    """`files` and `folders` of one folder, names of `hidden` entries and of files with `other` endings; all sorted by name."""
+    """`files` and `folders` of one folder, names of `hidden` entries and of files with `other` endings; all sorted by
+    name.
+    """
 
     folder: Path
     files: tuple[Path, ...] = ()
@@ -42,10 +49,12 @@ class Listing:
 
 
 def list_folder(folder: Path, endings: Iterable[str]) -> Listing:
-    """The entries of `folder`: files whose names end in one of `endings`, in capitals or not. Names that begin with a dot are hidden.
+    """The entries of `folder`: files whose names end in one of `endings`, in capitals or not. Names that begin with a
+    dot are hidden.
 
-    Links are followed, wherever they lead: the operator made them. What has the ending but is no regular file (a link to nothing, a
-    pipe) is among the files, so that whoever opens it says so. Raises `OSError` where the folder cannot be read.
+    Links are followed, wherever they lead: the operator made them. What has the ending but is no regular file (a link
+    to nothing, a pipe) is among the files, so that whoever opens it says so. Raises `OSError` where the folder cannot
+    be read.
     """
     wanted = tuple(ending.lower() for ending in endings)
     files, folders, hidden, other = [], [], [], []
@@ -63,12 +72,16 @@ def list_folder(folder: Path, endings: Iterable[str]) -> Listing:
 
 
 def skipped_text(listings: Sequence[Listing]) -> str:
-    """What these passed over, in words, with a few names, as `masks: 2 files of another kind (a.jpg, b.txt)`; empty for nothing."""
+    """What these passed over, in words, with a few names, as `masks: 2 files of another kind (a.jpg, b.txt)`; empty for
+    nothing.
+    """
     found = [(listing.folder.resolve().name, skipped) for listing in listings if (skipped := listing.skipped)]
     if len(found) > _FOLDERS:
         kinds = {kind: tuple(name for _, skipped in found for name in skipped.get(kind, ())) for kind in _KINDS}
         found = [(f"{len(found)} folders", {kind: names for kind, names in kinds.items() if names})]
-    return "; ".join(f"{folder}: {', '.join(_counted(kind, names) for kind, names in skipped.items())}" for folder, skipped in found)
+    return "; ".join(
+        f"{folder}: {', '.join(_counted(kind, names) for kind, names in skipped.items())}" for folder, skipped in found
+    )
 
 
 def skipped_notes(listings: Sequence[Listing]) -> tuple[str, ...]:

@@ -19,14 +19,19 @@ _LONGEST_NUMBER = 100
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Runs no code, as `SafeLoader`, and counts what aliases stand for: a kilobyte of them may spell out to more than memory holds."""
+    """Runs no code, as `SafeLoader`, and counts what aliases stand for: a kilobyte of them may spell out to more than
+    memory holds.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._values, self._sizes = 0, {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """The next node. Raises `ComposerError` for an alias within what it stands for, and where there are too many values."""
+        """The next node.
+
+        Raises `ComposerError` for an alias within what it stands for, and where there are too many values.
+        """
         mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
@@ -49,7 +54,10 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The value that a YAML text spells. Raises `ValueError`, whose message is short and one line, for whatever is none."""
+    """The value that a YAML text spells.
+
+    Raises `ValueError`, whose message is short and one line, for whatever is none.
+    """
     try:
         return yaml.load(text, _PlainLoader)
     except Exception as problem:  # hostile text makes the loader raise nearly anything, RecursionError too
@@ -63,5 +71,7 @@ def read_yaml(path: Path, limit_bytes: int) -> Any:
     with path.open("rb") as file:
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise ValueError(f"it is larger than {f'{limit_bytes >> 20} MB' if limit_bytes >> 20 else f'{limit_bytes >> 10} KB'}")
+        raise ValueError(
+            f"it is larger than {f'{limit_bytes >> 20} MB' if limit_bytes >> 20 else f'{limit_bytes >> 10} KB'}"
+        )
     return load_yaml(content.decode("utf-8"))

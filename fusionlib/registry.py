@@ -1,6 +1,7 @@
 """Named collections of implementations, filled by the modules of a package.
 
-One new file and one registration line add an implementation; pages, CLI, README table and the property tests find it here.
+One new file and one registration line add an implementation; pages, CLI, README table and the property tests find it
+here.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Registry(Generic[T]):
         """The implementation called `name`. Raises `UsageError` that lists the valid names."""
         self._load()
         if name not in self._items:
-            raise UsageError(f"Unknown {self.noun} {shown(name)}", f"one of {', '.join(self.names())}", "Correct the name")
+            raise UsageError(
+                f"Unknown {self.noun} {shown(name)}", f"one of {', '.join(self.names())}", "Correct the name"
+            )
         return self._items[name]
 
     def names(self) -> tuple[str, ...]:

@@ -20,13 +20,24 @@ def calibration(chosen: Selection) -> None:
     with st.spinner("Reading checkpoints and data"):
         view = studio().view(chosen)
     if view.obstacle:
-        st.info("No data is loaded: choose labelled data on the Workspace page." if recognise(view.arena.shapes) else
-                "No model code is known for these checkpoints, and calibration needs to run them. Start the app with "
-                "--model file.py:factory to measure it.", icon=":material/info:")
+        st.info(
+            (
+                "No data is loaded: choose labelled data on the Workspace page."
+                if recognise(view.arena.shapes)
+                else (
+                    "No model code is known for these checkpoints, and calibration needs to run them. Start the app"
+                    " with --model file.py:factory to measure it."
+                )
+            ),
+            icon=":material/info:",
+        )
         return
     if not view.need_pictures().labelled:
-        st.info("These pictures have no masks. Calibration compares confidence with the truth: choose labelled data in the sidebar.",
-                icon=":material/info:")
+        st.info(
+            "These pictures have no masks. Calibration compares confidence with the truth: choose labelled data in the"
+            " sidebar.",
+            icon=":material/info:",
+        )
         return
     look = choose(studio().calibration.sweep(view))
     run_row(look)
@@ -39,10 +50,16 @@ def calibration(chosen: Selection) -> None:
     temperature_section(look)
 
 
-heading("Calibration", "How sure is each network, and is it right as often as it says? Every labelled pixel of the split counts.")
+heading(
+    "Calibration",
+    "How sure is each network, and is it right as often as it says? Every labelled pixel of the split counts.",
+)
 _chosen = selection()
 if _chosen is None:
-    st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+    st.info(
+        "Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.",
+        icon=":material/info:",
+    )
 else:
     try:
         calibration(_chosen)

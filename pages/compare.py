@@ -23,7 +23,10 @@ def compare(chosen: Selection) -> None:
         st.info("Choose two or more checkpoints to compare.", icon=":material/info:")
         return
     if not chosen.source:
-        st.info("No data is chosen: load labelled pictures on the Workspace page, or start with --data SPEC.", icon=":material/info:")
+        st.info(
+            "No data is chosen: load labelled pictures on the Workspace page, or start with --data SPEC.",
+            icon=":material/info:",
+        )
         return
     choices = own_rows(names, shared_part(names, choices))
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
@@ -39,10 +42,17 @@ def compare(chosen: Selection) -> None:
     write_panel(comparison, found)
 
 
-heading("Compare", "Which merge of these pays? One table: every network alone, every method with its defaults, and the output ensemble.")
+heading(
+    "Compare",
+    "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
+    " ensemble.",
+)
 _chosen = selection()
 if _chosen is None:
-    st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+    st.info(
+        "Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.",
+        icon=":material/info:",
+    )
 else:
     try:
         compare(_chosen)

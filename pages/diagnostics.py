@@ -68,10 +68,16 @@ def _choose_pair(report: dict, chosen: Selection) -> int:
 
 
 switch_when_asked()
-heading("Diagnostics", "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.")
+heading(
+    "Diagnostics",
+    "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.",
+)
 _chosen = selection()
 if _chosen is None:
-    st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+    st.info(
+        "Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.",
+        icon=":material/info:",
+    )
 else:
     try:
         diagnostics(_chosen)

@@ -20,7 +20,10 @@ def layers_view() -> None:
     """Everything that follows the profile; the end of a gesture reruns this fragment and not the page."""
     chosen = selection()
     if chosen is None:
-        st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+        st.info(
+            "Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.",
+            icon=":material/info:",
+        )
         return
     chosen = further_checkpoints(chosen)
     try:
@@ -31,7 +34,9 @@ def layers_view() -> None:
     except FusionError as error:
         show_problem(error)
         if chosen.a != chosen.b:
-            st.caption("The report on the Workspace page says which tensors differ; the Compare page merges what they share.")
+            st.caption(
+                "The report on the Workspace page says which tensors differ; the Compare page merges what they share."
+            )
         return
     with problems_shown():
         show_notes(view.pictures.notes if view.pictures else ())
@@ -42,7 +47,9 @@ def layers_view() -> None:
             export_panel(view, profile)
 
 
-heading("Layers", (
+heading(
+    "Layers",
     "Weights for every layer: drag a bar, or draw the curve across many. "
-    "A bar that is full is all A; what is left of it belongs to the others."))
+    "A bar that is full is all A; what is left of it belongs to the others.",
+)
 layers_view()

@@ -12,14 +12,16 @@ ICON = str(Path(__file__).parents[1] / "assets" / "icon.png")
 
 st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", initial_sidebar_state="expanded")
 apply_style()
-page = st.navigation([
-    st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
-    st.Page("layers.py", title="Layers", icon=":material/layers:"),
-    st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
-    st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
-    st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
-    st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
-])
+page = st.navigation(
+    [
+        st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
+        st.Page("layers.py", title="Layers", icon=":material/layers:"),
+        st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
+        st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
+        st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
+        st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
+    ]
+)
 with st.sidebar:  # where its empty element shifts nothing
     one_entry_a_gesture()
 sidebar()

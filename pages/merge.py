@@ -21,7 +21,10 @@ def merge_view() -> None:
     """Everything that follows alpha; a release of the slider reruns this fragment and not the page."""
     chosen = selection()
     if chosen is None:
-        st.info("Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.", icon=":material/info:")
+        st.info(
+            "Load two checkpoints on the Workspace page, or start the app with --checkpoints FOLDER.",
+            icon=":material/info:",
+        )
         return
     try:
         with st.spinner("Reading checkpoints and data"):
@@ -31,7 +34,9 @@ def merge_view() -> None:
     except FusionError as error:
         show_problem(error)
         if isinstance(error, LayoutError):
-            st.caption("The report on the Workspace page says which tensors differ; the Compare page merges what they share.")
+            st.caption(
+                "The report on the Workspace page says which tensors differ; the Compare page merges what they share."
+            )
         return
     with problems_shown():
         show_notes(view.pictures.notes if view.pictures else ())
@@ -49,13 +54,20 @@ def _class_change(view, alpha: float) -> None:
         return
     snapshot = studio().sweep(view).snapshot()
     if not snapshot["points"] or not snapshot["a"] or not snapshot["b"]:
-        st.caption("Measure the curve above first: the change per class appears here when A, B and a point between are known.")
+        st.caption(
+            "Measure the curve above first: the change per class appears here when A, B and a point between are known."
+        )
         return
     point = min(snapshot["points"], key=lambda item: abs(item["alpha"] - alpha))
-    st.plotly_chart(class_change_figure(view.space.names, point, snapshot["a"], snapshot["b"]), key="class-change",
-                    config={"displayModeBar": False})
-    st.caption(f"IoU at alpha {point['alpha']:g} (the measured point nearest to {alpha:g}) minus the better of A and B, in percentage "
-               "points. Right of zero the merge is better than both; classes absent from the data are left out.")
+    st.plotly_chart(
+        class_change_figure(view.space.names, point, snapshot["a"], snapshot["b"]),
+        key="class-change",
+        config={"displayModeBar": False},
+    )
+    st.caption(
+        f"IoU at alpha {point['alpha']:g} (the measured point nearest to {alpha:g}) minus the better of A and B, in"
+        " percentage points. Right of zero the merge is better than both; classes absent from the data are left out."
+    )
 
 
 heading("Merge", "Drag alpha: 1 is checkpoint A, 0 is checkpoint B, between them the weighted average of both.")

@@ -1,4 +1,6 @@
-"""The app as a process of its own, a browser's side of it without a browser, and a proxy that cuts the beginning of an address."""
+"""The app as a process of its own, a browser's side of it without a browser, and a proxy that cuts the beginning of an
+address.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,15 @@ class App:
         """Where its first page is."""
         return f"http://127.0.0.1:{self.port}{self.base}/"
 
-    def ask(self, path: str, host: str | None = None, method: str = "GET", body: object = None, to: str = "127.0.0.1",
-            **headers: str) -> Answer:
+    def ask(
+        self,
+        path: str,
+        host: str | None = None,
+        method: str = "GET",
+        body: object = None,
+        to: str = "127.0.0.1",
+        **headers: str,
+    ) -> Answer:
         """One request; `host` is what the browser believes it talks to, `to` where it really goes."""
         connection = http.client.HTTPConnection(to, self.port, timeout=30)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -55,9 +64,16 @@ class App:
         host = host or f"127.0.0.1:{self.port}"
         with socket.socket() as free:
             free.connect(("127.0.0.1", self.port))
-            return connect(f"ws://{host}{self.base}/_stcore/stream", sock=free.dup(), origin=f"http://{host}" if origin == "" else origin,
-                           subprotocols=["streamlit"], additional_headers=headers, max_size=None, open_timeout=30,
-                           close_timeout=1)  # type: ignore[arg-type, list-item]
+            return connect(
+                f"ws://{host}{self.base}/_stcore/stream",
+                sock=free.dup(),
+                origin=f"http://{host}" if origin == "" else origin,
+                subprotocols=["streamlit"],
+                additional_headers=headers,
+                max_size=None,
+                open_timeout=30,
+                close_timeout=1,
+            )  # type: ignore[arg-type, list-item]
 
     def resident_mb(self, peak: bool = False) -> float:
         """Megabytes in memory, now or at most so far."""
@@ -94,14 +110,32 @@ def outside_address() -> str | None:
 
 
 @contextmanager
-def running_app(folder: Path, *arguments: str, server: tuple[str, ...] = (), base: str = "",
-                environment: Mapping[str, str] | None = None) -> Iterator[App]:
+def running_app(
+    folder: Path,
+    *arguments: str,
+    server: tuple[str, ...] = (),
+    base: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[App]:
     """The app as the README starts it, on an empty home folder; `server` are Streamlit's own options."""
     port, log = free_port(), folder / "log"
     variables = {**os.environ, "FUSION_HOME": str(folder / "home"), **(environment or {})}
     variables.pop("FUSION_ARGS", None)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true",
-               *(("--server.baseUrlPath", base) if base else ()), *server, "--", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app.py",
+        "--server.port",
+        str(port),
+        "--server.headless",
+        "true",
+        *(("--server.baseUrlPath", base) if base else ()),
+        *server,
+        "--",
+        *arguments,
+    ]
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT)
         app = App(port, base, process, log)
@@ -135,10 +169,20 @@ def cutting_proxy(port: int, prefix: str) -> Iterator[int]:
             if not path.startswith(f"{prefix}/".encode()):
                 self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 return
-            if not any(field.lower().startswith(b"upgrade:") for field in head):  # one request a connection is enough here
-                head = [b"Connection: close\r\n", *(field for field in head if not field.lower().startswith(b"connection:"))]
+            if not any(
+                field.lower().startswith(b"upgrade:") for field in head
+            ):  # one request a connection is enough here
+                head = [
+                    b"Connection: close\r\n",
+                    *(field for field in head if not field.lower().startswith(b"connection:")),
+                ]
             with socket.create_connection(("127.0.0.1", port)) as behind:
-                behind.sendall(b" ".join((method, path.removeprefix(prefix.encode()), version)) + b"\r\n" + b"".join(head) + b"\r\n")
+                behind.sendall(
+                    b" ".join((method, path.removeprefix(prefix.encode()), version))
+                    + b"\r\n"
+                    + b"".join(head)
+                    + b"\r\n"
+                )
                 threading.Thread(target=_pass_on, args=(self.rfile.read1, behind), daemon=True).start()
                 _pass_on(behind.recv, self.connection)
 

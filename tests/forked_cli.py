@@ -1,7 +1,8 @@
-"""Command lines in processes of their own that share one start: `python forked_cli.py`, cases as JSON on standard input.
+"""Command lines in processes of their own that share one start: `python forked_cli.py`, cases as JSON on standard
+input.
 
-A case has `arguments`, and may have `limit` (no file may grow beyond so many bytes, which fails as a full disk does) and `stdout` (a
-device to print to). The answer is a list of `[exit status, standard output, standard error]`.
+A case has `arguments`, and may have `limit` (no file may grow beyond so many bytes, which fails as a full disk does)
+and `stdout` (a device to print to). The answer is a list of `[exit status, standard output, standard error]`.
 """
 
 from __future__ import annotations

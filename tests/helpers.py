@@ -52,9 +52,21 @@ class TinyArchitecture:
     """Recognised by its head."""
 
     title, citation, head = "Tiny", "made for these tests", ("head",)
-    permutations = (Permutation("stem", 8, (("stem.weight", 0, 0), *((f"norm.{leaf}", 0, 0) for leaf in _NORM), ("body.weight", 1, 0))),
-                    Permutation("body", 8, (("body.weight", 0, 0), ("body.bias", 0, 0), *((f"norm2.{leaf}", 0, 0) for leaf in _NORM),
-                                            ("head.weight", 1, 0))))
+    permutations = (
+        Permutation(
+            "stem", 8, (("stem.weight", 0, 0), *((f"norm.{leaf}", 0, 0) for leaf in _NORM), ("body.weight", 1, 0))
+        ),
+        Permutation(
+            "body",
+            8,
+            (
+                ("body.weight", 0, 0),
+                ("body.bias", 0, 0),
+                *((f"norm2.{leaf}", 0, 0) for leaf in _NORM),
+                ("head.weight", 1, 0),
+            ),
+        ),
+    )
     preprocessing = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.2, 0.25, 0.3), channels_last=True)
     _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
@@ -106,7 +118,13 @@ def tiny_file(folder: Path, name: str, seed: int, classes: int = 3, dtype: torch
     """One checkpoint file, as training scripts write it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.pth"
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in tiny_tensors(seed, classes, dtype).items()}}, path)
+    torch.save(
+        {
+            "epoch": 3,
+            "state_dict": {f"module.{key}": value for key, value in tiny_tensors(seed, classes, dtype).items()},
+        },
+        path,
+    )
     return path
 
 
@@ -173,24 +191,41 @@ class World:
 def softmax_of(tensors: Mapping[str, Tensor], image: np.ndarray, classes: int = 3) -> Tensor:
     """Probabilities (C, H, W) of the tiny network with these tensors, in float64 and with nothing but torch."""
     net = TinyNet(classes).double().eval()
-    net.load_state_dict({name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
+    net.load_state_dict(
+        {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    )
     about = TinyArchitecture.preprocessing
     x = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255
     with torch.inference_mode():
         logits = net((x - torch.tensor(about.mean).view(1, 3, 1, 1)) / torch.tensor(about.std).view(1, 3, 1, 1))
-        return torch.nn.functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False).softmax(1)[0]
+        return torch.nn.functional.interpolate(
+            logits, size=image.shape[:2], mode="bilinear", align_corners=False
+        ).softmax(1)[0]
 
 
 @contextmanager
-def tiny_world(folder: Path, *, classes: int = 3, data: tuple[str, ...] = (), count: int = 6, **options: Any) -> Iterator[World]:
+def tiny_world(
+    folder: Path, *, classes: int = 3, data: tuple[str, ...] = (), count: int = 6, **options: Any
+) -> Iterator[World]:
     """Checkpoints a and b, `folder:` data (or `data`), a home of their own."""
     tiny_file(folder / "files", "a", 1, classes)
     tiny_file(folder / "files", "b", 2, classes)
     if not data:
         data = (f"folder:{folder_data(folder / 'data', count)}",)
     with tiny_registered():
-        world = World(Studio(Options(checkpoints=(folder / "files",), data=data, demo=False, home=folder / "home", device="cpu",
-                                     **options)), folder)
+        world = World(
+            Studio(
+                Options(
+                    checkpoints=(folder / "files",),
+                    data=data,
+                    demo=False,
+                    home=folder / "home",
+                    device="cpu",
+                    **options,
+                )
+            ),
+            folder,
+        )
         yield world
         world.studio.store.close()
 
@@ -217,24 +252,54 @@ class Answer:
         return json.loads(self.body)
 
 
-def request(app: Callable, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None,
-            **scope_of: Any) -> Answer:
+def request(
+    app: Callable,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    **scope_of: Any,
+) -> Answer:
     """One HTTP request to an ASGI application, without a server; what else is named stands in its scope."""
     return asyncio.run(asked(app, method, path, body, query, headers, **scope_of))
 
 
-async def asked(app: Callable, method: str, path: str, body: bytes = b"", query: str = "", headers: Mapping[str, str] | None = None,
-                **scope_of: Any) -> Answer:
+async def asked(
+    app: Callable,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    **scope_of: Any,
+) -> Answer:
     """The same among others."""
     sent: list[dict[str, Any]] = []
     named = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
-             "raw_path": path.encode(), "query_string": query.encode(), "headers": named, "root_path": "", "scheme": "http",
-             "server": ("test", 80), "client": ("test", 1), **scope_of}
-    parts = [body[start:start + 512] for start in range(0, len(body), 512)] or [b""]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": named,
+        "root_path": "",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("test", 1),
+        **scope_of,
+    }
+    parts = [body[start : start + 512] for start in range(0, len(body), 512)] or [b""]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)} if parts else {"type": "http.disconnect"}
+        return (
+            {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+            if parts
+            else {"type": "http.disconnect"}
+        )
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

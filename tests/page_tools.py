@@ -1,4 +1,6 @@
-"""What the tests of the pages share: Streamlit's own test harness on an empty home folder, and finding things on a page."""
+"""What the tests of the pages share: Streamlit's own test harness on an empty home folder, and finding things on a
+page.
+"""
 
 from __future__ import annotations
 
@@ -46,4 +48,8 @@ def button(app: AppTest, label: str):
 
 def text(app: AppTest) -> str:
     """Everything that the page says in words."""
-    return "\n".join(item.value for kind in (app.caption, app.info, app.error, app.success, app.warning, app.markdown) for item in kind)
+    return "\n".join(
+        item.value
+        for kind in (app.caption, app.info, app.error, app.success, app.warning, app.markdown)
+        for item in kind
+    )

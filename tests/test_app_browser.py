@@ -1,4 +1,6 @@
-"""The whole app in a real Chromium, as a user has it: drag, see the mask change without a script rerun, export, reload the file."""
+"""The whole app in a real Chromium, as a user has it: drag, see the mask change without a script rerun, export, reload
+the file.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,15 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.merging.average import weighted_average
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 pytestmark = pytest.mark.browser
 
 
@@ -34,15 +43,23 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def page(address: str) -> Iterator:
     """The Merge page, once the merge has been painted."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         tab = browser.new_page(viewport={"width": 1440, "height": 1000})
         tab.problems = []
         tab.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.on("console", lambda message: tab.problems.append(message.text) if wrong(message) else None)
-        tab.on("request", lambda request: None if "127.0.0.1" in request.url or request.url.startswith(("data:", "blob:"))
-               else tab.problems.append(f"request to {request.url}"))
+        tab.on(
+            "request",
+            lambda request: (
+                None
+                if "127.0.0.1" in request.url or request.url.startswith(("data:", "blob:"))
+                else tab.problems.append(f"request to {request.url}")
+            ),
+        )
         tab.messages = []
         tab.on("websocket", lambda socket: socket.on("framereceived", lambda _: tab.messages.append(time.monotonic())))
         tab.goto(address)
@@ -119,15 +136,23 @@ def test_the_curve_fills_in_survives_a_reload_and_stops_on_demand(page) -> None:
 
 
 def test_it_listens_on_this_machine_alone(address: str) -> None:
-    outside, port = outside_address() or pytest.skip("this machine has no address but loopback"), int(address.split(":")[2].strip("/"))
+    outside, port = (
+        outside_address() or pytest.skip("this machine has no address but loopback"),
+        int(address.split(":")[2].strip("/")),
+    )
     socket.create_connection(("127.0.0.1", port), 5).close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((outside, port), 5)
 
 
-SHOWN = {"Layers": '[data-testid="canvas-m"][data-alpha]', "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
-         "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point", "Calibration": ".js-plotly-plot, [data-testid=stButton]",
-         "Workspace": ".stDataFrame", "Merge": '[data-testid="canvas-m"][data-alpha]'}
+SHOWN = {
+    "Layers": '[data-testid="canvas-m"][data-alpha]',
+    "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
+    "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point",
+    "Calibration": ".js-plotly-plot, [data-testid=stButton]",
+    "Workspace": ".stDataFrame",
+    "Merge": '[data-testid="canvas-m"][data-alpha]',
+}
 """What each page has drawn when it is there."""
 
 

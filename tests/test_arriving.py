@@ -45,9 +45,13 @@ async def _socket(websocket: WebSocket) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     limit_heads(Protocol, SECONDS)
-    app = Starlette(routes=[Route("/", _echo, methods=["GET", "POST"]), WebSocketRoute("/socket", _socket)],
-                    middleware=[Middleware(ArrivesInTime, seconds=SECONDS, slowest=10**6)])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, http=Protocol, ws="websockets-sansio", lifespan="off"))
+    app = Starlette(
+        routes=[Route("/", _echo, methods=["GET", "POST"]), WebSocketRoute("/socket", _socket)],
+        middleware=[Middleware(ArrivesInTime, seconds=SECONDS, slowest=10**6)],
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, http=Protocol, ws="websockets-sansio", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)
@@ -72,7 +76,9 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET", GET, GET + b"X-Long: " + b"x" * 1000])
-def test_a_head_that_does_not_come_ends_its_connection(connection: socket.socket, begun: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_head_that_does_not_come_ends_its_connection(
+    connection: socket.socket, begun: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     connection.sendall(begun)
     assert connection.recv(1) == b""
     assert lines(caplog) == []

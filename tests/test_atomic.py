@@ -1,4 +1,6 @@
-"""Files are whole or not there, whoever writes them and whatever happens; what a killed process leaves is cleared away."""
+"""Files are whole or not there, whoever writes them and whatever happens; what a killed process leaves is cleared
+away.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def test_texts_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "pwrite", "fsync", "replace"])
-def test_a_failure_at_any_step_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_failure_at_any_step_keeps_the_old_file_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     path = tmp_path / "r.yaml"
     write_atomically(path, "old")
 
@@ -49,8 +53,12 @@ def test_a_failure_at_any_step_keeps_the_old_file_and_leaves_nothing(tmp_path: P
 
 def test_a_target_that_cannot_be_one_is_said_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for path, words in ((tmp_path, "a folder of this name"), (tmp_path / "none" / "r", "no folder 'none'"),
-                        (tmp_path / "file" / "r", "no folder 'file'"), (tmp_path / ("x" * 300), "too long")):
+    for path, words in (
+        (tmp_path, "a folder of this name"),
+        (tmp_path / "none" / "r", "no folder 'none'"),
+        (tmp_path / "file" / "r", "no folder 'file'"),
+        (tmp_path / ("x" * 300), "too long"),
+    ):
         for refused in (check_target, AtomicFile, lambda path: write_atomically(path, "x")):
             with pytest.raises(WriteError, match=words):
                 refused(path)
@@ -77,7 +85,10 @@ def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
 
 
 def test_standard_output_by_name_is_a_stream_even_where_it_is_a_file(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from fusionlib.atomic import write_atomically; write_atomically(Path('/dev/stdout'), 'text')"
+    code = (
+        "from pathlib import Path; from fusionlib.atomic import write_atomically; write_atomically(Path('/dev/stdout'),"
+        " 'text')"
+    )
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True, cwd=ROOT)
     assert (tmp_path / "out").read_bytes() == b"text" and Path("/dev/stdout").is_symlink()
@@ -91,7 +102,13 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 
 
 def test_tidying_takes_what_nobody_holds_and_only_names_of_ours(tmp_path: Path) -> None:
-    others = [".fusion-0123.tmp", "fusion-0123456789abcdef.tmp", ".fusion-0123456789abcdef.tmp.gz", ".x.0123456789abcdef.tmp", "m.part"]
+    others = [
+        ".fusion-0123.tmp",
+        "fusion-0123456789abcdef.tmp",
+        ".fusion-0123456789abcdef.tmp.gz",
+        ".x.0123456789abcdef.tmp",
+        "m.part",
+    ]
     for name in (OURS, *others):
         (tmp_path / name).write_text("x")
     (tmp_path / OURS.replace("0", "1")).mkdir()
@@ -108,8 +125,10 @@ def test_tidying_takes_what_nobody_holds_and_only_names_of_ours(tmp_path: Path) 
 
 
 def test_what_a_killed_writer_leaves_is_gone_once_another_writes_there(tmp_path: Path) -> None:
-    code = ("import os, sys, signal; from pathlib import Path; from fusionlib.atomic import AtomicFile\n"
-            "with AtomicFile(Path(sys.argv[1])) as file:\n    file.write(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    code = (
+        "import os, sys, signal; from pathlib import Path; from fusionlib.atomic import AtomicFile\nwith"
+        " AtomicFile(Path(sys.argv[1])) as file:\n    file.write(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
     (tmp_path / "r.yaml").write_text("old")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "r.yaml")], check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
@@ -134,7 +153,10 @@ def test_writers_and_tidying_do_not_get_into_each_others_way(tmp_path: Path) -> 
         except Exception as problem:  # noqa: BLE001 - whatever goes wrong in a thread has to reach the test
             problems.append(problem)
 
-    clearing, writing = threading.Thread(target=clear), [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    clearing, writing = (
+        threading.Thread(target=clear),
+        [threading.Thread(target=write, args=(number,)) for number in range(3)],
+    )
     for thread in (clearing, *writing):
         thread.start()
     for thread in writing:
@@ -146,8 +168,13 @@ def test_writers_and_tidying_do_not_get_into_each_others_way(tmp_path: Path) -> 
 
 def test_a_few_kills_damage_nothing_lose_nothing_and_leave_nothing() -> None:
     """The short form of the hundred of `tests/benchmarks/kill.py`."""
-    done = subprocess.run([sys.executable, ROOT / "tests" / "benchmarks" / "kill.py", "--kills", "4", "--seed", "1"], capture_output=True,
-                          text=True, check=False, timeout=200)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "benchmarks" / "kill.py", "--kills", "4", "--seed", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["export", "upload", "sweep"]
 
@@ -157,19 +184,35 @@ def other_ways(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            modes = [item.value for item in (*node.args, *(key.value for key in node.keywords)) if isinstance(item, ast.Constant)]
-            opens = called.split(".")[-1] == "open" and any(isinstance(mode, str) and set(mode) & set("wax+") and len(mode) < 4
-                                                            for mode in modes)
-            if opens or called.split(".")[-1] in ("write_text", "write_bytes", "rename", "tofile") or called in ("os.replace", "json.dump"):
+            modes = [
+                item.value
+                for item in (*node.args, *(key.value for key in node.keywords))
+                if isinstance(item, ast.Constant)
+            ]
+            opens = called.split(".")[-1] == "open" and any(
+                isinstance(mode, str) and set(mode) & set("wax+") and len(mode) < 4 for mode in modes
+            )
+            if (
+                opens
+                or called.split(".")[-1] in ("write_text", "write_bytes", "rename", "tofile")
+                or called in ("os.replace", "json.dump")
+            ):
                 yield called
 
 
 def test_nobody_writes_a_file_in_another_way() -> None:
-    allowed = {"atomic.py": {"os.replace", "path.open"}, "store.py": {"os.rename"}, "uploads.py": {"path.rename", "removed.rename"}}
+    allowed = {
+        "atomic.py": {"os.replace", "path.open"},
+        "store.py": {"os.rename"},
+        "uploads.py": {"path.rename", "removed.rename"},
+    }
     for path in sorted((ROOT / "fusionlib").rglob("*.py")):
         assert set(other_ways(ast.parse(path.read_text(encoding="utf-8")))) <= allowed.get(path.name, set()), path
 
 
 def test_the_look_for_other_ways_sees_them() -> None:
-    code = "open(p, 'w')\np.open(mode='ab')\np.write_text(x)\nos.replace(a, b)\nopen(p)\nopen(p, 'rb')\ntext.replace(a, b)\njson.dump(a, f)"
+    code = (
+        "open(p, 'w')\np.open(mode='ab')\np.write_text(x)\nos.replace(a, b)\nopen(p)\nopen(p, 'rb')\ntext.replace(a,"
+        " b)\njson.dump(a, f)"
+    )
     assert list(other_ways(ast.parse(code))) == ["open", "p.open", "p.write_text", "os.replace", "json.dump"]

@@ -40,7 +40,9 @@ def ground_of(world: World, buffers: str = "average") -> Ground:
     assert pictures is not None
     a = world.studio.workspace.get("a").checkpoint
     assert a is not None
-    return Ground(pictures, world.studio.network_of(a), buffers, world.studio.worker, world.studio.store, world.studio.device)
+    return Ground(
+        pictures, world.studio.network_of(a), buffers, world.studio.worker, world.studio.store, world.studio.device
+    )
 
 
 def arena_with_a_shuffled_copy(folder: Path):
@@ -59,14 +61,21 @@ def test_matching_a_shuffled_copy_takes_the_barrier_away(world: World, tmp_path:
     assert (first["name"], first["anchor"], first["buffers"], first["alphas"]) == ("y", "x", buffers, list(ALPHAS))
     assert first["moved"] > 0 and first["units"] == 16 and second["name"] == "z"
     before, after = first["before"], first["after"]
-    assert before["loss"][0] == after["loss"][0] and before["loss"][-1] == after["loss"][-1], "the ends are the same networks"
+    assert before["loss"][0] == after["loss"][0] and before["loss"][-1] == after["loss"][-1], (
+        "the ends are the same networks"
+    )
     assert before["loss"][0] == pytest.approx(before["loss"][-1], abs=1e-5)
     assert len(set(before["loss"][1:-1])) > 1
     if buffers != "recalibrate":
         assert after["barriers"]["loss"]["entezari"] == pytest.approx(0, abs=1e-5)
         assert after["miou"] == pytest.approx([after["miou"][0]] * 5, abs=1e-6)
     text = barrier_text(first)
-    assert f"statistics: {buffers}" in text and "5 alphas, 2 pictures" in text and "mIoU barrier" in text and "mean of the ends" in text
+    assert (
+        f"statistics: {buffers}" in text
+        and "5 alphas, 2 pictures" in text
+        and "mIoU barrier" in text
+        and "mean of the ends" in text
+    )
 
 
 def test_the_middle_is_what_the_merged_files_give(world: World, tmp_path: Path) -> None:
@@ -79,7 +88,9 @@ def test_the_middle_is_what_the_merged_files_give(world: World, tmp_path: Path) 
         recipe = write_recipe(checkpoints, method, parameters, "average")  # type: ignore[arg-type]
         world.studio.merge(recipe, checkpoints, tmp_path / "m.safetensors")  # type: ignore[arg-type]
         alone = world.studio.evaluate(open_checkpoint(tmp_path / "m.safetensors"), pictures)  # type: ignore[arg-type]
-        assert path["miou"][2] == pytest.approx(alone["miou"], abs=1e-6) and path["loss"][2] == pytest.approx(alone["loss"], abs=1e-6)
+        assert path["miou"][2] == pytest.approx(alone["miou"], abs=1e-6) and path["loss"][2] == pytest.approx(
+            alone["loss"], abs=1e-6
+        )
     with pytest.raises(UsageError, match="the method rebasin"):
         recipe_barriers(recipe, checkpoints, world.studio.network_of(checkpoints[0]), pictures, **shares)  # type: ignore[arg-type]
 
@@ -124,7 +135,9 @@ def test_cancelled_half_way_the_points_stay(world: World, tmp_path: Path, forwar
     known, seen = len(forwards), []
     forwards.clear()
     rebasin_barriers(Rebasin(), arena, ground_of(world), lambda done, total: seen.append((done, total)))
-    assert known == 5 and len(forwards) == 2 * 15 - 4, "three ends, twice three points for two others, of which two were there"
+    assert known == 5 and len(forwards) == 2 * 15 - 4, (
+        "three ends, twice three points for two others, of which two were there"
+    )
     assert seen[-1] == (len(forwards), len(forwards))
 
 
@@ -132,15 +145,33 @@ def test_pictures_without_masks_are_refused(world: World, tmp_path: Path) -> Non
     bare = world.studio.workspace.open_pictures(f"pictures:{folder_data(tmp_path / 'bare', 1, masks=False)}", None)
     ground = ground_of(world)
     with pytest.raises(DataError, match="no masks"):
-        rebasin_barriers(Rebasin(), arena_with_a_shuffled_copy(tmp_path),
-                         Ground(bare, ground.architecture, "average", ground.worker, ground.store, ground.device))
+        rebasin_barriers(
+            Rebasin(),
+            arena_with_a_shuffled_copy(tmp_path),
+            Ground(bare, ground.architecture, "average", ground.worker, ground.store, ground.device),
+        )
 
 
-def test_merge_says_what_the_match_did_to_the_barrier(tmp_path: Path, capsys: pytest.CaptureFixture, world: World) -> None:
+def test_merge_says_what_the_match_did_to_the_barrier(
+    tmp_path: Path, capsys: pytest.CaptureFixture, world: World
+) -> None:
     files = [str(tiny_file(tmp_path / "more", f"c{seed}", seed)) for seed in range(3)]
     data = ["--data", f"folder:{folder_data(tmp_path / 'labelled', 2)}", "--home", str(tmp_path / "cli")]
-    main(["merge", "--method", "rebasin", "--checkpoints", *files, "--out", str(tmp_path / "m.safetensors"), *data,
-          "--save-recipe", str(tmp_path / "r.yaml"), "--json"])
+    main(
+        [
+            "merge",
+            "--method",
+            "rebasin",
+            "--checkpoints",
+            *files,
+            "--out",
+            str(tmp_path / "m.safetensors"),
+            *data,
+            "--save-recipe",
+            str(tmp_path / "r.yaml"),
+            "--json",
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in found["barriers"]] == ["c1", "c2"]
     assert set(found["barriers"][0]["after"]["barriers"]["loss"]) == {"entezari", "frankle"}

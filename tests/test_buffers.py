@@ -18,7 +18,9 @@ from fusionlib.merging.average import check_shares, weighted_average
 from fusionlib.merging.buffers import EQUAL_COUNTS, POLICIES, check_policy, merged_integers, pooled_moments, settle
 from fusionlib.merging.linear import Linear
 
-SHARES = st.lists(st.floats(0.01, 1), min_size=1, max_size=6).map(lambda values: [value / sum(values) for value in values])
+SHARES = st.lists(st.floats(0.01, 1), min_size=1, max_size=6).map(
+    lambda values: [value / sum(values) for value in values]
+)
 
 
 def counted(seed: int, count: int | None) -> dict[str, torch.Tensor]:
@@ -85,8 +87,18 @@ def test_a_row_without_weight_is_not_even_read() -> None:
         weighted_average(rows, (0, 0, 0), torch.empty(4))
 
 
-@pytest.mark.parametrize(("shares", "count"), [
-    ((0.5, 0.6), 2), ((0.5, 0.4999), 2), ((1.5, -0.5), 2), ((float("nan"), 1.0), 2), ((float("inf"), 0.0), 2), ((1.0,), 2), ((), 0)])
+@pytest.mark.parametrize(
+    ("shares", "count"),
+    [
+        ((0.5, 0.6), 2),
+        ((0.5, 0.4999), 2),
+        ((1.5, -0.5), 2),
+        ((float("nan"), 1.0), 2),
+        ((float("inf"), 0.0), 2),
+        ((1.0,), 2),
+        ((), 0),
+    ],
+)
 def test_shares_that_are_no_shares_are_refused(shares: tuple[float, ...], count: int) -> None:
     with pytest.raises(UsageError):
         check_shares(shares, count)
@@ -112,8 +124,11 @@ def test_pooling_is_associative(seed: int) -> None:
     counts = torch.randint(1, 1000, (3, 4), generator=generator)
     at_once = pooled_moments(means, variances, counts)
     mean, variance = pooled_moments(means[:2], variances[:2], counts[:2])
-    folded = pooled_moments(torch.stack([mean, means[2].double()]), torch.stack([variance, variances[2].double()]),
-                            torch.stack([counts[:2].sum(0), counts[2]]))
+    folded = pooled_moments(
+        torch.stack([mean, means[2].double()]),
+        torch.stack([variance, variances[2].double()]),
+        torch.stack([counts[:2].sum(0), counts[2]]),
+    )
     for one, other in zip(at_once, folded, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-14)
 
@@ -122,8 +137,10 @@ def test_gaussian_weighs_by_batches_seen_whatever_the_merge_weights(tmp_path: Pa
     arena = arena_of(tmp_path, counted(1, 30), counted(2, 10))
     out, notes = applied("gaussian", arena, [0.1, 0.9])
     for item in arena.layout.statistics:
-        means, variances = (torch.stack([arena.layout.view(row, entry.name) for row in arena.weights])
-                            for entry in (item.mean, item.variance))
+        means, variances = (
+            torch.stack([arena.layout.view(row, entry.name) for row in arena.weights])
+            for entry in (item.mean, item.variance)
+        )
         mean, variance = pooled_moments(means, variances, torch.tensor([[30], [10]]).expand(2, means.shape[1]))
         assert torch.equal(arena.layout.view(out, item.mean.name), mean.float())
         assert torch.equal(arena.layout.view(out, item.variance.name), variance.float())
@@ -132,7 +149,9 @@ def test_gaussian_weighs_by_batches_seen_whatever_the_merge_weights(tmp_path: Pa
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (5, 0), (None, None)])
-def test_gaussian_without_counters_pools_equally_and_says_so(tmp_path: Path, counts: tuple[int | None, int | None]) -> None:
+def test_gaussian_without_counters_pools_equally_and_says_so(
+    tmp_path: Path, counts: tuple[int | None, int | None]
+) -> None:
     arena = arena_of(tmp_path, *(counted(seed, count) for seed, count in zip((1, 2), counts, strict=True)))
     equal = arena_of(tmp_path / "equal", counted(1, 9), counted(2, 9))
     out, notes = applied("gaussian", arena, [0.5, 0.5])
@@ -174,10 +193,20 @@ def test_huge_counters_are_not_rounded_to_float32(tmp_path: Path) -> None:
     assert arena.counts is not None and int(arena.counts[0, 0]) == 2**24 + 1
 
 
-@pytest.mark.parametrize(("policy", "shares", "expected"), [
-    ("average", [0.6, 0.4], 30), ("average", [0.4, 0.6], 10), ("recalibrate", [0.4, 0.6], 10), ("gaussian", [0.4, 0.6], 40),
-    ("anchor", [0.4, 0.6], 30), ("anchor", [0.0, 1.0], 30), ("average", [0.0, 1.0], 10), ("gaussian", [0.0, 1.0], 10),
-    ("gaussian", [1.0, 0.0], 30)])
+@pytest.mark.parametrize(
+    ("policy", "shares", "expected"),
+    [
+        ("average", [0.6, 0.4], 30),
+        ("average", [0.4, 0.6], 10),
+        ("recalibrate", [0.4, 0.6], 10),
+        ("gaussian", [0.4, 0.6], 40),
+        ("anchor", [0.4, 0.6], 30),
+        ("anchor", [0.0, 1.0], 30),
+        ("average", [0.0, 1.0], 10),
+        ("gaussian", [0.0, 1.0], 10),
+        ("gaussian", [1.0, 0.0], 30),
+    ],
+)
 def test_counters_of_a_merge(tmp_path: Path, policy: str, shares: list[float], expected: int) -> None:
     arena = arena_of(tmp_path, counted(1, 30), counted(2, 10))
     merged = merged_integers(policy, arena, Linear(weights=tuple(shares)))

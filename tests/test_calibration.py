@@ -1,4 +1,6 @@
-"""Calibration figures against closed forms and naive loops over pixels; the meter against both, and its laws of sums."""
+"""Calibration figures against closed forms and naive loops over pixels; the meter against both, and its laws of
+sums.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def record(*observations, classes=5):
 
 
 def predicting(confidence, right, classes=2):
-    """Logits (1, classes, 1, N) whose first class has these probabilities, and a truth that makes them right or wrong."""
+    """Logits (1, classes, 1, N) whose first class has these probabilities, and a truth that makes them right or
+    wrong.
+    """
     p = torch.tensor(confidence, dtype=torch.float64)
     rest = (1 - p) / (classes - 1)
     logits = torch.stack([p, *[rest] * (classes - 1)]).log().float()[None, :, None]
@@ -119,7 +123,9 @@ def test_divergences_of_known_histograms():
     expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert kl(p, q) == pytest.approx(expected, abs=1e-9) and kl(q, q) == 0.0
     middle = [0.625, 0.375]
-    halves = [sum(a * math.log(a / m) for a, m in zip(part, middle, strict=True)) for part in ([0.75, 0.25], [0.5, 0.5])]
+    halves = [
+        sum(a * math.log(a / m) for a, m in zip(part, middle, strict=True)) for part in ([0.75, 0.25], [0.5, 0.5])
+    ]
     assert jensen_shannon(p, q) == pytest.approx(sum(halves) / 2)
     apart = ([0, 5], [7, 0])
     assert jensen_shannon(*apart) == pytest.approx(math.log(2))
@@ -130,9 +136,14 @@ def test_divergences_of_known_histograms():
 def test_auroc_lies_low_by_half_of_what_shares_a_bin() -> None:
     rng = np.random.default_rng(0)
     top = 1 - 1 / FINE_BINS  # 0.9998
-    right = np.concatenate([rng.uniform(0.5, top, 500), rng.uniform(1 - 0.5 / FINE_BINS, 1, 500)])  # in the last bin above the wrong ones
+    right = np.concatenate(
+        [rng.uniform(0.5, top, 500), rng.uniform(1 - 0.5 / FINE_BINS, 1, 500)]
+    )  # in the last bin above the wrong ones
     wrong = np.concatenate([rng.uniform(0.3, top, 960), rng.uniform(top, 1 - 0.5 / FINE_BINS, 40)])
-    histograms = [np.bincount((values * FINE_BINS).astype(int).clip(max=FINE_BINS - 1), minlength=FINE_BINS) for values in (right, wrong)]
+    histograms = [
+        np.bincount((values * FINE_BINS).astype(int).clip(max=FINE_BINS - 1), minlength=FINE_BINS)
+        for values in (right, wrong)
+    ]
     exact = (right[:, None] > wrong[None]).mean()
     binned = misclassification_auroc(*histograms)
     shared = (histograms[0] * histograms[1]).sum() / (2 * len(right) * len(wrong))
@@ -152,10 +163,20 @@ def test_equal_mass_groups_cut_through_bins():
     assert adaptive_ece(counts, correct, sums, 1) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("call", [
-    lambda: ece([1], [1], [1.0], "mean"), lambda: ece([1], [1], [1.0], empty="drop"), lambda: ece([1, 2], [1], [1.0]),
-    lambda: ece([1], [2], [1.0]), lambda: mce([1], [1], [1.0], 0), lambda: adaptive_ece([1], [1], [1.0], 0), lambda: coarsen([1, 2, 3], 2),
-    lambda: brier([[0.5, 0.5]], [2]), lambda: check_bins(17)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ece([1], [1], [1.0], "mean"),
+        lambda: ece([1], [1], [1.0], empty="drop"),
+        lambda: ece([1, 2], [1], [1.0]),
+        lambda: ece([1], [2], [1.0]),
+        lambda: mce([1], [1], [1.0], 0),
+        lambda: adaptive_ece([1], [1], [1.0], 0),
+        lambda: coarsen([1, 2, 3], 2),
+        lambda: brier([[0.5, 0.5]], [2]),
+        lambda: check_bins(17),
+    ],
+)
 def test_arguments_that_make_no_sense_are_refused(call):
     with pytest.raises(UsageError):
         call()
@@ -165,7 +186,9 @@ def test_arguments_that_make_no_sense_are_refused(call):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60), st.sampled_from([1, 5, 15]))
+@given(
+    st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60), st.sampled_from([1, 5, 15])
+)
 def test_figures_equal_loops_over_pixels(drawn, bins):
     rows = [(confidence, right) for confidence, right in drawn]
     table = naive_bins(rows, bins)
@@ -197,18 +220,24 @@ def test_the_meter_equals_a_loop_over_pixels(mapped):
         for bin, (n, hits, total) in zip(figures["bins"], table, strict=True):
             assert bin["accuracy"] == (pytest.approx(hits / n) if n else None)
             assert bin["confidence"] == (pytest.approx(total / n, abs=2e-6) if n else None)
-        assert figures["ece_sample_weighted"] == pytest.approx(sum(abs(hits - total) for _, hits, total in table) / len(rows), abs=2e-6)
+        assert figures["ece_sample_weighted"] == pytest.approx(
+            sum(abs(hits - total) for _, hits, total in table) / len(rows), abs=2e-6
+        )
     assert found["pixels"] == len(rows) == int((truth != IGNORE).sum())
     squares = [sum((p - (t == true)) ** 2 for t, p in enumerate(probabilities)) for *_, probabilities, true in rows]
     losses = [-math.log(probabilities[true]) for *_, probabilities, true in rows]
-    assert found["brier"] == pytest.approx(np.mean(squares), abs=2e-6) and found["nll"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert found["brier"] == pytest.approx(np.mean(squares), abs=2e-6) and found["nll"] == pytest.approx(
+        np.mean(losses), rel=1e-5
+    )
     good, bad = ([row[0] for row in rows if row[1] == right] for right in (True, False))
     area = np.mean([(a > b) + 0.5 * (a == b) for a in good for b in bad])
     assert figures["auroc"] == pytest.approx(area, abs=2e-3)
     for label in range(classes + 1):
         mine = [row for row in rows if row[2] == label]
         assert calibration_summary(found, 10, label)["pixels"] == len(mine)
-        assert calibration_summary(found, 10, label)["accuracy"] == (pytest.approx(np.mean([row[1] for row in mine])) if mine else None)
+        assert calibration_summary(found, 10, label)["accuracy"] == (
+            pytest.approx(np.mean([row[1] for row in mine])) if mine else None
+        )
 
 
 def test_labels_are_those_of_the_confusion_meter_and_loss_that_of_the_cross_entropy_meter():
@@ -268,7 +297,11 @@ def test_nan_leaves_figures_undefined_and_an_impossible_truth_only_the_likelihoo
     logits[0, :, 0, 0] = torch.tensor([0.0, *[-torch.inf] * 4])
     truth[0, 0, 0] = 1
     found = record(Observation(logits, truth))
-    assert found["nll"] is None and found["brier"] is not None and calibration_summary(found)["ece_sample_weighted"] is not None
+    assert (
+        found["nll"] is None
+        and found["brier"] is not None
+        and calibration_summary(found)["ece_sample_weighted"] is not None
+    )
 
 
 def test_unknown_ids_are_refused_and_void_alone_gives_no_figures():
@@ -293,7 +326,9 @@ def test_splitting_and_reordering_changes_no_bit():
     for name, value in whole.items():
         assert value.dtype == torch.int64
         assert torch.equal(value, backwards[name]) and torch.equal(value, halves[0][name] + halves[1][name])
-    together = Observation(torch.cat([pair[0] for pair in batches]), torch.cat([pair[1] for pair in batches]), TO_CAMVID, 11)
+    together = Observation(
+        torch.cat([pair[0] for pair in batches]), torch.cat([pair[1] for pair in batches]), TO_CAMVID, 11
+    )
     assert torch.equal(measured(together, classes=11)["outcomes"], whole["outcomes"])
 
 
@@ -304,7 +339,12 @@ def test_a_perfectly_calibrated_predictor_tends_to_zero_error():
         confidence = rng.uniform(0.5, 1, pixels)
         observation = predicting(confidence.tolist(), (rng.random(pixels) < confidence).tolist())
         figures = calibration_summary(record(observation, classes=2))
-        errors.append([figures[name] for name in ("ece_sample_weighted", "ece_unweighted", "mce", "adaptive_ece", "classwise_ece")])
+        errors.append(
+            [
+                figures[name]
+                for name in ("ece_sample_weighted", "ece_unweighted", "mce", "adaptive_ece", "classwise_ece")
+            ]
+        )
     for few, more, many in zip(*errors, strict=True):
         assert many < few and many < 0.006 and more < 0.03
 

@@ -22,7 +22,18 @@ from fusionlib.metrics.calibration_summary import OFFERED_BINS
 from fusionlib.metrics.observation import first_maximum
 from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
 
-FIGURES = ("ece_sample_weighted", "ece_unweighted", "mce", "adaptive_ece", "classwise_ece", "brier", "nll", "kl", "js", "auroc")
+FIGURES = (
+    "ece_sample_weighted",
+    "ece_unweighted",
+    "mce",
+    "adaptive_ece",
+    "classwise_ece",
+    "brier",
+    "nll",
+    "kl",
+    "js",
+    "auroc",
+)
 
 
 @pytest.fixture
@@ -175,7 +186,9 @@ def test_a_known_temperature_is_found(world) -> None:
 
     for factor in (0.5, 2.5):
         calls: list[tuple[int, int]] = []
-        found = fit_temperature(Fixed(true * factor), Drawn(), world.studio.worker, None, lambda *call, calls=calls: calls.append(call))
+        found = fit_temperature(
+            Fixed(true * factor), Drawn(), world.studio.worker, None, lambda *call, calls=calls: calls.append(call)
+        )
         assert found.value == pytest.approx(factor, rel=0.04) and not found.at_limit
         assert min(loss for _, loss in found.losses) <= found.before and calls[-1] == (8, 8)
     assert fit_temperature(Fixed(true * 100), Drawn(), world.studio.worker, None).at_limit
@@ -236,7 +249,10 @@ def test_with_one_split_temperature_is_fitted_on_one_half_and_reported_on_the_ot
     whole = world.studio.calibration.sweep(view)
     whole.want_points((0.5,))
     whole.wait(30)
-    assert 0 < before["pixels"] == after["pixels"] < whole.summary(0.5)["pixels"] and before["accuracy"] == after["accuracy"]
+    assert (
+        0 < before["pixels"] == after["pixels"] < whole.summary(0.5)["pixels"]
+        and before["accuracy"] == after["accuracy"]
+    )
 
 
 def test_scaling_a_network_scales_its_logits(world) -> None:
@@ -256,15 +272,23 @@ def test_all_pairs_are_measured_and_averaged(world) -> None:
     assert pairs.state == "done", pairs.message
     curves = pairs.curves(0.5)
     assert list(curves) == [("a", "b")] and [point["alpha"] for point in curves["a", "b"]] == [0.0, 0.5, 1.0]
-    assert world.studio.calibration.sweep(world.studio.view(Selection("a", "b", world.source, None))).summary(0.5)["nll"] == \
-        curves["a", "b"][1]["nll"]
+    assert (
+        world.studio.calibration.sweep(world.studio.view(Selection("a", "b", world.source, None))).summary(0.5)["nll"]
+        == curves["a", "b"][1]["nll"]
+    )
     rows = band(list(curves.values()), "nll")
-    assert rows[0]["mean"] == rows[2]["mean"] == pytest.approx((curves["a", "b"][0]["nll"] + curves["a", "b"][2]["nll"]) / 2)
+    assert (
+        rows[0]["mean"]
+        == rows[2]["mean"]
+        == pytest.approx((curves["a", "b"][0]["nll"] + curves["a", "b"][2]["nll"]) / 2)
+    )
 
 
 def test_a_band_has_mean_lowest_and_highest() -> None:
-    curves = [[{"alpha": 0.0, "x": 1.0}, {"alpha": 0.5, "x": 4.0}, {"alpha": 1.0, "x": 3.0}],
-              [{"alpha": 0.0, "x": 5.0}, {"alpha": 0.5, "x": 6.0}, {"alpha": 1.0, "x": 5.0}]]
+    curves = [
+        [{"alpha": 0.0, "x": 1.0}, {"alpha": 0.5, "x": 4.0}, {"alpha": 1.0, "x": 3.0}],
+        [{"alpha": 0.0, "x": 5.0}, {"alpha": 0.5, "x": 6.0}, {"alpha": 1.0, "x": 5.0}],
+    ]
     assert band(curves, "x")[0] == {"alpha": 0.0, "mean": 3.5, "low": 2.0, "high": 5.0}
     assert band(curves, "x", mirrored=False)[2] == {"alpha": 1.0, "mean": 4.0, "low": 3.0, "high": 5.0}
     curves[0][1]["x"] = None
@@ -282,8 +306,17 @@ def test_unlabelled_pictures_are_refused_in_words(tmp_path: Path) -> None:
 # --- command line ----------------------------------------------------------------------------------------------------
 
 
-def test_evaluate_with_calibration_prints_the_contract(world, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ["evaluate", str(tmp_path / "files" / "a.pth"), "--data", f"folder:{tmp_path / 'data'}", "--home", str(tmp_path / "cli")]
+def test_evaluate_with_calibration_prints_the_contract(
+    world, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [
+        "evaluate",
+        str(tmp_path / "files" / "a.pth"),
+        "--data",
+        f"folder:{tmp_path / 'data'}",
+        "--home",
+        str(tmp_path / "cli"),
+    ]
     main([*arguments, "--calibration", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert {"ece_sample_weighted", "ece_unweighted", "mce", "kl", "brier", "nll", "bins", *FIGURES} <= set(found)
@@ -302,7 +335,10 @@ def test_evaluate_with_calibration_prints_the_contract(world, capsys: pytest.Cap
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--calibration", "--bins", "7"])
     assert stopped.value.code == 2 and "one of 10, 12" in capsys.readouterr().err
-    for unread in (["--bins", "15"], ["--rule", "softmax"]):  # silently ignored, they would look as if they had been heeded
+    for unread in (
+        ["--bins", "15"],
+        ["--rule", "softmax"],
+    ):  # silently ignored, they would look as if they had been heeded
         with pytest.raises(SystemExit) as stopped:
             main([*arguments, *unread])
         message = capsys.readouterr().err.strip()
@@ -326,14 +362,31 @@ def test_the_order_of_pictures_changes_no_bit(world) -> None:
 
 
 @pytest.mark.real
-def test_real_pictures_agree_with_a_separate_computation(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_pictures_agree_with_a_separate_computation(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two CamVid pictures through ENet: softmax, grouping of classes and bins again in float64, pixel by pixel."""
     from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
     from fusionlib.studio import Options, Studio
 
     data = f"camvid:{real_data / 'camvid'}"
     file = real_data / "checkpoints" / "enet-cityscapes" / "epoch-030.pth"
-    main(["evaluate", str(file), "--data", data, "--split", "val", "--limit", "2", "--calibration", "--json", "--home", str(tmp_path)])
+    main(
+        [
+            "evaluate",
+            str(file),
+            "--data",
+            data,
+            "--split",
+            "val",
+            "--limit",
+            "2",
+            "--calibration",
+            "--json",
+            "--home",
+            str(tmp_path),
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
     studio = Studio(Options(checkpoints=(file,), demo=False, home=tmp_path / "other", device="cpu"))
     pictures = studio.workspace.open_pictures(data, "val", 2)
@@ -354,5 +407,7 @@ def test_real_pictures_agree_with_a_separate_computation(real_data: Path, tmp_pa
     gaps = [abs(right[place == bin].sum() - confidence[place == bin].sum()) for bin in range(15)]
     assert found["ece_sample_weighted"] == pytest.approx(sum(gaps) / len(right), abs=2e-6)
     assert found["accuracy"] == pytest.approx(right.mean()) and found["pixels"] == len(right)
-    assert sum(abs(bin["count"] - int((place == number).sum())) for number, bin in enumerate(found["bins"])) <= 4, "float32 at the edges"
+    assert sum(abs(bin["count"] - int((place == number).sum())) for number, bin in enumerate(found["bins"])) <= 4, (
+        "float32 at the edges"
+    )
     studio.store.close()

@@ -35,8 +35,13 @@ from fusionlib.errors import CheckpointError
 
 def network(**extra: torch.Tensor) -> dict[str, torch.Tensor]:
     """Tensors in an order that is not alphabetical."""
-    return {"stem.weight": torch.arange(12.0).reshape(3, 4), "bn.running_mean": torch.ones(3), "bn.bias": torch.zeros(3),
-            "bn.num_batches_tracked": torch.tensor(7), **extra}
+    return {
+        "stem.weight": torch.arange(12.0).reshape(3, 4),
+        "bn.running_mean": torch.ones(3),
+        "bn.bias": torch.zeros(3),
+        "bn.num_batches_tracked": torch.tensor(7),
+        **extra,
+    }
 
 
 def saved(folder: Path, content: Any, name: str = "a.pth", **options: Any) -> Path:
@@ -69,8 +74,14 @@ def refusal(path: Path, **options: Any) -> CheckpointError:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_torch_file_keeps_order_values_and_dtypes(tmp_path: Path, zipped: bool) -> None:
-    tensors = network(half=torch.ones(2).bfloat16(), fine=torch.ones(2).double(), f16=torch.ones(1).half(),
-                      mask=torch.tensor([True, False]), empty=torch.empty(0, 3), parameter=nn.Parameter(torch.ones(2)))
+    tensors = network(
+        half=torch.ones(2).bfloat16(),
+        fine=torch.ones(2).double(),
+        f16=torch.ones(1).half(),
+        mask=torch.tensor([True, False]),
+        empty=torch.empty(0, 3),
+        parameter=nn.Parameter(torch.ones(2)),
+    )
     opened = open_checkpoint(saved(tmp_path, tensors, _use_new_zipfile_serialization=zipped))
     assert list(opened.tensors) == list(tensors)
     for name, tensor in tensors.items():
@@ -150,7 +161,10 @@ def test_nested_tensors_are_found_and_the_rest_is_named(tmp_path: Path, key: str
     content = {"epoch": 3, key: network(), "optimizer": {"state": {0: {"m": torch.ones(2)}}}, "best": torch.tensor(1.0)}
     opened = open_checkpoint(saved(tmp_path, content))
     assert list(opened.tensors) == list(network())
-    assert opened.notes == (f"tensors found under '{key}'", "3 entries beside the tensors left out: epoch, optimizer, best")
+    assert opened.notes == (
+        f"tensors found under '{key}'",
+        "3 entries beside the tensors left out: epoch, optimizer, best",
+    )
 
 
 def test_flat_tensors_beside_an_optimizer(tmp_path: Path) -> None:
@@ -164,9 +178,11 @@ def test_student_is_preferred_to_teacher_and_double_nesting_is_followed(tmp_path
     student, teacher = network(), {name: tensor + 1 for name, tensor in network().items()}
     opened = open_checkpoint(saved(tmp_path, {"teacher": teacher, "epoch": 3, "student": {"state_dict": student}}))
     assert torch.equal(opened.read("stem.weight"), student["stem.weight"])
-    assert opened.notes == ("1 entry beside the tensors left out: epoch",
-                            "tensors found under 'student'; left out: 'teacher' (4 tensors)",
-                            "other groups: teacher; taken with --group (rule: the trained network before averages and teachers of it)")
+    assert opened.notes == (
+        "1 entry beside the tensors left out: epoch",
+        "tensors found under 'student'; left out: 'teacher' (4 tensors)",
+        "other groups: teacher; taken with --group (rule: the trained network before averages and teachers of it)",
+    )
 
 
 def test_a_single_unknown_key_is_taken_and_two_are_refused(tmp_path: Path) -> None:
@@ -174,29 +190,37 @@ def test_a_single_unknown_key_is_taken_and_two_are_refused(tmp_path: Path) -> No
     assert "generator" in str(refusal(saved(tmp_path, {"generator": network(), "critic": network()})))
 
 
-@pytest.mark.parametrize(("names", "clean"), [
-    (["module.a", "module.b"], ["a", "b"]),
-    (["module._orig_mod.model.a", "module._orig_mod.model.b"], ["a", "b"]),
-    (["module.module.a"], ["a"]),
-    (["module.a", "b"], ["module.a", "b"]),
-    (["module.", "module.a"], ["module.", "module.a"]),
-    (["modules.a"], ["modules.a"]),
-    (["n_averaged", "module.a"], ["a"]),
-    (["model.head.w", "ema_model.head.w", "imnet_model.head.w"], ["head.w"]),
-    (["module.model.module.a", "module.ema_model.module.a"], ["a"]),
-    (["teacher.a", "student.a"], ["a"]),
-    (["model.a", "decoder.a"], ["model.a", "decoder.a"]),
-])
+@pytest.mark.parametrize(
+    ("names", "clean"),
+    [
+        (["module.a", "module.b"], ["a", "b"]),
+        (["module._orig_mod.model.a", "module._orig_mod.model.b"], ["a", "b"]),
+        (["module.module.a"], ["a"]),
+        (["module.a", "b"], ["module.a", "b"]),
+        (["module.", "module.a"], ["module.", "module.a"]),
+        (["modules.a"], ["modules.a"]),
+        (["n_averaged", "module.a"], ["a"]),
+        (["model.head.w", "ema_model.head.w", "imnet_model.head.w"], ["head.w"]),
+        (["module.model.module.a", "module.ema_model.module.a"], ["a"]),
+        (["teacher.a", "student.a"], ["a"]),
+        (["model.a", "decoder.a"], ["model.a", "decoder.a"]),
+    ],
+)
 def test_prefixes(names: list[str], clean: list[str]) -> None:
     assert list(strip_prefixes(names)[0].values()) == clean
 
 
 def test_student_is_split_from_teacher_by_names_and_said(tmp_path: Path) -> None:
-    content = {f"{group}.{name}": tensor + offset for offset, group in enumerate(("ema_model", "model", "imnet_model"))
-               for name, tensor in network().items()}
+    content = {
+        f"{group}.{name}": tensor + offset
+        for offset, group in enumerate(("ema_model", "model", "imnet_model"))
+        for name, tensor in network().items()
+    }
     opened = open_checkpoint(saved(tmp_path, {"state_dict": content}))
     assert torch.equal(opened.read("stem.weight"), network()["stem.weight"] + 1)
-    assert "the student 'model.*' taken; left out: 'ema_model.*' (4 tensors), 'imnet_model.*' (4 tensors)" in opened.notes
+    assert (
+        "the student 'model.*' taken; left out: 'ema_model.*' (4 tensors), 'imnet_model.*' (4 tensors)" in opened.notes
+    )
 
 
 # --- pickles that must not be trusted --------------------------------------------------------------------------------
@@ -214,7 +238,9 @@ class Trap:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_pickle_is_refused_named_and_not_run(tmp_path: Path, zipped: bool) -> None:
-    path = saved(tmp_path, {"state_dict": network(), "extra": Trap(tmp_path / "ran")}, _use_new_zipfile_serialization=zipped)
+    path = saved(
+        tmp_path, {"state_dict": network(), "extra": Trap(tmp_path / "ran")}, _use_new_zipfile_serialization=zipped
+    )
     problem = refusal(path)
     assert "system" in problem.got
     assert "safetensors.torch.save_file" in problem.do
@@ -234,15 +260,24 @@ class Table(dict):
 
 def unknown_classes() -> dict[str, Any]:
     """What training scripts leave beside the tensors."""
-    return {"args": argparse.Namespace(lr=0.1, out=Path("runs")), "history": Settings(values=np.ones(3), count=np.float64(2)),
-            "meta": Table(a=1), "queue": collections.deque([1, 2]), "rows": collections.defaultdict(list, x=[1])}
+    return {
+        "args": argparse.Namespace(lr=0.1, out=Path("runs")),
+        "history": Settings(values=np.ones(3), count=np.float64(2)),
+        "meta": Table(a=1),
+        "queue": collections.deque([1, 2]),
+        "rows": collections.defaultdict(list, x=[1]),
+    }
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_unknown_classes_beside_tensors_are_skipped_without_being_called(tmp_path: Path, zipped: bool) -> None:
-    opened = open_checkpoint(saved(tmp_path, {"model": network(), **unknown_classes()}, _use_new_zipfile_serialization=zipped))
+    opened = open_checkpoint(
+        saved(tmp_path, {"model": network(), **unknown_classes()}, _use_new_zipfile_serialization=zipped)
+    )
     assert all(torch.equal(opened.read(name), tensor) for name, tensor in network().items())
-    assert any(note.startswith("skipped without being called") and "argparse.Namespace" in note for note in opened.notes)
+    assert any(
+        note.startswith("skipped without being called") and "argparse.Namespace" in note for note in opened.notes
+    )
 
 
 def test_whole_pickled_networks_open_without_their_code(tmp_path: Path) -> None:
@@ -266,7 +301,9 @@ class Effect:
         return self.call, self.arguments
 
 
-@pytest.mark.parametrize("call", [os.system, subprocess.Popen, eval, exec, __import__, getattr, shutil.rmtree, importlib.import_module])
+@pytest.mark.parametrize(
+    "call", [os.system, subprocess.Popen, eval, exec, __import__, getattr, shutil.rmtree, importlib.import_module]
+)
 def test_names_that_can_act_are_refused_although_they_would_be_inert(tmp_path: Path, call: Any) -> None:
     problem = refusal(saved(tmp_path, {"model": network(), "x": Effect(call, "x")}))
     assert f"wants to run code: {'posix.' if call is os.system else ''}" in problem.got and call.__name__ in problem.got
@@ -287,9 +324,13 @@ def test_modules_that_refer_to_one_another_end_soon(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, Callable[[Path], Any]] = {
-    "code": lambda path: torch.save({"model": network(), "x": Effect(str.upper, "x"), "y": Effect(getattr, "x", "upper")}, path),
+    "code": lambda path: torch.save(
+        {"model": network(), "x": Effect(str.upper, "x"), "y": Effect(getattr, "x", "upper")}, path
+    ),
     "old whole network": lambda path: torch.save(nn.Linear(3, 2), path, _use_new_zipfile_serialization=False),
-    "newer pickle protocol": lambda path: torch.save({"model": network(), "args": argparse.Namespace(a=1)}, path, pickle_protocol=4),
+    "newer pickle protocol": lambda path: torch.save(
+        {"model": network(), "args": argparse.Namespace(a=1)}, path, pickle_protocol=4
+    ),
     "plain pickle": lambda path: path.write_bytes(pickle.dumps({"epoch": 1, "state_dict": network()}, protocol=4)),
     "flat plain pickle": lambda path: path.write_bytes(pickle.dumps(network(), protocol=2)),
 }
@@ -297,7 +338,9 @@ REFUSED: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.filterwarnings("ignore")
-def test_the_way_out_of_every_refusal_works_as_printed_and_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_the_way_out_of_every_refusal_works_as_printed_and_on_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     path = tmp_path / "a.pth"
     REFUSED[kind](path)
     problem = refusal(path)
@@ -307,17 +350,23 @@ def test_the_way_out_of_every_refusal_works_as_printed_and_on_one_line(tmp_path:
     for script in ("\n".join(line.strip() for line in lines), " ".join(line.strip() for line in lines)):
         exec(script, {})
         opened = open_checkpoint(tmp_path / "a.safetensors")
-        expected = {"weight": (2, 3), "bias": (2,)} if kind == "old whole network" else {
-            name: tuple(tensor.shape) for name, tensor in network().items()}
+        expected = (
+            {"weight": (2, 3), "bias": (2,)}
+            if kind == "old whole network"
+            else {name: tuple(tensor.shape) for name, tensor in network().items()}
+        )
         assert dict(opened.shapes) == expected
         (tmp_path / "a.safetensors").unlink()
 
 
-@pytest.mark.parametrize(("tensor", "words"), [
-    (torch.eye(3).to_sparse(), "sparse"),
-    (torch.ones(2, dtype=torch.complex64), "complex64"),
-    (torch.ones(2, device="meta"), "no data"),
-])
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.ones(2, dtype=torch.complex64), "complex64"),
+        (torch.ones(2, device="meta"), "no data"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_unsupported_tensors_are_named(tmp_path: Path, tensor: torch.Tensor, words: str) -> None:
     problem = refusal(saved(tmp_path, network(odd=tensor)))
@@ -327,7 +376,10 @@ def test_unsupported_tensors_are_named(tmp_path: Path, tensor: torch.Tensor, wor
 
 @pytest.mark.filterwarnings("ignore")
 def test_quantised_tensor_is_refused(tmp_path: Path) -> None:
-    assert "quantised" in refusal(saved(tmp_path, {"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)})).got
+    assert (
+        "quantised"
+        in refusal(saved(tmp_path, {"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)})).got
+    )
 
 
 def test_tensor_larger_than_its_file_is_refused(tmp_path: Path) -> None:
@@ -377,11 +429,14 @@ def test_torchscript_is_named(tmp_path: Path) -> None:
 # --- broken or other files -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"", "is empty"),
-    (b"\x89PNG\r\n\x1a\n" + bytes(64), "a PNG picture"),
-    (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(64), "a PNG picture"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+    ],
+)
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_other_content_is_named_whatever_the_ending(tmp_path: Path, content: bytes, words: str, ending: str) -> None:
     path = tmp_path / f"x{ending}"
@@ -395,7 +450,11 @@ def test_a_plain_pickle_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_text_is_no_checkpoint(tmp_path: Path) -> None:
-    for name, words in (("x.pth", "not a checkpoint"), ("x.safetensors", "announces a header"), ("x", "not a checkpoint")):
+    for name, words in (
+        ("x.pth", "not a checkpoint"),
+        ("x.safetensors", "announces a header"),
+        ("x", "not a checkpoint"),
+    ):
         (tmp_path / name).write_bytes(b"hello world, no checkpoint")
         assert words in refusal(tmp_path / name).got
 
@@ -411,8 +470,11 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path) -> None:
     """Random damage either goes unnoticed (it hit a number) or ends in a CheckpointError."""
     draw = random.Random(0)
     save_file(network(), tmp_path / "a.safetensors")
-    for path in (saved(tmp_path, network()), tmp_path / "a.safetensors",
-                 saved(tmp_path, network(), "old.pth", _use_new_zipfile_serialization=False)):
+    for path in (
+        saved(tmp_path, network()),
+        tmp_path / "a.safetensors",
+        saved(tmp_path, network(), "old.pth", _use_new_zipfile_serialization=False),
+    ):
         whole = path.read_bytes()
         for _ in range(100):
             content = bytearray(whole)
@@ -439,7 +501,7 @@ def test_dictionaries_that_refer_to_one_another_end_soon() -> None:
 def test_truncated_torch_file(tmp_path: Path, zipped: bool, keep: float) -> None:
     path = saved(tmp_path, network(big=torch.randn(1000)), _use_new_zipfile_serialization=zipped)
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * keep)])
+    path.write_bytes(content[: int(len(content) * keep)])
     assert "cannot be read" in refusal(path).got
 
 
@@ -449,7 +511,9 @@ def test_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
     assert "zip archive" in refusal(tmp_path / "x.pth").got
 
 
-@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 1}, OrderedDict(), [torch.ones(2)], torch.ones(2), 5])
+@pytest.mark.parametrize(
+    "content", [{}, {"state_dict": {}}, {"epoch": 1}, OrderedDict(), [torch.ones(2)], torch.ones(2), 5]
+)
 def test_nothing_to_merge(tmp_path: Path, content: Any) -> None:
     assert refusal(saved(tmp_path, content)).got.split(" has ")[1].startswith(("zero tensors", "no tensors"))
 
@@ -474,26 +538,29 @@ def test_limit_counts_before_reading(tmp_path: Path) -> None:
 FOUR = bytes(4)
 
 
-@pytest.mark.parametrize(("header", "data", "words"), [
-    ({"w": entry(0, 8)}, FOUR, "outside"),
-    ({"w": entry(0, 4), "v": entry(0, 4)}, FOUR, "overlaps"),
-    ({"w": entry(0, 4), "v": entry(8, 12)}, FOUR * 3, "gap"),
-    ({"w": entry(0, 4)}, FOUR * 2, "belong to no tensor"),
-    ({"w": entry(0, 4, [2])}, FOUR, "has 4 bytes"),
-    ({"w": entry(0, 4, [-1, -1])}, FOUR, "not made of sizes"),
-    ({"w": entry(0, 4, [True])}, FOUR, "not made of sizes"),
-    ({"w": entry(0, 0, [0, 10**30])}, b"", "not made of sizes"),
-    ({"w": entry(4, 0, [1])}, FOUR, "outside"),
-    ({"w": entry(0, 4, [1], "F4")}, FOUR, "'F4'"),
-    ({"w": entry(0, 4) | {"dtype": [1]}}, FOUR, "[1]"),
-    ({"w": {"dtype": "F32"}}, b"", "lacks dtype"),
-    ({"w": 5}, b"", "lacks dtype"),
-    ({"__metadata__": {"a": 1}, "w": entry(0, 4)}, FOUR, "metadata"),
-    (b'{"w":{},"w":{}}', b"", "twice"),
-    (b'{"w":' + b"[" * 100_000, b"", "not valid JSON"),
-    (b'{"w":' + b"9" * 5000 + b"}", b"", "not valid JSON"),
-    (b'{"\xff":1}', b"", "not valid JSON"),
-])
+@pytest.mark.parametrize(
+    ("header", "data", "words"),
+    [
+        ({"w": entry(0, 8)}, FOUR, "outside"),
+        ({"w": entry(0, 4), "v": entry(0, 4)}, FOUR, "overlaps"),
+        ({"w": entry(0, 4), "v": entry(8, 12)}, FOUR * 3, "gap"),
+        ({"w": entry(0, 4)}, FOUR * 2, "belong to no tensor"),
+        ({"w": entry(0, 4, [2])}, FOUR, "has 4 bytes"),
+        ({"w": entry(0, 4, [-1, -1])}, FOUR, "not made of sizes"),
+        ({"w": entry(0, 4, [True])}, FOUR, "not made of sizes"),
+        ({"w": entry(0, 0, [0, 10**30])}, b"", "not made of sizes"),
+        ({"w": entry(4, 0, [1])}, FOUR, "outside"),
+        ({"w": entry(0, 4, [1], "F4")}, FOUR, "'F4'"),
+        ({"w": entry(0, 4) | {"dtype": [1]}}, FOUR, "[1]"),
+        ({"w": {"dtype": "F32"}}, b"", "lacks dtype"),
+        ({"w": 5}, b"", "lacks dtype"),
+        ({"__metadata__": {"a": 1}, "w": entry(0, 4)}, FOUR, "metadata"),
+        (b'{"w":{},"w":{}}', b"", "twice"),
+        (b'{"w":' + b"[" * 100_000, b"", "not valid JSON"),
+        (b'{"w":' + b"9" * 5000 + b"}", b"", "not valid JSON"),
+        (b'{"\xff":1}', b"", "not valid JSON"),
+    ],
+)
 def test_malformed_safetensors_header(tmp_path: Path, header: Any, data: bytes, words: str) -> None:
     assert words in refusal(raw_safetensors(tmp_path, header, data)).got
 
@@ -532,15 +599,29 @@ def test_shards_open_by_folder_and_by_index(tmp_path: Path) -> None:
     assert list(by_folder.tensors) == ["a", "b"]
     assert by_folder.name == by_index.name == "big"
     assert by_folder.read("b").tolist() == [0, 0, 0]
-    parts = "".join(f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n"
-                    for name in ("one.safetensors", "two.safetensors"))
+    parts = "".join(
+        f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n"
+        for name in ("one.safetensors", "two.safetensors")
+    )
     assert by_folder.fingerprint == hashlib.sha256(parts.encode()).hexdigest()
     with pytest.raises(CheckpointError, match="at most 10 bytes"):
         open_checkpoint(folder, limit_bytes=10)
 
 
-@pytest.mark.parametrize("shard", ["../out.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "a\\b.safetensors",
-                                   "one.pth", "none.safetensors", "lost.safetensors"])
+@pytest.mark.parametrize(
+    "shard",
+    [
+        "../out.safetensors",
+        "/etc/passwd",
+        "sub/x.safetensors",
+        "..",
+        "",
+        "a\\b.safetensors",
+        "one.pth",
+        "none.safetensors",
+        "lost.safetensors",
+    ],
+)
 def test_hostile_index(tmp_path: Path, shard: str) -> None:
     folder = sharded(tmp_path / "big", {"module.a": "one.safetensors", "module.b": shard})
     save_file({"module.b": torch.ones(1)}, tmp_path / "out.safetensors")
@@ -566,11 +647,14 @@ def test_shard_reached_by_a_path_is_refused_even_inside_the_folder(tmp_path: Pat
     assert "no plain file name" in refusal(folder / "m.safetensors.index.json").got
 
 
-@pytest.mark.parametrize(("weights", "words"), [
-    ({"module.a": "one.safetensors", "module.b": "one.safetensors"}, "none of that name"),
-    ({"module.a": "one.safetensors", "x": "two.safetensors"}, "not in the index"),
-    ({}, "zero tensors"),
-])
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"module.a": "one.safetensors", "module.b": "one.safetensors"}, "none of that name"),
+        ({"module.a": "one.safetensors", "x": "two.safetensors"}, "not in the index"),
+        ({}, "zero tensors"),
+    ],
+)
 def test_index_that_does_not_fit_its_shards(tmp_path: Path, weights: dict[str, str], words: str) -> None:
     assert words in refusal(sharded(tmp_path / "big", weights) / "m.safetensors.index.json").got
 
@@ -608,10 +692,13 @@ def test_equal_stems_become_different_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("file", "tensors", "first", "digest"), [
-    ("enet-cityscapes/epoch-030.pth", 622, "initial_block.main_branch.weight", "2496484b8879"),
-    ("enet-other-layout/enet_800epoch.pth", 430, "initial.conv.0.weight", "da8f51364299"),
-])
+@pytest.mark.parametrize(
+    ("file", "tensors", "first", "digest"),
+    [
+        ("enet-cityscapes/epoch-030.pth", 622, "initial_block.main_branch.weight", "2496484b8879"),
+        ("enet-other-layout/enet_800epoch.pth", 430, "initial.conv.0.weight", "da8f51364299"),
+    ],
+)
 def test_real_files(real_data: Path, file: str, tensors: int, first: str, digest: str) -> None:
     opened = open_checkpoint(real_data / "checkpoints" / file)
     assert len(opened.tensors) == tensors

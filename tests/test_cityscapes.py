@@ -14,9 +14,27 @@ from fusionlib.data.spec import check, open_dataset, splits_of
 from fusionlib.errors import DataError
 from fusionlib.studio import Options, Workspace
 
-TRAIN_IDS = {7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light", 20: "traffic sign",
-             21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train",
-             32: "motorcycle", 33: "bicycle"}
+TRAIN_IDS = {
+    7: "road",
+    8: "sidewalk",
+    11: "building",
+    12: "wall",
+    13: "fence",
+    17: "pole",
+    19: "traffic light",
+    20: "traffic sign",
+    21: "vegetation",
+    22: "terrain",
+    23: "sky",
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
 """The classes of the benchmark by the id that the masks have."""
 IDS = np.array([*range(34), 255, 255], np.uint8).reshape(4, 9)
 CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt", "lindau"), "test": ("berlin",)}
@@ -24,7 +42,10 @@ CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt", "lindau"), "test":
 
 def place(root: Path, split: str, city: str, number: int) -> tuple[Path, Path]:
     stem = f"{city}_{number:06}_000019"
-    return (root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png")
+    return (
+        root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png",
+        root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png",
+    )
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -51,12 +72,24 @@ def root(tmp_path: Path) -> Path:
 def test_pictures_have_their_city_and_the_classes_of_the_benchmark(root):
     assert splits_of(f"cityscapes:{root}") == ("test", "train", "val")
     dataset = open_dataset(f"cityscapes:{root}")
-    assert (dataset.spec, dataset.label_space, dataset.labelled, dataset.notes) == (f"cityscapes:{root}@val", CITYSCAPES, True, ())
+    assert (dataset.spec, dataset.label_space, dataset.labelled, dataset.notes) == (
+        f"cityscapes:{root}@val",
+        CITYSCAPES,
+        True,
+        (),
+    )
     assert [dataset.name(index) for index in range(len(dataset))] == [
-        "frankfurt_000000_000019", "frankfurt_000001_000019", "lindau_000000_000019", "lindau_000001_000019"]
+        "frankfurt_000000_000019",
+        "frankfurt_000001_000019",
+        "lindau_000000_000019",
+        "lindau_000001_000019",
+    ]
     sample = dataset.load(2)
     assert np.array_equal(sample.image, np.asarray(Image.open(place(root, "val", "lindau", 0)[0])))
-    expected = [CITYSCAPES.names.index(TRAIN_IDS[number]) if number in TRAIN_IDS else IGNORE for number in IDS.reshape(-1).tolist()]
+    expected = [
+        CITYSCAPES.names.index(TRAIN_IDS[number]) if number in TRAIN_IDS else IGNORE
+        for number in IDS.reshape(-1).tolist()
+    ]
     assert sample.truth.reshape(-1).tolist() == expected
     assert check(dataset)[:19].tolist() == [4] * 19
 
@@ -116,8 +149,11 @@ def test_what_does_not_belong_there_is_skipped_and_said(root):
     (city / "lindau_000009_000019_leftImg16bit.png").write_bytes(b"")
     (root / "gtFine" / "val" / "lindau" / "notes.txt").write_text("")
     assert open_dataset(f"cityscapes:{root}").notes == (
-        "Skipped in lindau: 1 file of another kind (lindau_000009_000019_leftImg16bit.png), "
-        "1 hidden file (._lindau_000000_000019_leftImg8bit.png); lindau: 1 file of another kind (notes.txt)",)
+        (
+            "Skipped in lindau: 1 file of another kind (lindau_000009_000019_leftImg16bit.png), "
+            "1 hidden file (._lindau_000000_000019_leftImg8bit.png); lindau: 1 file of another kind (notes.txt)"
+        ),
+    )
 
 
 def test_it_may_be_reached_through_links_and_lie_in_the_folders_of_the_archives(root, tmp_path_factory):
@@ -137,11 +173,14 @@ def test_a_file_named_without_its_city_has_it_in_front(root):
     assert open_dataset(f"cityscapes:{root}").name(3) == "lindau/x_000000_000019"
 
 
-@pytest.mark.parametrize(("spec", "says"), [
-    ("cityscapes:{root}@dusk", "No split 'dusk' in {root}, which has test, train, val"),
-    ("cityscapes:{root}/leftImg8bit", "cityscapes:{root}@train"),
-    ("cityscapes:{root}/gtFine", "No folder {root}/gtFine/leftImg8bit"),
-])
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("cityscapes:{root}@dusk", "No split 'dusk' in {root}, which has test, train, val"),
+        ("cityscapes:{root}/leftImg8bit", "cityscapes:{root}@train"),
+        ("cityscapes:{root}/gtFine", "No folder {root}/gtFine/leftImg8bit"),
+    ],
+)
 def test_other_places_are_refused_in_words(root, spec, says):
     with pytest.raises(DataError) as error:
         open_dataset(spec.format(root=root))
@@ -150,7 +189,7 @@ def test_other_places_are_refused_in_words(root, spec, says):
 
 def test_the_workspace_takes_it(root, tmp_path):
     workspace = Workspace(Options(data=(f"cityscapes:{root}",), demo=False, home=tmp_path / "home"))
-    source, = workspace.sources
+    (source,) = workspace.sources
     assert source.problem is None and workspace.first_split(source.name) == "val"
     assert workspace.check_data(source.name, "val") == (4, (), ())
     assert "void everywhere" in workspace.check_data(source.name, "test").notes[0]

@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A folder with a.pth, b.pth, other.safetensors (another network) and town/ (labelled pictures), as working directory."""
+    """A folder with a.pth, b.pth, other.safetensors (another network) and town/ (labelled pictures), as working
+    directory.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     tiny_file(tmp_path, "a", 1), tiny_file(tmp_path, "b", 2)
@@ -71,7 +73,11 @@ def test_inspect_lists_what_is_there_and_whether_it_fits(place: Path, said) -> N
     for entry, name in zip(report["checkpoints"], "ab", strict=True):
         opened = open_checkpoint(place / f"{name}.pth")
         assert entry["path"] == f"{name}.pth" and entry["fingerprint"] == opened.fingerprint
-        assert (entry["architecture"], entry["parameters"], entry["tensors"]) == ("tiny", opened.parameters, len(opened.tensors))
+        assert (entry["architecture"], entry["parameters"], entry["tensors"]) == (
+            "tiny",
+            opened.parameters,
+            len(opened.tensors),
+        )
     tiny_file(place, "c", 3, classes=4)
     report = said("inspect", "a.pth", "c.pth", "other.safetensors")
     assert report["compatible"] is False
@@ -87,7 +93,19 @@ def test_inspect_finds_what_is_no_number(place: Path, said) -> None:
 
 
 def test_the_short_form_of_merge_writes_the_merge(place: Path, said) -> None:
-    result = said("merge", "a.pth", "b.pth", "--alpha", "0.25", "--buffers", "average", "--out", "m.safetensors", "--save-recipe", "r.yaml")
+    result = said(
+        "merge",
+        "a.pth",
+        "b.pth",
+        "--alpha",
+        "0.25",
+        "--buffers",
+        "average",
+        "--out",
+        "m.safetensors",
+        "--save-recipe",
+        "r.yaml",
+    )
     merged = open_checkpoint(place / "m.safetensors")
     assert result["fingerprint"] == merged.fingerprint and result["path"] == "m.safetensors"
     assert (result["method"], result["parameters"], result["buffers"]) == ("linear", {"alpha": 0.25}, "average")
@@ -106,7 +124,9 @@ def test_merge_of_several_and_defaults(place: Path, said) -> None:
     assert three["parameters"]["weights"] == [1 / 3] * 3
     given = said("merge", "a.pth", "b.pth", "c.pth", "--weights", "0,1,0", "--out", "b.safetensors")
     assert given["fingerprint"] != three["fingerprint"]
-    assert torch.equal(open_checkpoint("b.safetensors").read("body.weight"), open_checkpoint("b.pth").read("body.weight"))
+    assert torch.equal(
+        open_checkpoint("b.safetensors").read("body.weight"), open_checkpoint("b.pth").read("body.weight")
+    )
     assert said("merge", "a.pth", "b.pth", "--out", "h.safetensors")["parameters"] == {"alpha": 0.5}
 
 
@@ -117,8 +137,21 @@ def test_a_recipe_in_another_folder_finds_its_checkpoints(place: Path, said) -> 
 
 
 def test_recalibration_by_recipe(place: Path, said) -> None:
-    first = said("merge", "a.pth", "b.pth", "--buffers", "recalibrate", "--data", "folder:town", "--count", "2", "--out", "m.safetensors",
-                 "--save-recipe", "r.yaml")
+    first = said(
+        "merge",
+        "a.pth",
+        "b.pth",
+        "--buffers",
+        "recalibrate",
+        "--data",
+        "folder:town",
+        "--count",
+        "2",
+        "--out",
+        "m.safetensors",
+        "--save-recipe",
+        "r.yaml",
+    )
     assert yaml.safe_load(Path("r.yaml").read_text())["calibration"]["count"] == 2
     assert said("merge", "r.yaml", "--out", "n.safetensors")["fingerprint"] == first["fingerprint"]
 
@@ -127,7 +160,9 @@ def test_evaluate_and_sweep_agree(place: Path, said) -> None:
     figures = said("evaluate", "a.pth", "--data", "folder:town")
     assert {"miou", "pixel_accuracy", "loss", "images", "iou", "precision", "recall"} <= set(figures)
     assert figures["images"] == 3 and list(figures["iou"]) == ["road", "car", "sky"]
-    assert all(value is None or 0 <= value <= 1 for name in ("iou", "precision", "recall") for value in figures[name].values())
+    assert all(
+        value is None or 0 <= value <= 1 for name in ("iou", "precision", "recall") for value in figures[name].values()
+    )
     sweep = said("sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "0.5", "--buffers", "gaussian")
     assert [point["alpha"] for point in sweep["points"]] == [0, 0.5, 1]
     assert sweep["points"][2]["miou"] == figures["miou"] and sweep["points"][2]["loss"] == figures["loss"]
@@ -150,7 +185,10 @@ def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert "a merge can be computed.\nFrom the weights alone: do not merge: separate runs, convolutions 0.0" in text
     main(["inspect", "a.pth", "b.pth", "--no-finite"])
-    assert "a merge can be computed; `diagnose` says whether it will work.\n" in (text := capsys.readouterr().out) and "weights" not in text
+    assert (
+        "a merge can be computed; `diagnose` says whether it will work.\n" in (text := capsys.readouterr().out)
+        and "weights" not in text
+    )
     main(["evaluate", "a.pth", "--data", "folder:town"])
     assert "mIoU" in capsys.readouterr().out
     main(["sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "1"])
@@ -160,10 +198,16 @@ def test_output_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 WRONG: list[tuple[str, str]] = [
-    ("", "VERB"), ("frobnicate", "frobnicate"), ("inspect", "CHECKPOINT"), ("inspect nowhere.pth", "nowhere.pth"), ("inspect town", "town"),
-    ("merge a.pth --out m.safetensors", "another checkpoint"), ("merge a.pth b.pth", "--out"),
+    ("", "VERB"),
+    ("frobnicate", "frobnicate"),
+    ("inspect", "CHECKPOINT"),
+    ("inspect nowhere.pth", "nowhere.pth"),
+    ("inspect town", "town"),
+    ("merge a.pth --out m.safetensors", "another checkpoint"),
+    ("merge a.pth b.pth", "--out"),
     ("merge a.pth b.pth --out m.pth", ".safetensors"),
-    ("merge a.pth b.pth --alpha 1.5 --out m.safetensors", "alpha"), ("merge a.pth b.pth --alpha nan --out m.safetensors", "alpha"),
+    ("merge a.pth b.pth --alpha 1.5 --out m.safetensors", "alpha"),
+    ("merge a.pth b.pth --alpha nan --out m.safetensors", "alpha"),
     ("merge a.pth b.pth --alpha x --out m.safetensors", "--alpha"),
     ("merge a.pth b.pth --weights 1 --out m.safetensors", "weight"),
     ("merge a.pth b.pth --weights 0.5,x --out m.safetensors", "commas"),
@@ -172,20 +216,35 @@ WRONG: list[tuple[str, str]] = [
     ("merge a.pth b.pth --buffers median --out m.safetensors", "average"),
     ("merge a.pth b.pth --buffers recalibrate --out m.safetensors", "--data"),
     ("merge a.pth b.pth --buffers recalibrate --data folder:town --count 0 --out m.safetensors", "--count"),
-    ("merge a.pth other.safetensors --out m.safetensors", "inspect"), ("merge a.pth b.pth --out nowhere/m.safetensors", "folder"),
-    ("merge r.yaml --out m.safetensors", "r.yaml"), ("merge r.yaml a.pth --out m.safetensors", "recipe alone"),
-    ("evaluate a.pth", "--data"), ("evaluate a.pth --data town", "folder:DIR"), ("evaluate a.pth --data folder:nowhere", "nowhere"),
-    ("evaluate a.pth --data streets:storm", "storm"), ("evaluate a.pth --data folder:town --limit 0", "Limit"),
-    ("evaluate a.pth --data folder:town --split val", "val"), ("evaluate a.pth --data folder:town --device toaster", "toaster"),
-    ("evaluate a.pth --data folder:town --precision half", "float32"), ("evaluate other.safetensors --data folder:town", "--model"),
-    ("evaluate a.pth --data folder:town --model x.py:make", "x.py"), ("evaluate a.pth --data pictures:town/images", "masks"),
-    ("sweep a.pth b.pth --data folder:town --step 0", "Step"), ("sweep a.pth b.pth --data folder:town --step nan", "Step"),
-    ("sweep a.pth b.pth --data folder:town --step 1e-9", "Step"), ("sweep a.pth b.pth --data folder:town --buffers x", "average"),
-    ("sweep a.pth other.safetensors --data folder:town", "differ"), ("sweep a.pth b.pth --data pictures:town/images", "masks"),
-    ("train --data folder:town", "--out"), ("train --data folder:town --out o --crop 12", "HEIGHTxWIDTH"),
-    ("train --data folder:town --out o --arch none", "enet"), ("train --data folder:town --out o --epochs 0", "epochs"),
-    ("train --data folder:town --out o --arch tiny --classes 2", "--classes"), ("train --data folder:town --out o --lr nan", "lr"),
-    ("train --data folder:town --out o --momentum 2", "momentum"), ("train --data folder:town --out o --seed -1", "seed"),
+    ("merge a.pth other.safetensors --out m.safetensors", "inspect"),
+    ("merge a.pth b.pth --out nowhere/m.safetensors", "folder"),
+    ("merge r.yaml --out m.safetensors", "r.yaml"),
+    ("merge r.yaml a.pth --out m.safetensors", "recipe alone"),
+    ("evaluate a.pth", "--data"),
+    ("evaluate a.pth --data town", "folder:DIR"),
+    ("evaluate a.pth --data folder:nowhere", "nowhere"),
+    ("evaluate a.pth --data streets:storm", "storm"),
+    ("evaluate a.pth --data folder:town --limit 0", "Limit"),
+    ("evaluate a.pth --data folder:town --split val", "val"),
+    ("evaluate a.pth --data folder:town --device toaster", "toaster"),
+    ("evaluate a.pth --data folder:town --precision half", "float32"),
+    ("evaluate other.safetensors --data folder:town", "--model"),
+    ("evaluate a.pth --data folder:town --model x.py:make", "x.py"),
+    ("evaluate a.pth --data pictures:town/images", "masks"),
+    ("sweep a.pth b.pth --data folder:town --step 0", "Step"),
+    ("sweep a.pth b.pth --data folder:town --step nan", "Step"),
+    ("sweep a.pth b.pth --data folder:town --step 1e-9", "Step"),
+    ("sweep a.pth b.pth --data folder:town --buffers x", "average"),
+    ("sweep a.pth other.safetensors --data folder:town", "differ"),
+    ("sweep a.pth b.pth --data pictures:town/images", "masks"),
+    ("train --data folder:town", "--out"),
+    ("train --data folder:town --out o --crop 12", "HEIGHTxWIDTH"),
+    ("train --data folder:town --out o --arch none", "enet"),
+    ("train --data folder:town --out o --epochs 0", "epochs"),
+    ("train --data folder:town --out o --arch tiny --classes 2", "--classes"),
+    ("train --data folder:town --out o --lr nan", "lr"),
+    ("train --data folder:town --out o --momentum 2", "momentum"),
+    ("train --data folder:town --out o --seed -1", "seed"),
     ("train --data pictures:town/images --out o", "classes"),
     ("train --data folder:town --out a.pth/o --arch tiny --epochs 1 --crop 16x16", "'o' cannot be made"),
     ("merge a.pth b.pth --out m.safetensors --save-recipe nowhere/r.yaml", "nowhere"),
@@ -233,17 +292,31 @@ def test_train_on_streets_resumes_to_the_same_checkpoints(place: Path, said, ref
 
 
 def test_as_a_process_of_its_own(place: Path) -> None:
-    (place / "mine.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nfrom helpers import TinyNet\n"
-                                   "MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)\n")
+    (place / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nfrom helpers import TinyNet\n"
+        "MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)\n"
+    )
     with Image.open("town/images/p0.png") as picture:
         picture.save("town/images/p0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")  # of which Pillow warns
     Path("town/images/p0.png").unlink()
     run = [sys.executable, "-m", "fusionlib"]
-    told = {"cwd": place, "capture_output": True, "text": True, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "timeout": 120}
-    good = subprocess.run([*run, "evaluate", "a.pth", "--data", "folder:town", "--model", "mine.py:TinyNet", "--json"], check=False, **told)
+    told = {
+        "cwd": place,
+        "capture_output": True,
+        "text": True,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+        "timeout": 120,
+    }
+    good = subprocess.run(
+        [*run, "evaluate", "a.pth", "--data", "folder:town", "--model", "mine.py:TinyNet", "--json"],
+        check=False,
+        **told,
+    )
     assert good.returncode == 0 and good.stderr == "", good.stderr
     assert json.loads(good.stdout)["images"] == 3
-    wrong = subprocess.run([*run, "evaluate", "a.pth", "--data", "folder:nowhere", "--model", "mine.py:TinyNet"], check=False, **told)
+    wrong = subprocess.run(
+        [*run, "evaluate", "a.pth", "--data", "folder:nowhere", "--model", "mine.py:TinyNet"], check=False, **told
+    )
     assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1, wrong.stderr
     version = subprocess.run([*run, "--version"], check=False, **told)
     assert version.stdout.strip() == __version__
@@ -253,22 +326,30 @@ def test_as_a_process_of_its_own(place: Path) -> None:
 
 
 @pytest.mark.real
-def test_the_published_figures_and_a_merge_that_beats_both_ends(real_data: Path, tmp_path: Path, monkeypatch, said) -> None:
+def test_the_published_figures_and_a_merge_that_beats_both_ends(
+    real_data: Path, tmp_path: Path, monkeypatch, said
+) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     folder, data = real_data / "checkpoints" / "enet-cityscapes", f"camvid:{real_data / 'camvid'}"
-    epochs = {number: next(path for path in sorted(folder.iterdir()) if str(number) in path.name) for number in (30, 35)}
+    epochs = {
+        number: next(path for path in sorted(folder.iterdir()) if str(number) in path.name) for number in (30, 35)
+    }
     one = said("evaluate", epochs[30], "--data", data, "--split", "val")
     assert one["images"] == 101
     assert one["miou"] == pytest.approx(0.4125, abs=0.003) and one["pixel_accuracy"] == pytest.approx(0.6940, abs=0.003)
     out = tmp_path / "m.safetensors"
     said("merge", epochs[30], epochs[35], "--alpha", "0.75", "--buffers", "average", "--out", out)
     merged = said("evaluate", out, "--data", f"{data}@val")
-    assert merged["miou"] == pytest.approx(0.4285, abs=0.003) and merged["pixel_accuracy"] == pytest.approx(0.7568, abs=0.003)
+    assert merged["miou"] == pytest.approx(0.4285, abs=0.003) and merged["pixel_accuracy"] == pytest.approx(
+        0.7568, abs=0.003
+    )
     assert merged["miou"] > one["miou"] > 0.3151
 
 
 @pytest.mark.real
-def test_a_layout_without_model_code_is_inspected_and_merged(real_data: Path, tmp_path: Path, monkeypatch, said, refused) -> None:
+def test_a_layout_without_model_code_is_inspected_and_merged(
+    real_data: Path, tmp_path: Path, monkeypatch, said, refused
+) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     folder = real_data / "checkpoints" / "enet-other-layout"
     pair = sorted(path for path in folder.iterdir() if path.suffix in (".pth", ".pt", ".safetensors"))

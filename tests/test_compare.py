@@ -21,9 +21,14 @@ from fusionlib.registry import Registry
 
 def tensors(classes: int = 19, seed: int = 0) -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    return {"stem.weight": torch.randn(4, 3, generator=draw), "bn.running_mean": torch.zeros(4),
-            "bn.num_batches_tracked": torch.tensor(seed), "index": torch.arange(5),
-            "head.weight": torch.randn(classes, 4, 1, 1, generator=draw), "head.bias": torch.zeros(classes)}
+    return {
+        "stem.weight": torch.randn(4, 3, generator=draw),
+        "bn.running_mean": torch.zeros(4),
+        "bn.num_batches_tracked": torch.tensor(seed),
+        "index": torch.arange(5),
+        "head.weight": torch.randn(classes, 4, 1, 1, generator=draw),
+        "head.bias": torch.zeros(classes),
+    }
 
 
 class Toy:
@@ -46,6 +51,7 @@ def compare(tmp_path: Path, registry: Registry[Architecture]):
             save_tensors(tmp_path / f"{letter}.safetensors", content)
             opened.append(open_checkpoint(tmp_path / f"{letter}.safetensors"))
         return preflight(opened, registry)
+
     return run
 
 
@@ -77,7 +83,11 @@ def test_refusals_name_the_ways_that_the_tool_has(tmp_path: Path, compare) -> No
     assert by_themselves and all(name in WAYS for name in by_themselves)
     other = tensors(classes=16)
     lacking = {name: tensor for name, tensor in tensors().items() if name != "head.bias"}
-    for name, content, do in (("classes", other, WAYS), ("lacking", lacking, WAYS), ("foreign", {"w": torch.ones(1)}, FOREIGN)):
+    for name, content, do in (
+        ("classes", other, WAYS),
+        ("lacking", lacking, WAYS),
+        ("foreign", {"w": torch.ones(1)}, FOREIGN),
+    ):
         assert do in compare(tensors(), content).findings[0].do, name
         for file, table in (("a", tensors()), (name, content)):
             save_tensors(tmp_path / f"{file}.safetensors", table)

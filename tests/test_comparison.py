@@ -1,4 +1,6 @@
-"""The comparison table: its figures are those of the merged files, known rows cost nothing, and refusals are explained."""
+"""The comparison table: its figures are those of the merged files, known rows cost nothing, and refusals are
+explained.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,17 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize(("method", "buffers"), [("isotropic", "average"), ("layerwise", "gaussian"), ("layerwise", "anchor"),
-                                                 ("isotropic", "recalibrate"), ("fisher", "average"), ("rebasin", "average")])
+@pytest.mark.parametrize(
+    ("method", "buffers"),
+    [
+        ("isotropic", "average"),
+        ("layerwise", "gaussian"),
+        ("layerwise", "anchor"),
+        ("isotropic", "recalibrate"),
+        ("fisher", "average"),
+        ("rebasin", "average"),
+    ],
+)
 def test_a_row_is_what_the_merged_file_gives(world: World, tmp_path: Path, method: str, buffers: str) -> None:
     comparison = compared(world, anchor=1, methods=(method,), buffers=buffers)
     comparison.measure()
@@ -60,7 +71,9 @@ def test_a_row_is_what_the_merged_file_gives(world: World, tmp_path: Path, metho
     recipe = write_recipe(checkpoints, method, {} if method == "isotropic" else {"anchor": 0}, buffers, pictures)
     world.studio.merge(recipe, checkpoints, tmp_path / "merged.safetensors", pictures)
     alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, meters=CALIBRATION_METERS)
-    assert row["miou"] == pytest.approx(alone["miou"], abs=1e-6) and row["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+    assert row["miou"] == pytest.approx(alone["miou"], abs=1e-6) and row["loss"] == pytest.approx(
+        alone["loss"], abs=1e-5
+    )
     assert row["ece"] == pytest.approx(calibration_summary(alone["calibration"])["ece_sample_weighted"], abs=1e-5)
     best = max(rows_of(comparison)[name]["miou"] for name in "abc")
     assert row["gain"] == pytest.approx(100 * (row["miou"] - best))
@@ -72,7 +85,13 @@ def test_every_registered_method_has_a_row_with_figures_or_a_reason(world: World
     rows = rows_of(comparison)
     assert list(rows)[:3] == ["a", "b", "c"] and set(METHODS.names()) <= set(rows)
     assert all(row["state"] == "measured" or row["note"] for row in rows.values())
-    for name, reason in (("slerp", "exactly two"), ("ties", "base"), ("dare", "base"), ("task_arithmetic", "base"), ("profile", "Layers")):
+    for name, reason in (
+        ("slerp", "exactly two"),
+        ("ties", "base"),
+        ("dare", "base"),
+        ("task_arithmetic", "base"),
+        ("profile", "Layers"),
+    ):
         assert rows[name]["state"] == "not applicable" and reason in rows[name]["note"] and rows[name]["miou"] is None
     for name in ("linear", "isotropic", "layerwise", "fisher", "rebasin", "backbone", "head_swap", "ensemble"):
         assert rows[name]["state"] == "measured", rows[name]["note"]
@@ -98,7 +117,10 @@ def test_the_tables_of_the_papers(world: World, forwards: list[int]) -> None:
     comparison.measure()
     found = comparison.snapshot()
     assert found["state"] == "done" and not found["waiting"]
-    by_group = {group: [row for row in found["rows"] if row["group"] == group] for group in ("single", "buffers", "incremental", "subsets")}
+    by_group = {
+        group: [row for row in found["rows"] if row["group"] == group]
+        for group in ("single", "buffers", "incremental", "subsets")
+    }
     assert [row["buffers"] for row in by_group["buffers"]] == ["anchor", "average", "gaussian", "recalibrate"]
     order = [row["name"] for row in sorted(by_group["single"], key=lambda row: -row["miou"])]
     assert [set(row["members"]) for row in by_group["incremental"]] == [set(order[:2])] * 2 + [set(order)] * 2
@@ -109,7 +131,9 @@ def test_the_tables_of_the_papers(world: World, forwards: list[int]) -> None:
     assert len(forwards) == 4 * (3 + 4 + 7)
 
 
-def test_a_cancelled_run_goes_on_where_it_stopped(world: World, forwards: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_run_goes_on_where_it_stopped(
+    world: World, forwards: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     comparison = compared(world, methods=("isotropic", "layerwise"))
     keep = comparison._keep
 
@@ -121,7 +145,11 @@ def test_a_cancelled_run_goes_on_where_it_stopped(world: World, forwards: list[i
     comparison.want()
     until(lambda: comparison.state == "cancelled")
     monkeypatch.undo()  # the count of forwards with it
-    assert len(forwards) == 4 and rows_of(comparison)["a"]["state"] == "measured" and rows_of(comparison)["b"]["state"] == "waiting"
+    assert (
+        len(forwards) == 4
+        and rows_of(comparison)["a"]["state"] == "measured"
+        and rows_of(comparison)["b"]["state"] == "waiting"
+    )
     again = compared(world.reopened(), methods=("isotropic", "layerwise"))
     assert rows_of(again)["a"]["state"] == "measured"
     again.measure()
@@ -162,7 +190,11 @@ def test_a_comparison_that_was_opened_before_finds_what_another_has_measured(wor
     forwards.clear()
     again = compared(world, **plain)
     assert again is before and again.state == "done" and not again.snapshot()["waiting"]
-    assert all(row["state"] == "measured" for row in rows_of(again).values()) and len(rows_of(again)) == 3 + 1 + 8 and not forwards
+    assert (
+        all(row["state"] == "measured" for row in rows_of(again).values())
+        and len(rows_of(again)) == 3 + 1 + 8
+        and not forwards
+    )
 
 
 def test_one_bad_row_does_not_end_the_table(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +234,10 @@ def test_a_swap_of_unlike_heads_is_the_file_that_its_command_writes(world: World
 
 
 def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_path: Path) -> None:
-    odd = [saved(tmp_path / f"odd{seed}.safetensors", {f"odd.{name}": value for name, value in tiny_tensors(seed).items()})
-           for seed in (1, 2)]
+    odd = [
+        saved(tmp_path / f"odd{seed}.safetensors", {f"odd.{name}": value for name, value in tiny_tensors(seed).items()})
+        for seed in (1, 2)
+    ]
     pictures = world.studio.workspace.pictures(world.source, None)
     with pytest.raises(ArchitectureError, match="--model"):
         world.studio.comparisons.of(odd, pictures, Choices())  # type: ignore[arg-type]
@@ -211,14 +245,25 @@ def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_pa
     rows = world.studio.comparisons.of([odd[0], a], pictures, Choices())  # type: ignore[list-item, arg-type]
     rows.measure()
     found = rows_of(rows)
-    assert found["a"]["state"] == "measured" and "--model" in found["odd1"]["note"] and found["isotropic"]["state"] == "not applicable"
+    assert (
+        found["a"]["state"] == "measured"
+        and "--model" in found["odd1"]["note"]
+        and found["isotropic"]["state"] == "not applicable"
+    )
 
 
 def test_long_names_are_short_beside_the_bars_and_figures_have_room() -> None:
     row = {"group": "subsets", "forwards": 1, "miou": 0.5, "buffers": "average"}
-    names = ["subsets: epoch-010 + epoch-020 + epoch-030, isotropic", "subsets: epoch-010 + epoch-020 + epoch-040, isotropic"]
-    figure = gain_figure([{**row, "name": name, "gain": gain} for name, gain in zip(names, (-10.0, 2.0), strict=True)], "")
-    assert list(figure.data[0].y) == names and all(len(text) <= 32 and "isotropic" in text for text in figure.layout.yaxis.ticktext)
+    names = [
+        "subsets: epoch-010 + epoch-020 + epoch-030, isotropic",
+        "subsets: epoch-010 + epoch-020 + epoch-040, isotropic",
+    ]
+    figure = gain_figure(
+        [{**row, "name": name, "gain": gain} for name, gain in zip(names, (-10.0, 2.0), strict=True)], ""
+    )
+    assert list(figure.data[0].y) == names and all(
+        len(text) <= 32 and "isotropic" in text for text in figure.layout.yaxis.ticktext
+    )
     low, high = figure.layout.xaxis.range
     assert low < -11 and high > 3
 

@@ -26,8 +26,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     measured(Studio(options))
     broken = folder / "broken.pth"
     broken.write_bytes(b"no checkpoint")
-    given = ["--no-demo", "--device", "cpu", "--data", options.data[0],
-             *(part for path in (*files, broken) for part in ("--checkpoints", str(path)))]
+    given = [
+        "--no-demo",
+        "--device",
+        "cpu",
+        "--data",
+        options.data[0],
+        *(part for path in (*files, broken) for part in ("--checkpoints", str(path))),
+    ]
     with running_app(folder, *given) as app:
         yield app.address
 
@@ -44,7 +50,9 @@ def measured(studio: Studio) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
     with playwright.sync_playwright() as play:
         opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened

@@ -55,24 +55,28 @@ def folder(tmp_path) -> Path:
     write_picture(tmp_path / "images" / "b.png")
     for name in "ab":
         write_mask(tmp_path / "masks" / f"{name}.png", [3, 7, 200])
-    (tmp_path / "classes.yaml").write_text("name: mine\nclasses: [{name: road, id: 7}, {name: car, id: 3, "
-                                           "color: '#0102ff'}]\nignore: [200, 255]\n")
+    (tmp_path / "classes.yaml").write_text(
+        "name: mine\nclasses: [{name: road, id: 7}, {name: car, id: 3, color: '#0102ff'}]\nignore: [200, 255]\n"
+    )
     return tmp_path
 
 
 # --- specs -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("camvid:/data/camvid", Spec("camvid", "/data/camvid")),
-    ("camvid:/data/camvid@train", Spec("camvid", "/data/camvid", "train")),
-    ("folder:C:\\data@home\\x", Spec("folder", "C:\\data@home\\x")),
-    ("folder:/a@b/c:d@val-2.0", Spec("folder", "/a@b/c:d", "val-2.0")),
-    ("folder:/a@b/", Spec("folder", "/a@b/")),
-    ("folder:/a@b@c", Spec("folder", "/a@b", "c")),
-    ("streets:fog:12@test", Spec("streets", "fog:12", "test")),
-    ("pictures:here@", Spec("pictures", "here@")),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("camvid:/data/camvid", Spec("camvid", "/data/camvid")),
+        ("camvid:/data/camvid@train", Spec("camvid", "/data/camvid", "train")),
+        ("folder:C:\\data@home\\x", Spec("folder", "C:\\data@home\\x")),
+        ("folder:/a@b/c:d@val-2.0", Spec("folder", "/a@b/c:d", "val-2.0")),
+        ("folder:/a@b/", Spec("folder", "/a@b/")),
+        ("folder:/a@b@c", Spec("folder", "/a@b", "c")),
+        ("streets:fog:12@test", Spec("streets", "fog:12", "test")),
+        ("pictures:here@", Spec("pictures", "here@")),
+    ],
+)
 def test_specs_are_taken_apart(text, expected):
     assert parse_spec(text) == expected and str(expected) == text
 
@@ -175,12 +179,32 @@ def grey_png(width: int, height: int, bits: int, row: bytes) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(row * min(height, 10))) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(row * min(height, 10)))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize("case", ["no mask", "no picture", "sizes", "rgb mask", "16-bit mask", "4-bit grey mask",
-                                  "empty mask", "text mask", "text picture", "bomb", "mask bomb", "link to nothing", "pipe"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "no mask",
+        "no picture",
+        "sizes",
+        "rgb mask",
+        "16-bit mask",
+        "4-bit grey mask",
+        "empty mask",
+        "text mask",
+        "text picture",
+        "bomb",
+        "mask bomb",
+        "link to nothing",
+        "pipe",
+    ],
+)
 def test_what_headers_show_is_refused_at_opening(camvid, case, monkeypatch):
     named = broken(camvid, case)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded before validation"))
@@ -327,36 +351,39 @@ def test_two_pictures_of_one_name_are_refused(folder):
         open_dataset(f"folder:{folder}")
 
 
-@pytest.mark.parametrize(("text", "complaint"), [
-    ("", "NoneType"),
-    ("- road", "list"),
-    ("classes: [a", "cannot be read"),
-    ("[" * 5000, "cannot be read"),
-    ("!!python/object/apply:os.system ['true']", "cannot be read"),
-    ("klasses: [a]", "klasses"),
-    ("ignore: 3", "neither"),
-    ("classes: [a]\nlabel_space: camvid", "both"),
-    ("label_space: voc", "voc"),
-    ("label_space: cityscapes-void", "cityscapes-void"),
-    ("label_space: [camvid]", "camvid"),
-    ("classes: []", "classes"),
-    ("classes: road", "classes"),
-    ("classes: [1, 2]", "entry 0"),
-    ("classes: [a, '']", "entry 1"),
-    ("classes: [{name: a, id: 300}]", "entry 0"),
-    ("classes: [{name: a, id: true}]", "entry 0"),
-    ("classes: [{name: a, hue: 3}]", "hue"),
-    ("classes: [{name: a, color: red}]", "color"),
-    ("classes: [{name: a, color: [1, 2]}]", "color"),
-    ("classes: [{name: a, color: '#12345g'}]", "color"),
-    ("classes: [a, A]", "names a"),
-    ("classes: [{name: a, id: 1}, b]", "ids 1"),
-    ("classes: [a, b]\nignore: 1", r"\[1\]"),
-    ("classes: [a]\nignore: -1", "ignore"),
-    ("classes: [a]\nignore: [x]", "ignore"),
-    ("name: [1]\nclasses: [a]", "name"),
-    ("classes: [" + "a, " * 40_000 + "b]", "larger than"),
-])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "NoneType"),
+        ("- road", "list"),
+        ("classes: [a", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read"),
+        ("klasses: [a]", "klasses"),
+        ("ignore: 3", "neither"),
+        ("classes: [a]\nlabel_space: camvid", "both"),
+        ("label_space: voc", "voc"),
+        ("label_space: cityscapes-void", "cityscapes-void"),
+        ("label_space: [camvid]", "camvid"),
+        ("classes: []", "classes"),
+        ("classes: road", "classes"),
+        ("classes: [1, 2]", "entry 0"),
+        ("classes: [a, '']", "entry 1"),
+        ("classes: [{name: a, id: 300}]", "entry 0"),
+        ("classes: [{name: a, id: true}]", "entry 0"),
+        ("classes: [{name: a, hue: 3}]", "hue"),
+        ("classes: [{name: a, color: red}]", "color"),
+        ("classes: [{name: a, color: [1, 2]}]", "color"),
+        ("classes: [{name: a, color: '#12345g'}]", "color"),
+        ("classes: [a, A]", "names a"),
+        ("classes: [{name: a, id: 1}, b]", "ids 1"),
+        ("classes: [a, b]\nignore: 1", r"\[1\]"),
+        ("classes: [a]\nignore: -1", "ignore"),
+        ("classes: [a]\nignore: [x]", "ignore"),
+        ("name: [1]\nclasses: [a]", "name"),
+        ("classes: [" + "a, " * 40_000 + "b]", "larger than"),
+    ],
+)
 def test_wrong_yaml_is_named(folder, text, complaint):
     (folder / "classes.yaml").write_text(text)
     with pytest.raises(DataError, match=complaint) as error:
@@ -444,15 +471,27 @@ def test_streets_counts_domains_and_seeds():
     assert all(last < first for (_, last), (first, _) in itertools.pairwise(seeds))
     mixed = open_dataset("streets:all:7")
     assert {mixed.name(i).split("-")[0] for i in range(7)} == set(DOMAINS)
-    prints = {open_dataset(f"streets:{what}").fingerprint() for what in ("clear", "fog", "clear:5", "clear@train", "all")}
+    prints = {
+        open_dataset(f"streets:{what}").fingerprint() for what in ("clear", "fog", "clear:5", "clear@train", "all")
+    }
     assert len(prints) == 5
     with pytest.raises(IndexError):
         mixed.load(7)
 
 
-@pytest.mark.parametrize("text", ["streets:sun", "streets:clear:0", "streets:clear:-1", "streets:clear:many",
-                                  "streets:clear:", "streets:clear:1000001", "streets:clear:" + "9" * 5000,
-                                  "streets:clear:5@dawn"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "streets:sun",
+        "streets:clear:0",
+        "streets:clear:-1",
+        "streets:clear:many",
+        "streets:clear:",
+        "streets:clear:1000001",
+        "streets:clear:" + "9" * 5000,
+        "streets:clear:5@dawn",
+    ],
+)
 def test_wrong_streets_are_refused(text):
     with pytest.raises(UsageError) as error:
         open_dataset(text)

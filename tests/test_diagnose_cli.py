@@ -44,9 +44,16 @@ def test_weights_alone(capsys, files, tmp_path: Path) -> None:
         assert [layer["name"] for layer in pair["layers"]] == ["stem", "norm", "body", "norm2", "head"]
         assert all(0 <= layer["discrepancy"] <= 1 for layer in pair["layers"])
         verdict = pair["verdict"]
-        assert verdict["level"] in ("measure to know", "do not merge") and verdict["reasons"] and verdict["measured"] is False
+        assert (
+            verdict["level"] in ("measure to know", "do not merge")
+            and verdict["reasons"]
+            and verdict["measured"] is False
+        )
         assert verdict["evidence"]["convolutions"] == pair["cosine_groups"]["convolution"]
-        assert verdict["evidence"]["worst_block"]["block"] in ("stem", "body", "head") and verdict["evidence"]["gain"] is None
+        assert (
+            verdict["evidence"]["worst_block"]["block"] in ("stem", "body", "head")
+            and verdict["evidence"]["gain"] is None
+        )
     assert found["singles"][0]["miou"] is None and found["tau"] == 10
 
 
@@ -55,7 +62,9 @@ def test_with_data(capsys, files, tmp_path: Path) -> None:
     found = run(capsys, *files[:2], "--data", data, "--limit", "3", "--step", "0.5", home=tmp_path / "home")
     pair = found["pairs"][0]
     assert found["images"] == 3
-    assert {"entezari", "frankle"} <= set(pair["barrier"]["loss"]) and {"entezari", "frankle"} <= set(pair["barrier"]["miou"])
+    assert {"entezari", "frankle"} <= set(pair["barrier"]["loss"]) and {"entezari", "frankle"} <= set(
+        pair["barrier"]["miou"]
+    )
     assert pair["oracle_miou"] is not None and pair["cka"]
     assert all(single["miou"] is not None and single["loss"] is not None for single in found["singles"])
     short = run(capsys, *files[:2], "--data", data, "--no-path", home=tmp_path / "other")
@@ -90,7 +99,10 @@ def test_wrong_arguments_end_in_one_line(capsys, files, tmp_path: Path) -> None:
     assert "Step" in fails(capsys, *files, "--step", "5")
     assert "--data" in fails(capsys, *files, "--split", "val")
     assert "leave it out" in fails(capsys, *files, "--step", "0.25")
-    assert "--split and --step without --data" in (both := fails(capsys, *files, "--step", "0.25", "--split", "val")) and "them out" in both
+    assert (
+        "--split and --step without --data" in (both := fails(capsys, *files, "--step", "0.25", "--split", "val"))
+        and "them out" in both
+    )
     assert "--buffers without --data" in fails(capsys, *files, "--buffers", "average")
     assert "--no-path" in fails(capsys, *files, "--data", "camvid:nowhere", "--no-path", "--step", "0.5")
     assert "buffer" in fails(capsys, *files, "--buffers", "nonsense").lower()
@@ -100,7 +112,10 @@ def test_wrong_arguments_end_in_one_line(capsys, files, tmp_path: Path) -> None:
 
 def test_an_unknown_network_with_data_is_judged_by_its_weights_and_says_so(capsys, tmp_path: Path) -> None:
     for number in (1, 2):
-        save_tensors(tmp_path / f"w{number}.safetensors", {"weight": torch.randn(40, 40, generator=torch.Generator().manual_seed(number))})
+        save_tensors(
+            tmp_path / f"w{number}.safetensors",
+            {"weight": torch.randn(40, 40, generator=torch.Generator().manual_seed(number))},
+        )
     paths = [str(tmp_path / f"w{number}.safetensors") for number in (1, 2)]
     found = run(capsys, *paths, "--data", f"folder:{folder_data(tmp_path / 'data', 2)}", home=tmp_path / "home")
     assert found["pairs"][0]["verdict"]["level"] == "do not merge" and found["pairs"][0]["oracle_miou"] is None
@@ -109,11 +124,22 @@ def test_an_unknown_network_with_data_is_judged_by_its_weights_and_says_so(capsy
 
 def test_one_unknown_network_is_left_out_with_a_reason(capsys, files, tmp_path: Path) -> None:
     save_tensors(tmp_path / "odd.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3)})
-    arguments = [*files[:2], str(tmp_path / "odd.safetensors"), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--step", "0.5"]
+    arguments = [
+        *files[:2],
+        str(tmp_path / "odd.safetensors"),
+        "--data",
+        f"folder:{folder_data(tmp_path / 'data', 2)}",
+        "--step",
+        "0.5",
+    ]
     found = run(capsys, *arguments, home=tmp_path / "home")
     assert "No model code is known for odd" in found["notes"][0]
     assert [pair["oracle_miou"] is None for pair in found["pairs"]] == [False, True, True]
-    assert found["pairs"][0]["reason"] is None and "odd" in found["pairs"][1]["reason"] and "odd" in found["singles"][2]["reason"]
+    assert (
+        found["pairs"][0]["reason"] is None
+        and "odd" in found["pairs"][1]["reason"]
+        and "odd" in found["singles"][2]["reason"]
+    )
     main(["diagnose", *arguments, "--home", str(tmp_path / "home")])
     assert capsys.readouterr().out.count("No model code is known for odd") == 1
 
@@ -124,7 +150,10 @@ def test_real_pairs_are_told_apart_without_model_code(capsys, real_data: Path, t
     found = run(capsys, *(str(folder / "enet-cityscapes" / f"epoch-0{epoch}.pth") for epoch in (30, 35)), home=tmp_path)
     assert found["pairs"][0]["cosine"] == pytest.approx(0.981, abs=5e-4)
     assert found["pairs"][0]["verdict"]["level"] == "measure to know"
-    assert found["pairs"][0]["verdict"]["evidence"]["worst_block"] == {"block": "regular2_5", "cosine": pytest.approx(0.933, abs=5e-4)}
+    assert found["pairs"][0]["verdict"]["evidence"]["worst_block"] == {
+        "block": "regular2_5",
+        "cosine": pytest.approx(0.933, abs=5e-4),
+    }
     found = run(capsys, *map(str, sorted((folder / "enet-other-layout").glob("*.pth"))), home=tmp_path)
     assert abs(found["pairs"][0]["cosine"]) < 0.15
     assert found["pairs"][0]["verdict"]["level"] == "do not merge"

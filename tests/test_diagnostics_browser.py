@@ -15,7 +15,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def tab(address: str) -> Iterator:
     """A page of the app that collects what goes wrong."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})

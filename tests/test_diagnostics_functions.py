@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
-from fusionlib.diagnostics import ActivationSimilarity, AgreementMeter, OracleMeter, disagreement, diversity, linear_cka, oracle
+from fusionlib.diagnostics import (
+    ActivationSimilarity,
+    AgreementMeter,
+    OracleMeter,
+    disagreement,
+    diversity,
+    linear_cka,
+    oracle,
+)
 from fusionlib.diagnostics.cka import POSITIONS
 from fusionlib.diagnostics.evidence import GAIN
 from fusionlib.errors import UsageError
@@ -29,8 +37,14 @@ def scene(seed: int, members: int = 3, images: int = 4) -> tuple[list[np.ndarray
     """Label maps of several networks (some pixels outside the label space) and a truth with void."""
     rng = np.random.default_rng(seed)
     truth = rng.choice([*range(CLASSES), IGNORE], (images, 6, 5))
-    said = [np.where(rng.random(truth.shape) < 0.6, np.where(truth == IGNORE, 0, truth), rng.integers(0, CLASSES + 1, truth.shape))
-            for _ in range(members)]
+    said = [
+        np.where(
+            rng.random(truth.shape) < 0.6,
+            np.where(truth == IGNORE, 0, truth),
+            rng.integers(0, CLASSES + 1, truth.shape),
+        )
+        for _ in range(members)
+    ]
     return said, truth
 
 
@@ -68,7 +82,7 @@ def test_streamed_meters_are_the_whole_in_any_order_and_split(seed: int) -> None
     def count(order) -> tuple[OracleMeter, AgreementMeter]:
         meters = OracleMeter(groups, CLASSES), AgreementMeter(3)
         for index in order:
-            batch, (true,) = tensors(one[index:index + 1] for one in said), tensors([truth[index:index + 1]])
+            batch, (true,) = tensors(one[index : index + 1] for one in said), tensors([truth[index : index + 1]])
             before = [one.clone() for one in (*batch, true)]
             for meter in meters:
                 meter.update(batch, true)
@@ -95,7 +109,12 @@ def test_diversity_is_the_lecture_s_formula(seed: int) -> None:
     said, truth = scene(seed)
     keep = truth != IGNORE
     errors = [np.mean(one[keep] != truth[keep]) for one in said]
-    ratios = [np.mean(said[m][keep] != said[n][keep]) / max(errors[m], errors[n]) for m in range(3) for n in range(3) if m != n]
+    ratios = [
+        np.mean(said[m][keep] != said[n][keep]) / max(errors[m], errors[n])
+        for m in range(3)
+        for n in range(3)
+        if m != n
+    ]
     assert diversity(said, truth) == pytest.approx(100 * np.mean(ratios))
 
 
@@ -129,7 +148,7 @@ def test_cka_streams_feature_maps() -> None:
     maps = [torch.randn(4, 3, 5, 6), torch.randn(4, 2, 5, 6)]
     similarity = ActivationSimilarity(2, [(0, 1)])
     for index in range(4):
-        similarity.add("block", [one[index:index + 1] for one in maps])
+        similarity.add("block", [one[index : index + 1] for one in maps])
     rows = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]
     assert similarity.compute()[0]["block"] == pytest.approx(linear_cka(*rows))
 
@@ -195,7 +214,9 @@ def test_every_position_of_a_map_may_be_drawn_and_other_batches_draw_others() ->
     assert torch.allclose(columns, torch.full((width,), 1 / width), atol=0.2 / width)
 
 
-def test_figures_of_pairs_are_those_of_this_code_of_the_diagnostics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_pairs_are_those_of_this_code_of_the_diagnostics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tiny_world(tmp_path, count=1) as world:
         world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
         again = world.reopened()
@@ -236,7 +257,10 @@ def test_a_diagnosis_measures_once_and_agrees_with_single_measurements(tmp_path:
         for number, name in enumerate(("a", "b")):
             checkpoint = studio.workspace.get(name).checkpoint
             alone = studio.evaluate(checkpoint, studio.workspace.pictures(world.source, None), fresh=True)
-            assert report["singles"][number]["miou"] == alone["miou"] and report["singles"][number]["loss"] == alone["loss"]
+            assert (
+                report["singles"][number]["miou"] == alone["miou"]
+                and report["singles"][number]["loss"] == alone["loss"]
+            )
         pair = report["pairs"][0]
         assert pair["oracle_pixel_accuracy"] >= max(single["pixel_accuracy"] for single in report["singles"])
         alphas = [point["alpha"] for point in pair["path"]]
@@ -302,7 +326,10 @@ def test_a_measurement_can_be_cancelled(tmp_path: Path) -> None:
 
 def add_stranger(world, name: str = "stranger") -> None:
     """A checkpoint that no network takes."""
-    save_tensors(world.folder / "files" / f"{name}.safetensors", {"stem.weight": torch.ones(8, 3, 3, 3), "other.bias": torch.ones(3)})
+    save_tensors(
+        world.folder / "files" / f"{name}.safetensors",
+        {"stem.weight": torch.ones(8, 3, 3, 3), "other.bias": torch.ones(3)},
+    )
     world.studio.workspace.refresh()
 
 
@@ -317,7 +344,9 @@ def test_one_unknown_network_does_not_keep_the_others_from_being_measured(tmp_pa
         assert stranger["miou"] is None and "No model code" in stranger["reason"]
         assert all(one["miou"] is not None and one["reason"] is None for one in known)
         pairs = {(pair["a"], pair["b"]): pair for pair in report["pairs"]}
-        assert pairs["a", "b"]["oracle_miou"] is not None and pairs["a", "b"]["path"] and pairs["a", "b"]["reason"] is None
+        assert (
+            pairs["a", "b"]["oracle_miou"] is not None and pairs["a", "b"]["path"] and pairs["a", "b"]["reason"] is None
+        )
         for pair in (("stranger", "a"), ("stranger", "b")):
             row = pairs[pair]
             assert row["disagreement"] is None and row["path"] is None and row["cosine"] is not None
@@ -332,7 +361,9 @@ def test_a_single_known_network_is_measured_alone(tmp_path: Path) -> None:
         found = world.studio.diagnosis(["stranger", "a"], world.source, None)
         found.measure(0.5)
         report = found.report()
-        assert [one["miou"] is None for one in report["singles"]] == [True, False] and report["pairs"][0]["disagreement"] is None
+        assert [one["miou"] is None for one in report["singles"]] == [True, False] and report["pairs"][0][
+            "disagreement"
+        ] is None
 
 
 def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,8 +371,14 @@ def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, mon
 
     runs: list[tuple[int, list]] = []
     joint = diagnose.JointMeasurement
-    monkeypatch.setattr(diagnose, "JointMeasurement", lambda networks, *rest, pairs, **more: (
-        runs.append((len(networks), sorted(pairs))), joint(networks, *rest, pairs=pairs, **more))[1])
+    monkeypatch.setattr(
+        diagnose,
+        "JointMeasurement",
+        lambda networks, *rest, pairs, **more: (
+            runs.append((len(networks), sorted(pairs))),
+            joint(networks, *rest, pairs=pairs, **more),
+        )[1],
+    )
     with tiny_world(tmp_path, count=3) as world:
         tiny_file(tmp_path / "files", "c", 3)
         tiny_file(tmp_path / "files", "d", 4)
@@ -375,7 +412,9 @@ def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
         own = {point["alpha"]: point["loss"] for point in found.path(0, 1)["points"]}
         assert [point["loss"] for point in turned] == pytest.approx([own[point["alpha"]] for point in turned], abs=1e-5)
         other = world.studio.diagnosis(["b", "a"], world.source, None)
-        assert {round(1 - point["alpha"], 9) for point in other.path(0, 1)["points"]} == set(own) and other.unmeasured(0.25) == []
+        assert {round(1 - point["alpha"], 9) for point in other.path(0, 1)["points"]} == set(own) and other.unmeasured(
+            0.25
+        ) == []
 
 
 def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: Path) -> None:
@@ -406,9 +445,13 @@ def test_the_best_merge_is_looked_at_more_closely_before_it_is_judged(tmp_path: 
         assert open_alphas == [best - 0.125, best + 0.125] and found.unmeasured(0.25) == [(0, 1)]
         found.measure(0.25)
         images = len(world.studio.workspace.pictures(world.source, None))
-        assert found.total == found.done == images * (2 + 2), "both networks side by side, and two points: the grid is known"
+        assert found.total == found.done == images * (2 + 2), (
+            "both networks side by side, and two points: the grid is known"
+        )
         fine = found.report()["pairs"][0]
-        assert fine["unrefined"] == [] and found.unmeasured(0.25) == [] and fine["best"]["miou"] >= coarse["best"]["miou"]
+        assert (
+            fine["unrefined"] == [] and found.unmeasured(0.25) == [] and fine["best"]["miou"] >= coarse["best"]["miou"]
+        )
         assert {point["alpha"] for point in fine["path"]} == {0, 0.25, 0.5, 0.75, 1, *open_alphas}
         assert not any("not measured" in reason for reason in fine["verdict"]["reasons"])
 

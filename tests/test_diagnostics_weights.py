@@ -133,11 +133,15 @@ def test_the_survey_is_the_listing_in_both_variants(tmp_path: Path) -> None:
     trained = [name for name in floats if "running" not in name]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert found.pair(a, b, PARAMETERS).cosine == pytest.approx(listing_3(tables[a], tables[b], trained), abs=1e-7)
-        assert found.pair(a, b, WITH_STATISTICS).cosine == pytest.approx(listing_3(tables[a], tables[b], floats), abs=1e-7)
+        assert found.pair(a, b, WITH_STATISTICS).cosine == pytest.approx(
+            listing_3(tables[a], tables[b], floats), abs=1e-7
+        )
         assert found.pair(b, a).cosine == found.pair(a, b).cosine
         moved = sum(discrepancy(tables[a][name], tables[b][name], 7.0) * tables[a][name].numel() for name in floats)
         assert found.discrepancy(a, b) == pytest.approx(moved / sum(tables[a][name].numel() for name in floats))
-    distance = sum(float((tables[0][name].double() - tables[1][name].double()).square().sum()) for name in trained) ** 0.5
+    distance = (
+        sum(float((tables[0][name].double() - tables[1][name].double()).square().sum()) for name in trained) ** 0.5
+    )
     assert found.pair(0, 1).l2 == pytest.approx(distance, rel=1e-12)
     assert survey(tiny_checkpoints(tmp_path, 3)).pair(0, 1).l2 == pytest.approx(distance, rel=1e-6)
     assert survey(tiny_checkpoints(tmp_path, 1) * 2, tau=10).pair(0, 1, WITH_STATISTICS).l2 == 0
@@ -174,8 +178,10 @@ def test_packed_checkpoints_give_the_survey_of_their_files(tmp_path: Path) -> No
 
 def test_the_worst_block_is_that_of_the_lowest_cosine_of_convolutions(tmp_path: Path) -> None:
     found, tables = survey(tiny_checkpoints(tmp_path, 2)), [tiny_tensors(seed) for seed in (0, 1)]
-    cosines = {block: listing_3(*tables, [name for name in (f"{block}.weight", f"{block}.bias") if name in tables[0]])
-               for block in ("stem", "body", "head")}
+    cosines = {
+        block: listing_3(*tables, [name for name in (f"{block}.weight", f"{block}.bias") if name in tables[0]])
+        for block in ("stem", "body", "head")
+    }
     block, cosine = found.worst_block(0, 1)
     assert block == min(cosines, key=cosines.get) and cosine == pytest.approx(cosines[block], abs=1e-7)
     assert found.worst_block(1, 0) == (block, cosine)
@@ -187,10 +193,17 @@ def test_the_worst_block_is_that_of_the_lowest_cosine_of_convolutions(tmp_path: 
 
 def test_the_same_weights_are_the_same_numbers_everywhere_and_nothing_less(tmp_path: Path) -> None:
     def table(scale: float, last: float) -> dict[str, torch.Tensor]:
-        return {"x.weight": torch.arange(70_000, dtype=torch.float32).reshape(2, -1), "x.running_var": torch.tensor([1.0, last]),
-                "scale": torch.tensor(float(scale)), "steps": torch.tensor([last]).long()}
+        return {
+            "x.weight": torch.arange(70_000, dtype=torch.float32).reshape(2, -1),
+            "x.running_var": torch.tensor([1.0, last]),
+            "scale": torch.tensor(float(scale)),
+            "steps": torch.tensor([last]).long(),
+        }
 
-    files = [saved(tmp_path / f"{number}.safetensors", table(*one)) for number, one in enumerate([(1, 2), (1, 2), (1, 3), (2, 2)])]
+    files = [
+        saved(tmp_path / f"{number}.safetensors", table(*one))
+        for number, one in enumerate([(1, 2), (1, 2), (1, 3), (2, 2)])
+    ]
     for found in (survey(files), survey(files, tau=10)):
         assert [found.identical(0, other) for other in (1, 2, 3)] == [True, False, False]
     changed = table(1, 2)
@@ -200,7 +213,10 @@ def test_the_same_weights_are_the_same_numbers_everywhere_and_nothing_less(tmp_p
 
 
 def test_checkpoints_of_other_shapes_are_compared_over_what_they_share(tmp_path: Path) -> None:
-    a = saved(tmp_path / "a.safetensors", {"x.weight": torch.tensor([[1.0, 0.0]]), "head.weight": torch.ones(3, 2), "only": torch.ones(2)})
+    a = saved(
+        tmp_path / "a.safetensors",
+        {"x.weight": torch.tensor([[1.0, 0.0]]), "head.weight": torch.ones(3, 2), "only": torch.ones(2)},
+    )
     b = saved(tmp_path / "b.safetensors", {"x.weight": torch.tensor([[1.0, 1.0]]), "head.weight": torch.ones(4, 2)})
     found = survey([a, b], tau=10)
     assert found.pair(0, 1).cosine == pytest.approx(0.5**0.5)
@@ -211,7 +227,10 @@ def test_checkpoints_of_other_shapes_are_compared_over_what_they_share(tmp_path:
 
 
 def test_tensors_without_dimensions_are_parameters_but_not_in_the_listing(tmp_path: Path) -> None:
-    pair = [saved(tmp_path / f"{n}.safetensors", {"w": torch.tensor([1.0, 0.0]), "scale": torch.tensor(float(n))}) for n in (1, 2)]
+    pair = [
+        saved(tmp_path / f"{n}.safetensors", {"w": torch.tensor([1.0, 0.0]), "scale": torch.tensor(float(n))})
+        for n in (1, 2)
+    ]
     found = survey(pair)
     assert found.pair(0, 1, WITH_STATISTICS).cosine == pytest.approx(1)
     assert found.pair(0, 1).cosine == pytest.approx(3 / (2 * 5) ** 0.5)
@@ -245,11 +264,15 @@ def test_barriers_are_naive_maxima(seed: int) -> None:
     rng = np.random.default_rng(seed)
     alphas, losses = np.linspace(0, 1, 11), rng.normal(size=11)
     low, high = losses[0], losses[-1]
-    assert barrier(alphas, losses) == pytest.approx(max(v - (a * high + (1 - a) * low) for a, v in zip(alphas, losses, strict=True)))
+    assert barrier(alphas, losses) == pytest.approx(
+        max(v - (a * high + (1 - a) * low) for a, v in zip(alphas, losses, strict=True))
+    )
     assert barrier(alphas, losses, "frankle") == pytest.approx(max(losses) - (low + high) / 2)
 
 
-@pytest.mark.parametrize(("alphas", "values", "mode"), [([0, 0.5], [1, 2], "entezari"), ([0, 1], [1], "entezari"), ([0, 1], [1, 2], "x")])
+@pytest.mark.parametrize(
+    ("alphas", "values", "mode"), [([0, 0.5], [1, 2], "entezari"), ([0, 1], [1], "entezari"), ([0, 1], [1, 2], "x")]
+)
 def test_barriers_need_both_ends(alphas, values, mode) -> None:
     with pytest.raises(UsageError):
         barrier(alphas, values, mode)
@@ -261,7 +284,10 @@ def test_neighbouring_epochs_share_direction_and_strangers_do_not(real_data: Pat
     found = survey(open_checkpoints([folder / "enet-cityscapes" / f"epoch-0{epoch}.pth" for epoch in (30, 35)]))
     assert found.pair(0, 1).cosine == pytest.approx(0.981, abs=5e-4)
     known = weight_evidence(found, 0, 1)
-    assert judge(known).level == "measure to know" and known.worst_block == ("regular2_5", pytest.approx(0.933, abs=5e-4))
+    assert judge(known).level == "measure to know" and known.worst_block == (
+        "regular2_5",
+        pytest.approx(0.933, abs=5e-4),
+    )
     strangers = survey(open_checkpoints(sorted((folder / "enet-other-layout").glob("*.pth"))))
     assert abs(strangers.pair(0, 1).cosine or 1) < 0.15
     assert judge(weight_evidence(strangers, 0, 1)).level == "do not merge"

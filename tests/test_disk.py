@@ -1,4 +1,6 @@
-"""A full, read-only, damaged or missing home folder: what needs none works, what was measured is printed, what is lost is said once."""
+"""A full, read-only, damaged or missing home folder: what needs none works, what was measured is printed, what is lost
+is said once.
+"""
 
 from __future__ import annotations
 
@@ -42,26 +44,56 @@ KEEPS_NOTHING = ("inspect", "merge")
 LIMITS = {"is full": 30_000, "fills in the middle": 50_000}
 """Bytes that a file may have. SQLite's index of its journal alone takes 32,768."""
 
-HOMES = ("is a file", "is below a file", "is read-only", "cannot be read", "cannot be made", "holds other things", "is locked", *LIMITS)
-ASKED = [*((verb, "is a file") for verb in VERBS), *(("evaluate", home) for home in HOMES[1:-1]),
-         *((verb, home) for verb in ("merge", "sweep", "compare", "diagnose") for home in ("is read-only", "fills in the middle"))]
+HOMES = (
+    "is a file",
+    "is below a file",
+    "is read-only",
+    "cannot be read",
+    "cannot be made",
+    "holds other things",
+    "is locked",
+    *LIMITS,
+)
+ASKED = [
+    *((verb, "is a file") for verb in VERBS),
+    *(("evaluate", home) for home in HOMES[1:-1]),
+    *(
+        (verb, home)
+        for verb in ("merge", "sweep", "compare", "diagnose")
+        for home in ("is read-only", "fills in the middle")
+    ),
+]
 """Every verb, every home, and the two that are met most."""
 
 REFUSED = {
-    "a recipe on a full disk": ({"arguments": "merge a.pth b.pth --out full.safetensors --save-recipe /dev/full"},
-                                "full cannot be written: No space left on device; full.safetensors is written, with the recipe inside"),
-    "a recipe in place of a folder": ({"arguments": "merge a.pth b.pth --out none.safetensors --save-recipe town"},
-                                      "a folder of this name"),
-    "a recipe in a read-only folder": ({"arguments": "merge a.pth b.pth --out none.safetensors --save-recipe closed/r.yaml"},
-                                       "no right to write into 'closed'"),
-    "a file in a read-only folder": ({"arguments": f"merge a.pth b.pth --method fisher {DATA} --out closed/none.safetensors"},
-                                     "no right to write into 'closed'"),
-    "a file on a full disk": ({"arguments": "merge a.pth b.pth --out none.safetensors", "limit": 2000},
-                              "none.safetensors cannot be written"),
-    "an epoch on a full disk": ({"arguments": f"train {DATA} --arch tiny --epochs 2 --crop 16x16 --batch 1 --out half", "limit": 8000},
-                                "progress.pt cannot be written"),
-    "a result on a full disk": ({"arguments": f"evaluate a.pth {DATA} --home other", "stdout": "/dev/full"},
-                                "the result cannot be printed: No space left on device"),
+    "a recipe on a full disk": (
+        {"arguments": "merge a.pth b.pth --out full.safetensors --save-recipe /dev/full"},
+        "full cannot be written: No space left on device; full.safetensors is written, with the recipe inside",
+    ),
+    "a recipe in place of a folder": (
+        {"arguments": "merge a.pth b.pth --out none.safetensors --save-recipe town"},
+        "a folder of this name",
+    ),
+    "a recipe in a read-only folder": (
+        {"arguments": "merge a.pth b.pth --out none.safetensors --save-recipe closed/r.yaml"},
+        "no right to write into 'closed'",
+    ),
+    "a file in a read-only folder": (
+        {"arguments": f"merge a.pth b.pth --method fisher {DATA} --out closed/none.safetensors"},
+        "no right to write into 'closed'",
+    ),
+    "a file on a full disk": (
+        {"arguments": "merge a.pth b.pth --out none.safetensors", "limit": 2000},
+        "none.safetensors cannot be written",
+    ),
+    "an epoch on a full disk": (
+        {"arguments": f"train {DATA} --arch tiny --epochs 2 --crop 16x16 --batch 1 --out half", "limit": 8000},
+        "progress.pt cannot be written",
+    ),
+    "a result on a full disk": (
+        {"arguments": f"evaluate a.pth {DATA} --home other", "stdout": "/dev/full"},
+        "the result cannot be printed: No space left on device",
+    ),
 }
 """Command lines that cannot do what they are asked to, with the reason."""
 
@@ -78,8 +110,16 @@ def mortal() -> list[str]:
 def forked(place: Path, cases: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
     """Exit status, output and errors of each command line."""
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    done = subprocess.run([*mortal(), sys.executable, ROOT / "tests" / "forked_cli.py"], input=json.dumps(cases), capture_output=True,
-                          text=True, check=False, cwd=place, timeout=300, env=env)
+    done = subprocess.run(
+        [*mortal(), sys.executable, ROOT / "tests" / "forked_cli.py"],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
+        timeout=300,
+        env=env,
+    )
     assert done.returncode == 0, done.stderr
     return [tuple(found) for found in json.loads(done.stdout)]
 
@@ -136,7 +176,10 @@ def answers(place: Path) -> dict[tuple[str, str, bool], tuple[int, str, str]]:
             if name == "fills in the middle":
                 nearly_full(home)
             words = VERBS[verb].format(n=len(cases)).split() + ([] if verb == "inspect" else ["--home", str(home)])
-            cases[verb, name, as_json] = {"arguments": [*words, *(["--json"] if as_json else [])], "limit": LIMITS.get(name)}
+            cases[verb, name, as_json] = {
+                "arguments": [*words, *(["--json"] if as_json else [])],
+                "limit": LIMITS.get(name),
+            }
     for name, (case, _) in REFUSED.items():
         cases["", name, False] = {**case, "arguments": case["arguments"].split()}
     with closing(sqlite3.connect(homes["is locked"] / "results.sqlite", isolation_level=None)) as other:
@@ -148,7 +191,15 @@ def answers(place: Path) -> dict[tuple[str, str, bool], tuple[int, str, str]]:
 def figures(value: Any) -> Any:
     """A result without what two runs need not share: seconds, and where files were written."""
     if isinstance(value, dict):
-        left_out = ("not_kept", "merge_seconds", "evaluation_seconds", "out", "recipe", *(("path",) if "buffers" in value else ()), "files")
+        left_out = (
+            "not_kept",
+            "merge_seconds",
+            "evaluation_seconds",
+            "out",
+            "recipe",
+            *(("path",) if "buffers" in value else ()),
+            "files",
+        )
         return {key: figures(item) for key, item in value.items() if key not in left_out}
     return [figures(item) for item in value] if isinstance(value, list) else value
 
@@ -166,7 +217,12 @@ def test_every_verb_finds_the_same_whatever_the_home(answers, verb: str, home: s
 def test_what_is_lost_is_said_in_one_line_beside_the_result(answers, verb: str, home: str) -> None:
     status, printed, said = answers[verb, home, False]
     assert status == 0 and printed == answers[verb, "good", False][1]
-    assert said.count("\n") == 1 and said.startswith(f"fusionlib {verb}: ") and "could not be kept: " in said and "--home" in said
+    assert (
+        said.count("\n") == 1
+        and said.startswith(f"fusionlib {verb}: ")
+        and "could not be kept: " in said
+        and "--home" in said
+    )
 
 
 def test_a_store_that_fills_in_the_middle_keeps_what_had_room(answers, place: Path) -> None:
@@ -180,7 +236,7 @@ def keys_in(home: Path) -> set[str]:
     """What a whole store holds, read by nothing of ours."""
     with closing(sqlite3.connect(home / "results.sqlite")) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return {key for key, in db.execute("SELECT key FROM results")}
+        return {key for (key,) in db.execute("SELECT key FROM results")}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -193,15 +249,26 @@ def test_what_cannot_be_written_ends_with_one_line(answers, place: Path, name: s
 def test_what_was_whole_by_then_stays(answers, place: Path) -> None:
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     assert open_checkpoint(place / "full.safetensors").metadata["recipe"].startswith("version: 1")
-    assert os.listdir(place / "half") == ["epoch-001.safetensors"] and open_checkpoint(place / "half" / "epoch-001.safetensors")
+    assert os.listdir(place / "half") == ["epoch-001.safetensors"] and open_checkpoint(
+        place / "half" / "epoch-001.safetensors"
+    )
 
 
-@pytest.mark.parametrize(("home", "ending", "said"), [
-    ("good", KeyboardInterrupt(), "stopped; what was finished is kept\n"),
-    ("bad", KeyboardInterrupt(), "stopped; 1 result could not be kept: a file is where a folder should be (in bad; --home names another"),
-    ("bad", UsageError("A", "b", "C"), "A. Needs: b. C.\nfusionlib evaluate: 1 result could not be kept: ")])
-def test_what_ends_in_the_middle_promises_nothing_that_was_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, home: str,
-                                                                    ending: BaseException, said: str) -> None:
+@pytest.mark.parametrize(
+    ("home", "ending", "said"),
+    [
+        ("good", KeyboardInterrupt(), "stopped; what was finished is kept\n"),
+        (
+            "bad",
+            KeyboardInterrupt(),
+            "stopped; 1 result could not be kept: a file is where a folder should be (in bad; --home names another",
+        ),
+        ("bad", UsageError("A", "b", "C"), "A. Needs: b. C.\nfusionlib evaluate: 1 result could not be kept: "),
+    ],
+)
+def test_what_ends_in_the_middle_promises_nothing_that_was_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, home: str, ending: BaseException, said: str
+) -> None:
     def run(given: argparse.Namespace) -> None:
         open_studio(given).store.put("k", {"x": 1})
         raise ending
@@ -214,9 +281,15 @@ def test_what_ends_in_the_middle_promises_nothing_that_was_not_kept(tmp_path: Pa
     assert capsys.readouterr().err.startswith(f"fusionlib evaluate: {said}")
 
 
-@pytest.mark.parametrize(("variables", "expected"), [
-    ({"FUSION_HOME": "/here"}, "/here"), ({"XDG_CACHE_HOME": "/cache"}, "/cache/fusion"), ({"XDG_CACHE_HOME": ""}, "/user/.cache/fusion"),
-    ({}, "/user/.cache/fusion")])
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"FUSION_HOME": "/here"}, "/here"),
+        ({"XDG_CACHE_HOME": "/cache"}, "/cache/fusion"),
+        ({"XDG_CACHE_HOME": ""}, "/user/.cache/fusion"),
+        ({}, "/user/.cache/fusion"),
+    ],
+)
 def test_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str) -> None:
     for name in ("FUSION_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -235,4 +308,6 @@ def test_a_user_without_a_home_folder_keeps_nothing(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name, raising=False)
     store = Store(default_home() / "results.sqlite")
     store.put("k", {"x": 1})
-    assert store.get("k") == {"x": 1} and store.notes == ("1 result could not be kept: a file is where a folder should be",)
+    assert store.get("k") == {"x": 1} and store.notes == (
+        "1 result could not be kept: a file is where a folder should be",
+    )

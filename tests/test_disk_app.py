@@ -1,4 +1,6 @@
-"""The app on a home folder that cannot be written to: pages open, figures are measured and shown, one notice says what is not kept."""
+"""The app on a home folder that cannot be written to: pages open, figures are measured and shown, one notice says what
+is not kept.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The Merge page; the home folder would lie below a file."""
     (tmp_path / "file").write_text("in the way")
     with opened("merge.py", tmp_path / "file" / "home", monkeypatch) as open_page:
-        yield open_page("--checkpoints", str(tiny_files(tmp_path / "files", 2)), "--data", f"folder:{folder_data(tmp_path / 'town', 2)}")
+        yield open_page(
+            "--checkpoints",
+            str(tiny_files(tmp_path / "files", 2)),
+            "--data",
+            f"folder:{folder_data(tmp_path / 'town', 2)}",
+        )
 
 
 def notices(app: AppTest) -> list[str]:
@@ -39,7 +46,9 @@ def test_what_is_measured_is_shown_and_one_notice_says_that_it_is_not_kept(app: 
     view = studio.view(Selection("c0", "c1", studio.workspace.sources[0].name, None, "average"))
     found = studio.sweep(view).measure(0.5)
     assert [point["alpha"] for point in found["points"]] == [0, 0.5, 1] and found["best"]
-    assert studio.sweep(view).snapshot()["message"] == "4 results could not be kept: a file is where a folder should be", "in the live view"
+    assert (
+        studio.sweep(view).snapshot()["message"] == "4 results could not be kept: a file is where a folder should be"
+    ), "in the live view"
     for _ in range(2):
         app.run()
         assert not app.exception and len(notices(app)) == 1
@@ -54,7 +63,9 @@ def test_an_export_says_in_three_lines_why_it_cannot_be_written(app: AppTest) ->
     assert not app.exception and len(app.error) == 1
     assert "cannot be made: a file is where a folder should be" in app.error[0].value.replace("\\", "")
     offered = [item.label for item in app.get("download_button")]
-    assert offered == ["Recipe (YAML)"] and any("--folder DIR" in item.value for item in app.code), "which needs no disk"
+    assert offered == ["Recipe (YAML)"] and any("--folder DIR" in item.value for item in app.code), (
+        "which needs no disk"
+    )
     fresh = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert not fresh.exception and not fresh.error, "and is forgotten with the next look"
 
@@ -89,5 +100,10 @@ def test_a_store_that_was_set_aside_is_said(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "results.sqlite").write_bytes(b"no database at all" * 100)
     with opened("merge.py", tmp_path / "home", monkeypatch) as open_page:
-        app = open_page("--checkpoints", str(tiny_files(tmp_path / "files", 2)), "--data", f"folder:{folder_data(tmp_path / 'town', 1)}")
+        app = open_page(
+            "--checkpoints",
+            str(tiny_files(tmp_path / "files", 2)),
+            "--data",
+            f"folder:{folder_data(tmp_path / 'town', 1)}",
+        )
         assert len(notices(app.run())) == 1 and "set aside as" in notices(app)[0]

@@ -61,7 +61,11 @@ def test_the_folder_itself_named_in_place_of_the_one_above(tmp_path):
 
 
 def test_plain_pictures_further_down(tmp_path):
-    pictures(tmp_path / "2024" / "june", "a.JPG", "b.png"), pictures(tmp_path / ".cache"), pictures(tmp_path / "a" / "b" / "c" / "d" / "e")
+    (
+        pictures(tmp_path / "2024" / "june", "a.JPG", "b.png"),
+        pictures(tmp_path / ".cache"),
+        pictures(tmp_path / "a" / "b" / "c" / "d" / "e"),
+    )
     (tmp_path / "notes.txt").write_text("")
     assert offered(f"pictures:{tmp_path}") == {f"pictures:{tmp_path / '2024' / 'june'}": 2}
     with pytest.raises(DataError, match=r"skipped there: .*notes\.txt"):

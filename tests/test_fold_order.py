@@ -1,4 +1,6 @@
-"""Equal questions are equal bytes: the order in which checkpoints are named decides nothing, in any method, file or view."""
+"""Equal questions are equal bytes: the order in which checkpoints are named decides nothing, in any method, file or
+view.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,14 @@ POLICIES = ("average", "gaussian", "anchor")
 WEIGHTS = (0.2, 0.3, 0.5)
 PROFILE = {"stem": (0.1, 0.7, 0.2), "head": (0.6, 0.0, 0.4), "norm2": (0.0, 1.0, 0.0)}
 GIVEN: Mapping[str, Mapping[str, Any]] = {
-    "linear": {"weights": WEIGHTS}, "fisher": {"lambdas": WEIGHTS}, "profile": {"weights": PROFILE, "rest": WEIGHTS},
-    "rebasin": {"alpha": 0.4, "restarts": 1}, "layerwise": {"first_weight": 0.4}, "slerp": {"alpha": 0.3}, "ties": {"density": 0.5}}
+    "linear": {"weights": WEIGHTS},
+    "fisher": {"lambdas": WEIGHTS},
+    "profile": {"weights": PROFILE, "rest": WEIGHTS},
+    "rebasin": {"alpha": 0.4, "restarts": 1},
+    "layerwise": {"first_weight": 0.4},
+    "slerp": {"alpha": 0.3},
+    "ties": {"density": 0.5},
+}
 """What a method is tried with beside the numbers of checkpoints, which every method that has some is tried with."""
 
 
@@ -66,12 +74,16 @@ def parameters_for(name: str, order: Sequence[int]) -> dict[str, Any]:
         return tuple(value[number] for number in order) if isinstance(value, tuple) else value
 
     return {key: turned(value) for key, value in GIVEN.get(name, {}).items()} | {
-        place: list(order).index(number) for place, number in numbers.items()}
+        place: list(order).index(number) for place, number in numbers.items()
+    }
 
 
 def merged(name: str, policy: str, checkpoints: Sequence[Checkpoint], order: Sequence[int]) -> dict[str, torch.Tensor]:
     """Every tensor of the merge of checkpoints named in `order`; of a method that gives several networks each one's."""
-    arena, method = Arena.pack([checkpoints[number] for number in order]), build_method(name, parameters_for(name, order))
+    arena, method = (
+        Arena.pack([checkpoints[number] for number in order]),
+        build_method(name, parameters_for(name, order)),
+    )
     if isinstance(method, Fisher):
         draws = torch.rand(len(checkpoints), arena.layout.size, generator=torch.Generator().manual_seed(5))
         by_name = [arena.layout.views(draws[number]) for number in order]
@@ -83,7 +95,11 @@ def merged(name: str, policy: str, checkpoints: Sequence[Checkpoint], order: Seq
     mixture = method(arena)
     for row in mixture.weights:
         settle(policy, arena, method, row, list(order).index(1))
-    floats = {f"{number} {key}": view for number, row in enumerate(mixture.weights) for key, view in arena.layout.views(row).items()}
+    floats = {
+        f"{number} {key}": view
+        for number, row in enumerate(mixture.weights)
+        for key, view in arena.layout.views(row).items()
+    }
     return floats | merged_integers(policy, arena, method, list(order).index(1))
 
 
@@ -103,11 +119,20 @@ def test_any_order_of_the_checkpoints_gives_the_same_bytes(three: list[Checkpoin
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.floats(0, 1), min_size=4, max_size=4).filter(lambda values: sum(values) > 0.1), st.permutations(range(4)))
-def test_weights_follow_their_checkpoints_even_where_a_file_is_named_twice(three: list[Checkpoint], values, order) -> None:
+@given(
+    st.lists(st.floats(0, 1), min_size=4, max_size=4).filter(lambda values: sum(values) > 0.1),
+    st.permutations(range(4)),
+)
+def test_weights_follow_their_checkpoints_even_where_a_file_is_named_twice(
+    three: list[Checkpoint], values, order
+) -> None:
     shares, members = [value / sum(values) for value in values], [*three, three[0]]
-    rows = [Linear(weights=tuple(shares[number] for number in numbers))(Arena.pack([members[number] for number in numbers])).weights[0]
-            for numbers in (range(4), order)]
+    rows = [
+        Linear(weights=tuple(shares[number] for number in numbers))(
+            Arena.pack([members[number] for number in numbers])
+        ).weights[0]
+        for numbers in (range(4), order)
+    ]
     assert torch.equal(*rows)
 
 
@@ -118,7 +143,9 @@ def test_alpha_and_its_complement_are_one_question(tmp_path: Path, dtype: torch.
         one, other = Linear(alpha)(Arena.pack([a, b])), Linear(1 - alpha)(Arena.pack([b, a]))
         assert torch.equal(one.weights, other.weights)
         prints = [a.fingerprint, b.fingerprint]
-        assert mixture_key(prints, Linear(alpha).shares(2), "average") == mixture_key(prints[::-1], Linear(1 - alpha).shares(2), "average")
+        assert mixture_key(prints, Linear(alpha).shares(2), "average") == mixture_key(
+            prints[::-1], Linear(1 - alpha).shares(2), "average"
+        )
 
 
 def test_the_order_is_that_of_the_fingerprints_and_leaves_out_who_has_no_weight() -> None:
@@ -129,13 +156,13 @@ def test_the_order_is_that_of_the_fingerprints_and_leaves_out_who_has_no_weight(
     assert fold_order(["a", "a"], [0.7, 0.3]) == [(1, 0.3), (0, 0.7)]
 
 
-# --- files that differ in more than their numbers -----------------------------------------------------------------------
+# --- files that differ in more than their numbers ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["linear", "isotropic", "profile", "slerp", "dare", "ties", "task_arithmetic"])
 def test_files_that_list_their_tensors_in_other_orders(tmp_path: Path, three: list[Checkpoint], name: str) -> None:
     save_file(tiny_tensors(1), tmp_path / "sorted.safetensors")
-    members = [open_checkpoint(tmp_path / "sorted.safetensors"), *three[1:]][:2 if name == "slerp" else 3]
+    members = [open_checkpoint(tmp_path / "sorted.safetensors"), *three[1:]][: 2 if name == "slerp" else 3]
     assert list(members[0].tensors) != list(members[1].tensors)
     orders = list(permutations(range(len(members))))
     first = merged(name, "gaussian", members, orders[0])
@@ -144,49 +171,80 @@ def test_files_that_list_their_tensors_in_other_orders(tmp_path: Path, three: li
 
 def test_files_of_other_dtypes_give_the_narrowest_that_holds_all(tmp_path: Path) -> None:
     kinds = (torch.float16, torch.bfloat16, torch.float32)
-    opened = {kind: saved(tmp_path / f"{kind}.safetensors", tiny_tensors(1 + number, dtype=kind)) for number, kind in enumerate(kinds)}
+    opened = {
+        kind: saved(tmp_path / f"{kind}.safetensors", tiny_tensors(1 + number, dtype=kind))
+        for number, kind in enumerate(kinds)
+    }
     worker = Worker("dtypes")
-    for members, expected in ((kinds, torch.float32), (kinds[:2], torch.float32), (kinds[1:], torch.float32), (kinds[:1] * 2, kinds[0])):
+    for members, expected in (
+        (kinds, torch.float32),
+        (kinds[:2], torch.float32),
+        (kinds[1:], torch.float32),
+        (kinds[:1] * 2, kinds[0]),
+    ):
         files = []
         for order in (members, members[::-1]):
             checkpoints = [opened[kind] for kind in order]
             for method in ("linear", "isotropic"):  # streamed and in memory
                 given = {"weights": [1 / len(order)] * len(order)} if method == "linear" else {}
                 recipe = write_recipe(checkpoints, method, given, "gaussian")
-                files.append(open_checkpoint(run_recipe(recipe, checkpoints, tmp_path / f"m{len(files)}.safetensors", worker=worker,
-                                                        device=CPU).path))
+                files.append(
+                    open_checkpoint(
+                        run_recipe(
+                            recipe, checkpoints, tmp_path / f"m{len(files)}.safetensors", worker=worker, device=CPU
+                        ).path
+                    )
+                )
         assert {info.dtype for info in files[0].tensors.values() if info.dtype.is_floating_point} == {expected}
         tables = [{name: file.read(name) for name in file.tensors} for file in files]
         assert [number for number, table in enumerate(tables) if differing(tables[0], table)] == []
 
 
 def test_a_wide_end_of_a_path_to_a_narrow_one_stays_what_it_is(tmp_path: Path) -> None:
-    narrow, wide = (saved(tmp_path / f"{seed}.safetensors", tiny_tensors(seed, dtype=dtype))
-                    for seed, dtype in ((1, torch.float16), (2, torch.float32)))
+    narrow, wide = (
+        saved(tmp_path / f"{seed}.safetensors", tiny_tensors(seed, dtype=dtype))
+        for seed, dtype in ((1, torch.float16), (2, torch.float32))
+    )
     recipe = write_recipe([narrow, wide], "linear", {"alpha": 0.0}, "average")
     out = run_recipe(recipe, [narrow, wide], tmp_path / "m.safetensors", worker=Worker("ends"), device=CPU).path
     written = open_checkpoint(out)
-    assert differing({name: written.read(name) for name in written.tensors}, {name: wide.read(name) for name in wide.tensors}) == []
+    assert (
+        differing(
+            {name: written.read(name) for name in written.tensors}, {name: wide.read(name) for name in wide.tensors}
+        )
+        == []
+    )
 
 
-# --- exports, streams and views -----------------------------------------------------------------------------------------
+# --- exports, streams and views ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", ["average", "gaussian"])
-def test_exports_streams_and_views_agree_whoever_is_named_first(tmp_path: Path, three: list[Checkpoint], policy: str) -> None:
+def test_exports_streams_and_views_agree_whoever_is_named_first(
+    tmp_path: Path, three: list[Checkpoint], policy: str
+) -> None:
     worker, tables = Worker("orders"), []
     for number, order in enumerate(permutations(range(3))):
         checkpoints, weights = [three[place] for place in order], tuple(WEIGHTS[place] for place in order)
-        for method, parameters in (("linear", {"weights": list(weights)}),  # streamed, and in memory
-                                   ("profile", {"rest": list(weights), "anchor": order.index(0)})):
+        for method, parameters in (
+            ("linear", {"weights": list(weights)}),  # streamed, and in memory
+            ("profile", {"rest": list(weights), "anchor": order.index(0)}),
+        ):
             recipe = write_recipe(checkpoints, method, parameters, policy)
-            file = open_checkpoint(run_recipe(recipe, checkpoints, tmp_path / f"{method}{number}.safetensors", worker=worker,
-                                              device=CPU).path)
+            file = open_checkpoint(
+                run_recipe(
+                    recipe, checkpoints, tmp_path / f"{method}{number}.safetensors", worker=worker, device=CPU
+                ).path
+            )
             tables.append({name: file.read(name) for name in file.tensors})
         arena = Arena.pack(checkpoints)
         blend = Blend(arena, BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU), policy)
         unit = {"stem": tuple(float(place == 1) for place in order)}
-        for drag in (Linear(weights=weights), LayerProfile(weights=unit, rest=weights), LayerProfile(rest=weights, anchor=order.index(0))):
+        for drag in (
+            Linear(weights=weights),
+            LayerProfile(weights=unit, rest=weights),
+            LayerProfile(rest=weights, anchor=order.index(0)),
+        ):
             blend.set(drag, lambda call: call())
         tables.append(dict(blend.network.module.state_dict()))
     assert [number for number, table in enumerate(tables) if differing(tables[0], table)] == []
@@ -200,19 +258,33 @@ def test_an_output_ensemble_answers_alike_in_every_order(three: list[Checkpoint]
         networks.append(BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU))
         networks[-1].load(arena.weights[0])
     images = pictures(1)
-    answers = [OutputEnsemble([networks[place] for place in order], [WEIGHTS[place] for place in order], rule,
-                              [prints[place] for place in order]).logits(images) for order in permutations(range(3))]
+    answers = [
+        OutputEnsemble(
+            [networks[place] for place in order],
+            [WEIGHTS[place] for place in order],
+            rule,
+            [prints[place] for place in order],
+        ).logits(images)
+        for order in permutations(range(3))
+    ]
     assert all(torch.equal(answers[0], other) for other in answers[1:])
 
 
 @pytest.mark.real
 def test_two_real_epochs_merge_to_the_same_file_both_ways(real_data: Path, tmp_path: Path) -> None:
     folder, worker = real_data / "checkpoints" / "enet-cityscapes", Worker("real")
-    pair = [open_checkpoint(next(path for path in sorted(folder.iterdir()) if number in path.name)) for number in ("30", "35")]
+    pair = [
+        open_checkpoint(next(path for path in sorted(folder.iterdir()) if number in path.name))
+        for number in ("30", "35")
+    ]
     for method, policy in (("linear", "average"), ("linear", "gaussian"), ("isotropic", "average")):
         files = []
         for order in (pair, pair[::-1]):
             recipe = write_recipe(order, method, {}, policy)
-            files.append(open_checkpoint(run_recipe(recipe, order, tmp_path / f"{len(files)}.safetensors", worker=worker, device=CPU).path))
+            files.append(
+                open_checkpoint(
+                    run_recipe(recipe, order, tmp_path / f"{len(files)}.safetensors", worker=worker, device=CPU).path
+                )
+            )
         assert len(files[0].tensors) == 622
         assert differing(*({name: file.read(name) for name in file.tensors} for file in files)) == []

@@ -1,4 +1,6 @@
-"""Files that hold more than one network: which group of names is taken, what is set aside, and how another one is chosen."""
+"""Files that hold more than one network: which group of names is taken, what is set aside, and how another one is
+chosen.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,11 @@ def under(prefix: str, tensors: Mapping[str, Tensor] = NET, shift: float = 0) ->
 
 def twins(tensors: Mapping[str, Tensor], shift: float) -> dict[str, Tensor]:
     """What mmcv's EMA hook registers: parameters only, dots as underscores."""
-    return {f"ema_{name.replace('.', '_')}": tensor + shift for name, tensor in tensors.items()
-            if name.endswith(("weight", "bias"))}
+    return {
+        f"ema_{name.replace('.', '_')}": tensor + shift
+        for name, tensor in tensors.items()
+        if name.endswith(("weight", "bias"))
+    }
 
 
 def file(folder: Path, content: Any, name: str = "a", choice: Choice = KNOWN) -> Checkpoint:
@@ -54,20 +59,31 @@ def shift_of(checkpoint: Checkpoint) -> float:
 
 
 AS_WRITTEN = {
-    "plain": under(""), "parallel": under("module."), "compiled": under("module._orig_mod."), "lightning": under("net."),
-    "own normalisation": under("model.") | MEAN, "the same, unprefixed": under("") | MEAN,
+    "plain": under(""),
+    "parallel": under("module."),
+    "compiled": under("module._orig_mod."),
+    "lightning": under("net."),
+    "own normalisation": under("model.") | MEAN,
+    "the same, unprefixed": under("") | MEAN,
     "loss beside": under("model.") | {"criterion.weight": torch.ones(3), "class_weights": torch.ones(3)},
-    "only an average": under("ema.module."), "an average with its counters": under("ema.module.") | {"ema.decay": torch.ones(())},
+    "only an average": under("ema.module."),
+    "an average with its counters": under("ema.module.") | {"ema.decay": torch.ones(())},
     "swa": under("module.") | {"n_averaged": torch.tensor(4)},
-    "lightning with an average": under("model.") | under("ema.module.", shift=1) | {"ema.num_updates": torch.tensor(4)} | MEAN,
+    "lightning with an average": (
+        under("model.") | under("ema.module.", shift=1) | {"ema.num_updates": torch.tensor(4)} | MEAN
+    ),
     "an average beside plain names": under("") | under("ema.module.", shift=1),
     "student and teacher": under("teacher.", shift=1) | under("student."),
     "hrda": under("model.") | under("ema_model.", shift=1) | under("imnet_model.", shift=2),
     "hrda in parallel": under("module.model.") | under("module.ema_model.", shift=1),
     "an average beside a network of another name": under("segmentor.") | under("ema.", shift=1),
-    "mmcv": under("") | twins(NET, 1), "deep": under("trainer.task.net.") | {"trainer.scale": torch.ones(1)},
+    "mmcv": under("") | twins(NET, 1),
+    "deep": under("trainer.task.net.") | {"trainer.scale": torch.ones(1)},
     "keys": {"model": under(""), "ema": under("", shift=1), "epoch": 3},
-    "keys with prefixes": {"ema_state_dict": under("module.", shift=1) | {"n_averaged": torch.tensor(4)}, "state_dict": under("module.")},
+    "keys with prefixes": {
+        "ema_state_dict": under("module.", shift=1) | {"n_averaged": torch.tensor(4)},
+        "state_dict": under("module."),
+    },
     "one set under two keys": dict.fromkeys(("model", "state_dict"), under("")),
     "unusual keys": {"segmenter": under(""), "critic": {"w": torch.ones(2)}},
 }
@@ -87,7 +103,9 @@ def test_the_same_network_as_other_tools_write_it(tmp_path: Path, how: str) -> N
     assert len(Arena.pack(pair).layout.order) == len(NET)
 
 
-@pytest.mark.parametrize("how", [how for how in AS_WRITTEN if how not in ("deep", "lightning", "loss beside", "unusual keys")])
+@pytest.mark.parametrize(
+    "how", [how for how in AS_WRITTEN if how not in ("deep", "lightning", "loss beside", "unusual keys")]
+)
 def test_names_or_the_other_file_decide_where_no_network_is_known(tmp_path: Path, how: str) -> None:
     for name, content in (("a", AS_WRITTEN[how]), ("plain", NET)):
         torch.save(content, tmp_path / f"{name}.pth")
@@ -98,25 +116,47 @@ def test_names_or_the_other_file_decide_where_no_network_is_known(tmp_path: Path
 def test_what_is_set_aside_is_said(tmp_path: Path) -> None:
     notes = file(tmp_path, under("model.") | under("ema.module.", shift=1) | MEAN).notes
     assert notes[0] == "the student 'model.*' taken; left out: 'ema.*' (16 tensors), mean, std"
-    assert notes[1].startswith("other groups: ema.module; taken with --group (rule: the trained network before averages")
+    assert notes[1].startswith(
+        "other groups: ema.module; taken with --group (rule: the trained network before averages"
+    )
     loss = file(tmp_path, AS_WRITTEN["loss beside"], "b").notes
     assert loss == ("'model.*' taken; left out: 'criterion.*' (1 tensor), class_weights",)
 
 
-@pytest.mark.parametrize(("how", "group", "shift"), [
-    ("hrda", "ema", 1), ("hrda", "ema_model", 1), ("hrda", "imnet", 2), ("hrda", "model", 0), ("hrda in parallel", "ema", 1),
-    ("lightning with an average", "ema", 1), ("lightning with an average", "ema.module", 1), ("student and teacher", "teacher", 1),
-    ("an average beside plain names", "ema", 1), ("an average beside a network of another name", "ema", 1), ("mmcv", "ema", 1),
-    ("keys", "ema", 1), ("keys", "model", 0), ("keys with prefixes", "ema", 1), ("own normalisation", "model", 0)])
+@pytest.mark.parametrize(
+    ("how", "group", "shift"),
+    [
+        ("hrda", "ema", 1),
+        ("hrda", "ema_model", 1),
+        ("hrda", "imnet", 2),
+        ("hrda", "model", 0),
+        ("hrda in parallel", "ema", 1),
+        ("lightning with an average", "ema", 1),
+        ("lightning with an average", "ema.module", 1),
+        ("student and teacher", "teacher", 1),
+        ("an average beside plain names", "ema", 1),
+        ("an average beside a network of another name", "ema", 1),
+        ("mmcv", "ema", 1),
+        ("keys", "ema", 1),
+        ("keys", "model", 0),
+        ("keys with prefixes", "ema", 1),
+        ("own normalisation", "model", 0),
+    ],
+)
 @pytest.mark.parametrize("choice", [Choice(), KNOWN], ids=["unknown", "known"])
 def test_the_user_chooses(tmp_path: Path, how: str, group: str, shift: float, choice: Choice) -> None:
     default = file(tmp_path, AS_WRITTEN[how], choice=choice)
     chosen = file(tmp_path, AS_WRITTEN[how], choice=Choice((group,), choice.recognise))
     assert shift_of(chosen) == shift and set(chosen.tensors) == set(NET)
-    assert (chosen.fingerprint == default.fingerprint) == (shift == 0), "results of one group are never taken for those of another"
+    assert (chosen.fingerprint == default.fingerprint) == (shift == 0), (
+        "results of one group are never taken for those of another"
+    )
     assert chosen.naming.group is not None
     again = open_checkpoint(chosen.path, choice=Choice((chosen.naming.group,)))
-    assert (again.shapes, again.fingerprint) == (chosen.shapes, chosen.fingerprint), "a recipe names the group so that it comes back"
+    assert (again.shapes, again.fingerprint) == (
+        chosen.shapes,
+        chosen.fingerprint,
+    ), "a recipe names the group so that it comes back"
     assert shift_of(default.take(group)) == shift
 
 
@@ -138,9 +178,17 @@ def test_a_group_may_be_named_for_one_file(tmp_path: Path) -> None:
     Choice(("b.pth=ema", "ema")).check(paths)
 
 
-@pytest.mark.parametrize(("how", "group", "words"), [
-    ("hrda", "swa", "one of model, ema_model, imnet_model"), ("plain", "ema", "--group FILE=GROUP"), ("mmcv", "swa", r"ema_\*"),
-    ("keys", "teacher", "one of model, ema"), ("hrda", "ema.", "no group"), ("hrda", "nothing::", "no group")])
+@pytest.mark.parametrize(
+    ("how", "group", "words"),
+    [
+        ("hrda", "swa", "one of model, ema_model, imnet_model"),
+        ("plain", "ema", "--group FILE=GROUP"),
+        ("mmcv", "swa", r"ema_\*"),
+        ("keys", "teacher", "one of model, ema"),
+        ("hrda", "ema.", "no group"),
+        ("hrda", "nothing::", "no group"),
+    ],
+)
 def test_a_group_that_is_not_there(tmp_path: Path, how: str, group: str, words: str) -> None:
     with pytest.raises(CheckpointError, match=words):
         file(tmp_path, AS_WRITTEN[how], choice=Choice((group,)))
@@ -155,6 +203,7 @@ def test_several_sets_and_nothing_that_decides(tmp_path: Path) -> None:
 
 def test_a_network_whose_own_names_look_like_wrappers(tmp_path: Path) -> None:
     """A user's class may keep its network in `self.model`, and an attention module may be called `ema`."""
+
     class Wrapped:
         head = ()
 
@@ -190,7 +239,10 @@ def test_two_files_of_one_unknown_network_agree(tmp_path: Path) -> None:
 
 def test_renames_come_last_and_count_in_the_fingerprint(tmp_path: Path) -> None:
     content = under("model.", {name.replace("stem", "conv1"): tensor for name, tensor in NET.items()}) | MEAN
-    plain, renamed = file(tmp_path, content), file(tmp_path, content, choice=Choice(recognise=recognise, rename={"^conv1": "stem"}))
+    plain, renamed = (
+        file(tmp_path, content),
+        file(tmp_path, content, choice=Choice(recognise=recognise, rename={"^conv1": "stem"})),
+    )
     assert set(renamed.tensors) == set(NET) and "1 tensor renamed" in renamed.notes
     assert plain.fingerprint != renamed.fingerprint
     with pytest.raises(UsageError, match="Rename"):
@@ -198,10 +250,16 @@ def test_renames_come_last_and_count_in_the_fingerprint(tmp_path: Path) -> None:
 
 
 def test_another_group_is_of_the_same_snapshot(tmp_path: Path) -> None:
-    """Also of shards: a changed index or shard makes every group of them old, and no group gives numbers of another content."""
+    """Also of shards: a changed index or shard makes every group of them old, and no group gives numbers of another
+    content.
+    """
     save_tensors(tmp_path / "one.safetensors", under("model."))
     save_tensors(tmp_path / "two.safetensors", under("ema_model.", shift=1))
-    listing = {prefix + name: f"{file}.safetensors" for prefix, file in (("model.", "one"), ("ema_model.", "two")) for name in NET}
+    listing = {
+        prefix + name: f"{file}.safetensors"
+        for prefix, file in (("model.", "one"), ("ema_model.", "two"))
+        for name in NET
+    }
     index = tmp_path / "m.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": listing}))
     student = open_checkpoint(tmp_path)
@@ -228,8 +286,23 @@ def test_further_networks_follow_a_file_that_is_written_again(tmp_path: Path) ->
         assert [shift_of(shown.get(name).checkpoint) for name in ("run", "run (ema_model)")] == [0, 2]
 
 
-WORDS = st.sampled_from(["a", "b", "model", "module", "ema", "teacher", "net", "weight", "mean", "_orig_mod", "ema_model", "ema_a_b",
-                         "x::y"])
+WORDS = st.sampled_from(
+    [
+        "a",
+        "b",
+        "model",
+        "module",
+        "ema",
+        "teacher",
+        "net",
+        "weight",
+        "mean",
+        "_orig_mod",
+        "ema_model",
+        "ema_a_b",
+        "x::y",
+    ]
+)
 NAMES = st.lists(st.lists(WORDS, min_size=1, max_size=5).map(".".join), min_size=1, max_size=12, unique=True)
 
 
@@ -241,7 +314,9 @@ def test_any_names_give_one_network_or_a_refusal(names: list[str], group: str | 
     except CheckpointError:
         return
     assert naming.clean and set(naming.clean) <= set(names)
-    assert all(stored.endswith(clean) or group == "ema_*" or naming.group == "ema_*" for stored, clean in naming.clean.items())
+    assert all(
+        stored.endswith(clean) or group == "ema_*" or naming.group == "ema_*" for stored, clean in naming.clean.items()
+    )
     if naming.group is not None and len(set(naming.clean.values())) == len(naming.clean):
         assert name_tensors("file", shapes, naming.group).clean == naming.clean
     assert agreed([(shapes, naming), (shapes, naming)]) == [None, None]
@@ -257,10 +332,19 @@ def test_names_without_end_end(tmp_path: Path) -> None:
 
 def test_ranks() -> None:
     groups = ["imnet_model", "ema", "model", "ema_head", "state_dict", "student", "segmentor", "teacher"]
-    assert sorted(groups, key=rank_of) == ["student", "state_dict", "model", "ema_head", "segmentor", "ema", "teacher", "imnet_model"]
+    assert sorted(groups, key=rank_of) == [
+        "student",
+        "state_dict",
+        "model",
+        "ema_head",
+        "segmentor",
+        "ema",
+        "teacher",
+        "imnet_model",
+    ]
 
 
-# --- where people choose ------------------------------------------------------------------------------------------------
+# --- where people choose ----------------------------------------------------------------------------------------------
 
 
 def test_every_verb_that_opens_checkpoints_takes_a_group(capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,8 +358,21 @@ def test_a_recipe_names_the_group(tmp_path: Path, capsys: pytest.CaptureFixture[
     for name, content in (("a", AS_WRITTEN["hrda"]), ("b", AS_WRITTEN["own normalisation"])):
         torch.save(content, tmp_path / f"{name}.pth")
     out, again = tmp_path / "out.safetensors", tmp_path / "again.safetensors"
-    main(["merge", str(tmp_path / "a.pth"), str(tmp_path / "b.pth"), "--alpha", "1", "--group", "a.pth=ema", "--out", str(out),
-          "--save-recipe", str(tmp_path / "r.yaml")])
+    main(
+        [
+            "merge",
+            str(tmp_path / "a.pth"),
+            str(tmp_path / "b.pth"),
+            "--alpha",
+            "1",
+            "--group",
+            "a.pth=ema",
+            "--out",
+            str(out),
+            "--save-recipe",
+            str(tmp_path / "r.yaml"),
+        ]
+    )
     assert torch.equal(open_checkpoint(out).read("head.weight"), NET["head.weight"] + 1)
     assert "group: ema_model." in (tmp_path / "r.yaml").read_text()
     main(["merge", str(tmp_path / "r.yaml"), "--out", str(again)])
@@ -291,7 +388,20 @@ def test_a_figure_of_one_group_is_never_given_for_another(tmp_path: Path, capsys
     figures = []
     with tiny_registered():
         for more in ([], ["--group", "ema"], ["--group", "model"]):
-            main(["evaluate", str(tmp_path / "a.pth"), "--data", spec, "--home", home, "--device", "cpu", "--json", *more])
+            main(
+                [
+                    "evaluate",
+                    str(tmp_path / "a.pth"),
+                    "--data",
+                    spec,
+                    "--home",
+                    home,
+                    "--device",
+                    "cpu",
+                    "--json",
+                    *more,
+                ]
+            )
             shown = capsys.readouterr()
             figures.append(json.loads(shown.out))
             assert ("'ema_model.*' taken" if "ema" in more else "'model.*' taken") in shown.err
@@ -313,7 +423,10 @@ def test_the_workspace_shows_further_networks_of_a_file_on_request(tmp_path: Pat
         shown.show_groups(["run: ema_model"])
         assert [item.name for item in shown.items] == ["plain", "run", "run (ema_model)"]
         assert shift_of(shown.get("run (ema_model)").checkpoint) == 1
-        assert shown.preflight(["run", "run (ema_model)"]).compatible and not shown.preflight(["run", "run (ema_model)"]).same_file
+        assert (
+            shown.preflight(["run", "run (ema_model)"]).compatible
+            and not shown.preflight(["run", "run (ema_model)"]).same_file
+        )
         shown.show_groups([])
         assert [item.name for item in shown.items] == ["plain", "run"]
 

@@ -23,8 +23,16 @@ def guard(token: str | None = TOKEN) -> Guard:
     return Guard(inside, ["merge.test", "2001:db8::1"], token, "/_stcore/health")
 
 
-def ask(host: str, path: str = "/", query: str = "", client: Any = THERE, method: str = "GET", token: str | None = TOKEN,
-        scheme: str = "http", **headers: str) -> Answer:
+def ask(
+    host: str,
+    path: str = "/",
+    query: str = "",
+    client: Any = THERE,
+    method: str = "GET",
+    token: str | None = TOKEN,
+    scheme: str = "http",
+    **headers: str,
+) -> Answer:
     named = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
     return request(guard(token), method, path, query=query, headers=named, client=client, server=SERVER, scheme=scheme)
 
@@ -38,9 +46,19 @@ def passed(answer: Answer) -> bool:
     assert {name: answer.headers[name.lower()] for name in POLICY} == POLICY
     if answer.status == 200:
         return answer.body == b"inside"
-    assert (answer.status, answer.headers["content-type"][:10], answer.headers["cache-control"]) == (403, "text/plain", "no-store")
+    assert (answer.status, answer.headers["content-type"][:10], answer.headers["cache-control"]) == (
+        403,
+        "text/plain",
+        "no-store",
+    )
     words = answer.body.decode()
-    assert words.startswith("Got: ") and "Needs: " in words and "Do: " in words and words.count("\n") == 1 and len(words) < 400
+    assert (
+        words.startswith("Got: ")
+        and "Needs: " in words
+        and "Do: " in words
+        and words.count("\n") == 1
+        and len(words) < 400
+    )
     return False
 
 
@@ -58,28 +76,66 @@ def handshake(host: str, client: Any = THERE, **headers: str) -> bool:
         return {"type": "websocket.connect"}
 
     named = [(b"host", host.encode()), *((name.lower().encode(), value.encode()) for name, value in headers.items())]
-    scope = {"type": "websocket", "path": "/_stcore/stream", "query_string": b"", "headers": named, "client": client, "server": SERVER,
-             "scheme": "ws"}
+    scope = {
+        "type": "websocket",
+        "path": "/_stcore/stream",
+        "query_string": b"",
+        "headers": named,
+        "client": client,
+        "server": SERVER,
+        "scheme": "ws",
+    }
     asyncio.run(Guard(app, ["merge.test"], TOKEN)(scope, receive, send))
     assert reached in (["app"], ["websocket.close"])
     return reached == ["app"]
 
 
-@pytest.mark.parametrize("host", ["merge.test", "MERGE.test:8501", "merge.test.:80", "[2001:DB8:0::1]:8501", "192.0.2.7:8501",
-                                  "localhost:8501", "127.0.0.1", "[::1]:9"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "merge.test",
+        "MERGE.test:8501",
+        "merge.test.:80",
+        "[2001:DB8:0::1]:8501",
+        "192.0.2.7:8501",
+        "localhost:8501",
+        "127.0.0.1",
+        "[::1]:9",
+    ],
+)
 def test_a_known_name_and_a_token_are_let_in(host: str) -> None:
     assert passed(ask(host, Cookie=f"other=1; {cookie()}"))
     assert not passed(ask(host)) and not passed(ask(host, Cookie=cookie("another")))
-    assert not passed(ask(host, Cookie=f"{guard().cookie}=")) and not passed(ask(host, Cookie=f"{guard().cookie}={TOKEN}"))
+    assert not passed(ask(host, Cookie=f"{guard().cookie}=")) and not passed(
+        ask(host, Cookie=f"{guard().cookie}={TOKEN}")
+    )
     assert passed(ask(host, token=None))
 
 
-@pytest.mark.parametrize("host", ["evil.test", "merge.test.evil.test", "evilmerge.test", "192.0.2.8", "0.0.0.0", "localhost.evil.test", "",
-                                  "merge.test@evil.test", "evil.test/merge.test", "127.0.0.1.evil.test", "[::1", "merge.test:x", "é"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.test",
+        "merge.test.evil.test",
+        "evilmerge.test",
+        "192.0.2.8",
+        "0.0.0.0",
+        "localhost.evil.test",
+        "",
+        "merge.test@evil.test",
+        "evil.test/merge.test",
+        "127.0.0.1.evil.test",
+        "[::1",
+        "merge.test:x",
+        "é",
+    ],
+)
 def test_an_unknown_name_is_refused_whoever_asks(host: str) -> None:
     for client in (HERE, THERE):
         assert not passed(ask(host, client=client, Cookie=cookie()))
-        assert not passed(ask(host, client=client, token=None)) and not passed(ask(host, query=f"token={TOKEN}", client=client))
+        assert not passed(ask(host, client=client, token=None)) and not passed(
+            ask(host, query=f"token={TOKEN}", client=client)
+        )
         assert not handshake(host, client, Origin=f"http://{host}", Cookie=cookie())
 
 
@@ -90,13 +146,23 @@ def test_only_this_machines_own_browser_needs_no_token() -> None:
     for client in (THERE, None, ("test", 1)):
         assert not passed(ask("localhost:8501", client=client)), "a name is quickly said"
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"):
-        assert not passed(ask("localhost:8501", client=HERE, **{header: "for=127.0.0.1"})), "a proxy on this machine is not its browser"
+        assert not passed(ask("localhost:8501", client=HERE, **{header: "for=127.0.0.1"})), (
+            "a proxy on this machine is not its browser"
+        )
 
 
 def test_health_alone_is_open() -> None:
     assert passed(ask("evil.test", "/_stcore/health")) and passed(ask("", "/_stcore/health", Origin="http://evil.test"))
-    for path in ("/_stcore/health/", "/x/_stcore/health", "/_stcore/health/x", "/_stcore/host-config", "/_stcore/metrics", "/media/x",
-                 "/live/k/v/frame/0", "/_stcore/upload_file/a/b"):
+    for path in (
+        "/_stcore/health/",
+        "/x/_stcore/health",
+        "/_stcore/health/x",
+        "/_stcore/host-config",
+        "/_stcore/metrics",
+        "/media/x",
+        "/live/k/v/frame/0",
+        "/_stcore/upload_file/a/b",
+    ):
         assert not passed(ask("merge.test", path))
 
 
@@ -104,7 +170,15 @@ def test_health_alone_is_open() -> None:
 def test_another_sites_page_is_refused(method: str) -> None:
     for origin in ("http://merge.test", "https://merge.test", "HTTP://merge.TEST"):
         assert passed(ask("merge.test", method=method, Origin=origin, Cookie=cookie()))
-    for origin in ("http://evil.test", "null", "", "http://merge.test:8502", "merge.test", "file://merge.test", "https://merge.test.evil.test"):
+    for origin in (
+        "http://evil.test",
+        "null",
+        "",
+        "http://merge.test:8502",
+        "merge.test",
+        "file://merge.test",
+        "https://merge.test.evil.test",
+    ):
         assert not passed(ask("merge.test", method=method, Origin=origin, Cookie=cookie()))
     assert passed(ask("merge.test:443", method=method, Origin="https://merge.test", Cookie=cookie()))
     assert not passed(ask("merge.test:443", method=method, Origin="http://merge.test", Cookie=cookie()))
@@ -120,16 +194,32 @@ def test_a_websocket_names_its_page_and_has_the_cookie() -> None:
     assert not handshake("localhost:8501", HERE), "a browser always says whose page it is"
 
 
-@pytest.mark.parametrize(("path", "query", "location"), [
-    ("/", "", "./"), ("/layers", "a=start&more=x+y&more=%26", "./layers?a=start&more=x+y&more=%26"), ("/studio/", "b=", "./?b="),
-    ("/studio/layers", "", "./layers"), ("//evil.test/%2e", "", "./%252e"), ("/a:b\r\nX: y", "", "./a%3Ab%0D%0AX%3A%20y"),
-    ("/\\evil.test", "", "./%5Cevil.test")])
+@pytest.mark.parametrize(
+    ("path", "query", "location"),
+    [
+        ("/", "", "./"),
+        ("/layers", "a=start&more=x+y&more=%26", "./layers?a=start&more=x+y&more=%26"),
+        ("/studio/", "b=", "./?b="),
+        ("/studio/layers", "", "./layers"),
+        ("//evil.test/%2e", "", "./%252e"),
+        ("/a:b\r\nX: y", "", "./a%3Ab%0D%0AX%3A%20y"),
+        ("/\\evil.test", "", "./%5Cevil.test"),
+    ],
+)
 def test_the_token_goes_from_the_address_into_a_cookie(path: str, query: str, location: str) -> None:
     given = f"token=a+secret+of+the+operator+%26+more{'&' if query else ''}{query}"
     answer = ask("merge.test", path, given)
-    assert answer.status == 303 and answer.headers["location"] == location and answer.headers["cache-control"] == "no-store"
+    assert (
+        answer.status == 303
+        and answer.headers["location"] == location
+        and answer.headers["cache-control"] == "no-store"
+    )
     kept, *how = answer.headers["set-cookie"].split("; ")
-    assert kept == cookie() and {"HttpOnly", "SameSite=lax"} <= set(how) and not any(part.startswith(("Path", "Secure")) for part in how)
+    assert (
+        kept == cookie()
+        and {"HttpOnly", "SameSite=lax"} <= set(how)
+        and not any(part.startswith(("Path", "Secure")) for part in how)
+    )
     assert "Secure" in ask("merge.test", path, given, scheme="https").headers["set-cookie"]
     assert passed(ask("merge.test", path, Cookie=kept))
 
@@ -150,12 +240,22 @@ def test_two_servers_of_one_machine_keep_their_own_cookies_and_tell_nobody_the_t
 def test_names_of_hosts() -> None:
     assert [host_name(text) for text in ("A.b:1", "[::1]:1", "[::ffff:10.0.0.1]")] == ["a.b", "::1", "10.0.0.1"]
     assert {host_name(text) for text in ("a b", "a:1:2", "", "a:", "[a")} == {None}
-    assert [is_loopback(name) for name in ("localhost", "127.9.9.9", "::1", "localhost.evil", "10.0.0.1", None)] == [True] * 3 + [False] * 3
+    assert [is_loopback(name) for name in ("localhost", "127.9.9.9", "::1", "localhost.evil", "10.0.0.1", None)] == [
+        True
+    ] * 3 + [False] * 3
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    (["--allow-host", "http://merge.test"], "without scheme"), (["--allow-host", "merge.test:8501"], "port"),
-    (["--allow-host", "*"], "name"), (["--allow-host", ""], "name"), (["--uploads"], "--no-token"), (["--upload-mb", "0"], "1 or more")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--allow-host", "http://merge.test"], "without scheme"),
+        (["--allow-host", "merge.test:8501"], "port"),
+        (["--allow-host", "*"], "name"),
+        (["--allow-host", ""], "name"),
+        (["--uploads"], "--no-token"),
+        (["--upload-mb", "0"], "1 or more"),
+    ],
+)
 def test_options_that_say_nothing_are_refused(given: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         app_options(given)
@@ -177,8 +277,12 @@ def test_the_terminal_says_how_others_get_in(monkeypatch: pytest.MonkeyPatch) ->
         return [line.strip() for line in server._welcome(app_options(arguments), address, "t0ken") if "http" in line]
 
     assert links("127.0.0.1") == links("localhost") == []
-    assert [link.partition(":8501")[0] for link in links("127.0.0.1", "--allow-host", "merge.test")] == ["http://merge.test"]
-    assert links("", "--allow-host", "::1")[0].startswith("http://[::1]:") and links("0.0.0.0")[0].startswith("http://192.0.2.7:")
+    assert [link.partition(":8501")[0] for link in links("127.0.0.1", "--allow-host", "merge.test")] == [
+        "http://merge.test"
+    ]
+    assert links("", "--allow-host", "::1")[0].startswith("http://[::1]:") and links("0.0.0.0")[0].startswith(
+        "http://192.0.2.7:"
+    )
     assert all(link.endswith("/?token=t0ken") for link in links("192.0.2.9", "--allow-host", "merge.test"))
     said = "".join(server._welcome(app_options(["--no-token"]), "", None))
     assert "whoever reaches this server may use it" in said and "off" in said and "token=" not in said
@@ -186,7 +290,9 @@ def test_the_terminal_says_how_others_get_in(monkeypatch: pytest.MonkeyPatch) ->
     assert links("0.0.0.0")[0].endswith("/?token=<FUSION_TOKEN>")
 
 
-def test_a_token_that_can_be_guessed_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_token_that_can_be_guessed_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv(server.TOKEN, "fifteen letters")
     with pytest.raises(SystemExit) as ended:
         server.check_arguments()

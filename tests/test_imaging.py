@@ -55,15 +55,18 @@ def test_jpeg_is_close():
         assert np.abs(np.array(shown, int) - image).mean() < 3
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda: encode_grey(np.zeros((4, 4))),
-    lambda: encode_grey(np.zeros((0, 4), np.uint8)),
-    lambda: encode_grey(np.zeros(4, np.uint8)),
-    lambda: encode_rgb(*(np.zeros((4, n), np.uint8) for n in (4, 4, 5))),
-    lambda: encode_rgb(*(np.zeros((4, 4), np.int64) for _ in range(3))),
-    lambda: encode_picture(np.zeros((4, 4), np.uint8)),
-    lambda: encode_picture(np.zeros((4, 4, 3), np.float32)),
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: encode_grey(np.zeros((4, 4))),
+        lambda: encode_grey(np.zeros((0, 4), np.uint8)),
+        lambda: encode_grey(np.zeros(4, np.uint8)),
+        lambda: encode_rgb(*(np.zeros((4, n), np.uint8) for n in (4, 4, 5))),
+        lambda: encode_rgb(*(np.zeros((4, 4), np.int64) for _ in range(3))),
+        lambda: encode_picture(np.zeros((4, 4), np.uint8)),
+        lambda: encode_picture(np.zeros((4, 4, 3), np.float32)),
+    ],
+)
 def test_other_shapes_and_types_are_refused(wrong):
     with pytest.raises(UsageError):
         wrong()

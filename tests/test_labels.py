@@ -20,10 +20,25 @@ from fusionlib.data.labels import (
 from fusionlib.errors import DataError
 
 CITYSCAPES_AS_CAMVID = {
-    "road": "road", "sidewalk": "pavement", "building": "building", "wall": "building", "fence": "fence",
-    "pole": "pole", "traffic light": "sign symbol", "traffic sign": "sign symbol", "vegetation": "tree",
-    "terrain": "tree", "sky": "sky", "person": "pedestrian", "rider": "bicyclist", "car": "car", "truck": "car",
-    "bus": "car", "train": "car", "motorcycle": "bicyclist", "bicycle": "bicyclist",
+    "road": "road",
+    "sidewalk": "pavement",
+    "building": "building",
+    "wall": "building",
+    "fence": "fence",
+    "pole": "pole",
+    "traffic light": "sign symbol",
+    "traffic sign": "sign symbol",
+    "vegetation": "tree",
+    "terrain": "tree",
+    "sky": "sky",
+    "person": "pedestrian",
+    "rider": "bicyclist",
+    "car": "car",
+    "truck": "car",
+    "bus": "car",
+    "train": "car",
+    "motorcycle": "bicyclist",
+    "bicycle": "bicyclist",
 }
 
 
@@ -32,7 +47,11 @@ def space(name: str, *names: str) -> LabelSpace:
 
 
 def test_built_in_spaces_have_their_published_sizes_and_colours():
-    assert {name: s.count for name, s in LABEL_SPACES.items()} == {"cityscapes": 19, "cityscapes-void": 20, "camvid": 11}
+    assert {name: s.count for name, s in LABEL_SPACES.items()} == {
+        "cityscapes": 19,
+        "cityscapes-void": 20,
+        "camvid": 11,
+    }
     assert CITYSCAPES.palette[CITYSCAPES.names.index("car")] == (0, 0, 142)
     assert CAMVID.palette[CAMVID.names.index("bicyclist")] == (0, 128, 192)
     assert CITYSCAPES_VOID.names[:19] == CITYSCAPES.names and CITYSCAPES_VOID.names[19] == "void"
@@ -70,8 +89,15 @@ def test_numbered_outputs_map_to_any_space_of_their_count():
         mapping(numbered(3), space("two", "a", "b"))
 
 
-@pytest.mark.parametrize("pair", [(CAMVID, CITYSCAPES), (CITYSCAPES, space("x", "car", "dragon")),
-                                  (CITYSCAPES, UNLABELLED), (space("cityscapes", "a", "b"), CAMVID)])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (CAMVID, CITYSCAPES),
+        (CITYSCAPES, space("x", "car", "dragon")),
+        (CITYSCAPES, UNLABELLED),
+        (space("cityscapes", "a", "b"), CAMVID),
+    ],
+)
 def test_unknown_pair_is_refused_with_both_names(pair):
     with pytest.raises(DataError) as error:
         mapping(*pair)

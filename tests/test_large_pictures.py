@@ -1,4 +1,6 @@
-"""Very large pictures: looked at reduced, which is said; measured in tiles where that is asked for, refused in words where not."""
+"""Very large pictures: looked at reduced, which is said; measured in tiles where that is asked for, refused in words
+where not.
+"""
 
 from __future__ import annotations
 
@@ -51,20 +53,29 @@ def test_the_reduction_is_the_smallest_that_fits(height: int, width: int) -> Non
 
 
 def test_a_frame_of_cityscapes_is_looked_at_as_it_is() -> None:
-    assert (reduction(1024, 2048), reduction(1025, 2048), reduction(8000, 8000), reduction(1, 64_000_000)) == (1, 2, 6, 31)
+    assert (reduction(1024, 2048), reduction(1025, 2048), reduction(8000, 8000), reduction(1, 64_000_000)) == (
+        1,
+        2,
+        6,
+        31,
+    )
 
 
 def _means(image: np.ndarray, scale: int) -> np.ndarray:
     """Means of squares, those at the right and lower edge of what is left of them."""
     rows, columns = (range(0, side, scale) for side in image.shape[:2])
-    return np.array([[image[y:y + scale, x:x + scale].reshape(-1, 3).mean(0) for x in columns] for y in rows])
+    return np.array([[image[y : y + scale, x : x + scale].reshape(-1, 3).mean(0) for x in columns] for y in rows])
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("kind", ["RGB", "L", "P", "RGBA", "I;16", "1"])
 def test_a_reduced_picture_has_the_means_of_squares(tmp_path: Path, kind: str, scale: int) -> None:
     image = Image.fromarray(pictures(1, size=(45, 62))[0])
-    image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257) if kind == "I;16" else image.convert(kind)
+    image = (
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+        if kind == "I;16"
+        else image.convert(kind)
+    )
     image.save(tmp_path / "p.png")
     whole, reduced = read_picture(tmp_path / "p.png"), read_picture(tmp_path / "p.png", scale=scale)
     assert reduced.shape == (-(-45 // scale), -(-62 // scale), 3) and reduced.dtype == np.uint8
@@ -80,7 +91,9 @@ def test_a_jpeg_is_decoded_at_a_part_of_its_size(tmp_path: Path, scale: int) -> 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_picture_is_reduced_and_its_mask_at_the_same_places(tmp_path: Path, bound: None, orientation: int) -> None:
+def test_a_turned_picture_is_reduced_and_its_mask_at_the_same_places(
+    tmp_path: Path, bound: None, orientation: int
+) -> None:
     """Sides that the scale does not divide, and a mask drawn on what viewers show."""
     ids = np.random.default_rng(orientation).integers(0, 3, (49, 67), np.uint8)
     shades = np.repeat((ids * 100)[..., None], 3, axis=2)
@@ -109,7 +122,9 @@ def test_a_reduced_mask_has_ids_of_the_mask_one_for_each_pixel(height: int, widt
     reduced = reduced_mask(ids, scale)
     assert reduced.shape == (-(-height // scale), -(-width // scale))
     rows, columns = np.divmod(reduced, width)
-    assert (rows // scale == np.arange(reduced.shape[0])[:, None]).all() and (columns // scale == np.arange(reduced.shape[1])).all()
+    assert (rows // scale == np.arange(reduced.shape[0])[:, None]).all() and (
+        columns // scale == np.arange(reduced.shape[1])
+    ).all()
 
 
 def test_an_unknown_id_is_found_wherever_it_is(tmp_path: Path, bound: None) -> None:
@@ -160,7 +175,8 @@ def test_bands_show_what_the_picture_shows_in_one_piece(tmp_path: Path, monkeypa
         again = world.view().frame(0, 0.41), world.view().frame(0, 0.4)
     assert whole.about["scale"] == 1 and again[1].png == whole.png
     assert {key: again[1].about[key] for key in ("miou", "iou", "pixel_accuracy")} == {
-        key: whole.about[key] for key in ("miou", "iou", "pixel_accuracy")}
+        key: whole.about[key] for key in ("miou", "iou", "pixel_accuracy")
+    }
     assert banded[0].png == banded[1].png, "A, both times"
 
 
@@ -195,7 +211,8 @@ def test_what_must_see_a_picture_as_a_whole_refuses_large_ones(tiled_world: Worl
 
 @pytest.mark.parametrize("size", [(96, 128), (90, 100), (33, 200), (64, 64)])
 def test_tiles_give_what_the_whole_gives_to_a_network_that_sees_no_farther_than_the_margin(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
     folder = folder_data(tmp_path / "data", 1)
     rng = np.random.default_rng(0)
     Image.fromarray(pictures(1, size=size)[0]).save(folder / "images" / "p0.png")
@@ -210,20 +227,23 @@ def test_tiles_give_what_the_whole_gives_to_a_network_that_sees_no_farther_than_
         workspace.refresh()
         tiled = world.studio.evaluate(checkpoint, workspace.pictures(world.source, None), fresh=True)
     assert (whole["tiled"], tiled["tiled"], tiled["images"]) == (0, 1, 1)
-    # TinyNet halves the picture: an odd side is resized by another factor in a tile than in the whole, by less than a pixel.
+    # TinyNet halves the picture: an odd side is resized by another factor in a tile than in the whole, by less than a
+    # pixel.
     within = 1e-6 if all(side % 2 == 0 for side in size) else 0.01
     for name in ("miou", "pixel_accuracy", "loss"):
         assert tiled[name] == pytest.approx(whole[name], abs=within), name
 
 
-def test_tiles_cover_every_pixel_once_and_count_one_picture(tiled_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_cover_every_pixel_once_and_count_one_picture(
+    tiled_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measure, "TILE", 20)
     monkeypatch.setattr(measure, "MARGIN", 6)
     dataset = tiled_world.view().pictures
     parts = list(batches(dataset, 8))
     assert sum(part.finished for part in parts) == len(dataset) == 2
     whole = dataset.load(0, whole=True)
-    seen = sum(np.bincount(part.truths.reshape(-1), minlength=256) for part in parts[:len(parts) // 2])
+    seen = sum(np.bincount(part.truths.reshape(-1), minlength=256) for part in parts[: len(parts) // 2])
     assert (seen == np.bincount(whole.truth.reshape(-1), minlength=256)).all()
     for part in parts:
         (top, left), (height, width) = part.at, part.truths.shape[1:]
@@ -242,13 +262,15 @@ def test_a_sweep_a_joint_measurement_and_a_temperature_go_by_tiles(tiled_world: 
     joint = JointMeasurement(networks, [view.source_space] * 2, view.pictures).run(worker)
     assert [single["tiled"] for single in joint["singles"]] == [2, 2]
     assert joint["singles"][0]["miou"] == pytest.approx(points[-1]["miou"]) and joint["pixels"] == sum(
-        int((view.pictures.load(index, whole=True).truth != 255).sum()) for index in range(2))
-    loss, = losses_at([1.0], networks[0], view.pictures, worker, None)
+        int((view.pictures.load(index, whole=True).truth != 255).sum()) for index in range(2)
+    )
+    (loss,) = losses_at([1.0], networks[0], view.pictures, worker, None)
     assert loss == pytest.approx(points[-1]["loss"])
 
 
 def test_the_command_line_refuses_names_the_option_and_says_what_tiles_are(
-        tmp_path: Path, bound: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, bound: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, data = tiny_file(tmp_path, "a", 1), folder_data(tmp_path / "data", 2)
     arguments = ["evaluate", str(path), "--data", f"folder:{data}", "--home", str(tmp_path / "home"), "--device", "cpu"]
     with tiny_registered():
@@ -276,7 +298,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def test_a_picture_of_64_megapixels_is_looked_at_in_less_than_one_and_a_half_gigabytes(tmp_path: Path) -> None:
-    Image.effect_noise((50, 50), 80).convert("RGB").resize((8000, 8000), Image.Resampling.NEAREST).save(tmp_path / "big.png")
-    done = subprocess.run([sys.executable, "-c", _LOOK, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    Image.effect_noise((50, 50), 80).convert("RGB").resize((8000, 8000), Image.Resampling.NEAREST).save(
+        tmp_path / "big.png"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _LOOK, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 1500

@@ -57,8 +57,10 @@ def keeps(name: str, law: str) -> None:
 
 @pytest.fixture(scope="module")
 def arenas(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, Arena]:
-    return {dtype: arena_of(tmp_path_factory.mktemp("arena"), tiny_tensors(1, dtype=dtype), tiny_tensors(2, dtype=dtype))
-            for dtype in DTYPES}
+    return {
+        dtype: arena_of(tmp_path_factory.mktemp("arena"), tiny_tensors(1, dtype=dtype), tiny_tensors(2, dtype=dtype))
+        for dtype in DTYPES
+    }
 
 
 def test_methods_break_known_laws_only() -> None:
@@ -107,7 +109,9 @@ def test_the_same_seed_gives_the_same_bytes_with_and_without_a_buffer(arenas, na
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "policy"), EVERY)
-def test_identical_copies_merge_to_themselves_exactly(tmp_path: Path, name: str, policy: str, dtype: torch.dtype) -> None:
+def test_identical_copies_merge_to_themselves_exactly(
+    tmp_path: Path, name: str, policy: str, dtype: torch.dtype
+) -> None:
     keeps(name, "copies")
     arena = arena_of(tmp_path, *[tiny_tensors(4, dtype=dtype)] * 2)
     for row in merged(method(name), arena, policy).weights:
@@ -159,8 +163,11 @@ def test_a_counter_follows_the_statistics_of_its_own_layer(arenas, name: str, po
         counts = [int(table[layer.counter]) for table in arena.integers]
         heaviest = [number for number in (0, 1) if shares[number] == max(shares)]
         owner = anchor if anchor in heaviest else min(heaviest, key=lambda number: arena.fingerprints[number])
-        expected = {"anchor": counts[anchor or 0], "average": counts[owner],
-                    "gaussian": sum(count for count, share in zip(counts, shares, strict=True) if share)}
+        expected = {
+            "anchor": counts[anchor or 0],
+            "average": counts[owner],
+            "gaussian": sum(count for count, share in zip(counts, shares, strict=True) if share),
+        }
         assert int(integers[layer.counter]) == expected[policy]
 
 
@@ -168,27 +175,41 @@ def test_a_counter_follows_the_statistics_of_its_own_layer(arenas, name: str, po
 @pytest.mark.parametrize("name", METHODS.names())
 def test_a_checkpoint_full_of_nan_and_without_weight_poisons_nothing(tmp_path: Path, name: str, policy: str) -> None:
     keeps(name, "unweighted")
-    bad = {key: torch.full_like(value, torch.nan) if value.is_floating_point() else value for key, value in tiny_tensors(2).items()}
+    bad = {
+        key: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+        for key, value in tiny_tensors(2).items()
+    }
     arena = arena_of(tmp_path, tiny_tensors(1), bad)
     assert torch.equal(merged(method(name, alpha=1.0), arena, policy).weights[0], arena.weights[0])
 
 
-NARROW = {torch.float16: (65504.0, 16.0), torch.bfloat16: (3.3895313892515355e38, 2.0**119), torch.float8_e4m3fn: (448.0, 16.0),
-          torch.float8_e5m2: (57344.0, 4096.0)}
+NARROW = {
+    torch.float16: (65504.0, 16.0),
+    torch.bfloat16: (3.3895313892515355e38, 2.0**119),
+    torch.float8_e4m3fn: (448.0, 16.0),
+    torch.float8_e5m2: (57344.0, 4096.0),
+}
 """The largest number of each type, and half a step there: what is further out is not rounded but lost."""
 
 
 def misfits(arena: Arena, row: torch.Tensor) -> list[str]:
     """Names of the tensors that hold a number outside of their own type's range, in order."""
+
     def lost(value: float, dtype: torch.dtype) -> bool:
         most, half_step = NARROW.get(dtype, (float(torch.finfo(dtype).max), 0.0))
         return not abs(value) <= most + half_step
 
-    return [entry.name for entry in arena.layout.entries if any(lost(value, entry.dtype) for value in row[entry.offset:entry.end].tolist())]
+    return [
+        entry.name
+        for entry in arena.layout.entries
+        if any(lost(value, entry.dtype) for value in row[entry.offset : entry.end].tolist())
+    ]
 
 
 def far_out(folder: Path, dtype: torch.dtype, factor: float) -> Arena:
-    """Written in `dtype`: a checkpoint near the end of its range, and one as many times further out, each with the other's sign."""
+    """Written in `dtype`: a checkpoint near the end of its range, and one as many times further out, each with the
+    other's sign.
+    """
     most, _ = NARROW[dtype]
     tables = [tiny_tensors(1), tiny_tensors(2)]
     for table, size in zip(tables, (0.9 * most, -factor * most), strict=True):
@@ -202,8 +223,9 @@ def far_out(folder: Path, dtype: torch.dtype, factor: float) -> Arena:
 
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize(("name", "policy"), EVERY)
-def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_rounded(tmp_path: Path, name: str, policy: str,
-                                                                                      dtype: torch.dtype) -> None:
+def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_rounded(
+    tmp_path: Path, name: str, policy: str, dtype: torch.dtype
+) -> None:
     refused = []
     for factor in (0.99, 8.0):
         item = method(name, **{"backbone": 1, "head": 0} if name == "head_swap" else {})
@@ -218,15 +240,24 @@ def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_ro
                 continue
             round_to_dtype(arena.layout, row)
             for entry in arena.layout.entries:
-                values = row[entry.offset:entry.end]
-                assert torch.isfinite(values).all() and torch.equal(values, exact[entry.offset:entry.end].to(entry.dtype).to(row.dtype))
-    if name != "ensemble" and dtype != torch.bfloat16:  # whose range is that of float32: only the arithmetic itself overflows there
+                values = row[entry.offset : entry.end]
+                assert torch.isfinite(values).all() and torch.equal(
+                    values, exact[entry.offset : entry.end].to(entry.dtype).to(row.dtype)
+                )
+    if (
+        name != "ensemble" and dtype != torch.bfloat16
+    ):  # whose range is that of float32: only the arithmetic itself overflows there
         assert any(refused), "a law that never refuses would say nothing"
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda values: sum(values) > 0.1), policy=st.sampled_from(POLICIES))
-def test_linear_is_the_weighted_sum_and_stays_between_the_smallest_and_the_largest(tmp_path_factory, values, policy) -> None:
+@given(
+    values=st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda values: sum(values) > 0.1),
+    policy=st.sampled_from(POLICIES),
+)
+def test_linear_is_the_weighted_sum_and_stays_between_the_smallest_and_the_largest(
+    tmp_path_factory, values, policy
+) -> None:
     shares = [value / sum(values) for value in values]
     arena = _three(tmp_path_factory)
     row = merged(method("linear", weights=shares), arena, policy).weights[0]
@@ -255,9 +286,23 @@ def test_alpha_is_the_weight_of_the_first(arenas) -> None:
     assert method("linear", alpha=0.25).shares(2) == (0.25, 0.75)
 
 
-@pytest.mark.parametrize("parameters", [
-    {"alpha": 1.2}, {"alpha": -0.1}, {"alpha": float("nan")}, {"alpha": float("inf")}, {"alpha": "0.5"}, {"alpha": True},
-    {"alpha": None}, {"alpha": [0.5]}, {"weights": 0.5}, {"weights": ["a"]}, {"weights": [[0.5], [0.5]]}, {"beta": 1}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"alpha": 1.2},
+        {"alpha": -0.1},
+        {"alpha": float("nan")},
+        {"alpha": float("inf")},
+        {"alpha": "0.5"},
+        {"alpha": True},
+        {"alpha": None},
+        {"alpha": [0.5]},
+        {"weights": 0.5},
+        {"weights": ["a"]},
+        {"weights": [[0.5], [0.5]]},
+        {"beta": 1},
+    ],
+)
 def test_a_wrong_parameter_is_refused_before_any_work(parameters: dict) -> None:
     with pytest.raises(UsageError) as caught:
         build_method("linear", parameters)

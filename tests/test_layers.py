@@ -10,11 +10,27 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
-    "errors": 0, "plain_yaml": 0, "listing": 0, "registry": 0, "contracts": 0, "atomic": 0,
-    "checkpoints": 1, "architectures": 1, "data": 1,
-    "merging": 2, "metrics": 2, "diagnostics": 2,
-    "inference": 3, "search": 3, "figures": 3, "imaging": 3, "training": 3, "storage": 3,
-    "studio": 4, "cli": 5, "__main__": 6,
+    "errors": 0,
+    "plain_yaml": 0,
+    "listing": 0,
+    "registry": 0,
+    "contracts": 0,
+    "atomic": 0,
+    "checkpoints": 1,
+    "architectures": 1,
+    "data": 1,
+    "merging": 2,
+    "metrics": 2,
+    "diagnostics": 2,
+    "inference": 3,
+    "search": 3,
+    "figures": 3,
+    "imaging": 3,
+    "training": 3,
+    "storage": 3,
+    "studio": 4,
+    "cli": 5,
+    "__main__": 6,
 }
 FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic"}
 """The one layer whose modules may use one another, in this order."""
@@ -45,7 +61,7 @@ def imports_of(path: Path) -> set[str]:
     for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
         bare = name.lstrip(".")
         level = len(name) - len(bare)
-        names.add(".".join((*folders[:len(folders) - level + 1], bare)) if level else name)
+        names.add(".".join((*folders[: len(folders) - level + 1], bare)) if level else name)
     return names
 
 
@@ -83,7 +99,10 @@ def test_pages_hold_no_torch(path: Path) -> None:
 
 
 def test_the_walk_sees_imports_in_functions_and_skips_those_for_type_checkers() -> None:
-    code = "import a.b\nif TYPE_CHECKING:\n    import c\nelse:\n    import e\ndef f():\n    from d import x, y\n    from . import z\n"
+    code = (
+        "import a.b\nif TYPE_CHECKING:\n    import c\nelse:\n    import e\ndef f():\n    from d import x, y\n    from ."
+        " import z\n"
+    )
     assert set(imported(ast.parse(code))) == {"a.b", "d.x", "d.y", "e", ".z"}
 
 
@@ -91,9 +110,15 @@ def test_an_upward_arrow_and_a_sideways_one_are_seen(tmp_path: Path, monkeypatch
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     path = tmp_path / "fusionlib" / "data" / "new.py"
     path.parent.mkdir(parents=True)
-    path.write_text("from fusionlib.studio import Studio\nfrom fusionlib.checkpoints.reader import x\nfrom fusionlib.errors import y\n"
-                    "from .labels import z\nfrom ..merging.linear import w\n")
-    assert sorted(trespasses(path)) == ["fusionlib.checkpoints.reader.x", "fusionlib.merging.linear.w", "fusionlib.studio.Studio"]
+    path.write_text(
+        "from fusionlib.studio import Studio\nfrom fusionlib.checkpoints.reader import x\nfrom fusionlib.errors import"
+        " y\nfrom .labels import z\nfrom ..merging.linear import w\n"
+    )
+    assert sorted(trespasses(path)) == [
+        "fusionlib.checkpoints.reader.x",
+        "fusionlib.merging.linear.w",
+        "fusionlib.studio.Studio",
+    ]
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *FRONT], ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,6 @@
-"""The Layers page in a real Chromium: bars are dragged, curves drawn, steps undone, and the picture answers without a script rerun."""
+"""The Layers page in a real Chromium: bars are dragged, curves drawn, steps undone, and the picture answers without a
+script rerun.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,27 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def tab(address: str) -> Iterator:  # noqa: F811
     """The page, once the merge has been painted."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1200})
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.messages = []
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda _: page.messages.append(time.monotonic())))
+        page.on(
+            "websocket", lambda socket: socket.on("framereceived", lambda _: page.messages.append(time.monotonic()))
+        )
         page.posts = []
-        page.on("request", lambda request: page.posts.append(json.loads(request.post_data))
-                if request.method == "POST" and "/frame/" in request.url else None)
+        page.on(
+            "request",
+            lambda request: (
+                page.posts.append(json.loads(request.post_data))
+                if request.method == "POST" and "/frame/" in request.url
+                else None
+            ),
+        )
         page.goto(f"{address}layers")
         page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
         page.wait_for_timeout(1000)
@@ -57,7 +69,8 @@ def painted(page) -> str:
 def checksum(page) -> int:
     return page.get_by_test_id("canvas-m").evaluate(
         "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
-        ".reduce((sum, value, place) => (sum + value * (place % 997)) % 1e9, 0)")
+        ".reduce((sum, value, place) => (sum + value * (place % 997)) % 1e9, 0)"
+    )
 
 
 def settled(page) -> None:
@@ -97,7 +110,9 @@ def test_dragging_a_bar_changes_the_picture_without_a_script_rerun(page) -> None
     assert len(page.messages) == calm, "nothing goes to Python while the button is down"
     page.mouse.up()
     assert weights(page)[:3] == [0.5, 1.0, 0.5]
-    assert page.get_by_test_id("timing").inner_text().endswith("from downsample1_0"), "only that block and those after it ran"
+    assert page.get_by_test_id("timing").inner_text().endswith("from downsample1_0"), (
+        "only that block and those after it ran"
+    )
     assert [row[0] for row in page.posts[-1]["weights"]] == weights(page) and page.posts[-1]["level"] == "block"
 
 

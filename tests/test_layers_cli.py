@@ -32,18 +32,36 @@ def test_without_data_units_have_cosine_and_weights_and_no_contribution(capsys, 
     found = run(capsys, "layers", *files, "--preset", "ramp", "--anchor", "2", "--home", str(tmp_path / "home"))
     assert [unit["name"] for unit in found["units"]] == BLOCKS and found["merge_miou"] is None
     for place, unit in enumerate(found["units"], start=1):
-        assert unit["weights"][2] == pytest.approx(1 - 2 * (5 - place) / 15, abs=2e-4) and sum(unit["weights"]) == pytest.approx(1)
+        assert unit["weights"][2] == pytest.approx(1 - 2 * (5 - place) / 15, abs=2e-4) and sum(
+            unit["weights"]
+        ) == pytest.approx(1)
         assert unit["alone"] is None and -1 <= unit["cosine"] <= 1 and 0 <= unit["discrepancy"] <= 1
 
 
 def test_contributions_are_differences_of_what_evaluate_says_of_the_merged_files(capsys, files, tmp_path: Path) -> None:
     data, home = ("--data", f"folder:{folder_data(tmp_path / 'data', 3)}"), ("--home", str(tmp_path / "home"))
-    found = run(capsys, "layers", *files, "--weights", "0.5,0.3,0.2", "--granularity", "part", "--anchor", "1", *data, *home)
+    found = run(
+        capsys, "layers", *files, "--weights", "0.5,0.3,0.2", "--granularity", "part", "--anchor", "1", *data, *home
+    )
     out = str(tmp_path / "out.safetensors")
 
     def direct(weights: dict[str, list[float]]) -> float:
-        main(["merge", "--method", "profile", "--checkpoints", *files, "--set", "granularity=part", "anchor=1",
-              f"weights={json.dumps(weights)}", "--out", out, *home])
+        main(
+            [
+                "merge",
+                "--method",
+                "profile",
+                "--checkpoints",
+                *files,
+                "--set",
+                "granularity=part",
+                "anchor=1",
+                f"weights={json.dumps(weights)}",
+                "--out",
+                out,
+                *home,
+            ]
+        )
         capsys.readouterr()
         return run(capsys, "evaluate", out, *data, *home)["miou"]
 
@@ -61,20 +79,32 @@ def test_contributions_are_differences_of_what_evaluate_says_of_the_merged_files
 def test_an_unknown_network_still_shows_its_units(capsys, tmp_path: Path) -> None:
     for seed in range(2):
         torch.manual_seed(seed)
-        save_tensors(tmp_path / f"x{seed}.safetensors", {"one.weight": torch.randn(4, 4), "two.weight": torch.randn(4)}, {})
+        save_tensors(
+            tmp_path / f"x{seed}.safetensors", {"one.weight": torch.randn(4, 4), "two.weight": torch.randn(4)}, {}
+        )
     names = [str(tmp_path / f"x{seed}.safetensors") for seed in range(2)]
     found = run(capsys, "layers", *names, "--home", str(tmp_path / "home"))
     assert [unit["name"] for unit in found["units"]] == ["one", "two"]
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((), "two or more"), (("c1.pth", "--preset", "none"), "equal"), (("c1.pth", "--weights", "0.3,0.3"), "sum of 1"),
-    (("c1.pth", "--weights", "0.5,0.3,0.2"), "one for each checkpoint"), (("c1.pth", "--anchor", "2"), "0 to 1"),
-    (("c1.pth", "--granularity", "layer"), "tensor, module"),
-    (("c1.pth", "--weights", "0.5,0.5", "--granularity", "layer"), "tensor, module"),
-    (("c1.pth", "--limit", "3"), "--data"), (("c1.pth", "--buffers", "none"), "average"), (("absent.pth",), "absent"),
-])
-def test_what_is_wrong_is_said_in_one_line(capsys, files, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "two or more"),
+        (("c1.pth", "--preset", "none"), "equal"),
+        (("c1.pth", "--weights", "0.3,0.3"), "sum of 1"),
+        (("c1.pth", "--weights", "0.5,0.3,0.2"), "one for each checkpoint"),
+        (("c1.pth", "--anchor", "2"), "0 to 1"),
+        (("c1.pth", "--granularity", "layer"), "tensor, module"),
+        (("c1.pth", "--weights", "0.5,0.5", "--granularity", "layer"), "tensor, module"),
+        (("c1.pth", "--limit", "3"), "--data"),
+        (("c1.pth", "--buffers", "none"), "average"),
+        (("absent.pth",), "absent"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    capsys, files, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
     given = [str(tmp_path / one) if one.endswith(".pth") else one for one in arguments]
     with pytest.raises(SystemExit) as caught:
         main(["layers", files[0], *given, "--home", str(tmp_path / "home")])
@@ -84,5 +114,7 @@ def test_what_is_wrong_is_said_in_one_line(capsys, files, tmp_path: Path, argume
 
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m fusionlib methods --json | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
     assert done.returncode == 0 and "Traceback" not in done.stderr

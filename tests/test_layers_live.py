@@ -1,4 +1,6 @@
-"""Layer profiles on live views: hostile requests, independent forwards, what is recomputed, contributions, exports, presets."""
+"""Layer profiles on live views: hostile requests, independent forwards, what is recomputed, contributions, exports,
+presets.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +62,14 @@ def merged(weights: list[float]) -> dict[str, torch.Tensor]:
     """`w A + (1 - w) B` by block in float64, with nothing but torch."""
     a, b = tiny_tensors(1), tiny_tensors(2)
     share = {str(name): weight for name, weight in zip(BLOCKS, weights, strict=True)}
-    return {name: share[name.partition(".")[0]] * a[name].double() + (1 - share[name.partition(".")[0]]) * b[name].double()
-            if a[name].is_floating_point() else a[name] for name in a}
+    return {
+        name: (
+            share[name.partition(".")[0]] * a[name].double() + (1 - share[name.partition(".")[0]]) * b[name].double()
+            if a[name].is_floating_point()
+            else a[name]
+        )
+        for name in a
+    }
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -82,7 +90,10 @@ def test_a_frame_of_a_profile_shows_what_an_independent_forward_pass_gives(brows
 def test_only_the_slices_that_changed_are_recomputed_and_the_buffer_is_that_of_a_fresh_merge(world: World) -> None:
     view = world.view()
     blend, fresh = view.new_blend(), view.new_blend()
-    first, second = profile_of(view.arena.layout, "block", rows(DRAWN)), profile_of(view.arena.layout, "block", rows([*DRAWN[:4], 0.25]))
+    first, second = (
+        profile_of(view.arena.layout, "block", rows(DRAWN)),
+        profile_of(view.arena.layout, "block", rows([*DRAWN[:4], 0.25])),
+    )
     blend.set(first, lambda call: call())
     assert len(blend.recomputed) == len(view.arena.layout.entries)
     blend.set(second, lambda call: call())
@@ -116,19 +127,47 @@ def test_the_same_weight_everywhere_is_a_point_of_the_sweep(world: World) -> Non
 
 
 GOOD = rows([0.5] * 4)
-LAST_ROWS = ([0.5, 0.4], [0.2, 0.3, 0.5], [1.01, -0.01], [-0.1, 1.1], [float("nan"), 0.5], [float("inf"), 0.5], [True, 0.5],
-             [None, 0.5], ["1", 0.5], [[0.5], 0.5], [], 0.5, None)
+LAST_ROWS = (
+    [0.5, 0.4],
+    [0.2, 0.3, 0.5],
+    [1.01, -0.01],
+    [-0.1, 1.1],
+    [float("nan"), 0.5],
+    [float("inf"), 0.5],
+    [True, 0.5],
+    [None, 0.5],
+    ["1", 0.5],
+    [[0.5], 0.5],
+    [],
+    0.5,
+    None,
+)
 
 
-@pytest.mark.parametrize("content", [
-    None, b"{", b"[1, 2]", b"\xff\xfe", b"[" * 9000, {}, {"level": "block"}, {"level": "layer", "weights": rows(DRAWN)},
-    {"level": ["block"], "weights": rows(DRAWN)}, {"level": "block", "weights": rows(DRAWN)[:4]},
-    {"level": "block", "weights": rows([*DRAWN, 0.5])}, {"level": "block", "weights": "0.5"}, {"level": "block", "weights": {"stem": 1}},
-    *({"level": "block", "weights": [*GOOD, row]} for row in LAST_ROWS),
-    *({"level": "block", "weights": rows(DRAWN), "anchor": anchor} for anchor in (2, -1, True, "A", None, 0.5)),
-    b'{"level": "block", "weights": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [1e999, 0]]}',
-    b'{"level": "block", "weights": [' + b"9" * 5000 + b"]}", b'{"weights": "' + b"x" * (1 << 17) + b'"}',
-], ids=lambda content: str(content)[:40])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"{",
+        b"[1, 2]",
+        b"\xff\xfe",
+        b"[" * 9000,
+        {},
+        {"level": "block"},
+        {"level": "layer", "weights": rows(DRAWN)},
+        {"level": ["block"], "weights": rows(DRAWN)},
+        {"level": "block", "weights": rows(DRAWN)[:4]},
+        {"level": "block", "weights": rows([*DRAWN, 0.5])},
+        {"level": "block", "weights": "0.5"},
+        {"level": "block", "weights": {"stem": 1}},
+        *({"level": "block", "weights": [*GOOD, row]} for row in LAST_ROWS),
+        *({"level": "block", "weights": rows(DRAWN), "anchor": anchor} for anchor in (2, -1, True, "A", None, 0.5)),
+        b'{"level": "block", "weights": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [1e999, 0]]}',
+        b'{"level": "block", "weights": [' + b"9" * 5000 + b"]}",
+        b'{"weights": "' + b"x" * (1 << 17) + b'"}',
+    ],
+    ids=lambda content: str(content)[:40],
+)
 @pytest.mark.parametrize("path", ["frame/0", "profile", "contribution", "presets"])
 def test_hostile_profiles_are_refused_in_words(browser: Browser, path: str, content: object) -> None:
     answer = browser(path, content)
@@ -175,7 +214,9 @@ def test_preset_curves_have_their_closed_forms(browser: Browser) -> None:
 
 
 def test_presets_are_kept_as_yaml_and_found_again_for_the_networks_they_fit(browser: Browser, world: World) -> None:
-    saved = browser("presets", {"level": "block", "weights": rows(DRAWN), "anchor": 1, "name": "  my/../curve "}).json()["presets"]
+    saved = browser(
+        "presets", {"level": "block", "weights": rows(DRAWN), "anchor": 1, "name": "  my/../curve "}
+    ).json()["presets"]
     assert saved == [{"name": "my/../curve", "level": "block", "anchor": 1, "weights": rows(DRAWN)}]
     folder = world.studio.options.home / "profiles"
     assert [path.parent for path in world.studio.options.home.rglob("*.yaml")] == [folder]
@@ -192,11 +233,15 @@ def test_presets_are_kept_as_yaml_and_found_again_for_the_networks_they_fit(brow
 def direct(world: World, weights: list[float], folder: Path) -> float:
     """mIoU of a merge made by hand, written to a file and evaluated by itself."""
     path = folder / f"direct{abs(hash(tuple(weights)))}.safetensors"
-    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in merged(weights).items()}
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in merged(weights).items()
+    }
     return world.studio.evaluate(saved(path, tensors), world.view().need_pictures())["miou"]
 
 
-def test_contributions_equal_direct_evaluations_and_resume_from_the_store(browser: Browser, world: World, tmp_path: Path) -> None:
+def test_contributions_equal_direct_evaluations_and_resume_from_the_store(
+    browser: Browser, world: World, tmp_path: Path
+) -> None:
     assert browser("contribution", {"level": "block", "weights": rows(DRAWN)}).status == 200
     job = world.studio.layers.contribution(browser.view)
     until(lambda: job.state != "running")
@@ -206,7 +251,7 @@ def test_contributions_equal_direct_evaluations_and_resume_from_the_store(browse
     assert found["whole"] == pytest.approx(direct(world, DRAWN, tmp_path), abs=1e-6)
     for number, weight in enumerate(DRAWN):
         alone = [1.0] * number + [weight] + [1.0] * (4 - number)
-        rest = [*DRAWN[:number], 1.0, *DRAWN[number + 1:]]
+        rest = [*DRAWN[:number], 1.0, *DRAWN[number + 1 :]]
         assert found["only"][number] == pytest.approx(direct(world, alone, tmp_path), abs=1e-6)
         assert found["without"][number] == pytest.approx(direct(world, rest, tmp_path), abs=1e-6)
     by_class = browser("contribution", method="GET", query="of=1").json()
@@ -219,7 +264,9 @@ def test_contributions_equal_direct_evaluations_and_resume_from_the_store(browse
     assert second.total == 0 and second.snapshot()["only"] == found["only"], "everything came from the store"
 
 
-def test_a_profile_is_measured_once_and_cancelled_between_pictures(browser: Browser, world: World, tmp_path: Path) -> None:
+def test_a_profile_is_measured_once_and_cancelled_between_pictures(
+    browser: Browser, world: World, tmp_path: Path
+) -> None:
     wish = {"level": "block", "weights": rows(DRAWN)}
     assert browser("profile", wish).json()["figures"] is None
     browser("profile", {**wish, "measure": True})
@@ -239,7 +286,8 @@ def test_points_of_a_profiles_own_curve_are_asked_for_together(browser: Browser,
     until(lambda: job.state != "running")
     found = browser("profile", wish).json()
     assert [one["miou"] for one in (found["figures"], *found["more"])] == [
-        pytest.approx(direct(world, weights, tmp_path), abs=1e-6) for weights in (DRAWN, *shifted)]
+        pytest.approx(direct(world, weights, tmp_path), abs=1e-6) for weights in (DRAWN, *shifted)
+    ]
     for more in ("x", [rows(DRAWN)] * 25, [rows(DRAWN)[:3]], [3], {}):
         assert browser("profile", {**wish, "more": more}).status == 400
 
@@ -276,5 +324,7 @@ def test_an_exported_profile_computes_what_the_preview_showed_bit_for_bit(world:
     for name, shown in view.arena.layout.views(blend.network.flat).items():
         assert torch.equal(checkpoint.read(name), shown), name
     assert written.recipe.method == "profile" and written.recipe.parameters["weights"]["head"] == [0.75, 0.25]
-    again = world.studio.merge(written.recipe, world.studio._checkpoints(view), world.folder / "again.safetensors", view.pictures)
+    again = world.studio.merge(
+        written.recipe, world.studio._checkpoints(view), world.folder / "again.safetensors", view.pictures
+    )
     assert again.path.read_bytes() == written.path.read_bytes()

@@ -35,8 +35,17 @@ def view_of(world: World, buffers: str = "average") -> MergeView:
 def mixed(rows: list[list[float]]) -> dict[str, Tensor]:
     """By block the sum of weight times tensor in float64, with nothing but torch."""
     members, shares = [tiny_tensors(seed) for seed in (1, 2, 3)], dict(zip(BLOCKS, rows, strict=True))
-    return {name: sum(share * member[name].double() for share, member in zip(shares[name.partition(".")[0]], members, strict=True))
-            if members[0][name].is_floating_point() else members[0][name] for name in members[0]}  # type: ignore[misc]
+    return {
+        name: (
+            sum(
+                share * member[name].double()
+                for share, member in zip(shares[name.partition(".")[0]], members, strict=True)
+            )
+            if members[0][name].is_floating_point()
+            else members[0][name]
+        )
+        for name in members[0]
+    }  # type: ignore[misc]
 
 
 def agrees(png: bytes, expected: Tensor) -> bool:
@@ -50,7 +59,9 @@ def test_a_frame_of_three_is_what_an_independent_forward_pass_gives(world: World
     view = view_of(world)
     image = view.need_pictures().load(1).image
     for rows in (ROWS, [[0.25, 0.25, 0.5]] * 5, [*ROWS[:4], [0.0, 0.5, 0.5]]):
-        assert agrees(view.frame(1, profile_of(view.arena.layout, "block", rows, 2, 3)).png, softmax_of(mixed(rows), image))
+        assert agrees(
+            view.frame(1, profile_of(view.arena.layout, "block", rows, 2, 3)).png, softmax_of(mixed(rows), image)
+        )
 
 
 def test_each_checkpoint_has_a_pane_of_its_own_letter(world: World) -> None:
@@ -71,10 +82,16 @@ def test_alpha_is_the_weight_of_a_and_the_others_share_the_rest(world: World) ->
     sweep.want(0.5)
     until(lambda: sweep.state != "running")
     found = sweep.snapshot()
-    assert [point["alpha"] for point in found["points"]] == [0.0, 0.5, 1.0] and all(found[letter]["miou"] is not None for letter in "abc")
+    assert [point["alpha"] for point in found["points"]] == [0.0, 0.5, 1.0] and all(
+        found[letter]["miou"] is not None for letter in "abc"
+    )
     assert found["points"][2]["miou"] == found["a"]["miou"], "at alpha 1 A is alone"
     recipe = world.studio.recipe(view, 0.5)
-    assert recipe.method == "linear" and recipe.parameters == {"weights": [0.5, 0.25, 0.25]} and len(recipe.checkpoints) == 3
+    assert (
+        recipe.method == "linear"
+        and recipe.parameters == {"weights": [0.5, 0.25, 0.25]}
+        and len(recipe.checkpoints) == 3
+    )
 
 
 @pytest.mark.parametrize("buffers", ["average", "gaussian", "anchor", "recalibrate"])
@@ -113,8 +130,15 @@ def test_presets_of_three_have_their_closed_forms_and_the_ramp_is_the_layer_wise
     assert described["presets"]["equal"] == [0.3333] * 5
     assert from_cosine([1.0, 0.5, None], 3) == [0.3333, 1.0, 1.0]
     table = Layerwise(anchor=0, granularity="block").tensor_shares(view.arena)
-    assert ramp(5, 3) == pytest.approx([table[f"{block}.weight"][0] for block in BLOCKS], abs=1e-4) == described["presets"]["ramp"]
-    rows = [torch.cat([tensors[f"head.{leaf}"].flatten() for leaf in ("weight", "bias")]) for tensors in map(tiny_tensors, (1, 2, 3))]
+    assert (
+        ramp(5, 3)
+        == pytest.approx([table[f"{block}.weight"][0] for block in BLOCKS], abs=1e-4)
+        == described["presets"]["ramp"]
+    )
+    rows = [
+        torch.cat([tensors[f"head.{leaf}"].flatten() for leaf in ("weight", "bias")])
+        for tensors in map(tiny_tensors, (1, 2, 3))
+    ]
     pairs = [float(torch.cosine_similarity(rows[i], rows[j], dim=0)) for i, j in ((0, 1), (0, 2), (1, 2))]
     assert described["cosine"][-1] == pytest.approx(sum(pairs) / 3, abs=1e-5)
 

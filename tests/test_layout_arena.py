@@ -49,7 +49,9 @@ def test_tiny_network_is_laid_out_by_role() -> None:
     assert set(layout.integers) == {"norm.num_batches_tracked", "norm2.num_batches_tracked", "table"}
     assert layout.order == tuple(infos)
     assert [(item.layer, item.counter) for item in layout.statistics] == [
-        ("norm", "norm.num_batches_tracked"), ("norm2", "norm2.num_batches_tracked")]
+        ("norm", "norm.num_batches_tracked"),
+        ("norm2", "norm2.num_batches_tracked"),
+    ]
 
 
 def test_enet_has_a_head_and_statistics_for_every_batch_norm() -> None:
@@ -58,15 +60,29 @@ def test_enet_has_a_head_and_statistics_for_every_batch_norm() -> None:
     layout = Layout.of(infos, enet.head)
     assert len(layout.statistics) == sum(name.endswith("running_mean") for name in infos)
     assert {entry.block for entry in layout.entries if entry.part == "head"} == {
-        "upsample4_0", "regular4_1", "regular4_2", "upsample5_0", "regular5_1", "transposed_conv"}
+        "upsample4_0",
+        "regular4_1",
+        "regular4_2",
+        "upsample5_0",
+        "regular5_1",
+        "transposed_conv",
+    }
 
 
 def test_signature_tells_layouts_apart_by_name_shape_dtype_and_integers() -> None:
-    def signature(name: str = "w", shape: tuple[int, ...] = (2, 3), dtype: torch.dtype = torch.float32, table: str = "n") -> str:
+    def signature(
+        name: str = "w", shape: tuple[int, ...] = (2, 3), dtype: torch.dtype = torch.float32, table: str = "n"
+    ) -> str:
         return Layout.of({name: TensorInfo(name, shape, dtype), table: TensorInfo(table, (), torch.int64)}).signature
 
     assert signature() == signature()
-    different = {signature(), signature(name="v"), signature(shape=(3, 2)), signature(dtype=torch.float16), signature(table="m")}
+    different = {
+        signature(),
+        signature(name="v"),
+        signature(shape=(3, 2)),
+        signature(dtype=torch.float16),
+        signature(table="m"),
+    }
     assert len(different) == 5
 
 
@@ -76,7 +92,7 @@ def test_packing_keeps_every_value_and_leaves_gaps_zero(tmp_path: Path) -> None:
     assert len(arena) == 3 and arena.weights.dtype == torch.float32
     filled = torch.zeros(arena.layout.size, dtype=torch.bool)
     for entry in arena.layout.entries:
-        filled[entry.offset:entry.end] = True
+        filled[entry.offset : entry.end] = True
     assert (arena.weights[:, ~filled] == 0).all()
     for row, table, checkpoint in zip(arena.weights, arena.integers, checkpoints, strict=True):
         for name in checkpoint.tensors:
@@ -91,8 +107,15 @@ def test_checkpoints_in_another_order_of_names_land_in_the_first_ones_order(tmp_
     assert torch.equal(arena.weights[0], arena.weights[1])
 
 
-@pytest.mark.parametrize(("dtype", "kept"), [(torch.float16, torch.float32), (torch.bfloat16, torch.float32),
-                                             (torch.float32, torch.float32), (torch.float64, torch.float64)])
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
 def test_arena_computes_in_float32_or_better(tmp_path: Path, dtype: torch.dtype, kept: torch.dtype) -> None:
     arena = Arena.pack(tiny_checkpoints(tmp_path, 2, dtype))
     assert arena.weights.dtype == kept
@@ -115,14 +138,17 @@ def test_statistics_alone_are_packed_as_in_the_whole(tmp_path: Path) -> None:
         assert torch.equal(part.layout.view(part.weights[1], name), whole.layout.view(whole.weights[1], name))
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda t: t.pop("head.bias"), "head.bias"),
-    (lambda t: t.update({"extra": torch.zeros(2)}), "extra"),
-    (lambda t: t.update({"head.weight": torch.zeros(5, 8, 1, 1)}), "head.weight"),
-    (lambda t: t.update({"table": torch.arange(4) + 1}), "table"),
-    (lambda t: t.update({"table": torch.rand(4)}), "table"),
-    (lambda t: t.update({"head.bias": torch.arange(3)}), "head.bias"),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.pop("head.bias"), "head.bias"),
+        (lambda t: t.update({"extra": torch.zeros(2)}), "extra"),
+        (lambda t: t.update({"head.weight": torch.zeros(5, 8, 1, 1)}), "head.weight"),
+        (lambda t: t.update({"table": torch.arange(4) + 1}), "table"),
+        (lambda t: t.update({"table": torch.rand(4)}), "table"),
+        (lambda t: t.update({"head.bias": torch.arange(3)}), "head.bias"),
+    ],
+)
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, change, said: str) -> None:
     tensors = tiny_tensors(2)
     change(tensors)

@@ -1,4 +1,6 @@
-"""One listing rule for checkpoints, pictures and masks: hidden files out, endings in any case, and what is passed over is said."""
+"""One listing rule for checkpoints, pictures and masks: hidden files out, endings in any case, and what is passed over
+is said.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ def touched(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("endings", "taken"), [(CHECKPOINT_ENDINGS, ["B.PTH", "a.pt", "c.pth.tar"]),
-                                                  (PICTURE_ENDINGS, ["D.JPeG", "e.png"])])
+@pytest.mark.parametrize(
+    ("endings", "taken"), [(CHECKPOINT_ENDINGS, ["B.PTH", "a.pt", "c.pth.tar"]), (PICTURE_ENDINGS, ["D.JPeG", "e.png"])]
+)
 def test_every_entry_is_taken_or_counted(tmp_path: Path, endings: tuple[str, ...], taken: list[str]) -> None:
     touched(tmp_path, "a.pt", "B.PTH", "c.pth.tar", "D.JPeG", "e.png", ".e.png", "._a.pt", ".pt", "notes.txt", "pt")
     for name in ("old", "x.pt", ".git"):
@@ -39,14 +42,29 @@ def test_every_entry_is_taken_or_counted(tmp_path: Path, endings: tuple[str, ...
 
 
 def test_what_was_passed_over_is_said_in_a_line(tmp_path: Path) -> None:
-    folder = touched(tmp_path / "masks", "a.png", *(f"{letter}.jpg" for letter in "abcd"), ".DS_Store", "evil\n\x1b[31m.txt", "x" * 200)
+    folder = touched(
+        tmp_path / "masks",
+        "a.png",
+        *(f"{letter}.jpg" for letter in "abcd"),
+        ".DS_Store",
+        "evil\n\x1b[31m.txt",
+        "x" * 200,
+    )
     (folder / "old").mkdir()
-    note, = skipped_notes([list_folder(folder, (".png",)), list_folder(touched(tmp_path / "full", "a.png"), (".png",))])
-    assert note == "Skipped in masks: 6 files of another kind (a.jpg, b.jpg, c.jpg, ...), 1 hidden file (.DS_Store), 1 folder (old)"
+    (note,) = skipped_notes(
+        [list_folder(folder, (".png",)), list_folder(touched(tmp_path / "full", "a.png"), (".png",))]
+    )
+    assert (
+        note
+        == "Skipped in masks: 6 files of another kind (a.jpg, b.jpg, c.jpg, ...), 1 hidden file (.DS_Store), 1 folder"
+        " (old)"
+    )
     assert skipped_notes([list_folder(tmp_path / "full", (".png",))]) == ()
-    strange, = skipped_notes([list_folder(folder, (".png", ".jpg"))])
+    (strange,) = skipped_notes([list_folder(folder, (".png", ".jpg"))])
     assert "evil??[31m.txt" in strange and "x" * 41 not in strange
-    many, = skipped_notes([list_folder(touched(tmp_path / f"city{number}", ".DS_Store"), (".png",)) for number in range(5)])
+    (many,) = skipped_notes(
+        [list_folder(touched(tmp_path / f"city{number}", ".DS_Store"), (".png",)) for number in range(5)]
+    )
     assert many == "Skipped in 5 folders: 5 hidden files (.DS_Store, .DS_Store, .DS_Store, ...)"
 
 
@@ -59,7 +77,9 @@ def test_a_workspace_takes_checkpoints_in_capitals_and_says_what_it_left(tmp_pat
         (files / "wandb").mkdir()
         workspace = Workspace(Options(checkpoints=(files,), demo=False, home=tmp_path / "home"))
         assert [(item.name, item.problem) for item in workspace.items] == [("A", None), ("b.pth", None)]
-        assert workspace.skipped() == ("Skipped in runs: 1 file of another kind (log.txt), 1 hidden file (._A.PTH), 1 folder (wandb)",)
+        assert workspace.skipped() == (
+            "Skipped in runs: 1 file of another kind (log.txt), 1 hidden file (._A.PTH), 1 folder (wandb)",
+        )
         single = Workspace(Options(checkpoints=(files / "A.PTH",), demo=False, home=tmp_path / "home"))
         assert len(single.items) == 1 and single.skipped() == ()
 
@@ -91,9 +111,11 @@ def test_data_says_what_it_left(tmp_path: Path) -> None:
     assert open_dataset(f"folder:{folder}").notes == ()
     touched(folder / "images", "Thumbs.db", "._p0.png"), touched(folder / "masks", "p0.json", "p1.JPG")
     (folder / "images" / "p0.png").rename(folder / "images" / "p0.PNG")
-    note, = open_dataset(f"folder:{folder}", limit=1).notes
-    assert note == ("Skipped in images: 1 file of another kind (Thumbs.db), 1 hidden file (._p0.png); "
-                    "masks: 2 files of another kind (p0.json, p1.JPG)")
+    (note,) = open_dataset(f"folder:{folder}", limit=1).notes
+    assert (
+        note == "Skipped in images: 1 file of another kind (Thumbs.db), 1 hidden file (._p0.png); "
+        "masks: 2 files of another kind (p0.json, p1.JPG)"
+    )
     plain = open_dataset(f"pictures:{folder / 'images'}")
     assert len(plain) == 2 and "Thumbs.db" in plain.notes[0]
     (folder / "masks" / "p1.png").unlink()

@@ -62,7 +62,9 @@ def test_layout_and_what_is_shared() -> None:
 
 
 def test_groups_of_names() -> None:
-    shapes = checkpoint("a").shapes | {f"ema.module.{name}": shape for name, shape in checkpoint("a", "x").shapes.items()}
+    shapes = checkpoint("a").shapes | {
+        f"ema.module.{name}": shape for name, shape in checkpoint("a", "x").shapes.items()
+    }
     with at_most(2):
         naming = name_tensors("a", shapes, recognise=lambda _: None)
     assert len(naming.clean) == NAMES and naming.others == ("ema.module.",)

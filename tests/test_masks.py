@@ -1,4 +1,6 @@
-"""Masks of ids and of colours: what every type of pixel is read as, and what is refused with the file and the colour."""
+"""Masks of ids and of colours: what every type of pixel is read as, and what is refused with the file and the
+colour.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ from fusionlib.data.spec import open_dataset
 from fusionlib.errors import DataError
 
 ROAD, CAR, VOID = (128, 64, 128), (0, 0, 142), (0, 0, 0)
-COLOURED = ("classes: [{name: road, id: 7, color: '#804080'}, {name: car, id: 3, color: [0, 0, 142]}]\n"
-            "ignore: [255, '#000000']\n")
+COLOURED = (
+    "classes: [{name: road, id: 7, color: '#804080'}, {name: car, id: 3, color: [0, 0, 142]}]\n"
+    "ignore: [255, '#000000']\n"
+)
 PIXELS = np.array([[ROAD, ROAD, CAR, VOID], [CAR, CAR, VOID, ROAD]], np.uint8)
 LABELS = [[0, 0, 1, IGNORE], [1, 1, IGNORE, 0]]
 BLACK_AND_WHITE = "classes: [{name: dark, color: '#000000'}, {name: light, color: '#ffffff'}]\n"
@@ -118,7 +122,9 @@ def test_sixteen_bits_are_read_by_colour_and_as_ids(tmp_path):
     assert "value 256 in 1 pixels" in refusal(tmp_path, np.array([[0, 256, 65535]], np.uint16), BLACK_AND_WHITE).got
     assert labels(tmp_path, np.array([[0, 1, 255]], np.uint16), "classes: [a, b]") == [[0, 1, IGNORE]]
     assert "unknown ids 256, 26001" in refusal(tmp_path, np.array([[0, 26001, 256]], np.uint16), "classes: [a, b]").got
-    assert labels(tmp_path, np.array([[0, 26001, 1]], np.uint16), "classes: [a, b]\nunknown: ignore") == [[0, IGNORE, 1]]
+    assert labels(tmp_path, np.array([[0, 26001, 1]], np.uint16), "classes: [a, b]\nunknown: ignore") == [
+        [0, IGNORE, 1]
+    ]
 
 
 def test_one_bit_holds_the_ids_0_and_1(tmp_path):
@@ -138,8 +144,10 @@ def test_unknown_colours_are_named_with_their_pixels_and_file(tmp_path):
     pixels[0] = (255, 0, 170)
     pixels[1, :3] = [(1, 1, number) for number in range(1, 4)]
     error = refusal(tmp_path, pixels, COLOURED)
-    assert error.got.endswith("a.png has the unknown colours #ff00aa in 5 pixels, #010101 in 1 pixels, #010102 in 1 pixels"
-                              " and 1 more in 1 pixels")
+    assert error.got.endswith(
+        "a.png has the unknown colours #ff00aa in 5 pixels, #010101 in 1 pixels, #010102 in 1 pixels"
+        " and 1 more in 1 pixels"
+    )
     assert "2 classes" in error.needs and "classes.yaml" in error.do
     assert labels(tmp_path, pixels, COLOURED + "unknown: ignore") == [[IGNORE] * 5] * 4
     fuzzy = palette_of(np.array([[ROAD, (5, 5, 5)]], np.uint8), [ROAD, (5, 5, 5)])
@@ -154,10 +162,16 @@ def test_a_noisy_picture_is_refused_soon(tmp_path):
 
 
 def test_an_index_that_the_palette_does_not_have_is_no_colour(tmp_path):
-    chunks = {b"IHDR": struct.pack(">IIBBBBB", 3, 1, 8, 3, 0, 0, 0), b"PLTE": bytes([*ROAD, *CAR]), b"IDAT": zlib.compress(b"\0\0\1\x09"),
-              b"IEND": b""}
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-                                         for kind, body in chunks.items())
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 3, 1, 8, 3, 0, 0, 0),
+        b"PLTE": bytes([*ROAD, *CAR]),
+        b"IDAT": zlib.compress(b"\0\0\1\x09"),
+        b"IEND": b"",
+    }
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks.items()
+    )
     assert "value 9 in 1 pixels" in refusal(tmp_path, png, COLOURED).got
 
 
@@ -169,11 +183,14 @@ def test_a_built_in_space_has_colours_for_rgb_and_ids_for_the_rest(tmp_path):
     assert labels(tmp_path, ids, "label_space: cityscapes\nmasks: colors") == [[13, 0, IGNORE]]
 
 
-@pytest.mark.parametrize(("classes", "says"), [
-    ("classes: [{name: road, color: '#804080'}, car]", "'car' has no color"),
-    ("classes: [{name: road, color: '#804080'}, {name: car, color: '#804080'}]", "two classes have the same color"),
-    ("classes: [road]\nmasks: colors", "'road' has no color"),
-])
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ("classes: [{name: road, color: '#804080'}, car]", "'car' has no color"),
+        ("classes: [{name: road, color: '#804080'}, {name: car, color: '#804080'}]", "two classes have the same color"),
+        ("classes: [road]\nmasks: colors", "'road' has no color"),
+    ],
+)
 def test_colours_are_not_guessed(tmp_path, classes, says):
     error = refusal(tmp_path, PIXELS, classes)
     assert "8-bit RGB picture" in error.got and says in error.do
@@ -188,12 +205,18 @@ def test_rgb_where_ids_are_asked_for_and_camvid_in_colours_are_refused(tmp_path)
         open_dataset(f"camvid:{tmp_path / 'camvid'}")
 
 
-@pytest.mark.parametrize(("text", "complaint"), [
-    ("classes: [a]\nmasks: colours", "masks 'colours'"),
-    ("classes: [a]\nunknown: [x]", "unknown"), ("classes: [a]\nunknown: true", "unknown"),
-    ("classes: [a]\norientation: 3", "orientation 3"), ("classes: [a]\nignore: '#12345'", "ignore"),
-    ("classes: [a]\nignore: [[1, 2, 300]]", "ignore"), ("classes: [{name: a, color: '#000000'}]\nignore: '#000000'", r"\(0, 0, 0\)"),
-])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("classes: [a]\nmasks: colours", "masks 'colours'"),
+        ("classes: [a]\nunknown: [x]", "unknown"),
+        ("classes: [a]\nunknown: true", "unknown"),
+        ("classes: [a]\norientation: 3", "orientation 3"),
+        ("classes: [a]\nignore: '#12345'", "ignore"),
+        ("classes: [a]\nignore: [[1, 2, 300]]", "ignore"),
+        ("classes: [{name: a, color: '#000000'}]\nignore: '#000000'", r"\(0, 0, 0\)"),
+    ],
+)
 def test_wrong_choices_are_named(tmp_path, text, complaint):
     with pytest.raises(DataError, match=complaint) as error:
         labels(tmp_path, np.zeros((2, 2), np.uint8), text)
@@ -213,7 +236,10 @@ def test_what_colours_mean_is_in_the_fingerprint_where_they_are_read(tmp_path):
     swapped = COLOURED.replace("#804080", "#x").replace("[0, 0, 142]", "'#804080'").replace("'#x'", "[0, 0, 142]")
     assert open_dataset(data(tmp_path, PIXELS, swapped)).fingerprint() != first
     ids = np.array([[7, 3]], np.uint8)
-    assert open_dataset(data(tmp_path, ids, COLOURED)).fingerprint() == open_dataset(data(tmp_path, ids, swapped)).fingerprint()
+    assert (
+        open_dataset(data(tmp_path, ids, COLOURED)).fingerprint()
+        == open_dataset(data(tmp_path, ids, swapped)).fingerprint()
+    )
     lenient = open_dataset(data(tmp_path, ids, COLOURED + "unknown: ignore")).fingerprint()
     assert lenient != open_dataset(data(tmp_path, ids, COLOURED)).fingerprint()
 
@@ -221,9 +247,13 @@ def test_what_colours_mean_is_in_the_fingerprint_where_they_are_read(tmp_path):
 @pytest.mark.parametrize("kept", [b"PNG", b"IHDR", b"IDAT"])
 @pytest.mark.parametrize("kind", ["RGB", "P", "L"])
 def test_torn_masks_of_every_type_are_named(tmp_path, kept, kind):
-    spec = data(tmp_path, palette_of(PIXELS, [CAR, VOID, ROAD]) if kind == "P" else Image.fromarray(PIXELS).convert(kind), COLOURED)
+    spec = data(
+        tmp_path,
+        palette_of(PIXELS, [CAR, VOID, ROAD]) if kind == "P" else Image.fromarray(PIXELS).convert(kind),
+        COLOURED,
+    )
     path = tmp_path / "masks" / "a.png"
     content = path.read_bytes()
-    path.write_bytes(content[:content.index(kept) + 10])
+    path.write_bytes(content[: content.index(kept) + 10])
     with pytest.raises(DataError, match=r"a\.png"):
         open_dataset(spec).load(0)

@@ -25,12 +25,14 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Arena:
     return arena_of(tmp_path_factory.mktemp("three"), *(tiny_tensors(seed) for seed in (1, 2, 3)))
 
 
-# --- layer-wise --------------------------------------------------------------------------------------------------------
+# --- layer-wise -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("anchor", [0, 1, 2])
 @pytest.mark.parametrize("granularity", ["tensor", "module", "block"])
-def test_coefficients_are_the_papers_sum_to_one_and_the_anchor_is_strictly_heaviest(three: Arena, anchor: int, granularity: str) -> None:
+def test_coefficients_are_the_papers_sum_to_one_and_the_anchor_is_strictly_heaviest(
+    three: Arena, anchor: int, granularity: str
+) -> None:
     table = Layerwise(anchor=anchor, granularity=granularity).tensor_shares(three)
     assert list(table) == [entry.name for entry in three.layout.entries]
     for row in table.values():
@@ -75,7 +77,9 @@ def test_a_ramp_is_the_weighted_sum(three: Arena) -> None:
     method = Layerwise(anchor=2)
     table, merged = method.tensor_shares(three), method(three).weights[0]
     for name, row in table.items():
-        naive = sum(share * three.layout.view(weights, name).double() for share, weights in zip(row, three.weights, strict=True))
+        naive = sum(
+            share * three.layout.view(weights, name).double() for share, weights in zip(row, three.weights, strict=True)
+        )
         assert torch.allclose(three.layout.view(merged, name).double(), naive, atol=1e-6)
 
 
@@ -93,12 +97,15 @@ def test_a_file_sorted_by_name_gets_the_order_of_its_network(tmp_path: Path) -> 
 def test_enet_in_alphabetical_order_gets_its_own_order_back(tmp_path: Path) -> None:
     with torch.device("meta"):
         names = {name: tensor.shape for name, tensor in ENet(5).state_dict().items()}
-    save_file({name: torch.zeros(shape) for name, shape in names.items() if not name.endswith("tracked")}, tmp_path / "e.safetensors")
+    save_file(
+        {name: torch.zeros(shape) for name, shape in names.items() if not name.endswith("tracked")},
+        tmp_path / "e.safetensors",
+    )
     order, notes = registration_order(open_checkpoint(tmp_path / "e.safetensors"))
     assert order == tuple(name for name in names if not name.endswith("tracked")) and not notes
 
 
-# --- isotropic and profiles --------------------------------------------------------------------------------------------
+# --- isotropic and profiles -------------------------------------------------------------------------------------------
 
 
 def test_isotropic_is_the_mean(three: Arena) -> None:
@@ -109,8 +116,12 @@ def test_a_profile_merges_each_unit_with_its_own_weights(three: Arena) -> None:
     profile = LayerProfile(weights={"stem": (1.0, 0.0, 0.0), "head": (0.2, 0.3, 0.5)}, rest=(0.0, 1.0, 0.0))
     merged = three.layout.views(profile(three).weights[0])
     first, second = three.layout.views(three.weights[0]), three.layout.views(three.weights[1])
-    assert torch.equal(merged["stem.weight"], first["stem.weight"]) and torch.equal(merged["body.bias"], second["body.bias"])
-    naive = sum(share * three.layout.view(row, "head.weight") for share, row in zip((0.2, 0.3, 0.5), three.weights, strict=True))
+    assert torch.equal(merged["stem.weight"], first["stem.weight"]) and torch.equal(
+        merged["body.bias"], second["body.bias"]
+    )
+    naive = sum(
+        share * three.layout.view(row, "head.weight") for share, row in zip((0.2, 0.3, 0.5), three.weights, strict=True)
+    )
     assert torch.allclose(merged["head.weight"], naive, atol=1e-6)
 
 
@@ -136,22 +147,36 @@ def test_pooled_statistics_leave_out_who_has_no_weight_in_that_layer(three: Aren
     profile = LayerProfile(weights={"norm": (0.0, 1.0, 0.0)})
     out = profile(three).weights[0]
     settle("gaussian", three, profile, out)
-    assert torch.equal(three.layout.view(out, "norm.running_var"), three.layout.view(three.weights[1], "norm.running_var"))
-    assert not torch.equal(three.layout.view(out, "norm2.running_var"), three.layout.view(three.weights[1], "norm2.running_var"))
+    assert torch.equal(
+        three.layout.view(out, "norm.running_var"), three.layout.view(three.weights[1], "norm.running_var")
+    )
+    assert not torch.equal(
+        three.layout.view(out, "norm2.running_var"), three.layout.view(three.weights[1], "norm2.running_var")
+    )
 
 
-@pytest.mark.parametrize("profile", [LayerProfile(weights={"nose": (1, 0, 0)}), LayerProfile(rest=(0.5, 0.6, 0.0)),
-                                     LayerProfile(weights={"head": (1, 0)}), LayerProfile(granularity="half")])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        LayerProfile(weights={"nose": (1, 0, 0)}),
+        LayerProfile(rest=(0.5, 0.6, 0.0)),
+        LayerProfile(weights={"head": (1, 0)}),
+        LayerProfile(granularity="half"),
+    ],
+)
 def test_profiles_that_do_not_fit_are_refused(three: Arena, profile: LayerProfile) -> None:
     with pytest.raises(UsageError):
         profile(three)
 
 
-# --- what is shared ----------------------------------------------------------------------------------------------------
+# --- what is shared ---------------------------------------------------------------------------------------------------
 
 
 def test_different_class_counts_share_all_but_the_head(tmp_path: Path) -> None:
-    opened = [saved(tmp_path / "a.safetensors", tiny_tensors(1)), saved(tmp_path / "b.safetensors", tiny_tensors(2, classes=5))]
+    opened = [
+        saved(tmp_path / "a.safetensors", tiny_tensors(1)),
+        saved(tmp_path / "b.safetensors", tiny_tensors(2, classes=5)),
+    ]
     with pytest.raises(LayoutError):
         Arena.pack(opened)
     table = shared_table(opened)
@@ -165,20 +190,29 @@ def test_different_class_counts_share_all_but_the_head(tmp_path: Path) -> None:
         assert torch.allclose(arena.layout.view(merged, "body.weight"), mean, atol=1e-6)
         assert arena.fingerprints == tuple(item.fingerprint for item in opened)
         shares = Layerwise(anchor=anchor).tensor_shares(arena)
-        assert shares["head.bias"][anchor] == 1 and shares["norm2.running_var"][anchor] == 1, "the last shared tensor ends the ramp"
+        assert shares["head.bias"][anchor] == 1 and shares["norm2.running_var"][anchor] == 1, (
+            "the last shared tensor ends the ramp"
+        )
 
 
 def test_renames_and_patterns_correct_what_is_shared(tmp_path: Path) -> None:
-    other = {f"backbone.{name}" if not name.startswith("head") else name: value for name, value in tiny_tensors(2).items()}
+    other = {
+        f"backbone.{name}" if not name.startswith("head") else name: value for name, value in tiny_tensors(2).items()
+    }
     opened = [saved(tmp_path / "a.safetensors", tiny_tensors(1)), saved(tmp_path / "b.safetensors", other)]
-    assert shared_table(opened).shared == ("head.weight", "head.bias") and "backbone.stem.weight" in shared_table(opened).elsewhere
+    assert (
+        shared_table(opened).shared == ("head.weight", "head.bias")
+        and "backbone.stem.weight" in shared_table(opened).elsewhere
+    )
     sharing = Sharing(rename={r"^backbone\.": ""}, exclude=("norm2.*",))
     table = shared_table(opened, 0, sharing)
     excluded = {name for name, reason in table.reasons.items() if reason == "excluded"}
     assert excluded == {name for name in opened[0].tensors if "norm2." in name}
     arena = Arena.pack(opened, sharing=sharing)
     merged = Isotropic()(arena).weights[0]
-    assert torch.allclose(arena.layout.view(merged, "stem.weight"), (opened[0].read("stem.weight") + other["backbone.stem.weight"]) / 2)
+    assert torch.allclose(
+        arena.layout.view(merged, "stem.weight"), (opened[0].read("stem.weight") + other["backbone.stem.weight"]) / 2
+    )
     assert table.to_dict()["shared"] == len(table.shared)
     for wrong in (Sharing(rename={"(": ""}), Sharing(rename={".*": "x"})):
         with pytest.raises(UsageError):
@@ -186,7 +220,10 @@ def test_renames_and_patterns_correct_what_is_shared(tmp_path: Path) -> None:
 
 
 def test_networks_that_share_nothing_are_refused(tmp_path: Path) -> None:
-    opened = [saved(tmp_path / "a.safetensors", tiny_tensors(1)), saved(tmp_path / "b.safetensors", {"w": torch.ones(2)})]
+    opened = [
+        saved(tmp_path / "a.safetensors", tiny_tensors(1)),
+        saved(tmp_path / "b.safetensors", {"w": torch.ones(2)}),
+    ]
     with pytest.raises(LayoutError, match="share no tensor"):
         Arena.pack(opened, sharing=Sharing())
     with pytest.raises(UsageError, match="Anchor 2"):

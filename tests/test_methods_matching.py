@@ -37,18 +37,26 @@ def fresh(name: str, seed: int, classes: int = 5) -> dict[str, torch.Tensor]:
     """A state dict of a built-in network with lively norms: nothing is symmetric by chance."""
     torch.manual_seed(seed)
     tensors = ARCHITECTURES.get(name).build(classes).state_dict()
-    return {key: value + torch.rand(value.shape) * (0.5 if value.ndim == 1 and value.numel() > 1 else 0) if value.is_floating_point()
-            else value for key, value in tensors.items()}
+    return {
+        key: (
+            value + torch.rand(value.shape) * (0.5 if value.ndim == 1 and value.numel() > 1 else 0)
+            if value.is_floating_point()
+            else value
+        )
+        for key, value in tensors.items()
+    }
 
 
 def answers(arena: Arena, row: torch.Tensor) -> torch.Tensor:
-    network = next(item.build(item.recognise(arena.shapes)) for _, item in ARCHITECTURES.items() if item.recognise(arena.shapes))
+    network = next(
+        item.build(item.recognise(arena.shapes)) for _, item in ARCHITECTURES.items() if item.recognise(arena.shapes)
+    )
     network.load_state_dict({**arena.layout.views(row), **arena.integers[0]})
     with torch.inference_mode():
         return network.double().eval()(torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0)).double())
 
 
-# --- Git Re-Basin ------------------------------------------------------------------------------------------------------
+# --- Git Re-Basin -----------------------------------------------------------------------------------------------------
 
 
 def test_every_built_in_network_declares_its_permutations() -> None:
@@ -86,8 +94,11 @@ def test_merging_with_a_permuted_copy_of_itself_gives_the_network_back(tmp_path:
 
 
 def test_the_identity_is_said_and_found_for_close_networks(tmp_path: Path) -> None:
-    arena = arena_of(tmp_path, tiny_tensors(1), {key: value * 1.01 if value.is_floating_point() else value
-                                                 for key, value in tiny_tensors(1).items()})
+    arena = arena_of(
+        tmp_path,
+        tiny_tensors(1),
+        {key: value * 1.01 if value.is_floating_point() else value for key, value in tiny_tensors(1).items()},
+    )
     assert "the match is the identity" in Rebasin()(arena).notes[0]
 
 
@@ -96,13 +107,20 @@ def test_matching_never_lowers_the_likeness_and_more_restarts_never_either(tmp_p
     permutations = declared(arena)
     counted = torch.zeros_like(arena.weights[0], dtype=torch.float64)
     for entry in arena.layout.entries:
-        counted[entry.offset:entry.end] = entry.kind != "buffer"
+        counted[entry.offset : entry.end] = entry.kind != "buffer"
 
     def likeness(row: torch.Tensor) -> float:
         return float((counted * arena.weights[0]) @ row.double())
 
-    one, three = (permuted(arena.layout, permutations, match(arena.layout, permutations, *arena.weights, restarts=count), arena.weights[1])
-                  for count in (1, 3))
+    one, three = (
+        permuted(
+            arena.layout,
+            permutations,
+            match(arena.layout, permutations, *arena.weights, restarts=count),
+            arena.weights[1],
+        )
+        for count in (1, 3)
+    )
     assert likeness(three) >= likeness(one) - 1e-9 and likeness(one) > likeness(arena.weights[1])
 
 
@@ -112,7 +130,9 @@ def test_the_counterpart_of_weight_zero_is_not_looked_at_and_alpha_weighs_the_an
     assert Rebasin(alpha=0.5, anchor=2).shares(3) == (0.25, 0.25, 0.5) and Rebasin().shares(3) == (1 / 3,) * 3
 
 
-def test_networks_without_a_declaration_and_wrong_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_without_a_declaration_and_wrong_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ArchitectureError, match="not declared"):
         Rebasin()(arena_of(tmp_path, {"w": torch.ones(3)}, {"w": torch.ones(3)}))
     arena = arena_of(tmp_path / "t", tiny_tensors(1), tiny_tensors(2))
@@ -122,7 +142,7 @@ def test_networks_without_a_declaration_and_wrong_ones_are_refused(tmp_path: Pat
             Rebasin(seed=len(axes))(arena)
 
 
-# --- Fisher ------------------------------------------------------------------------------------------------------------
+# --- Fisher -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -145,26 +165,35 @@ def test_fisher_is_the_formula_and_favours_the_anchor_where_nothing_depends(thre
     information[:, :8] = 0
     merged = Fisher(anchor=2).informed(information)(three).weights[0]
     assert torch.allclose(merged[:8], three.weights[2, :8], atol=1e-6)
-    plain = Fisher(normalise=False, favour_anchor=False, lambdas=(0.2, 0.3, 0.5)).informed(information)(three).weights[0]
+    plain = (
+        Fisher(normalise=False, favour_anchor=False, lambdas=(0.2, 0.3, 0.5)).informed(information)(three).weights[0]
+    )
     weights = information.double() * torch.tensor([[0.2], [0.3], [0.5]], dtype=torch.float64)
     entry = three.layout.by_name["body.weight"]
     here = slice(entry.offset, entry.end)
     naive = (weights * three.weights).sum(0)[here] / weights.sum(0)[here]
     assert torch.allclose(plain[here].double(), naive, atol=1e-6)
-    assert torch.allclose(plain[:8].double(), (torch.tensor([0.2, 0.3, 0.5]).double() @ three.weights.double())[:8], atol=1e-6)
+    assert torch.allclose(
+        plain[:8].double(), (torch.tensor([0.2, 0.3, 0.5]).double() @ three.weights.double())[:8], atol=1e-6
+    )
     scaled = information * torch.tensor([[1.0], [100.0], [0.01]])
-    assert torch.allclose(Fisher(favour_anchor=False).informed(scaled)(three).weights[0],
-                          Fisher(favour_anchor=False).informed(information)(three).weights[0], atol=1e-5), "normalised by its norm"
+    assert torch.allclose(
+        Fisher(favour_anchor=False).informed(scaled)(three).weights[0],
+        Fisher(favour_anchor=False).informed(information)(three).weights[0],
+        atol=1e-5,
+    ), "normalised by its norm"
 
 
 def shares_of(information: torch.Tensor, **settings: Any) -> torch.Tensor:
-    """The weight (P,) of each anchor element: two networks of one float64 tensor, all ones at the anchor and zeros at the other."""
+    """The weight (P,) of each anchor element: two networks of one float64 tensor, all ones at the anchor and zeros at
+    the other.
+    """
     layout = Layout.of({"w": TensorInfo("w", (information.shape[1],), torch.float64)})
     rows = torch.zeros(2, layout.size, dtype=torch.float64)
     rows[settings.get("anchor", 0)] = 1
     padded = torch.nn.functional.pad(information, (0, layout.size - information.shape[1]))
     arena = Arena(layout, rows, ({}, {}), ("a", "b"), ("0", "1"))
-    return Fisher(**settings).informed(padded)(arena).weights[0, :information.shape[1]]
+    return Fisher(**settings).informed(padded)(arena).weights[0, : information.shape[1]]
 
 
 @pytest.mark.parametrize("size", [10**4, 10**7])
@@ -185,8 +214,13 @@ def test_fisher_below_the_floor_is_the_closed_form(anchor: int, normalise: bool)
     assert torch.equal(information, before), "what was estimated stays"
     norms = information.norm(dim=1) if normalise else torch.ones(2)
     ours, other = (torch.tensor([0.3, 0.7], dtype=torch.float64) / norms)[[anchor, 1 - anchor]]
-    naive = torch.tensor([ours * max(a, 1e-6) / (ours * max(a, 1e-6) + other * b)
-                          for a, b in information[[anchor, 1 - anchor]].T.tolist()], dtype=torch.float64)
+    naive = torch.tensor(
+        [
+            ours * max(a, 1e-6) / (ours * max(a, 1e-6) + other * b)
+            for a, b in information[[anchor, 1 - anchor]].T.tolist()
+        ],
+        dtype=torch.float64,
+    )
     assert 0.2 < float((information[anchor] < 1e-6).double().mean()) < 0.8
     assert torch.allclose(found, naive, rtol=1e-12, atol=0)
 
@@ -207,7 +241,9 @@ def bound(arena: Arena, number: int = 0) -> BoundNetwork:
 def test_sampled_information_tends_to_the_exact_one(three: Arena) -> None:
     network, image = bound(three), pictures(1, size=(8, 8))[0]
     exact = picture_information(network, image, "exact", seeded(0, 0)).double()
-    draws = torch.stack([picture_information(network, image, "sampled", seeded(0, number)) for number in range(300)]).double()
+    draws = torch.stack(
+        [picture_information(network, image, "sampled", seeded(0, number)) for number in range(300)]
+    ).double()
     assert float(draws.mean(0).sum()) == pytest.approx(float(exact.sum()), rel=0.15)
     assert float(torch.nn.functional.cosine_similarity(draws.mean(0), exact, 0)) > 0.97
 
@@ -216,7 +252,9 @@ def test_information_is_non_negative_seeded_and_zero_for_statistics(three: Arena
     network = bound(three)
     before = network.flat.clone()
     first = fisher_information(network, IMAGES)
-    assert torch.equal(first, fisher_information(network, IMAGES)) and not torch.equal(first, fisher_information(network, IMAGES, seed=1))
+    assert torch.equal(first, fisher_information(network, IMAGES)) and not torch.equal(
+        first, fisher_information(network, IMAGES, seed=1)
+    )
     assert (first >= 0).all() and first.sum() > 0 and torch.isfinite(first).all()
     assert (first[three.mean_index] == 0).all() and (first[three.variance_index] == 0).all()
     assert torch.equal(network.flat, before)
@@ -226,7 +264,7 @@ def test_information_is_non_negative_seeded_and_zero_for_statistics(three: Arena
         fisher_information(network, [])
 
 
-# --- the output ensemble -----------------------------------------------------------------------------------------------
+# --- the output ensemble ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -246,10 +284,15 @@ def test_rules_are_the_papers(three: Arena) -> None:
     networks, shares = [bound(three, number) for number in range(3)], (1 / 3,) * 3
     logits = torch.stack([network.logits(IMAGES) for network in networks]).double()
     probabilities = logits.softmax(2)
-    expected = {"softmax": probabilities.mean(0), "logit": logits.mean(0).softmax(1),
-                "product": probabilities.prod(0) / probabilities.prod(0).sum(1, keepdim=True)}
+    expected = {
+        "softmax": probabilities.mean(0),
+        "logit": logits.mean(0).softmax(1),
+        "product": probabilities.prod(0) / probabilities.prod(0).sum(1, keepdim=True),
+    }
     for rule, wanted in expected.items():
-        assert torch.allclose(OutputEnsemble(networks, shares, rule).logits(IMAGES).softmax(1).double(), wanted, atol=1e-5)
+        assert torch.allclose(
+            OutputEnsemble(networks, shares, rule).logits(IMAGES).softmax(1).double(), wanted, atol=1e-5
+        )
     votes = torch.zeros_like(probabilities[0])
     for one in probabilities:
         confidence, label = one.max(1, keepdim=True)

@@ -38,8 +38,10 @@ def test_slerp_stays_on_the_circle_and_moves_by_equal_angles(tmp_path: Path, sco
         assert merged(arena, Slerp(alpha, scope)) == pytest.approx([math.cos(angle), math.sin(angle)], abs=1e-12)
 
 
-@pytest.mark.parametrize("rows", [([1.0, 2.0], [2.0, 4.0]), ([1.0, 2.0], [-1.0, -2.0]), ([0.0, 0.0], [1.0, 2.0]),
-                                  ([1.0, 2.0], [1.0, 2.0 + 1e-9])])
+@pytest.mark.parametrize(
+    "rows",
+    [([1.0, 2.0], [2.0, 4.0]), ([1.0, 2.0], [-1.0, -2.0]), ([0.0, 0.0], [1.0, 2.0]), ([1.0, 2.0], [1.0, 2.0 + 1e-9])],
+)
 def test_slerp_of_parallel_opposite_and_empty_vectors_is_linear_and_says_so(tmp_path: Path, rows) -> None:
     arena = plain(tmp_path, *rows)
     mixture = Slerp(0.25)(arena)
@@ -78,7 +80,9 @@ def test_ties_trims_elects_and_averages(tmp_path: Path) -> None:
 
 
 def test_ties_that_cancel_exactly_leave_the_base(tmp_path: Path) -> None:
-    arena = plain(tmp_path, [1.0, 1.0, 1.0], [3.0, 2.0, 9.0], [-1.0, 2.0, 9.0])  # changes +2 and -2: no sign, whatever the others say
+    arena = plain(
+        tmp_path, [1.0, 1.0, 1.0], [3.0, 2.0, 9.0], [-1.0, 2.0, 9.0]
+    )  # changes +2 and -2: no sign, whatever the others say
     assert merged(arena, Ties(density=1.0)) == [1.0, 2.0, 9.0]
     three = plain(tmp_path / "three", [0.0], [2.0], [1.0], [-3.0])
     assert merged(three, Ties(density=1.0)) == [0.0]

@@ -84,7 +84,9 @@ def test_predictions_outside_count_as_missed_and_as_nothing_else():
 def test_absent_classes_are_none_and_do_not_weigh_on_the_mean():
     never_said, absent, only_said = 0, 1, 3
     matrix = np.array([[0, 0, 5, 1], [0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 0]])
-    assert iou(matrix)[never_said] == 0.0 and recall(matrix)[never_said] == 0.0 and precision(matrix)[never_said] is None
+    assert (
+        iou(matrix)[never_said] == 0.0 and recall(matrix)[never_said] == 0.0 and precision(matrix)[never_said] is None
+    )
     assert iou(matrix)[absent] is None and iou(matrix)[only_said] == 0.0
     assert recall(matrix)[only_said] is None and precision(matrix)[only_said] == 0.0
     assert mean_iou(matrix) == pytest.approx((0 + 9 / 14 + 0) / 3)
@@ -157,7 +159,9 @@ def test_first_maximum_is_torchs_and_ties_go_to_the_lowest_class():
     peak, labels = first_maximum(logits)
     assert torch.equal(peak, logits.amax(1))
     assert torch.equal(labels, torch.from_numpy(logits.numpy().argmax(1)))
-    assert torch.equal(first_maximum(logits.double())[1], labels) and torch.equal(first_maximum(logits.half())[1], labels)
+    assert torch.equal(first_maximum(logits.double())[1], labels) and torch.equal(
+        first_maximum(logits.half())[1], labels
+    )
     assert first_maximum(torch.zeros(1, 255, 1, 1))[1].item() == 0
     last = torch.zeros(1, 255, 1, 1).index_fill(1, torch.tensor(254), 1.0)
     assert first_maximum(last)[1].item() == 254
@@ -212,14 +216,17 @@ def test_inputs_stay_untouched():
     assert torch.equal(logits, before[0]) and torch.equal(truth, before[1])
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda x, y: Observation(x[:, :, 1:], y),
-    lambda x, y: Observation(x, y.float()),
-    lambda x, y: Observation(x, y, None, 11),
-    lambda x, y: Observation(x, y, TO_CAMVID[:5], 11),
-    lambda x, y: Observation(x, y, TO_CAMVID),
-    lambda x, y: Observation(x.repeat(1, 13, 1, 1), y),
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x, y: Observation(x[:, :, 1:], y),
+        lambda x, y: Observation(x, y.float()),
+        lambda x, y: Observation(x, y, None, 11),
+        lambda x, y: Observation(x, y, TO_CAMVID[:5], 11),
+        lambda x, y: Observation(x, y, TO_CAMVID),
+        lambda x, y: Observation(x.repeat(1, 13, 1, 1), y),
+    ],
+)
 def test_misfits_are_refused(wrong):
     with pytest.raises(UsageError):
         wrong(*batch(6))

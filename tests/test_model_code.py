@@ -1,4 +1,6 @@
-"""Figures belong to the model code that gave them: other code, other figures; the code of before, the figures of before."""
+"""Figures belong to the model code that gave them: other code, other figures; the code of before, the figures of
+before.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,12 @@ class Middle(nn.Module):
         return x.relu() * own_depth.FACTOR
 """
 CHANGES = {
-    "mean": ("mine.py", "MEAN, STD = (0.3,", "MEAN, STD = (0.9,"), "std": ("mine.py", "(0.2, 0.2, 0.2)", "(0.9, 0.2, 0.2)"),
-    "label space": ("mine.py", "MEAN, STD", "LABEL_SPACE = 'turned'\nMEAN, STD"), "forward": ("mine.py", "* 1.0", "* 3.0"),
-    "imported": ("own_layers.py", "x.relu()", "x.tanh()"), "imported by what is imported": ("own_depth.py", "FACTOR = 1.0", "FACTOR = 4.0"),
+    "mean": ("mine.py", "MEAN, STD = (0.3,", "MEAN, STD = (0.9,"),
+    "std": ("mine.py", "(0.2, 0.2, 0.2)", "(0.9, 0.2, 0.2)"),
+    "label space": ("mine.py", "MEAN, STD", "LABEL_SPACE = 'turned'\nMEAN, STD"),
+    "forward": ("mine.py", "* 1.0", "* 3.0"),
+    "imported": ("own_layers.py", "x.relu()", "x.tanh()"),
+    "imported by what is imported": ("own_depth.py", "FACTOR = 1.0", "FACTOR = 4.0"),
 }
 """What is changed in which file; each gives other figures."""
 
@@ -89,7 +94,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every batch that any network runs."""
     counted: list[int] = []
     real = BoundNetwork.logits
-    monkeypatch.setattr(BoundNetwork, "logits", lambda self, images, *rest: (counted.append(1), real(self, images, *rest))[1])
+    monkeypatch.setattr(
+        BoundNetwork, "logits", lambda self, images, *rest: (counted.append(1), real(self, images, *rest))[1]
+    )
     return counted
 
 
@@ -112,12 +119,23 @@ def in_library(studio: Studio) -> Any:
     diagnosis.measure(0.5)
     sweep = studio.sweep_files(*(Path(f"files/{name}.safetensors") for name in "ab"), lambda: pictures, "average")
     report = diagnosis.report()
-    ensemble = evaluate_ensemble(items, [studio.network_of(item) for item in items], "softmax", pictures, worker=studio.worker,
-                                 store=studio.store, device=studio.device, precision="float32")
-    return {"evaluate": studio.evaluate(items[0], pictures)["loss"], "ensemble": ensemble["loss"],
-            "sweep": [point["loss"] for point in sweep.measure(0.5)["points"]],
-            "compare": [row["loss"] for row in comparison.snapshot()["rows"]],
-            "diagnose": [report["singles"][0]["loss"], report["pairs"][0]["path"][1]["loss"]]}
+    ensemble = evaluate_ensemble(
+        items,
+        [studio.network_of(item) for item in items],
+        "softmax",
+        pictures,
+        worker=studio.worker,
+        store=studio.store,
+        device=studio.device,
+        precision="float32",
+    )
+    return {
+        "evaluate": studio.evaluate(items[0], pictures)["loss"],
+        "ensemble": ensemble["loss"],
+        "sweep": [point["loss"] for point in sweep.measure(0.5)["points"]],
+        "compare": [row["loss"] for row in comparison.snapshot()["rows"]],
+        "diagnose": [report["singles"][0]["loss"], report["pairs"][0]["path"][1]["loss"]],
+    }
 
 
 def new_studio(place: Path) -> Studio:
@@ -127,12 +145,16 @@ def new_studio(place: Path) -> Studio:
 def different(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert set(one) == set(other)
     for kind in one:
-        for before, after in zip(*(found[kind] if isinstance(found[kind], list) else [found[kind]] for found in (one, other)), strict=True):
+        for before, after in zip(
+            *(found[kind] if isinstance(found[kind], list) else [found[kind]] for found in (one, other)), strict=True
+        ):
             assert before != after, kind
 
 
 @pytest.mark.parametrize("reopened", [True, False])
-def test_other_code_gives_other_figures_and_the_old_code_the_stored_ones(place: Path, forwards: list[int], reopened: bool) -> None:
+def test_other_code_gives_other_figures_and_the_old_code_the_stored_ones(
+    place: Path, forwards: list[int], reopened: bool
+) -> None:
     studio = new_studio(place)
     first = in_library(studio)
     for what in CHANGES:
@@ -149,20 +171,30 @@ def test_other_code_gives_other_figures_and_the_old_code_the_stored_ones(place: 
         assert in_library(studio) == first and not forwards, what
 
 
-VERBS = ["evaluate files/a.safetensors", "evaluate files/a.safetensors --with files/b.safetensors",
-         "sweep files/a.safetensors files/b.safetensors --step 0.5", "compare files/a.safetensors files/b.safetensors --rows buffers",
-         "diagnose files/a.safetensors files/b.safetensors --step 0.5"]
+VERBS = [
+    "evaluate files/a.safetensors",
+    "evaluate files/a.safetensors --with files/b.safetensors",
+    "sweep files/a.safetensors files/b.safetensors --step 0.5",
+    "compare files/a.safetensors files/b.safetensors --rows buffers",
+    "diagnose files/a.safetensors files/b.safetensors --step 0.5",
+]
 
 
 def losses(found: Any) -> list[float]:
     """Every loss in a result of the command line."""
     if isinstance(found, dict):
-        return [loss for key, value in found.items() for loss in ([value] if key == "loss" and isinstance(value, float) else losses(value))]
+        return [
+            loss
+            for key, value in found.items()
+            for loss in ([value] if key == "loss" and isinstance(value, float) else losses(value))
+        ]
     return [loss for value in found for loss in losses(value)] if isinstance(found, list) else []
 
 
 @pytest.mark.parametrize("line", VERBS)
-def test_the_same_on_the_command_line(place: Path, capsys: pytest.CaptureFixture[str], forwards: list[int], line: str) -> None:
+def test_the_same_on_the_command_line(
+    place: Path, capsys: pytest.CaptureFixture[str], forwards: list[int], line: str
+) -> None:
     def said() -> list[float]:
         main([*line.split(), "--data", "folder:town", "--model", "mine.py:Net", "--json"])
         return losses(json.loads(capsys.readouterr().out))
@@ -180,20 +212,25 @@ def test_the_same_on_the_command_line(place: Path, capsys: pytest.CaptureFixture
 def test_a_page_that_is_loaded_again_shows_the_code_of_now(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened("merge.py", place / "home", monkeypatch) as open_page:
         app = open_page("--checkpoints", "files", "--data", "folder:town", "--model", "mine.py:Net")
-        studio, chosen = server.studio(), Selection("a", "b", server.studio().workspace.sources[0].name, None, "average")
+        studio, chosen = (
+            server.studio(),
+            Selection("a", "b", server.studio().workspace.sources[0].name, None, "average"),
+        )
         before = studio.view(chosen)
         change(place, "forward")
         assert not app.run().error
         after = studio.view(chosen)
         assert after is not before and after.id != before.id
-        assert after.frame(0, 0.5).png != before.frame(0, 0.5).png, "an open view goes on with the code that it was opened with"
+        assert after.frame(0, 0.5).png != before.frame(0, 0.5).png, (
+            "an open view goes on with the code that it was opened with"
+        )
         (place / "mine.py").write_text("no python at all (")
         assert "SyntaxError" in text(app.run()) and not app.exception
         (place / "mine.py").write_text(MODEL)
         assert not app.run().error and studio.view(chosen).id == before.id
 
 
-# --- what a model file consists of --------------------------------------------------------------------------------------
+# --- what a model file consists of ------------------------------------------------------------------------------------
 
 
 def files_of(folder: Path, **sources: str) -> list[str]:
@@ -207,18 +244,44 @@ def files_of(folder: Path, **sources: str) -> list[str]:
 def test_imports_are_followed_through_modules_packages_and_functions(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").write_text("from .inner import x")
-    found = files_of(tmp_path, mine="import torch, one\nfrom two import thing\ndef make():\n    import late\n    from pkg.deep import y\n",
-                     one="import mine", two="", late="", pkg__inner="from . import side\n", pkg__side="", pkg__deep="import one",
-                     idle="", torch__nn="")
-    assert found == ["late.py", "mine.py", "one.py", "pkg/__init__.py", "pkg/deep.py", "pkg/inner.py", "pkg/side.py", "two.py"]
+    found = files_of(
+        tmp_path,
+        mine="import torch, one\nfrom two import thing\ndef make():\n    import late\n    from pkg.deep import y\n",
+        one="import mine",
+        two="",
+        late="",
+        pkg__inner="from . import side\n",
+        pkg__side="",
+        pkg__deep="import one",
+        idle="",
+        torch__nn="",
+    )
+    assert found == [
+        "late.py",
+        "mine.py",
+        "one.py",
+        "pkg/__init__.py",
+        "pkg/deep.py",
+        "pkg/inner.py",
+        "pkg/side.py",
+        "two.py",
+    ]
 
 
-def test_modules_named_at_run_time_count_and_the_library_itself_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_named_at_run_time_count_and_the_library_itself_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
     monkeypatch.syspath_prepend(str(tmp_path))
-    files_of(tmp_path, mine="import importlib\nfrom torch import nn\nimport fusionlib.contracts\nkind = 'hidden'\n"
-                            "block = importlib.import_module(f'{kind}_part')\ndef make(classes):\n    return block.Part(3, classes, 1)\n",
-             hidden_part="from torch.nn import Conv2d as Part\n", fusionlib__contracts="")
+    files_of(
+        tmp_path,
+        mine=(
+            "import importlib\nfrom torch import nn\nimport fusionlib.contracts\nkind = 'hidden'\nblock ="
+            " importlib.import_module(f'{kind}_part')\ndef make(classes):\n    return block.Part(3, classes, 1)\n"
+        ),
+        hidden_part="from torch.nn import Conv2d as Part\n",
+        fusionlib__contracts="",
+    )
     try:
         codes = set()
         for source in ("from torch.nn import Conv2d as Part\n", "from torch.nn import ConvTranspose2d as Part\n"):
@@ -254,7 +317,7 @@ def test_a_model_file_that_is_gone_leaves_its_network_as_it_is(place: Path) -> N
     assert studio.network_of(open_checkpoint("files/a.safetensors"))[1] == 3
 
 
-# --- everything else that decides a figure -----------------------------------------------------------------------------
+# --- everything else that decides a figure ----------------------------------------------------------------------------
 
 
 class Other(TinyArchitecture):
@@ -274,11 +337,18 @@ def test_what_runs_is_told_by_code_preprocessing_head_classes_precision_and_devi
     tiny, cpu = TinyArchitecture(), torch.device("cpu")
     base = runs_of([(tiny, 11)], CAMVID, "float32", cpu)
     assert base == runs_of([(TinyArchitecture(), 11)] * 2, CAMVID, "float32", cpu)
-    others = [runs_of([(Other(), 11)], CAMVID, "float32", cpu), runs_of([(Headless(), 11)], CAMVID, "float32", cpu),
-              runs_of([(tiny, 19)], CAMVID, "float32", cpu), runs_of([(tiny, 11)], numbered(11), "float32", cpu),
-              runs_of([(tiny, 19)], CITYSCAPES, "float32", cpu), runs_of([(tiny, 11)], CAMVID, "mixed", cpu),
-              runs_of([(tiny, 11)], CAMVID, "float32", torch.device("cuda")), runs_of([(Mapped(), 3)], CAMVID, "float32", cpu),
-              runs_of([None], CAMVID, "float32", cpu), runs_of([(tiny, 11), (Other(), 11)], CAMVID, "float32", cpu)]
+    others = [
+        runs_of([(Other(), 11)], CAMVID, "float32", cpu),
+        runs_of([(Headless(), 11)], CAMVID, "float32", cpu),
+        runs_of([(tiny, 19)], CAMVID, "float32", cpu),
+        runs_of([(tiny, 11)], numbered(11), "float32", cpu),
+        runs_of([(tiny, 19)], CITYSCAPES, "float32", cpu),
+        runs_of([(tiny, 11)], CAMVID, "mixed", cpu),
+        runs_of([(tiny, 11)], CAMVID, "float32", torch.device("cuda")),
+        runs_of([(Mapped(), 3)], CAMVID, "float32", cpu),
+        runs_of([None], CAMVID, "float32", cpu),
+        runs_of([(tiny, 11), (Other(), 11)], CAMVID, "float32", cpu),
+    ]
     assert len({json.dumps(item) for item in (base, *others)}) == 11
 
 

@@ -137,14 +137,25 @@ def test_wrong_device_and_precision_are_refused(arena: Arena) -> None:
             choose_device("cuda:1")
 
 
-@pytest.mark.parametrize("output", [lambda x: x, lambda x: {"out": x}, lambda x: {"logits": x}, lambda x: (x, None), lambda x: [x],
-                                    lambda x: type("Output", (), {"logits": x})()])
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda x: x,
+        lambda x: {"out": x},
+        lambda x: {"logits": x},
+        lambda x: (x, None),
+        lambda x: [x],
+        lambda x: type("Output", (), {"logits": x})(),
+    ],
+)
 def test_logits_are_found_in_what_networks_return(output) -> None:
     logits = torch.zeros(1, 3, 4, 4)
     assert logits_of(output(logits)) is logits
 
 
-@pytest.mark.parametrize("output", [None, (), {}, {"aux": torch.zeros(1, 3, 4, 4)}, torch.zeros(3, 4, 4), "text", [None]])
+@pytest.mark.parametrize(
+    "output", [None, (), {}, {"aux": torch.zeros(1, 3, 4, 4)}, torch.zeros(3, 4, 4), "text", [None]]
+)
 def test_other_outputs_are_refused(output: object) -> None:
     with pytest.raises(ArchitectureError, match="under 'out' or 'logits'"):
         logits_of(output)
@@ -158,7 +169,9 @@ def shapes_of(classes: int) -> dict[str, tuple[int, ...]]:
         return {name: tuple(t.shape) for name, t in ARCHITECTURES.get("enet").build(classes).state_dict().items()}
 
 
-@pytest.mark.parametrize(("classes", "space"), [(19, "cityscapes"), (20, "cityscapes-void"), (11, "camvid"), (7, "classes-7")])
+@pytest.mark.parametrize(
+    ("classes", "space"), [(19, "cityscapes"), (20, "cityscapes-void"), (11, "camvid"), (7, "classes-7")]
+)
 def test_enet_is_recognised_with_its_class_count(classes: int, space: str) -> None:
     enet = ARCHITECTURES.get("enet")
     assert enet.recognise(shapes_of(classes)) == classes
@@ -168,10 +181,16 @@ def test_enet_is_recognised_with_its_class_count(classes: int, space: str) -> No
     assert enet.recognise({**without, "mean": (3,), "criterion.weight": (classes,)}) == classes
 
 
-@pytest.mark.parametrize("change", [
-    lambda s: s.pop("regular5_1.ext_conv1.0.weight"),
-    lambda s: s.update({"initial_block.main_branch.weight": (13, 4, 3, 3)}), lambda s: s.pop("transposed_conv.weight"),
-    lambda s: s.update({"transposed_conv.weight": (16, 19)}), lambda s: s.update({"initial_block.batch_norm.num_batches_tracked": (1,)})])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.pop("regular5_1.ext_conv1.0.weight"),
+        lambda s: s.update({"initial_block.main_branch.weight": (13, 4, 3, 3)}),
+        lambda s: s.pop("transposed_conv.weight"),
+        lambda s: s.update({"transposed_conv.weight": (16, 19)}),
+        lambda s: s.update({"initial_block.batch_norm.num_batches_tracked": (1,)}),
+    ],
+)
 def test_other_shapes_are_not_enet(change) -> None:
     shapes = shapes_of(19)
     change(shapes)
@@ -206,7 +225,9 @@ def naive_maps(logits: np.ndarray, table: list[int], classes: int) -> tuple[np.n
             sums = [sum(odds[c] for c in range(len(odds)) if table[c] == target) for target in range(classes)]
             label[y, x] = IGNORE if table[best] < 0 else table[best]
             certain[y, x] = 255 * (odds[best] if table[best] < 0 else sums[table[best]])
-            second[y, x] = max((target for target in range(classes) if target != table[best]), key=lambda target: sums[target])
+            second[y, x] = max(
+                (target for target in range(classes) if target != table[best]), key=lambda target: sums[target]
+            )
     return label, certain, second
 
 
@@ -217,7 +238,9 @@ def test_maps_are_those_of_a_naive_loop(mapped: bool) -> None:
     logits[0, 19, :3] += 6  # void wins there: outside the target space
     truth = torch.full((1, 12, 15), IGNORE, dtype=torch.uint8)
     table = mapping(CITYSCAPES_VOID, CAMVID)
-    observation = Observation(logits, truth, torch.from_numpy(table), CAMVID.count) if mapped else Observation(logits, truth)
+    observation = (
+        Observation(logits, truth, torch.from_numpy(table), CAMVID.count) if mapped else Observation(logits, truth)
+    )
     label, certain, second = pixel_maps(observation)
     assert label.dtype == certain.dtype == second.dtype == np.uint8
     expected = naive_maps(logits[0].numpy(), list(table) if mapped else list(range(20)), CAMVID.count if mapped else 20)

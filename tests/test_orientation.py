@@ -1,4 +1,6 @@
-"""Cameras' orientations: pictures and masks that lie upon each other whichever of them was stored turned, and what is said of it."""
+"""Cameras' orientations: pictures and masks that lie upon each other whichever of them was stored turned, and what is
+said of it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return turned(pixels, INVERSE.get(orientation, orientation))
 
 
-def folder(place: Path, image: np.ndarray, mask: np.ndarray, orientations: tuple[int, int] = (1, 1), more: str = "") -> str:
+def folder(
+    place: Path, image: np.ndarray, mask: np.ndarray, orientations: tuple[int, int] = (1, 1), more: str = ""
+) -> str:
     for name, pixels, orientation in (("images", image, orientations[0]), ("masks", mask, orientations[1])):
         (place / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / name / "a.png", **({"exif": exif(orientation)} if orientation > 1 else {}))
@@ -61,7 +65,7 @@ def test_an_entry_after_the_pixels_of_a_png_counts_too(tmp_path):
     Image.fromarray(UPRIGHT).save(path, exif=exif(6))
     content = path.read_bytes()
     start = content.index(b"eXIf") - 4
-    chunk = content[start:start + 12 + struct.unpack_from(">I", content, start)[0]]
+    chunk = content[start : start + 12 + struct.unpack_from(">I", content, start)[0]]
     path.write_bytes(content.replace(chunk, b"").replace(b"\0\0\0\0IEND", chunk + b"\0\0\0\0IEND"))
     assert orientation_of(path) == 6
 
@@ -87,7 +91,7 @@ def test_a_mask_drawn_upright_lies_on_a_photo_stored_turned(tmp_path, orientatio
     dataset = open_dataset(folder(tmp_path, stored(UPRIGHT, orientation), IDS, (orientation, 1)))
     sample = dataset.load(0)
     assert np.array_equal(sample.image, UPRIGHT) and np.array_equal(sample.truth, IDS)
-    note, = dataset.notes
+    (note,) = dataset.notes
     assert note.startswith("EXIF orientation in 1 of 1 pictures: 1 ")
     assert ("read as viewers show them, though" in note) == (orientation < 5)
     assert ("the only way in which masks fit" in note) == (orientation >= 5)
@@ -114,7 +118,9 @@ def test_a_square_picture_follows_the_rule(tmp_path, orientation):
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_masks_have_orientations_too(tmp_path, orientation):
     """Both stored turned, and a mask alone whose entry is needed to make the sizes fit."""
-    dataset = open_dataset(folder(tmp_path, stored(UPRIGHT, orientation), stored(IDS, orientation), (orientation, orientation)))
+    dataset = open_dataset(
+        folder(tmp_path, stored(UPRIGHT, orientation), stored(IDS, orientation), (orientation, orientation))
+    )
     sample = dataset.load(0)
     assert np.array_equal(sample.image, UPRIGHT) and np.array_equal(sample.truth, IDS)
     sample = open_dataset(folder(tmp_path / "alone", UPRIGHT, stored(IDS, orientation), (1, orientation))).load(0)
@@ -137,12 +143,19 @@ def test_how_many_pictures_were_read_how(tmp_path):
         Image.fromarray(stored(UPRIGHT, orientation)).save(tmp_path / "images" / f"{name}.jpg", exif=exif(orientation))
         write_mask(tmp_path / "masks" / f"{name}.png", [0], IDS.shape)
     assert open_dataset(spec, limit=2).notes == (
-        "EXIF orientation in 3 of 4 pictures: 2 read in the only way in which masks fit, 1 read as viewers show them, though masks fit as "
-        "stored too (orientation: stored in classes.yaml chooses that)",)
+        (
+            "EXIF orientation in 3 of 4 pictures: 2 read in the only way in which masks fit, 1 read as viewers show"
+            " them, though masks fit as stored too (orientation: stored in classes.yaml chooses that)"
+        ),
+    )
 
 
-@given(st.tuples(st.integers(1, 4), st.integers(1, 4)), st.tuples(st.integers(1, 4), st.integers(1, 4)),
-       st.tuples(st.integers(1, 8), st.integers(1, 8)), st.booleans())
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.booleans(),
+)
 @settings(deadline=None)
 def test_a_reading_fits_wherever_one_does(image, mask, orientations, stored_first):
     readings = [(own, drawn) for own in {1, orientations[0]} for drawn in {1, orientations[1]}]

@@ -21,16 +21,33 @@ from fusionlib.studio import Selection, outlook
 from fusionlib.studio.outlook import OutlookDesk, averages, curve_evidence, gravest, path_summary
 from pages.widgets import server
 from pages.widgets.routes import live_routes
-from tests.helpers import folder_data, request, tiny_checkpoints, tiny_file, tiny_registered, tiny_tensors, tiny_world, until
+from tests.helpers import (
+    folder_data,
+    request,
+    tiny_checkpoints,
+    tiny_file,
+    tiny_registered,
+    tiny_tensors,
+    tiny_world,
+    until,
+)
 from tests.page_tools import button, opened, tiny_files
 
 
 def relative(folder: Path, name: str, seed: int, by: float = 0.3, **more: torch.Tensor) -> Path:
     """A checkpoint that has moved away from that of `seed` by normal noise of this share of each tensor's deviation."""
     noise = torch.Generator().manual_seed(99)
-    save_tensors(folder / f"{name}.safetensors", {
-        key: tensor + by * tensor.std(correction=0) * torch.randn(tensor.shape, generator=noise) if tensor.is_floating_point() else tensor
-        for key, tensor in {**tiny_tensors(seed), **more}.items()})
+    save_tensors(
+        folder / f"{name}.safetensors",
+        {
+            key: (
+                tensor + by * tensor.std(correction=0) * torch.randn(tensor.shape, generator=noise)
+                if tensor.is_floating_point()
+                else tensor
+            )
+            for key, tensor in {**tiny_tensors(seed), **more}.items()
+        },
+    )
     return folder / f"{name}.safetensors"
 
 
@@ -47,7 +64,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_pair_is_read_once_whatever_its_order_and_place(tmp_path: Path, reads: list[str]) -> None:
     desk, (a, b, c) = OutlookDesk(), tiny_checkpoints(tmp_path, 3)
     assert desk.remembered(a.fingerprint, b.fingerprint) is None and reads == []
-    (names, found), = desk.of_files([a, b])
+    ((names, found),) = desk.of_files([a, b])
     assert names == ("c0", "c1") and found == weight_evidence(survey([a, b]), 0, 1, runs=False, matches=False)
     assert [name for name, _ in desk.of_files([b, a])] == [("c1", "c0")] and reads == ["survey"]
     assert len(desk.of_files([a, b, c])) == 3 and reads == ["survey"] * 2
@@ -60,7 +77,10 @@ def test_what_is_known_of_a_network_decides_the_advice_and_is_not_remembered_wit
     assert "--model" in gravest(desk.of_files(files))["advice"]
     desk = OutlookDesk()
     with tiny_registered():
-        assert gravest(desk.of_files(files))["advice"] == "do not merge; try permutation matching or an ensemble of outputs"
+        assert (
+            gravest(desk.of_files(files))["advice"]
+            == "do not merge; try permutation matching or an ensemble of outputs"
+        )
 
 
 def test_numbers_that_are_not_finite_leave_no_verdict(tmp_path: Path) -> None:
@@ -70,13 +90,21 @@ def test_numbers_that_are_not_finite_leave_no_verdict(tmp_path: Path) -> None:
 
 
 def test_the_gravest_pair_of_several_is_named(tmp_path: Path) -> None:
-    files = [open_checkpoint(path) for path in (tiny_file(tmp_path, "a", 1), relative(tmp_path, "near", 1), tiny_file(tmp_path, "far", 2))]
+    files = [
+        open_checkpoint(path)
+        for path in (tiny_file(tmp_path, "a", 1), relative(tmp_path, "near", 1), tiny_file(tmp_path, "far", 2))
+    ]
     one, several = gravest(OutlookDesk().of_files(files[:2])), gravest(OutlookDesk().of_files(files))
     assert one["line"].startswith("measure to know: convolutions 0.9") and one["pair"] == ["a", "near"]
-    assert several["line"].startswith(f"do not merge, {' + '.join(several['pair'])}: separate runs") and several["pair"][1] == "far"
+    assert (
+        several["line"].startswith(f"do not merge, {' + '.join(several['pair'])}: separate runs")
+        and several["pair"][1] == "far"
+    )
 
 
-def test_reading_in_the_background_answers_nothing_until_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_in_the_background_answers_nothing_until_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate, read = threading.Event(), outlook.survey
     monkeypatch.setattr(outlook, "survey", lambda checkpoints: (gate.wait(20), read(checkpoints))[1])
     desk, files = OutlookDesk(), tiny_checkpoints(tmp_path, 2)
@@ -87,17 +115,30 @@ def test_reading_in_the_background_answers_nothing_until_it_is_done(tmp_path: Pa
 
 def test_a_curve_decides_what_the_weights_leave_open(tmp_path: Path) -> None:
     def figures(miou: float) -> dict:
-        return {"miou": miou, "pixel_accuracy": miou, "loss": 1.0, "blind": {"miou": 0.03, "pixel_accuracy": 0.3, "drawn_miou": 0.05}}
+        return {
+            "miou": miou,
+            "pixel_accuracy": miou,
+            "loss": 1.0,
+            "blind": {"miou": 0.03, "pixel_accuracy": 0.3, "drawn_miou": 0.05},
+        }
 
-    known = weight_evidence(survey([open_checkpoint(relative(tmp_path, "x", 1, 0.2)), open_checkpoint(tiny_file(tmp_path, "y", 1))]), 0, 1)
+    known = weight_evidence(
+        survey([open_checkpoint(relative(tmp_path, "x", 1, 0.2)), open_checkpoint(tiny_file(tmp_path, "y", 1))]), 0, 1
+    )
     found = {"a": figures(0.42), "b": None, "points": [], "images": FEW}
     assert curve_evidence(known, found, "xy") == known
     found |= {"b": figures(0.40)}
     assert curve_evidence(known, found, "xy").gain is None and len(curve_evidence(known, found, "xy").ends) == 2
     for middle, level in ((0.44, "merge"), (0.415, "no difference"), (0.2, "do not merge")):
-        found["points"] = [{"alpha": 0.0, **figures(0.9)}, {"alpha": 0.5, **figures(middle)}, {"alpha": 0.97, **figures(0.419)}]
+        found["points"] = [
+            {"alpha": 0.0, **figures(0.9)},
+            {"alpha": 0.5, **figures(middle)},
+            {"alpha": 0.97, **figures(0.419)},
+        ]
         judged = curve_evidence(known, found, "xy")
-        assert judge(judged).level == level, "an end under another policy is no merge, and neither is what is nearly an end"
+        assert judge(judged).level == level, (
+            "an end under another policy is no merge, and neither is what is nearly an end"
+        )
         assert judged.gain == pytest.approx(middle - 0.42) and judged.best_alpha == 0.5 and judged.pictures == FEW
 
 
@@ -166,14 +207,20 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[dict[str, str]]:
     with tiny_registered():
-        yield {"a": str(tiny_file(tmp_path, "a", 1)), "near": str(relative(tmp_path, "near", 1)), "far": str(tiny_file(tmp_path, "far", 2)),
-               "wide": str(tiny_file(tmp_path, "wide", 1, classes=7))}
+        yield {
+            "a": str(tiny_file(tmp_path, "a", 1)),
+            "near": str(relative(tmp_path, "near", 1)),
+            "far": str(tiny_file(tmp_path, "far", 2)),
+            "wide": str(tiny_file(tmp_path, "wide", 1, classes=7)),
+        }
 
 
 def test_inspect_has_a_verdict(capsys, files, tmp_path: Path) -> None:
     assert said(capsys, "inspect", files["a"], files["near"])["verdict"]["level"] == "measure to know"
     assert said(capsys, "inspect", files["a"], files["far"])["verdict"]["level"] == "do not merge"
-    assert not any("verdict" in said(capsys, "inspect", files["a"], *more) for more in ([], [files["far"], "--no-finite"]))
+    assert not any(
+        "verdict" in said(capsys, "inspect", files["a"], *more) for more in ([], [files["far"], "--no-finite"])
+    )
     unlike = said(capsys, "inspect", files["a"], files["wide"])["verdict"]
     assert unlike["line"] == "do not merge: their tensors differ"
     shared = said(capsys, "inspect", files["a"], files["wide"], "--shared")["verdict"]
@@ -190,7 +237,10 @@ def test_merge_has_a_verdict_and_says_it(capsys, files, tmp_path: Path) -> None:
     assert said(capsys, "merge", files["a"], files["near"], *out)["verdict"]["level"] == "measure to know"
     assert said(capsys, "merge", files["a"], files["near"], files["far"], *out)["verdict"]["pair"][1] == "far"
     for method in ("rebasin", "head_swap"):
-        assert said(capsys, "merge", "--method", method, "--checkpoints", files["a"], files["far"], *out)["verdict"] is None
+        assert (
+            said(capsys, "merge", "--method", method, "--checkpoints", files["a"], files["far"], *out)["verdict"]
+            is None
+        )
     main(["merge", "--method", "head_swap", "--checkpoints", files["a"], files["far"], *out])
     assert "weights alone" not in capsys.readouterr().out
     layers = said(capsys, "merge", "--method", "layerwise", "--checkpoints", files["a"], files["wide"], *out)["verdict"]
@@ -210,15 +260,31 @@ def test_sweep_judges_what_it_has_measured(capsys, files, tmp_path: Path) -> Non
 
 
 def test_compare_says_what_the_weights_say_of_each_pair(capsys, files, tmp_path: Path) -> None:
-    arguments = ["compare", files["a"], files["near"], files["far"], "--data", f"folder:{folder_data(tmp_path / 'data', 1)}",
-                 "--rows", "subsets", "--home", str(tmp_path / "home")]
+    arguments = [
+        "compare",
+        files["a"],
+        files["near"],
+        files["far"],
+        "--data",
+        f"folder:{folder_data(tmp_path / 'data', 1)}",
+        "--rows",
+        "subsets",
+        "--home",
+        str(tmp_path / "home"),
+    ]
     rows = {row["name"]: row["verdict"] for row in said(capsys, *arguments)["rows"]}
     assert rows["subsets: a + near, isotropic"]["level"] == "measure to know"
-    assert rows["subsets: a + far, isotropic"]["level"] == rows["subsets: near + far, layerwise"]["level"] == "do not merge"
+    assert (
+        rows["subsets: a + far, isotropic"]["level"]
+        == rows["subsets: near + far, layerwise"]["level"]
+        == "do not merge"
+    )
     assert rows["subsets: a + near + far, isotropic"] is None and rows["a"] is None
 
 
-def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tiny_files(tmp_path / "files", 2)
     relative(folder, "near", 1)
     with opened("compare.py", tmp_path / "home", monkeypatch) as start:
@@ -226,7 +292,11 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(tm
         app.multiselect[0].set_value(["c1", "near"]).run()
         assert not app.exception
         link = app.get("page_link")[0].proto
-        assert "measure to know" in link.label.replace("\\", "") and link.page == "diagnostics" and "set=near" in link.query_string
+        assert (
+            "measure to know" in link.label.replace("\\", "")
+            and link.page == "diagnostics"
+            and "set=near" in link.query_string
+        )
         app.multiselect[0].set_value(["c0", "c1", "near"]).run()
         app.button_group[0].set_value(["subsets"]).run()
         assert "do not merge, c0" in app.get("page_link")[0].proto.label.replace("\\", "")
@@ -240,11 +310,15 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(tm
 
 def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_path: Path) -> None:
     """All of its answers are one class, so that it has exactly what that class everywhere has."""
-    constant = {name: torch.zeros_like(tensor) if name == "head.weight" else tensor for name, tensor in tiny_tensors(1).items()}
+    constant = {
+        name: torch.zeros_like(tensor) if name == "head.weight" else tensor for name, tensor in tiny_tensors(1).items()
+    }
     constant["head.bias"] = torch.tensor([9.0, 0.0, 0.0])
     with tiny_registered():
         for name in ("x", "y"):
-            save_tensors(tmp_path / f"{name}.safetensors", {**constant, "stem.weight": constant["stem.weight"] + (name == "y")})
+            save_tensors(
+                tmp_path / f"{name}.safetensors", {**constant, "stem.weight": constant["stem.weight"] + (name == "y")}
+            )
         files = [str(tmp_path / f"{name}.safetensors") for name in ("x", "y")]
         data = ["--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--home", str(tmp_path / "home")]
         found = said(capsys, "evaluate", files[0], *data)
@@ -256,4 +330,6 @@ def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_p
         verdict = report["pairs"][0]["verdict"]
         assert verdict["line"] == "do not merge: both networks guess" and verdict["evidence"]["guessing"] == ["x", "y"]
         rows = said(capsys, "compare", *files, *data, "--methods", "isotropic")["rows"]
-        assert all(row["guesses"] and row["note"].startswith("guesses: no better than the commonest class") for row in rows)
+        assert all(
+            row["guesses"] and row["note"].startswith("guesses: no better than the commonest class") for row in rows
+        )

@@ -1,4 +1,6 @@
-"""A merge whose numbers do not fit its file is refused by name, wherever it is made; written wider it is what the preview shows."""
+"""A merge whose numbers do not fit its file is refused by name, wherever it is made; written wider it is what the
+preview shows.
+"""
 
 from __future__ import annotations
 
@@ -56,13 +58,22 @@ def world(tmp_path_factory: pytest.TempPathFactory):
         yield opened
 
 
-# --- what fits ---------------------------------------------------------------------------------------------------------
+# --- what fits --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "last", "first_out"), [
-    (torch.float16, 65519.0, 65520.0), (torch.float8_e4m3fn, 464.0, 464.01), (torch.float8_e5m2, 61439.0, 61440.0),
-    (torch.bfloat16, 3.3961e38, 3.3962e38), (torch.float32, 3.4028234e38, float("inf"))])
-def test_a_type_holds_what_it_rounds_to_its_largest_number_and_nothing_beyond(dtype: torch.dtype, last: float, first_out: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "last", "first_out"),
+    [
+        (torch.float16, 65519.0, 65520.0),
+        (torch.float8_e4m3fn, 464.0, 464.01),
+        (torch.float8_e5m2, 61439.0, 61440.0),
+        (torch.bfloat16, 3.3961e38, 3.3962e38),
+        (torch.float32, 3.4028234e38, float("inf")),
+    ],
+)
+def test_a_type_holds_what_it_rounds_to_its_largest_number_and_nothing_beyond(
+    dtype: torch.dtype, last: float, first_out: float
+) -> None:
     most = torch.finfo(dtype).max
     for sign in (1, -1):
         values = torch.tensor([0.0, sign * last, 1.0])
@@ -86,7 +97,9 @@ def test_the_message_says_what_does_not_fit_and_what_to_do() -> None:
 
 
 def test_what_lies_between_tensors_is_no_number_of_the_merge(tmp_path: Path) -> None:
-    checkpoint = saved(tmp_path / "w.safetensors", {"a": torch.ones(3).half(), "b": torch.ones(5).half(), "c": torch.ones(2)})
+    checkpoint = saved(
+        tmp_path / "w.safetensors", {"a": torch.ones(3).half(), "b": torch.ones(5).half(), "c": torch.ones(2)}
+    )
     layout = Arena.pack([checkpoint]).layout
     flat = torch.full((layout.size,), torch.nan)
     for name, view in layout.views(flat).items():
@@ -106,7 +119,7 @@ def test_dtypes_go_by_name() -> None:
             written_dtype(wrong)
 
 
-# --- every method, every narrow type ------------------------------------------------------------------------------------
+# --- every method, every narrow type ----------------------------------------------------------------------------------
 
 
 WRITABLE = [dtype for dtype in NARROW if dtype in WRITTEN.values()]
@@ -126,8 +139,12 @@ def pair(folder: Path, dtype: torch.dtype) -> list[Checkpoint]:
 
 def parameters(name: str) -> dict:
     """What gives the second file enough weight to carry the merge out of the first one's range."""
-    return {"head_swap": {"backbone": 1, "head": 0}, "dare": {"scale": 2.0}, "task_arithmetic": {"scale": 2.0},
-            "fisher": {"lambdas": [0.0, 1.0]}}.get(name, {})
+    return {
+        "head_swap": {"backbone": 1, "head": 0},
+        "dare": {"scale": 2.0},
+        "task_arithmetic": {"scale": 2.0},
+        "fisher": {"lambdas": [0.0, 1.0]},
+    }.get(name, {})
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -137,12 +154,17 @@ def name_of(dtype: torch.dtype) -> str:
 
 @pytest.mark.parametrize("dtype", WRITABLE)
 @pytest.mark.parametrize("name", ONE_FILE)
-def test_every_method_refuses_the_file_and_the_live_view_alike(world: World, tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+def test_every_method_refuses_the_file_and_the_live_view_alike(
+    world: World, tmp_path: Path, name: str, dtype: torch.dtype
+) -> None:
     checkpoints = pair(tmp_path, dtype)
     data = world.studio.workspace.pictures(world.source, None)
     recipe = write_recipe(checkpoints, name, parameters(name), "average", data, 2, dtype=name_of(dtype))
     blind = name == "fisher" and dtype == torch.bfloat16  # so large that the network itself answers with NaN
-    with pytest.raises(CheckpointError if blind else MergeError, match="NaN" if blind else r"^(stem|body)\.weight would hold .* not fit"):
+    with pytest.raises(
+        CheckpointError if blind else MergeError,
+        match="NaN" if blind else r"^(stem|body)\.weight would hold .* not fit",
+    ):
         world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data)
     assert sorted(os.listdir(tmp_path)) == ["narrow.safetensors", "wide.safetensors"], "no file, no leftover"
     if METHODS.get(name).needs == "pictures":
@@ -159,20 +181,25 @@ def test_every_method_refuses_the_file_and_the_live_view_alike(world: World, tmp
 
 
 @pytest.mark.parametrize("dtype", NARROW)
-def test_two_narrow_files_whose_sum_goes_beyond_their_type_are_refused(world: World, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_two_narrow_files_whose_sum_goes_beyond_their_type_are_refused(
+    world: World, tmp_path: Path, dtype: torch.dtype
+) -> None:
     tables = [tiny_tensors(seed, dtype=dtype) for seed in (1, 2)]
     tables[1]["body.weight"] = torch.full((8, 8, 3, 3), torch.finfo(dtype).max * 0.9).to(dtype)
     checkpoints = [saved(tmp_path / f"{number}.safetensors", table) for number, table in enumerate(tables)]
     for method in ("task_arithmetic", "dare"):
         with pytest.raises(MergeError, match=r"^body\.weight would hold .* not fit"):
-            world.studio.merge(write_recipe(checkpoints, method, {"scale": 2.0}, "average"), checkpoints, tmp_path / "out.safetensors")
+            world.studio.merge(
+                write_recipe(checkpoints, method, {"scale": 2.0}, "average"), checkpoints, tmp_path / "out.safetensors"
+            )
     assert not (tmp_path / "out.safetensors").exists()
 
 
 @pytest.mark.parametrize("dtype", WRITABLE)
 @pytest.mark.parametrize("policy", ["average", "gaussian"])
-def test_the_streamed_merge_and_the_one_in_memory_refuse_the_same_number(world: World, tmp_path: Path, dtype: torch.dtype,
-                                                                        policy: str) -> None:
+def test_the_streamed_merge_and_the_one_in_memory_refuse_the_same_number(
+    world: World, tmp_path: Path, dtype: torch.dtype, policy: str
+) -> None:
     checkpoints = pair(tmp_path, dtype)
     with pytest.raises(MergeError) as streamed:
         stream_merge(checkpoints, (0.5, 0.5), policy, tmp_path / "out.safetensors", {}, dtype=dtype)
@@ -191,7 +218,9 @@ def test_pooled_variances_that_do_not_fit_are_refused(world: World, tmp_path: Pa
     checkpoints = [saved(tmp_path / f"{number}.safetensors", table) for number, table in enumerate(tables)]
     for method in ("linear", "isotropic"):
         with pytest.raises(MergeError, match=r"^norm\.running_var would hold"):
-            world.studio.merge(write_recipe(checkpoints, method, {}, "gaussian"), checkpoints, tmp_path / "out.safetensors")
+            world.studio.merge(
+                write_recipe(checkpoints, method, {}, "gaussian"), checkpoints, tmp_path / "out.safetensors"
+            )
 
 
 def test_statistics_measured_anew_that_do_not_fit_are_refused_and_fit_float32(world: World, tmp_path: Path) -> None:
@@ -215,7 +244,9 @@ def test_float32_files_that_overflow_float32_are_refused_too(world: World, tmp_p
     checkpoints = [saved(tmp_path / f"{number}.safetensors", table) for number, table in enumerate(tables)]
     for method in ("linear", "isotropic", "task_arithmetic"):
         with pytest.raises(MergeError, match=r"w would hold -?inf") as caught:
-            world.studio.merge(write_recipe(checkpoints, method, {}, "average"), checkpoints, tmp_path / "out.safetensors")
+            world.studio.merge(
+                write_recipe(checkpoints, method, {}, "average"), checkpoints, tmp_path / "out.safetensors"
+            )
         assert "--dtype" not in caught.value.do
 
 
@@ -252,15 +283,16 @@ def test_dragging_one_unit_looks_at_that_unit_and_the_file_is_looked_at_whole(tm
     assert torch.equal(blend.network.flat, before), "nothing of the refused profile is left"
 
 
-# --- written in another type --------------------------------------------------------------------------------------------
+# --- written in another type ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own", [torch.float16, torch.float8_e4m3fn, torch.float64])
 @pytest.mark.parametrize("name", ["linear", "task_arithmetic", "profile"])
 @pytest.mark.parametrize("written", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("policy", ["gaussian", "recalibrate"])
-def test_the_file_in_another_dtype_is_what_the_preview_runs_and_its_recipe_runs_again(world: World, tmp_path: Path, own: torch.dtype,
-                                                                                     name: str, written: str, policy: str) -> None:
+def test_the_file_in_another_dtype_is_what_the_preview_runs_and_its_recipe_runs_again(
+    world: World, tmp_path: Path, own: torch.dtype, name: str, written: str, policy: str
+) -> None:
     data = world.studio.workspace.pictures(world.source, None)
     checkpoints = [saved(tmp_path / f"c{seed}.safetensors", tiny_tensors(seed, dtype=own)) for seed in (1, 2)]
     recipe = write_recipe(checkpoints, name, {}, policy, data, dtype=written)
@@ -270,7 +302,12 @@ def test_the_file_in_another_dtype_is_what_the_preview_runs_and_its_recipe_runs_
     assert list(found.tensors) == list(checkpoints[0].tensors) and found.tensors["table"].dtype == torch.int64
 
     arena = Arena.pack(checkpoints).written_in(kind)
-    blend = Blend(arena, BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU), policy, calibration=data)
+    blend = Blend(
+        arena,
+        BoundNetwork(TinyArchitecture(), 3, arena.layout, arena.integers[0], device=CPU),
+        policy,
+        calibration=data,
+    )
     blend.set(build_method(name, {}), run)
     again = Arena.pack([found])
     assert torch.equal(again.weights[0], blend.network.flat), "to the bit"
@@ -282,20 +319,29 @@ def test_the_file_in_another_dtype_is_what_the_preview_runs_and_its_recipe_runs_
     assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
 
 
-def test_without_a_dtype_a_recipe_says_nothing_of_it_and_the_bytes_are_those_of_before(world: World, tmp_path: Path) -> None:
+def test_without_a_dtype_a_recipe_says_nothing_of_it_and_the_bytes_are_those_of_before(
+    world: World, tmp_path: Path
+) -> None:
     checkpoints = [saved(tmp_path / f"c{seed}.safetensors", tiny_tensors(seed, dtype=torch.float16)) for seed in (1, 2)]
-    plain, same = (write_recipe(checkpoints, "linear", {"alpha": 0.3}, "average", dtype=dtype) for dtype in (None, "same"))
+    plain, same = (
+        write_recipe(checkpoints, "linear", {"alpha": 0.3}, "average", dtype=dtype) for dtype in (None, "same")
+    )
     assert plain == same and "dtype:" not in plain.to_yaml()
     out = world.studio.merge(plain, checkpoints, tmp_path / "out.safetensors").path
     assert open_checkpoint(out).tensors["body.weight"].dtype == torch.float16
 
 
-def test_the_view_previews_what_will_be_written_and_its_figures_have_keys_of_their_own(world: World, tmp_path: Path) -> None:
+def test_the_view_previews_what_will_be_written_and_its_figures_have_keys_of_their_own(
+    world: World, tmp_path: Path
+) -> None:
     with tiny_world(tmp_path, count=2) as opened:
         for seed, name in ((1, "a"), (2, "b")):
             saved(tmp_path / "files" / f"half-{name}.safetensors", tiny_tensors(seed, dtype=torch.float16))
         opened.studio.workspace.refresh()
-        views = {dtype: opened.studio.view(Selection("half-a", "half-b", opened.source, None, dtype=dtype)) for dtype in (None, *WRITTEN)}
+        views = {
+            dtype: opened.studio.view(Selection("half-a", "half-b", opened.source, None, dtype=dtype))
+            for dtype in (None, *WRITTEN)
+        }
         assert views[None].id == views["same"].id == views["float16"].id
         assert len({views[dtype].id for dtype in (None, "float32", "bfloat16")}) == 3
         assert views["float32"].key_of(0.3) == {**views[None].key_of(0.3), "dtype": "float32"}
@@ -326,15 +372,24 @@ def test_frames_and_sweeps_say_what_does_not_fit(tmp_path: Path) -> None:
 
 def test_rows_of_a_comparison_too_and_in_float32_they_are_measured_and_written_as_measured(tmp_path: Path) -> None:
     with tiny_world(tmp_path, count=1) as opened:
-        checkpoints, data = pair(tmp_path / "files", torch.float16), opened.studio.workspace.pictures(opened.source, None)
+        checkpoints, data = (
+            pair(tmp_path / "files", torch.float16),
+            opened.studio.workspace.pictures(opened.source, None),
+        )
         rows = {}
         for dtype in ("float16", None):
-            choices = Choices(methods=("isotropic",), own=(Own("task_arithmetic", (("base", 0), ("scale", 2.0))),), dtype=dtype)
+            choices = Choices(
+                methods=("isotropic",), own=(Own("task_arithmetic", (("base", 0), ("scale", 2.0))),), dtype=dtype
+            )
             comparison = opened.studio.comparisons.of(checkpoints, data, choices)
             comparison.measure()
             rows[dtype] = {row["method"]: row for row in comparison.snapshot()["rows"] if row["method"] != "single"}
         for row in rows["float16"].values():
-            assert row["state"] == "not applicable" and "weight would hold" in row["note"] and "--dtype float32" in row["note"]
+            assert (
+                row["state"] == "not applicable"
+                and "weight would hold" in row["note"]
+                and "--dtype float32" in row["note"]
+            )
             assert "--dtype float16" in row["command"]
         for row in rows[None].values():
             assert row["state"] == "measured" and "--dtype" not in row["command"]
@@ -345,7 +400,10 @@ def test_rows_of_a_comparison_too_and_in_float32_they_are_measured_and_written_a
 
 def test_a_dtype_that_the_files_have_anyway_changes_no_row(tmp_path: Path) -> None:
     with tiny_world(tmp_path, count=1) as opened:
-        files, data = [opened.studio.workspace.get(name).checkpoint for name in "ab"], opened.studio.workspace.pictures(opened.source, None)
+        files, data = (
+            [opened.studio.workspace.get(name).checkpoint for name in "ab"],
+            opened.studio.workspace.pictures(opened.source, None),
+        )
         for dtype in (None, "same", "float32"):
             comparison = opened.studio.comparisons.of(files, data, Choices(methods=("isotropic",), dtype=dtype))
             if dtype is None:
@@ -353,13 +411,23 @@ def test_a_dtype_that_the_files_have_anyway_changes_no_row(tmp_path: Path) -> No
             assert comparison.state == "done" and comparison.choices.dtype is None
 
 
-# --- from the command line ----------------------------------------------------------------------------------------------
+# --- from the command line --------------------------------------------------------------------------------------------
 
 
 def test_the_command_line_refuses_offers_float32_and_writes_it(place: Path, said, refused) -> None:  # noqa: F811
     for name, value in (("x", 20000.0), ("y", 60000.0)):
         saved(place / f"{name}.safetensors", {"layer.weight": torch.full((2, 3), value).half()})
-    given = ("merge", "x.safetensors", "y.safetensors", "--method", "task_arithmetic", "--set", "scale=2", "--out", "m.safetensors")
+    given = (
+        "merge",
+        "x.safetensors",
+        "y.safetensors",
+        "--method",
+        "task_arithmetic",
+        "--set",
+        "scale=2",
+        "--out",
+        "m.safetensors",
+    )
     line = refused(*given)
     assert "layer.weight would hold 100000, which does not fit float16" in line and "--dtype float32" in line
     assert not (place / "m.safetensors").exists()
@@ -385,7 +453,7 @@ def test_sweeps_and_layers_are_measured_as_they_would_be_written(place: Path, sa
     assert said("layers", *files, *data, "--dtype", "float32")["merge_miou"] is not None
 
 
-# --- on the pages -------------------------------------------------------------------------------------------------------
+# --- on the pages -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -411,7 +479,7 @@ def test_pages_offer_the_dtype_where_they_write_and_the_view_follows(start, tmp_
     assert not any("dtype: " in line for item in app.code for line in item.value.splitlines())
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
-    file, = (tmp_path / "home" / "exports").glob("*.safetensors")
+    (file,) = (tmp_path / "home" / "exports").glob("*.safetensors")
     assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.float32
     live = [view for views in server.studio().live._sessions.values() for view in views.values()]
     assert [view.selection.dtype for view in live] == ["float16", None], "what is shown is what is written"
@@ -449,5 +517,5 @@ def test_compare_measures_and_writes_in_the_chosen_dtype(start, tmp_path: Path) 
     assert "Written as bfloat16, as it was measured" in text(app) and "--dtype bfloat16" in app.code[-1].value
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
-    file, = (tmp_path / "home" / "exports").glob("*.safetensors")
+    (file,) = (tmp_path / "home" / "exports").glob("*.safetensors")
     assert open_checkpoint(file).tensors["stem.weight"].dtype == torch.bfloat16

@@ -1,4 +1,6 @@
-"""The Calibration page through Streamlit's own test harness: what it shows before, during and after measuring, and in empty states."""
+"""The Calibration page through Streamlit's own test harness: what it shows before, during and after measuring, and in
+empty states.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from helpers import folder_data, tiny_file, until
 from page_tools import MAIN, opened
 from streamlit.testing.v1 import AppTest
 
-from fusionlib.figures.calibration import band_figure, curves_figure, reliability_figure, separation_figure, temperature_figure
+from fusionlib.figures.calibration import (
+    band_figure,
+    curves_figure,
+    reliability_figure,
+    separation_figure,
+    temperature_figure,
+)
 from fusionlib.figures.calibration_terms import TERMS, best_alpha, best_of, bin_rows, figure_rows
 from fusionlib.metrics.calibration_summary import costliest_bin
 from fusionlib.studio import Selection, ensemble_point
@@ -53,7 +61,9 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     until(lambda: sweep.state == "done")
     app.run()
     assert not app.exception and not app.error
-    assert len(app.get("plotly_chart")) == 6, "reliability, separation of each network, and a curve from B through the merge to A"
+    assert len(app.get("plotly_chart")) == 6, (
+        "reliability, separation of each network, and a curve from B through the merge to A"
+    )
     assert "Where these pixels are" in texts(app) and "right" in texts(app)
     assert "-badge[" in texts(app), "how many pixels of the bin the picture shows"
     table = next(item.value for item in app.dataframe if "definition" in item.value)
@@ -61,7 +71,9 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     assert list(table.columns) == ["A: a", "B: b", "merge, alpha 0.5", "ensemble, 0.5 : 0.5", "better", "definition"]
     assert "n/a" not in table.loc[TERMS["ece_sample_weighted"].axis].tolist()
     again = start("--data", f"folder:{data}")
-    assert len(again.get("plotly_chart")) == 6 and not [item for item in again.button if item.label.startswith("Measure 4")]
+    assert len(again.get("plotly_chart")) == 6 and not [
+        item for item in again.button if item.label.startswith("Measure 4")
+    ]
 
 
 def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) -> None:
@@ -72,12 +84,16 @@ def test_bins_class_picture_and_ensemble_can_be_chosen(start, tmp_path: Path) ->
     app.run()
     next(item for item in app.selectbox if item.label == "Bins").set_value(30).run()
     common = max(range(3), key=lambda label: sweep.summary(0.5, 15, label)["pixels"])
-    next(item for item in app.selectbox if item.label == "Pixels predicted as").set_value(("road", "car", "sky")[common]).run()
+    next(item for item in app.selectbox if item.label == "Pixels predicted as").set_value(
+        ("road", "car", "sky")[common]
+    ).run()
     next(item for item in app.toggle if "ensemble" in item.label).set_value(False).run()
     assert not app.exception and not app.error
     table = next(item.value for item in app.dataframe if "definition" in item.value)
     assert len(table.columns) == 5 and TERMS["kl"].axis in table.index and TERMS["nll"].axis not in table.index
-    next(item for item in app.selectbox if item.label == "Network" and item.key == "calibration-network").set_value("b").run()
+    next(item for item in app.selectbox if item.label == "Network" and item.key == "calibration-network").set_value(
+        "b"
+    ).run()
     assert "B: b, confidence" in texts(app)
     next(item for item in app.button if item.label == "Next").click().run()
     assert not app.exception and next(item for item in app.number_input if item.label.startswith("Picture")).value == 2
@@ -119,7 +135,11 @@ def test_curves_pairs_and_temperature_appear_when_they_are_measured(start, tmp_p
     sweep.want(0.1)
     sweep.wait(60)
     app.run()
-    assert not app.exception and "Stars on the dashed line" in texts(app) and "mean over 1 of 1 pairs" in texts(app).replace("Mean", "mean")
+    assert (
+        not app.exception
+        and "Stars on the dashed line" in texts(app)
+        and "mean over 1 of 1 pairs" in texts(app).replace("Mean", "mean")
+    )
     assert "Will be fitted on pictures 1, 3, 5" in texts(app) and "Fitted on" not in texts(app)
     press(app, "Fit T")
     studio = server.studio()
@@ -170,8 +190,18 @@ def test_an_unknown_network_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def summary_of(values: float = 0.2) -> dict:
-    bins = [{"low": number / 10, "high": (number + 1) / 10, "count": 0, "accuracy": None, "confidence": None, "correct": 0, "wrong": 0}
-            for number in range(10)]
+    bins = [
+        {
+            "low": number / 10,
+            "high": (number + 1) / 10,
+            "count": 0,
+            "accuracy": None,
+            "confidence": None,
+            "correct": 0,
+            "wrong": 0,
+        }
+        for number in range(10)
+    ]
     bins[7] |= {"count": 100, "accuracy": 0.5, "confidence": 0.75, "correct": 50, "wrong": 50}
     bins[9] |= {"count": 1000, "accuracy": 0.9, "confidence": 0.95, "correct": 900, "wrong": 100}
     return {**dict.fromkeys(TERMS, values), "bins": bins, "pixels": 1100, "undefined_pixels": 0}
@@ -190,16 +220,29 @@ def test_empty_bins_are_not_drawn_and_a_click_names_network_and_bin() -> None:
 
 def test_every_chart_has_a_title_and_named_axes() -> None:
     points = [{"alpha": alpha, **dict.fromkeys(TERMS, 0.1 + alpha)} for alpha in (0.0, 0.5, 1.0)]
-    bands = {"miou": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}], "nll": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}]}
-    for figure in (curves_figure(points, ["nll", "kl", "auroc"]), band_figure(bands, 1), separation_figure("A", *[bands_counts()] * 2),
-                   temperature_figure([[1, 0.5], [2, 0.4]], 2.0)):
+    bands = {
+        "miou": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}],
+        "nll": [{"alpha": 0.0, "mean": 0.5, "low": 0.4, "high": 0.6}],
+    }
+    for figure in (
+        curves_figure(points, ["nll", "kl", "auroc"]),
+        band_figure(bands, 1),
+        separation_figure("A", *[bands_counts()] * 2),
+        temperature_figure([[1, 0.5], [2, 0.4]], 2.0),
+    ):
         assert figure.layout.title.text
         assert all(figure.layout[name].title.text for name in figure.layout if str(name).startswith("yaxis"))
         assert any(figure.layout[name].title.text for name in figure.layout if str(name).startswith("xaxis"))
-    assert [trace.mode for trace in band_figure(bands, 1).data] == ["lines", "lines+markers"] * 2, "the band itself has no dots"
+    assert [trace.mode for trace in band_figure(bands, 1).data] == [
+        "lines",
+        "lines+markers",
+    ] * 2, "the band itself has no dots"
     assert best_alpha(points, "miou") == 1.0 and best_alpha(points, "nll") == 0.0
     assert best_alpha([{"alpha": 0.0, "kl": None}], "kl") is None
-    assert best_of("nll", [0.3, None, 0.2, 0.2]) == [False, False, True, True] and best_of("kl", [None, 1.0]) == [False, False]
+    assert best_of("nll", [0.3, None, 0.2, 0.2]) == [False, False, True, True] and best_of("kl", [None, 1.0]) == [
+        False,
+        False,
+    ]
 
 
 def bands_counts():
@@ -218,7 +261,9 @@ def test_bins_of_few_pixels_are_faint_and_not_joined() -> None:
     summary = summary_of()
     summary["bins"][8] |= {"count": 3, "accuracy": 0.0, "confidence": 0.85, "correct": 0, "wrong": 3}
     figure = reliability_figure([("a", "A", summary)])
-    line = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines" and trace.legendgroup == "a")
+    line = next(
+        trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines" and trace.legendgroup == "a"
+    )
     dots = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "markers")
     assert list(line.y) == [50, None, 90] and list(dots.y) == [50, 0, 90]
     assert dots.marker.opacity[1] < dots.marker.opacity[0] and "under 100" in dots.customdata[1][6]

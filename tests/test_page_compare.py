@@ -60,10 +60,15 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     assert not app.exception and button(app, "rows on") is None
     table = table_of(app)
     assert {"c0", "c1", "isotropic", "ensemble", "slerp"} <= set(table.index)
-    assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["ties", "remark"].startswith("not applicable: Needs a base")
+    assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["ties", "remark"].startswith(
+        "not applicable: Needs a base"
+    )
     assert "How to read" in text(app) and "- **ties**: not applicable: Needs a base" in text(app).replace("\\", "")
     barriers = next(item.value for item in app.dataframe if "units moved" in item.value)
-    assert list(barriers["checkpoint"]) == ["c1", "c1"] and list(barriers["barrier of"]) == ["loss (nats)", "mIoU (points)"]
+    assert list(barriers["checkpoint"]) == ["c1", "c1"] and list(barriers["barrier of"]) == [
+        "loss (nats)",
+        "mIoU (points)",
+    ]
     assert barriers[["line, before", "line, after", "mean, before", "mean, after"]].notna().all(axis=None)
     assert "anchor c0" in text(app) and "statistics: average" in text(app)
     assert "fusionlib merge --method" in app.code[0].value
@@ -97,20 +102,31 @@ def test_a_row_of_your_own_is_measured_written_and_taken_away(start, files: Path
     assert [widget(app, "number_input", name).value for name in ("c0", "c1", "c2")] == [1 / 3] * 3
     for name, share in (("c0", 0.2), ("c1", 0.5)):
         widget(app, "number_input", name).set_value(share).run()
-    assert "Sum 1.03333: the weights need to sum to 1, so take away 0.0333333" in text(app) and button(app, "Add this row").disabled
+    assert (
+        "Sum 1.03333: the weights need to sum to 1, so take away 0.0333333" in text(app)
+        and button(app, "Add this row").disabled
+    )
     widget(app, "number_input", "c2").set_value(0.3).run()
     button(app, "Add this row").click().run()
     measured(app)
     assert not app.exception and not app.error
     table = table_of(app)
-    assert set(table.index) == {"c0", "c1", "c2", "ties: base c2, density 0.4", "linear: weights c0 0.2, c1 0.5, c2 0.3"}
+    assert set(table.index) == {
+        "c0",
+        "c1",
+        "c2",
+        "ties: base c2, density 0.4",
+        "linear: weights c0 0.2, c1 0.5, c2 0.3",
+    }
     assert table["mIoU (%)"].notna().all()
     widget(app, "selectbox", "Row").set_value("linear: weights c0 0.2, c1 0.5, c2 0.3").run()
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
     written = open_checkpoint(next((tmp_path / "home" / "exports").glob("linear-*.safetensors")))
     members = [tiny_tensors(seed) for seed in range(3)]
-    expected = sum(share * member["head.weight"].double() for share, member in zip((0.2, 0.5, 0.3), members, strict=True))
+    expected = sum(
+        share * member["head.weight"].double() for share, member in zip((0.2, 0.5, 0.3), members, strict=True)
+    )
     assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
     app.button_group[1].set_value(["linear: weights c0 0.2, c1 0.5, c2 0.3"]).run()
     assert set(table_of(app).index) == {"c0", "c1", "c2", "linear: weights c0 0.2, c1 0.5, c2 0.3"}
@@ -147,7 +163,10 @@ def test_a_pattern_of_layerwise_that_matches_nothing_is_said(start, files: Path,
     app.button_group[0].set_value([]).run()
     widget(app, "selectbox", "Method").set_value("layerwise").run()
     widget(app, "text_input", "exclude").set_value("[(, head.*").run()
-    assert "Pattern \\[\\( matches no tensor" in text(app) and "head" not in text(app).partition("matches no tensor")[0][-30:]
+    assert (
+        "Pattern \\[\\( matches no tensor" in text(app)
+        and "head" not in text(app).partition("matches no tensor")[0][-30:]
+    )
     button(app, "Add this row").click().run()
     measured(app)
     assert "pattern [( matches no tensor" in table_of(app).loc["layerwise: anchor c0, exclude [(, head.*", "remark"]
@@ -166,12 +185,16 @@ def test_a_saved_layer_preset_is_a_row(start, files: Path, tmp_path: Path) -> No
     button(app, "Add this row").click().run()
     measured(app)
     assert table_of(app).loc["profile: preset mine", ["anchor", "parameters"]].tolist() == [
-        "c1", f"granularity block, weights for {len(weights)} units"]
+        "c1",
+        f"granularity block, weights for {len(weights)} units",
+    ]
     button(app, "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
     written = open_checkpoint(next((tmp_path / "home" / "exports").glob("profile-*.safetensors")))
     members = [tiny_tensors(seed) for seed in range(3)]
-    expected = sum(share * member["head.weight"].double() for share, member in zip((0.1, 0.2, 0.7), members, strict=True))
+    expected = sum(
+        share * member["head.weight"].double() for share, member in zip((0.1, 0.2, 0.7), members, strict=True)
+    )
     assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
     assert "'weights={" in app.code[0].value
 
@@ -181,7 +204,11 @@ def test_every_method_has_widgets_for_its_parameters(start, files: Path, tmp_pat
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     widget(app, "selectbox", "Method").set_value(name).run()
     assert not app.exception
-    labels = {item.label for kind in (app.selectbox, app.slider, app.number_input, app.text_input, app.toggle) for item in kind}
+    labels = {
+        item.label
+        for kind in (app.selectbox, app.slider, app.number_input, app.text_input, app.toggle)
+        for item in kind
+    }
     offered = [item for item in parameters_of(METHODS.get(name)) if (name, item.name) != ("linear", "alpha")]
     assert {item.name.replace("_", " ") for item in offered if not isinstance(item.default, tuple)} <= labels
     assert len({"c0", "c1", "c2"} & labels) == 2 or not any(isinstance(item.default, tuple) for item in offered)
@@ -190,10 +217,25 @@ def test_every_method_has_widgets_for_its_parameters(start, files: Path, tmp_pat
 def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files: Path, tmp_path: Path) -> None:
     start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     good = {"method": "ties", "values": {"density": 0.4}, "checkpoints": {"base": "c1"}}
-    bad = [{}, 3, {**good, "method": "magic"}, {**good, "values": {"density": 9}}, {**good, "checkpoints": {"seed": "c1"}},
-           {**good, "checkpoints": {"base": 7}}, {**good, "values": []}, {**good, "shares": {"base": {"c1": 1}}},
-           {"method": "linear", "values": {}, "checkpoints": {}, "shares": {"weights": ["c0"]}}, {**good, "preset": "mine"}]
-    for link, rows in ((json.dumps([good]), 1), ("{", 0), ("[" * 5000, 0), ('"x"', 0), *((json.dumps([one]), 0) for one in bad)):
+    bad = [
+        {},
+        3,
+        {**good, "method": "magic"},
+        {**good, "values": {"density": 9}},
+        {**good, "checkpoints": {"seed": "c1"}},
+        {**good, "checkpoints": {"base": 7}},
+        {**good, "values": []},
+        {**good, "shares": {"base": {"c1": 1}}},
+        {"method": "linear", "values": {}, "checkpoints": {}, "shares": {"weights": ["c0"]}},
+        {**good, "preset": "mine"},
+    ]
+    for link, rows in (
+        (json.dumps([good]), 1),
+        ("{", 0),
+        ("[" * 5000, 0),
+        ('"x"', 0),
+        *((json.dumps([one]), 0) for one in bad),
+    ):
         app = AppTest.from_file(str(MAIN), default_timeout=60)
         app.query_params["own"] = link
         app.run().switch_page("compare.py")

@@ -39,7 +39,11 @@ def test_weights_are_judged_at_once_and_without_data(start, files: Path) -> None
     app = start("--checkpoints", str(files))
     assert app.multiselect[0].value == ["c0", "c1", "c2"]
     shown = text(app)
-    assert "separate basins" in shown and "permutation matching or an ensemble of outputs" in shown and "--model" not in shown
+    assert (
+        "separate basins" in shown
+        and "permutation matching or an ensemble of outputs" in shown
+        and "--model" not in shown
+    )
     assert "No data" in shown
     app.multiselect[0].set_value(["c1"]).run()
     assert not app.exception and "two or more" in text(app)
@@ -98,8 +102,10 @@ def test_one_network_that_can_run_leaves_nothing_to_measure_after_it(start, file
 
 
 def test_a_pair_opens_in_merge_at_the_verdict_s_alpha(start, files: Path) -> None:
-    save_tensors(files / "twin.safetensors", {name: tensor + 1e-3 if tensor.is_floating_point() else tensor
-                                              for name, tensor in tiny_tensors(2).items()})
+    save_tensors(
+        files / "twin.safetensors",
+        {name: tensor + 1e-3 if tensor.is_floating_point() else tensor for name, tensor in tiny_tensors(2).items()},
+    )
     app = start("--checkpoints", str(files))
     box = next(item for item in app.selectbox if item.label == "Verdict on")
     box.set_value("c2 + twin").run()
@@ -145,11 +151,18 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
         diagnosis.measure(0.25)
         report = diagnosis.report()
         pair = report["pairs"][0]
-        drawn = [pairs_figure(plain["pairs"], USEFUL), pairs_figure(report["pairs"], USEFUL),
-                 pairs_figure(report["pairs"], USEFUL, zoom=True), figures.direction_figure(pair),
-                 figures.similarity_figure(pair, 3),
-                 *(figures.layers_figure(report["pairs"], measure, kind, "x") for measure in ("cosine", "discrepancy")
-                   for kind in ("convolution", "batch norm"))]
+        drawn = [
+            pairs_figure(plain["pairs"], USEFUL),
+            pairs_figure(report["pairs"], USEFUL),
+            pairs_figure(report["pairs"], USEFUL, zoom=True),
+            figures.direction_figure(pair),
+            figures.similarity_figure(pair, 3),
+            *(
+                figures.layers_figure(report["pairs"], measure, kind, "x")
+                for measure in ("cosine", "discrepancy")
+                for kind in ("convolution", "batch norm")
+            ),
+        ]
         for figure in drawn:
             assert figure.layout.title.text and figure.layout.xaxis.title.text
         path = figures.path_figure(pair)
@@ -160,7 +173,10 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
 
 
 def test_csv_defuses_formulas() -> None:
-    assert as_csv([{"name": "=1+1", "value": -1.5}, {"name": "plain", "other": None}]) == "name,value,other\n'=1+1,-1.5,\nplain,,\n"
+    assert (
+        as_csv([{"name": "=1+1", "value": -1.5}, {"name": "plain", "other": None}])
+        == "name,value,other\n'=1+1,-1.5,\nplain,,\n"
+    )
     assert as_csv([{"-x": "+1", "B": "\t=1"}]) == "'-x,B\n'+1,'\t=1\n"
 
 
@@ -173,7 +189,11 @@ def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, fi
     for diagnosis in server.studio()._diagnoses.values():
         until(lambda diagnosis=diagnosis: diagnosis.state != "running")
     app.run()
-    assert not app.exception and "Oracle of all 2 that could run" in text(app) and "measured on 2 pictures only" in text(app)
+    assert (
+        not app.exception
+        and "Oracle of all 2 that could run" in text(app)
+        and "measured on 2 pictures only" in text(app)
+    )
     assert "All measured" in text(app) and not button(app, "Measure ")
     next(item for item in app.selectbox if item.label == "Step of alpha").set_value(0.1).run()
     assert "with this step 1 path is not" in text(app) and button(app, "Measure 1 path on 2 pictures")
@@ -185,11 +205,15 @@ def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, fi
     assert "2 of 3 pairs are not measured yet" in text(app) and button(app, "Run 3 networks")
 
 
-@pytest.mark.parametrize(("query", "members", "judged"), [
-    ({"set": ["c0", "c2"], "pair": ["c0 + c2"]}, ["c0", "c2"], "c0 + c2"),
-    ({"pair": ["c0 + c1"]}, ["c0", "c1", "c2"], "c0 + c1"),
-    ({"set": ["zzz", "c1", "c0"], "pair": ["c0 + c2"]}, ["c1", "c0"], "c0 + c1"),
-    ({"set": ["zzz"], "pair": ["c9 + ..", ""]}, ["c0", "c1", "c2"], "c1 + c2")])
+@pytest.mark.parametrize(
+    ("query", "members", "judged"),
+    [
+        ({"set": ["c0", "c2"], "pair": ["c0 + c2"]}, ["c0", "c2"], "c0 + c2"),
+        ({"pair": ["c0 + c1"]}, ["c0", "c1", "c2"], "c0 + c1"),
+        ({"set": ["zzz", "c1", "c0"], "pair": ["c0 + c2"]}, ["c1", "c0"], "c0 + c1"),
+        ({"set": ["zzz"], "pair": ["c9 + ..", ""]}, ["c0", "c1", "c2"], "c1 + c2"),
+    ],
+)
 def test_a_link_opens_its_set_and_pair_and_nonsense_is_passed_over(start, files: Path, query, members, judged) -> None:
     start("--checkpoints", str(files))
     app = AppTest.from_file(str(MAIN), default_timeout=60)
@@ -206,8 +230,17 @@ def heights(figure) -> list[float]:
 
 
 def pair_of(number: int, **more) -> dict:
-    return {"a": f"checkpoint-{number}", "b": f"checkpoint-{number + 1}", "cosine": 0.9 + 0.01 * number, "l2": 1.0, "oracle_miou": None,
-            "oracle_headroom": None, "gain": None, "verdict": {"level": "measure to know"}, **more}
+    return {
+        "a": f"checkpoint-{number}",
+        "b": f"checkpoint-{number + 1}",
+        "cosine": 0.9 + 0.01 * number,
+        "l2": 1.0,
+        "oracle_miou": None,
+        "oracle_headroom": None,
+        "gain": None,
+        "verdict": {"level": "measure to know"},
+        **more,
+    }
 
 
 def test_an_outlier_does_not_press_the_other_pairs_flat() -> None:
@@ -223,19 +256,26 @@ def test_pairs_without_an_oracle_stay_in_the_picture() -> None:
     pairs = [pair_of(0, oracle_miou=0.4), pair_of(1), pair_of(2, cosine=None, l2=None)]
     figure = pairs_figure(pairs, USEFUL)
     assert heights(figure) == [40]
-    assert [row[0] for row in next(trace for trace in figure.data if trace.name == "oracle not known").customdata] == [1]
+    assert [row[0] for row in next(trace for trace in figure.data if trace.name == "oracle not known").customdata] == [
+        1
+    ]
     assert sorted(heights(pairs_figure(pairs, USEFUL, distance=True))) == [1, 1]
 
 
 def test_names_are_written_where_there_is_room() -> None:
     crowded = [pair_of(0, cosine=0.95 + 0.0001 * number) for number in range(8)]
     apart = [pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)]
-    written = [sum(bool(name) for trace in pairs_figure(pairs, USEFUL).data for name in trace.text or ()) for pairs in (crowded, apart)]
+    written = [
+        sum(bool(name) for trace in pairs_figure(pairs, USEFUL).data for name in trace.text or ())
+        for pairs in (crowded, apart)
+    ]
     assert written[0] < 3 and written[1] == 4
 
 
 def test_the_name_of_the_pair_judged_stands_beside_its_ring() -> None:
-    figure = pairs_figure([pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)], USEFUL, judged=2)
+    figure = pairs_figure(
+        [pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)], USEFUL, judged=2
+    )
     ring = next(trace for trace in figure.data if trace.name == "judged here")
     assert list(ring.text) == ["checkpoint-2 + checkpoint-3"] and ring.marker.size == 24
     assert not any("checkpoint-2 + " in name for trace in figure.data if trace is not ring for name in trace.text or ())
@@ -243,12 +283,23 @@ def test_the_name_of_the_pair_judged_stands_beside_its_ring() -> None:
 
 def test_layers_are_ordered_by_network_and_what_cannot_be_compared_is_named() -> None:
     def layer(name: str, part: str, owner: str, value: float | None) -> dict:
-        return {"name": name, "kind": "convolution", "part": part, "block": name, "first_in": owner, "elements": 0 if value is None else 9,
-                "cosine": value}
+        return {
+            "name": name,
+            "kind": "convolution",
+            "part": part,
+            "block": name,
+            "first_in": owner,
+            "elements": 0 if value is None else 9,
+            "cosine": value,
+        }
 
     def row(first: float | None, second: float | None) -> list[dict]:
-        return [layer("stem", "backbone", "x", first), layer("head", "head", "x", first), layer("other", "backbone", "y", second),
-                layer("alone", "backbone", "z", None)]
+        return [
+            layer("stem", "backbone", "x", first),
+            layer("head", "head", "x", first),
+            layer("other", "backbone", "y", second),
+            layer("alone", "backbone", "z", None),
+        ]
 
     pairs = [{"a": "x", "b": "x2", "layers": row(0.0, None)}, {"a": "y", "b": "y2", "layers": row(None, 0.5)}]
     assert figures.columns_of(pairs, "convolution")[0] == ["stem", "head", "other"]

@@ -1,4 +1,6 @@
-"""Every page through Streamlit's own test harness: what it shows, what its controls do, what it says when something is wrong."""
+"""Every page through Streamlit's own test harness: what it shows, what its controls do, what it says when something is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_alpha_by_number_moves_the_page_and_the_url(start) -> None:
     assert app.query_params["alpha"] in ("0.25", ["0.25"])
 
 
-@pytest.mark.parametrize(("text", "alpha"), [("0.75", "0.75"), ("7", "1"), ("-1", "0"), ("nan", "0.5"), ("<script>", "0.5")])
+@pytest.mark.parametrize(
+    ("text", "alpha"), [("0.75", "0.75"), ("7", "1"), ("-1", "0"), ("nan", "0.5"), ("<script>", "0.5")]
+)
 def test_whatever_the_url_says_alpha_is_a_weight(start, text: str, alpha: str) -> None:
     app = start()
     fresh = AppTest.from_file(str(MAIN), default_timeout=60)
@@ -78,7 +82,9 @@ def test_whatever_the_url_says_alpha_is_a_weight(start, text: str, alpha: str) -
     assert not fresh.exception
     assert f"Alpha {alpha}: " in captions(fresh)
     assert fresh.number_input[0].value == fresh.number_input[0].max == 24
-    assert app.number_input[0].value == server.studio().workspace.first_picture("streets clear"), "the demo's own, without a URL"
+    assert app.number_input[0].value == server.studio().workspace.first_picture("streets clear"), (
+        "the demo's own, without a URL"
+    )
 
 
 def test_swap_exchanges_a_and_b(start) -> None:
@@ -96,7 +102,9 @@ def test_writing_offers_the_checkpoint_and_its_recipe(start) -> None:
     written = list((server.studio().options.home / "exports").glob("*.safetensors"))
     assert len(written) == 1
     assert any("fingerprint" in item.value for item in app.code)
-    assert not any("/" in line for item in app.code for line in item.value.splitlines() if line.strip().startswith("path"))
+    assert not any(
+        "/" in line for item in app.code for line in item.value.splitlines() if line.strip().startswith("path")
+    )
 
 
 def test_alpha_survives_a_look_at_another_page(start) -> None:
@@ -201,4 +209,6 @@ def test_a_checkpoint_that_is_written_over_is_said_and_the_app_goes_on(start, fo
     assert not app.exception
     app.switch_page("merge.py").run()
     assert not app.exception
-    assert not any("was changed" in item.value for item in app.error), "opened anew, as another checkpoint or as a broken one"
+    assert not any("was changed" in item.value for item in app.error), (
+        "opened anew, as another checkpoint or as a broken one"
+    )

@@ -32,7 +32,9 @@ def soon() -> Iterator[None]:
 
 def laughs(depth: int = 12, width: int = 10) -> str:
     """A few hundred bytes whose last value, written out, has `width ** depth` words."""
-    lines = ["x0: &x0 [lol]"] + [f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * width)}]" for level in range(1, depth + 1)]
+    lines = ["x0: &x0 [lol]"] + [
+        f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * width)}]" for level in range(1, depth + 1)
+    ]
     return "\n".join(lines)
 
 
@@ -41,7 +43,13 @@ BOMBS = {
     "a few aliases": laughs(3) + "\nclasses: *x3",
     "aliases under ignore": laughs(3, 20) + "\nclasses: [a]\nignore: *x3",
     "itself": "classes: &a [*a]",
-    "merged": "a: &a {k1: 1, k2: 2}\nb: &b {<<: [" + ", ".join(["*a"] * 300) + "]}\nclasses: {<<: [" + ", ".join(["*b"] * 300) + "]}",
+    "merged": (
+        "a: &a {k1: 1, k2: 2}\nb: &b {<<: ["
+        + ", ".join(["*a"] * 300)
+        + "]}\nclasses: {<<: ["
+        + ", ".join(["*b"] * 300)
+        + "]}"
+    ),
     "a number": "classes: [a]\nignore: 0x" + "f" * 50_000,
     "a base 60 number": "classes: [a]\nignore: 1" + ":1" * 30_000,
     "digits": "classes: [a]\nignore: " + "9" * 60_000,
@@ -66,7 +74,9 @@ def test_no_classes_file_hangs_or_says_more_than_a_line(tmp_path: Path, case: st
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("field", ["parameters: {alpha: *x4}", "parameters: *x4", "checkpoints: *x4", "method: *x4", "*x4 : 1"])
+@pytest.mark.parametrize(
+    "field", ["parameters: {alpha: *x4}", "parameters: *x4", "checkpoints: *x4", "method: *x4", "*x4 : 1"]
+)
 def test_no_recipe_hangs(tmp_path: Path, field: str) -> None:
     path = tmp_path / "r.yaml"
     for text in (laughs(4, 20), laughs()):

@@ -37,12 +37,16 @@ def layer_inputs(network: BoundNetwork, images: np.ndarray) -> list[torch.Tensor
     net = TinyNet(3).double()
     net.load_state_dict(network.module.state_dict())
     first = net.stem(x)
-    second = net.body(torch.relu(nn.functional.batch_norm(first, None, None, net.norm.weight, net.norm.bias, training=True)))
+    second = net.body(
+        torch.relu(nn.functional.batch_norm(first, None, None, net.norm.weight, net.norm.bias, training=True))
+    )
     return [first.detach(), second.detach()]
 
 
-@pytest.mark.parametrize("batches", [RAGGED, [IMAGES], [IMAGES[i:i + 1] for i in range(7)]])
-def test_statistics_are_sample_weighted_means_of_batch_means_and_unbiased_variances(network: BoundNetwork, batches: list) -> None:
+@pytest.mark.parametrize("batches", [RAGGED, [IMAGES], [IMAGES[i : i + 1] for i in range(7)]])
+def test_statistics_are_sample_weighted_means_of_batch_means_and_unbiased_variances(
+    network: BoundNetwork, batches: list
+) -> None:
     seen = [layer_inputs(network, batch) for batch in batches]
     sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
     recalibrate(network, batches)
@@ -65,8 +69,11 @@ def test_results_are_on_the_flat_buffer_and_nothing_else_moves(network: BoundNet
     before = network.flat.clone()
     flat = recalibrate(network, RAGGED)
     assert flat is network.flat
-    changed = {entry.kind for entry in network.layout.entries if not torch.equal(flat[entry.offset:entry.end],
-                                                                               before[entry.offset:entry.end])}
+    changed = {
+        entry.kind
+        for entry in network.layout.entries
+        if not torch.equal(flat[entry.offset : entry.end], before[entry.offset : entry.end])
+    }
     assert changed == {"buffer"}
 
 
@@ -161,4 +168,6 @@ def test_calibration_pictures_are_spread_over_the_whole_split(total: int, count:
     places = DecodedCache.spread(Split(), count)  # type: ignore[arg-type]
     gaps = [late - early for early, late in pairwise(places)]
     assert len(places) == min(count, total) and places[0] == 0 and places[-1] < total
-    assert all(gap in (total // len(places), -(-total // len(places))) for gap in gaps), "no gap is wider than it must be"
+    assert all(gap in (total // len(places), -(-total // len(places))) for gap in gaps), (
+        "no gap is wider than it must be"
+    )

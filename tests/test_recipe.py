@@ -30,7 +30,9 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     text = recipe.to_yaml()
     assert read_recipe(written(tmp_path, text)) == recipe
     assert list(yaml.safe_load(text)) == ["version", "tool", "method", "parameters", "buffers", "checkpoints"]
-    assert [item.fingerprint for item in open_sources(recipe, [tmp_path])] == [item.fingerprint for item in recipe.checkpoints]
+    assert [item.fingerprint for item in open_sources(recipe, [tmp_path])] == [
+        item.fingerprint for item in recipe.checkpoints
+    ]
 
 
 def test_a_short_recipe_gets_the_defaults(tmp_path: Path) -> None:
@@ -70,33 +72,57 @@ def test_a_path_that_no_file_system_takes_is_just_not_there(tmp_path: Path, path
 
 def test_folders_do_not_travel(tmp_path: Path) -> None:
     recipe = write_recipe(tiny_checkpoints(tmp_path, 2), "linear", {"alpha": 0.5}, "average")
-    recipe = recipe.model_copy(update={"buffers": "recalibrate", "calibration": Calibration(
-        data=f"folder:{tmp_path}/my data@val", fingerprint=PRINT, count=3)})
+    recipe = recipe.model_copy(
+        update={
+            "buffers": "recalibrate",
+            "calibration": Calibration(data=f"folder:{tmp_path}/my data@val", fingerprint=PRINT, count=3),
+        }
+    )
     bare = recipe.without_folders()
     assert str(tmp_path) not in bare.to_yaml() and "/" not in bare.to_yaml()
     assert bare.calibration is not None and bare.calibration.data == "folder:my data@val"
     assert bare.without_folders() == bare
-    streets = recipe.model_copy(update={"calibration": Calibration(data="streets:clear:24@val", fingerprint=PRINT, count=3)})
+    streets = recipe.model_copy(
+        update={"calibration": Calibration(data="streets:clear:24@val", fingerprint=PRINT, count=3)}
+    )
     assert streets.without_folders().calibration == streets.calibration
 
 
-@pytest.mark.parametrize(("method", "parameters", "buffers"), [
-    ("nonsense", {}, "average"), ("linear", {"beta": 1}, "average"), ("linear", {"alpha": 2}, "average"),
-    ("linear", {"alpha": 0.5}, "median"), ("linear", {"alpha": 0.5}, "recalibrate")])
+@pytest.mark.parametrize(
+    ("method", "parameters", "buffers"),
+    [
+        ("nonsense", {}, "average"),
+        ("linear", {"beta": 1}, "average"),
+        ("linear", {"alpha": 2}, "average"),
+        ("linear", {"alpha": 0.5}, "median"),
+        ("linear", {"alpha": 0.5}, "recalibrate"),
+    ],
+)
 def test_a_wrong_recipe_is_not_even_written(tmp_path: Path, method: str, parameters: dict, buffers: str) -> None:
     with pytest.raises(UsageError):
         write_recipe(tiny_checkpoints(tmp_path, 2), method, parameters, buffers)
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    ({"checkpoints": []}, "checkpoints"), ({"checkpoints": GOOD["checkpoints"] * 65}, "checkpoints"),
-    ({"checkpoints": None}, "checkpoints"),
-    ({"extra": 1}, "extra"), ({"version": 2}, "version"), ({"parameters": [1]}, "parameters"), ({"method": 5}, "method"),
-    ({"buffers": {}}, "buffers"), ({"checkpoints": [{"path": "a", "fingerprint": "abc"}]}, "fingerprint"),
-    ({"checkpoints": [{"path": "a", "fingerprint": PRINT, "run": "x"}]}, "run"),
-    ({"checkpoints": [{"path": "", "fingerprint": PRINT}]}, "path"), ({"checkpoints": [{"path": 3, "fingerprint": PRINT}]}, "path"),
-    ({"checkpoints": ["a.pth"]}, "checkpoints"), ({"calibration": {"data": "x", "fingerprint": "y", "count": 0}}, "count"),
-    ({"calibration": "all"}, "calibration")])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"checkpoints": []}, "checkpoints"),
+        ({"checkpoints": GOOD["checkpoints"] * 65}, "checkpoints"),
+        ({"checkpoints": None}, "checkpoints"),
+        ({"extra": 1}, "extra"),
+        ({"version": 2}, "version"),
+        ({"parameters": [1]}, "parameters"),
+        ({"method": 5}, "method"),
+        ({"buffers": {}}, "buffers"),
+        ({"checkpoints": [{"path": "a", "fingerprint": "abc"}]}, "fingerprint"),
+        ({"checkpoints": [{"path": "a", "fingerprint": PRINT, "run": "x"}]}, "run"),
+        ({"checkpoints": [{"path": "", "fingerprint": PRINT}]}, "path"),
+        ({"checkpoints": [{"path": 3, "fingerprint": PRINT}]}, "path"),
+        ({"checkpoints": ["a.pth"]}, "checkpoints"),
+        ({"calibration": {"data": "x", "fingerprint": "y", "count": 0}}, "count"),
+        ({"calibration": "all"}, "calibration"),
+    ],
+)
 def test_the_offending_field_is_named(tmp_path: Path, change: dict, named: str) -> None:
     with pytest.raises(RecipeError) as caught:
         read_recipe(written(tmp_path, yaml.safe_dump({**GOOD, **change})))
@@ -105,19 +131,51 @@ def test_the_offending_field_is_named(tmp_path: Path, change: dict, named: str) 
 
 
 HOSTILE = [
-    "!!python/object/apply:os.system ['touch pwned']", "!!python/object/new:os.system ['touch pwned']", "!!python/name:os.system",
-    "checkpoints: !!python/object/apply:os.mkdir ['pwned']", "- 1\n- 2", "just text", "", "42", "null", "a: b: c", "\t\tx", "key: [1, 2",
-    "%YAML 9.9\n---\n{}", "checkpoints: 2001-99-99", "checkpoints: !!int abc", "checkpoints: !!bool maybe", "checkpoints: !!timestamp no",
-    "checkpoints: !!float x", "? {a: b}\n: c", "<<: 5", "&a [*a]", "checkpoints: &a [*a]", "parameters: &p {x: *p}",
-    "checkpoints: " + "[" * 20_000, "{" * 20_000, "checkpoints: " + "9" * 5000, "--- {}\n--- {}", "x: !!set {1, 2}", "*undefined",
-    b"\xff\xfe\x00", b"\x00" * 10, b"checkpoints: '\\ud800'", 'checkpoints: [{path: "\\ud800", fingerprint: x}]',
-    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
-    "e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ncheckpoints: [*f,*f,*f,*f,*f,*f,*f,*f]",
+    "!!python/object/apply:os.system ['touch pwned']",
+    "!!python/object/new:os.system ['touch pwned']",
+    "!!python/name:os.system",
+    "checkpoints: !!python/object/apply:os.mkdir ['pwned']",
+    "- 1\n- 2",
+    "just text",
+    "",
+    "42",
+    "null",
+    "a: b: c",
+    "\t\tx",
+    "key: [1, 2",
+    "%YAML 9.9\n---\n{}",
+    "checkpoints: 2001-99-99",
+    "checkpoints: !!int abc",
+    "checkpoints: !!bool maybe",
+    "checkpoints: !!timestamp no",
+    "checkpoints: !!float x",
+    "? {a: b}\n: c",
+    "<<: 5",
+    "&a [*a]",
+    "checkpoints: &a [*a]",
+    "parameters: &p {x: *p}",
+    "checkpoints: " + "[" * 20_000,
+    "{" * 20_000,
+    "checkpoints: " + "9" * 5000,
+    "--- {}\n--- {}",
+    "x: !!set {1, 2}",
+    "*undefined",
+    b"\xff\xfe\x00",
+    b"\x00" * 10,
+    b"checkpoints: '\\ud800'",
+    'checkpoints: [{path: "\\ud800", fingerprint: x}]',
+    (
+        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d"
+        " [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ncheckpoints:"
+        " [*f,*f,*f,*f,*f,*f,*f,*f]"
+    ),
 ]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_files_are_refused_and_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | bytes) -> None:
+def test_hostile_files_are_refused_and_run_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | bytes
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, text)
     with pytest.raises(RecipeError) as caught:

@@ -1,4 +1,6 @@
-"""What a result says of its data, from the counts that it has: void, classes that never occur, files skipped, photos turned."""
+"""What a result says of its data, from the counts that it has: void, classes that never occur, files skipped, photos
+turned.
+"""
 
 from __future__ import annotations
 
@@ -88,14 +90,27 @@ def files(tmp_path: Path) -> Iterator[list[str]]:
         yield [str(path) for path in sorted(tiny_files(tmp_path / "files", 2).iterdir())]
 
 
-@pytest.mark.parametrize(("verb", "count", "options"), [
-    ("evaluate", 1, ()), ("sweep", 2, ("--step", "0.5")), ("compare", 2, ("--methods", "isotropic")), ("diagnose", 2, ("--no-path",)),
-    ("layers", 2, ("--granularity", "part", "--preset", "ramp"))])
-def test_every_verb_that_measures_says_it(capsys, odd: Path, files: list[str], tmp_path: Path, verb: str, count: int, options) -> None:
+@pytest.mark.parametrize(
+    ("verb", "count", "options"),
+    [
+        ("evaluate", 1, ()),
+        ("sweep", 2, ("--step", "0.5")),
+        ("compare", 2, ("--methods", "isotropic")),
+        ("diagnose", 2, ("--no-path",)),
+        ("layers", 2, ("--granularity", "part", "--preset", "ramp")),
+    ],
+)
+def test_every_verb_that_measures_says_it(
+    capsys, odd: Path, files: list[str], tmp_path: Path, verb: str, count: int, options
+) -> None:
     arguments = [verb, *files[:count], "--data", f"folder:{odd}", *options, "--home", str(tmp_path / "home")]
     main([*arguments, "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert len(found["warnings"]) == 2 and "void" in found["warnings"][0] and "Every labelled pixel is road" in found["warnings"][1]
+    assert (
+        len(found["warnings"]) == 2
+        and "void" in found["warnings"][0]
+        and "Every labelled pixel is road" in found["warnings"][1]
+    )
     assert "Thumbs.db" in found["notes"][0] and "EXIF orientation in 1 of 2 pictures" in found["notes"][1]
     main(arguments)
     printed = capsys.readouterr().out
@@ -104,7 +119,14 @@ def test_every_verb_that_measures_says_it(capsys, odd: Path, files: list[str], t
 
 
 def test_nothing_is_said_of_ordinary_data(capsys, files: list[str], tmp_path: Path) -> None:
-    arguments = ["evaluate", files[0], "--data", f"folder:{folder_data(tmp_path / 'town', 2)}", "--home", str(tmp_path / "home")]
+    arguments = [
+        "evaluate",
+        files[0],
+        "--data",
+        f"folder:{folder_data(tmp_path / 'town', 2)}",
+        "--home",
+        str(tmp_path / "home"),
+    ]
     main([*arguments, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["warnings"] == found["notes"] == [] and sum(found["support"].values()) == found["pixels"]
@@ -113,7 +135,9 @@ def test_nothing_is_said_of_ordinary_data(capsys, files: list[str], tmp_path: Pa
 def test_a_photo_turned_measures_what_it_measures_upright(capsys, files: list[str], tmp_path: Path) -> None:
     def figures(folder: Path) -> dict[str, Any]:
         main(["evaluate", files[0], "--data", f"folder:{folder}", "--home", str(tmp_path / "home"), "--json"])
-        return {name: value for name, value in json.loads(capsys.readouterr().out).items() if name not in ("data", "notes")}
+        return {
+            name: value for name, value in json.loads(capsys.readouterr().out).items() if name not in ("data", "notes")
+        }
 
     folder = folder_data(tmp_path / "town", 1)
     upright = figures(folder)
@@ -124,9 +148,24 @@ def test_a_photo_turned_measures_what_it_measures_upright(capsys, files: list[st
     assert figures(folder) == upright
 
 
-def test_merge_says_how_the_pictures_that_it_looked_at_were_taken(capsys, odd: Path, files: list[str], tmp_path: Path) -> None:
-    main(["merge", *files, "--buffers", "recalibrate", "--data", f"folder:{odd}", "--out", str(tmp_path / "m.safetensors"), "--json",
-          "--home", str(tmp_path / "home")])
+def test_merge_says_how_the_pictures_that_it_looked_at_were_taken(
+    capsys, odd: Path, files: list[str], tmp_path: Path
+) -> None:
+    main(
+        [
+            "merge",
+            *files,
+            "--buffers",
+            "recalibrate",
+            "--data",
+            f"folder:{odd}",
+            "--out",
+            str(tmp_path / "m.safetensors"),
+            "--json",
+            "--home",
+            str(tmp_path / "home"),
+        ]
+    )
     assert any("EXIF orientation" in note for note in json.loads(capsys.readouterr().out)["notes"])
 
 

@@ -38,7 +38,9 @@ class Browser:
         world.studio.live.grant(self.session, view)
         self.app = Starlette(routes=routes.live_routes())
 
-    def __call__(self, path: str, query: str = "", method: str = "GET", body: bytes = b"", key: str = "", view: str = "") -> Answer:
+    def __call__(
+        self, path: str, query: str = "", method: str = "GET", body: bytes = b"", key: str = "", view: str = ""
+    ) -> Answer:
         return request(self.app, method, f"/live/{key or self.key}/{view or self.view.id}/{path}", body, query)
 
 
@@ -88,9 +90,16 @@ def test_pictures_without_masks_have_no_truth(tmp_path: Path, monkeypatch: pytes
 
 def test_a_wrong_key_and_a_wrong_view_are_refused_alike(browser: Browser, world: World) -> None:
     other = world.view("gaussian")
-    answers = [browser("frame/0", key="x" * 32), browser("frame/0", view="0" * 24), browser("frame/0", view=other.id),
-               browser("frame/0", key=world.studio.live.open().key), browser("sweep", key="x", method="POST", body=b'{"step": 0.5}'),
-               browser("picture/0", key="x"), browser("truth/0", view="x"), browser("frame/99", key="x")]
+    answers = [
+        browser("frame/0", key="x" * 32),
+        browser("frame/0", view="0" * 24),
+        browser("frame/0", view=other.id),
+        browser("frame/0", key=world.studio.live.open().key),
+        browser("sweep", key="x", method="POST", body=b'{"step": 0.5}'),
+        browser("picture/0", key="x"),
+        browser("truth/0", view="x"),
+        browser("frame/99", key="x"),
+    ]
     assert len({(answer.status, answer.body) for answer in answers}) == 1
     assert "session" in refused(answers[0])["got"]
 
@@ -100,22 +109,61 @@ def test_keys_cannot_be_guessed(world: World) -> None:
     assert len(keys) == 50 and min(len(key) for key in keys) >= 32
 
 
-@pytest.mark.parametrize("query", [
-    "alpha=2", "alpha=-0.1", "alpha=nan", "alpha=inf", "alpha=x", "alpha=", "alpha=0.5&pane=x", "alpha=0.5&pane=../m", "gen=x", "gen=nan",
-    "gen=inf", "gen=1e999", "alpha=1e400", "alpha=" + "9" * 5000])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "alpha=2",
+        "alpha=-0.1",
+        "alpha=nan",
+        "alpha=inf",
+        "alpha=x",
+        "alpha=",
+        "alpha=0.5&pane=x",
+        "alpha=0.5&pane=../m",
+        "gen=x",
+        "gen=nan",
+        "gen=inf",
+        "gen=1e999",
+        "alpha=1e400",
+        "alpha=" + "9" * 5000,
+    ],
+)
 def test_a_wrong_query_is_refused_in_words(browser: Browser, query: str) -> None:
     refused(browser("frame/0", query))
 
 
-@pytest.mark.parametrize("path", ["frame/3", "frame/999999999999999999999", "picture/3", "truth/99",
-                                  *(f"{what}/{'9' * 5000}" for what in ("frame", "picture", "truth"))])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "frame/3",
+        "frame/999999999999999999999",
+        "picture/3",
+        "truth/99",
+        *(f"{what}/{'9' * 5000}" for what in ("frame", "picture", "truth")),
+    ],
+)
 def test_a_picture_that_is_not_there_is_refused_in_words(browser: Browser, path: str) -> None:
     assert "0 to 2" in refused(browser(path))["needs"]
 
 
-@pytest.mark.parametrize("path", [
-    "frame/-1", "frame/x", "frame/0.5", "frame/", "frame/../../etc/passwd", "picture//etc/passwd", "picture/%2e%2e%2fetc%2fpasswd",
-    "picture/..", "truth/0/../../x", "files/0", "", "frame/0/extra", "sweep/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "frame/-1",
+        "frame/x",
+        "frame/0.5",
+        "frame/",
+        "frame/../../etc/passwd",
+        "picture//etc/passwd",
+        "picture/%2e%2e%2fetc%2fpasswd",
+        "picture/..",
+        "truth/0/../../x",
+        "files/0",
+        "",
+        "frame/0/extra",
+        "sweep/x",
+    ],
+)
 def test_no_path_reaches_the_file_system(browser: Browser, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.open", lambda *_, **__: pytest.fail("a file was opened"))
     assert browser(path).status == 404
@@ -136,7 +184,9 @@ def test_a_superseded_frame_is_answered_with_409(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("gen", ["", "&gen={}"])
-def test_a_neighbour_does_not_wait_for_200_pending_frames(browser: Browser, monkeypatch: pytest.MonkeyPatch, gen: str) -> None:
+def test_a_neighbour_does_not_wait_for_200_pending_frames(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, gen: str
+) -> None:
     gate, begun, made = threading.Event(), threading.Event(), []
     browser.world.studio.worker.submit(lambda: (begun.set(), gate.wait(20)), FRAME)
     assert begun.wait(20)
@@ -146,9 +196,13 @@ def test_a_neighbour_does_not_wait_for_200_pending_frames(browser: Browser, monk
 
     async def crowd() -> list[Answer]:
         queries = [f"alpha={number / 999:.6f}{gen.format(number)}" for number in range(1, 201)]
-        greedy = [asyncio.create_task(asked(app, "GET", live.format(browser.key, "frame"), query=query)) for query in queries]
+        greedy = [
+            asyncio.create_task(asked(app, "GET", live.format(browser.key, "frame"), query=query)) for query in queries
+        ]
         other = asyncio.create_task(asked(app, "GET", live.format(neighbour.key, "frame"), query="alpha=0.777"))
-        picture = await asked(app, "GET", live.format(neighbour.key, "picture"))  # no thread is taken by those that wait
+        picture = await asked(
+            app, "GET", live.format(neighbour.key, "picture")
+        )  # no thread is taken by those that wait
         gate.set()
         return [picture, await other, *await asyncio.gather(*greedy)]
 
@@ -164,10 +218,34 @@ def test_a_large_body_is_refused_before_it_is_read_whole(browser: Browser, monke
     assert browser("sweep", method="POST", body=b'{"alpha": 0.5}' + b" " * 1000).status == 200
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"x", b"[]", b"null", b"5", b"{}", b'{"start": 1}', b'{"step": 0}', b'{"step": 0.001}', b'{"step": 2}', b'{"step": "x"}',
-    b'{"step": null}', b'{"step": NaN}', b'{"step": [0.5]}', b'{"alpha": 1.5}', b'{"alpha": -1}', b'{"alpha": NaN}', b'{"alpha": Infinity}',
-    b'{"alpha": {}}', b'{"alpha": 1' + b"0" * 400 + b"}", b"\xff\xfe", b"[" * 1024, b'{"a":' * 200])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"null",
+        b"5",
+        b"{}",
+        b'{"start": 1}',
+        b'{"step": 0}',
+        b'{"step": 0.001}',
+        b'{"step": 2}',
+        b'{"step": "x"}',
+        b'{"step": null}',
+        b'{"step": NaN}',
+        b'{"step": [0.5]}',
+        b'{"alpha": 1.5}',
+        b'{"alpha": -1}',
+        b'{"alpha": NaN}',
+        b'{"alpha": Infinity}',
+        b'{"alpha": {}}',
+        b'{"alpha": 1' + b"0" * 400 + b"}",
+        b"\xff\xfe",
+        b"[" * 1024,
+        b'{"a":' * 200,
+    ],
+)
 def test_a_wrong_wish_is_refused_in_words_and_starts_nothing(browser: Browser, body: bytes) -> None:
     sweep = browser.world.studio.sweep(browser.view)
     until(lambda: sweep.state != "running")
@@ -196,7 +274,9 @@ def test_a_sweep_is_started_watched_and_cancelled(world: World, monkeypatch: pyt
     assert len(browser("sweep").json()["points"]) < 100
 
 
-def test_an_unexpected_failure_tells_nothing_about_the_machine(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_failure_tells_nothing_about_the_machine(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("/home/secret/place")
 
@@ -206,7 +286,9 @@ def test_an_unexpected_failure_tells_nothing_about_the_machine(browser: Browser,
     assert browser("frame/0").status == 409
 
 
-def test_routes_lie_below_the_servers_path_and_pages_ask_relative_to_themselves(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_lie_below_the_servers_path_and_pages_ask_relative_to_themselves(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("streamlit.get_option", {"server.baseUrlPath": "/studio/"}.__getitem__)
     app = Starlette(routes=routes.live_routes())
     monkeypatch.setattr("streamlit.session_state", {SESSION: SimpleNamespace(key=browser.key)})
@@ -216,4 +298,6 @@ def test_routes_lie_below_the_servers_path_and_pages_ask_relative_to_themselves(
     for page in ("http://merge.test/studio/", "http://merge.test/studio/layers"):
         assert request(app, "GET", f"{urlsplit(urljoin(page, base)).path}/picture/0").status == 200
     assert request(app, "GET", f"/{base}/picture/0").status == 404
-    assert urljoin("http://merge.test/lab/layers?a=b", base).startswith("http://merge.test/lab/live/"), "behind a proxy that cuts /lab"
+    assert urljoin("http://merge.test/lab/layers?a=b", base).startswith("http://merge.test/lab/live/"), (
+        "behind a proxy that cuts /lab"
+    )

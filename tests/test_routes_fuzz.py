@@ -14,18 +14,38 @@ from test_routes import Browser
 from pages.widgets import layers_routes, routes
 
 ROUTES = ("frame", "picture", "truth", "sweep", "layers", "profile", "contribution", "presets")
-_numbers = st.one_of(st.integers().map(str), st.integers(0, 5).map(str), st.floats().map(str), st.integers(1, 6000).map(lambda n: "9" * n),
-                     st.sampled_from(["", "0" * 5000 + "1", "-0", "1e5", "١", "²", "0x1", "1_0", " 1", "+1", "NaN", "1" * 400 + ".5"]))
-_words = st.one_of(_numbers, st.text(max_size=40), st.sampled_from(["m", "a", "t", "..", "%00", "/etc/passwd", "miou", "block", "tensor"]))
+_numbers = st.one_of(
+    st.integers().map(str),
+    st.integers(0, 5).map(str),
+    st.floats().map(str),
+    st.integers(1, 6000).map(lambda n: "9" * n),
+    st.sampled_from(["", "0" * 5000 + "1", "-0", "1e5", "١", "²", "0x1", "1_0", " 1", "+1", "NaN", "1" * 400 + ".5"]),
+)
+_words = st.one_of(
+    _numbers,
+    st.text(max_size=40),
+    st.sampled_from(["m", "a", "t", "..", "%00", "/etc/passwd", "miou", "block", "tensor"]),
+)
 _plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10))
-_values = st.recursive(_plain, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-                       max_leaves=12)
+_values = st.recursive(
+    _plain,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
 _queries = st.dictionaries(st.sampled_from(["alpha", "gen", "pane", "of", "x"]), _words, max_size=4)
-_wishes = st.dictionaries(st.sampled_from(["alpha", "step", "level", "weights", "anchor", "more", "measure", "name"]), st.one_of(
-    _values, _words, st.just([[0.5, 0.5]] * 5), st.sampled_from(["block", "module", 0, 1, True, 0.5])), max_size=6)
-_bodies = st.one_of(st.binary(max_size=60), _values.map(lambda value: json.dumps(value).encode()),
-                    _wishes.map(lambda wish: json.dumps(wish).encode()), st.just(b'{"alpha": ' + b"9" * 900 + b"}"),
-                    st.just(b"[" * 2000), st.just(b" " * 3_000_000))
+_wishes = st.dictionaries(
+    st.sampled_from(["alpha", "step", "level", "weights", "anchor", "more", "measure", "name"]),
+    st.one_of(_values, _words, st.just([[0.5, 0.5]] * 5), st.sampled_from(["block", "module", 0, 1, True, 0.5])),
+    max_size=6,
+)
+_bodies = st.one_of(
+    st.binary(max_size=60),
+    _values.map(lambda value: json.dumps(value).encode()),
+    _wishes.map(lambda wish: json.dumps(wish).encode()),
+    st.just(b'{"alpha": ' + b"9" * 900 + b"}"),
+    st.just(b"[" * 2000),
+    st.just(b" " * 3_000_000),
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +56,24 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
         yield Browser(world, world.view())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(route=st.sampled_from(ROUTES), place=_words, query=_queries,
-       method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD"]), body=_bodies, key=st.one_of(st.none(), st.text(max_size=40)))
-def test_no_request_is_answered_with_500(browser: Browser, route: str, place: str, query: dict[str, str], method: str, body: bytes,
-                                         key: str | None) -> None:
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    route=st.sampled_from(ROUTES),
+    place=_words,
+    query=_queries,
+    method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD"]),
+    body=_bodies,
+    key=st.one_of(st.none(), st.text(max_size=40)),
+)
+def test_no_request_is_answered_with_500(
+    browser: Browser, route: str, place: str, query: dict[str, str], method: str, body: bytes, key: str | None
+) -> None:
     path = f"{route}/{quote(place)}" if route in ROUTES[:3] else route
-    answer = browser(path, urlencode(query, errors="replace"), method, body, key="" if key is None else quote(key, errors="replace"))
+    answer = browser(
+        path, urlencode(query, errors="replace"), method, body, key="" if key is None else quote(key, errors="replace")
+    )
     assert answer.status in (200, 400, 404, 405, 409), (answer.status, answer.body[:200])
     if answer.status == 400:
         said = answer.json()

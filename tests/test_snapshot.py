@@ -95,9 +95,17 @@ def test_what_was_written_over_is_an_error_at_every_later_read(tmp_path: Path, k
     opened, other = open_checkpoint(path), _other_bytes(kind, tmp_path)
     before = opened.fingerprint
     HARMFUL[change](file, other)
-    for use in (lambda: opened.read("stem.weight"), lambda: opened.piece("stem.weight", 3, 9), lambda: check_finite(opened),
-                lambda: Arena.pack([opened]), opened.verify):
-        with pytest.raises(CheckpointError, match=rf"{file.name} was changed after it was opened, last at \d\d:\d\d.*Look at the folders"):
+    for use in (
+        lambda: opened.read("stem.weight"),
+        lambda: opened.piece("stem.weight", 3, 9),
+        lambda: check_finite(opened),
+        lambda: Arena.pack([opened]),
+        opened.verify,
+    ):
+        with pytest.raises(
+            CheckpointError,
+            match=rf"{file.name} was changed after it was opened, last at \d\d:\d\d.*Look at the folders",
+        ):
             use()
     assert opened.fingerprint == before
     assert not opened.is_current()
@@ -105,7 +113,9 @@ def test_what_was_written_over_is_an_error_at_every_later_read(tmp_path: Path, k
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", HARMFUL)
-def test_changed_between_opening_and_hashing_is_an_error_or_wholly_the_new_content(tmp_path: Path, kind: str, change: str) -> None:
+def test_changed_between_opening_and_hashing_is_an_error_or_wholly_the_new_content(
+    tmp_path: Path, kind: str, change: str
+) -> None:
     path, file = _write(kind, tmp_path, 1)
     opened, other = open_checkpoint(path), _other_bytes(kind, tmp_path)
     HARMFUL[change](file, other)
@@ -124,8 +134,10 @@ NEW_TIME = ("touched", "same bytes again")
 """Harmless once the file was hashed: without a hash to compare with, a new time is a change."""
 
 
-@pytest.mark.parametrize(("change", "hashed"), [*((change, True) for change in HARMLESS),
-                                                *((change, False) for change in HARMLESS if change not in NEW_TIME)])
+@pytest.mark.parametrize(
+    ("change", "hashed"),
+    [*((change, True) for change in HARMLESS), *((change, False) for change in HARMLESS if change not in NEW_TIME)],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_deletion_renaming_and_touching_are_harmless(tmp_path: Path, kind: str, change: str, hashed: bool) -> None:
     path, file = _write(kind, tmp_path, 1)
@@ -159,7 +171,9 @@ def test_a_fingerprint_is_the_files_sha256(tmp_path: Path) -> None:
     assert Snapshot(tmp_path / "empty").fingerprint == hashlib.sha256().hexdigest()
 
 
-def test_a_file_is_hashed_once_in_a_process_and_not_for_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_hashed_once_in_a_process_and_not_for_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tiny_file(tmp_path, "a", 1)
     first = open_checkpoint(path).fingerprint
     monkeypatch.setattr(Snapshot, "_hash", lambda _: pytest.fail("hashed"))
@@ -167,7 +181,9 @@ def test_a_file_is_hashed_once_in_a_process_and_not_for_being_opened(tmp_path: P
     assert len(open_checkpoint(tiny_file(tmp_path, "b", 2)).tensors) == len(tiny_tensors(2))
 
 
-def test_opening_waits_until_a_later_write_is_sure_to_be_stamped_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_waits_until_a_later_write_is_sure_to_be_stamped_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, slept = tiny_file(tmp_path, "a", 1), []
     now = path.stat().st_ctime_ns / 1e9 + 0.001
     monkeypatch.setattr(snapshot.time, "time", lambda: now + sum(slept))
@@ -199,14 +215,26 @@ def test_a_write_while_a_piece_is_read_is_seen(tmp_path: Path, monkeypatch: pyte
 def test_where_tensors_lie_is_what_torch_loads(tmp_path: Path) -> None:
     """Views, ties, strides, signs, every dtype: read in place as torch reads them whole."""
     base = torch.randn(4, 6)
-    tensors = {"whole": base, "view": base[1:3, 2:], "turned": base.T, "tied": base, "repeated": torch.randn(1).expand(7),
-               "scalar": torch.tensor(3.5), "empty": torch.empty(0, 3),
-               "conv": torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last),
-               "negative": torch._neg_view(torch.randn(5)), "parameter": torch.nn.Parameter(torch.randn(3)),
-               **{str(dtype): torch.randn(5).to(dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn,
-                                                                     torch.float8_e5m2)},
-               **{str(dtype): torch.arange(6).to(dtype) for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64,
-                                                                      torch.uint16, torch.bool)}}
+    tensors = {
+        "whole": base,
+        "view": base[1:3, 2:],
+        "turned": base.T,
+        "tied": base,
+        "repeated": torch.randn(1).expand(7),
+        "scalar": torch.tensor(3.5),
+        "empty": torch.empty(0, 3),
+        "conv": torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last),
+        "negative": torch._neg_view(torch.randn(5)),
+        "parameter": torch.nn.Parameter(torch.randn(3)),
+        **{
+            str(dtype): torch.randn(5).to(dtype)
+            for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
+        },
+        **{
+            str(dtype): torch.arange(6).to(dtype)
+            for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.bool)
+        },
+    }
     path = tmp_path / "all.pth"
     torch.save({"state_dict": tensors, "optimizer": {"step": torch.tensor(2)}}, path)
     opened, loaded = open_checkpoint(path), torch.load(path, weights_only=True)["state_dict"]
@@ -219,7 +247,7 @@ def test_where_tensors_lie_is_what_torch_loads(tmp_path: Path) -> None:
         half = tensor.numel() // 2
         out = torch.full((half,), -1.0)
         opened.piece(name, tensor.numel() - half, tensor.numel(), out)
-        assert torch.equal(out, tensor.detach().reshape(-1)[tensor.numel() - half:].float()), name
+        assert torch.equal(out, tensor.detach().reshape(-1)[tensor.numel() - half :].float()), name
 
 
 # --- whoever uses checkpoints ----------------------------------------------------------------------------------------

@@ -89,12 +89,27 @@ def touch(network: BoundNetwork, name: str) -> None:
 # --- the property -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "precision"), [("average", "float32"), ("gaussian", "float32"), ("anchor", "float32"),
-                                                   ("recalibrate", "float32"), ("average", "mixed")])
-def test_any_sequence_of_changes_gives_what_a_pass_from_scratch_gives(arena: Arena, policy: str, precision: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "precision"),
+    [
+        ("average", "float32"),
+        ("gaussian", "float32"),
+        ("anchor", "float32"),
+        ("recalibrate", "float32"),
+        ("average", "mixed"),
+    ],
+)
+def test_any_sequence_of_changes_gives_what_a_pass_from_scratch_gives(
+    arena: Arena, policy: str, precision: str
+) -> None:
     pick, run = random.Random(f"{policy}{precision}"), lambda call: call()
     blend = Blend(arena, bound(arena, precision=precision), policy, calibration=Calibration(), count=2)  # type: ignore[arg-type]
-    network, fresh, blocks, begun = blend.network, bound(arena, precision=precision), list(units(arena.layout, "block")), set()
+    network, fresh, blocks, begun = (
+        blend.network,
+        bound(arena, precision=precision),
+        list(units(arena.layout, "block")),
+        set(),
+    )
     weights, image = dict.fromkeys(blocks, (0.5, 0.5)), IMAGES[0]
 
     def drag(count: int) -> None:
@@ -104,8 +119,12 @@ def test_any_sequence_of_changes_gives_what_a_pass_from_scratch_gives(arena: Are
         blend.set(LayerProfile(weights=dict(weights)), run)
 
     others: list[Callable[[], object]] = [
-        lambda: drag(5), lambda: blend.set_alone(pick.randrange(2), run), lambda: blend.set(Linear(pick.random()), run),
-        lambda: touch(network, pick.choice(arena.layout.entries).name), lambda: network.load(arena.weights[1])]
+        lambda: drag(5),
+        lambda: blend.set_alone(pick.randrange(2), run),
+        lambda: blend.set(Linear(pick.random()), run),
+        lambda: touch(network, pick.choice(arena.layout.entries).name),
+        lambda: network.load(arena.weights[1]),
+    ]
     for step in range(30):
         image = pick.choice(IMAGES) if step % 5 == 4 else image
         pick.choice(others)() if step % 4 == 3 else drag(1)
@@ -123,7 +142,10 @@ def test_every_stage_may_be_a_call_of_its_own(arena: Arena, precision: str) -> N
 
     def run(call: Callable[[], object]) -> object:
         calls.append(call)
-        with torch.inference_mode(False), torch.autocast("cpu", enabled=False):  # what others leave behind between two calls
+        with (
+            torch.inference_mode(False),
+            torch.autocast("cpu", enabled=False),
+        ):  # what others leave behind between two calls
             return call()
 
     count = len(ENET.stages(network.module))  # type: ignore[attr-defined]
@@ -132,7 +154,9 @@ def test_every_stage_may_be_a_call_of_its_own(arena: Arena, precision: str) -> N
     calls.clear()
     touch(network, network.layout.entries[-1].name)
     fresh = from_scratch(network, arena, IMAGES[0])
-    assert torch.equal(network.logits(IMAGES[0], None, True, run), fresh) and len(calls) < 6, "from the stage that has changed"
+    assert torch.equal(network.logits(IMAGES[0], None, True, run), fresh) and len(calls) < 6, (
+        "from the stage that has changed"
+    )
 
 
 def test_half_precision_checkpoints(tmp_path: Path) -> None:
@@ -252,12 +276,16 @@ class StagedTiny(TinyArchitecture):
 
 
 def sound(net: TinyNet) -> list[Stage]:
-    return [Stage("stem", lambda x: torch.relu(net.norm(net.stem(x))), ("stem", "norm")), Stage("body", net.body),
-            Stage("rest", lambda x: net.head(torch.relu(net.norm2(x))), ("norm2", "head"))]
+    return [
+        Stage("stem", lambda x: torch.relu(net.norm(net.stem(x))), ("stem", "norm")),
+        Stage("body", net.body),
+        Stage("rest", lambda x: net.head(torch.relu(net.norm2(x))), ("norm2", "head")),
+    ]
 
 
 def in_place(net: TinyNet) -> list[Stage]:
     """Every stage writes over the state that it got."""
+
     def stem(x: Tensor) -> dict[str, Tensor]:
         return {"x": 2 * net.norm(net.stem(x))}
 
@@ -265,36 +293,55 @@ def in_place(net: TinyNet) -> list[Stage]:
         state["x"] = net.body(state["x"].mul_(0.5).relu_())
         return state
 
-    return [Stage("stem", stem, ("stem", "norm")), Stage("body", body),
-            Stage("head", lambda state: net.head(net.norm2(state["x"]).relu_()), ("norm2", "head"))]
+    return [
+        Stage("stem", stem, ("stem", "norm")),
+        Stage("body", body),
+        Stage("head", lambda state: net.head(net.norm2(state["x"]).relu_()), ("norm2", "head")),
+    ]
 
 
 def one_table(net: TinyNet) -> list[Stage]:
     """All stages write into the same table."""
+
     def written(state: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:
         state["x"] = x
         return state
 
-    return [Stage("stem", lambda x: {"x": torch.relu(net.norm(net.stem(x)))}, ("stem", "norm")),
-            Stage("body", lambda state: written(state, net.body(state["x"]))),
-            Stage("head", lambda state: net.head(torch.relu(net.norm2(state["x"]))), ("norm2", "head"))]
+    return [
+        Stage("stem", lambda x: {"x": torch.relu(net.norm(net.stem(x)))}, ("stem", "norm")),
+        Stage("body", lambda state: written(state, net.body(state["x"]))),
+        Stage("head", lambda state: net.head(torch.relu(net.norm2(state["x"]))), ("norm2", "head")),
+    ]
 
 
 def no_tensors(net: TinyNet) -> list[Stage]:
     """States of which nothing is known."""
     first, second, third = sound(net)
-    return [Stage(first.name, lambda x: type("State", (), {"x": first.call(x)}), first.prefixes),
-            Stage(second.name, lambda state: type("State", (), {"x": second.call(state.x)})),
-            Stage(third.name, lambda state: third.call(state.x), third.prefixes)]
+    return [
+        Stage(first.name, lambda x: type("State", (), {"x": first.call(x)}), first.prefixes),
+        Stage(second.name, lambda state: type("State", (), {"x": second.call(state.x)})),
+        Stage(third.name, lambda state: third.call(state.x), third.prefixes),
+    ]
 
 
 @pytest.mark.parametrize("stages", [sound, in_place, one_table, no_tensors])
 def test_stages_of_other_networks(tmp_path: Path, stages: Callable[[Any], Sequence[Stage]]) -> None:
     arena, architecture = arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2)), StagedTiny(stages)
     network = bound(arena, architecture)
-    for name in ("head.bias", "body.weight", "body.bias", "norm2.running_mean", "head.weight", "stem.weight", "body.bias", "head.bias"):
+    for name in (
+        "head.bias",
+        "body.weight",
+        "body.bias",
+        "norm2.running_mean",
+        "head.weight",
+        "stem.weight",
+        "body.bias",
+        "head.bias",
+    ):
         touch(network, name)
-        assert torch.equal(network.logits(IMAGES[0], None, True), from_scratch(network, arena, IMAGES[0], TinyArchitecture()))
+        assert torch.equal(
+            network.logits(IMAGES[0], None, True), from_scratch(network, arena, IMAGES[0], TinyArchitecture())
+        )
 
 
 def test_a_tensor_of_no_stage_begins_at_the_picture(tmp_path: Path) -> None:
@@ -322,11 +369,23 @@ def test_sound_stages_pass_their_trial(stages: Callable[[Any], Sequence[Stage]])
     check_stages(net, stages(net))
 
 
-@pytest.mark.parametrize(("stages", "words"), [
-    (lambda net: [], "does not return stages"), (lambda net: [net.stem], "does not return stages"),
-    (lambda net: [*sound(net)[:2], Stage("head", net.head)], "other logits"),
-    (lambda net: [Stage("stem", sound(net)[0].call, ("stem",)), Stage("body", net.body, ("body", "norm")), sound(net)[2]], "a later stage"),
-    (no_tensors, "in it")])
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        (lambda net: [], "does not return stages"),
+        (lambda net: [net.stem], "does not return stages"),
+        (lambda net: [*sound(net)[:2], Stage("head", net.head)], "other logits"),
+        (
+            lambda net: [
+                Stage("stem", sound(net)[0].call, ("stem",)),
+                Stage("body", net.body, ("body", "norm")),
+                sound(net)[2],
+            ],
+            "a later stage",
+        ),
+        (no_tensors, "in it"),
+    ],
+)
 def test_others_do_not(stages: Callable[[Any], Sequence[Stage]], words: str) -> None:
     net = TinyNet(3).eval()
     with pytest.raises(ArchitectureError, match=words):
@@ -351,17 +410,23 @@ def make(classes):
 """
 GOOD = """
 def stages(net):
-    return Stage("body", lambda x: net.norm(net.body(x)), ("body", "norm")), Stage("head", lambda x: {"out": net.head(x)})
+    body = Stage("body", lambda x: net.norm(net.body(x)), ("body", "norm"))
+    return body, Stage("head", lambda x: {"out": net.head(x)})
 """
 
 
-WRONG = ("def stages(of, what):\n    return 3\n", "stages = 4\n", GOOD.replace("net.norm(net.body(x))", "net.body(x)"),
-         GOOD.replace(', ("body", "norm")', "").replace("net.head(x)})", 'net.head(x)}, ("head", "norm"))'))
+WRONG = (
+    "def stages(of, what):\n    return 3\n",
+    "stages = 4\n",
+    GOOD.replace("net.norm(net.body(x))", "net.body(x)"),
+    GOOD.replace(', ("body", "norm")', "").replace("net.head(x)})", 'net.head(x)}, ("head", "norm"))'),
+)
 
 
 @pytest.mark.parametrize(("code", "used"), [("", False), (GOOD, True), *((code, False) for code in WRONG)])
-def test_a_model_file_may_declare_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
-                                         code: str, used: bool) -> None:
+def test_a_model_file_may_declare_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: str, used: bool
+) -> None:
     ARCHITECTURES.names()
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
     (tmp_path / "mine.py").write_text(MODEL + code)

@@ -109,7 +109,9 @@ def test_a_value_that_is_no_json_is_computed_again(tmp_path: Path) -> None:
     assert store.get("k") is None
 
 
-def test_a_locked_file_is_waited_for_once_and_then_gone_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_file_is_waited_for_once_and_then_gone_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     path = tmp_path / "results.sqlite"
     before = Store(path)
@@ -162,13 +164,19 @@ def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
 
 def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
-    code = ("import os, signal, sys; from pathlib import Path; from fusionlib.storage.store import Store\n"
-            "store = Store(Path(sys.argv[1]))\nfor number in range(30):\n    store.put(f'k{number}', {'x': number})\n"
-            "os.kill(os.getpid(), signal.SIGKILL)\n")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from fusionlib.storage.store import Store\n"
+        "store = Store(Path(sys.argv[1]))\nfor number in range(30):\n    store.put(f'k{number}', {'x': number})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, cwd=Path(__file__).parents[1])
-    assert done.returncode == -signal.SIGKILL and Path(f"{path}-wal").stat().st_size > 0, "the rows lie in the journal still"
+    assert done.returncode == -signal.SIGKILL and Path(f"{path}-wal").stat().st_size > 0, (
+        "the rows lie in the journal still"
+    )
     store = Store(path)
-    assert [store.get(f"k{number}") for number in range(30)] == [{"x": number} for number in range(30)] and store.notes == ()
+    assert [store.get(f"k{number}") for number in range(30)] == [
+        {"x": number} for number in range(30)
+    ] and store.notes == ()
 
 
 def test_a_store_that_nobody_asks_leaves_no_trace(tmp_path: Path) -> None:
@@ -197,8 +205,11 @@ def test_threads_share_a_store_and_two_stores_a_file(tmp_path: Path) -> None:
     assert all(stores[0].get(f"{number}/{step}") for number in range(4) for step in range(25))
 
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
-                      lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2), max_leaves=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=5,
+)
 
 
 @given(st.dictionaries(st.sampled_from(["one", "two", "three"]), VALUES, min_size=1))
@@ -224,10 +235,19 @@ def test_the_codes_fingerprint_covers_what_decides_a_figure(tmp_path: Path, monk
     monkeypatch.setattr(keys, "__file__", str(tmp_path / "fusionlib" / "storage" / "keys.py"))
     bare = code_fingerprint.__wrapped__
     before = bare()
-    for name, decides in (("merging/linear.py", True), ("metrics/confusion.py", True), ("inference/network.py", True),
-                          ("data/labels.py", True), ("architectures/enet.py", True), ("checkpoints/reader.py", True),
-                          ("contracts.py", True), ("studio/comparison_networks.py", True), ("studio/view.py", True),
-                          ("studio/live.py", False), ("imaging/png.py", False)):
+    for name, decides in (
+        ("merging/linear.py", True),
+        ("metrics/confusion.py", True),
+        ("inference/network.py", True),
+        ("data/labels.py", True),
+        ("architectures/enet.py", True),
+        ("checkpoints/reader.py", True),
+        ("contracts.py", True),
+        ("studio/comparison_networks.py", True),
+        ("studio/view.py", True),
+        ("studio/live.py", False),
+        ("imaging/png.py", False),
+    ):
         with (tmp_path / "fusionlib" / name).open("a") as file:
             file.write("\n# changed\n")
         assert (bare() != before) is decides, name
@@ -243,18 +263,26 @@ def test_a_checkpoint_alone_is_itself_whatever_stands_beside_it() -> None:
 
 def test_mixtures_differ_by_shares_members_policy_and_anchor() -> None:
     base = mixture_key([A, B], [0.25, 0.75], "average")
-    others = [mixture_key([A, B], [0.75, 0.25], "average"), mixture_key([B, A], [0.25, 0.75], "anchor"),
-              mixture_key([A, B], [0.25, 0.75], "gaussian"), mixture_key([A, B], [0.25, 0.75], "anchor"),
-              mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="x"),
-              mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="y")]
+    others = [
+        mixture_key([A, B], [0.75, 0.25], "average"),
+        mixture_key([B, A], [0.25, 0.75], "anchor"),
+        mixture_key([A, B], [0.25, 0.75], "gaussian"),
+        mixture_key([A, B], [0.25, 0.75], "anchor"),
+        mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="x"),
+        mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="y"),
+    ]
     assert len({content_key("test", None, mixture=item) for item in (base, *others)}) == 7
     assert base == mixture_key([A, "c" * 64, B], [0.25, 0.0, 0.75], "average")
 
 
 def test_the_order_of_the_checkpoints_tells_nothing_apart_where_it_changes_nothing() -> None:
     for alpha in (0.1, 0.3, 0.35, 0.5, 0.85):
-        assert mixture_key([A, B], [alpha, 1 - alpha], "gaussian") == mixture_key([B, A], [1 - alpha, 1 - (1 - alpha)], "gaussian")
-    assert mixture_key([A, B], [0.3, 0.7], "anchor") != mixture_key([B, A], [0.7, 0.3], "anchor"), "other statistics are kept"
+        assert mixture_key([A, B], [alpha, 1 - alpha], "gaussian") == mixture_key(
+            [B, A], [1 - alpha, 1 - (1 - alpha)], "gaussian"
+        )
+    assert mixture_key([A, B], [0.3, 0.7], "anchor") != mixture_key([B, A], [0.7, 0.3], "anchor"), (
+        "other statistics are kept"
+    )
 
 
 def test_profiles_and_ensembles_are_the_same_in_every_order() -> None:

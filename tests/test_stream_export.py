@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers import CPU, TinyArchitecture, World, folder_data, pictures, saved, tiny_checkpoints, tiny_file, tiny_tensors, tiny_world
+from helpers import (
+    CPU,
+    TinyArchitecture,
+    World,
+    folder_data,
+    pictures,
+    saved,
+    tiny_checkpoints,
+    tiny_file,
+    tiny_tensors,
+    tiny_world,
+)
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
@@ -51,7 +62,9 @@ def same(one: torch.Tensor, other: torch.Tensor) -> bool:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("weights", [(0.3, 0.7), (1.0, 0.0), (0.0, 1.0), (0.2, 0.5, 0.3)])
-def test_the_file_is_the_merge_in_memory(tmp_path: Path, dtype: torch.dtype, policy: str, weights: tuple[float, ...]) -> None:
+def test_the_file_is_the_merge_in_memory(
+    tmp_path: Path, dtype: torch.dtype, policy: str, weights: tuple[float, ...]
+) -> None:
     checkpoints = tiny_checkpoints(tmp_path, len(weights), dtype)
     method = Linear(weights=weights)
     stream_merge(checkpoints, method.shares(len(weights)), policy, tmp_path / "out.safetensors", {})
@@ -79,7 +92,8 @@ def test_small_pieces_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mo
     stream_merge(checkpoints, (0.3, 0.7), "gaussian", tmp_path / "cut.safetensors", {}, lambda *at: seen.append(at))
     assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "cut.safetensors").read_bytes()
     assert seen == sorted(seen) and seen[-1][0] == seen[-1][1] == sum(
-        info.numel for info in checkpoints[0].tensors.values() if info.dtype.is_floating_point)
+        info.numel for info in checkpoints[0].tensors.values() if info.dtype.is_floating_point
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +119,9 @@ def reloaded(path: Path) -> BoundNetwork:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("policy", [*POLICIES, "recalibrate"])
-def test_the_reloaded_network_answers_as_the_preview_did(world: World, tmp_path: Path, policy: str, dtype: torch.dtype) -> None:
+def test_the_reloaded_network_answers_as_the_preview_did(
+    world: World, tmp_path: Path, policy: str, dtype: torch.dtype
+) -> None:
     checkpoints = tiny_checkpoints(tmp_path, 2, dtype)
     arena = Arena.pack(checkpoints)
     blend = Blend(arena, network_for(arena), policy, calibration=calibration(world))
@@ -116,7 +132,8 @@ def test_the_reloaded_network_answers_as_the_preview_did(world: World, tmp_path:
     assert export.notes == blend.notes
     written = open_checkpoint(export.path)
     assert {name: info.dtype for name, info in written.tensors.items()} == {
-        name: info.dtype for name, info in checkpoints[0].tensors.items()}
+        name: info.dtype for name, info in checkpoints[0].tensors.items()
+    }
 
 
 def test_recalibration_takes_the_number_of_pictures_that_the_recipe_says(world: World, tmp_path: Path) -> None:
@@ -177,7 +194,9 @@ def test_an_interrupted_recalibration_is_begun_anew(world: World, tmp_path: Path
 
 
 @pytest.mark.parametrize("policy", ["gaussian", "recalibrate"])
-def test_the_recipe_travels_without_folders_and_runs_again_to_the_same_bytes(world: World, tmp_path: Path, policy: str) -> None:
+def test_the_recipe_travels_without_folders_and_runs_again_to_the_same_bytes(
+    world: World, tmp_path: Path, policy: str
+) -> None:
     secret = tmp_path / "secret folder"
     tiny_file(secret, "a", 1), tiny_file(secret, "b", 2)
     checkpoints = [open_checkpoint(secret / "a.pth"), open_checkpoint(secret / "b.pth")]
@@ -190,7 +209,9 @@ def test_the_recipe_travels_without_folders_and_runs_again_to_the_same_bytes(wor
     assert yaml.safe_load(text)["parameters"] == {"alpha": 0.25}
     (secret / "recipe.yaml").write_text(text)
     again = read_recipe(secret / "recipe.yaml")
-    second = world.studio.merge(again, open_sources(again, [secret]), tmp_path / "second.safetensors", calibration(world)).path
+    second = world.studio.merge(
+        again, open_sources(again, [secret]), tmp_path / "second.safetensors", calibration(world)
+    ).path
     assert second.read_bytes() == content
 
 
@@ -215,11 +236,21 @@ def test_recalibration_of_an_unknown_network_says_what_is_missing(world: World, 
     assert torch.equal(merged, torch.lerp(tables[0]["weight"], tables[1]["weight"], 0.75))
 
 
-@pytest.mark.parametrize("change", [
-    {"method": "nonsense"}, {"parameters": {"beta": 1}}, {"parameters": {"alpha": 3}}, {"buffers": "median"},
-    {"parameters": {"weights": [0.5, 0.6]}}, {"parameters": {"weights": [1.0]}},
-    {"calibration": Calibration(data="x", fingerprint="y", count=1), "buffers": "recalibrate"}])
-def test_a_recipe_that_cannot_be_carried_out_writes_nothing_and_keeps_the_old_file(world: World, tmp_path: Path, change: dict) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "nonsense"},
+        {"parameters": {"beta": 1}},
+        {"parameters": {"alpha": 3}},
+        {"buffers": "median"},
+        {"parameters": {"weights": [0.5, 0.6]}},
+        {"parameters": {"weights": [1.0]}},
+        {"calibration": Calibration(data="x", fingerprint="y", count=1), "buffers": "recalibrate"},
+    ],
+)
+def test_a_recipe_that_cannot_be_carried_out_writes_nothing_and_keeps_the_old_file(
+    world: World, tmp_path: Path, change: dict
+) -> None:
     checkpoints = tiny_checkpoints(tmp_path)
     recipe: Recipe = write_recipe(checkpoints, "linear", {"alpha": 0.5}, "average").model_copy(update=change)
     out = tmp_path / "out.safetensors"
@@ -235,6 +266,7 @@ def test_a_failure_half_way_keeps_the_old_file_and_leaves_nothing_behind(tmp_pat
     out = tmp_path / "out.safetensors"
     out.write_bytes(b"old")
     for problem in (Cancelled(), MemoryError(), KeyboardInterrupt()):
+
         def stop(done: int, total: int, problem: BaseException = problem) -> None:
             if done > total / 2:
                 raise problem

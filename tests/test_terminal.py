@@ -54,18 +54,35 @@ def test_an_error_is_one_line_that_shows_what_it_hides() -> None:
     assert not obeyed(line) and "\n" not in line and r"\x1b]0;owned\x07\x9b2J\u202egpj" in line
 
 
-def test_names_of_files_and_tensors_reach_the_terminal_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed) -> None:
+def test_names_of_files_and_tensors_reach_the_terminal_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed
+) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
-    paths = [saved(tmp_path / f"{name}{EVIL}.safetensors", {f"{EVIL}.weight": torch.full((2, 2), value)}).path
-             for name, value in (("a", 1.0), ("b", float("nan")))]
-    for arguments in (("inspect", *paths), ("inspect", *paths, "--shared"), ("diagnose", paths[0], paths[0]),
-                      ("layers", paths[0], paths[0]), ("merge", paths[0], paths[0], "--out", tmp_path / f"m{EVIL}.safetensors"),
-                      ("evaluate", paths[0], "--data", "streets:clear:1")):
+    paths = [
+        saved(tmp_path / f"{name}{EVIL}.safetensors", {f"{EVIL}.weight": torch.full((2, 2), value)}).path
+        for name, value in (("a", 1.0), ("b", float("nan")))
+    ]
+    for arguments in (
+        ("inspect", *paths),
+        ("inspect", *paths, "--shared"),
+        ("diagnose", paths[0], paths[0]),
+        ("layers", paths[0], paths[0]),
+        ("merge", paths[0], paths[0], "--out", tmp_path / f"m{EVIL}.safetensors"),
+        ("evaluate", paths[0], "--data", "streets:clear:1"),
+    ):
         assert r"\x1b]0;owned" in printed(*arguments), arguments
 
 
-@pytest.mark.parametrize("arguments", [("inspect", f"{EVIL}.pth"), (EVIL,), ("methods", EVIL), ("merge", "a", "b", "--out", EVIL),
-                                       ("inspect", "a\udcff.pth")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", f"{EVIL}.pth"),
+        (EVIL,),
+        ("methods", EVIL),
+        ("merge", "a", "b", "--out", EVIL),
+        ("inspect", "a\udcff.pth"),
+    ],
+)
 def test_so_do_arguments(printed, arguments: tuple[str, ...]) -> None:
     assert "\\" in printed(*arguments)
 

@@ -123,9 +123,24 @@ def test_training_lowers_the_loss(data, tmp_path: Path) -> None:
     assert np.mean([entry["loss"] for entry in log[-3:]]) < log[0]["loss"]
 
 
-@pytest.mark.parametrize("fields", [
-    {"epochs": 0}, {"batch": -1}, {"lr": 0}, {"lr": float("nan")}, {"lr": float("inf")}, {"schedule": "steps"}, {"momentum": -0.1},
-    {"momentum": 1.5}, {"weight_decay": -1}, {"weight_decay": float("nan")}, {"seed": -1}, {"seed": 2**62}, {"classes": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"epochs": 0},
+        {"batch": -1},
+        {"lr": 0},
+        {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"schedule": "steps"},
+        {"momentum": -0.1},
+        {"momentum": 1.5},
+        {"weight_decay": -1},
+        {"weight_decay": float("nan")},
+        {"seed": -1},
+        {"seed": 2**62},
+        {"classes": 0},
+    ],
+)
 def test_a_plan_that_cannot_work_is_refused(fields: dict) -> None:
     with pytest.raises(UsageError) as caught:
         changed(**fields)
@@ -151,7 +166,9 @@ def test_unlabelled_data_is_refused(tmp_path: Path) -> None:
 
 
 class Numbered:
-    """Picture i has the value i in its first channel, its row in the second and its column in the third; truth is column // 8."""
+    """Picture i has the value i in its first channel, its row in the second and its column in the third; truth is
+    column // 8.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -179,8 +196,12 @@ def test_an_epoch_shows_every_picture_once_with_its_own_truth() -> None:
         flips |= set(step.tolist())
         corners |= set(raw[:, 1, 0, 0].tolist())
     assert sorted(seen) == list(range(6)) and len(corners) > 1
-    flips |= {int(s) for e in range(1, 4) for images, _ in sampler.epoch(e) for s in
-              ((images[:, 2, 0, 1] - images[:, 2, 0, 0]) * 255).round().tolist()}
+    flips |= {
+        int(s)
+        for e in range(1, 4)
+        for images, _ in sampler.epoch(e)
+        for s in ((images[:, 2, 0, 1] - images[:, 2, 0, 0]) * 255).round().tolist()
+    }
     assert flips == {1, -1}
 
 

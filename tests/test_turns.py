@@ -1,4 +1,6 @@
-"""Whose frame is next: sessions in turn, newest wishes only, dear ones not at the cost of others; and how long keys live."""
+"""Whose frame is next: sessions in turn, newest wishes only, dear ones not at the cost of others; and how long keys
+live.
+"""
 
 from __future__ import annotations
 
@@ -104,10 +106,14 @@ def test_dear_requests_do_not_slow_down_cheap_ones() -> None:
         turns.charge(name, seconds)
 
     def dear(generation: int) -> None:
-        turns.ask("dear", "m", generation, lambda: (cost("dear", 1.5), dear(generation + 1)) if generation < 40 else None)
+        turns.ask(
+            "dear", "m", generation, lambda: (cost("dear", 1.5), dear(generation + 1)) if generation < 40 else None
+        )
 
     def cheap(generation: int) -> None:
-        turns.ask("cheap", "m", generation, lambda: (cost("cheap", 0.05), cheap(generation + 1)) if len(made) < 400 else None)
+        turns.ask(
+            "cheap", "m", generation, lambda: (cost("cheap", 0.05), cheap(generation + 1)) if len(made) < 400 else None
+        )
 
     gate = threading.Event()
     turns.ask("somebody", "m", 1, lambda: gate.wait(20))
@@ -115,7 +121,7 @@ def test_dear_requests_do_not_slow_down_cheap_ones() -> None:
     cheap(1)
     gate.set()
     until(lambda: len(made) >= 400)
-    shares = [made[start:start + 100].count("dear") for start in range(0, 400, 100)]
+    shares = [made[start : start + 100].count("dear") for start in range(0, 400, 100)]
     assert all(2 <= share <= 5 for share in shares), "equal seconds: one dear frame for every 30 cheap ones"
 
 
@@ -158,11 +164,16 @@ def test_a_lock_is_let_go_where_its_holder_fails() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("ab"), st.integers(0, 9)), max_size=40))
-def test_whatever_is_asked_every_future_is_answered_and_the_newest_of_each_line_is_made(wishes: list[tuple[str, str, int]]) -> None:
+def test_whatever_is_asked_every_future_is_answered_and_the_newest_of_each_line_is_made(
+    wishes: list[tuple[str, str, int]],
+) -> None:
     busy = Busy()
     futures = [busy.ask(*wish) for wish in wishes]
     finish(busy, futures)
-    newest = {(session, line): max(generation for s, p, generation in wishes if (s, p) == (session, line)) for session, line, _ in wishes}
+    newest = {
+        (session, line): max(generation for s, p, generation in wishes if (s, p) == (session, line))
+        for session, line, _ in wishes
+    }
     assert sorted(busy.made) == sorted((session, line, generation) for (session, line), generation in newest.items())
     assert sum(future.exception() is None for future in futures) == len(newest)
 

@@ -38,8 +38,17 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    return {"body.weight": (6, 3, 3, 3), "body.bias": (6,), "norm.weight": (6,), "norm.bias": (6,), "norm.running_mean": (6,),
-            "norm.running_var": (6,), "norm.num_batches_tracked": (), "head.weight": (classes, 6, 1, 1), "head.bias": (classes,)}
+    return {
+        "body.weight": (6, 3, 3, 3),
+        "body.bias": (6,),
+        "norm.weight": (6,),
+        "norm.bias": (6,),
+        "norm.running_mean": (6,),
+        "norm.running_var": (6,),
+        "norm.num_batches_tracked": (),
+        "head.weight": (classes, 6, 1, 1),
+        "head.bias": (classes,),
+    }
 
 
 @pytest.mark.parametrize("classes", [2, 11, 19, 150])
@@ -66,8 +75,10 @@ def test_a_factory_without_arguments_tells_its_class_count_by_its_output(model) 
 
 
 def test_constants_of_the_file_are_used(model) -> None:
-    name = model("MEAN = (0.1, 0.2, 0.3)\nSTD = [0.4, 0.5, 0.6]\nHEAD = ['head']\nLABEL_SPACE = 'camvid'\n"
-                 "def make(classes):\n    return Net(classes)\n")
+    name = model(
+        "MEAN = (0.1, 0.2, 0.3)\nSTD = [0.4, 0.5, 0.6]\nHEAD = ['head']\nLABEL_SPACE = 'camvid'\n"
+        "def make(classes):\n    return Net(classes)\n"
+    )
     item = ARCHITECTURES.get(name)
     assert item.preprocessing == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert item.head == ("head",) and item.label_space(4) == "camvid"
@@ -83,7 +94,9 @@ def test_other_tensors_are_not_taken_and_further_ones_are(model) -> None:
 
 
 def test_a_factory_that_refuses_some_class_counts_is_asked_for_the_others(model) -> None:
-    name = model("def make(classes):\n    if classes < 4:\n        raise ValueError('too few')\n    return Net(classes)\n")
+    name = model(
+        "def make(classes):\n    if classes < 4:\n        raise ValueError('too few')\n    return Net(classes)\n"
+    )
     assert recognise(shapes(5)) == (name, 5)
 
 
@@ -115,10 +128,27 @@ def test_naming_the_same_model_twice_is_fine(model) -> None:
     assert ARCHITECTURES.names().count("mine:make") == 1
 
 
-@pytest.mark.parametrize("spec", ["", "mine.py", "mine.py:", ":make", "mine.py:make()", "mine.txt:make", "mine.py:1st",
-                                  "nowhere/mine.py:make", "mine.py:missing", "mine.py:NUMBER", "broken.py:make", "syntax.py:make",
-                                  "ends.py:make"])
-def test_wrong_specs_are_refused_and_say_what_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "mine.py",
+        "mine.py:",
+        ":make",
+        "mine.py:make()",
+        "mine.txt:make",
+        "mine.py:1st",
+        "nowhere/mine.py:make",
+        "mine.py:missing",
+        "mine.py:NUMBER",
+        "broken.py:make",
+        "syntax.py:make",
+        "ends.py:make",
+    ],
+)
+def test_wrong_specs_are_refused_and_say_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
     (tmp_path / "mine.py").write_text("NUMBER = 5\ndef make():\n    pass\n")

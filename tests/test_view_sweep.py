@@ -34,13 +34,19 @@ def forward(alpha: float, image: np.ndarray, classes: int = 3) -> torch.Tensor:
     """Probabilities (C, H, W) of alpha A + (1 - alpha) B, computed with nothing but torch, in float64."""
     a, b = tiny_tensors(1, classes), tiny_tensors(2, classes)
     net = TinyNet(classes).double().eval()
-    net.load_state_dict({name: alpha * a[name].double() + (1 - alpha) * b[name].double() if a[name].is_floating_point() else a[name]
-                         for name in a})
+    net.load_state_dict(
+        {
+            name: alpha * a[name].double() + (1 - alpha) * b[name].double() if a[name].is_floating_point() else a[name]
+            for name in a
+        }
+    )
     about = TinyArchitecture.preprocessing
     x = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255
     with torch.inference_mode():
         logits = net((x - torch.tensor(about.mean).view(1, 3, 1, 1)) / torch.tensor(about.std).view(1, 3, 1, 1))
-        return nn.functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False).softmax(1)[0]
+        return nn.functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False).softmax(1)[
+            0
+        ]
 
 
 def decoded(png: bytes) -> np.ndarray:
@@ -52,7 +58,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts the forward passes of all networks."""
     counted: list[int] = []
     real = BoundNetwork.logits
-    monkeypatch.setattr(BoundNetwork, "logits", lambda self, images, *rest: (counted.append(len(images)), real(self, images, *rest))[1])
+    monkeypatch.setattr(
+        BoundNetwork, "logits", lambda self, images, *rest: (counted.append(len(images)), real(self, images, *rest))[1]
+    )
     return counted
 
 
@@ -79,7 +87,9 @@ def test_the_figures_of_a_frame_are_those_of_its_picture(world: World) -> None:
     frame = view.frame(1, 0.3)
     labels, truth = decoded(frame.png)[..., 0], view.pictures.load(1).truth
     assert frame.about["pixel_accuracy"] == pytest.approx((labels == truth)[truth != 255].mean())
-    ious = [((labels == c) & (truth == c)).sum() / (((labels == c) & (truth != 255)) | (truth == c)).sum() for c in range(3)]
+    ious = [
+        ((labels == c) & (truth == c)).sum() / (((labels == c) & (truth != 255)) | (truth == c)).sum() for c in range(3)
+    ]
     assert frame.about["iou"] == pytest.approx(ious)
     assert frame.about["miou"] == pytest.approx(np.mean(ious))
     assert set(frame.about["ms"]) == {"merge", "forward", "encode"} and frame.about["alpha"] == 0.3
@@ -106,8 +116,19 @@ def test_all_views_of_a_process_share_one_bounded_cache(world: World) -> None:
     assert one.frame(0, 0.0) is not frame, "used longest ago, so it went first"
 
 
-@pytest.mark.parametrize(("index", "alpha", "pane"), [(-1, 0.5, "m"), (4, 0.5, "m"), (0, 1.01, "m"), (0, -0.01, "m"),
-                                                      (0, float("nan"), "m"), (0, float("inf"), "m"), (0, 0.5, "x"), (0, 0.5, "")])
+@pytest.mark.parametrize(
+    ("index", "alpha", "pane"),
+    [
+        (-1, 0.5, "m"),
+        (4, 0.5, "m"),
+        (0, 1.01, "m"),
+        (0, -0.01, "m"),
+        (0, float("nan"), "m"),
+        (0, float("inf"), "m"),
+        (0, 0.5, "x"),
+        (0, 0.5, ""),
+    ],
+)
 def test_a_frame_that_is_none_is_refused(world: World, index: int, alpha: float, pane: str) -> None:
     with pytest.raises(UsageError):
         world.view().frame(index, alpha, pane)
@@ -135,7 +156,9 @@ def test_other_panes_are_not_superseded(world: World) -> None:
         view.frame(0, 0.6, "m", 8, "s")
 
 
-def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     view, other = world.view(), world.view("gaussian")
     expected, between = view.frame(1, 0.37).png, []
     world.studio.recent.limit = 0  # nothing is known any more
@@ -209,7 +232,9 @@ def test_a_sweep_gives_what_evaluate_gives_for_the_exported_file(world: World) -
     for point in snapshot["points"]:
         exported = open_checkpoint(world.studio.export(view, point["alpha"]).path)
         figures = world.studio.evaluate(exported, view.pictures, fresh=True)
-        assert {name: figures[name] for name in point if name != "alpha"} == {k: v for k, v in point.items() if k != "alpha"}
+        assert {name: figures[name] for name in point if name != "alpha"} == {
+            k: v for k, v in point.items() if k != "alpha"
+        }
     assert snapshot["best"]["miou"] == max(point["miou"] for point in snapshot["points"])
     without_alpha = [{k: v for k, v in snapshot["points"][index].items() if k != "alpha"} for index in (-1, 0)]
     assert [snapshot["a"], snapshot["b"]] == without_alpha, "under average the ends are A and B themselves"
@@ -250,13 +275,17 @@ def test_points_appear_one_by_one_ends_first(world: World, monkeypatch: pytest.M
             gate.release()
         until(lambda count=count: len(sweep.points) >= count)
         seen.append(set(sweep.points))
-        assert sweep.snapshot()["done"] == len(set(sweep.points) - {"a", "b"}), "A and B alone are no points of the curve"
+        assert sweep.snapshot()["done"] == len(set(sweep.points) - {"a", "b"}), (
+            "A and B alone are no points of the curve"
+        )
     assert seen[0] == {"a"} and seen[1] == {"a", "b"} and seen[4] == {"a", "b", 0.0, 1.0, 0.5}
     snapshot = finished(sweep)
     assert snapshot["done"] == snapshot["total"] == 5 and snapshot["fraction"] == 1
 
 
-def test_cancel_takes_effect_within_a_second_and_keeps_what_is_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_takes_effect_within_a_second_and_keeps_what_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = world.studio.sweep(world.view())
     real = BoundNetwork.logits
     monkeypatch.setattr(BoundNetwork, "logits", lambda *given: (time.sleep(0.01), real(*given))[1])
@@ -304,15 +333,21 @@ def test_the_same_sweep_again_needs_no_forward_pass_also_after_a_restart(world: 
     assert recalled.snapshot()["points"] == first["points"], "with the points that no grid has"
     recalled.want(0.25)
     assert finished(recalled)["points"] == first["points"]
-    assert again.studio.evaluate(again.studio.workspace.get("a").checkpoint, again.view().pictures)["miou"] == first["a"]["miou"]
+    assert (
+        again.studio.evaluate(again.studio.workspace.get("a").checkpoint, again.view().pictures)["miou"]
+        == first["a"]["miou"]
+    )
     assert forwards == []
     again.studio.store.close()
 
 
 def test_other_content_is_another_sweep(world: World) -> None:
     studio = world.studio
-    sweeps = {id(studio.sweep(studio.view(Selection(a, b, world.source, None, buffers))))
-              for a, b in (("a", "b"), ("b", "a")) for buffers in ("average", "gaussian")}
+    sweeps = {
+        id(studio.sweep(studio.view(Selection(a, b, world.source, None, buffers))))
+        for a, b in (("a", "b"), ("b", "a"))
+        for buffers in ("average", "gaussian")
+    }
     assert len(sweeps) == 4
 
 
@@ -383,8 +418,15 @@ def test_without_data_the_view_and_the_sweep_say_what_is_missing(world: World) -
 def test_an_unknown_network_can_be_merged_but_not_looked_at(tmp_path: Path) -> None:
     for seed, name in ((1, "x"), (2, "y")):
         (tmp_path / "files").mkdir(exist_ok=True)
-        saved(tmp_path / "files" / f"{name}.safetensors", {"w": torch.randn(5, generator=torch.Generator().manual_seed(seed))})
-    studio = Studio(Options((tmp_path / "files",), (f"folder:{folder_data(tmp_path / 'data', 2)}",), demo=False, home=tmp_path / "home"))
+        saved(
+            tmp_path / "files" / f"{name}.safetensors",
+            {"w": torch.randn(5, generator=torch.Generator().manual_seed(seed))},
+        )
+    studio = Studio(
+        Options(
+            (tmp_path / "files",), (f"folder:{folder_data(tmp_path / 'data', 2)}",), demo=False, home=tmp_path / "home"
+        )
+    )
     view = studio.view(Selection("x", "y", studio.workspace.sources[0].name, None))
     assert view.obstacle is not None and "--model" in view.obstacle
     with pytest.raises(ArchitectureError, match="--model"):

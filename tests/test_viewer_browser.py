@@ -182,9 +182,13 @@ class Fake:
         )
 
     async def verdict(self, request: Request) -> Response:
-        level, short = ("merge", "gains 5.5 points") if len(self.points) > 2 else ("measure to know", "convolutions 0.968")
+        level, short = (
+            ("merge", "gains 5.5 points") if len(self.points) > 2 else ("measure to know", "convolutions 0.968")
+        )
         names = ["segformer-fog", "segformer-day"]
-        return JSONResponse({"level": level, "line": f"{level}: {short}", "sentence": "Reasons: advice.", "pair": names})
+        return JSONResponse(
+            {"level": level, "line": f"{level}: {short}", "sentence": "Reasons: advice.", "pair": names}
+        )
 
     async def order(self, body: dict) -> None:
         grid = [body["alpha"]] if "alpha" in body else np.arange(0, 1 + 1e-9, body["step"]).round(3).tolist()
@@ -645,7 +649,9 @@ def test_the_verdict_stands_beside_the_formula_and_follows_the_curve(page, addre
     expect_text(page, "outlook", "measure to know: convolutions 0.968")
     link = page.get_by_test_id("outlook")
     assert "segformer-fog + segformer-day: Reasons: advice." in link.get_attribute("title")
-    assert link.get_attribute("href") == "diagnostics?a=segformer-fog&b=segformer-day&pair=segformer-fog+%2B+segformer-day"
+    assert (
+        link.get_attribute("href") == "diagnostics?a=segformer-fog&b=segformer-day&pair=segformer-fog+%2B+segformer-day"
+    )
     assert link.get_attribute("data-level") == "measure to know"
     control(address, pace=0.02)
     page.get_by_test_id("sweep-start").click()

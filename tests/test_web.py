@@ -1,4 +1,7 @@
-"""The server as others meet it: who gets in, what they may upload, and what stands before it. One process, real handshakes."""
+"""The server as others meet it: who gets in, what they may upload, and what stands before it.
+
+One process, real handshakes.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,16 @@ TOKEN, LIMIT = "correct horse & battery", 5
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Open to the network, below a path of its own, with a token of the operator's and small uploads."""
     folder = tmp_path_factory.mktemp("web")
-    with running_app(folder, "--allow-host", "merge.test", "--upload-mb", str(LIMIT), base="/studio", environment={"FUSION_TOKEN": TOKEN},
-                     server=("--server.address", "0.0.0.0", "--browser.serverAddress", "localhost")) as running:
+    with running_app(
+        folder,
+        "--allow-host",
+        "merge.test",
+        "--upload-mb",
+        str(LIMIT),
+        base="/studio",
+        environment={"FUSION_TOKEN": TOKEN},
+        server=("--server.address", "0.0.0.0", "--browser.serverAddress", "localhost"),
+    ) as running:
         yield running
         assert TOKEN not in running.log.read_text(), "a secret of the operator's is not printed"
 
@@ -60,7 +71,15 @@ def test_the_link_is_on_the_terminal(app: App) -> None:
 
 
 def test_pages_routes_and_files_ask_for_the_token(app: App, cookie: str) -> None:
-    for path in ("/", "/layers", "/live/k/v/frame/0", "/_stcore/host-config", "/_stcore/metrics", "/static/media/x", "/media/x.png"):
+    for path in (
+        "/",
+        "/layers",
+        "/live/k/v/frame/0",
+        "/_stcore/host-config",
+        "/_stcore/metrics",
+        "/static/media/x",
+        "/media/x.png",
+    ):
         for given in ({}, {"Cookie": cookie[:-1]}, {"Cookie": f"{cookie.split('=')[0]}=x"}):
             answer = app.ask(path, "merge.test", **given)
             assert answer.status == 403 and b"token" in answer.body and "set-cookie" not in answer.headers
@@ -83,11 +102,21 @@ def test_another_machine_needs_the_token_whatever_name_it_says(app: App, outside
     assert app.ask("/", f"{outside}:{app.port}", to=outside).status == 403
     assert app.ask("/", f"localhost:{app.port}", to=outside).status == 403
     link = app.ask("/?token=correct+horse+%26+battery", f"{outside}:{app.port}", to=outside)
-    assert app.ask("/", f"{outside}:{app.port}", to=outside, Cookie=link.headers["set-cookie"].split(";")[0]).status == 200
+    assert (
+        app.ask("/", f"{outside}:{app.port}", to=outside, Cookie=link.headers["set-cookie"].split(";")[0]).status == 200
+    )
 
 
 def test_every_answer_carries_the_policy(app: App, cookie: str) -> None:
-    for path in ("/", "/x/y", "/_stcore/health", "/live/k/v/frame/0", "/_stcore/upload_file/a/b", "/..%2f..%2fetc", "/?token=x"):
+    for path in (
+        "/",
+        "/x/y",
+        "/_stcore/health",
+        "/live/k/v/frame/0",
+        "/_stcore/upload_file/a/b",
+        "/..%2f..%2fetc",
+        "/?token=x",
+    ):
         answer = app.ask(path)
         assert {name: answer.headers[name.lower()] for name in POLICY} == POLICY, path
 
@@ -109,13 +138,23 @@ class Uploader:
         head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f.pth"\r\n\r\n'
         parts = [head, *[bytes(1 << 16)] * round(megabytes * 16), b"\r\n--b--\r\n"]
         size = {} if chunked else {"Content_Length": str(sum(map(len, parts)))}
-        return self.app.ask(f"/_stcore/upload_file/{self.session}/{name}", None, "PUT", iter(parts), Cookie=self.cookie,
-                            X_Xsrftoken=self.cookie.split("=", 1)[1], Content_Type="multipart/form-data; boundary=b", **size)
+        return self.app.ask(
+            f"/_stcore/upload_file/{self.session}/{name}",
+            None,
+            "PUT",
+            iter(parts),
+            Cookie=self.cookie,
+            X_Xsrftoken=self.cookie.split("=", 1)[1],
+            Content_Type="multipart/form-data; boundary=b",
+            **size,
+        )
 
 
 def held(app: App) -> int:
     """Bytes of uploads in the memory of the server, as it said itself in the last five seconds."""
-    found = re.search(rb'cache_memory_bytes\{cache_type="UploadedFileManager",cache=""\} (\d+)', app.ask("/_stcore/metrics").body)
+    found = re.search(
+        rb'cache_memory_bytes\{cache_type="UploadedFileManager",cache=""\} (\d+)', app.ask("/_stcore/metrics").body
+    )
     return int(found[1]) if found else 0
 
 
@@ -155,13 +194,21 @@ def test_a_session_has_room_for_two_of_the_largest_and_gives_it_back(app: App, u
 @pytest.fixture
 def tab(app: App) -> Iterator:
     """A browser to which every name is this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[test]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *EVERY_NAME_IS_HERE])
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.problems = []
-        page.on("console", lambda message: page.problems.append(message.text)
-                if wrong(message) and "favicon" not in message.location.get("url", "") else None)  # asked for late, once refused
+        page.on(
+            "console",
+            lambda message: (
+                page.problems.append(message.text)
+                if wrong(message) and "favicon" not in message.location.get("url", "")
+                else None
+            ),
+        )  # asked for late, once refused
         yield page
         browser.close()
 
@@ -191,7 +238,9 @@ def test_a_link_signs_a_browser_in_and_is_shared_without_its_token(app: App, tab
 
 
 @pytest.mark.browser
-def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_stays(app: App, tab, tmp_path: Path) -> None:
+def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_stays(
+    app: App, tab, tmp_path: Path
+) -> None:
     tab.goto(f"{app.address}workspace")
     tab.get_by_text("Workspace: 10 checkpoints").wait_for(timeout=30000)
     tab.get_by_text("Upload checkpoints or pictures").click()
@@ -231,6 +280,8 @@ def test_behind_a_proxy_that_cuts_the_path_pages_and_frames_are_there(app: App, 
         painted(tab)
         assert tab.url.startswith(f"http://merge.test:{port}/lab/studio/layers") and "token" not in tab.url
         assert frames and all(url.startswith(f"http://merge.test:{port}/lab/studio/live/") for url in frames)
-        kept = [(found["name"][:7], found["path"]) for found in tab.context.cookies() if found["name"].startswith("fusion")]
+        kept = [
+            (found["name"][:7], found["path"]) for found in tab.context.cookies() if found["name"].startswith("fusion")
+        ]
         assert kept == [("fusion-", "/lab/studio")], "no other server behind that proxy gets it"
         assert tab.problems == []

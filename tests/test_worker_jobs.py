@@ -34,8 +34,10 @@ def test_everything_runs_in_one_thread_which_is_not_the_callers(worker: Worker) 
 
 def test_frames_go_before_jobs_and_each_kind_in_order(worker: Worker) -> None:
     gate, ran = held(worker), []
-    futures = [worker.submit(lambda name=name: ran.append(name), priority)
-               for name, priority in (("j1", JOB), ("f1", FRAME), ("j2", JOB), ("f2", FRAME))]
+    futures = [
+        worker.submit(lambda name=name: ran.append(name), priority)
+        for name, priority in (("j1", JOB), ("f1", FRAME), ("j2", JOB), ("f2", FRAME))
+    ]
     gate.set()
     for future in futures:
         future.result(20)
@@ -48,6 +50,7 @@ def test_a_call_from_within_runs_at_once_and_does_not_lock_up(worker: Worker) ->
 
 def test_an_exception_belongs_to_its_caller_and_the_thread_lives_on(worker: Worker) -> None:
     for problem in (ValueError("mine"), SystemExit(3), KeyboardInterrupt()):
+
         def fail(problem: BaseException = problem) -> None:
             raise problem
 
@@ -148,8 +151,13 @@ def test_a_start_right_after_a_cancel_is_not_lost() -> None:
         assert (job.state, job.total) == ("done", 5)
 
 
-@pytest.mark.parametrize(("problem", "said"), [(UsageError("This", "that", "Do"), "This. Needs: that. Do."),
-                                               (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero")])
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (UsageError("This", "that", "Do"), "This. Needs: that. Do."),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
+    ],
+)
 def test_a_failure_is_told_in_one_line(problem: Exception, said: str) -> None:
     def work(_: Job) -> None:
         raise problem

@@ -77,7 +77,9 @@ def test_names_are_unique_and_stay_so(tmp_path: Path) -> None:
     workspace = opened(tmp_path, *folders)
     for _ in range(2):
         assert len(set(names(workspace))) == 3
-        assert {workspace.get(name).checkpoint.path for name in names(workspace)} == {folder / "epoch.pth" for folder in folders}
+        assert {workspace.get(name).checkpoint.path for name in names(workspace)} == {
+            folder / "epoch.pth" for folder in folders
+        }
         workspace.refresh()
 
 
@@ -100,7 +102,9 @@ def test_a_refresh_sees_changes_and_does_not_open_the_rest_again(tmp_path: Path)
 
 
 def test_a_model_that_fails_on_one_file_is_that_files_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusionlib.studio.workspace.recognise", lambda shapes: (_ for _ in ()).throw(UsageError("a", "b", "c")))
+    monkeypatch.setattr(
+        "fusionlib.studio.workspace.recognise", lambda shapes: (_ for _ in ()).throw(UsageError("a", "b", "c"))
+    )
     tiny_file(tmp_path / "files", "a", 1)
     assert [str(item.problem) for item in opened(tmp_path, tmp_path / "files").items] == ["a. Needs: b. c."]
 
@@ -117,8 +121,17 @@ def test_data_is_listed_by_short_names_that_tell_no_path(tmp_path: Path) -> None
         workspace.pictures(workspace.sources[4].name, None)
 
 
-@pytest.mark.parametrize("text", ["classes: 2001-99-99", "classes: !!int abc", "classes: !!bool maybe", "classes: !!timestamp no",
-                                  "classes: " + "[" * 20_000, "!!python/object/apply:os.system ['touch pwned']"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "classes: 2001-99-99",
+        "classes: !!int abc",
+        "classes: !!bool maybe",
+        "classes: !!timestamp no",
+        "classes: " + "[" * 20_000,
+        "!!python/object/apply:os.system ['touch pwned']",
+    ],
+)
 def test_hostile_class_files_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     (folder_data(tmp_path / "town", 1) / "classes.yaml").write_text(text)
@@ -143,9 +156,21 @@ def test_pictures_are_decoded_once_for_all(tmp_path: Path) -> None:
 
 # --- uploads ----------------------------------------------------------------------------------------------------------
 
-NASTY = ["../../escape.safetensors", "/etc/passwd.safetensors", "..\\..\\win.safetensors", "C:\\x.safetensors", "ünï cödé 🚗.safetensors",
-         "a" * 300 + ".safetensors", ".hidden.safetensors", "line\nbreak.safetensors", "nul\0byte.safetensors", "%2e%2e%2f.safetensors",
-         "names.json.safetensors", "-rf.safetensors", "<script>.safetensors"]
+NASTY = [
+    "../../escape.safetensors",
+    "/etc/passwd.safetensors",
+    "..\\..\\win.safetensors",
+    "C:\\x.safetensors",
+    "ünï cödé 🚗.safetensors",
+    "a" * 300 + ".safetensors",
+    ".hidden.safetensors",
+    "line\nbreak.safetensors",
+    "nul\0byte.safetensors",
+    "%2e%2e%2f.safetensors",
+    "names.json.safetensors",
+    "-rf.safetensors",
+    "<script>.safetensors",
+]
 
 
 def all_files(folder: Path) -> set[Path]:
@@ -159,7 +184,10 @@ def test_a_name_never_becomes_a_path(tmp_path: Path, name: str) -> None:
     before = all_files(tmp_path)
     workspace.add_upload(name, content)
     folder = tmp_path / "home" / "uploads"
-    assert all_files(tmp_path) - before == {folder / f"{hashlib.sha256(content).hexdigest()}.safetensors", folder / "names.sqlite"}
+    assert all_files(tmp_path) - before == {
+        folder / f"{hashlib.sha256(content).hexdigest()}.safetensors",
+        folder / "names.sqlite",
+    }
     item = workspace.items[0]
     assert item.problem is None and item.origin == "upload" and len(item.name) <= 80
 
@@ -203,7 +231,9 @@ def test_names_of_an_earlier_version_are_taken_over_once_and_those_of_no_file_ar
     folder = tmp_path / "home" / "uploads"
     folder.mkdir(parents=True)
     (folder / "x.safetensors").write_bytes(checkpoint_bytes(1))
-    (folder / "names.json").write_text(json.dumps({"x.safetensors": "mine", "gone.safetensors": "secret of a refused upload"}))
+    (folder / "names.json").write_text(
+        json.dumps({"x.safetensors": "mine", "gone.safetensors": "secret of a refused upload"})
+    )
     assert names(opened(tmp_path)) == ["mine"]
     assert sorted(os.listdir(folder)) == ["names.sqlite", "x.safetensors"]
     assert b"refused" not in (folder / "names.sqlite").read_bytes()
@@ -216,7 +246,10 @@ def test_removing_can_be_undone_for_a_day(tmp_path: Path, monkeypatch: pytest.Mo
     content = checkpoint_bytes(1)
     workspace.add_upload("mine.safetensors", content)
     removed = workspace.remove_upload("mine")
-    assert names(workspace) == names(opened(tmp_path, tmp_path / "own.pth")) == ["own"] and removed[1].read_bytes() == content
+    assert (
+        names(workspace) == names(opened(tmp_path, tmp_path / "own.pth")) == ["own"]
+        and removed[1].read_bytes() == content
+    )
     workspace.restore_upload(removed)
     assert names(workspace) == ["own", "mine"] and workspace.get("mine").problem is None
     late = workspace.remove_upload("mine")
@@ -232,8 +265,13 @@ def test_removing_can_be_undone_for_a_day(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_is_too_large_or_of_another_kind_is_not_kept(tmp_path: Path) -> None:
     workspace = opened(tmp_path, upload_mb=1)
-    for name, content, said in (("big.safetensors", bytes((1 << 20) + 1), "at most 1 MB"), ("run.py", b"x", "ends in .py"),
-                                ("nothing", b"x", "ends in nothing"), (".pth", b"x", "ends in nothing"), ("x.yaml", b"x", "ends in .yaml")):
+    for name, content, said in (
+        ("big.safetensors", bytes((1 << 20) + 1), "at most 1 MB"),
+        ("run.py", b"x", "ends in .py"),
+        ("nothing", b"x", "ends in nothing"),
+        (".pth", b"x", "ends in nothing"),
+        ("x.yaml", b"x", "ends in .yaml"),
+    ):
         with pytest.raises(UsageError, match=said):
             workspace.add_upload(name, content)
     assert not (tmp_path / "home").exists() or all_files(tmp_path / "home") == set()
@@ -241,9 +279,17 @@ def test_what_is_too_large_or_of_another_kind_is_not_kept(tmp_path: Path) -> Non
     assert names(workspace) == ["fits"]
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("bad.safetensors", b"nonsense"), ("bad.pth", b""), ("code.pth", b"cos\nsystem\n(S'true'\ntR."), ("bad.png", b"not a picture"),
-    ("torn.png", png()[:40]), ("bad.jpg", b"<html>")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bad.safetensors", b"nonsense"),
+        ("bad.pth", b""),
+        ("code.pth", b"cos\nsystem\n(S'true'\ntR."),
+        ("bad.png", b"not a picture"),
+        ("torn.png", png()[:40]),
+        ("bad.jpg", b"<html>"),
+    ],
+)
 def test_what_cannot_be_used_is_refused_by_its_own_name_and_not_kept(tmp_path: Path, name: str, content: bytes) -> None:
     workspace = opened(tmp_path)
     workspace.add_upload("good.png", png())

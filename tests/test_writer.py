@@ -18,10 +18,16 @@ from fusionlib.checkpoints.writer import SafetensorsWriter, save_tensors
 from fusionlib.errors import CheckpointError, FusionError, WriteError
 
 TENSORS = {
-    "z.half": torch.tensor([1.5, -2.0, 3.0]).bfloat16(), "flag": torch.tensor([True, False, True]), "count": torch.tensor(7),
-    "empty": torch.empty(0, 4), "a.weight": torch.randn(2, 3, 2, 2).to(memory_format=torch.channels_last),
-    "fine": torch.randn(3).double(), "byte": torch.arange(5, dtype=torch.uint8), "f16": torch.ones(1).half(),
-    "eight": torch.ones(3).to(torch.float8_e4m3fn), "wide": torch.arange(6).reshape(2, 3).t(),
+    "z.half": torch.tensor([1.5, -2.0, 3.0]).bfloat16(),
+    "flag": torch.tensor([True, False, True]),
+    "count": torch.tensor(7),
+    "empty": torch.empty(0, 4),
+    "a.weight": torch.randn(2, 3, 2, 2).to(memory_format=torch.channels_last),
+    "fine": torch.randn(3).double(),
+    "byte": torch.arange(5, dtype=torch.uint8),
+    "f16": torch.ones(1).half(),
+    "eight": torch.ones(3).to(torch.float8_e4m3fn),
+    "wide": torch.arange(6).reshape(2, 3).t(),
 }
 ONE = [("w", torch.float32, (4,))]
 
@@ -51,6 +57,7 @@ def test_header_and_every_tensor_are_aligned(tmp_path: Path) -> None:
     assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
     from fusionlib.checkpoints.safetensors_format import SafetensorsFile
     from fusionlib.checkpoints.snapshot import Snapshot
+
     assert all(entry.begin % entry.dtype.itemsize == 0 for entry in SafetensorsFile(Snapshot(path)).entries.values())
 
 
@@ -63,7 +70,12 @@ def test_same_tensors_same_bytes_and_ordinary_rights(tmp_path: Path) -> None:
 
 
 def test_chunks_give_the_same_file_as_whole_tensors(tmp_path: Path) -> None:
-    tensors = {"a": torch.randn(10, 10), "none": torch.empty(0), "b": torch.randn(7).bfloat16(), "end": torch.empty(2, 0)}
+    tensors = {
+        "a": torch.randn(10, 10),
+        "none": torch.empty(0),
+        "b": torch.randn(7).bfloat16(),
+        "end": torch.empty(2, 0),
+    }
     save_tensors(tmp_path / "whole.safetensors", tensors)
     entries = [(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
     with SafetensorsWriter(tmp_path / "chunks.safetensors", entries) as writer:
@@ -85,7 +97,9 @@ def test_old_file_stays_after_an_exception(tmp_path: Path, interruption: type[Ba
     assert leftovers(tmp_path) == []
 
 
-def test_old_file_stays_until_the_new_one_is_complete_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_file_stays_until_the_new_one_is_complete_and_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"old")
     calls: list[str] = []
@@ -127,19 +141,24 @@ def test_too_little_room_is_refused_before_writing(tmp_path: Path, monkeypatch: 
         SafetensorsWriter(tmp_path / "m.safetensors", ONE)
 
 
-@pytest.mark.parametrize(("name", "tensor", "words"), [
-    ("v", torch.ones(4), "declared order"),
-    ("w", torch.ones(5), "shape"),
-    ("w", torch.ones(2, 2), "shape"),
-    ("w", torch.ones(4).double(), "Cast it"),
-])
+@pytest.mark.parametrize(
+    ("name", "tensor", "words"),
+    [
+        ("v", torch.ones(4), "declared order"),
+        ("w", torch.ones(5), "shape"),
+        ("w", torch.ones(2, 2), "shape"),
+        ("w", torch.ones(4).double(), "Cast it"),
+    ],
+)
 def test_undeclared_tensors_are_refused(tmp_path: Path, name: str, tensor: torch.Tensor, words: str) -> None:
     with pytest.raises(CheckpointError, match=words), SafetensorsWriter(tmp_path / "m.safetensors", ONE) as writer:
         writer.write(name, tensor)
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(("chunks", "words"), [([3], "complete"), ([3, 3], "6 elements"), ([4, 1], "after the last"), ([], "complete")])
+@pytest.mark.parametrize(
+    ("chunks", "words"), [([3], "complete"), ([3, 3], "6 elements"), ([4, 1], "after the last"), ([], "complete")]
+)
 def test_wrong_number_of_elements(tmp_path: Path, chunks: list[int], words: str) -> None:
     with pytest.raises(CheckpointError, match=words), SafetensorsWriter(tmp_path / "m.safetensors", ONE) as writer:
         for size in chunks:
@@ -148,7 +167,10 @@ def test_wrong_number_of_elements(tmp_path: Path, chunks: list[int], words: str)
 
 
 def test_whole_tensor_in_the_middle_of_another_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="rest of tensor"), SafetensorsWriter(tmp_path / "m.safetensors", ONE) as writer:
+    with (
+        pytest.raises(CheckpointError, match="rest of tensor"),
+        SafetensorsWriter(tmp_path / "m.safetensors", ONE) as writer,
+    ):
         writer.append(torch.ones(1))
         writer.write("w", torch.ones(4))
 
@@ -156,8 +178,12 @@ def test_whole_tensor_in_the_middle_of_another_is_refused(tmp_path: Path) -> Non
 def test_bad_targets_and_entries(tmp_path: Path) -> None:
     target = tmp_path / "m.safetensors"
     for path, entries, metadata in [
-        (tmp_path, ONE, None), (tmp_path / "none" / "m.safetensors", ONE, None), (target, ONE * 2, None), (target, [], None),
-        (target, [("__metadata__", torch.float32, (1,))], None), (target, [("c", torch.complex64, (1,))], None),
+        (tmp_path, ONE, None),
+        (tmp_path / "none" / "m.safetensors", ONE, None),
+        (target, ONE * 2, None),
+        (target, [], None),
+        (target, [("__metadata__", torch.float32, (1,))], None),
+        (target, [("c", torch.complex64, (1,))], None),
         (target, ONE, {"k": 5}),
     ]:
         with pytest.raises(FusionError, match="cannot be written"):

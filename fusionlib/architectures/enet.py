@@ -1,10 +1,12 @@
 """ENet: a small real-time encoder-decoder of bottlenecks.
 
-Source: Paszke, Chaurasia, Kim, Culurciello, "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation",
-2016, Table 1 and Figure 2. Parameter names follow the layout in which most public PyTorch checkpoints of it are stored.
+Source: Paszke, Chaurasia, Kim, Culurciello, "ENet: A Deep Neural Network Architecture for Real-Time Semantic
+Segmentation", 2016, Table 1 and Figure 2. Parameter names follow the layout in which most public PyTorch checkpoints of
+it are stored.
 
-Where the paper leaves room, the public checkpoints decide: dropout 0.01 before the second stage and 0.1 after; the extension
-branch ends in an activation before it is added; the decoder uses ReLU in place of PReLU; no bias in any convolution.
+Where the paper leaves room, the public checkpoints decide: dropout 0.01 before the second stage and 0.1 after; the
+extension branch ends in an activation before it is added; the decoder uses ReLU in place of PReLU; no bias in any
+convolution.
 """
 
 from __future__ import annotations
@@ -39,18 +41,31 @@ class Initial(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 reduction, a 3x3 (dilated) or 5x1-1x5 (asymmetric) convolution, 1x1 expansion, added to the input (Figure 2b)."""
+    """1x1 reduction, a 3x3 (dilated) or 5x1-1x5 (asymmetric) convolution, 1x1 expansion, added to the input (Figure
+    2b).
+    """
 
-    def __init__(self, channels: int, *, dilation: int = 1, asymmetric: bool = False, dropout: float = 0.1,
-                 activation: type[nn.Module] = nn.PReLU) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        dilation: int = 1,
+        asymmetric: bool = False,
+        dropout: float = 0.1,
+        activation: type[nn.Module] = nn.PReLU,
+    ) -> None:
         super().__init__()
         inner = channels // 4
         self.ext_conv1 = nn.Sequential(*_unit(nn.Conv2d(channels, inner, 1, bias=False), inner, activation))
         if asymmetric:
-            middle = [*_unit(nn.Conv2d(inner, inner, (5, 1), padding=(2, 0), bias=False), inner, activation),
-                      *_unit(nn.Conv2d(inner, inner, (1, 5), padding=(0, 2), bias=False), inner, activation)]
+            middle = [
+                *_unit(nn.Conv2d(inner, inner, (5, 1), padding=(2, 0), bias=False), inner, activation),
+                *_unit(nn.Conv2d(inner, inner, (1, 5), padding=(0, 2), bias=False), inner, activation),
+            ]
         else:
-            middle = _unit(nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation, bias=False), inner, activation)
+            middle = _unit(
+                nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation, bias=False), inner, activation
+            )
         self.ext_conv2 = nn.Sequential(*middle)
         self.ext_conv3 = nn.Sequential(*_unit(nn.Conv2d(inner, channels, 1, bias=False), channels, activation))
         self.ext_regul = nn.Dropout2d(dropout)
@@ -61,7 +76,9 @@ class Bottleneck(nn.Module):
 
 
 class Downsampling(nn.Module):
-    """Halves the sides: max-pooling (its indices kept for the decoder), zero channels added, beside a strided branch."""
+    """Halves the sides: max-pooling (its indices kept for the decoder), zero channels added, beside a strided
+    branch.
+    """
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -104,7 +121,10 @@ class Upsampling(nn.Module):
 
 
 class ENet(nn.Module):
-    """The network of Table 1. Input `(N, 3, H, W)` float32, output logits `(N, classes, H, W)`; any H and W of 16 or more."""
+    """The network of Table 1.
+
+    Input `(N, 3, H, W)` float32, output logits `(N, classes, H, W)`; any H and W of 16 or more.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -126,7 +146,11 @@ class ENet(nn.Module):
     def stages(self) -> tuple[Stage, ...]:
         """The blocks in order of registration, which is that of the forward pass; states are `State`."""
         (first, _), *middle, (last, _) = self.named_children()
-        return (Stage(first, self._enter), *(Stage(name, partial(_through, block)) for name, block in middle), Stage(last, self._leave))
+        return (
+            Stage(first, self._enter),
+            *(Stage(name, partial(_through, block)) for name, block in middle),
+            Stage(last, self._leave),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         state: Any = x
@@ -143,7 +167,9 @@ class ENet(nn.Module):
 
 
 State = tuple[Tensor, tuple[tuple[Tensor | None, torch.Size], ...]]
-"""An activation, and for every halving of the sides that is still to be undone, last one last: pooling indices, size before."""
+"""An activation, and for every halving of the sides that is still to be undone, last one last: pooling indices, size
+before.
+"""
 
 
 def _through(block: nn.Module, state: State) -> State:
@@ -157,15 +183,22 @@ def _through(block: nn.Module, state: State) -> State:
 
 
 _STAGE: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("regular", {}), ("dilated", {"dilation": 2}), ("asymmetric", {"asymmetric": True}), ("dilated", {"dilation": 4}),
-    ("regular", {}), ("dilated", {"dilation": 8}), ("asymmetric", {"asymmetric": True}), ("dilated", {"dilation": 16}),
+    ("regular", {}),
+    ("dilated", {"dilation": 2}),
+    ("asymmetric", {"asymmetric": True}),
+    ("dilated", {"dilation": 4}),
+    ("regular", {}),
+    ("dilated", {"dilation": 8}),
+    ("asymmetric", {"asymmetric": True}),
+    ("dilated", {"dilation": 16}),
 )
 """Stages 2 and 3 are this same row of eight bottlenecks."""
 
 
-
 class ENetArchitecture:
-    """ENet with any class count; 19 outputs are taken for Cityscapes, 20 for Cityscapes with a void output, 11 for CamVid."""
+    """ENet with any class count; 19 outputs are taken for Cityscapes, 20 for Cityscapes with a void output, 11 for
+    CamVid.
+    """
 
     title = "ENet"
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"

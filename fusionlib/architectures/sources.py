@@ -1,4 +1,6 @@
-"""Which files a model file consists of: itself and what it imports from its own folder, and a fingerprint of their content."""
+"""Which files a model file consists of: itself and what it imports from its own folder, and a fingerprint of their
+content.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ Dotted = tuple[str, ...]
 
 
 def imported_files(path: Path) -> tuple[Path, ...]:
-    """`path` (absolute) and, found in the sources without running them, all files of its folder that it imports, itself or through others.
+    """`path` (absolute) and, found in the sources without running them, all files of its folder that it imports, itself
+    or through others.
 
     Imports inside functions count; names made at run time do not, see `loaded_files`.
     """
@@ -34,9 +37,14 @@ def imported_files(path: Path) -> tuple[Path, ...]:
 def loaded_files(folder: Path, before: Iterable[str]) -> tuple[Path, ...]:
     """Files of `folder` whose modules were loaded since `before`, the names in `sys.modules` then."""
     known, ours = set(before), Path(__file__).resolve().parents[1]
-    files = [_placed(file) for name, module in list(sys.modules.items())
-             if name not in known and (file := getattr(module, "__file__", None))]
-    return tuple(file for file in files if file.is_relative_to(folder) and not file.is_relative_to(ours) and file.suffix == ".py")
+    files = [
+        _placed(file)
+        for name, module in list(sys.modules.items())
+        if name not in known and (file := getattr(module, "__file__", None))
+    ]
+    return tuple(
+        file for file in files if file.is_relative_to(folder) and not file.is_relative_to(ours) and file.suffix == ".py"
+    )
 
 
 def forget_modules(files: Iterable[Path]) -> None:
@@ -49,7 +57,10 @@ def forget_modules(files: Iterable[Path]) -> None:
 
 
 def content_of(folder: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over names and bytes of these files of `folder`, in any order. Raises `OSError` where one cannot be read."""
+    """SHA-256 over names and bytes of these files of `folder`, in any order.
+
+    Raises `OSError` where one cannot be read.
+    """
     digest = hashlib.sha256()
     for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in set(files)):
         content = file.read_bytes()
@@ -67,7 +78,7 @@ def _imported(path: Path, package: Dotted) -> Iterator[Dotted]:
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            start = package[:len(package) - node.level + 1] if node.level else ()
+            start = package[: len(package) - node.level + 1] if node.level else ()
             base = (*start, *(node.module.split(".") if node.module else ()))
             yield base
             yield from ((*base, alias.name) for alias in node.names)

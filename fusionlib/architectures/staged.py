@@ -17,11 +17,12 @@ SIDES = (96, 130)
 
 
 def check_stages(module: nn.Module, stages: Sequence[Stage]) -> None:
-    """Raises `ArchitectureError` where the stages in turn are not the forward pass, or one reads a tensor of a later one.
+    """Raises `ArchitectureError` where the stages in turn are not the forward pass, or one reads a tensor of a later
+    one.
 
-    Passes on what the network itself raises, which may be made for pictures of one size. It ruins the module, which is in
-    evaluation mode: all weights are shaken, so that none is 0, and those of later stages overwritten with NaN while the earlier ones
-    run again.
+    Passes on what the network itself raises, which may be made for pictures of one size. It ruins the module, which is
+    in evaluation mode: all weights are shaken, so that none is 0, and those of later stages overwritten with NaN while
+    the earlier ones run again.
     """
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
         raise _refused("stages(module) does not return stages", "a sequence of fusionlib.contracts.Stage, one or more")
@@ -34,13 +35,18 @@ def check_stages(module: nn.Module, stages: Sequence[Stage]) -> None:
             states.append(stage.call(deepcopy(states[-1])))
         if not _alike(logits_of(states[-1]), logits_of(module(_picture(module)))):
             raise _refused("The stages give other logits than forward", "the forward pass in steps")
-        owners = {name: next((number for number, stage in enumerate(stages) if stage.owns(name)), 0) for name in _floating(module)}
+        owners = {
+            name: next((number for number, stage in enumerate(stages) if stage.owns(name)), 0)
+            for name in _floating(module)
+        }
         for number in range(len(stages) - 1, -1, -1):
             for name, tensor in _floating(module).items():
                 if owners[name] > number:
                     tensor.fill_(torch.nan)
             if not _alike(stages[number].call(deepcopy(states[number])), states[number + 1]):
-                raise _refused(f"Stage {stages[number].name} reads tensors of a later stage", "their names among its prefixes")
+                raise _refused(
+                    f"Stage {stages[number].name} reads tensors of a later stage", "their names among its prefixes"
+                )
 
 
 def _floating(module: nn.Module) -> dict[str, Tensor]:
@@ -62,7 +68,9 @@ def _alike(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(_alike(*pair) for pair in zip(one, other, strict=True))
     if one is None or isinstance(one, int | float | str):
         return one == other
-    raise _refused(f"A state has a {type(one).__name__} in it", "tensors, plain numbers, and tuples, lists and dicts of them")
+    raise _refused(
+        f"A state has a {type(one).__name__} in it", "tensors, plain numbers, and tuples, lists and dicts of them"
+    )
 
 
 def _refused(what: str, expected: str) -> ArchitectureError:

@@ -27,7 +27,9 @@ _SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model file as it was when it was run: its module, the files of its folder that it consists of, and a fingerprint of them."""
+    """A model file as it was when it was run: its module, the files of its folder that it consists of, and a
+    fingerprint of them.
+    """
 
     module: ModuleType
     files: tuple[Path, ...]
@@ -44,8 +46,9 @@ class Loaded:
 class UserArchitecture:
     """A factory in the user's file. Called as `factory()` or, where it takes an argument, as `factory(classes)`.
 
-    The file may set MEAN, STD (three numbers each, for `(rgb / 255 - mean) / std`), HEAD (name prefixes of the head) and
-    LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`), and may have a function `stages(module)`.
+    The file may set MEAN, STD (three numbers each, for `(rgb / 255 - mean) / std`), HEAD (name prefixes of the head)
+    and LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`), and may have a function
+    `stages(module)`.
     """
 
     citation = "your own code"
@@ -66,8 +69,12 @@ class UserArchitecture:
         self.takes_classes = bool(inspect.signature(self._make).parameters)
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-        """The class count when every tensor of the network is among `shapes`; counts are tried from the tensors' own sizes."""
-        counts = sorted({shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255})
+        """The class count when every tensor of the network is among `shapes`; counts are tried from the tensors' own
+        sizes.
+        """
+        counts = sorted(
+            {shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255}
+        )
         for classes in counts if self.takes_classes else (0,):
             try:
                 own = self.shapes(classes)
@@ -77,7 +84,9 @@ class UserArchitecture:
                 log.debug("%s(%d): %s", self.title, classes, error)
                 self.problem = f"{self.title}({classes or ''}) raised {type(error).__name__}: {error}"
                 continue
-            if own and all(shapes.get(name) == shape for name, shape in own.items() if not name.endswith("num_batches_tracked")):
+            if own and all(
+                shapes.get(name) == shape for name, shape in own.items() if not name.endswith("num_batches_tracked")
+            ):
                 return classes or self._output_channels()
         return None
 
@@ -116,7 +125,9 @@ class UserArchitecture:
     def _network(self, classes: int) -> nn.Module:
         network = self._make(classes) if self.takes_classes else self._make()
         if not isinstance(network, nn.Module):
-            raise ArchitectureError(f"{self.title} returned {type(network).__name__}", "a torch.nn.Module", "Correct the factory")
+            raise ArchitectureError(
+                f"{self.title} returned {type(network).__name__}", "a torch.nn.Module", "Correct the factory"
+            )
         return network
 
     def _output_channels(self) -> int:
@@ -128,21 +139,33 @@ def _triple(module: ModuleType, name: str, default: float) -> tuple[float, float
     try:
         red, green, blue = (float(value) for value in getattr(module, name, (default,) * 3))
     except (TypeError, ValueError):
-        raise UsageError(f"{name} of the model file is {getattr(module, name)!r}", "three numbers", f"Correct {name}") from None
+        raise UsageError(
+            f"{name} of the model file is {getattr(module, name)!r}", "three numbers", f"Correct {name}"
+        ) from None
     return red, green, blue
 
 
 def register_user_models(specs: Sequence[str]) -> tuple[str, ...]:
-    """Load and register several; their names. Raises `UsageError` as `register_user_model`, and where two would have one name."""
+    """Load and register several; their names.
+
+    Raises `UsageError` as `register_user_model`, and where two would have one name.
+    """
     names = {spec: _name_of(spec) for spec in specs}
     for spec, name in names.items():
         if list(names.values()).count(name) > 1:
-            raise UsageError(f"--model {spec}: another one is called {name} too", "a name of its own for each file", "Rename one of them")
+            raise UsageError(
+                f"--model {spec}: another one is called {name} too",
+                "a name of its own for each file",
+                "Rename one of them",
+            )
     return tuple(register_user_model(spec) for spec in names)
 
 
 def refresh_user_models(specs: Sequence[str]) -> bool:
-    """Load those anew whose files have changed since they were loaded; whether there was any. Raises `UsageError` as they do."""
+    """Load those anew whose files have changed since they were loaded; whether there was any.
+
+    Raises `UsageError` as they do.
+    """
     stale = [spec for spec in specs if (former := _loaded(_name_of(spec))) is None or not former.is_current()]
     for spec in stale:
         register_user_model(spec)
@@ -165,7 +188,9 @@ def register_user_model(spec: str) -> str:
     name, former = _name_of(spec), _loaded(_name_of(spec))
     loaded = _load(path.parent.resolve() / path.name, spec, former.files if former else ())
     if not callable(getattr(loaded.module, factory, None)):
-        raise UsageError(f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name")
+        raise UsageError(
+            f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name"
+        )
     ARCHITECTURES.put(name, _checked(UserArchitecture(loaded, factory), spec))
     return name
 
@@ -183,25 +208,34 @@ def _name_of(spec: str) -> str:
 
 
 def _load(path: Path, spec: str, former: Sequence[Path]) -> Loaded:
-    """Run the file, and what it imports from its folder, as they are now: no import of `former` files and no bytecode stands for them."""
+    """Run the file, and what it imports from its folder, as they are now: no import of `former` files and no bytecode
+    stands for them.
+    """
     loader_spec = importlib.util.spec_from_file_location(f"fusion_user_{path.stem}", path)
     assert loader_spec is not None
     module, files = importlib.util.module_from_spec(loader_spec), imported_files(path)
     forget_modules((*files, *former))
     importlib.invalidate_caches()
     known = set(sys.modules)
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode knows a source by its second and size alone
+    writes, sys.dont_write_bytecode = (
+        sys.dont_write_bytecode,
+        True,
+    )  # bytecode knows a source by its second and size alone
     try:
         before = content_of(path.parent, files)
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
         files = tuple(dict.fromkeys((*files, *loaded_files(path.parent, known))))
         fingerprint, unchanged = content_of(path.parent, files), content_of(path.parent, imported_files(path)) == before
     except (Exception, SystemExit) as error:
-        raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it") from error
+        raise UsageError(
+            f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it"
+        ) from error
     finally:
         sys.dont_write_bytecode = writes
     if not unchanged:
-        raise UsageError(f"--model {spec} was changed while it was loaded", "files that stay as they are", "Load it again")
+        raise UsageError(
+            f"--model {spec} was changed while it was loaded", "files that stay as they are", "Load it again"
+        )
     return Loaded(module, files, fingerprint)
 
 
@@ -213,6 +247,7 @@ def _checked(architecture: UserArchitecture, spec: str) -> UserArchitecture:
     except ArchitectureError:
         raise
     except Exception as error:
-        raise UsageError(f"--model {spec} failed: {type(error).__name__}: {error}", "a factory that builds the network",
-                         "Correct it") from error
+        raise UsageError(
+            f"--model {spec} failed: {type(error).__name__}: {error}", "a factory that builds the network", "Correct it"
+        ) from error
     return architecture

@@ -23,12 +23,13 @@ from fusionlib.errors import CheckpointError, LayoutError
 
 @dataclass(frozen=True)
 class Arena:
-    """`weights` (K, P) in the layout's dtype, `integers` one table per checkpoint. Rows are never written to after packing.
+    """`weights` (K, P) in the layout's dtype, `integers` one table per checkpoint. Rows are never written to after
+    packing.
 
-    `own` are tensors that not all checkpoints share: every row has the anchor's there, so that any merge keeps them as they are.
-    `registration` are the floating tensors in the order in which the network registers them, where the files do not tell it, and
-    `notes` what the user must know about that. Where the checkpoints' dtypes differ, `widened` names those of their merges: even a
-    checkpoint that takes no part in one decides how finely it is rounded.
+    `own` are tensors that not all checkpoints share: every row has the anchor's there, so that any merge keeps them as
+    they are. `registration` are the floating tensors in the order in which the network registers them, where the files
+    do not tell it, and `notes` what the user must know about that. Where the checkpoints' dtypes differ, `widened`
+    names those of their merges: even a checkpoint that takes no part in one decides how finely it is rounded.
     """
 
     layout: Layout
@@ -57,7 +58,10 @@ class Arena:
     @cached_property
     def counts(self) -> Tensor:
         """Batches tracked, float64 (K, L), one column for each of `layout.statistics`; 0 where there is no counter."""
-        rows = [[max(0, int(table[item.counter])) if item.counter else 0 for item in self.layout.statistics] for table in self.integers]
+        rows = [
+            [max(0, int(table[item.counter])) if item.counter else 0 for item in self.layout.statistics]
+            for table in self.integers
+        ]
         return torch.tensor(rows, dtype=torch.float64, device=self.weights.device)
 
     @cached_property
@@ -92,12 +96,22 @@ class Arena:
                     refuse_unless_finite(name, tensor, view)
 
     @classmethod
-    def pack(cls, checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), only_statistics: bool = False, anchor: int = 0,
-             sharing: Sharing | None = None, device: torch.device | str = "cpu") -> Arena:
-        """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not fit.
+    def pack(
+        cls,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        head: Sequence[str] = (),
+        only_statistics: bool = False,
+        anchor: int = 0,
+        sharing: Sharing | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Arena:
+        """Copy the checkpoints into rows, tensors in the order of the anchor. Raises `LayoutError` where they do not
+        fit.
 
-        With `only_statistics` the floating tensors other than running means and variances stay in their files. With `sharing`
-        only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the rest.
+        With `only_statistics` the floating tensors other than running means and variances stay in their files. With
+        `sharing` only what all have by name and shape needs to fit; every row gets the anchor's own tensors for the
+        rest.
         """
         if sharing is not None:
             checkpoints, own = _made_alike(checkpoints, anchor, sharing)
@@ -108,36 +122,55 @@ class Arena:
         first = checkpoints[anchor] if 0 <= anchor < len(checkpoints) else checkpoints[0]
         tensors = common_tensors(checkpoints, first)
         widened = _widened(checkpoints, tensors)
-        dtype = Layout.of(tensors).dtype  # of all tensors: the statistics must come out the same with and without the others
+        dtype = Layout.of(
+            tensors
+        ).dtype  # of all tensors: the statistics must come out the same with and without the others
         if only_statistics:
-            tensors = {name: info for name, info in tensors.items()
-                       if not info.dtype.is_floating_point or name.endswith(("running_mean", "running_var"))}
+            tensors = {
+                name: info
+                for name, info in tensors.items()
+                if not info.dtype.is_floating_point or name.endswith(("running_mean", "running_var"))
+            }
         layout = Layout.of(tensors, head)
         weights = torch.zeros(len(checkpoints), layout.size, dtype=dtype)
         tables = []
         for row, checkpoint in zip(weights, checkpoints, strict=True):
             for entry in layout.entries:
-                checkpoint.piece(entry.name, 0, entry.size, row[entry.offset:entry.end])
+                checkpoint.piece(entry.name, 0, entry.size, row[entry.offset : entry.end])
             tables.append({name: checkpoint.read(name).to(tensors[name].dtype) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
         registration, notes = registration_order(first) if not only_statistics else ((), ())
-        return cls(layout, weights.to(device), tuple(tables), tuple(item.name for item in checkpoints),
-                   tuple(item.fingerprint for item in checkpoints), own, registration, notes, widened)
+        return cls(
+            layout,
+            weights.to(device),
+            tuple(tables),
+            tuple(item.name for item in checkpoints),
+            tuple(item.fingerprint for item in checkpoints),
+            own,
+            registration,
+            notes,
+            widened,
+        )
 
 
 def _widened(checkpoints: Sequence[Checkpoint], tensors: Mapping[str, TensorInfo]) -> str:
     if all(item.tensors[name].dtype == info.dtype for name, info in tensors.items() for item in checkpoints):
         return ""
-    return hashlib.sha256("\n".join(sorted(f"{name} {info.dtype}" for name, info in tensors.items())).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(sorted(f"{name} {info.dtype}" for name, info in tensors.items())).encode()
+    ).hexdigest()
 
 
 def common_tensors(checkpoints: Sequence[Checkpoint], first: Checkpoint) -> dict[str, TensorInfo]:
     """The tensors of a merge: those of `first`, each with the narrowest dtype that holds the values of all checkpoints.
 
-    Whoever is named first then decides nothing, and no checkpoint comes out of a merge with weight 1 other than it went in.
+    Whoever is named first then decides nothing, and no checkpoint comes out of a merge with weight 1 other than it went
+    in.
     """
-    return {name: replace(info, dtype=reduce(_wider, (item.tensors[name].dtype for item in checkpoints), info.dtype))
-            for name, info in first.tensors.items()}
+    return {
+        name: replace(info, dtype=reduce(_wider, (item.tensors[name].dtype for item in checkpoints), info.dtype))
+        for name, info in first.tensors.items()
+    }
 
 
 def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
@@ -155,15 +188,18 @@ def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
     values = values.float() if values.dtype.itemsize == 1 else values  # torch cannot tell for the narrowest types
     bad = int((~torch.isfinite(values)).sum())
     if bad:
-        raise CheckpointError(f"{checkpoint}: {bad} of {values.numel()} values of {tensor} are NaN or infinite",
-                              "finite numbers in every tensor", "Use an earlier epoch: this training diverged, or the file is damaged")
+        raise CheckpointError(
+            f"{checkpoint}: {bad} of {values.numel()} values of {tensor} are NaN or infinite",
+            "finite numbers in every tensor",
+            "Use an earlier epoch: this training diverged, or the file is damaged",
+        )
 
 
 def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The floating tensors in the network's order, and notes; no names where the file's own order is to be trusted.
 
-    A sorted file puts `layer10` before `layer2` and the head before the stem. The order is then that of the architecture, freshly
-    built without memory; where no architecture is known, that of the file, and a note says so.
+    A sorted file puts `layer10` before `layer2` and the head before the stem. The order is then that of the
+    architecture, freshly built without memory; where no architecture is known, that of the file, and a note says so.
     """
     if SORTED_NOTE not in checkpoint.notes:
         return (), ()
@@ -180,23 +216,35 @@ def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[s
     return (*ordered, *(name for name in floating if name not in ordered)), ()
 
 
-def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing) -> tuple[list[Checkpoint], frozenset[str]]:
+def _made_alike(
+    checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
+) -> tuple[list[Checkpoint], frozenset[str]]:
     """The checkpoints with the anchor's names, and its tensors where they do not share them."""
     table = shared_table(checkpoints, anchor, sharing)
     first = checkpoints[anchor]
     if not any(first.tensors[name].dtype.is_floating_point for name in table.shared):
-        raise LayoutError("The checkpoints share no tensor by name and shape", "networks with a common part",
-                          "Give names that become the anchor's with --rename PATTERN=NAME, or choose other checkpoints")
+        raise LayoutError(
+            "The checkpoints share no tensor by name and shape",
+            "networks with a common part",
+            "Give names that become the anchor's with --rename PATTERN=NAME, or choose other checkpoints",
+        )
 
     def seen_through(number: int, checkpoint: Checkpoint) -> Checkpoint:
         source = table.sources[number]
         if number == anchor:
             return checkpoint
-        infos = {name: replace(info, dtype=checkpoint.tensors[source[name]].dtype) if name in source else info
-                 for name, info in first.tensors.items()}
-        stored = {name: checkpoint._stored[source[name]] if name in source else first._stored[name] for name in first.tensors}
-        stored |= {name: Held(torch.zeros(info.shape, dtype=info.dtype)) for name, info in first.tensors.items()
-                   if name not in source and name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source}
+        infos = {
+            name: replace(info, dtype=checkpoint.tensors[source[name]].dtype) if name in source else info
+            for name, info in first.tensors.items()
+        }
+        stored = {
+            name: checkpoint._stored[source[name]] if name in source else first._stored[name] for name in first.tensors
+        }
+        stored |= {
+            name: Held(torch.zeros(info.shape, dtype=info.dtype))
+            for name, info in first.tensors.items()
+            if name not in source and name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source
+        }
         alike = replace(checkpoint, tensors=infos, _stored=stored)
         alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
         return alike
@@ -205,7 +253,9 @@ def _made_alike(checkpoints: Sequence[Checkpoint], anchor: int, sharing: Sharing
 
 
 def _positions(entries: Sequence, device: torch.device) -> Tensor:
-    return torch.cat([torch.arange(entry.offset, entry.end) for entry in entries] or [torch.empty(0, dtype=torch.long)]).to(device)
+    return torch.cat(
+        [torch.arange(entry.offset, entry.end) for entry in entries] or [torch.empty(0, dtype=torch.long)]
+    ).to(device)
 
 
 def _require_same(first: Checkpoint, other: Checkpoint) -> None:
@@ -218,22 +268,30 @@ def _require_same(first: Checkpoint, other: Checkpoint) -> None:
         return
     example = wrong[0] if wrong else missing[0]
     detail = f"{ours[example].shape} against {theirs[example].shape}" if wrong else "present in only one of them"
-    raise LayoutError(f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
-                      f"{example} is {detail}", "checkpoints with the same tensors",
-                      f"{WAYS if fitting else FOREIGN}. `inspect` lists the differences")
+    raise LayoutError(
+        f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
+        f"{example} is {detail}",
+        "checkpoints with the same tensors",
+        f"{WAYS if fitting else FOREIGN}. `inspect` lists the differences",
+    )
 
 
 def _require_same_kinds(first: Checkpoint, other: Checkpoint) -> None:
     for name, info in first.tensors.items():
         if info.dtype.is_floating_point != other.tensors[name].dtype.is_floating_point:
-            raise LayoutError(f"{name} is {info.dtype} in {first.name} and {other.tensors[name].dtype} in {other.name}",
-                              "floating tensors in both, or integers in both", "Save both with the same types")
+            raise LayoutError(
+                f"{name} is {info.dtype} in {first.name} and {other.tensors[name].dtype} in {other.name}",
+                "floating tensors in both, or integers in both",
+                "Save both with the same types",
+            )
 
 
 def _require_equal_integers(checkpoints: Sequence[Checkpoint], tables: Sequence[Mapping[str, Tensor]]) -> None:
     for checkpoint, table in zip(checkpoints[1:], tables[1:], strict=True):
         for name, tensor in table.items():
             if not name.endswith(COUNTER) and not torch.equal(tensor, tables[0][name]):
-                raise LayoutError(f"{name} holds other integers in {checkpoint.name} than in {checkpoints[0].name}",
-                                  "equal index tables, because integers cannot be averaged",
-                                  "Merge checkpoints of one input size and configuration")
+                raise LayoutError(
+                    f"{name} holds other integers in {checkpoint.name} than in {checkpoints[0].name}",
+                    "equal index tables, because integers cannot be averaged",
+                    "Merge checkpoints of one input size and configuration",
+                )

@@ -28,9 +28,10 @@ COUNTER = "num_batches_tracked"
 class Preflight:
     """What a set of K checkpoints has in common. Tuples beside a name are in the order of `checkpoints`.
 
-    `shared`: names that all have. `missing`: name -> display names of the checkpoints that lack it. `mismatched`: name ->
-    K shapes, None where it is missing. `kinds`: names that are floating in one file and integer in another. `integers`:
-    integer tensors that must be equal and are not. `dtypes`: dtype -> K tensor counts. `same_file`: pairs of equal content.
+    `shared`: names that all have. `missing`: name -> display names of the checkpoints that lack it. `mismatched`: name
+    -> K shapes, None where it is missing. `kinds`: names that are floating in one file and integer in another.
+    `integers`: integer tensors that must be equal and are not. `dtypes`: dtype -> K tensor counts. `same_file`: pairs
+    of equal content.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -47,7 +48,9 @@ class Preflight:
 
     @property
     def compatible(self) -> bool:
-        """Whether they can be merged: every tensor in all files, with equal shapes and kinds and equal fixed integers."""
+        """Whether they can be merged: every tensor in all files, with equal shapes and kinds and equal fixed
+        integers.
+        """
         return not (self.missing or self.mismatched or self.kinds or self.integers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,8 +60,10 @@ class Preflight:
             "compatible": self.compatible,
             "shared": len(self.shared),
             "missing": [{"name": name, "checkpoints": list(lacking)} for name, lacking in self.missing.items()],
-            "mismatched": [{"name": name, "shapes": [None if shape is None else list(shape) for shape in shapes]}
-                           for name, shapes in self.mismatched.items()],
+            "mismatched": [
+                {"name": name, "shapes": [None if shape is None else list(shape) for shape in shapes]}
+                for name, shapes in self.mismatched.items()
+            ],
             "kinds": list(self.kinds),
             "integers": list(self.integers),
             "same_file": [list(pair) for pair in self.same_file],
@@ -67,11 +72,18 @@ class Preflight:
 
     def _checkpoint(self, index: int) -> dict[str, Any]:
         item, known = self.checkpoints[index], self.architectures[index]
-        return {"path": str(item.path), "name": item.name, "fingerprint": item.fingerprint,
-                "architecture": known[0] if known else None, "classes": known[1] if known else None,
-                "parameters": self.parameters[index], "tensors": len(item.tensors), "size_bytes": item.size_bytes,
-                "dtypes": {dtype: counts[index] for dtype, counts in self.dtypes.items() if counts[index]},
-                "notes": list(item.notes)}
+        return {
+            "path": str(item.path),
+            "name": item.name,
+            "fingerprint": item.fingerprint,
+            "architecture": known[0] if known else None,
+            "classes": known[1] if known else None,
+            "parameters": self.parameters[index],
+            "tensors": len(item.tensors),
+            "size_bytes": item.size_bytes,
+            "dtypes": {dtype: counts[index] for dtype, counts in self.dtypes.items() if counts[index]},
+            "notes": list(item.notes),
+        }
 
 
 def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Architecture] = ARCHITECTURES) -> Preflight:
@@ -90,9 +102,15 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     fitting = [name for name in shared if name not in mismatched]
     kinds = {name: None for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1}
     report = Preflight(
-        checkpoints=tuple(checkpoints), shared=shared, mismatched=mismatched, kinds=tuple(kinds),
-        missing={name: tuple(item.name for item in checkpoints if name not in item.tensors)
-                 for name in names if name not in everywhere},
+        checkpoints=tuple(checkpoints),
+        shared=shared,
+        mismatched=mismatched,
+        kinds=tuple(kinds),
+        missing={
+            name: tuple(item.name for item in checkpoints if name not in item.tensors)
+            for name in names
+            if name not in everywhere
+        },
         integers=tuple(name for name in fitting if name not in kinds and _differs(name, checkpoints)),
         dtypes=_count_dtypes(checkpoints),
         parameters=tuple(item.parameters for item in checkpoints),
@@ -102,16 +120,24 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     return replace(report, findings=describe(report))
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]],
-              architectures: Registry[Architecture] = ARCHITECTURES) -> tuple[str, int] | None:
+def recognise(
+    shapes: Mapping[str, tuple[int, ...]], architectures: Registry[Architecture] = ARCHITECTURES
+) -> tuple[str, int] | None:
     """Name and class count of the registered architecture that takes tensors of these shapes, else None.
 
-    Of several the one that takes most of them; of equals the one registered last, because the user's own code comes after ours.
+    Of several the one that takes most of them; of equals the one registered last, because the user's own code comes
+    after ours.
     """
-    found = [(name, classes) for name, architecture in architectures.items() if (classes := architecture.recognise(shapes)) is not None]
+    found = [
+        (name, classes)
+        for name, architecture in architectures.items()
+        if (classes := architecture.recognise(shapes)) is not None
+    ]
     if len(found) < 2:
         return found[0] if found else None
-    return max(enumerate(found), key=lambda item: (_tensor_count(architectures.get(item[1][0]), item[1][1]), item[0]))[1]
+    return max(enumerate(found), key=lambda item: (_tensor_count(architectures.get(item[1][0]), item[1][1]), item[0]))[
+        1
+    ]
 
 
 def _tensor_count(architecture: Architecture, classes: int) -> int:
@@ -123,7 +149,9 @@ def _tensor_count(architecture: Architecture, classes: int) -> int:
 
 
 def network_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, int] | None:
-    """The architecture itself that `recognise` names, with the class count: it stays the same where another takes its name."""
+    """The architecture itself that `recognise` names, with the class count: it stays the same where another takes its
+    name.
+    """
     known = recognise(shapes)
     return (ARCHITECTURES.get(known[0]), known[1]) if known else None
 
@@ -156,4 +184,7 @@ def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 def _count_dtypes(checkpoints: Sequence[Checkpoint]) -> dict[str, tuple[int, ...]]:
     counts = [Counter(str(info.dtype).removeprefix("torch.") for info in item.tensors.values()) for item in checkpoints]
-    return {dtype: tuple(count[dtype] for count in counts) for dtype in dict.fromkeys(key for count in counts for key in count)}
+    return {
+        dtype: tuple(count[dtype] for count in counts)
+        for dtype in dict.fromkeys(key for count in counts for key in count)
+    }

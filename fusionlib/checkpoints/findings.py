@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 
-WAYS = ("Merge what they share: `merge` and `compare` with --shared (the Compare page: What is shared), or by layerwise, backbone or "
-        "head_swap, which do so by themselves")
+WAYS = (
+    "Merge what they share: `merge` and `compare` with --shared (the Compare page: What is shared), or by layerwise,"
+    " backbone or head_swap, which do so by themselves"
+)
 """What to do with checkpoints that have some tensors in common and not all."""
 
-FOREIGN = ("These are different networks: take checkpoints of one, or give names that become the anchor's with --shared "
-           "--rename PATTERN=NAME")
+FOREIGN = (
+    "These are different networks: take checkpoints of one, or give names that become the anchor's with --shared "
+    "--rename PATTERN=NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,15 @@ class Finding:
 
 def describe(report: Preflight) -> tuple[Finding, ...]:
     """Findings, errors first, then warnings, then remarks."""
-    findings = [*_shapes(report), *_missing(report), *_values(report), *_same(report), *_precision(report),
-                *_networks(report), *_fit(report)]
+    findings = [
+        *_shapes(report),
+        *_missing(report),
+        *_values(report),
+        *_same(report),
+        *_precision(report),
+        *_networks(report),
+        *_fit(report),
+    ]
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda item: order.index(item.level)))
 
@@ -46,8 +57,10 @@ def _shapes(report: Preflight) -> Iterator[Finding]:
     title = f"{_count(count, 'tensor has', 'tensors have')} other shapes: {name} is {example}"
     sizes = _only_difference(report.mismatched.values())
     if sizes:
-        do = (f"They differ in one size only ({' and '.join(str(size) for size in sizes)}), as heads for different class counts do: "
-              f"a merge of all tensors needs the same class count. {WAYS}")
+        do = (
+            f"They differ in one size only ({' and '.join(str(size) for size in sizes)}), as heads for different class"
+            f" counts do: a merge of all tensors needs the same class count. {WAYS}"
+        )
     else:
         do = f"These are networks of different size. {WAYS}"
     yield Finding("error", title, do)
@@ -55,8 +68,9 @@ def _shapes(report: Preflight) -> Iterator[Finding]:
 
 def _missing(report: Preflight) -> Iterator[Finding]:
     if not report.shared:
-        yield Finding("error", f"No tensor name is common to {_listed([item.name for item in report.checkpoints])}",
-                      FOREIGN)
+        yield Finding(
+            "error", f"No tensor name is common to {_listed([item.name for item in report.checkpoints])}", FOREIGN
+        )
         return
     for checkpoint in report.checkpoints:
         lacking = [name for name, owners in report.missing.items() if checkpoint.name in owners]
@@ -68,49 +82,77 @@ def _missing(report: Preflight) -> Iterator[Finding]:
             do = FOREIGN
         else:
             do = f"The networks differ in these parts. {WAYS}"
-        yield Finding("error", f"{checkpoint.name} lacks {_count(len(lacking), 'tensor', 'tensors')} that others have: "
-                      f"{_listed(lacking)}", do)
+        yield Finding(
+            "error",
+            f"{checkpoint.name} lacks {_count(len(lacking), 'tensor', 'tensors')} that others have: {_listed(lacking)}",
+            do,
+        )
 
 
 def _values(report: Preflight) -> Iterator[Finding]:
     if report.kinds:
-        yield Finding("error", f"{_count(len(report.kinds), 'tensor is', 'tensors are')} floating in one file and integer "
-                      f"in another: {_listed(report.kinds)}", "Save all files from the same network code")
+        yield Finding(
+            "error",
+            f"{_count(len(report.kinds), 'tensor is', 'tensors are')} floating in one file and integer "
+            f"in another: {_listed(report.kinds)}",
+            "Save all files from the same network code",
+        )
     if report.integers:
-        yield Finding("error", f"{_count(len(report.integers), 'integer tensor has', 'integer tensors have')} other values: "
-                      f"{_listed(report.integers)}", "Integers are never averaged and must be equal: "
-                      "take checkpoints trained with the same settings")
+        yield Finding(
+            "error",
+            f"{_count(len(report.integers), 'integer tensor has', 'integer tensors have')} other values: "
+            f"{_listed(report.integers)}",
+            "Integers are never averaged and must be equal: take checkpoints trained with the same settings",
+        )
 
 
 def _same(report: Preflight) -> Iterator[Finding]:
     for first, second in report.same_file:
-        yield Finding("warning", f"{first} and {second} have the same content",
-                      "Remove one of them: a merge of the two is the same network again")
+        yield Finding(
+            "warning",
+            f"{first} and {second} have the same content",
+            "Remove one of them: a merge of the two is the same network again",
+        )
 
 
 def _precision(report: Preflight) -> Iterator[Finding]:
-    floats = [{info.dtype for info in item.tensors.values() if info.dtype.is_floating_point} for item in report.checkpoints]
+    floats = [
+        {info.dtype for info in item.tensors.values() if info.dtype.is_floating_point} for item in report.checkpoints
+    ]
     if any(kinds != floats[0] for kinds in floats):
-        each = "; ".join(f"{item.name}: {', '.join(sorted(str(kind).removeprefix('torch.') for kind in kinds)) or 'none'}"
-                         for item, kinds in zip(report.checkpoints, floats, strict=True))
-        yield Finding("warning", f"The files have different precision ({each})",
-                      "A merge is computed in float32 or better, but what a coarser file lost stays lost")
+        each = "; ".join(
+            f"{item.name}: {', '.join(sorted(str(kind).removeprefix('torch.') for kind in kinds)) or 'none'}"
+            for item, kinds in zip(report.checkpoints, floats, strict=True)
+        )
+        yield Finding(
+            "warning",
+            f"The files have different precision ({each})",
+            "A merge is computed in float32 or better, but what a coarser file lost stays lost",
+        )
 
 
 def _networks(report: Preflight) -> Iterator[Finding]:
     known = {name for name, _ in filter(None, report.architectures)}
     if len(known) > 1:
-        yield Finding("warning", f"Different architectures are recognised: {_listed(sorted(known))}",
-                      WAYS if report.shared else FOREIGN)
+        yield Finding(
+            "warning",
+            f"Different architectures are recognised: {_listed(sorted(known))}",
+            WAYS if report.shared else FOREIGN,
+        )
     unknown = [item.name for item, found in zip(report.checkpoints, report.architectures, strict=True) if found is None]
     if unknown:
-        yield Finding("info", f"No architecture is known for {_listed(unknown)}",
-                      "Compare, merge and export work; for pictures start with --model FILE.py:FACTORY")
+        yield Finding(
+            "info",
+            f"No architecture is known for {_listed(unknown)}",
+            "Compare, merge and export work; for pictures start with --model FILE.py:FACTORY",
+        )
 
 
 def _fit(report: Preflight) -> Iterator[Finding]:
     if report.compatible and len(report.checkpoints) > 1:
-        yield Finding("info", f"All {len(report.checkpoints)} checkpoints share {len(report.shared)} tensors of equal shape")
+        yield Finding(
+            "info", f"All {len(report.checkpoints)} checkpoints share {len(report.shared)} tensors of equal shape"
+        )
 
 
 def _first_of_each(names: Sequence[str], shapes: Shapes) -> list[tuple[str, tuple[int, ...]]]:

@@ -95,11 +95,11 @@ class Layout:
     def view(self, flat: Tensor, name: str) -> Tensor:
         """The tensor `name` as a view on `flat` (P,)."""
         entry = self.by_name[name]
-        return flat[entry.offset:entry.end].view(entry.shape)
+        return flat[entry.offset : entry.end].view(entry.shape)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Every floating tensor as a view on `flat` (P,), in order."""
-        return {entry.name: flat[entry.offset:entry.end].view(entry.shape) for entry in self.entries}
+        return {entry.name: flat[entry.offset : entry.end].view(entry.shape) for entry in self.entries}
 
     def written_in(self, dtype: torch.dtype) -> Layout:
         """The same places, every floating tensor to be written in `dtype`."""
@@ -115,8 +115,18 @@ class Layout:
                 integers.append(name)
                 continue
             layer = name.rpartition(".")[0] or name
-            entries.append(Entry(name, info.shape, info.dtype, offset, layer, name.partition(".")[0],
-                                 _part(name, tuple(head)), _kind(name, info.shape, normed)))
+            entries.append(
+                Entry(
+                    name,
+                    info.shape,
+                    info.dtype,
+                    offset,
+                    layer,
+                    name.partition(".")[0],
+                    _part(name, tuple(head)),
+                    _kind(name, info.shape, normed),
+                )
+            )
             offset += -(-info.numel // ALIGNMENT) * ALIGNMENT
         return cls(tuple(entries), tuple(integers), offset, tuple(tensors))
 

@@ -1,8 +1,9 @@
 """Files of `torch.save`, read without ever running code from them.
 
-`torch.load(weights_only=True)` refuses every name outside a short list of harmless ones. Unknown classes of data become inert stand-ins
-(`fusionlib.checkpoints.stand_ins`); nothing of theirs is imported or called. What is let through is still checked: compressed archives (a
-small file can unfold into gigabytes), tensors larger than the file that holds them, and kinds of tensor that cannot be merged.
+`torch.load(weights_only=True)` refuses every name outside a short list of harmless ones. Unknown classes of data become
+inert stand-ins (`fusionlib.checkpoints.stand_ins`); nothing of theirs is imported or called. What is let through is
+still checked: compressed archives (a small file can unfold into gigabytes), tensors larger than the file that holds
+them, and kinds of tensor that cannot be merged.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[st
     _check_sizes(tensors, snapshot)
     if archive:
         return {name: _stored(tensor, name, snapshot) for name, tensor in tensors.items()}, notes
-    return {name: Held(tensor) for name, tensor in tensors.items()}, (*notes, "older format without an archive: read into memory")
+    return {name: Held(tensor) for name, tensor in tensors.items()}, (
+        *notes,
+        "older format without an archive: read into memory",
+    )
 
 
 def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
@@ -78,12 +82,14 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
 
         def load() -> Any:
             return _list_archive(snapshot, records)
+
     else:
         content = snapshot.read_all()
         plain = not content.startswith(_TORCH_MAGIC)
 
         def load() -> Any:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
     try:
         return load_with_stand_ins(load)
     except Exception as problem:  # noqa: BLE001 - torch raises a dozen kinds here, KeyError and AttributeError among them
@@ -94,14 +100,17 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
         if "Quantized" in text:
             raise _unmergeable(f"{file}: a tensor in it is quantised") from None
         if plain or isinstance(problem, pickle.UnpicklingError):
-            raise _refused(f"{file} cannot be read without running what is in it ({_reason(problem)})", file, plain) from None
+            raise _refused(
+                f"{file} cannot be read without running what is in it ({_reason(problem)})", file, plain
+            ) from None
         raise _damaged(file, _reason(problem)) from None
 
 
 def _list_archive(snapshot: Snapshot, records: Mapping[str, tuple[int, int]]) -> Any:
     """Unpickle `data.pkl` as `torch.load(weights_only=True)` does, with storages that stay in the file.
 
-    Torch itself would read them all, or guess where they lie from how it writes archives; other tools write them otherwise.
+    Torch itself would read them all, or guess where they lie from how it writes archives; other tools write them
+    otherwise.
     """
     listing = next(name for name in records if _short(name) == "data.pkl")
     storages: dict[Any, torch.storage.TypedStorage] = {}
@@ -137,8 +146,11 @@ def _check_archive(snapshot: Snapshot) -> Mapping[str, tuple[int, int]]:
         raise _damaged(file, f"the archive in it is truncated or damaged ({problem})") from problem
     names = [_short(member.filename) for member in members]
     if "constants.pkl" in names:
-        raise CheckpointError(f"{file} is a TorchScript program, not a checkpoint", "tensors by name, without code",
-                              "Save the state dict of the network it was made from")
+        raise CheckpointError(
+            f"{file} is a TorchScript program, not a checkpoint",
+            "tensors by name, without code",
+            "Save the state dict of the network it was made from",
+        )
     if "data.pkl" not in names:
         raise _damaged(file, "it is a zip archive that torch.save did not write")
     sizes = [member.file_size for member in members]
@@ -213,39 +225,58 @@ def _about_stand_ins(saved: Any, skipped: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     names = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
     whole = any(is_network(item) for item in (saved, *(saved.values() if isinstance(saved, Mapping) else ())))
-    what = "a whole pickled network: its tensors were read, none of its code was run" if whole else "skipped without being called"
+    what = (
+        "a whole pickled network: its tensors were read, none of its code was run"
+        if whole
+        else "skipped without being called"
+    )
     return (f"{what} ({len(skipped)} {'name' if len(skipped) == 1 else 'names'} of classes: {names})",)
 
 
 def _refused(got: str, file: str, plain: bool = False) -> CheckpointError:
-    """The error for a pickle that only its own code can read, with lines that convert it; `plain`: not written by torch.save."""
+    """The error for a pickle that only its own code can read, with lines that convert it; `plain`: not written by
+    torch.save.
+    """
     target = f"{file.rpartition('.')[0] or file}.safetensors"
-    load = f"pickle.load(open({file!r}, 'rb'))" if plain else f"torch.load({file!r}, map_location='cpu', weights_only=False)"
+    load = (
+        f"pickle.load(open({file!r}, 'rb'))"
+        if plain
+        else f"torch.load({file!r}, map_location='cpu', weights_only=False)"
+    )
     return CheckpointError(
-        f"{got}; it was refused and nothing was run", "a file of tensors alone",
-        "If you trust it, convert it in the environment that made it:\n"
-        f"    import pickle, torch, safetensors.torch; saved = {load}; parts = [saved, *getattr(saved, 'values', list)()];\n"
-        "    parts = [getattr(part, 'state_dict', lambda part=part: part)() for part in parts];\n"
-        "    count = lambda part: sum(isinstance(v, torch.Tensor) for v in part.values()) if hasattr(part, 'items') else -1;\n"
-        "    found = max(parts, key=count);\n"
-        "    safetensors.torch.save_file({k: v.contiguous().clone() for k, v in found.items() if isinstance(v, torch.Tensor)}, "
-        f"{target!r})\n"
-        "and open the new file")
+        f"{got}; it was refused and nothing was run",
+        "a file of tensors alone",
+        "If you trust it, convert it in the environment that made it:\n    import pickle, torch, safetensors.torch;"
+        f" saved = {load}; parts = [saved, *getattr(saved, 'values', list)()];\n    parts = [getattr(part,"
+        " 'state_dict', lambda part=part: part)() for part in parts];\n    count = lambda part: sum(isinstance(v,"
+        " torch.Tensor) for v in part.values()) if hasattr(part, 'items') else -1;\n    found = max(parts,"
+        " key=count);\n    safetensors.torch.save_file({k: v.contiguous().clone() for k, v in found.items() if"
+        f" isinstance(v, torch.Tensor)}}, {target!r})\nand open the new file",
+    )
 
 
 def _unmergeable(got: str) -> CheckpointError:
-    return CheckpointError(got, "dense tensors of real numbers",
-                           "Convert it to a dense float tensor where the file was made, and save again")
+    return CheckpointError(
+        got,
+        "dense tensors of real numbers",
+        "Convert it to a dense float tensor where the file was made, and save again",
+    )
 
 
 def _no_names(file: str, reason: str) -> CheckpointError:
-    return CheckpointError(f"{file} has no tensors by name: {reason}", "a state dict (a dict of tensors)",
-                           "Save model.state_dict() where the file was made")
+    return CheckpointError(
+        f"{file} has no tensors by name: {reason}",
+        "a state dict (a dict of tensors)",
+        "Save model.state_dict() where the file was made",
+    )
 
 
 def _damaged(file: str, reason: str) -> CheckpointError:
-    return CheckpointError(f"{file} cannot be read as a checkpoint: {reason}", "a complete file of torch.save",
-                           "Copy or download it again, or save it again with a current PyTorch")
+    return CheckpointError(
+        f"{file} cannot be read as a checkpoint: {reason}",
+        "a complete file of torch.save",
+        "Copy or download it again, or save it again with a current PyTorch",
+    )
 
 
 def _reason(problem: Exception) -> str:

@@ -6,19 +6,50 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-WRAPPERS = ("student", "student_state_dict", "state_dict", "model_state_dict", "model_state", "model", "net", "network",
-            "weights", "params", "module", "ema", "model_ema", "ema_state_dict", "ema_model", "teacher",
-            "teacher_state_dict")
+WRAPPERS = (
+    "student",
+    "student_state_dict",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "module",
+    "ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model",
+    "teacher",
+    "teacher_state_dict",
+)
 """Names under which scripts keep a network, best first: the trained network before averages and teachers of it."""
 
 STUDENTS = ("student", "model")
 AVERAGES = frozenset({"ema", "teacher", "swa", "averaged", "avg", "shadow"})
 COPIES = frozenset({"imnet", "imagenet", "pretrained"})
 _PLAIN_WORDS = frozenset({"model", "net", "network", "module", "state", "dict", "params", "weights", "mean", "student"})
-"""Of such words are the names of groups that follow the trained network, or keep what training began with; `ema_head` is none."""
+"""Of such words are the names of groups that follow the trained network, or keep what training began with; `ema_head`
+is none.
+"""
 
-STRAYS = frozenset({"n_averaged", "num_updates", "decay", "mean", "std", "pixel_mean", "pixel_std", "step", "global_step", "epoch",
-                    "iteration"})
+STRAYS = frozenset(
+    {
+        "n_averaged",
+        "num_updates",
+        "decay",
+        "mean",
+        "std",
+        "pixel_mean",
+        "pixel_std",
+        "step",
+        "global_step",
+        "epoch",
+        "iteration",
+    }
+)
 """Tensors that training code keeps beside the modules of a network, whose own names have a dot, all but a few."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -33,7 +64,9 @@ TWINS = "ema_*"
 
 
 def rank_of(group: str) -> tuple[int, int]:
-    """Smaller is better: the trained network before averages and teachers of it, these before copies of pretrained weights."""
+    """Smaller is better: the trained network before averages and teachers of it, these before copies of pretrained
+    weights.
+    """
     head = re.split(r"\.|::", group)[0]
     words = set(re.split(r"[\W_]+", group.lower()))
     order = WRAPPERS.index(head) if head in WRAPPERS else len(WRAPPERS)
@@ -45,14 +78,20 @@ def rank_of(group: str) -> tuple[int, int]:
 def strip_prefixes(names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Clean names for stored ones, as `{stored: clean}` in the given order, and notes.
 
-    `module.`, `_orig_mod.` and `model.` go, repeatedly, where every name carries the prefix, and so does the name of an average that
-    lies there alone. Where a file keeps a student beside its averages, its teacher or a pretrained copy, only the student stays.
+    `module.`, `_orig_mod.` and `model.` go, repeatedly, where every name carries the prefix, and so does the name of an
+    average that lies there alone. Where a file keeps a student beside its averages, its teacher or a pretrained copy,
+    only the student stays.
     """
     clean = {name: name for name in names}
     notes: list[str] = []
     for _ in range(_DEEPEST):
-        shorter = (_best_set(clean, notes) or _without_prefix(clean, notes) or _student_only(clean, notes)
-                   or _without_twins(clean, notes) or _without_strays(clean, notes))
+        shorter = (
+            _best_set(clean, notes)
+            or _without_prefix(clean, notes)
+            or _student_only(clean, notes)
+            or _without_twins(clean, notes)
+            or _without_strays(clean, notes)
+        )
         if shorter is None:
             break
         clean = shorter
@@ -94,19 +133,27 @@ def _student_only(clean: dict[str, str], notes: list[str]) -> dict[str, str] | N
     if student is None:
         return None
     rest = {stored: name for stored, name in clean.items() if name.partition(".")[0] not in followers}
-    notes.append("the student taken; left out: " + counted(name for stored, name in clean.items() if stored not in rest))
+    notes.append(
+        "the student taken; left out: " + counted(name for stored, name in clean.items() if stored not in rest)
+    )
     return rest
 
 
 def _mirrored(clean: dict[str, str], followers: set[str]) -> str | None:
-    """The group that has at least half of the names of one of `followers`, its wrappers apart; empty for names outside of groups."""
+    """The group that has at least half of the names of one of `followers`, its wrappers apart; empty for names outside
+    of groups.
+    """
     for follower in followers:
         inside = {name: name.removeprefix(f"{follower}.") for name in clean.values() if name.startswith(f"{follower}.")}
         for _ in range(_DEEPEST):
             inside = _without_prefix(inside, []) or _without_strays(inside, []) or inside
         names = set(inside.values())
         votes = Counter("" for name in clean.values() if name in names)
-        votes.update(head for head, _, rest in (name.partition(".") for name in clean.values()) if rest in names and head not in followers)
+        votes.update(
+            head
+            for head, _, rest in (name.partition(".") for name in clean.values())
+            if rest in names and head not in followers
+        )
         best, count = max(votes.items(), key=lambda item: item[1], default=("", 0))
         if 2 * count >= len(names):
             return best
@@ -122,7 +169,9 @@ def _without_twins(clean: dict[str, str], notes: list[str]) -> dict[str, str] | 
 
 
 def _without_strays(clean: dict[str, str], notes: list[str]) -> dict[str, str] | None:
-    """Where every other name carries a prefix: averaged models (`torch.optim.swa_utils`) keep `n_averaged` beside `module.*`."""
+    """Where every other name carries a prefix: averaged models (`torch.optim.swa_utils`) keep `n_averaged` beside
+    `module.*`.
+    """
     rest = {stored: name for stored, name in clean.items() if name not in STRAYS}
     if len(rest) == len(clean) or _without_prefix(rest, []) is None:
         return None
@@ -138,8 +187,12 @@ def _only(clean: dict[str, str], start: str, note: str, notes: list[str]) -> dic
 def counted(names: Iterable[str]) -> str:
     """Groups with the numbers of their tensors; names of one part as they are."""
     heads = Counter(re.match(r".*?(::|\.|$)", name)[0] for name in names)  # type: ignore[index]
-    return listed([f"{as_pattern(head)} ({count} tensor{'s' if count > 1 else ''})" if head.endswith((".", BESIDE)) else head
-                   for head, count in heads.items()])
+    return listed(
+        [
+            f"{as_pattern(head)} ({count} tensor{'s' if count > 1 else ''})" if head.endswith((".", BESIDE)) else head
+            for head, count in heads.items()
+        ]
+    )
 
 
 def as_pattern(label: str) -> str:

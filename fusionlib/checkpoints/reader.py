@@ -27,9 +27,15 @@ SORTED_NOTE = "the file lists its tensors by dtype and name, not in the network'
 """The note of a checkpoint whose file does not tell in which order the network registered its tensors."""
 
 _CHUNK = 2**20
-_OTHER_CONTENT = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"\x89HDF": "an HDF5 file",
-                  b"\x1f\x8b": "a gzip archive", b"version https://git-lfs": "a Git LFS pointer, not the file itself",
-                  b"<!DOCTYPE": "a web page", b"<html": "a web page"}
+_OTHER_CONTENT = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,12 @@ class TensorInfo:
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A file or folder of named tensors as it was when opened. No numbers are read until `read`; `name` is for display and may be changed.
+    """A file or folder of named tensors as it was when opened. No numbers are read until `read`; `name` is for display
+    and may be changed.
 
-    `tensors` has the cleaned names in the file's order. For `torch.save` this is the order in which the network registered
-    them. For safetensors it is the order of the header: the registration order where this library wrote the file,
-    the order of dtype and name where the safetensors package did (it sorts), which `notes` then says.
+    `tensors` has the cleaned names in the file's order. For `torch.save` this is the order in which the network
+    registered them. For safetensors it is the order of the header: the registration order where this library wrote the
+    file, the order of dtype and name where the safetensors package did (it sorts), which `notes` then says.
     """
 
     path: Path
@@ -80,7 +87,10 @@ class Checkpoint:
         return self.naming.fingerprint(self._files[0].fingerprint if single else combined_fingerprint(self._files))
 
     def verify(self) -> None:
-        """Raises `CheckpointError` where the content is no longer that of `fingerprint`. Every read does so by itself."""
+        """Raises `CheckpointError` where the content is no longer that of `fingerprint`.
+
+        Every read does so by itself.
+        """
         for file in self._files:
             file.verify()
 
@@ -91,8 +101,11 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """Number of floating elements that are not running statistics of a normalisation."""
-        return sum(info.numel for info in self.tensors.values()
-                   if info.dtype.is_floating_point and not info.name.endswith(RUNNING_STATISTICS))
+        return sum(
+            info.numel
+            for info in self.tensors.values()
+            if info.dtype.is_floating_point and not info.name.endswith(RUNNING_STATISTICS)
+        )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -108,7 +121,8 @@ class Checkpoint:
         return self.piece(name, 0, info.numel).reshape(info.shape)
 
     def piece(self, name: str, start: int, stop: int, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Elements `start` to `stop` of tensor `name` in row-major order, 1-D; into `out` (as many, contiguous) where it is given.
+        """Elements `start` to `stop` of tensor `name` in row-major order, 1-D; into `out` (as many, contiguous) where
+        it is given.
 
         Raises: as `read`.
         """
@@ -117,8 +131,11 @@ class Checkpoint:
 
     def _info(self, name: str) -> TensorInfo:
         if name not in self.tensors:
-            raise CheckpointError(f"{self.path.name} has no tensor {name!r}", "a name listed for this checkpoint",
-                                  "Compare the checkpoints first")
+            raise CheckpointError(
+                f"{self.path.name} has no tensor {name!r}",
+                "a name listed for this checkpoint",
+                "Compare the checkpoints first",
+            )
         return self.tensors[name]
 
     def take(self, group: str) -> Checkpoint:
@@ -128,12 +145,13 @@ class Checkpoint:
         return self._take(group)
 
 
-def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: int | None = None,
-                    choice: Choice | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: Path | str, *, name: str | None = None, limit_bytes: int | None = None, choice: Choice | None = None
+) -> Checkpoint:
     """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
 
-    The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk, before any reading.
-    `choice` says which tensors to take where a file holds several networks.
+    The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk,
+    before any reading. `choice` says which tensors to take where a file holds several networks.
 
     Raises: `CheckpointError` naming the file, and the tensor where there is one.
     """
@@ -145,11 +163,16 @@ def open_checkpoint(path: Path | str, *, name: str | None = None, limit_bytes: i
             return _open_sharded(path, path, name or _folder_name(path), limit_bytes, choice)
         return _open_single(path, name or path.stem, limit_bytes, choice)
     except OSError as problem:
-        raise CheckpointError(f"{path.name} cannot be opened: {problem.strerror or problem}", "a readable checkpoint",
-                              "Check the path and that you may read it") from problem
+        raise CheckpointError(
+            f"{path.name} cannot be opened: {problem.strerror or problem}",
+            "a readable checkpoint",
+            "Check the path and that you may read it",
+        ) from problem
 
 
-def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = None, choice: Choice | None = None) -> list[Checkpoint]:
+def open_checkpoints(
+    paths: Iterable[Path | str], *, limit_bytes: int | None = None, choice: Choice | None = None
+) -> list[Checkpoint]:
     """Open several; where file stems collide, the folder's name is put before them, then a number behind.
 
     Where neither `choice` nor the names decide between the groups of a file, the other files do.
@@ -170,8 +193,10 @@ def open_checkpoints(paths: Iterable[Path | str], *, limit_bytes: int | None = N
 def in_agreement(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """The same, each with the group of its tensors that fits one of the others where it fits none as it is."""
     groups = agreed([(item._shapes, item.naming) for item in checkpoints])
-    return [item if group is None or item.naming.group is not None else item.take(group)
-            for item, group in zip(checkpoints, groups, strict=True)]
+    return [
+        item if group is None or item.naming.group is not None else item.take(group)
+        for item, group in zip(checkpoints, groups, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -226,37 +251,69 @@ def _open_sharded(path: Path, index: Path, name: str, limit: int | None, choice:
     size = _check_size(index.name, files, limit)
     opened = open_shards(index, weight_map, files)
     stored: dict[str, Stored | Held] = {key: shard.stored(key) for key, shard in opened.items()}
-    return _assemble(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}, choice, listing)
+    return _assemble(
+        path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}, choice, listing
+    )
 
 
-def _assemble(path: Path, name: str, files: tuple[Snapshot, ...], size: int, found: Mapping[str, Stored | Held], notes: tuple[str, ...],
-              metadata: Mapping[str, str], choice: Choice, index: Snapshot | None = None) -> Checkpoint:
+def _assemble(
+    path: Path,
+    name: str,
+    files: tuple[Snapshot, ...],
+    size: int,
+    found: Mapping[str, Stored | Held],
+    notes: tuple[str, ...],
+    metadata: Mapping[str, str],
+    choice: Choice,
+    index: Snapshot | None = None,
+) -> Checkpoint:
     """Take the network's tensors, clean their names and check what is left."""
     if not found:
-        raise CheckpointError(f"{path.name} has zero tensors", "a file with a network's tensors",
-                              "Save model.state_dict() where the file was made")
+        raise CheckpointError(
+            f"{path.name} has zero tensors",
+            "a file with a network's tensors",
+            "Save model.state_dict() where the file was made",
+        )
     shapes = {long: item.shape for long, item in found.items()}
     naming = name_tensors(path.name, shapes, choice.group_of(path), choice.recognise, choice.rename)
     clean = naming.clean
     if len(set(clean.values())) != len(clean):
         doubled = sorted(item for item, count in Counter(clean.values()).items() if count > 1)
-        raise CheckpointError(f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
-                              "one tensor for each name", "Save only the network's own state dict")
+        raise CheckpointError(
+            f"{path.name}: {len(doubled)} names are double once prefixes are removed: {doubled[0]!r}",
+            "one tensor for each name",
+            "Save only the network's own state dict",
+        )
     stored = {short: found[long] for long, short in clean.items()}
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
 
     def take(group: str) -> Checkpoint:
         return _assemble(path, name, files, size, found, notes, metadata, replace(choice, groups=(group,)), index)
 
-    return Checkpoint(path, name, MappingProxyType(tensors), (*notes, *naming.notes), size, metadata, files, stored,
-                      index, naming, shapes, take)
+    return Checkpoint(
+        path,
+        name,
+        MappingProxyType(tensors),
+        (*notes, *naming.notes),
+        size,
+        metadata,
+        files,
+        stored,
+        index,
+        naming,
+        shapes,
+        take,
+    )
 
 
 def _check_size(file: str, files: Sequence[Snapshot], limit: int | None) -> int:
     size = sum(item.size for item in files)
     if limit is not None and size > limit:
-        raise CheckpointError(f"{file} has {size} bytes", f"at most {limit} bytes",
-                              "Raise the limit, or save without the optimizer's state")
+        raise CheckpointError(
+            f"{file} has {size} bytes",
+            f"at most {limit} bytes",
+            "Raise the limit, or save without the optimizer's state",
+        )
     return size
 
 
@@ -270,13 +327,19 @@ def _format_of(file: Snapshot) -> str:
     other = next((what for magic, what in _OTHER_CONTENT.items() if start.startswith(magic)), None)
     if not other and path.suffix == ".safetensors":
         if start.startswith(ZIP_MAGIC):  # torch.load goes by this ending, so it cannot be asked to read the file
-            raise CheckpointError(f"{path.name} was written by torch.save, not as safetensors", "an ending that fits",
-                                  f"Rename it to {path.stem}.pth")
+            raise CheckpointError(
+                f"{path.name} was written by torch.save, not as safetensors",
+                "an ending that fits",
+                f"Rename it to {path.stem}.pth",
+            )
         return "safetensors"
     if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return "pickle"
-    raise CheckpointError(f"{path.name} is {other or 'not a checkpoint'}", "a file written by torch.save or as safetensors",
-                          "Choose the file with the network's weights")
+    raise CheckpointError(
+        f"{path.name} is {other or 'not a checkpoint'}",
+        "a file written by torch.save or as safetensors",
+        "Choose the file with the network's weights",
+    )
 
 
 def _order_note(opened: SafetensorsFile) -> tuple[str, ...]:

@@ -24,9 +24,11 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """One checkpoint of a recipe: where it lies (relative to the recipe), its SHA-256, and which group of its tensors where it has several.
+    """One checkpoint of a recipe: where it lies (relative to the recipe), its SHA-256, and which group of its tensors
+    where it has several.
 
-    For a group that the file's own rule would not take, the SHA-256 is over that of the file, a zero byte and the group.
+    For a group that the file's own rule would not take, the SHA-256 is over that of the file, a zero byte and the
+    group.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -35,14 +37,18 @@ class Source(_Strict):
 
 
 class Shared(_Strict):
-    """The checkpoints are not alike: only what they share by name and shape is merged, see `fusionlib.checkpoints.sharing`."""
+    """The checkpoints are not alike: only what they share by name and shape is merged, see
+    `fusionlib.checkpoints.sharing`.
+    """
 
     rename: dict[str, str] = {}
     exclude: tuple[str, ...] = ()
 
 
 class Calibration(_Strict):
-    """The pictures that `recalibrate` and methods such as fisher measure with: a data spec, its content key and how many pictures."""
+    """The pictures that `recalibrate` and methods such as fisher measure with: a data spec, its content key and how
+    many pictures.
+    """
 
     data: str
     fingerprint: str
@@ -50,7 +56,9 @@ class Calibration(_Strict):
 
 
 class Recipe(_Strict):
-    """Checkpoints, method, hyper-parameters and buffer policy; `dtype` where floating tensors are not written in their own."""
+    """Checkpoints, method, hyper-parameters and buffer policy; `dtype` where floating tensors are not written in their
+    own.
+    """
 
     version: Literal[1] = 1
     tool: str = f"fusionlib {__version__}"
@@ -81,21 +89,28 @@ def read_recipe(path: Path) -> Recipe:
     """Parse a YAML recipe. Raises `RecipeError` that names the offending field."""
     content = _load_yaml(path)
     if not isinstance(content, dict):
-        raise RecipeError(f"{path.name} holds {type(content).__name__}", "a mapping with `checkpoints` and `method`",
-                          "See the example in the README")
+        raise RecipeError(
+            f"{path.name} holds {type(content).__name__}",
+            "a mapping with `checkpoints` and `method`",
+            "See the example in the README",
+        )
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = clipped(".".join(str(part) for part in first["loc"]), 200) or "the recipe"
-        raise RecipeError(f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}") from error
+        raise RecipeError(
+            f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}"
+        ) from error
 
 
 def _load_yaml(path: Path) -> Any:
     try:
         return read_yaml(path, LIMIT_BYTES)
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{path.name} cannot be read: {error}", "a YAML recipe", "Check the path and the file") from error
+        raise RecipeError(
+            f"{path.name} cannot be read: {error}", "a YAML recipe", "Check the path and the file"
+        ) from error
 
 
 def _is_there(path: Path) -> bool:
@@ -108,22 +123,31 @@ def _is_there(path: Path) -> bool:
 def open_sources(recipe: Recipe, folders: Sequence[Path], recognise: Recognise | None = None) -> list[Checkpoint]:
     """Open the checkpoints, relative paths tried in each of `folders`. `recognise` helps where no group is named.
 
-    Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would silently
-    give another network.
+    Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would
+    silently give another network.
     """
     opened = []
     for source in recipe.checkpoints:
         candidates = [folder / source.path for folder in folders]
         path = next((candidate for candidate in candidates if _is_there(candidate)), None)
         if path is None:
-            raise RecipeError(f"{source.path[:200]} is not there", "the checkpoints beside the recipe, or in a folder given with --folder",
-                              "Move the file there or correct the path")
+            raise RecipeError(
+                f"{source.path[:200]} is not there",
+                "the checkpoints beside the recipe, or in a folder given with --folder",
+                "Move the file there or correct the path",
+            )
         try:
-            checkpoint = open_checkpoint(path, choice=Choice(() if source.group is None else (source.group,), recognise))
+            checkpoint = open_checkpoint(
+                path, choice=Choice(() if source.group is None else (source.group,), recognise)
+            )
         except CheckpointError as error:
             raise RecipeError(error.got, error.needs, error.do) from error
         if checkpoint.fingerprint != source.fingerprint:
-            raise RecipeError(f"{path.name} has fingerprint {checkpoint.fingerprint[:12]}…, the recipe names {source.fingerprint[:12]}…",
-                              "the file that the recipe was written for", "Find the original file, or write a new recipe")
+            raise RecipeError(
+                f"{path.name} has fingerprint {checkpoint.fingerprint[:12]}…, the recipe names"
+                f" {source.fingerprint[:12]}…",
+                "the file that the recipe was written for",
+                "Find the original file, or write a new recipe",
+            )
         opened.append(checkpoint)
     return opened

@@ -1,4 +1,6 @@
-"""From the numbers that merging computes with to those that a file holds; what does not fit is refused, never written."""
+"""From the numbers that merging computes with to those that a file holds; what does not fit is refused, never
+written.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from fusionlib.errors import MergeError, UsageError
 
 SAME = "same"
 WRITTEN = {SAME: None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""What floating tensors may be written in, by the name that users give; `same`: each in the narrowest that holds it in all files."""
+"""What floating tensors may be written in, by the name that users give; `same`: each in the narrowest that holds it in
+all files.
+"""
 
 _PIECE = 1 << 20
 """Elements checked and rounded at a time, so that a whole network needs no second copy in the narrow type."""
@@ -44,8 +48,9 @@ def rounded(name: str, values: Tensor, dtype: torch.dtype) -> Tensor:
 def round_to_dtype(layout: Layout, flat: Tensor, entries: Sequence[Entry] | None = None) -> None:
     """Round `entries` (default: all) of `flat` (P,) to what their own dtypes can hold, in place.
 
-    The preview then runs on exactly the numbers that an export in those dtypes will contain. Numbers of the dtype of `flat` stay, but
-    are looked at as well. Raises `MergeError` that names the first tensor with a value that does not fit, NaN and infinity included.
+    The preview then runs on exactly the numbers that an export in those dtypes will contain. Numbers of the dtype of
+    `flat` stay, but are looked at as well. Raises `MergeError` that names the first tensor with a value that does not
+    fit, NaN and infinity included.
     """
     wanted = layout.entries if entries is None else entries
     for start, end, dtype in _runs(wanted):
@@ -57,15 +62,19 @@ def round_to_dtype(layout: Layout, flat: Tensor, entries: Sequence[Entry] | None
 
 
 def refuse_overflow(entries: Iterable[Entry], flat: Tensor, dtype: torch.dtype | None = None) -> None:
-    """Raises `MergeError` for the first entry of `flat` (P,) with a value that does not fit `dtype`, by default the entry's own."""
+    """Raises `MergeError` for the first entry of `flat` (P,) with a value that does not fit `dtype`, by default the
+    entry's own.
+    """
     for entry in entries:
-        values = flat[entry.offset:entry.end]
+        values = flat[entry.offset : entry.end]
         if not fits(values, dtype or entry.dtype):
             raise _overflow(entry.name, values, dtype or entry.dtype)
 
 
 def _runs(entries: Iterable[Entry]) -> Iterator[tuple[int, int, torch.dtype]]:
-    """(start, end, dtype) of neighbours of one dtype, with the gaps between them: few large steps in place of one for every tensor."""
+    """(start, end, dtype) of neighbours of one dtype, with the gaps between them: few large steps in place of one for
+    every tensor.
+    """
     start = end = 0
     dtype: torch.dtype | None = None
     for entry in entries:
@@ -88,9 +97,11 @@ def _ends(values: Tensor) -> Tensor:
 
 
 def _misfits(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Which of `values` move by more than half a step at the top of the range when they are rounded; NaN and infinity do.
+    """Which of `values` move by more than half a step at the top of the range when they are rounded; NaN and infinity
+    do.
 
-    To look for infinity would not do: float8_e4m3fn has none, and makes the largest number that it has of whatever is too large.
+    To look for infinity would not do: float8_e4m3fn has none, and makes the largest number that it has of whatever is
+    too large.
     """
     about = torch.finfo(dtype)
     half_step = math.ldexp(about.eps, math.frexp(about.max)[1] - 2)
@@ -102,6 +113,12 @@ def _overflow(name: str, values: Tensor, dtype: torch.dtype) -> MergeError:
     value = next(float(piece[0]) for piece in found if piece.numel())
     kind, most = str(dtype).removeprefix("torch."), torch.finfo(dtype).max
     in_float32 = dtype != torch.float32 and abs(value) <= torch.finfo(torch.float32).max
-    return MergeError(f"{name} would hold {value:g}, which does not fit {kind}", f"numbers up to {most:g}",
-                      "Write it in float32: --dtype float32 (in a recipe dtype: float32, on a page under Written as)" if in_float32
-                      else "Choose other weights, another scale or another method")
+    return MergeError(
+        f"{name} would hold {value:g}, which does not fit {kind}",
+        f"numbers up to {most:g}",
+        (
+            "Write it in float32: --dtype float32 (in a recipe dtype: float32, on a page under Written as)"
+            if in_float32
+            else "Choose other weights, another scale or another method"
+        ),
+    )

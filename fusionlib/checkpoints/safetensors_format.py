@@ -1,8 +1,8 @@
 """The safetensors format: a hostile header read with care.
 
-A file is eight bytes of header length (little-endian), a JSON header that gives each tensor's dtype, shape and byte range,
-then the bytes. Everything in the header is checked before a tensor is touched: ranges must fit dtype and shape, must not
-overlap, and must cover the data exactly.
+A file is eight bytes of header length (little-endian), a JSON header that gives each tensor's dtype, shape and byte
+range, then the bytes. Everything in the header is checked before a tensor is touched: ranges must fit dtype and shape,
+must not overlap, and must cover the data exactly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,21 @@ from fusionlib.checkpoints.stored import Stored
 from fusionlib.errors import CheckpointError
 
 DTYPES: dict[str, torch.dtype] = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8, "BOOL": torch.bool,
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
 }
 """Every dtype that a checkpoint may have, by its name in the format."""
 
@@ -78,8 +89,11 @@ def load_json(text: bytes, file: str) -> dict[str, Any]:
 
 def malformed(file: str, reason: str) -> CheckpointError:
     """The error for a file that breaks the format."""
-    return CheckpointError(f"{file} is damaged or no safetensors file: {reason}", "a complete safetensors file",
-                           "Copy or download it again; if it is another format, give it the right ending")
+    return CheckpointError(
+        f"{file} is damaged or no safetensors file: {reason}",
+        "a complete safetensors file",
+        "Copy or download it again; if it is another format, give it the right ending",
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,13 +133,18 @@ def _entry(name: str, about: Any, start: int, size: int, file: str) -> Entry:
     if not _sizes(shape) or len(shape) > _MAX_RANK or not _sizes(offsets) or len(offsets) != 2:
         raise malformed(file, f"tensor {name!r} has a shape or byte range that is not made of sizes")
     if not isinstance(about["dtype"], str) or about["dtype"] not in DTYPES:
-        raise CheckpointError(f"{file}: tensor {name!r} has the dtype {about['dtype']!r}", f"one of {', '.join(DTYPES)}",
-                              "Convert the tensor to float32 or bfloat16 where the file was made")
+        raise CheckpointError(
+            f"{file}: tensor {name!r} has the dtype {about['dtype']!r}",
+            f"one of {', '.join(DTYPES)}",
+            "Convert the tensor to float32 or bfloat16 where the file was made",
+        )
     dtype = DTYPES[about["dtype"]]
     begin, end = offsets
     if begin > end or start + end > size:
-        raise malformed(file, f"tensor {name!r} lies at bytes {begin} to {end}, outside of the {size - start} bytes of data "
-                              "(truncated?)")
+        raise malformed(
+            file,
+            f"tensor {name!r} lies at bytes {begin} to {end}, outside of the {size - start} bytes of data (truncated?)",
+        )
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise malformed(file, f"tensor {name!r} of shape {tuple(shape)} has {end - begin} bytes")
     return Entry(dtype, tuple(shape), start + begin, start + end)

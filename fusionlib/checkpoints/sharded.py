@@ -1,7 +1,7 @@
 """Sharded checkpoints: a folder of safetensors files and an index that says which tensor lies where.
 
-The index is as untrusted as any file: a shard is a plain file name inside the index's own folder, nothing else. Where the
-files of that folder are links to is up to whoever filled it: a download cache keeps its files elsewhere.
+The index is as untrusted as any file: a shard is a plain file name inside the index's own folder, nothing else. Where
+the files of that folder are links to is up to whoever filled it: a download cache keeps its files elsewhere.
 """
 
 from __future__ import annotations
@@ -23,13 +23,22 @@ def find_index(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise CheckpointError(f"Folder {folder.name} has {len(found)} indexes: {', '.join(item.name for item in found)}",
-                              "one checkpoint per folder", "Open the index itself")
+        raise CheckpointError(
+            f"Folder {folder.name} has {len(found)} indexes: {', '.join(item.name for item in found)}",
+            "one checkpoint per folder",
+            "Open the index itself",
+        )
     endings = sorted({item.suffix for item in list_folder(folder, CHECKPOINT_ENDINGS).files})
     named = " ".join(str(Path(folder.name, f"*{ending}")) for ending in endings)
-    raise CheckpointError(f"Folder {folder.name} has no *{INDEX_ENDING}, so it is not one checkpoint in shards",
-                          "checkpoint files, not a folder of them", f"Name its files, as {named}" if endings else
-                          f"There is no checkpoint file in it; name files of another, as DIR/*{CHECKPOINT_ENDINGS[1]}")
+    raise CheckpointError(
+        f"Folder {folder.name} has no *{INDEX_ENDING}, so it is not one checkpoint in shards",
+        "checkpoint files, not a folder of them",
+        (
+            f"Name its files, as {named}"
+            if endings
+            else f"There is no checkpoint file in it; name files of another, as DIR/*{CHECKPOINT_ENDINGS[1]}"
+        ),
+    )
 
 
 def read_index(listing: Snapshot) -> tuple[dict[str, str], tuple[Path, ...]]:
@@ -79,5 +88,8 @@ def _shard_path(index: Path, name: str) -> Path:
 
 
 def _bad_index(index: Path, problem: str) -> CheckpointError:
-    return CheckpointError(f"{index.name} {problem}", "an index of safetensors files in its own folder",
-                           "Download the folder again, or save it again as safetensors")
+    return CheckpointError(
+        f"{index.name} {problem}",
+        "an index of safetensors files in its own folder",
+        "Download the folder again, or save it again as safetensors",
+    )

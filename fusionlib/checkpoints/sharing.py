@@ -12,17 +12,23 @@ from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.errors import UsageError
 
-REASONS = {"shared": "in all, with equal shapes", "missing": "not in all", "shape": "of another shape somewhere",
-           "kind": "floating in one, integer in another", "excluded": "excluded by pattern"}
+REASONS = {
+    "shared": "in all, with equal shapes",
+    "missing": "not in all",
+    "shape": "of another shape somewhere",
+    "kind": "floating in one, integer in another",
+    "excluded": "excluded by pattern",
+}
 """Why a tensor is shared or is not."""
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """How to find what is shared: `rename` maps a regular expression to its replacement, `exclude` are patterns such as `head.*`.
+    """How to find what is shared: `rename` maps a regular expression to its replacement, `exclude` are patterns such as
+    `head.*`.
 
-    Renames are applied to the names of all checkpoints but the anchor, in their order, so that another network's names become
-    the anchor's. Names that match an exclude pattern (shell style: `*`, `?`, `[...]`) stay the anchor's own.
+    Renames are applied to the names of all checkpoints but the anchor, in their order, so that another network's names
+    become the anchor's. Names that match an exclude pattern (shell style: `*`, `?`, `[...]`) stay the anchor's own.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -36,11 +42,15 @@ class Sharing:
         return renamed(name, self.rename)
 
     def idle(self, ours: Collection[str], others: Collection[str]) -> tuple[str, ...]:
-        """Patterns without effect: renames that match no name of `others`, excludes that match none of the anchor's, `ours`."""
+        """Patterns without effect: renames that match no name of `others`, excludes that match none of the anchor's,
+        `ours`.
+        """
         found = []
         for number, (pattern, replacement) in enumerate(self.rename.items()):
             before = Sharing(dict(list(self.rename.items())[:number]))
-            if all(before.renamed(name) == Sharing({pattern: replacement}).renamed(before.renamed(name)) for name in others):
+            if all(
+                before.renamed(name) == Sharing({pattern: replacement}).renamed(before.renamed(name)) for name in others
+            ):
                 found.append(pattern)
         return (*found, *unmatched(self.exclude, ours))
 
@@ -51,7 +61,8 @@ class Sharing:
 
 @dataclass(frozen=True)
 class SharedTable:
-    """The anchor's tensors in its order, each with a reason of `REASONS`; `elsewhere` are names that only the others have.
+    """The anchor's tensors in its order, each with a reason of `REASONS`; `elsewhere` are names that only the others
+    have.
 
     `sources` maps, for every checkpoint, the anchor's name of a shared tensor to that checkpoint's own.
     """
@@ -73,8 +84,13 @@ class SharedTable:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"anchor": self.anchor, "shared": len(self.shared), "from_anchor": len(self.own), "elsewhere": list(self.elsewhere),
-                "tensors": [{"name": name, "reason": reason} for name, reason in self.reasons.items()]}
+        return {
+            "anchor": self.anchor,
+            "shared": len(self.shared),
+            "from_anchor": len(self.own),
+            "elsewhere": list(self.elsewhere),
+            "tensors": [{"name": name, "reason": reason} for name, reason in self.reasons.items()],
+        }
 
 
 def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sharing | None = None) -> SharedTable:
@@ -84,8 +100,11 @@ def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sh
     """
     sharing = sharing or Sharing()
     if not 0 <= anchor < len(checkpoints):
-        raise UsageError(f"Anchor {anchor} of {len(checkpoints)} checkpoints", f"a number from 0 to {len(checkpoints) - 1}",
-                         "Correct the anchor")
+        raise UsageError(
+            f"Anchor {anchor} of {len(checkpoints)} checkpoints",
+            f"a number from 0 to {len(checkpoints) - 1}",
+            "Correct the anchor",
+        )
     names = [_names(item, sharing if number != anchor else None) for number, item in enumerate(checkpoints)]
     own = checkpoints[anchor].tensors
     reasons = {name: _reason(name, checkpoints, names, anchor, sharing) for name in own}
@@ -93,10 +112,16 @@ def shared_table(checkpoints: Sequence[Checkpoint], anchor: int = 0, sharing: Sh
         if name.endswith(COUNTER):  # of equal shape everywhere, but it counts for statistics that may not be
             owner = reasons.get(name.removesuffix(COUNTER) + "running_mean", "shared")
             reasons[name] = reasons[name] if owner == "shared" else owner
-    elsewhere = dict.fromkeys(short for number, table in enumerate(names) if number != anchor for short in table if short not in own)
+    elsewhere = dict.fromkeys(
+        short for number, table in enumerate(names) if number != anchor for short in table if short not in own
+    )
     shared = {name for name, reason in reasons.items() if reason == "shared"}
-    return SharedTable(anchor, reasons, tuple(elsewhere), tuple({short: long for short, long in table.items() if short in shared}
-                                                                for table in names))
+    return SharedTable(
+        anchor,
+        reasons,
+        tuple(elsewhere),
+        tuple({short: long for short, long in table.items() if short in shared} for table in names),
+    )
 
 
 def unmatched(patterns: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
@@ -117,13 +142,18 @@ def _names(checkpoint: Checkpoint, sharing: Sharing | None) -> dict[str, str]:
     for name in checkpoint.tensors:
         short = sharing.renamed(name)
         if short in found:
-            raise UsageError(f"{checkpoint.name}: {found[short]} and {name} would both be called {short}", "one name for each tensor",
-                             "Correct the rename pattern")
+            raise UsageError(
+                f"{checkpoint.name}: {found[short]} and {name} would both be called {short}",
+                "one name for each tensor",
+                "Correct the rename pattern",
+            )
         found[short] = name
     return found
 
 
-def _reason(name: str, checkpoints: Sequence[Checkpoint], names: Sequence[Mapping[str, str]], anchor: int, sharing: Sharing) -> str:
+def _reason(
+    name: str, checkpoints: Sequence[Checkpoint], names: Sequence[Mapping[str, str]], anchor: int, sharing: Sharing
+) -> str:
     ours = checkpoints[anchor].tensors[name]
     if sharing.excludes(name):
         return "excluded"

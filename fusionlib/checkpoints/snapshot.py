@@ -1,8 +1,8 @@
 """A file as it was when it was opened: the one place through which bytes leave a checkpoint.
 
-Nothing is memory-mapped: a map shows what others write, and ends the process where they truncate. Bytes are copied out in pieces, and the
-file's identity is compared before and after each piece. A file that was written to since is an error; one that was only touched, renamed
-or deleted is hashed once more and goes on where its content is the same.
+Nothing is memory-mapped: a map shows what others write, and ends the process where they truncate. Bytes are copied out
+in pieces, and the file's identity is compared before and after each piece. A file that was written to since is an
+error; one that was only touched, renamed or deleted is hashed once more and goes on where its content is the same.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ from threading import RLock
 from fusionlib.errors import ChangedCheckpointError, CheckpointError
 
 FileIdentity = tuple[int, int, int, int, int]
-"""(device, inode, bytes, mtime in ns, ctime in ns): equal identities mean an untouched file. Nobody can set a ctime back."""
+"""(device, inode, bytes, mtime in ns, ctime in ns): equal identities mean an untouched file.
+
+Nobody can set a ctime back.
+"""
 
 PIECE = 1 << 20
-"""Bytes read at a time: few enough to stay in the cache between reading and use, many enough that calls cost nothing."""
+"""Bytes read at a time: few enough to stay in the cache between reading and use, many enough that calls cost
+nothing.
+"""
 
 _TICK, _COARSE_TICK = 0.012, 2.0
-"""Seconds within which a file system may stamp two writes alike: a kernel's tick, or the whole seconds of a coarse clock."""
+"""Seconds within which a file system may stamp two writes alike: a kernel's tick, or the whole seconds of a coarse
+clock.
+"""
 
 _known: dict[FileIdentity, str] = {}
 _lock = RLock()
@@ -43,7 +50,9 @@ class Snapshot:
         if not path.exists():
             raise CheckpointError(f"There is no {path.name}", "a checkpoint file or folder", "Correct the path")
         if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: a pipe would wait for ever
-            raise CheckpointError(f"{path.name} is not a regular file", "a checkpoint file or folder", "Correct the path")
+            raise CheckpointError(
+                f"{path.name} is not a regular file", "a checkpoint file or folder", "Correct the path"
+            )
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd)
         self._lock = RLock()
@@ -54,7 +63,9 @@ class Snapshot:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all bytes as 64 hexadecimal digits: one pass at the first use, remembered by identity for the process's life."""
+        """SHA-256 of all bytes as 64 hexadecimal digits: one pass at the first use, remembered by identity for the
+        process's life.
+        """
         with self._lock:
             if self._digest is None:
                 self.verify()
@@ -92,10 +103,13 @@ class Snapshot:
         return bytes(content)
 
     def read_into(self, target: memoryview, offset: int) -> None:
-        """Fill `target` with the bytes from `offset`. Raises `CheckpointError` where the file was changed or ends before."""
+        """Fill `target` with the bytes from `offset`.
+
+        Raises `CheckpointError` where the file was changed or ends before.
+        """
         self.verify()
         for start in range(0, len(target), PIECE):
-            piece = target[start:start + PIECE]
+            piece = target[start : start + PIECE]
             while True:
                 before = self._identity
                 self._fill(piece, offset + start)
@@ -128,7 +142,7 @@ class Snapshot:
         """The digest of what is there now; whoever asks compares the identity afterwards."""
         digest, buffer = hashlib.sha256(), memoryview(bytearray(min(PIECE, max(1, self.size))))
         for start in range(0, self.size, PIECE):
-            piece = buffer[:min(PIECE, self.size - start)]
+            piece = buffer[: min(PIECE, self.size - start)]
             self._fill(piece, start)
             digest.update(piece)
         return digest.hexdigest()
@@ -138,7 +152,9 @@ class Snapshot:
         if self._digest is not None:
             return self._hash() == self._digest
         # So far only headers were read, and the rest is whatever will be hashed.
-        return identity[3] == self._identity[3] and all(self._again(offset, len(shown)) == shown for offset, shown in self._shown)
+        return identity[3] == self._identity[3] and all(
+            self._again(offset, len(shown)) == shown for offset, shown in self._shown
+        )
 
     def _again(self, offset: int, count: int) -> bytes:
         content = bytearray(count)
@@ -147,8 +163,11 @@ class Snapshot:
 
     def _changed(self) -> ChangedCheckpointError:
         when = time.strftime("%H:%M", time.localtime(os.fstat(self._fd).st_ctime))
-        return ChangedCheckpointError(f"{self.path.name} was changed after it was opened, last at {when}", "a file that stays as it is",
-                                      "Look at the folders again, which opens it anew")
+        return ChangedCheckpointError(
+            f"{self.path.name} was changed after it was opened, last at {when}",
+            "a file that stays as it is",
+            "Look at the folders again, which opens it anew",
+        )
 
 
 def combined_fingerprint(parts: Iterable[Snapshot]) -> str:

@@ -1,9 +1,10 @@
 """Inert stand-ins for unknown classes in a pickle: what lies beside the tensors need not be understood to be skipped.
 
-`torch.load(weights_only=True)` refuses every name outside a short list. A name that is a plain class of data, or of another package,
-becomes a stand-in here: it takes whatever the pickle does to it, does nothing, and nothing of that package is imported or called. Names
-of Python's own library that are no plain data (`eval`, `subprocess.Popen`) are refused as before: no training script leaves them behind.
-So are torch's own functions: the tensors themselves may be made by them.
+`torch.load(weights_only=True)` refuses every name outside a short list. A name that is a plain class of data, or of
+another package, becomes a stand-in here: it takes whatever the pickle does to it, does nothing, and nothing of that
+package is imported or called. Names of Python's own library that are no plain data (`eval`, `subprocess.Popen`) are
+refused as before: no training script leaves them behind. So are torch's own functions: the tensors themselves may be
+made by them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,54 @@ from typing import Any
 
 import torch
 
-PLAIN_DATA = frozenset({
-    "argparse.Namespace", "types.SimpleNamespace", "collections.defaultdict", "collections.deque", "collections.Counter",
-    "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone", "decimal.Decimal",
-    "fractions.Fraction", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath",
-    "uuid.UUID", "functools.partial", "random.Random", "copyreg._reconstructor", "_codecs.encode", "enum.Enum", "enum.IntEnum",
-    *(f"builtins.{name}" for name in ("object", "set", "frozenset", "slice", "range", "complex", "bytes", "bytearray", "tuple", "list",
-                                      "dict", "int", "float", "str", "bool")),
-})
+PLAIN_DATA = frozenset(
+    {
+        "argparse.Namespace",
+        "types.SimpleNamespace",
+        "collections.defaultdict",
+        "collections.deque",
+        "collections.Counter",
+        "datetime.datetime",
+        "datetime.date",
+        "datetime.time",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "decimal.Decimal",
+        "fractions.Fraction",
+        "pathlib.Path",
+        "pathlib.PosixPath",
+        "pathlib.WindowsPath",
+        "pathlib.PurePosixPath",
+        "pathlib.PureWindowsPath",
+        "uuid.UUID",
+        "functools.partial",
+        "random.Random",
+        "copyreg._reconstructor",
+        "_codecs.encode",
+        "enum.Enum",
+        "enum.IntEnum",
+        *(
+            f"builtins.{name}"
+            for name in (
+                "object",
+                "set",
+                "frozenset",
+                "slice",
+                "range",
+                "complex",
+                "bytes",
+                "bytearray",
+                "tuple",
+                "list",
+                "dict",
+                "int",
+                "float",
+                "str",
+                "bool",
+            )
+        ),
+    }
+)
 """Names of Python's library under which scripts keep settings and records."""
 
 _MOST_NAMES = 500
@@ -54,7 +95,8 @@ class StandIn:
 def load_with_stand_ins(load: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
     """What `load` returns, and the names that became stand-ins.
 
-    `load` is called again for every name that it finds unknown, so it reads names and shapes alone. Raises what it raises for the others.
+    `load` is called again for every name that it finds unknown, so it reads names and shapes alone. Raises what it
+    raises for the others.
     """
     made: dict[str, type[StandIn]] = {}
     with _lock:  # torch's list of allowed names belongs to the whole process
@@ -87,7 +129,9 @@ def _learn(text: str, made: dict[str, type[StandIn]]) -> bool:
 
 def _is_plain(path: str) -> bool:
     module, _, name = path.rpartition(".")
-    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))  # pickles use names of Python 2
+    module, name = NAME_MAPPING.get(
+        (module, name), (IMPORT_MAPPING.get(module, module), name)
+    )  # pickles use names of Python 2
     package = module.partition(".")[0]
     if package == "torch":
         return name[:1].isupper()
@@ -95,18 +139,25 @@ def _is_plain(path: str) -> bool:
 
 
 def without_stand_ins(value: Any, depth: int = 0) -> Any:
-    """`value` with whole pickled networks in it, at the top or in dictionaries, as the mapping that their `state_dict` would be."""
+    """`value` with whole pickled networks in it, at the top or in dictionaries, as the mapping that their `state_dict`
+    would be.
+    """
     if isinstance(value, StandIn):
         return dict(_tensors_of(value)) if is_network(value) else value
     if type(value) in (dict, OrderedDict) and depth < 4:
-        return {key: without_stand_ins(item, depth + 1) if isinstance(item, StandIn | Mapping) else item for key, item in value.items()}
+        return {
+            key: without_stand_ins(item, depth + 1) if isinstance(item, StandIn | Mapping) else item
+            for key, item in value.items()
+        }
     return value
 
 
 def is_network(value: Any) -> bool:
     """Whether `value` stands for a whole pickled network."""
     state = value.state if isinstance(value, StandIn) else None
-    return isinstance(state, dict) and all(isinstance(state.get(key), dict) for key in ("_parameters", "_buffers", "_modules"))
+    return isinstance(state, dict) and all(
+        isinstance(state.get(key), dict) for key in ("_parameters", "_buffers", "_modules")
+    )
 
 
 def _tensors_of(network: StandIn) -> Iterator[tuple[str, Any]]:
@@ -118,7 +169,17 @@ def _tensors_of(network: StandIn) -> Iterator[tuple[str, Any]]:
         if seen > _MOST_MODULES:
             raise ValueError("its modules refer to one another without end")
         state, passing = module.state, module.state.get("_non_persistent_buffers_set")
-        lasting = {name: tensor for name, tensor in state["_buffers"].items() if not isinstance(passing, set) or name not in passing}
-        yield from ((f"{prefix}{name}", tensor) for table in (state["_parameters"], lasting) for name, tensor in table.items()
-                    if tensor is not None)
-        stack += [(f"{prefix}{name}.", child) for name, child in reversed(state["_modules"].items()) if is_network(child)]
+        lasting = {
+            name: tensor
+            for name, tensor in state["_buffers"].items()
+            if not isinstance(passing, set) or name not in passing
+        }
+        yield from (
+            (f"{prefix}{name}", tensor)
+            for table in (state["_parameters"], lasting)
+            for name, tensor in table.items()
+            if tensor is not None
+        )
+        stack += [
+            (f"{prefix}{name}.", child) for name, child in reversed(state["_modules"].items()) if is_network(child)
+        ]

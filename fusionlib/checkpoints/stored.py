@@ -13,7 +13,8 @@ from fusionlib.checkpoints.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Stored:
-    """`shape` elements of `dtype` from byte `begin` of a snapshot; `strides` (in elements) where they do not lie in order.
+    """`shape` elements of `dtype` from byte `begin` of a snapshot; `strides` (in elements) where they do not lie in
+    order.
 
     `negative` says that the file keeps the values with the opposite sign, as torch does with views of complex numbers.
     """
@@ -38,7 +39,9 @@ class Stored:
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
 
     def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
-        """Elements `start` to `stop` in row-major order, 1-D; into `out` (a contiguous tensor of as many elements) where it is given."""
+        """Elements `start` to `stop` in row-major order, 1-D; into `out` (a contiguous tensor of as many elements)
+        where it is given.
+        """
         if self.strides is None and not self.negative:
             here = out if out is not None and out.dtype == self.dtype else torch.empty(stop - start, dtype=self.dtype)
             self._fill(here, start)
@@ -58,7 +61,9 @@ class Stored:
         """Bytes from element `start` on into all of `target`."""
         if target.numel():
             _ = self.snapshot.fingerprint  # of the whole file, before any of its numbers are used
-            self.snapshot.read_into(target.view(-1).view(torch.uint8).numpy().data, self.begin + start * self.dtype.itemsize)
+            self.snapshot.read_into(
+                target.view(-1).view(torch.uint8).numpy().data, self.begin + start * self.dtype.itemsize
+            )
 
 
 @dataclass(frozen=True)

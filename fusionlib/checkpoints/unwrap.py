@@ -9,7 +9,21 @@ import torch
 
 from fusionlib.checkpoints.prefixes import BESIDE, WRAPPERS, rank_of
 
-ASIDE = ("optim", "sched", "scaler", "rng", "args", "config", "cfg", "hparams", "hyper", "callbacks", "loops", "amp", "meta")
+ASIDE = (
+    "optim",
+    "sched",
+    "scaler",
+    "rng",
+    "args",
+    "config",
+    "cfg",
+    "hparams",
+    "hyper",
+    "callbacks",
+    "loops",
+    "amp",
+    "meta",
+)
 """Beginnings of keys that never hold a network, though they may hold tensors."""
 
 _MAX_DEPTH = 4
@@ -21,9 +35,9 @@ _SHOWN = 60
 def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The named tensors in `saved`, in their order, and plain sentences on what was chosen and what was left out.
 
-    A mapping under a well-known key wins over tensors that lie beside it. Where no well-known key exists, tensors at the
-    top are taken, or else those of the mappings that have some. Names are returned as stored, those of several mappings
-    as `key::name`, the best mapping first: which of them is meant is up to `fusionlib.checkpoints.groups`.
+    A mapping under a well-known key wins over tensors that lie beside it. Where no well-known key exists, tensors at
+    the top are taken, or else those of the mappings that have some. Names are returned as stored, those of several
+    mappings as `key::name`, the best mapping first: which of them is meant is up to `fusionlib.checkpoints.groups`.
 
     Raises: `TypeError` where there is no mapping, `ValueError` where there are too many; the text says it.
     """
@@ -37,7 +51,9 @@ def find_tensors(saved: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     return tensors, notes
 
 
-def _descend(saved: Any, path: tuple[str, ...], split: bool = True) -> tuple[tuple[str, ...], Mapping[Any, Any], tuple[str, ...]]:
+def _descend(
+    saved: Any, path: tuple[str, ...], split: bool = True
+) -> tuple[tuple[str, ...], Mapping[Any, Any], tuple[str, ...]]:
     if not isinstance(saved, Mapping):
         raise TypeError(f"it holds a {type(saved).__name__}, not named tensors")
     keys = _choose(saved) if len(path) < _MAX_DEPTH else []
@@ -53,8 +69,16 @@ def _descend(saved: Any, path: tuple[str, ...], split: bool = True) -> tuple[tup
         path, found, more = _descend(saved[keys[0]], (*path, keys[0]), split)
         return path, found, (*notes, *more)
     sets = {key: _descend(saved[key], (*path, key), False)[1] for key in keys}
-    return path, {f"{key}{BESIDE}{name}": tensor for key, found in sets.items() for name, tensor in found.items()
-                  if _is_entry(name, tensor)}, notes
+    return (
+        path,
+        {
+            f"{key}{BESIDE}{name}": tensor
+            for key, found in sets.items()
+            for name, tensor in found.items()
+            if _is_entry(name, tensor)
+        },
+        notes,
+    )
 
 
 def _choose(saved: Mapping[Any, Any]) -> list[str]:
@@ -72,14 +96,19 @@ def _choose(saved: Mapping[Any, Any]) -> list[str]:
 
 
 def _holds_tensors(value: Any, seen: dict[int, bool], depth: int = 1) -> bool:
-    """Whether tensors lie in `value` or below. `seen` keeps mappings that refer to one another from being walked forever."""
+    """Whether tensors lie in `value` or below.
+
+    `seen` keeps mappings that refer to one another from being walked forever.
+    """
     if not isinstance(value, Mapping) or depth > _MAX_DEPTH:
         return False
     if id(value) not in seen:
         seen[id(value)] = False
-        seen[id(value)] = any(_is_entry(key, item) or (isinstance(key, str) and not key.lower().startswith(ASIDE)
-                                                       and _holds_tensors(item, seen, depth + 1))
-                              for key, item in value.items())
+        seen[id(value)] = any(
+            _is_entry(key, item)
+            or (isinstance(key, str) and not key.lower().startswith(ASIDE) and _holds_tensors(item, seen, depth + 1))
+            for key, item in value.items()
+        )
     return seen[id(value)]
 
 

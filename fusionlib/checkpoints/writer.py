@@ -24,29 +24,40 @@ EntrySpec = tuple[str, torch.dtype, tuple[int, ...]]
 class SafetensorsWriter:
     """Context manager that writes `entries` in their order to a temporary file, then puts it in place of `path`.
 
-    The header lists tensors in the declared order, which is how a reader learns the registration order; the bytes lie by
-    falling element size, so that every tensor is aligned. Equal entries, metadata and tensors give equal files.
+    The header lists tensors in the declared order, which is how a reader learns the registration order; the bytes lie
+    by falling element size, so that every tensor is aligned. Equal entries, metadata and tensors give equal files.
 
     Until the block ends without an error the old file, if any, stays; see `AtomicFile`.
 
-    Raises: `WriteError`, before anything is written, for a missing folder, a folder as target or too little room, later for a
-    full disk; `CheckpointError`, before, for names that repeat or dtypes that the format lacks, later for a wrong order,
-    dtype, shape or byte count.
+    Raises: `WriteError`, before anything is written, for a missing folder, a folder as target or too little room, later
+    for a full disk; `CheckpointError`, before, for names that repeat or dtypes that the format lacks, later for a wrong
+    order, dtype, shape or byte count.
     """
 
-    def __init__(self, path: Path | str, entries: Sequence[EntrySpec], metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path | str, entries: Sequence[EntrySpec], metadata: Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(path)
         self._entries = [(name, dtype, tuple(shape)) for name, dtype, shape in entries]
         self._file = AtomicFile(self.path)
         _check_entries(self.path.name, self._entries)
-        self._header, self._offsets, self._size = _plan(self._entries, _checked_metadata(self.path.name, metadata or {}))
+        self._header, self._offsets, self._size = _plan(
+            self._entries, _checked_metadata(self.path.name, metadata or {})
+        )
         if len(self._header) - 8 > MAX_HEADER_BYTES:
-            raise _refused(self.path.name, f"a header of {len(self._header)} bytes", f"at most {MAX_HEADER_BYTES}",
-                           "Write less metadata")
+            raise _refused(
+                self.path.name,
+                f"a header of {len(self._header)} bytes",
+                f"at most {MAX_HEADER_BYTES}",
+                "Write less metadata",
+            )
         free = shutil.disk_usage(self._file.path.parent).free
         if free < self._size:
-            raise WriteError(f"{self.path.name} cannot be written: got {free} bytes free", f"{self._size} bytes",
-                             "Make room or choose another folder")
+            raise WriteError(
+                f"{self.path.name} cannot be written: got {free} bytes free",
+                f"{self._size} bytes",
+                "Make room or choose another folder",
+            )
         self._open: ExitStack | None = None
         self._at = 0
         self._done = 0
@@ -57,7 +68,9 @@ class SafetensorsWriter:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._open is not None
         opened, self._open = self._open, None
         if kind is not None:
@@ -74,12 +87,18 @@ class SafetensorsWriter:
             want = f"the rest of tensor {expected!r}" if self._done else f"tensor {expected!r}"
             raise _refused(self.path.name, f"tensor {name!r}", want, "Write the tensors in the declared order")
         if tuple(tensor.shape) != shape:
-            raise _refused(self.path.name, f"tensor {name!r} of shape {tuple(tensor.shape)}", f"shape {shape}",
-                           "Declare the shape that is written")
+            raise _refused(
+                self.path.name,
+                f"tensor {name!r} of shape {tuple(tensor.shape)}",
+                f"shape {shape}",
+                "Declare the shape that is written",
+            )
         self._add(tensor)
 
     def append(self, chunk: torch.Tensor) -> None:
-        """Write the next elements of the current tensor, from a 1-D `chunk` of its dtype that does not cross its end."""
+        """Write the next elements of the current tensor, from a 1-D `chunk` of its dtype that does not cross its
+        end.
+        """
         if chunk.dim() != 1:
             raise _refused(self.path.name, f"a chunk of {chunk.dim()} dimensions", "1-D chunks", "Flatten it")
         if chunk.numel():
@@ -92,8 +111,12 @@ class SafetensorsWriter:
         if values.dtype != dtype:
             raise _refused(self.path.name, f"{values.dtype} for tensor {name!r}", str(dtype), "Cast it first")
         if self._done + values.numel() > total:
-            raise _refused(self.path.name, f"{self._done + values.numel()} elements for tensor {name!r}", f"{total}",
-                           "Split the chunks at the ends of tensors")
+            raise _refused(
+                self.path.name,
+                f"{self._done + values.numel()} elements for tensor {name!r}",
+                f"{total}",
+                "Split the chunks at the ends of tensors",
+            )
         flat = values.detach().to("cpu").resolve_neg().contiguous().reshape(-1)
         self._file.write(flat.view(torch.uint8).numpy().data, self._offsets[self._at] + self._done * dtype.itemsize)
         self._done += values.numel()
@@ -102,7 +125,9 @@ class SafetensorsWriter:
 
     def _current(self, got: str) -> EntrySpec:
         if self._open is None:
-            raise _refused(self.path.name, f"{got} outside of the with block", "an open writer", "Use it in a with block")
+            raise _refused(
+                self.path.name, f"{got} outside of the with block", "an open writer", "Use it in a with block"
+            )
         if self._at == len(self._entries):
             raise _refused(self.path.name, f"{got} after the last tensor", "nothing more", "Declare every tensor")
         return self._entries[self._at]
@@ -118,11 +143,17 @@ class SafetensorsWriter:
     def _require_complete(self) -> None:
         self._skip_empty(None)
         if self._at < len(self._entries):
-            raise _refused(self.path.name, f"an end before tensor {self._entries[self._at][0]!r} was complete",
-                           f"all {len(self._entries)} tensors", "Write every declared tensor")
+            raise _refused(
+                self.path.name,
+                f"an end before tensor {self._entries[self._at][0]!r} was complete",
+                f"all {len(self._entries)} tensors",
+                "Write every declared tensor",
+            )
 
 
-def save_tensors(path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write `tensors` in their order, with the guarantees of `SafetensorsWriter`."""
     entries = [(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
     with SafetensorsWriter(path, entries, metadata) as writer:
@@ -153,7 +184,9 @@ def _check_entries(file: str, entries: Sequence[EntrySpec]) -> None:
         if name in seen or name == "__metadata__":
             raise _refused(file, f"tensor name {name!r} twice or reserved", "different names", "Rename the tensor")
         if dtype not in DTYPE_NAMES:
-            raise _refused(file, f"tensor {name!r} of {dtype}", f"one of {', '.join(DTYPE_NAMES.values())}", "Cast it first")
+            raise _refused(
+                file, f"tensor {name!r} of {dtype}", f"one of {', '.join(DTYPE_NAMES.values())}", "Cast it first"
+            )
         seen.add(name)
     if not entries:
         raise _refused(file, "zero tensors", "at least one", "Choose what to write")

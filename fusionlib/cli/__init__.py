@@ -1,4 +1,6 @@
-"""Without a browser: `python -m fusionlib inspect | diagnose | layers | compare | methods | merge | evaluate | sweep | train`."""
+"""Without a browser: `python -m fusionlib inspect | diagnose | layers | compare | methods | merge | evaluate | sweep |
+train`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from fusionlib.errors import Cancelled, FusionError, printable
 from fusionlib.studio import OneLineParser
 
 VERBS = (inspect, diagnose, layers, compare, methods, merge, evaluate, sweep, train)
-"""One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and `show(result)`."""
+"""One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and
+`show(result)`.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +71,9 @@ def _printable(value: Any) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge.")
+    parser = OneLineParser(
+        prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=OneLineParser)
     for verb in VERBS:

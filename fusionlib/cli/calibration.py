@@ -7,13 +7,20 @@ from typing import Any
 from fusionlib.cli.common import percent
 
 _PERCENT = {
-    "ece_sample_weighted": "ECE (sample-weighted)", "ece_unweighted": "ECE (unweighted mean over bins, the paper's)",
-    "ece_unweighted_all_bins": "  the same, empty bins in the denominator", "mce_minimum_count": "MCE (bins of at least 100 pixels)",
-    "mce": "MCE (literal)", "adaptive_ece": "adaptive ECE (bins of equal mass)", "classwise_ece": "classwise ECE (by predicted class)",
+    "ece_sample_weighted": "ECE (sample-weighted)",
+    "ece_unweighted": "ECE (unweighted mean over bins, the paper's)",
+    "ece_unweighted_all_bins": "  the same, empty bins in the denominator",
+    "mce_minimum_count": "MCE (bins of at least 100 pixels)",
+    "mce": "MCE (literal)",
+    "adaptive_ece": "adaptive ECE (bins of equal mass)",
+    "classwise_ece": "classwise ECE (by predicted class)",
 }
 _PLAIN = {
-    "brier": "Brier score (0 to 2)", "nll": "negative log-likelihood (nats)", "kl": "KL, right from wrong pixels (nats)",
-    "js": "Jensen-Shannon (nats)", "auroc": "misclassification AUROC",
+    "brier": "Brier score (0 to 2)",
+    "nll": "negative log-likelihood (nats)",
+    "kl": "KL, right from wrong pixels (nats)",
+    "js": "Jensen-Shannon (nats)",
+    "auroc": "misclassification AUROC",
 }
 
 

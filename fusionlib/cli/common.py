@@ -27,16 +27,21 @@ from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data`, `--split`, `--limit`."""
-    parser.add_argument("--data", required=required, metavar="SPEC",
-                        help=f"one of {', '.join(usages())}")
+    parser.add_argument("--data", required=required, metavar="SPEC", help=f"one of {', '.join(usages())}")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
     """`--dtype`."""
-    parser.add_argument("--dtype", metavar="TYPE", help=f"floating tensors of merges are rounded to this and written in it: one of "
-                        f"{', '.join(WRITTEN)} (default same: each in its own)")
+    parser.add_argument(
+        "--dtype",
+        metavar="TYPE",
+        help=(
+            "floating tensors of merges are rounded to this and written in it: one of "
+            f"{', '.join(WRITTEN)} (default same: each in its own)"
+        ),
+    )
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +51,35 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def open_studio(given: argparse.Namespace) -> Studio:
-    """A studio without the demo and without folders: the verbs name their files themselves. It is `given.studio` too."""
-    given.studio = Studio(Options(models=tuple(given.model), demo=False, home=given.home or default_home(), device=given.device,
-                                  precision=given.precision, tiles=given.tiles))
+    """A studio without the demo and without folders: the verbs name their files themselves.
+
+    It is `given.studio` too.
+    """
+    given.studio = Studio(
+        Options(
+            models=tuple(given.model),
+            demo=False,
+            home=given.home or default_home(),
+            device=given.device,
+            precision=given.precision,
+            tiles=given.tiles,
+        )
+    )
     return given.studio
 
 
 def add_rename(parser: argparse.ArgumentParser) -> None:
-    """`--rename`, for all checkpoints of a verb: those that merge tensor by tensor have one for the others than the anchor."""
-    parser.add_argument("--rename", action="append", default=[], dest="renames", metavar="PATTERN=NAME",
-                        help="regular expression on the names of the tensors, and what to put there, so that they become the network's")
+    """`--rename`, for all checkpoints of a verb: those that merge tensor by tensor have one for the others than the
+    anchor.
+    """
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        dest="renames",
+        metavar="PATTERN=NAME",
+        help="regular expression on the names of the tensors, and what to put there, so that they become the network's",
+    )
 
 
 def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
@@ -78,7 +102,9 @@ def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:
 
 
 def show_remarks(result: Mapping[str, Any]) -> None:
-    """Print what a result says of its data: `notes` on how files were taken, `warnings` on what makes its figures doubtful."""
+    """Print what a result says of its data: `notes` on how files were taken, `warnings` on what makes its figures
+    doubtful.
+    """
     for kind in ("note", "warning"):
         for text in result.get(f"{kind}s", ()):
             print(f"{kind}: {text}")
@@ -88,6 +114,7 @@ def show_remarks(result: Mapping[str, Any]) -> None:
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar with time left on standard error; silent where that is no terminal."""
     with tqdm(desc=title, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True) as bar:
+
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
@@ -95,16 +122,27 @@ def progress_bar(title: str) -> Iterator[Progress]:
         yield progress
 
 
-def weights_say(checkpoints: Sequence[Checkpoint], outlooks: OutlookDesk | None = None, *, shared: bool = False) -> dict[str, Any] | None:
-    """The gravest verdict among pairs from weights alone, with `shared` on what two have in common; None for a single one, or NaN."""
+def weights_say(
+    checkpoints: Sequence[Checkpoint], outlooks: OutlookDesk | None = None, *, shared: bool = False
+) -> dict[str, Any] | None:
+    """The gravest verdict among pairs from weights alone, with `shared` on what two have in common; None for a single
+    one, or NaN.
+    """
     judged = (outlooks or OutlookDesk()).of_files(checkpoints) if len(checkpoints) > 1 else []
-    return gravest([(names, replace(known, compatible=known.compatible or shared)) for names, known in judged]) if judged else None
+    return (
+        gravest([(names, replace(known, compatible=known.compatible or shared)) for names, known in judged])
+        if judged
+        else None
+    )
 
 
 def show_verdict(verdict: dict[str, Any] | None) -> None:
     """One line, where there is a verdict."""
     if verdict is not None:
-        print(f"{'Measured' if verdict['measured'] else 'From the weights alone'}: {verdict['line']}; `diagnose` says more")
+        print(
+            f"{'Measured' if verdict['measured'] else 'From the weights alone'}: {verdict['line']}; `diagnose` says"
+            " more"
+        )
 
 
 def percent(value: float | None) -> str:
@@ -115,8 +153,12 @@ def percent(value: float | None) -> str:
 def tiles_note(figures: Mapping[str, Any] | None) -> str:
     """A line on pictures that were measured in tiles; nothing where none was."""
     tiled = (figures or {}).get("tiled", 0)
-    return f"{tiled} of {figures['images']} pictures in tiles of {TILE} with {MARGIN} pixels around each: a network that sees farther " \
-           "may differ near their seams from what it says of the whole\n" if figures and tiled else ""
+    return (
+        f"{tiled} of {figures['images']} pictures in tiles of {TILE} with {MARGIN} pixels around each: a network that"
+        " sees farther may differ near their seams from what it says of the whole\n"
+        if figures and tiled
+        else ""
+    )
 
 
 def numbers(text: str) -> tuple[float, ...]:

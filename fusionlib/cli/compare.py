@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_dtype, add_running, open_data, open_files, open_studio, percent, progress_bar, show_remarks
+from fusionlib.cli.common import (
+    add_data,
+    add_dtype,
+    add_running,
+    open_data,
+    open_files,
+    open_studio,
+    percent,
+    progress_bar,
+    show_remarks,
+)
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES
@@ -18,29 +28,67 @@ NAME, HELP = "compare", "Measure every merge method, the single networks and the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more")
-    parser.add_argument("--anchor", type=int, default=0, metavar="N", help="number of the anchor among the checkpoints, from 0 (default 0)")
-    parser.add_argument("--base", type=int, metavar="N", help="number of the checkpoint that the others were trained from, "
-                        "for task arithmetic, TIES and DARE")
+    parser.add_argument(
+        "--anchor",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the anchor among the checkpoints, from 0 (default 0)",
+    )
+    parser.add_argument(
+        "--base",
+        type=int,
+        metavar="N",
+        help="number of the checkpoint that the others were trained from, for task arithmetic, TIES and DARE",
+    )
     parser.add_argument("--methods", metavar="M1,M2,...", help="only these methods (default all); see `methods`")
-    parser.add_argument("--try", action="append", default=[], dest="own", metavar="'METHOD NAME=VALUE ...'",
-                        help="a row of your own: a method with parameters; may be given several times. Numbers of checkpoints and "
-                        "lists of weights follow the order of the checkpoints on this command line, from 0")
+    parser.add_argument(
+        "--try",
+        action="append",
+        default=[],
+        dest="own",
+        metavar="'METHOD NAME=VALUE ...'",
+        help=(
+            "a row of your own: a method with parameters; may be given several times. Numbers of checkpoints and "
+            "lists of weights follow the order of the checkpoints on this command line, from 0"
+        ),
+    )
     add_sharing(parser)
-    parser.add_argument("--buffers", default="average", help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)")
+    parser.add_argument(
+        "--buffers",
+        default="average",
+        help=f"running statistics of the merges: {', '.join(POLICIES)} (default average)",
+    )
     add_dtype(parser)
-    parser.add_argument("--rows", default="methods", metavar="R1,R2,...",
-                        help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)")
+    parser.add_argument(
+        "--rows",
+        default="methods",
+        metavar="R1,R2,...",
+        help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)",
+    )
     add_data(parser)
     add_running(parser)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """`rows` in order, `best` the name of the one with the highest mIoU; figures as fractions and nats, `gain` in points."""
+    """`rows` in order, `best` the name of the one with the highest mIoU; figures as fractions and nats, `gain` in
+    points.
+    """
     if len(given.checkpoints) < 2:
-        raise UsageError(f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint")
+        raise UsageError(
+            f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint"
+        )
     methods = tuple(dict.fromkeys(given.methods.split(","))) if given.methods else None
-    choices = Choices(given.anchor, given.buffers, tuple(dict.fromkeys(given.rows.split(","))), methods, given.base,
-                      tuple(_own(text) for text in given.own), sharing_of(given), given.dtype)
+    choices = Choices(
+        given.anchor,
+        given.buffers,
+        tuple(dict.fromkeys(given.rows.split(","))),
+        methods,
+        given.base,
+        tuple(_own(text) for text in given.own),
+        sharing_of(given),
+        given.dtype,
+    )
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
     studio = open_studio(given)
     opened = open_files(given, given.checkpoints)
@@ -50,22 +98,35 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     with progress_bar("compare") as progress:
         comparison.measure(progress, fresh=given.fresh)
     found = comparison.snapshot()
-    return {"data": pictures.spec, "images": found["images"], "anchor": comparison.names[choices.anchor], "buffers": choices.buffers,
-            "best": found["best"], "best_single_miou": found["best_single_miou"], "rows": found["rows"],
-            "notes": list(pictures.notes), "warnings": found["warnings"]}
+    return {
+        "data": pictures.spec,
+        "images": found["images"],
+        "anchor": comparison.names[choices.anchor],
+        "buffers": choices.buffers,
+        "best": found["best"],
+        "best_single_miou": found["best_single_miou"],
+        "rows": found["rows"],
+        "notes": list(pictures.notes),
+        "warnings": found["warnings"],
+    }
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people: measured rows as a table, the others with their reasons."""
     print(f"{result['data']}, {result['images']} pictures, anchor {result['anchor']}, buffers {result['buffers']}")
     width = max(len(row["name"]) for row in result["rows"])
-    print(f"{'':{width}}  {'mIoU':>8} {'gain':>7} {'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8} {'measure':>8}")
+    print(
+        f"{'':{width}}  {'mIoU':>8} {'gain':>7} {'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8}"
+        f" {'measure':>8}"
+    )
     for row in result["rows"]:
         if row["state"] == "measured":
-            print(f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7} {percent(row['pixel_accuracy']):>8} "
-                  f"{_number(row['loss'], '.4f'):>7} {percent(row['ece']):>8} {row['forwards']:>8} "
-                  f"{_seconds(row['merge_seconds']):>8} {_seconds(row['evaluation_seconds']):>8}"
-                  f"{'  best' if row['name'] == result['best'] else ''}")
+            print(
+                f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7}"
+                f" {percent(row['pixel_accuracy']):>8} {_number(row['loss'], '.4f'):>7} {percent(row['ece']):>8}"
+                f" {row['forwards']:>8} {_seconds(row['merge_seconds']):>8}"
+                f" {_seconds(row['evaluation_seconds']):>8}{'  best' if row['name'] == result['best'] else ''}"
+            )
     for row in result["rows"]:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
@@ -75,13 +136,21 @@ def show(result: dict[str, Any]) -> None:
 def _data_options(given: argparse.Namespace) -> list[str]:
     """The options of this run that name its pictures, and the networks that see them."""
     named = {"--data": [given.data], "--split": [given.split], "--limit": [given.limit], "--model": given.model}
-    return [part for option, values in named.items() for value in values if value is not None for part in (option, str(value))]
+    return [
+        part
+        for option, values in named.items()
+        for value in values
+        if value is not None
+        for part in (option, str(value))
+    ]
 
 
 def _own(text: str) -> Own:
     method, *settings = text.split()[:50] or [""]
     values = parse_settings(method, settings)
-    return Own(method, tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items()))
+    return Own(
+        method, tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
+    )
 
 
 def _number(value: float | None, form: str) -> str:

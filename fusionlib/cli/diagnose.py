@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import add_data, add_rename, add_running, open_data, open_files, open_studio, percent, progress_bar, show_remarks
+from fusionlib.cli.common import (
+    add_data,
+    add_rename,
+    add_running,
+    open_data,
+    open_files,
+    open_studio,
+    percent,
+    progress_bar,
+    show_remarks,
+)
 from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
@@ -14,17 +24,32 @@ from fusionlib.search.grid import alpha_grid
 from fusionlib.studio.outlook import FINE
 
 STEP = 0.25
-NAME, HELP = "diagnose", "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too"
+NAME, HELP = (
+    "diagnose",
+    "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more; every pair is judged")
-    parser.add_argument("--tau", type=float, default=10.0, help="an element has moved when |difference| >= |weight| / tau (default 10)")
-    parser.add_argument("--step", type=float, help=f"distance between the alphas of every pair's path, with --data (default {STEP:g}); "
-                        f"the best merge gets neighbours within {FINE:g}: two more points with 0.25, four with 0.5")
+    parser.add_argument(
+        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more; every pair is judged"
+    )
+    parser.add_argument(
+        "--tau", type=float, default=10.0, help="an element has moved when |difference| >= |weight| / tau (default 10)"
+    )
+    parser.add_argument(
+        "--step",
+        type=float,
+        help=(
+            f"distance between the alphas of every pair's path, with --data (default {STEP:g}); "
+            f"the best merge gets neighbours within {FINE:g}: two more points with 0.25, four with 0.5"
+        ),
+    )
     parser.add_argument("--no-path", action="store_true", help="leave losses along the path out: the slow part")
-    parser.add_argument("--buffers", help=f"statistics along the path, with --data: one of {', '.join(POLICIES)} (default average)")
+    parser.add_argument(
+        "--buffers", help=f"statistics along the path, with --data: one of {', '.join(POLICIES)} (default average)"
+    )
     add_data(parser, required=False)
     add_rename(parser)
     add_running(parser)
@@ -33,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The report: `pairs`, `singles` in the order of the arguments, and the set.
 
-    None stands for what cannot be measured; `reason` (and `path_reason` of a pair) say why, and `notes` for the whole set.
+    None stands for what cannot be measured; `reason` (and `path_reason` of a pair) say why, and `notes` for the whole
+    set.
     """
     buffers, step = given.buffers or "average", STEP if given.step is None else given.step
     check_policy(buffers)
@@ -64,8 +90,11 @@ def _refuse_unread(given: argparse.Namespace) -> None:
         options = {"--split": given.split, "--limit": given.limit, "--step": given.step, "--buffers": given.buffers}
         unread = [name for name, value in options.items() if value is not None]
         if unread:
-            raise UsageError(f"{' and '.join(unread)} without --data", "data that the networks run on",
-                             f"Give --data, or leave {'it' if len(unread) == 1 else 'them'} out")
+            raise UsageError(
+                f"{' and '.join(unread)} without --data",
+                "data that the networks run on",
+                f"Give --data, or leave {'it' if len(unread) == 1 else 'them'} out",
+            )
     elif given.no_path and given.step is not None:
         raise UsageError("--step with --no-path", "one of the two", "Leave --no-path out to measure the path")
 
@@ -75,8 +104,10 @@ def show(result: dict[str, Any]) -> None:
     show_remarks(result)
     for single in result["singles"]:
         loss = "n/a" if single["loss"] is None else f"{single['loss']:.4f} nats"
-        print(f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss {loss}"
-              + (", guesses" if single["guesses"] else ""))
+        print(
+            f"{single['name']}: norm {_number(single['norm'], '.3f')}, mIoU {percent(single['miou']).strip()}, loss"
+            f" {loss}" + (", guesses" if single["guesses"] else "")
+        )
     for pair in result["pairs"]:
         _show_pair(pair, result["tau"])
         if result["data"] is not None and pair["both_run"] and (why := pair["reason"] or pair["path_reason"]):
@@ -87,11 +118,15 @@ def _show_pair(pair: dict[str, Any], tau: float) -> None:
     print(f"\n{pair['a']} + {pair['b']}: {pair['verdict']['level'].upper()}")
     print(f"    {pair['verdict']['sentence']}")
     worst = pair["verdict"]["evidence"]["worst_block"]
-    print(f"    cosine {_number(pair['cosine'])} (parameters), {_number(pair['cosine_with_buffers'])} (with running statistics), "
-          f"{_number(pair['cosine_groups'][CONVOLUTION])} (convolutions), L2 {_number(pair['l2'], '.3f')}")
+    print(
+        f"    cosine {_number(pair['cosine'])} (parameters), {_number(pair['cosine_with_buffers'])} (with running"
+        f" statistics), {_number(pair['cosine_groups'][CONVOLUTION])} (convolutions), L2 {_number(pair['l2'], '.3f')}"
+    )
     if worst is not None:
         print(f"    worst block {worst['block']}: {_number(worst['cosine'])} (its convolutions)")
-    moved = ", ".join(f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None)
+    moved = ", ".join(
+        f"{group} {percent(value).strip()}" for group, value in pair["discrepancy"].items() if value is not None
+    )
     if moved:
         print(f"    moved by 1/{tau:g} of themselves or more: {moved}")
     _show_functions(pair)
@@ -106,7 +141,9 @@ def _show_functions(pair: dict[str, Any]) -> None:
     if pair["oracle_miou"] is not None:
         found.insert(0, f"oracle mIoU {percent(pair['oracle_miou']).strip()}")
     if pair["diversity"] is not None:
-        found.append(f"diversity {_number(pair['diversity'], '.1f')} (100: they disagree as often as the worse one errs)")
+        found.append(
+            f"diversity {_number(pair['diversity'], '.1f')} (100: they disagree as often as the worse one errs)"
+        )
     print(f"    {', '.join(found)}")
 
 
@@ -114,8 +151,10 @@ def _show_barriers(pair: dict[str, Any]) -> None:
     for name, unit, scale, side in (("loss", "nats", 1, "above"), ("miou", "points", 100, "below")):
         found = (pair["barrier"] or {}).get(name)
         if found is not None:
-            print(f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} {side} the line between "
-                  f"the ends, {scale * found['frankle']:.3f} {side} their mean")
+            print(
+                f"    {'mIoU' if name == 'miou' else name} barrier {scale * found['entezari']:.3f} {unit} {side} the"
+                f" line between the ends, {scale * found['frankle']:.3f} {side} their mean"
+            )
     if pair["barrier"] is not None:
         print("    over their mean the difference of the ends counts too")
 

@@ -36,12 +36,25 @@ NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--with", dest="others", nargs="+", default=[], type=Path, metavar="CHECKPOINT",
-                        help="further networks that answer together with the first: an output ensemble, a forward pass each")
-    parser.add_argument("--rule", choices=tuple(RULES), help=f"how an ensemble's outputs are combined (default {_RULE})")
+    parser.add_argument(
+        "--with",
+        dest="others",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="CHECKPOINT",
+        help="further networks that answer together with the first: an output ensemble, a forward pass each",
+    )
+    parser.add_argument(
+        "--rule", choices=tuple(RULES), help=f"how an ensemble's outputs are combined (default {_RULE})"
+    )
     add_data(parser)
-    parser.add_argument("--calibration", action="store_true", help="also how sure the network is, and how often it is right")
-    parser.add_argument("--bins", type=int, help=f"bins of confidence, with --calibration: {_OFFERED} (default {DEFAULT_BINS})")
+    parser.add_argument(
+        "--calibration", action="store_true", help="also how sure the network is, and how often it is right"
+    )
+    parser.add_argument(
+        "--bins", type=int, help=f"bins of confidence, with --calibration: {_OFFERED} (default {DEFAULT_BINS})"
+    )
     add_rename(parser)
     add_running(parser)
 
@@ -57,27 +70,56 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     meters = CALIBRATION_METERS if given.calibration else DEFAULT_METERS
     with progress_bar("evaluate") as progress:
         if given.others:
-            figures = evaluate_ensemble(opened, networks, rule, pictures, worker=studio.worker, store=studio.store,
-                                        device=studio.device, precision=studio.options.precision, fresh=given.fresh, meters=meters,
-                                        progress=progress)
+            figures = evaluate_ensemble(
+                opened,
+                networks,
+                rule,
+                pictures,
+                worker=studio.worker,
+                store=studio.store,
+                device=studio.device,
+                precision=studio.options.precision,
+                fresh=given.fresh,
+                meters=meters,
+                progress=progress,
+            )
         else:
             figures = studio.evaluate(checkpoint, pictures, fresh=given.fresh, meters=meters, progress=progress)
     calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
     classes = figures.pop("classes")
     warnings = annotation_warnings(figures, classes)
-    by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")}
+    by_class = {
+        name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")
+    }
     ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
-    return {"path": str(given.checkpoint), "fingerprint": checkpoint.fingerprint, **ensemble, "data": pictures.spec, **figures, **by_class,
-            "guesses": guesses(figures), **calibration, "notes": list(pictures.notes), "warnings": warnings}
+    return {
+        "path": str(given.checkpoint),
+        "fingerprint": checkpoint.fingerprint,
+        **ensemble,
+        "data": pictures.spec,
+        **figures,
+        **by_class,
+        "guesses": guesses(figures),
+        **calibration,
+        "notes": list(pictures.notes),
+        "warnings": warnings,
+    }
 
 
 def _checked(given: argparse.Namespace) -> tuple[int, str]:
     """Bins and rule, given or by default. An option that nothing would read is a mistake, not a wish."""
     if given.bins is not None and not given.calibration:
-        raise UsageError(f"--bins {given.bins} without --calibration", "the calibration that they are bins of",
-                         "Add --calibration, or leave --bins out")
+        raise UsageError(
+            f"--bins {given.bins} without --calibration",
+            "the calibration that they are bins of",
+            "Add --calibration, or leave --bins out",
+        )
     if given.rule is not None and not given.others:
-        raise UsageError(f"--rule {given.rule} without --with", "the networks that answer together", "Add --with, or leave --rule out")
+        raise UsageError(
+            f"--rule {given.rule} without --with",
+            "the networks that answer together",
+            "Add --with, or leave --rule out",
+        )
     bins = DEFAULT_BINS if given.bins is None else given.bins
     check_bins(bins)
     return bins, given.rule or _RULE
@@ -88,16 +130,22 @@ def show(result: dict[str, Any]) -> None:
     names = ", ".join([result["path"], *result.get("with", ())])
     print(f"{names} on {result['data']}, {result['images']} pictures")
     if "forwards" in result:
-        print(f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one")
+        print(
+            f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one"
+        )
     print(tiles_note(result), end="")
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")
     if result["guesses"]:
-        print(f"This is guessing: the commonest class everywhere has mIoU {percent(result['blind']['miou']).strip()}, "
-              f"pixel accuracy {percent(result['blind']['pixel_accuracy']).strip()}")
+        print(
+            f"This is guessing: the commonest class everywhere has mIoU {percent(result['blind']['miou']).strip()}, "
+            f"pixel accuracy {percent(result['blind']['pixel_accuracy']).strip()}"
+        )
     print(f"{'class':18}{'IoU':>10}{'precision':>12}{'recall':>10}")
     for name, value in result["iou"].items():
-        print(f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}")
+        print(
+            f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}"
+        )
     if "ece_sample_weighted" in result:
         show_calibration(result)
     show_remarks(result)

@@ -24,9 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_group(parser)
     parser.set_defaults(shows_notes=True)
     add_sharing(parser)
-    parser.add_argument("--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0")
-    parser.add_argument("--finite", action=argparse.BooleanOptionalAction, default=True,
-                        help="read every value and look for NaN and infinity (the default)")
+    parser.add_argument(
+        "--anchor", type=int, default=0, metavar="N", help="with --shared: number of the anchor, from 0"
+    )
+    parser.add_argument(
+        "--finite",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="read every value and look for NaN and infinity (the default)",
+    )
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
@@ -39,7 +45,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
     sharing = sharing_of(given)
     if given.finite and len(opened) > 1:
-        report["verdict"] = None if sharing is not None and sharing.rename else weights_say(opened, shared=sharing is not None)
+        report["verdict"] = (
+            None if sharing is not None and sharing.rename else weights_say(opened, shared=sharing is not None)
+        )
     if sharing is not None:
         report["sharing"] = shared_table(opened, given.anchor, sharing).to_dict()
     return report
@@ -49,7 +57,10 @@ def show(report: dict[str, Any]) -> None:
     """Print it for people."""
     for item in report["checkpoints"]:
         network = f"{item['architecture']}, {item['classes']} classes" if item["architecture"] else "unknown network"
-        print(f"{item['name']}: {network}, {item['parameters']:,} parameters in {item['tensors']} tensors, {item['fingerprint'][:12]}")
+        print(
+            f"{item['name']}: {network}, {item['parameters']:,} parameters in {item['tensors']} tensors,"
+            f" {item['fingerprint'][:12]}"
+        )
         for note in item["notes"]:
             print(f"    {note}")
     for finding in report["findings"]:
@@ -79,6 +90,11 @@ def _outlook(report: dict[str, Any]) -> str:
 def _show_sharing(table: dict[str, Any], names: list[str]) -> None:
     own = f"of {names[table['anchor']]}"
     for row in table["tensors"]:
-        print(f"    {'shared' if row['reason'] == 'shared' else own:24} {row['name']}"
-              + ("" if row["reason"] == "shared" else f"  ({REASONS[row['reason']]})"))
-    print(f"{table['shared']} tensors are shared, {table['from_anchor']} are the anchor's, {len(table['elsewhere'])} are only elsewhere")
+        print(
+            f"    {'shared' if row['reason'] == 'shared' else own:24} {row['name']}"
+            + ("" if row["reason"] == "shared" else f"  ({REASONS[row['reason']]})")
+        )
+    print(
+        f"{table['shared']} tensors are shared, {table['from_anchor']} are the anchor's, {len(table['elsewhere'])} are"
+        " only elsewhere"
+    )

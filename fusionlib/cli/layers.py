@@ -34,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more")
     parser.add_argument("--granularity", default="block", help=f"one of {', '.join(GRANULARITIES)} (default block)")
     parser.add_argument("--anchor", type=int, default=0, metavar="N", help="number of the anchor, from 0 (default 0)")
-    parser.add_argument("--preset", default="equal", help=f"weights of the merge: one of {', '.join(PRESETS)} (default equal)")
-    parser.add_argument("--weights", type=numbers, metavar="W1,W2,...", help="the same weights for every unit, in place of --preset")
+    parser.add_argument(
+        "--preset", default="equal", help=f"weights of the merge: one of {', '.join(PRESETS)} (default equal)"
+    )
+    parser.add_argument(
+        "--weights", type=numbers, metavar="W1,W2,...", help="the same weights for every unit, in place of --preset"
+    )
     parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
     add_dtype(parser)
     add_data(parser, required=False)
@@ -44,24 +48,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Units in network order with cosine, discrepancy and weights; with data the change in mIoU that each makes alone and left out."""
+    """Units in network order with cosine, discrepancy and weights; with data the change in mIoU that each makes alone
+    and left out.
+    """
     check_policy(given.buffers)
     if given.data is None and (given.split is not None or given.limit is not None):
         raise UsageError("--split or --limit without --data", "data to take them from", "Give --data too")
     studio = open_studio(given)
     opened = open_files(given, given.checkpoints)
-    view = studio.view_files(opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers, given.dtype)
+    view = studio.view_files(
+        opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers, given.dtype
+    )
     described = studio.layers.units(view)
     profile = _profile(given, view.arena, described)
     level = described["levels"][given.granularity]
-    units = [{"name": name, "elements": size, "cosine": cosine, "discrepancy": moved, "weights": list(profile.weights[name])}
-             for name, size, cosine, moved in zip(level["names"], level["size"], level["cosine"], level["discrepancy"], strict=True)]
+    units = [
+        {"name": name, "elements": size, "cosine": cosine, "discrepancy": moved, "weights": list(profile.weights[name])}
+        for name, size, cosine, moved in zip(
+            level["names"], level["size"], level["cosine"], level["discrepancy"], strict=True
+        )
+    ]
     measured = _contributions(studio, view, profile, given.fresh) if given.data else {}
     for number, unit in enumerate(units):
         unit |= {name: measured[name][number] if measured else None for name in ("alone", "left_out")}
-    return {"checkpoints": list(view.selection.names), "anchor": given.anchor, "granularity": given.granularity, "tau": described["tau"],
-            "anchor_miou": measured.get("base"), "merge_miou": measured.get("whole"), "units": units,
-            "notes": list(view.pictures.notes) if view.pictures else [], "warnings": measured.get("warnings", [])}
+    return {
+        "checkpoints": list(view.selection.names),
+        "anchor": given.anchor,
+        "granularity": given.granularity,
+        "tau": described["tau"],
+        "anchor_miou": measured.get("base"),
+        "merge_miou": measured.get("whole"),
+        "units": units,
+        "notes": list(view.pictures.notes) if view.pictures else [],
+        "warnings": measured.get("warnings", []),
+    }
 
 
 def _profile(given: argparse.Namespace, arena: Arena, described: dict[str, Any]) -> LayerProfile:
@@ -81,8 +101,13 @@ def _contributions(studio: Studio, view: Any, profile: LayerProfile, fresh: bool
     with progress_bar("layers") as progress:
         job.follow(progress, "layers that can be measured")
     found = job.snapshot()
-    return {"base": found["base"], "whole": found["whole"], "alone": [_change(value, found["base"]) for value in found["only"]],
-            "left_out": [_change(value, found["whole"]) for value in found["without"]], "warnings": found["warnings"]}
+    return {
+        "base": found["base"],
+        "whole": found["whole"],
+        "alone": [_change(value, found["base"]) for value in found["only"]],
+        "left_out": [_change(value, found["whole"]) for value in found["without"]],
+        "warnings": found["warnings"],
+    }
 
 
 def _change(value: float | None, start: float | None) -> float | None:
@@ -93,7 +118,10 @@ def show(result: dict[str, Any]) -> None:
     """Print it for people."""
     if result["merge_miou"] is not None:
         anchor = result["checkpoints"][result["anchor"]]
-        print(f"mIoU of the anchor {anchor}: {percent(result['anchor_miou'])}, of the merge: {percent(result['merge_miou'])}")
+        print(
+            f"mIoU of the anchor {anchor}: {percent(result['anchor_miou'])}, of the merge:"
+            f" {percent(result['merge_miou'])}"
+        )
     width = max(len(result["granularity"]), *(len(unit["name"]) for unit in result["units"]))
     measured = f"{'alone':>9}{'left out':>10}" if result["merge_miou"] is not None else ""
     print(f"{result['granularity']:{width}}{'cosine':>9}{'moved':>9}{measured}  weights")
@@ -103,8 +131,10 @@ def show(result: dict[str, Any]) -> None:
         weights = " ".join(f"{weight:g}" for weight in unit["weights"])
         print(f"{unit['name']:{width}}{cosine:>9}{100 * unit['discrepancy']:>7.1f} %{changes}  {weights}")
     if measured:
-        print("alone: the unit as in the merge, all else the anchor's, in points of mIoU against the anchor; "
-              "left out: the unit the anchor's, all else merged, against the merge")
+        print(
+            "alone: the unit as in the merge, all else the anchor's, in points of mIoU against the anchor; "
+            "left out: the unit the anchor's, all else merged, against the merge"
+        )
     show_remarks(result)
 
 

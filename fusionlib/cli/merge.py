@@ -1,4 +1,6 @@
-"""`merge RECIPE.yaml --out F`, `merge A B --alpha 0.25 --out F` and `merge --method NAME --checkpoints A B C --out F`."""
+"""`merge RECIPE.yaml --out F`, `merge A B --alpha 0.25 --out F` and `merge --method NAME --checkpoints A B C --out
+F`.
+"""
 
 from __future__ import annotations
 
@@ -40,21 +42,44 @@ NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("sources", nargs="*", type=Path, metavar="RECIPE.yaml | CHECKPOINT ...")
-    parser.add_argument("--checkpoints", nargs="+", default=[], type=Path, metavar="CHECKPOINT", help="the same, behind an option")
+    parser.add_argument(
+        "--checkpoints", nargs="+", default=[], type=Path, metavar="CHECKPOINT", help="the same, behind an option"
+    )
     parser.add_argument("--method", help=f"one of {', '.join(METHODS.names())} (default linear); see `methods`")
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the method")
-    parser.add_argument("--anchor", type=int, metavar="N", help="number of the anchor (or base) among the checkpoints, from 0")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the method"
+    )
+    parser.add_argument(
+        "--anchor", type=int, metavar="N", help="number of the anchor (or base) among the checkpoints, from 0"
+    )
     add_sharing(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="F.safetensors", help="file to write")
     parser.add_argument("--alpha", type=float, help="weight of the first of two checkpoints (default 0.5)")
     parser.add_argument("--weights", metavar="W1,W2,...", help="one weight per checkpoint, summing to 1")
-    parser.add_argument("--buffers", help="; ".join(f"{name}: {what}" for name, what in POLICIES.items()).replace("%", "%%"))
+    parser.add_argument(
+        "--buffers", help="; ".join(f"{name}: {what}" for name, what in POLICIES.items()).replace("%", "%%")
+    )
     add_dtype(parser)
-    parser.add_argument("--folder", action="append", default=[], type=Path, metavar="DIR",
-                        help="where else to look for a recipe's checkpoints")
-    parser.add_argument("--save-recipe", type=Path, metavar="F.yaml",
-                        help="also write the recipe of this merge; of several merges one each, named like their files")
-    parser.add_argument("--count", type=int, default=16, help="pictures for --buffers recalibrate and methods that need some (default 16)")
+    parser.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="where else to look for a recipe's checkpoints",
+    )
+    parser.add_argument(
+        "--save-recipe",
+        type=Path,
+        metavar="F.yaml",
+        help="also write the recipe of this merge; of several merges one each, named like their files",
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=16,
+        help="pictures for --buffers recalibrate and methods that need some (default 16)",
+    )
     add_data(parser, required=False)
     add_options(parser)
 
@@ -82,28 +107,46 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         written = open_checkpoints([out])[0]
         if kept:
             _save_recipe(kept, recipe, out)
-        files.append({"path": str(out), "fingerprint": written.fingerprint, "bytes": written.size_bytes,
-                      "notes": [*_defaulted(recipe, checkpoints), *export.notes, *(calibration.notes if calibration else ())],
-                      "parameters": recipe.parameters, "recipe": str(kept) if kept else None})
+        files.append(
+            {
+                "path": str(out),
+                "fingerprint": written.fingerprint,
+                "bytes": written.size_bytes,
+                "notes": [*_defaulted(recipe, checkpoints), *export.notes, *(calibration.notes if calibration else ())],
+                "parameters": recipe.parameters,
+                "recipe": str(kept) if kept else None,
+            }
+        )
     recipe = recipes[0]
     barriers = _barriers(given, studio, recipe, checkpoints)
-    return {**files[0], "method": recipe.method, "parameters": recipe.parameters, "buffers": recipe.buffers,
-            "verdict": _verdict(studio, recipe, checkpoints),
-            "checkpoints": [item.name for item in checkpoints], "files": files, **({} if barriers is None else {"barriers": barriers})}
+    return {
+        **files[0],
+        "method": recipe.method,
+        "parameters": recipe.parameters,
+        "buffers": recipe.buffers,
+        "verdict": _verdict(studio, recipe, checkpoints),
+        "checkpoints": [item.name for item in checkpoints],
+        "files": files,
+        **({} if barriers is None else {"barriers": barriers}),
+    }
 
 
 def _save_recipe(path: Path, recipe: Recipe, merged: Path) -> None:
     try:
         write_atomically(path, recipe.to_yaml())
     except WriteError as problem:
-        raise WriteError(f"{problem.got}; {merged.name} is written, with the recipe inside", problem.needs, problem.do) from problem
+        raise WriteError(
+            f"{problem.got}; {merged.name} is written, with the recipe inside", problem.needs, problem.do
+        ) from problem
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
     for file in result["files"]:
-        print(f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {file['parameters']}, "
-              f"buffers {result['buffers']}, {file['bytes'] / 1e6:.1f} MB, {file['fingerprint'][:12]}")
+        print(
+            f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {file['parameters']}, "
+            f"buffers {result['buffers']}, {file['bytes'] / 1e6:.1f} MB, {file['fingerprint'][:12]}"
+        )
         for note in file["notes"]:
             print(f"    {note}")
         if file["recipe"]:
@@ -115,7 +158,9 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _verdict(studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> dict[str, Any] | None:
-    """What the weights say of the average; None for a method that does not average them as they are, and for renamed tensors."""
+    """What the weights say of the average; None for a method that does not average them as they are, and for renamed
+    tensors.
+    """
     if not averages(recipe.method) or (recipe.shared is not None and recipe.shared.rename):
         return None
     return weights_say(checkpoints, studio.outlooks, shared=recipe.shared is not None)
@@ -123,21 +168,42 @@ def _verdict(studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> d
 
 def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
     """Checkpoints that nobody named for what they do in the merge."""
-    offered = {item.name: item.default for item in parameters_of(METHODS.get(recipe.method)) if item.name in ("base", "backbone", "head")}
+    offered = {
+        item.name: item.default
+        for item in parameters_of(METHODS.get(recipe.method))
+        if item.name in ("base", "backbone", "head")
+    }
     words = ("the first", "the second")
-    return [f"{name}: {checkpoints[number].name}, {words[number]}" for name, number in offered.items() if name not in recipe.parameters]
+    return [
+        f"{name}: {checkpoints[number].name}, {words[number]}"
+        for name, number in offered.items()
+        if name not in recipe.parameters
+    ]
 
 
-def _barriers(given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> list[dict[str, Any]] | None:
-    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by now."""
+def _barriers(
+    given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]
+) -> list[dict[str, Any]] | None:
+    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by
+    now.
+    """
     if recipe.method != "rebasin" or not given.data:
         return None
     pictures = open_data(studio, given)
     if not pictures.labelled:
         return None
     with progress_bar("barriers") as progress:
-        return recipe_barriers(recipe, checkpoints, studio.network_of(checkpoints[0]), pictures, worker=studio.worker, store=studio.store,
-                               device=studio.device, precision=studio.options.precision, progress=progress)
+        return recipe_barriers(
+            recipe,
+            checkpoints,
+            studio.network_of(checkpoints[0]),
+            pictures,
+            worker=studio.worker,
+            store=studio.store,
+            device=studio.device,
+            precision=studio.options.precision,
+            progress=progress,
+        )
 
 
 def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> list[Path]:
@@ -152,18 +218,32 @@ def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> li
 def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     first = given.sources[0]
     if first.suffix in (".yaml", ".yml"):
-        settings = (given.alpha, given.weights, given.buffers, given.dtype, given.method, given.set, given.anchor, sharing_of(given),
-                    given.group)
+        settings = (
+            given.alpha,
+            given.weights,
+            given.buffers,
+            given.dtype,
+            given.method,
+            given.set,
+            given.anchor,
+            sharing_of(given),
+            given.group,
+        )
         if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
-            raise UsageError("A recipe together with checkpoints or settings", "a recipe alone: it says everything",
-                             "Leave the rest out, or merge without a recipe")
+            raise UsageError(
+                "A recipe together with checkpoints or settings",
+                "a recipe alone: it says everything",
+                "Leave the rest out, or merge without a recipe",
+            )
         recipe = read_recipe(first)
         calibration = _calibration(given, studio, recipe)
         return [recipe], open_sources(recipe, [first.parent, *given.folder], recognise), calibration
     if len(given.sources) < 2:
-        raise CheckpointError(f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint")
-    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder; links are not
-    # followed, because a download cache gives the files that they lead to no names.
+        raise CheckpointError(
+            f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint"
+        )
+    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder; links are
+    # not followed, because a download cache gives the files that they lead to no names.
     checkpoints = open_files(given, [path.absolute() for path in given.sources])
     calibration = open_data(studio, given) if given.data else None
     return list(_recipes(given, checkpoints, calibration)), checkpoints, calibration
@@ -175,8 +255,12 @@ def _calibration(given: argparse.Namespace, studio: Studio, recipe: Recipe) -> D
     return open_data(studio, given) if given.data else studio.workspace.open_pictures(recipe.calibration.data, None)
 
 
-def _recipes(given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None) -> Iterator[Recipe]:
-    """One recipe; of the method backbone without an anchor one for every checkpoint, because each keeps its own head."""
+def _recipes(
+    given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None
+) -> Iterator[Recipe]:
+    """One recipe; of the method backbone without an anchor one for every checkpoint, because each keeps its own
+    head.
+    """
     method = given.method or "linear"
     buffers = check_policy(given.buffers or "average")
     parameters = {**_short_form(given, method, len(checkpoints)), **parse_settings(method, given.set)}
@@ -187,8 +271,17 @@ def _recipes(given: argparse.Namespace, checkpoints: list[Checkpoint], calibrati
         built = build_method(method, own)
         at = anchor_of(built, len(checkpoints), anchor or 0)
         sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
-        yield write_recipe(checkpoints, method, own, buffers, calibration, given.count, anchor=anchor, sharing=sharing,
-                           dtype=given.dtype)
+        yield write_recipe(
+            checkpoints,
+            method,
+            own,
+            buffers,
+            calibration,
+            given.count,
+            anchor=anchor,
+            sharing=sharing,
+            dtype=given.dtype,
+        )
 
 
 def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:
@@ -211,6 +304,9 @@ def _anchored(anchor: int | None, method: str, parameters: dict[str, Any]) -> tu
     if anchor is None or (name is None and method != "head_swap"):
         return parameters, anchor
     if name is None or name in parameters:
-        raise UsageError(f"--anchor with {method}" if name is None else f"Both --anchor and --set {name}", "one way to say it",
-                         "Use --set backbone=N head=N" if name is None else "Leave one out")
+        raise UsageError(
+            f"--anchor with {method}" if name is None else f"Both --anchor and --set {name}",
+            "one way to say it",
+            "Use --set backbone=N head=N" if name is None else "Leave one out",
+        )
     return {**parameters, name: anchor}, None

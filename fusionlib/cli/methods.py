@@ -16,9 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The registry as JSON values."""
-    return {"methods": [{"name": name, "title": method.title, "summary": method.summary, "citation": method.citation,
-                         "needs": method.needs, "parameters": [_plain(item) for item in parameters_of(method)]}
-                        for name, method in sorted(METHODS.items())]}
+    return {
+        "methods": [
+            {
+                "name": name,
+                "title": method.title,
+                "summary": method.summary,
+                "citation": method.citation,
+                "needs": method.needs,
+                "parameters": [_plain(item) for item in parameters_of(method)],
+            }
+            for name, method in sorted(METHODS.items())
+        ]
+    }
 
 
 def show(result: dict[str, Any]) -> None:
@@ -27,11 +37,20 @@ def show(result: dict[str, Any]) -> None:
         needs = "" if method["needs"] == "weights" else f" (needs {method['needs']})"
         print(f"{method['name']:16} {method['summary']}{needs}\n{'':16} {method['citation']}")
         for item in method["parameters"]:
-            limits = f"{item['min']:g} to {item['max']:g}" if item["min"] is not None else ", ".join(item["choices"] or ())
+            limits = (
+                f"{item['min']:g} to {item['max']:g}" if item["min"] is not None else ", ".join(item["choices"] or ())
+            )
             print(f"{'':16}   {item['name']} = {item['default']!r}{f'  [{limits}]' if limits else ''}  {item['help']}")
 
 
 def _plain(item: Any) -> dict[str, Any]:
     default = dict(item.default) if isinstance(item.default, dict) else item.default
-    return {"name": item.name, "default": list(default) if isinstance(default, tuple) else default, "help": item.help, "min": item.min,
-            "max": item.max, "step": item.step, "choices": list(item.choices) if item.choices else None}
+    return {
+        "name": item.name,
+        "default": list(default) if isinstance(default, tuple) else default,
+        "help": item.help,
+        "min": item.min,
+        "max": item.max,
+        "step": item.step,
+        "choices": list(item.choices) if item.choices else None,
+    }

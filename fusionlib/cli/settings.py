@@ -15,15 +15,19 @@ from fusionlib.plain_yaml import load_yaml
 def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE` texts as parameters of `method`: numbers, true and false, lists as 0.5,0.5, mappings in YAML.
 
-    Raises: `UsageError` for an unknown method, an unknown name (which lists the valid ones) or a text that cannot be read.
+    Raises: `UsageError` for an unknown method, an unknown name (which lists the valid ones) or a text that cannot be
+    read.
     """
     known = {item.name: item for item in parameters_of(METHODS.get(method))}
     parameters: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or name not in known or name in parameters:
-            raise UsageError(f"--set {setting[:80]}", f"NAME=VALUE, each once; {method} has {', '.join(known) or 'no parameters'}",
-                             "Correct --set")
+            raise UsageError(
+                f"--set {setting[:80]}",
+                f"NAME=VALUE, each once; {method} has {', '.join(known) or 'no parameters'}",
+                "Correct --set",
+            )
         parameters[name] = _value(known[name], text)
     return parameters
 
@@ -35,15 +39,26 @@ def _value(item: Parameter, text: str) -> Any:
     try:
         return load_yaml(f"[{text}]" if listed else text)
     except ValueError as problem:
-        raise UsageError(f"--set {item.name}={text[:80]}", "a number, a list as 0.5,0.5 or YAML", "Correct the value") from problem
+        raise UsageError(
+            f"--set {item.name}={text[:80]}", "a number, a list as 0.5,0.5 or YAML", "Correct the value"
+        ) from problem
 
 
 def add_sharing(parser: argparse.ArgumentParser) -> None:
     """`--shared`, `--rename`, `--exclude`."""
-    parser.add_argument("--shared", action="store_true", help="merge what all have by name and shape; the rest is the anchor's")
-    parser.add_argument("--rename", action="append", default=[], metavar="PATTERN=NAME",
-                        help="with --shared: regular expression on the names of the others, and what to put there")
-    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="with --shared: names to leave out, as head.*")
+    parser.add_argument(
+        "--shared", action="store_true", help="merge what all have by name and shape; the rest is the anchor's"
+    )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="PATTERN=NAME",
+        help="with --shared: regular expression on the names of the others, and what to put there",
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="with --shared: names to leave out, as head.*"
+    )
 
 
 def sharing_of(given: argparse.Namespace) -> Sharing | None:

@@ -45,8 +45,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     sweep = studio.sweep_files(a, b, lambda: open_data(studio, given), given.buffers, given.dtype)
     with progress_bar("sweep") as progress:
         result = sweep.measure(given.step, progress, fresh=given.fresh)
-    return {**result, "classes": list(sweep.view.space.names), "verdict": studio.outlook(sweep.view, sweep),
-            "notes": list(sweep.view.need_pictures().notes)}
+    return {
+        **result,
+        "classes": list(sweep.view.space.names),
+        "verdict": studio.outlook(sweep.view, sweep),
+        "notes": list(sweep.view.need_pictures().notes),
+    }
 
 
 def show(result: dict[str, Any]) -> None:

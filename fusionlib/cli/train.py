@@ -22,10 +22,17 @@ NAME, HELP = "train", "Train a network from scratch or from a checkpoint, one ch
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     plan = TrainingPlan()
-    parser.add_argument("--data", default="streets:clear:400@train", metavar="SPEC", help="labelled data (default streets:clear:400@train)")
+    parser.add_argument(
+        "--data",
+        default="streets:clear:400@train",
+        metavar="SPEC",
+        help="labelled data (default streets:clear:400@train)",
+    )
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the checkpoints")
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="fine-tune from this one instead of from scratch")
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="fine-tune from this one instead of from scratch"
+    )
     add_group(parser)
     parser.add_argument("--arch", default=plan.architecture, help=f"one of {', '.join(ARCHITECTURES.names())}")
     parser.add_argument("--classes", type=int, help="outputs of the network (default: the classes of the data)")
@@ -35,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, default=plan.lr, help="start learning rate")
     parser.add_argument("--momentum", type=float, default=plan.momentum)
     parser.add_argument("--weight-decay", type=float, default=plan.weight_decay)
-    parser.add_argument("--schedule", default=plan.schedule, choices=sorted(SCHEDULES),
-                        help="over the whole run (default cosine: one cycle)")
+    parser.add_argument(
+        "--schedule",
+        default=plan.schedule,
+        choices=sorted(SCHEDULES),
+        help="over the whole run (default cosine: one cycle)",
+    )
     parser.add_argument("--crop", default="128x256", metavar="HxW", help="random crop (default 128x256)")
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
@@ -46,14 +57,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Train and list the epochs."""
     dataset = DecodedCache(open_dataset(given.data, given.split), 2 << 30)
-    plan = TrainingPlan(architecture=given.arch, classes=given.classes or dataset.label_space.count, seed=given.seed,
-                        epochs=given.epochs, batch=given.batch, lr=given.lr, momentum=given.momentum,
-                        weight_decay=given.weight_decay, schedule=given.schedule, crop=_size(given.crop),
-                        class_weights=not given.plain_loss)
+    plan = TrainingPlan(
+        architecture=given.arch,
+        classes=given.classes or dataset.label_space.count,
+        seed=given.seed,
+        epochs=given.epochs,
+        batch=given.batch,
+        lr=given.lr,
+        momentum=given.momentum,
+        weight_decay=given.weight_decay,
+        schedule=given.schedule,
+        crop=_size(given.crop),
+        class_weights=not given.plain_loss,
+    )
     if not given.resume and given.out.is_dir() and any(given.out.glob("epoch-*.safetensors")):
-        raise UsageError(f"{given.out.name} holds checkpoints of a run already", "an empty folder, or --resume",
-                         "Choose another --out, or add --resume to continue that run")
-    trainer = Trainer(plan, dataset, given.out, start=given.start, groups=given.group, device=choose_device(given.device))
+        raise UsageError(
+            f"{given.out.name} holds checkpoints of a run already",
+            "an empty folder, or --resume",
+            "Choose another --out, or add --resume to continue that run",
+        )
+    trainer = Trainer(
+        plan, dataset, given.out, start=given.start, groups=given.group, device=choose_device(given.device)
+    )
     if given.resume:
         trainer.resume()
     with progress_bar("train") as progress:

@@ -14,9 +14,10 @@ from fusionlib.errors import ChangedDataError, DataError
 class DecodedCache:
     """A dataset in front of a dataset: the least recently used samples go when `limit_bytes` is exceeded.
 
-    Threads may share it; a picture that several ask for at once is decoded once. Samples are handed out without a
-    copy: do not write to them. The fingerprint is that of the files when this was made; `verify` says whether they are still the same.
-    Very large pictures come reduced (`Sample.scale`); `tiles` says that they may be measured at full size, tile by tile.
+    Threads may share it; a picture that several ask for at once is decoded once. Samples are handed out without a copy:
+    do not write to them. The fingerprint is that of the files when this was made; `verify` says whether they are still
+    the same. Very large pictures come reduced (`Sample.scale`); `tiles` says that they may be measured at full size,
+    tile by tile.
     """
 
     def __init__(self, dataset: Dataset, limit_bytes: int, *, tiles: bool = False) -> None:
@@ -61,7 +62,9 @@ class DecodedCache:
         return self.dataset.notes
 
     def spread(self, count: int) -> list[int]:
-        """Places of `count` pictures (all, where there are fewer), evenly spaced: the first ones of a video are one scene."""
+        """Places of `count` pictures (all, where there are fewer), evenly spaced: the first ones of a video are one
+        scene.
+        """
         total, count = len(self), min(count, len(self))
         return [place * total // count for place in range(count)]
 
@@ -74,10 +77,16 @@ class DecodedCache:
         return self.dataset.fingerprint() == self._fingerprint
 
     def verify(self) -> None:
-        """Raises `DataError` where files have changed. Called after a pass and before its figures are kept: they would be of no content."""
+        """Raises `DataError` where files have changed.
+
+        Called after a pass and before its figures are kept: they would be of no content.
+        """
         if not self.is_current():
-            raise ChangedDataError(f"The pictures of {self.title} were changed after they were opened", "files that stay as they are",
-                                   "Look at the folders again, then measure anew")
+            raise ChangedDataError(
+                f"The pictures of {self.title} were changed after they were opened",
+                "files that stay as they are",
+                "Look at the folders again, then measure anew",
+            )
 
     def _find(self, index: int) -> Sample | None:
         sample = self._samples.get(index)
@@ -107,10 +116,16 @@ class DecodedCache:
 
 
 def unreduced(sample: Sample) -> Sample:
-    """The sample, for what must see a picture as it is and as a whole. Raises `DataError` for one that is too large for that."""
+    """The sample, for what must see a picture as it is and as a whole.
+
+    Raises `DataError` for one that is too large for that.
+    """
     if sample.scale > 1:
-        raise DataError(f"{sample.name} has more than {WHOLE_PIXELS / 1e6:.1f} million pixels",
-                        "pictures that pass through a network as a whole", "Scale them down, or choose other data")
+        raise DataError(
+            f"{sample.name} has more than {WHOLE_PIXELS / 1e6:.1f} million pixels",
+            "pictures that pass through a network as a whole",
+            "Scale them down, or choose other data",
+        )
     return sample
 
 

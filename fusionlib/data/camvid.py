@@ -33,8 +33,11 @@ class CamVid:
         folder, split = existing_folder(argument), split or "val"
         found = self.splits(argument)
         if split not in found:
-            raise no_pictures(f"No split {shown(split)} in {argument}, which has {', '.join(found) or 'none'}",
-                              "a folder with pictures and a folder SPLITannot beside it", argument)
+            raise no_pictures(
+                f"No split {shown(split)} in {argument}, which has {', '.join(found) or 'none'}",
+                "a folder with pictures and a folder SPLITannot beside it",
+                argument,
+            )
         pairs, skipped = find_pairs(folder / split, folder / f"{split}annot", argument)
         legend = Legend(id_table(range(CAMVID.count), [_VOID, 255]), classes=CAMVID.count)
         pairs, turns = checked(pairs, legend)

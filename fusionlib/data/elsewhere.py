@@ -12,17 +12,23 @@ _DEEPEST, _MOST_FOLDERS, _NAMED = 4, 500, 3
 
 
 def no_pictures(got: str, needs: str, argument: str, listing: Listing | None = None) -> DataError:
-    """The error of a spec `kind:argument` that finds no pictures: what was passed over in `listing`, and specs that open some."""
+    """The error of a spec `kind:argument` that finds no pictures: what was passed over in `listing`, and specs that
+    open some.
+    """
     passed_over = skipped_text([listing]) if listing else ""
     found = specs_below(Path(argument).expanduser(), Path(argument))
     named = ", ".join(f"{spec} has {count}" for spec, count in list(found.items())[:_NAMED])
     more = f" (and {len(found) - _NAMED} more)" if len(found) > _NAMED else ""
-    return DataError(got + (f"; skipped there: {passed_over}" if passed_over else ""), needs,
-                     f"Correct the path: {named}{more}" if found else "Correct the path")
+    return DataError(
+        got + (f"; skipped there: {passed_over}" if passed_over else ""),
+        needs,
+        f"Correct the path: {named}{more}" if found else "Correct the path",
+    )
 
 
 def specs_below(root: Path, named: Path) -> dict[str, int]:
-    """Specs that would open the pictures in `root` and below it, which the user calls `named`, with how many pictures each has.
+    """Specs that would open the pictures in `root` and below it, which the user calls `named`, with how many pictures
+    each has.
 
     A few hundred folders are looked at, four levels deep; hidden ones and those of masks are not.
     """
@@ -48,7 +54,9 @@ def _spec_of(folder: Path, named: Path) -> str | None:
     """How to open the pictures of one folder; None for a folder of masks."""
     above, over = folder.parent, folder.parent.parent
     drawn_on = folder.name.removesuffix("annot")
-    if {"masks", "gtFine"} & {folder.name, above.name, over.name} or (drawn_on != folder.name and (above / drawn_on).is_dir()):
+    if {"masks", "gtFine"} & {folder.name, above.name, over.name} or (
+        drawn_on != folder.name and (above / drawn_on).is_dir()
+    ):
         return None
     if over.name == "leftImg8bit":
         return f"cityscapes:{named.parent.parent.parent}@{above.name}"

@@ -23,15 +23,27 @@ MAX_PIXELS = 64_000_000
 """Larger pictures are refused by their header: a small file can claim to unpack to gigabytes."""
 
 WHOLE_PIXELS = 2048 * 1024
-"""Larger pictures are looked at reduced: a frame of Cityscapes is the largest that is passed through a network as a whole."""
+"""Larger pictures are looked at reduced: a frame of Cityscapes is the largest that is passed through a network as a
+whole.
+"""
 
 _LARGE = threading.Lock()
 """Held while a larger picture is decoded, which takes several bytes a pixel: one at a time in this process."""
 
 PNG_MAGIC, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
-              Image.DecompressionBombError)
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said here, with its name, or does not matter
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+warnings.filterwarnings(
+    "ignore", module=r"PIL\."
+)  # what is wrong with a picture is said here, with its name, or does not matter
 _CONVERTIBLE = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr"})
 
 
@@ -39,7 +51,9 @@ def existing_folder(argument: str) -> Path:
     """The folder that a spec names, `~` expanded. Raises `DataError` when there is none."""
     folder = Path(argument).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{shown(argument, 400)} is not a folder", "a folder with pictures", "Correct the path in the data spec")
+        raise DataError(
+            f"{shown(argument, 400)} is not a folder", "a folder with pictures", "Correct the path in the data spec"
+        )
     return folder
 
 
@@ -55,7 +69,9 @@ def picture_size(path: Path) -> tuple[int, int]:
     try:
         with path.open("rb") as file:
             if not file.read(8).startswith((PNG_MAGIC, _JPEG)):  # Pillow would try its other hundred formats first
-                raise DataError(f"{path} is neither a PNG nor a JPEG file", "PNG or JPEG pictures", "Convert the picture")
+                raise DataError(
+                    f"{path} is neither a PNG nor a JPEG file", "PNG or JPEG pictures", "Convert the picture"
+                )
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             width, height = image.size
     except DataError:
@@ -67,7 +83,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def reduction(height: int, width: int) -> int:
-    """The smallest whole factor by which both sides are divided so that at most `WHOLE_PIXELS` are left; 1 for most pictures."""
+    """The smallest whole factor by which both sides are divided so that at most `WHOLE_PIXELS` are left; 1 for most
+    pictures.
+    """
     scale = 1
     while -(-height // scale) * -(-width // scale) > WHOLE_PIXELS:
         scale += 1
@@ -75,7 +93,8 @@ def reduction(height: int, width: int) -> int:
 
 
 def reduced_mask(labels: np.ndarray, scale: int, orientation: int = STORED) -> np.ndarray:
-    """Every `scale`-th of (H, W), from the middle of the square of pixels that one pixel of the reduced picture stands for.
+    """Every `scale`-th of (H, W), from the middle of the square of pixels that one pixel of the reduced picture stands
+    for.
 
     The squares are of stored pixels of the picture, which `orientation` turned to where `labels` lie.
     """
@@ -85,19 +104,25 @@ def reduced_mask(labels: np.ndarray, scale: int, orientation: int = STORED) -> n
 
 
 def read_picture(path: Path, orientation: int = STORED, scale: int = 1) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as the EXIF `orientation` says; by default as stored. Raises `DataError` that names the file.
+    """(H, W, 3) uint8 RGB, turned as the EXIF `orientation` says; by default as stored. Raises `DataError` that names
+    the file.
 
-    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. With `scale` means over squares of so many stored pixels a
-    side.
+    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits. With `scale` means over squares of so many
+    stored pixels a side.
     """
     height, width = picture_size(path)
     try:
         with one_large(height * width), Image.open(path, formats=("PNG", "JPEG")) as opened:
             rest = scale // _draft(opened, scale)
-            image = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)) if opened.mode.startswith("I;16") else opened
+            image = (
+                Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
+                if opened.mode.startswith("I;16")
+                else opened
+            )
             if image.mode not in _CONVERTIBLE:
-                raise DataError(f"{path} has pixels of type {image.mode}", "RGB or grey, 8 or 16 bits",
-                                "Convert the picture")
+                raise DataError(
+                    f"{path} has pixels of type {image.mode}", "RGB or grey, 8 or 16 bits", "Convert the picture"
+                )
             image = image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
             return turned(np.array(image.reduce(rest) if rest > 1 else image), orientation)
     except DataError:
@@ -130,14 +155,20 @@ def picture_orientation(path: Path) -> int:
 def check_pixels(path: Path, height: int, width: int) -> None:
     """Raises `DataError` for a picture of no pixels, or of too many."""
     if not 0 < height * width <= MAX_PIXELS:
-        raise DataError(f"{path} is {width} x {height} pixels", f"1 to {MAX_PIXELS // 1_000_000} million pixels",
-                        "Scale it down or remove it")
+        raise DataError(
+            f"{path} is {width} x {height} pixels",
+            f"1 to {MAX_PIXELS // 1_000_000} million pixels",
+            "Scale it down or remove it",
+        )
 
 
 def unreadable(path: Path, problem: Exception) -> DataError:
     """The error of a file that cannot be read, for whatever reason."""
-    return DataError(f"{path} cannot be read ({type(problem).__name__}: {clipped(str(problem), 200)})", "a whole PNG or JPEG file",
-                     "Replace or remove the file")
+    return DataError(
+        f"{path} cannot be read ({type(problem).__name__}: {clipped(str(problem), 200)})",
+        "a whole PNG or JPEG file",
+        "Replace or remove the file",
+    )
 
 
 @lru_cache(maxsize=65536)
@@ -150,13 +181,16 @@ def _digest(path: str, *identity: int) -> str:
 def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
     """SHA-256 over `labels` and the names and contents of `files`; where they lie does not count.
 
-    A file is hashed again only when its size, its inode or one of its times differs. Raises `DataError` that names a lost file.
+    A file is hashed again only when its size, its inode or one of its times differs. Raises `DataError` that names a
+    lost file.
     """
     total = hashlib.sha256(labels.encode())
     for name, path in files:
         try:
             status = path.stat()
-            content = _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            content = _digest(
+                os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            )
         except OSError as problem:
             raise unreadable(path, problem) from problem
         total.update(f"\n{name}\n{content}".encode("utf-8", "surrogateescape"))

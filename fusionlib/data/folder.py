@@ -1,6 +1,8 @@
-"""Any labelled folder: `images/` + `masks/` with the same names, and `classes.yaml` that says what the pixels of the masks mean.
+"""Any labelled folder: `images/` + `masks/` with the same names, and `classes.yaml` that says what the pixels of the
+masks mean.
 
-Pictures of several splits lie in `images/<split>/` and `masks/<split>/`. For the fields of the file see `fusionlib.data.classes_file`.
+Pictures of several splits lie in `images/<split>/` and `masks/<split>/`. For the fields of the file see
+`fusionlib.data.classes_file`.
 """
 
 from __future__ import annotations
@@ -39,22 +41,37 @@ class LabelledFolder:
         pairs, skipped = find_pairs(folder / "images" / (split or ""), folder / "masks" / (split or ""), argument)
         pairs, turns = checked(pairs, said.legend, stored_first=said.stored_first)
         title = folder.resolve().name
-        return PairedDataset(f"folder:{argument}" + (f"@{split}" if split else ""), f"{title} {split}" if split else title, said.space,
-                             pairs, said.legend, (*skipped, *turns))
+        return PairedDataset(
+            f"folder:{argument}" + (f"@{split}" if split else ""),
+            f"{title} {split}" if split else title,
+            said.space,
+            pairs,
+            said.legend,
+            (*skipped, *turns),
+        )
 
     def _choose(self, argument: str, folder: Path, split: str | None) -> str | None:
         found = self.splits(argument)
         if found and list_folder(folder / "images", PICTURE_ENDINGS).files:
-            raise DataError(f"{folder / 'images'} has pictures and folders", "pictures, or one folder per split",
-                            "Move the pictures into a split's folder")
+            raise DataError(
+                f"{folder / 'images'} has pictures and folders",
+                "pictures, or one folder per split",
+                "Move the pictures into a split's folder",
+            )
         if split is None and found:
             split = "val" if "val" in found else found[0] if len(found) == 1 else None
             if split is None:
-                raise DataError(f"{argument} has several splits and none is chosen", f"one of {', '.join(found)}",
-                                f"Add @{found[0]} to the data spec")
+                raise DataError(
+                    f"{argument} has several splits and none is chosen",
+                    f"one of {', '.join(found)}",
+                    f"Add @{found[0]} to the data spec",
+                )
         if split is not None and split not in found:
-            raise DataError(f"No split {shown(split)} in {argument}", f"one of {', '.join(found)}" if found else
-                            "no split: its pictures lie directly in images/", "Correct the data spec")
+            raise DataError(
+                f"No split {shown(split)} in {argument}",
+                f"one of {', '.join(found)}" if found else "no split: its pictures lie directly in images/",
+                "Correct the data spec",
+            )
         return split
 
 

@@ -32,7 +32,9 @@ class EveryOther:
 
     def fingerprint(self) -> str:
         """Of the whole dataset, read anew, and the half."""
-        return hashlib.sha256(f"{self.dataset.dataset.fingerprint()} every other from {self.start}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{self.dataset.dataset.fingerprint()} every other from {self.start}".encode()
+        ).hexdigest()
 
     def _place(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -41,9 +43,11 @@ class EveryOther:
 
 
 def halves(pictures: DecodedCache) -> tuple[DecodedCache, DecodedCache]:
-    """Pictures 1, 3, 5, ... and pictures 2, 4, 6, ...; what is decoded stays in `pictures`. Raises `DataError` for fewer than two.
+    """Pictures 1, 3, 5, ... and pictures 2, 4, 6, ...; what is decoded stays in `pictures`. Raises `DataError` for
+    fewer than two.
 
-    No picture is in both, but neighbours of a video are nearly the same picture: figures on one half then still flatter a fit on the other.
+    No picture is in both, but neighbours of a video are nearly the same picture: figures on one half then still flatter
+    a fit on the other.
     """
     if len(pictures) < 2:
         raise DataError(f"{pictures.title} has {len(pictures)} picture", "two or more to halve", "Choose other data")

@@ -31,8 +31,11 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         if len(self.palette) != len(self.names):
-            raise DataError(f"Label space {self.name!r} has {len(self.names)} names and {len(self.palette)} colours",
-                            "one colour per class", "Correct its palette")
+            raise DataError(
+                f"Label space {self.name!r} has {len(self.names)} names and {len(self.palette)} colours",
+                "one colour per class",
+                "Correct its palette",
+            )
 
     @property
     def count(self) -> int:
@@ -57,8 +60,9 @@ def spread_palette(count: int) -> tuple[Colour, ...]:
 
 def numbered(count: int) -> LabelSpace:
     """The space `classes-N` of a network about whose N outputs nothing else is known."""
-    return LabelSpace(f"classes-{count}", f"{count} unnamed classes",
-                      tuple(f"class {i}" for i in range(count)), spread_palette(count))
+    return LabelSpace(
+        f"classes-{count}", f"{count} unnamed classes", tuple(f"class {i}" for i in range(count)), spread_palette(count)
+    )
 
 
 _CITYSCAPES: tuple[tuple[str, Colour], ...] = (
@@ -124,14 +128,20 @@ _MAPPINGS: dict[tuple[str, str], tuple[int, ...]] = {
 
 
 def label_space(name: str) -> LabelSpace:
-    """The built-in space `name`; `classes-N` gives N numbered classes. Raises `DataError` that lists the valid names."""
+    """The built-in space `name`; `classes-N` gives N numbered classes.
+
+    Raises `DataError` that lists the valid names.
+    """
     if name in LABEL_SPACES:
         return LABEL_SPACES[name]
     digits = name.removeprefix("classes-")
     if digits != name and digits.isdecimal() and 1 <= int(digits) <= 255:
         return numbered(int(digits))
-    raise DataError(f"Unknown label space {shown(name)}", f"one of {', '.join(LABEL_SPACES)}, or classes-N (N up to 255)",
-                    "Correct the name")
+    raise DataError(
+        f"Unknown label space {shown(name)}",
+        f"one of {', '.join(LABEL_SPACES)}, or classes-N (N up to 255)",
+        "Correct the name",
+    )
 
 
 def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
@@ -156,4 +166,5 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     raise DataError(
         f"The network predicts {source.title} [{source.name}], the annotation uses {target.title} [{target.name}]",
         f"the same classes, or a known mapping ({', '.join(f'{a} to {b}' for a, b in _MAPPINGS)})",
-        "Choose data annotated in a matching label space, or name the classes alike in classes.yaml")
+        "Choose data annotated in a matching label space, or name the classes alike in classes.yaml",
+    )

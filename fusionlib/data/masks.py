@@ -1,7 +1,8 @@
 """Mask files: what their pixels stand for, ids or colours, and the labels that follow.
 
-A mask of RGB or RGBA pixels holds colours, one of grey pixels ids. A palette mask holds ids too, its indices, unless classes.yaml gives
-every class a `color`; so does a grey one where all these colors are grey. `masks: ids` or `masks: colors` in classes.yaml settles it.
+A mask of RGB or RGBA pixels holds colours, one of grey pixels ids. A palette mask holds ids too, its indices, unless
+classes.yaml gives every class a `color`; so does a grey one where all these colors are grey. `masks: ids` or `masks:
+colors` in classes.yaml settles it.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ def mask_header(path: Path) -> MaskHeader:
 class Legend:
     """What the pixels of a dataset's masks stand for.
 
-    `ids` (256,) int16 label of each id (see `id_table`). `colours`: label of each colour; None where classes have none, of which
-    `colourless` says what to do about it. `declared`: whoever made the dataset gave every class its colour, so palettes are read by
-    them. `masks` overrules what follows from the type of the pixels. With `unknown_is_void` whatever is neither class nor void is void
-    too. `grey_bits` of a grey mask may hold ids.
+    `ids` (256,) int16 label of each id (see `id_table`). `colours`: label of each colour; None where classes have none,
+    of which `colourless` says what to do about it. `declared`: whoever made the dataset gave every class its colour, so
+    palettes are read by them. `masks` overrules what follows from the type of the pixels. With `unknown_is_void`
+    whatever is neither class nor void is void too. `grey_bits` of a grey mask may hold ids.
     """
 
     ids: np.ndarray
@@ -93,18 +94,28 @@ class Legend:
     classes: int = 0
 
     def examine(self, path: Path) -> tuple[MaskHeader, bool]:
-        """The header of a mask, and whether its pixels are colours. Raises `DataError` that names a file that is not to be read so."""
+        """The header of a mask, and whether its pixels are colours.
+
+        Raises `DataError` that names a file that is not to be read so.
+        """
         header = mask_header(path)
         coloured = self._is_coloured(header)
         if coloured and self.colours is None:
-            raise DataError(f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", self.colourless)
+            raise DataError(
+                f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", self.colourless
+            )
         readable = header.colour == _PALETTE or (header.colour == _GREY and header.bits in self.grey_bits)
         if header.colour not in _KINDS or not (coloured or readable):
-            raise DataError(f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", "Convert the mask")
+            raise DataError(
+                f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", "Convert the mask"
+            )
         return header, coloured
 
     def read(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 labels, `IGNORE` for void. Raises `DataError` that names the file, and the ids or colours that are unknown."""
+        """(H, W) uint8 labels, `IGNORE` for void.
+
+        Raises `DataError` that names the file, and the ids or colours that are unknown.
+        """
         header, coloured = self.examine(path)
         try:
             with one_large(header.height * header.width), Image.open(path, formats=("PNG",)) as image:
@@ -142,7 +153,9 @@ class Legend:
         labels[:256] = self.ids
         unknown = np.flatnonzero((counts > 0) & (labels == UNKNOWN))
         if len(unknown) and not self.unknown_is_void:
-            raise DataError(f"{path} has unknown ids {_listed(unknown)}", self._known_ids(), "Correct the mask or declare its ids")
+            raise DataError(
+                f"{path} has unknown ids {_listed(unknown)}", self._known_ids(), "Correct the mask or declare its ids"
+            )
         return _looked_up(ids, labels)
 
     def _by_shade(self, path: Path, values: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -152,8 +165,13 @@ class Legend:
         counts = _histogram(values, len(labels))
         unknown = np.flatnonzero((counts > 0) & (labels == UNKNOWN))
         if len(unknown) and not self.unknown_is_void:
-            raise self._unknown_colours(path, {_hexadecimal(colours[value]) if colours[value, 0] >= 0 else f"value {value}":
-                                               int(counts[value]) for value in unknown})
+            raise self._unknown_colours(
+                path,
+                {
+                    _hexadecimal(colours[value]) if colours[value, 0] >= 0 else f"value {value}": int(counts[value])
+                    for value in unknown
+                },
+            )
         return _looked_up(values, labels)
 
     def _by_rgb(self, path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -162,9 +180,9 @@ class Legend:
         labels = np.empty(len(flat), np.uint8)
         unknown = np.zeros(0, np.int64)
         for start in range(0, len(flat), _BAND):
-            packed = _packed(flat[start:start + _BAND])
+            packed = _packed(flat[start : start + _BAND])
             found = self._by_packed[packed]
-            labels[start:start + _BAND] = np.where(found == UNKNOWN, IGNORE, found)
+            labels[start : start + _BAND] = np.where(found == UNKNOWN, IGNORE, found)
             if not self.unknown_is_void and (found == UNKNOWN).any():
                 unknown = unknown if len(unknown) else np.zeros(1 << 24, np.int64)
                 np.add.at(unknown, packed[found == UNKNOWN], 1)
@@ -172,7 +190,10 @@ class Legend:
             colours = np.flatnonzero(unknown)
             most = colours[np.argsort(-unknown[colours], kind="stable")]
             rest = int(unknown[most[_NAMED:]].sum())
-            named = {_hexadecimal((value >> 16, value >> 8 & 255, value & 255)): int(unknown[value]) for value in most[:_NAMED].tolist()}
+            named = {
+                _hexadecimal((value >> 16, value >> 8 & 255, value & 255)): int(unknown[value])
+                for value in most[:_NAMED].tolist()
+            }
             raise self._unknown_colours(path, named, len(most) - len(named), rest)
         return labels.reshape(pixels.shape[:2])
 
@@ -190,18 +211,25 @@ class Legend:
         more, pixels = more + len(others), pixels + sum(count for _, count in others)
         text = ", ".join(f"{colour} in {count} pixels" for colour, count in named)
         rest = f" and {more} more in {pixels} pixels" if more else ""
-        return DataError(f"{path} has the unknown colours {text}{rest}", f"the colours of the {self.classes} classes and of ignore",
-                         "Declare them in classes.yaml, or write there `unknown: ignore`, or `masks: ids` where pixels are ids")
+        return DataError(
+            f"{path} has the unknown colours {text}{rest}",
+            f"the colours of the {self.classes} classes and of ignore",
+            "Declare them in classes.yaml, or write there `unknown: ignore`, or `masks: ids` where pixels are ids",
+        )
 
     def _known_ids(self) -> str:
         void = np.flatnonzero(self.ids == IGNORE).tolist()
-        ids = [int(np.flatnonzero(self.ids == label)[0]) for label in range(int(self.ids[self.ids != IGNORE].max()) + 1)]
+        ids = [
+            int(np.flatnonzero(self.ids == label)[0]) for label in range(int(self.ids[self.ids != IGNORE].max()) + 1)
+        ]
         listed = f"0 to {len(ids) - 1}" if ids == list(range(len(ids))) else ", ".join(map(str, ids))
         return f"ids {listed} for classes, {', '.join(map(str, void)) or 'none'} for void"
 
 
 def _greys(bits: int) -> np.ndarray:
-    """(N, 3) int64: the colour of each value of a grey mask as it is read; -1 for one of 16 bits that none of 8 bits equals."""
+    """(N, 3) int64: the colour of each value of a grey mask as it is read; -1 for one of 16 bits that none of 8 bits
+    equals.
+    """
     values = np.arange(65536 if bits == 16 else 256)
     grey = np.where(values % 257 == 0, values // 257, -1) if bits == 16 else values
     return np.repeat(grey[:, None], 3, 1)
@@ -220,10 +248,13 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _histogram(values: np.ndarray, count: int) -> np.ndarray:
-    """How often each of 0 ... `count` - 1 (and more, where there are larger ones) is in (H, W); in bands, for counting widens to int64."""
+    """How often each of 0 ...
+
+    `count` - 1 (and more, where there are larger ones) is in (H, W); in bands, for counting widens to int64.
+    """
     flat, total = values.reshape(-1), np.zeros(count, np.int64)
     for start in range(0, len(flat), _BAND):
-        counts = np.bincount(flat[start:start + _BAND], minlength=len(total))
+        counts = np.bincount(flat[start : start + _BAND], minlength=len(total))
         counts[: len(total)] += total
         total = counts
     return total
@@ -234,7 +265,7 @@ def _looked_up(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     table = np.where(labels == UNKNOWN, IGNORE, labels).astype(np.uint8)
     found = np.empty(values.size, np.uint8)
     for start in range(0, values.size, _BAND):
-        found[start:start + _BAND] = table[values.reshape(-1)[start:start + _BAND]]
+        found[start : start + _BAND] = table[values.reshape(-1)[start : start + _BAND]]
     return found.reshape(values.shape)
 
 

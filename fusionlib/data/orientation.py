@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 STORED = 1
-"""The orientation of pixels that are shown as they are stored; 2 to 8 are mirrored and turned (EXIF 2.32, tag 0x0112)."""
+"""The orientation of pixels that are shown as they are stored; 2 to 8 are mirrored and turned (EXIF 2.32, tag
+0x0112).
+"""
 
 _TAG, _SHORT, _LONG = 0x0112, 3, 4
 _MOST_CHUNKS = 100_000
@@ -17,7 +19,8 @@ _LONGEST_EXIF = 1 << 20
 
 
 def orientation_of(path: Path) -> int:
-    """1 to 8 by the EXIF entry of a PNG or JPEG file; 1 where there is none, or none that makes sense. Nothing is decoded.
+    """1 to 8 by the EXIF entry of a PNG or JPEG file; 1 where there is none, or none that makes sense. Nothing is
+    decoded.
 
     Raises what Pillow and `open` raise for a file that is no picture.
     """
@@ -34,7 +37,7 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
         pixels = pixels.swapaxes(0, 1)
     # Of the shown picture: rows backwards for 3, 4, 7, 8; columns backwards for 2, 3, 6, 7.
     rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(pixels[::-1 if rows else 1, ::-1 if columns else 1])
+    return np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
 def inverse(orientation: int) -> int:
@@ -47,12 +50,15 @@ def shown_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation >= 5 else size
 
 
-def fitting(image: tuple[int, int], mask: tuple[int, int], orientations: tuple[int, int], *,
-            stored_first: bool = False) -> tuple[tuple[int, int], bool] | None:
-    """The orientations to read a picture and its mask of stored sizes (height, width) by, and whether another choice fits as well.
+def fitting(
+    image: tuple[int, int], mask: tuple[int, int], orientations: tuple[int, int], *, stored_first: bool = False
+) -> tuple[tuple[int, int], bool] | None:
+    """The orientations to read a picture and its mask of stored sizes (height, width) by, and whether another choice
+    fits as well.
 
-    The first of these under which the sizes agree: both as viewers show them, the picture alone so, both as stored, the mask alone as
-    shown. People draw on what a viewer shows, so that comes first; with `stored_first` both as stored does. None where none fits.
+    The first of these under which the sizes agree: both as viewers show them, the picture alone so, both as stored, the
+    mask alone as shown. People draw on what a viewer shows, so that comes first; with `stored_first` both as stored
+    does. None where none fits.
     """
     own, drawn = orientations
     choices = [(own, drawn), (own, STORED), (STORED, STORED), (STORED, drawn)]
@@ -68,12 +74,12 @@ def _orientation(exif: bytes) -> int:
     if order is None:
         return STORED
     try:
-        start, = struct.unpack_from(f"{order}4xI", exif)
-        count, = struct.unpack_from(f"{order}H", exif, start)
+        (start,) = struct.unpack_from(f"{order}4xI", exif)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, length = struct.unpack_from(f"{order}HHI", exif, entry)
             if tag == _TAG and kind in (_SHORT, _LONG) and length == 1:
-                value, = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), exif, entry + 8)
+                (value,) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), exif, entry + 8)
                 return value if 1 <= value <= 8 else STORED
     except struct.error:  # it ends before it says so
         pass

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from fusionlib.contracts import Sample
 from fusionlib.data.elsewhere import no_pictures
-from fusionlib.data.files import fingerprint_files, picture_orientation, picture_size, read_picture, reduced_mask, reduction
+from fusionlib.data.files import (
+    fingerprint_files,
+    picture_orientation,
+    picture_size,
+    read_picture,
+    reduced_mask,
+    reduction,
+)
 from fusionlib.data.labels import LabelSpace
 from fusionlib.data.masks import Legend
 from fusionlib.data.orientation import STORED, fitting, shown_size, turned
@@ -18,7 +25,9 @@ from fusionlib.listing import MASK_ENDINGS, PICTURE_ENDINGS, Listing, list_folde
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and its mask, and the EXIF orientations by which their pixels are read; `coloured`: the mask holds colours."""
+    """One picture and its mask, and the EXIF orientations by which their pixels are read; `coloured`: the mask holds
+    colours.
+    """
 
     image: Path
     mask: Path
@@ -29,7 +38,9 @@ class Pair:
 
 @dataclass(eq=False)
 class PairedDataset:
-    """Labelled pictures in files; `legend` turns the pixels of the masks into labels, `notes` say how the files were taken."""
+    """Labelled pictures in files; `legend` turns the pixels of the masks into labels, `notes` say how the files were
+    taken.
+    """
 
     spec: str
     title: str
@@ -61,8 +72,11 @@ class PairedDataset:
 
     def fingerprint(self) -> str:
         """SHA-256 of label space, legend, file names and file contents."""
-        files = [(f"{kind}/{path.name}", path) for pair in self.pairs
-                 for kind, path in (("image", pair.image), ("mask", pair.mask))]
+        files = [
+            (f"{kind}/{path.name}", path)
+            for pair in self.pairs
+            for kind, path in (("image", pair.image), ("mask", pair.mask))
+        ]
         legend = self.legend.text(any(pair.coloured for pair in self.pairs))
         return fingerprint_files(f"{self.label_space.names} {legend}", files)
 
@@ -70,8 +84,8 @@ class PairedDataset:
 def find_pairs(images: Path, masks: Path, argument: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     """The files of two folders paired by name without suffix, not looked into yet, and remarks on what was passed over.
 
-    `argument` is the folder that the user named. Raises `DataError` for a missing folder, no pictures (it says where there are some), and
-    a partner missing on either side; the file is named.
+    `argument` is the folder that the user named. Raises `DataError` for a missing folder, no pictures (it says where
+    there are some), and a partner missing on either side; the file is named.
     """
     for folder in (images, masks):
         if not folder.is_dir():
@@ -85,10 +99,14 @@ def find_pairs(images: Path, masks: Path, argument: str) -> tuple[tuple[Pair, ..
     return tuple(Pair(named[stem], answers[stem], stem) for stem in named), skipped_notes([pictures, drawn])
 
 
-def checked(pairs: Iterable[Pair], legend: Legend, *, stored_first: bool = False) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """The pairs with the orientations to read them by, after a look at every header, and remarks on pictures with an EXIF orientation.
+def checked(
+    pairs: Iterable[Pair], legend: Legend, *, stored_first: bool = False
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The pairs with the orientations to read them by, after a look at every header, and remarks on pictures with an
+    EXIF orientation.
 
-    Raises `DataError` that names the file for what is no picture, a mask that `legend` cannot read, and sizes that fit in no orientation.
+    Raises `DataError` that names the file for what is no picture, a mask that `legend` cannot read, and sizes that fit
+    in no orientation.
     """
     found, turns, either = [], 0, 0
     for pair in pairs:
@@ -103,14 +121,25 @@ def checked(pairs: Iterable[Pair], legend: Legend, *, stored_first: bool = False
 
 
 def _turn_remarks(total: int, turns: int, either: int, stored_first: bool) -> tuple[str, ...]:
-    """What to say where `turns` of `total` pairs have an EXIF orientation, of which `either` fit by more than one reading."""
+    """What to say where `turns` of `total` pairs have an EXIF orientation, of which `either` fit by more than one
+    reading.
+    """
     if not turns:
         return ()
     only = turns - either
     texts = [f"{only} read in the only way in which masks fit"] if only else []
     if either:
-        texts.append(f"{either} read " + ("as stored, as classes.yaml asks, though masks fit as viewers show them too" if stored_first else
-                     "as viewers show them, though masks fit as stored too (orientation: stored in classes.yaml chooses that)"))
+        texts.append(
+            f"{either} read "
+            + (
+                "as stored, as classes.yaml asks, though masks fit as viewers show them too"
+                if stored_first
+                else (
+                    "as viewers show them, though masks fit as stored too (orientation: stored in classes.yaml chooses"
+                    " that)"
+                )
+            )
+        )
     return (f"EXIF orientation in {turns} of {total} pictures: {', '.join(texts)}",)
 
 
@@ -118,8 +147,11 @@ def _by_stem(listing: Listing) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in listing.files:
         if path.stem in named:
-            raise DataError(f"{named[path.stem]} and {path.name} have the same name", "one picture per name",
-                            "Remove or rename one of them")
+            raise DataError(
+                f"{named[path.stem]} and {path.name} have the same name",
+                "one picture per name",
+                "Remove or rename one of them",
+            )
         named[path.stem] = path
     return named
 
@@ -129,15 +161,26 @@ def _check_partners(files: dict[str, Path], listing: Listing, partners: dict[str
     if alone:
         more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
         passed_over = skipped_text([listing])
-        raise DataError(f"{alone[0]} has no {noun} in {listing.folder}{more}" + (f"; skipped there: {passed_over}" if passed_over else ""),
-                        "pictures and masks with the same names, masks as PNG", f"Add the {noun} or remove the file")
+        raise DataError(
+            f"{alone[0]} has no {noun} in {listing.folder}{more}"
+            + (f"; skipped there: {passed_over}" if passed_over else ""),
+            "pictures and masks with the same names, masks as PNG",
+            f"Add the {noun} or remove the file",
+        )
 
 
 def _unfitting(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...], orientations: tuple[int, int]) -> DataError:
     texts = []
     for size, orientation in zip((image, mask), orientations, strict=True):
         height, width = shown_size((size[0], size[1]), orientation)
-        shown = f" (as viewers show it, by its EXIF orientation {orientation}, {width} x {height})" if orientation != STORED else ""
+        shown = (
+            f" (as viewers show it, by its EXIF orientation {orientation}, {width} x {height})"
+            if orientation != STORED
+            else ""
+        )
         texts.append(f"{size[1]} x {size[0]}{shown}")
-    return DataError(f"{pair.image} is {texts[0]} and its mask {pair.mask} is {texts[1]}", "a mask of the picture's size",
-                     "Export the mask at the picture's size (nearest neighbour)")
+    return DataError(
+        f"{pair.image} is {texts[0]} and its mask {pair.mask} is {texts[1]}",
+        "a mask of the picture's size",
+        "Export the mask at the picture's size (nearest neighbour)",
+    )

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from fusionlib.contracts import DATASETS, Sample
 from fusionlib.data.elsewhere import no_pictures
-from fusionlib.data.files import existing_folder, fingerprint_files, picture_orientation, picture_size, read_picture, reduction
+from fusionlib.data.files import (
+    existing_folder,
+    fingerprint_files,
+    picture_orientation,
+    picture_size,
+    read_picture,
+    reduction,
+)
 from fusionlib.data.labels import UNLABELLED, LabelSpace
 from fusionlib.errors import DataError, shown
 from fusionlib.listing import PICTURE_ENDINGS, list_folder, skipped_notes
@@ -34,7 +41,10 @@ class Pictures:
         return self.names[index] if self.names else self.files[index].stem
 
     def load(self, index: int, whole: bool = False) -> Sample:
-        """Read one picture, turned upright, a very large one reduced unless `whole`. Raises `DataError` that names the file."""
+        """Read one picture, turned upright, a very large one reduced unless `whole`.
+
+        Raises `DataError` that names the file.
+        """
         path = self.files[index]
         scale = 1 if whole else reduction(*picture_size(path))
         return Sample(self.name(index), read_picture(path, picture_orientation(path), scale), None, scale)
@@ -59,7 +69,9 @@ class PicturesFolder:
         """All pictures of the folder. Raises `DataError` for a split, no pictures, or a file that is no picture."""
         folder = existing_folder(argument)
         if split is not None:
-            raise DataError(f"Split {shown(split)} of plain pictures", "no split: they have none", f"Use pictures:{argument}")
+            raise DataError(
+                f"Split {shown(split)} of plain pictures", "no split: they have none", f"Use pictures:{argument}"
+            )
         listing = list_folder(folder, PICTURE_ENDINGS)
         if not listing.files:
             raise no_pictures(f"No pictures in {folder}", f"files {', '.join(PICTURE_ENDINGS)}", argument, listing)

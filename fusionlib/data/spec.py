@@ -1,4 +1,6 @@
-"""Data specs, `kind:argument` with an optional `@split` at the end, as `camvid:DIR@val`; every dataset says its own (`usages`)."""
+"""Data specs, `kind:argument` with an optional `@split` at the end, as `camvid:DIR@val`; every dataset says its own
+(`usages`).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def parse_spec(text: str) -> Spec:
     """
     kind, colon, rest = text.partition(":")
     if not colon or kind not in DATASETS:
-        got = f"Unknown kind of data {shown(kind)} in {shown(text, 200)}" if colon else f"Data spec {shown(text, 200)} without a kind"
+        got = (
+            f"Unknown kind of data {shown(kind)} in {shown(text, 200)}"
+            if colon
+            else f"Data spec {shown(text, 200)} without a kind"
+        )
         raise UsageError(got, f"one of {'; '.join(usages())}", "Put the kind and a colon in front")
     found = _SPLIT.search(rest)
     argument = rest[: found.start()] if found else rest
@@ -69,7 +75,8 @@ def splits_of(spec: str) -> tuple[str, ...]:
 
 
 def check(dataset: Dataset, progress: Progress | None = None) -> np.ndarray:
-    """Read every picture and mask once; opening has read only headers. Pixels of each label, (256,) int64, void at `IGNORE`.
+    """Read every picture and mask once; opening has read only headers. Pixels of each label, (256,) int64, void at
+    `IGNORE`.
 
     Raises the `DataError` of the first one that is wrong, which names the file (and the ids a mask must not have).
     """
@@ -86,7 +93,11 @@ def check(dataset: Dataset, progress: Progress | None = None) -> np.ndarray:
 def _resolve(text: str, split: str | None) -> tuple[DatasetOpener, Spec]:
     parsed = parse_spec(text)
     if split and parsed.split and split != parsed.split:
-        raise UsageError(f"Two splits, {shown(parsed.split)} in {shown(text, 200)} and {shown(split)}", "one split", "Drop one of them")
+        raise UsageError(
+            f"Two splits, {shown(parsed.split)} in {shown(text, 200)} and {shown(split)}",
+            "one split",
+            "Drop one of them",
+        )
     return DATASETS.get(parsed.kind), Spec(parsed.kind, parsed.argument, parsed.split or split or None)
 
 

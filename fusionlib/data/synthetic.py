@@ -69,15 +69,18 @@ class StreetsOpener:
         domain, count = _parse(argument)
         split = split or "val"
         if split not in _FIRST_SEED:
-            raise UsageError(f"Unknown Streets split {split!r}", f"one of {', '.join(_FIRST_SEED)}", "Correct the split")
+            raise UsageError(
+                f"Unknown Streets split {split!r}", f"one of {', '.join(_FIRST_SEED)}", "Correct the split"
+            )
         return Streets(domain, split, count or _DEFAULT_COUNT[split])
 
 
 def _parse(argument: str) -> tuple[str, int | None]:
     domain, colon, digits = argument.partition(":")
     if domain not in (*DOMAINS, ALL):
-        raise UsageError(f"Unknown Streets domain {domain!r}", f"one of {', '.join((*DOMAINS, ALL))}",
-                         "Correct the domain")
+        raise UsageError(
+            f"Unknown Streets domain {domain!r}", f"one of {', '.join((*DOMAINS, ALL))}", "Correct the domain"
+        )
     if not colon:
         return domain, None
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:9]) <= _MOST and len(digits) < 9):

@@ -13,6 +13,29 @@ from fusionlib.diagnostics.oracle import OracleMeter, oracle
 from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import RULES, Verdict, judge
 
-__all__ = ["RULES", "ActivationSimilarity", "AgreementMeter", "Evidence", "OracleMeter", "Verdict", "WeightSurvey", "barrier",
-           "barrier_point", "cosine_along_path", "cosine_from_gram", "disagreement", "discrepancy", "diversity", "gram", "guesses", "judge",
-           "l2_from_gram", "linear_cka", "norms_from_gram", "oracle", "survey", "survey_arena", "weight_evidence"]
+__all__ = [
+    "RULES",
+    "ActivationSimilarity",
+    "AgreementMeter",
+    "Evidence",
+    "OracleMeter",
+    "Verdict",
+    "WeightSurvey",
+    "barrier",
+    "barrier_point",
+    "cosine_along_path",
+    "cosine_from_gram",
+    "disagreement",
+    "discrepancy",
+    "diversity",
+    "gram",
+    "guesses",
+    "judge",
+    "l2_from_gram",
+    "linear_cka",
+    "norms_from_gram",
+    "oracle",
+    "survey",
+    "survey_arena",
+    "weight_evidence",
+]

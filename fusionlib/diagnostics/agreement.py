@@ -12,7 +12,8 @@ from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
 
 
 def disagreement(first: Any, second: Any, truth: Any = None, ignore: int = IGNORE) -> float | None:
-    """Fraction of pixels with different labels: two label maps of equal shape -> 0 to 1. With `truth`, over labelled pixels alone.
+    """Fraction of pixels with different labels: two label maps of equal shape -> 0 to 1. With `truth`, over labelled
+    pixels alone.
 
     None where no pixel is left.
     """
@@ -25,9 +26,9 @@ def disagreement(first: Any, second: Any, truth: Any = None, ignore: int = IGNOR
 def diversity(predictions: Sequence[Any], truth: Any, ignore: int = IGNORE) -> float | None:
     """`100 mean_{m != n} P(pred_m != pred_n) / max(err_m, err_n)`: M label maps and the truth -> percent.
 
-    err_m is the share of labelled pixels that network m gets wrong; only labelled pixels count. 100 means that as many pixels are
-    decided differently as the worse network gets wrong; above 100 errors hardly coincide. Pairs of two perfect networks (0 / 0) are
-    left out; None where nothing is left.
+    err_m is the share of labelled pixels that network m gets wrong; only labelled pixels count. 100 means that as many
+    pixels are decided differently as the worse network gets wrong; above 100 errors hardly coincide. Pairs of two
+    perfect networks (0 / 0) are left out; None where nothing is left.
 
     Source: lecture "Ensembling and Weight Averaging" (diversity of classifiers), applied to pixels.
     """
@@ -40,8 +41,12 @@ def diversity(predictions: Sequence[Any], truth: Any, ignore: int = IGNORE) -> f
 
 def diversity_from_counts(differing: np.ndarray, wrong: np.ndarray) -> float | None:
     """The same from counts: pixels decided differently (M, M) and pixels wrong (M,)."""
-    ratios = [differing[m, n] / max(wrong[m], wrong[n]) for m in range(len(wrong)) for n in range(len(wrong))
-              if m != n and max(wrong[m], wrong[n])]
+    ratios = [
+        differing[m, n] / max(wrong[m], wrong[n])
+        for m in range(len(wrong))
+        for n in range(len(wrong))
+        if m != n and max(wrong[m], wrong[n])
+    ]
     return float(100 * np.mean(ratios)) if ratios else None
 
 
@@ -58,7 +63,9 @@ class AgreementMeter:
         self.labelled = True
 
     def update(self, predictions: Sequence[torch.Tensor], truth: torch.Tensor | None) -> None:
-        """Add a batch: label maps (N, H, W) int64 of all networks and truth (N, H, W) int64, `IGNORE` for void, or None."""
+        """Add a batch: label maps (N, H, W) int64 of all networks and truth (N, H, W) int64, `IGNORE` for void, or
+        None.
+        """
         self.labelled = truth is not None
         valid = torch.ones_like(predictions[0], dtype=torch.bool) if truth is None else truth != IGNORE
         for i, one in enumerate(predictions):
@@ -89,9 +96,21 @@ class AgreementMeter:
         return diversity_from_counts(differing[np.ix_(chosen, chosen)], wrong[chosen])
 
 
-DIAGNOSTICS.register("disagreement")(Diagnostic(
-    "Disagreement", "Share of pixels that two networks label differently",
-    "share of differing labels, over labelled pixels where there are masks", "pictures", disagreement))
-DIAGNOSTICS.register("diversity")(Diagnostic(
-    "Diversity", "Disagreement as a percentage of the worse network's errors",
-    "lecture \"Ensembling and Weight Averaging\", diversity", "masks", diversity))
+DIAGNOSTICS.register("disagreement")(
+    Diagnostic(
+        "Disagreement",
+        "Share of pixels that two networks label differently",
+        "share of differing labels, over labelled pixels where there are masks",
+        "pictures",
+        disagreement,
+    )
+)
+DIAGNOSTICS.register("diversity")(
+    Diagnostic(
+        "Diversity",
+        "Disagreement as a percentage of the worse network's errors",
+        'lecture "Ensembling and Weight Averaging", diversity',
+        "masks",
+        diversity,
+    )
+)

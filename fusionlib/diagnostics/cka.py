@@ -16,15 +16,18 @@ CHANNELS = 512
 """Blocks with more channels are represented by that many of them, evenly spaced: covariances grow with the square."""
 
 POSITIONS = 2048
-"""Positions taken of a batch's feature maps, at random: neighbours say nearly the same, and products of all of them would take
-longer than the forward passes. Not evenly spaced: a stride that shares a factor with the width sees few columns, or one."""
+"""Positions taken of a batch's feature maps, at random: neighbours say nearly the same, and products of all of them
+would take longer than the forward passes. Not evenly spaced: a stride that shares a factor with the width sees few
+columns, or one.
+"""
 
 
 def linear_cka(first: Any, second: Any) -> float | None:
-    """Similarity of two representations of the same n examples: (n, p) and (n, q) -> 0 to 1; None for a constant representation.
+    """Similarity of two representations of the same n examples: (n, p) and (n, q) -> 0 to 1; None for a constant
+    representation.
 
-    With columns centred, `|Y'X|_F^2 / (|X'X|_F |Y'Y|_F)`: 1 for representations that agree up to rotation and scale. The plug-in
-    (biased) estimator; its bias is of the order p / n, so it wants many more examples than channels.
+    With columns centred, `|Y'X|_F^2 / (|X'X|_F |Y'Y|_F)`: 1 for representations that agree up to rotation and scale.
+    The plug-in (biased) estimator; its bias is of the order p / n, so it wants many more examples than channels.
 
     Source: Kornblith et al. 2019, equation 5 with the linear kernel.
     """
@@ -37,10 +40,11 @@ def linear_cka(first: Any, second: Any) -> float | None:
 class ActivationSimilarity:
     """Linear CKA of M networks per block, streamed: sums and products of channels, never the activations.
 
-    A position of a feature map is one example, its channels are the features: `POSITIONS` of each batch, drawn without replacement and
-    the same for all networks, so thousands of examples from a few pictures. What is drawn follows from `seed`, the number of the batch and
-    the map's size alone, not from who else is compared. The plug-in (biased) estimator, see `linear_cka`. Rows are shifted by the first
-    batch's mean, so that products in their own precision lose nothing to large means; sums are float64.
+    A position of a feature map is one example, its channels are the features: `POSITIONS` of each batch, drawn without
+    replacement and the same for all networks, so thousands of examples from a few pictures. What is drawn follows from
+    `seed`, the number of the batch and the map's size alone, not from who else is compared. The plug-in (biased)
+    estimator, see `linear_cka`. Rows are shifted by the first batch's mean, so that products in their own precision
+    lose nothing to large means; sums are float64.
     """
 
     def __init__(self, members: int, pairs: Sequence[tuple[int, int]], seed: int = 0) -> None:
@@ -52,7 +56,8 @@ class ActivationSimilarity:
         self._products: dict[tuple[str, int, int], torch.Tensor] = {}
 
     def add(self, block: str, activations: Sequence[torch.Tensor | None]) -> None:
-        """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C); None for a network without the block.
+        """Add a batch of one block: M feature maps (N, C, h, w) or token sequences (N, T, C); None for a network
+        without the block.
 
         Pairs whose positions differ are left out: their rows are not the same examples.
         """
@@ -60,13 +65,23 @@ class ActivationSimilarity:
         shapes = [None if one is None else tuple(one.shape[:-1]) for one in maps]
         drawn = {shape: _drawn(shape, (self.seed, self._batches[block])) for shape in shapes if shape is not None}
         self._batches[block] += 1
-        self.add_rows(block, [None if one is None or shape is None else one[drawn[shape]]
-                              for one, shape in zip(maps, shapes, strict=True)], shapes)
+        self.add_rows(
+            block,
+            [
+                None if one is None or shape is None else one[drawn[shape]]
+                for one, shape in zip(maps, shapes, strict=True)
+            ],
+            shapes,
+        )
 
-    def add_rows(self, block: str, rows: Sequence[torch.Tensor | None], shapes: Sequence[tuple[int, ...] | None] | None = None) -> None:
+    def add_rows(
+        self, block: str, rows: Sequence[torch.Tensor | None], shapes: Sequence[tuple[int, ...] | None] | None = None
+    ) -> None:
         """Add M matrices (n, C); those of equal `shapes` (by default: of equal n) hold the same n examples."""
         shapes = [None if one is None else one.shape[:1] for one in rows] if shapes is None else shapes
-        moved = [None if one is None else self._shifted(block, number, _thinned(one)) for number, one in enumerate(rows)]
+        moved = [
+            None if one is None else self._shifted(block, number, _thinned(one)) for number, one in enumerate(rows)
+        ]
         for number, one in enumerate(moved):
             if one is not None:
                 self._accumulate(self._sums, (block, number), one.double().sum(0))
@@ -82,9 +97,17 @@ class ActivationSimilarity:
         Blocks that a pair did not share in every batch are left out.
         """
         blocks = dict.fromkeys(block for block, _, _ in self.counts)
-        return [{block: self._similarity(block, a, b) for block in blocks
-                 if self.counts.get((block, a, b)) == self.counts.get((block, a, a)) == self.counts.get((block, b, b)) is not None}
-                for a, b in self.pairs]
+        return [
+            {
+                block: self._similarity(block, a, b)
+                for block in blocks
+                if self.counts.get((block, a, b))
+                == self.counts.get((block, a, a))
+                == self.counts.get((block, b, b))
+                is not None
+            }
+            for a, b in self.pairs
+        ]
 
     def _add_product(self, block: str, a: int, b: int, left: torch.Tensor, right: torch.Tensor) -> None:
         self.counts[block, a, b] = self.counts.get((block, a, b), 0) + left.shape[0]
@@ -97,7 +120,10 @@ class ActivationSimilarity:
     def _similarity(self, block: str, a: int, b: int) -> float | None:
         cross, left, right = (float(self._centred(block, i, j).square().sum()) for i, j in ((a, b), (a, a), (b, b)))
         # Constant channels leave rounding behind, not exactly 0: compare with what their mean would give.
-        floors = [(1e-12 * self.counts[block, i, i] * float(self._shifts[block, i].double().square().sum())) ** 2 for i in (a, b)]
+        floors = [
+            (1e-12 * self.counts[block, i, i] * float(self._shifts[block, i].double().square().sum())) ** 2
+            for i in (a, b)
+        ]
         if left <= floors[0] or right <= floors[1]:
             return None
         return float(min(1.0, cross / (left * right) ** 0.5))
@@ -117,10 +143,15 @@ def _channels_last(activations: torch.Tensor) -> torch.Tensor:
 
 
 def _drawn(shape: tuple[int, ...], seed: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
-    """Indices (n,) into each axis of `shape` that pick a random `POSITIONS` of its elements, in their order; all where there are fewer."""
+    """Indices (n,) into each axis of `shape` that pick a random `POSITIONS` of its elements, in their order; all where
+    there are fewer.
+    """
     count = math.prod(shape)
-    chosen = np.arange(count) if count <= POSITIONS else np.sort(
-        np.random.default_rng(seed).choice(count, POSITIONS, replace=False, shuffle=False))
+    chosen = (
+        np.arange(count)
+        if count <= POSITIONS
+        else np.sort(np.random.default_rng(seed).choice(count, POSITIONS, replace=False, shuffle=False))
+    )
     return tuple(torch.from_numpy(axis) for axis in np.unravel_index(chosen, shape))
 
 
@@ -131,6 +162,12 @@ def _thinned(rows: torch.Tensor) -> torch.Tensor:
     return rows[:, torch.linspace(0, channels - 1, CHANNELS, device=rows.device).round().long()]
 
 
-DIAGNOSTICS.register("cka")(Diagnostic(
-    "Activation similarity", "Linear CKA per block: 1 where both networks represent the pictures alike",
-    "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, positions as examples", "pictures", linear_cka))
+DIAGNOSTICS.register("cka")(
+    Diagnostic(
+        "Activation similarity",
+        "Linear CKA per block: 1 where both networks represent the pictures alike",
+        "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, positions as examples",
+        "pictures",
+        linear_cka,
+    )
+)

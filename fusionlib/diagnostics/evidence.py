@@ -9,13 +9,19 @@ from typing import Any
 from fusionlib.diagnostics.survey import CONVOLUTION, WeightSurvey
 
 SEPARATE = 0.2
-"""Cosine of the convolutions: below it two networks are taken for separate runs. Strangers lie at 0.0 to 0.1, relatives at 0.8 and more."""
+"""Cosine of the convolutions: below it two networks are taken for separate runs.
+
+Strangers lie at 0.0 to 0.1, relatives at 0.8 and more.
+"""
 
 CLOSE = 0.99
 """Cosine of the parameters: from here on two networks are usually too close for a merge to gain."""
 
 USEFUL = 0.93
-"""Cosine above which Weight Fusion found its useful merges. Drawn, but no rule: real pairs gain below it and lose above it."""
+"""Cosine above which Weight Fusion found its useful merges.
+
+Drawn, but no rule: real pairs gain below it and lose above it.
+"""
 
 GAIN = 0.01
 """Fraction of mIoU: without an interval around it a difference below one point is none, in either direction."""
@@ -24,25 +30,30 @@ FLAT = 0.02
 """A loss barrier below this fraction of the ends' mean loss is none."""
 
 FEW = 30
-"""Pictures: pixels of one picture err together, so that with fewer pictures a point of mIoU more or less may be chance."""
+"""Pictures: pixels of one picture err together, so that with fewer pictures a point of mIoU more or less may be
+chance.
+"""
 
 NEAR_ZERO = 0.05
 """Fraction of mIoU: a trained network that stays below it has been asked in a wrong way more often than it is bad."""
 
 SHARE = 0.1
-"""A point of a path counts as a merge where each network has at least this share: nearer to an end it is nearly that network."""
+"""A point of a path counts as a merge where each network has at least this share: nearer to an end it is nearly that
+network.
+"""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What is known of a pair; None where it was not measured. mIoU and gains are fractions, losses nats.
 
-    `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers are alike in any two
-    networks and can make strangers look related; `worst_block` has the lowest cosine of its convolutions. `gain` is what the best measured
-    merge has over the better of the two; `unrefined` are alphas next to it that a verdict on the path still lacks. `ends` has the name and
-    the figures of each network alone. `pictures` is how many mIoU was measured on; `third` is the best other checkpoint of the
-    set, with what its mIoU leads the pair's best measured merge by (negative: trails). `runs`: the code of both networks is known, which
-    an ensemble needs; `matches`: the permutations of their network are known, which matching needs.
+    `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers
+    are alike in any two networks and can make strangers look related; `worst_block` has the lowest cosine of its
+    convolutions. `gain` is what the best measured merge has over the better of the two; `unrefined` are alphas next to
+    it that a verdict on the path still lacks. `ends` has the name and the figures of each network alone. `pictures` is
+    how many mIoU was measured on; `third` is the best other checkpoint of the set, with what its mIoU leads the pair's
+    best measured merge by (negative: trails). `runs`: the code of both networks is known, which an ensemble needs;
+    `matches`: the permutations of their network are known, which matching needs.
     """
 
     cosine: float | None
@@ -79,9 +90,11 @@ class Evidence:
 
 
 def guesses(figures: Mapping[str, Any]) -> bool:
-    """Whether a network's `miou` and `pixel_accuracy` are less than a point above those of whoever does not look (`blind`).
+    """Whether a network's `miou` and `pixel_accuracy` are less than a point above those of whoever does not look
+    (`blind`).
 
-    Both have to be: a network that sees rare classes well may have fewer pixels right than the commonest class everywhere would.
+    Both have to be: a network that sees rare classes well may have fewer pixels right than the commonest class
+    everywhere would.
     """
     blind, miou, accuracy = (figures.get(name) for name in ("blind", "miou", "pixel_accuracy"))
     if blind is None or miou is None or accuracy is None:
@@ -91,6 +104,11 @@ def guesses(figures: Mapping[str, Any]) -> bool:
 
 def weight_evidence(weights: WeightSurvey, a: int, b: int, **more: Any) -> Evidence:
     """What the weights of two checkpoints of a survey tell; `more` are further fields of `Evidence`."""
-    return Evidence(weights.pair(a, b).cosine, compatible=weights.same_tensors(a, b), identical=weights.identical(a, b),
-                    convolutions=weights.pair(a, b, tensors=weights.of_group(CONVOLUTION)).cosine,
-                    worst_block=weights.worst_block(a, b), **more)
+    return Evidence(
+        weights.pair(a, b).cosine,
+        compatible=weights.same_tensors(a, b),
+        identical=weights.identical(a, b),
+        convolutions=weights.pair(a, b, tensors=weights.of_group(CONVOLUTION)).cosine,
+        worst_block=weights.worst_block(a, b),
+        **more,
+    )

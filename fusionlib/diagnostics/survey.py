@@ -18,12 +18,16 @@ from fusionlib.diagnostics.gram import CHUNK, as_floats, cosine_from_gram, l2_fr
 from fusionlib.errors import UsageError
 
 PARAMETERS, WITH_STATISTICS = "parameters", "with statistics"
-"""The two variants: what training optimises; or every floating tensor with a dimension, running statistics included, as Listing 3
-of the Weight Fusion paper walks them (it drops tensors without dimensions; integer tables, which it would include, are left out)."""
+"""The two variants: what training optimises; or every floating tensor with a dimension, running statistics included, as
+Listing 3 of the Weight Fusion paper walks them (it drops tensors without dimensions; integer tables, which it would
+include, are left out).
+"""
 
 CONVOLUTION, NORM, OTHER = "convolution", "batch norm", "other"
 GROUPS = (CONVOLUTION, NORM, OTHER)
-"""Convolutions and linear layers; normalisation layers; anything else (slopes of activations, embeddings without a matrix)."""
+"""Convolutions and linear layers; normalisation layers; anything else (slopes of activations, embeddings without a
+matrix).
+"""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class PairFigures:
 class WeightSurvey:
     """K checkpoints, T floating tensors in the network order of the first that has them.
 
-    `grams` (T, K, K) float64 inner products, 0 where a checkpoint lacks the tensor or has it in another shape; `shared` (T, K) bool says
-    where it has it, `same` (T, K, K) bool where two hold equal numbers. With tau, for anchor i < j: `moved` (T, K, K) int64 elements with
-    `|theta_j - theta_i| >= |theta_i| / tau`, and `squares` (T, K, K) float64 sums of `(theta_j - theta_i)^2`, which do not cancel as
-    distances from the Gram do.
+    `grams` (T, K, K) float64 inner products, 0 where a checkpoint lacks the tensor or has it in another shape; `shared`
+    (T, K) bool says where it has it, `same` (T, K, K) bool where two hold equal numbers. With tau, for anchor i < j:
+    `moved` (T, K, K) int64 elements with `|theta_j - theta_i| >= |theta_i| / tau`, and `squares` (T, K, K) float64 sums
+    of `(theta_j - theta_i)^2`, which do not cancel as distances from the Gram do.
     """
 
     names: tuple[str, ...]
@@ -82,8 +86,10 @@ class WeightSurvey:
     @cached_property
     def variants(self) -> dict[str, np.ndarray]:
         """Variant -> (T,) bool: the tensors that take part."""
-        return {PARAMETERS: np.array([entry.kind != "buffer" for entry in self.entries], dtype=bool),
-                WITH_STATISTICS: np.array([len(entry.shape) > 0 for entry in self.entries], dtype=bool)}
+        return {
+            PARAMETERS: np.array([entry.kind != "buffer" for entry in self.entries], dtype=bool),
+            WITH_STATISTICS: np.array([len(entry.shape) > 0 for entry in self.entries], dtype=bool),
+        }
 
     def gram(self, a: int, b: int, variant: str = PARAMETERS, tensors: Sequence[int] | None = None) -> np.ndarray:
         """(2, 2) inner products of checkpoints a and b over the tensors that both have, of these numbers or all."""
@@ -97,12 +103,19 @@ class WeightSurvey:
             return PairFigures(None, None, None, 0)
         products = self.grams[np.ix_(numbers, (a, b), (a, b))].sum(0)
         cosine, norms = cosine_from_gram(products)[0, 1], norms_from_gram(products)
-        distance = l2_from_gram(products)[0, 1] if self.tau is None else self.squares[numbers, min(a, b), max(a, b)].sum() ** 0.5
-        return PairFigures(None if np.isnan(cosine) else float(cosine), float(distance),
-                           (float(norms[0]), float(norms[1])), elements)
+        distance = (
+            l2_from_gram(products)[0, 1]
+            if self.tau is None
+            else self.squares[numbers, min(a, b), max(a, b)].sum() ** 0.5
+        )
+        return PairFigures(
+            None if np.isnan(cosine) else float(cosine), float(distance), (float(norms[0]), float(norms[1])), elements
+        )
 
     def discrepancy(self, a: int, b: int, tensors: Sequence[int] | None = None) -> float | None:
-        """Moved elements of all elements of these tensors, running statistics included as in the paper; None without tau or tensors."""
+        """Moved elements of all elements of these tensors, running statistics included as in the paper; None without
+        tau or tensors.
+        """
         numbers = self._numbers(a, b, None, tensors)
         elements = sum(self.entries[number].size for number in numbers)
         low, high = min(a, b), max(a, b)
@@ -110,8 +123,11 @@ class WeightSurvey:
 
     def of_group(self, group: str, part: str | None = None) -> list[int]:
         """Numbers of the tensors of all layers of a group, of the backbone or head alone where `part` says so."""
-        return [number for number, entry in enumerate(self.entries)
-                if self.groups[entry.layer] == group and part in (None, entry.part)]
+        return [
+            number
+            for number, entry in enumerate(self.entries)
+            if self.groups[entry.layer] == group and part in (None, entry.part)
+        ]
 
     def worst_block(self, a: int, b: int) -> tuple[str, float] | None:
         """The block whose convolutions have the lowest cosine, with it; None where no two can be compared."""
@@ -119,7 +135,11 @@ class WeightSurvey:
         for number in self._numbers(a, b, PARAMETERS, self.of_group(CONVOLUTION)):
             block = self.entries[number].block
             sums[block] = sums.get(block, 0) + self.grams[number][(a, a, b), (a, b, b)]
-        known = {block: float(dot / (left * right) ** 0.5) for block, (left, dot, right) in sums.items() if left > 0 and right > 0}
+        known = {
+            block: float(dot / (left * right) ** 0.5)
+            for block, (left, dot, right) in sums.items()
+            if left > 0 and right > 0
+        }
         worst = min(known, key=known.__getitem__, default=None)
         return None if worst is None else (worst, known[worst])
 
@@ -138,14 +158,19 @@ class WeightSurvey:
         return np.flatnonzero(takes).tolist() if tensors is None else [number for number in tensors if takes[number]]
 
 
-def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: float | None = None,
-           progress: Progress | None = None) -> WeightSurvey:
+def survey(
+    checkpoints: Sequence[Checkpoint],
+    *,
+    head: Sequence[str] = (),
+    tau: float | None = None,
+    progress: Progress | None = None,
+) -> WeightSurvey:
     """Read every byte of K >= 2 checkpoints once and keep the (K, K) inner products of every floating tensor.
 
-    Whole network, parts, layers and the path between two are sums of those. Memory does not grow with the files: tensors are visited one
-    after the other, in pieces that fit the processor's cache, in one thread (a second one made it slower). Names and shapes need not
-    agree; a pair is compared over what it shares. With `tau` elements that moved (see `discrepancy`) are counted too, for every pair
-    with the earlier one as anchor.
+    Whole network, parts, layers and the path between two are sums of those. Memory does not grow with the files:
+    tensors are visited one after the other, in pieces that fit the processor's cache, in one thread (a second one made
+    it slower). Names and shapes need not agree; a pair is compared over what it shares. With `tau` elements that moved
+    (see `discrepancy`) are counted too, for every pair with the earlier one as anchor.
 
     Raises: `UsageError` for fewer than two, `CheckpointError` for NaN or infinity.
     """
@@ -167,24 +192,33 @@ def survey(checkpoints: Sequence[Checkpoint], *, head: Sequence[str] = (), tau: 
         done += entry.size
         if progress is not None:
             progress(done, total)
-    return WeightSurvey(tuple(item.name for item in checkpoints), tuple(entries), grams, shared, same, moved, squares, tau)
+    return WeightSurvey(
+        tuple(item.name for item in checkpoints), tuple(entries), grams, shared, same, moved, squares, tau
+    )
 
 
 def survey_arena(arena: Arena) -> WeightSurvey:
-    """The same without tau from K >= 2 packed checkpoints, whose rows are in memory already; their finite numbers are taken for granted."""
+    """The same without tau from K >= 2 packed checkpoints, whose rows are in memory already; their finite numbers are
+    taken for granted.
+    """
     entries, count = arena.layout.entries, len(arena)
     grams, squares = np.zeros((2, len(entries), count, count))
     same = np.zeros((len(entries), count, count), dtype=bool)
     for number, entry in enumerate(entries):
-        rows = [as_floats(row[entry.offset:entry.end]) for row in arena.weights]
+        rows = [as_floats(row[entry.offset : entry.end]) for row in arena.weights]
         grams[number] = products_of(rows)
         same[number] = _equal(rows)
     moved = np.zeros(grams.shape, dtype=np.int64)
-    return WeightSurvey(arena.names, entries, grams, np.ones((len(entries), count), dtype=bool), same, moved, squares, None)
+    return WeightSurvey(
+        arena.names, entries, grams, np.ones((len(entries), count), dtype=bool), same, moved, squares, None
+    )
 
 
 def _equal(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """(K, K) bool: which of K flat arrays hold equal numbers. Those that do not mostly differ in the first piece already."""
+    """(K, K) bool: which of K flat arrays hold equal numbers.
+
+    Those that do not mostly differ in the first piece already.
+    """
     found = np.eye(len(rows), dtype=bool)
     for a, b in combinations(range(len(rows)), 2):
         first, second = rows[a], rows[b]
@@ -192,7 +226,9 @@ def _equal(rows: Sequence[np.ndarray]) -> np.ndarray:
     return found
 
 
-def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray, same: np.ndarray) -> None:
+def _add_tensor(
+    holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], products: np.ndarray, same: np.ndarray
+) -> None:
     rows = [as_floats(item.read(entry.name)) for item in holders]
     products[np.ix_(have, have)] = products_of(rows)
     same[np.ix_(have, have)] = _equal(rows)
@@ -201,11 +237,12 @@ def _add_tensor(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int]
             refuse_unless_finite(item.name, entry.name, item.read(entry.name))
 
 
-def _add_differences(holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], moved: np.ndarray, squares: np.ndarray,
-                     tau: float) -> None:
+def _add_differences(
+    holders: Sequence[Checkpoint], entry: Entry, have: Sequence[int], moved: np.ndarray, squares: np.ndarray, tau: float
+) -> None:
     rows = [as_floats(item.read(entry.name)) for item in holders]
     for start in range(0, entry.size, CHUNK):
-        pieces = [row[start:start + CHUNK] for row in rows]
+        pieces = [row[start : start + CHUNK] for row in rows]
         for i, left in enumerate(pieces):
             for j in range(i + 1, len(pieces)):
                 count, square = differences(left, pieces[j], tau)
@@ -214,7 +251,9 @@ def _add_differences(holders: Sequence[Checkpoint], entry: Entry, have: Sequence
 
 
 def _entries(checkpoints: Sequence[Checkpoint], head: Sequence[str]) -> Iterator[Entry]:
-    """Floating tensors by name and shape, in the order of the first checkpoint, then those that only later ones have."""
+    """Floating tensors by name and shape, in the order of the first checkpoint, then those that only later ones
+    have.
+    """
     seen: set[tuple[str, tuple[int, ...]]] = set()
     for checkpoint in checkpoints:
         for entry in Layout.of(checkpoint.tensors, head).entries:

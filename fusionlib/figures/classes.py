@@ -11,8 +11,9 @@ BETTER, WORSE = "#1a936f", "#c8553d"
 """Green and red of equal lightness that colour-blind readers tell apart by the bars' direction as well."""
 
 
-def class_changes(names: Sequence[str], merged: Mapping[str, Any], a: Mapping[str, Any],
-                  b: Mapping[str, Any]) -> list[tuple[str, float, float, float, float]]:
+def class_changes(
+    names: Sequence[str], merged: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]
+) -> list[tuple[str, float, float, float, float]]:
     """Rows (class, change, merge, A, B): IoU in percent; change = merge - max(A, B) in points, best first.
 
     Classes that any of the three lacks are left out.
@@ -25,16 +26,33 @@ def class_changes(names: Sequence[str], merged: Mapping[str, Any], a: Mapping[st
     return sorted(rows, key=lambda row: -row[1])
 
 
-def class_change_figure(names: Sequence[str], merged: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) -> go.Figure:
+def class_change_figure(
+    names: Sequence[str], merged: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]
+) -> go.Figure:
     """Horizontal bars of `class_changes`, the largest gain on top."""
     rows = class_changes(names, merged, a, b)[::-1]
-    figure = go.Figure(go.Bar(
-        x=[row[1] for row in rows], y=[row[0] for row in rows], orientation="h",
-        marker_color=[BETTER if row[1] >= 0 else WORSE for row in rows],
-        text=[f"{row[1]:+.1f}" if abs(row[1]) >= 0.05 else "0.0" for row in rows], textposition="outside", cliponaxis=False,
-        customdata=[row[2:] for row in rows],
-        hovertemplate="%{y}: merge %{customdata[0]:.1f} %, A %{customdata[1]:.1f} %, B %{customdata[2]:.1f} %<extra></extra>"))
-    figure.update_layout(height=max(220, 26 * len(rows) + 80), margin={"l": 8, "r": 40, "t": 8, "b": 48}, bargap=0.35,
-                         xaxis_title="change of IoU against the better of A and B (percentage points)", yaxis_title=None,
-                         xaxis_zeroline=True, showlegend=False)
+    figure = go.Figure(
+        go.Bar(
+            x=[row[1] for row in rows],
+            y=[row[0] for row in rows],
+            orientation="h",
+            marker_color=[BETTER if row[1] >= 0 else WORSE for row in rows],
+            text=[f"{row[1]:+.1f}" if abs(row[1]) >= 0.05 else "0.0" for row in rows],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[row[2:] for row in rows],
+            hovertemplate=(
+                "%{y}: merge %{customdata[0]:.1f} %, A %{customdata[1]:.1f} %, B %{customdata[2]:.1f} %<extra></extra>"
+            ),
+        )
+    )
+    figure.update_layout(
+        height=max(220, 26 * len(rows) + 80),
+        margin={"l": 8, "r": 40, "t": 8, "b": 48},
+        bargap=0.35,
+        xaxis_title="change of IoU against the better of A and B (percentage points)",
+        yaxis_title=None,
+        xaxis_zeroline=True,
+        showlegend=False,
+    )
     return figure

@@ -15,10 +15,14 @@ GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
 
 SPREAD = 30
-"""Largest distance over the smallest from which on the axis is logarithmic: one outlier would press the others onto one line."""
+"""Largest distance over the smallest from which on the axis is logarithmic: one outlier would press the others onto one
+line.
+"""
 
 LABELLED = 12
-"""Most pairs whose names are written beside their points, as far as there is room; the names of all are under the pointer."""
+"""Most pairs whose names are written beside their points, as far as there is room; the names of all are under the
+pointer.
+"""
 
 PLOT = (460.0, 330.0)
 """Width and height in pixels that labels are placed for: the chart at a window of 1280."""
@@ -30,16 +34,25 @@ Numbered = Sequence[tuple[int, Mapping[str, Any]]]
 Box = tuple[float, float, float, float]
 
 
-def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool = False, judged: int | None = None,
-                 distance: bool = False) -> go.Figure:
+def pairs_figure(
+    pairs: Sequence[Mapping[str, Any]],
+    useful: float,
+    zoom: bool = False,
+    judged: int | None = None,
+    distance: bool = False,
+) -> go.Figure:
     """Every pair as a point: cosine across; oracle mIoU up, or L2 distance until one is known and with `distance`.
 
-    The colour is what the best merge gained. `customdata` of a point starts with the number of its pair; pair `judged` has a ring around
-    it. With `zoom` only pairs above `useful`. Pairs without a cosine cannot be drawn; those without a height are ticks at the foot.
-    Distances that differ by `SPREAD` or more get a logarithmic axis.
+    The colour is what the best merge gained. `customdata` of a point starts with the number of its pair; pair `judged`
+    has a ring around it. With `zoom` only pairs above `useful`. Pairs without a cosine cannot be drawn; those without a
+    height are ticks at the foot. Distances that differ by `SPREAD` or more get a logarithmic axis.
     """
     known = not distance and any(pair["oracle_miou"] is not None for pair in pairs)
-    drawn = [(number, pair) for number, pair in enumerate(pairs) if pair["cosine"] is not None and (not zoom or pair["cosine"] > useful)]
+    drawn = [
+        (number, pair)
+        for number, pair in enumerate(pairs)
+        if pair["cosine"] is not None and (not zoom or pair["cosine"] > useful)
+    ]
     wide = not known and _wide([pair["l2"] for _, pair in drawn])
     heights = {number: height for number, pair in drawn if (height := _height(pair, known, wide)) is not None}
     placed = [(number, pair) for number, pair in drawn if number in heights]
@@ -56,16 +69,34 @@ def pairs_figure(pairs: Sequence[Mapping[str, Any]], useful: float, zoom: bool =
         if part:
             figure.add_trace(_points(part, heights, measured, reach, labels))
     _foot(figure, [(number, pair) for number, pair in drawn if number not in heights], up[0], wide, known)
-    figure.add_vrect(x0=useful, x1=1.0, fillcolor=ZONE, line_width=0, layer="below",
-                     annotation_text=f"the paper's useful zone, above {useful:g}",
-                     annotation_position="top right", annotation_font_size=12, annotation_yshift=20)
+    figure.add_vrect(
+        x0=useful,
+        x1=1.0,
+        fillcolor=ZONE,
+        line_width=0,
+        layer="below",
+        annotation_text=f"the paper's useful zone, above {useful:g}",
+        annotation_position="top right",
+        annotation_font_size=12,
+        annotation_yshift=20,
+    )
     figure.update_layout(
-        title="Direction shared and what an oracle could gain" if known else "Direction shared and distance", height=460,
-        margin={**MARGIN, "t": 64}, xaxis_title="cosine similarity of the parameters (1 = same direction)",
-        yaxis_title="oracle mIoU of the pair (%)" if known else f"L2 distance (units of the weights{', log axis' if wide else ''})",
-        legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"}, clickmode="event+select")
+        title="Direction shared and what an oracle could gain" if known else "Direction shared and distance",
+        height=460,
+        margin={**MARGIN, "t": 64},
+        xaxis_title="cosine similarity of the parameters (1 = same direction)",
+        yaxis_title=(
+            "oracle mIoU of the pair (%)"
+            if known
+            else f"L2 distance (units of the weights{', log axis' if wide else ''})"
+        ),
+        legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"},
+        clickmode="event+select",
+    )
     figure.update_xaxes(range=across)
-    figure.update_yaxes(range=up, type="log" if wide else "linear", **({"tickvals": _ticks(*up), "tickformat": "~g"} if wide else {}))
+    figure.update_yaxes(
+        range=up, type="log" if wide else "linear", **({"tickvals": _ticks(*up), "tickformat": "~g"} if wide else {})
+    )
     return figure
 
 
@@ -90,63 +121,122 @@ def _range(heights: Sequence[float], wide: bool) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1 and 3 of every decade between two powers of ten: Plotly's own `2` and `5` without their decade are hard to read."""
-    values = [step * 10.0 ** power for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
+    """1 and 3 of every decade between two powers of ten: Plotly's own `2` and `5` without their decade are hard to
+    read.
+    """
+    values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
     return [value for value in values if low <= math.log10(value) <= high]
 
 
 def _ring(number: int, pair: Mapping[str, Any], height: float, side: str | None) -> go.Scatter:
     """Around the pair judged, and its name beside the ring rather than beside the point, which the ring would cover."""
     return go.Scatter(
-        x=[pair["cosine"]], y=[height], name="judged here", hoverinfo="skip", customdata=[[number]], textfont_size=11,
-        mode="markers+text" if side else "markers", text=[name_of(pair)] if side else None, textposition=side or "top center",
-        marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2})
+        x=[pair["cosine"]],
+        y=[height],
+        name="judged here",
+        hoverinfo="skip",
+        customdata=[[number]],
+        textfont_size=11,
+        mode="markers+text" if side else "markers",
+        text=[name_of(pair)] if side else None,
+        textposition=side or "top center",
+        marker={"size": 24, "symbol": "circle-open", "color": SECOND, "line_width": 2},
+    )
 
 
-def _points(part: Numbered, heights: Mapping[int, float], measured: bool, reach: float, labels: Mapping[int, str]) -> go.Scatter:
+def _points(
+    part: Numbered, heights: Mapping[int, float], measured: bool, reach: float, labels: Mapping[int, str]
+) -> go.Scatter:
     colour: dict[str, Any] = {"color": QUIET, "symbol": "circle-open", "line": {"width": 2}}
     if measured:
-        colour = {"color": [100 * pair["gain"] for _, pair in part], "colorscale": GAINS, "cmin": -reach, "cmax": reach,
-                  "colorbar": {"title": {"text": "gain of the<br>best merge<br>(points)"}, "thickness": 12, "len": 0.8},
-                  "line": {"width": 1, "color": "rgba(255, 255, 255, 0.6)"}}
+        colour = {
+            "color": [100 * pair["gain"] for _, pair in part],
+            "colorscale": GAINS,
+            "cmin": -reach,
+            "cmax": reach,
+            "colorbar": {"title": {"text": "gain of the<br>best merge<br>(points)"}, "thickness": 12, "len": 0.8},
+            "line": {"width": 1, "color": "rgba(255, 255, 255, 0.6)"},
+        }
     return go.Scatter(
-        x=[pair["cosine"] for _, pair in part], y=[heights[number] for number, _ in part],
-        mode="markers+text" if labels else "markers", text=[name_of(pair) if number in labels else "" for number, pair in part],
-        textposition=[labels.get(number, "top center") for number, _ in part], textfont_size=11,
-        marker={"size": 14, **colour}, name="path measured" if measured else "path not measured", showlegend=not measured,
-        customdata=_details(part), hovertemplate=_hover())
+        x=[pair["cosine"] for _, pair in part],
+        y=[heights[number] for number, _ in part],
+        mode="markers+text" if labels else "markers",
+        text=[name_of(pair) if number in labels else "" for number, pair in part],
+        textposition=[labels.get(number, "top center") for number, _ in part],
+        textfont_size=11,
+        marker={"size": 14, **colour},
+        name="path measured" if measured else "path not measured",
+        showlegend=not measured,
+        customdata=_details(part),
+        hovertemplate=_hover(),
+    )
 
 
 def _foot(figure: go.Figure, part: Numbered, low: float, wide: bool, oracle: bool) -> None:
     """Pairs that have a cosine and no height, as ticks on the axis: still to be read and clicked."""
     if part:
-        figure.add_trace(go.Scatter(
-            x=[pair["cosine"] for _, pair in part], y=[10 ** low if wide else low] * len(part), mode="markers", cliponaxis=False,
-            name="oracle not known" if oracle else "distance 0", customdata=_details(part), hovertemplate=_hover(),
-            marker={"symbol": "line-ns-open", "size": 16, "color": QUIET, "line": {"width": 3, "color": QUIET}}))
+        figure.add_trace(
+            go.Scatter(
+                x=[pair["cosine"] for _, pair in part],
+                y=[10**low if wide else low] * len(part),
+                mode="markers",
+                cliponaxis=False,
+                name="oracle not known" if oracle else "distance 0",
+                customdata=_details(part),
+                hovertemplate=_hover(),
+                marker={"symbol": "line-ns-open", "size": 16, "color": QUIET, "line": {"width": 3, "color": QUIET}},
+            )
+        )
 
 
 def _details(part: Numbered) -> list[list[Any]]:
-    return [[number, name_of(pair), pair["verdict"]["level"], _percent(pair["oracle_headroom"], "+.1f"), _percent(pair["gain"], "+.1f"),
-             "n/a" if pair["l2"] is None else f"{pair['l2']:.4g}"] for number, pair in part]
+    return [
+        [
+            number,
+            name_of(pair),
+            pair["verdict"]["level"],
+            _percent(pair["oracle_headroom"], "+.1f"),
+            _percent(pair["gain"], "+.1f"),
+            "n/a" if pair["l2"] is None else f"{pair['l2']:.4g}",
+        ]
+        for number, pair in part
+    ]
 
 
 def _hover() -> str:
-    return ("<b>%{customdata[1]}</b><br>cosine %{x:.4f}, L2 distance %{customdata[5]}<br>oracle over the better one %{customdata[3]}"
-            "<br>best merge %{customdata[4]}<br>verdict: %{customdata[2]}<br><i>click: open in Merge</i><extra></extra>")
+    return (
+        "<b>%{customdata[1]}</b><br>cosine %{x:.4f}, L2 distance %{customdata[5]}<br>oracle over the better one"
+        " %{customdata[3]}<br>best merge %{customdata[4]}<br>verdict: %{customdata[2]}<br><i>click: open in"
+        " Merge</i><extra></extra>"
+    )
 
 
-def _labels(placed: Numbered, heights: Mapping[int, float], across: tuple[float, float], up: tuple[float, float],
-            wide: bool, judged: int | None) -> dict[int, str]:
-    """Where names go: pair -> side of its point. A name that would cover a point, another name or the edge is left to the pointer."""
+def _labels(
+    placed: Numbered,
+    heights: Mapping[int, float],
+    across: tuple[float, float],
+    up: tuple[float, float],
+    wide: bool,
+    judged: int | None,
+) -> dict[int, str]:
+    """Where names go: pair -> side of its point.
+
+    A name that would cover a point, another name or the edge is left to the pointer.
+    """
+
     def pixel(number: int, pair: Mapping[str, Any]) -> tuple[float, float]:
         height = math.log10(heights[number]) if wide else heights[number]
-        return (PLOT[0] * (pair["cosine"] - across[0]) / (across[1] - across[0]), PLOT[1] * (height - up[0]) / (up[1] - up[0]))
+        return (
+            PLOT[0] * (pair["cosine"] - across[0]) / (across[1] - across[0]),
+            PLOT[1] * (height - up[0]) / (up[1] - up[0]),
+        )
 
     spots = {number: pixel(number, pair) for number, pair in placed}
     taken: list[tuple[int | None, Box]] = [
-        (number, (x - radius, y - radius, x + radius, y + radius)) for number, (x, y) in spots.items()
-        for radius in (RING if number == judged else POINT,)]
+        (number, (x - radius, y - radius, x + radius, y + radius))
+        for number, (x, y) in spots.items()
+        for radius in (RING if number == judged else POINT,)
+    ]
     chosen: dict[int, str] = {}
     for number, pair in placed:
         for side, box in _sides(*spots[number], LETTER * len(name_of(pair)), RING if number == judged else POINT):
@@ -160,10 +250,12 @@ def _labels(placed: Numbered, heights: Mapping[int, float], across: tuple[float,
 
 def _sides(x: float, y: float, width: float, gap: float) -> list[tuple[str, Box]]:
     half = LINE / 2
-    return [("middle right", (x + gap, y - half, x + gap + width, y + half)),
-            ("middle left", (x - gap - width, y - half, x - gap, y + half)),
-            ("top center", (x - width / 2, y + gap, x + width / 2, y + gap + LINE)),
-            ("bottom center", (x - width / 2, y - gap - LINE, x + width / 2, y - gap))]
+    return [
+        ("middle right", (x + gap, y - half, x + gap + width, y + half)),
+        ("middle left", (x - gap - width, y - half, x - gap, y + half)),
+        ("top center", (x - width / 2, y + gap, x + width / 2, y + gap + LINE)),
+        ("bottom center", (x - width / 2, y - gap - LINE, x + width / 2, y - gap)),
+    ]
 
 
 def _meet(one: Box, other: Box) -> bool:

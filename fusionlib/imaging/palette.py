@@ -16,7 +16,8 @@ def colourise(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, space: LabelSpace, opacity: float = 0.6) -> np.ndarray:
-    """`(1 - opacity) image + opacity colour`, rounded: (H, W, 3) uint8. The picture shows through where there is no class.
+    """`(1 - opacity) image + opacity colour`, rounded: (H, W, 3) uint8. The picture shows through where there is no
+    class.
 
     Raises `UsageError` when the sizes differ or opacity is not in 0 ... 1.
     """

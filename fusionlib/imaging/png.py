@@ -27,8 +27,11 @@ def encode_rgb(label: np.ndarray, confidence: np.ndarray, runner_up: np.ndarray)
     Raises `UsageError` when shapes or types differ.
     """
     if not label.shape == confidence.shape == runner_up.shape or label.ndim != 2:
-        raise UsageError(f"Maps {label.shape}, {confidence.shape} and {runner_up.shape}", "three maps (H, W) of one size",
-                         "Resize them")
+        raise UsageError(
+            f"Maps {label.shape}, {confidence.shape} and {runner_up.shape}",
+            "three maps (H, W) of one size",
+            "Resize them",
+        )
     return _encode(np.dstack([label, confidence, runner_up]))
 
 
@@ -56,8 +59,8 @@ def _encode(pixels: np.ndarray) -> bytes:
     flat = pixels.reshape(height, width * channels)
     rows = np.empty((height, 1 + width * channels), np.uint8)
     rows[:, 0] = _SUB
-    rows[:, 1: 1 + channels] = flat[:, :channels]
-    np.subtract(flat[:, channels:], flat[:, :-channels], out=rows[:, 1 + channels:])
+    rows[:, 1 : 1 + channels] = flat[:, :channels]
+    np.subtract(flat[:, channels:], flat[:, :-channels], out=rows[:, 1 + channels :])
     packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
     body = packer.compress(rows.data) + packer.flush()

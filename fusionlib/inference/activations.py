@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 FEWEST, MOST, DEEPEST = 4, 48, 3
-"""Blocks worth showing, and how deep to look for them: wrappers such as `backbone` are opened until there are enough."""
+"""Blocks worth showing, and how deep to look for them: wrappers such as `backbone` are opened until there are
+enough.
+"""
 
 
 def blocks_of(network: nn.Module) -> dict[str, nn.Module]:
@@ -42,6 +44,7 @@ def recorded(network: nn.Module) -> Iterator[dict[str, Tensor]]:
             first = output[0] if isinstance(output, tuple | list) and output else output
             if isinstance(first, Tensor) and first.ndim in (3, 4) and first.is_floating_point():
                 found[name] = first.detach().float().clone()
+
         return keep
 
     handles = [module.register_forward_hook(hook(name)) for name, module in blocks_of(network).items()]

@@ -1,4 +1,6 @@
-"""Merged weights in a running network: the one place where an arena, a merge method and a buffer policy meet a device."""
+"""Merged weights in a running network: the one place where an arena, a merge method and a buffer policy meet a
+device.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from fusionlib.merging.buffers import check_policy, merged_integers, settle
 from fusionlib.merging.profile import LayerProfile, apply_profile
 
 CALIBRATION_PICTURES = 16
-"""How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of forwards."""
+"""How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of
+forwards.
+"""
 
 
 class Blend:
@@ -29,20 +33,32 @@ class Blend:
     `calibration` are the pictures of the policy `recalibrate`, `count` of them evenly spaced; it needs no masks.
     """
 
-    def __init__(self, arena: Arena, network: BoundNetwork, buffers: str = "average", *,
-                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        network: BoundNetwork,
+        buffers: str = "average",
+        *,
+        calibration: DecodedCache | None = None,
+        count: int = CALIBRATION_PICTURES,
+    ) -> None:
         self.arena, self.network, self.buffers = arena, network, check_policy(buffers)
         self.calibration, self.count = calibration, count
         self.notes: tuple[str, ...] = ()
         self.recomputed: tuple[str, ...] = ()
         self._present: MergeMethod | int | None = None
-        self._held: LayerProfile | None = None  # whose merge the scratch buffer holds, so that a next one writes only what differs
+        self._held: LayerProfile | None = (
+            None  # whose merge the scratch buffer holds, so that a next one writes only what differs
+        )
         same = arena.weights.dtype == network.flat.dtype and arena.weights.device == network.flat.device
         # Merging straight into the network's own buffer spares a pass over the weights wherever the types allow it.
         self._scratch = network.flat if same else torch.empty_like(arena.weights[0])
         if self.buffers == "recalibrate" and calibration is None:
-            raise UsageError("Buffer policy recalibrate without pictures", "unlabelled pictures of the target domain",
-                             "Give --data, or choose another policy")
+            raise UsageError(
+                "Buffer policy recalibrate without pictures",
+                "unlabelled pictures of the target domain",
+                "Give --data, or choose another policy",
+            )
 
     def set(self, method: MergeMethod, run: Run) -> None:
         """Make the network the mixture that `method` gives; nothing happens where it is that already.
@@ -81,21 +97,32 @@ class Blend:
         self.notes = (*first, *notes)
 
     def _write(self, method: MergeMethod) -> tuple[str, ...]:
-        """Write the merge into the scratch buffer, of a profile after a profile only the tensors whose weights differ."""
+        """Write the merge into the scratch buffer, of a profile after a profile only the tensors whose weights
+        differ.
+        """
         before, self._held = self._held, None  # what fails half-way holds nothing
         if isinstance(method, LayerProfile):
             self.recomputed = apply_profile(self.arena, method, self._scratch, before)
             return ()
         mixture = method(self.arena, out=self._scratch)
         if len(mixture.weights) != 1:
-            raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
-                             "Run the members themselves and combine their outputs")
+            raise UsageError(
+                f"{method.title} is {len(mixture.weights)} networks, not one",
+                "a method that gives one network",
+                "Run the members themselves and combine their outputs",
+            )
         return mixture.notes
 
     def _rewritten(self, method: MergeMethod) -> list[Entry] | None:
-        """The tensors that `_write` has written: of a profile those whose weights differ, and running statistics; None: all."""
+        """The tensors that `_write` has written: of a profile those whose weights differ, and running statistics; None:
+        all.
+        """
         names = set(self.recomputed) if isinstance(method, LayerProfile) else None
-        return None if names is None else [entry for entry in self.arena.layout.entries if entry.name in names or entry.kind == "buffer"]
+        return (
+            None
+            if names is None
+            else [entry for entry in self.arena.layout.entries if entry.name in names or entry.kind == "buffer"]
+        )
 
     def _settle(self, method: MergeMethod) -> None:
         with torch.inference_mode():

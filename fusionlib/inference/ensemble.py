@@ -15,19 +15,26 @@ from fusionlib.merging.ensemble import RULES
 
 
 class OutputEnsemble:
-    """By the rule `softmax`, `log sum_i w_i softmax(z_i)`: the logarithm of the averaged probabilities, whose softmax is that average.
+    """By the rule `softmax`, `log sum_i w_i softmax(z_i)`: the logarithm of the averaged probabilities, whose softmax
+    is that average.
 
-    `logit` is `sum_i w_i z_i`; `product` is `sum_i M w_i log softmax(z_i)`, whose softmax is the normalised product; `majority` is the
-    logarithm of `sum_i w_i c_i onehot(y_i)`, every network voting for its best class y with its confidence c. Each member's logits
-    are resized first. `networks` have the same classes; `shares` sum to 1, and a network of share 0 is not run. Outputs are summed in
-    the order of the networks' `fingerprints`, so that the order in which they are named changes no bit; without, in the order given.
+    `logit` is `sum_i w_i z_i`; `product` is `sum_i M w_i log softmax(z_i)`, whose softmax is the normalised product;
+    `majority` is the logarithm of `sum_i w_i c_i onehot(y_i)`, every network voting for its best class y with its
+    confidence c. Each member's logits are resized first. `networks` have the same classes; `shares` sum to 1, and a
+    network of share 0 is not run. Outputs are summed in the order of the networks' `fingerprints`, so that the order in
+    which they are named changes no bit; without, in the order given.
 
-    Source: Lakshminarayanan et al. 2017 ("Simple and Scalable Predictive Uncertainty Estimation"), section 2.4, with equal shares
-    there; product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
+    Source: Lakshminarayanan et al. 2017 ("Simple and Scalable Predictive Uncertainty Estimation"), section 2.4, with
+    equal shares there; product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
     """
 
-    def __init__(self, networks: Sequence[Network], shares: Sequence[float], rule: str = "softmax",
-                 fingerprints: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        shares: Sequence[float],
+        rule: str = "softmax",
+        fingerprints: Sequence[str] = (),
+    ) -> None:
         shares = check_shares(tuple(shares), len(networks))
         if rule not in RULES:
             raise UsageError(f"Unknown rule {rule!r}", f"one of {', '.join(RULES)}", "Correct the rule")

@@ -17,32 +17,48 @@ EXACT_LIMIT = 1024
 
 
 GRADIENT_COST = 6
-"""What one picture's gradient costs beside its evaluation, for progress bars. Measured with ENet at 480x360 on two cores: 6 to 8."""
+"""What one picture's gradient costs beside its evaluation, for progress bars.
+
+Measured with ENet at 480x360 on two cores: 6 to 8.
+"""
 
 
 def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, generator: torch.Generator) -> Tensor:
-    """Fisher information (P,) float32 of one picture (H, W, 3) uint8, per pixel of the network's output; 0 at running statistics.
+    """Fisher information (P,) float32 of one picture (H, W, 3) uint8, per pixel of the network's output; 0 at running
+    statistics.
 
     `F_k = 1/S sum_s E_(y ~ p_s) (d log p_s(y) / d theta_k)^2` over the S output pixels, in evaluation mode.
 
-    `sampled` draws one label for every pixel and squares the gradient of the whole picture, `1/S (d sum_s log p_s(y_s) / d theta_k)^2`.
-    Labels are drawn independently and each pixel's score has mean zero, so the cross terms vanish in expectation: the estimate is
-    unbiased but noisy, one backward pass a picture. `exact` takes the expectation itself, a backward pass for every class of every
-    pixel. The labels are those that the network itself predicts, never the truth (which would be the empirical Fisher).
+    `sampled` draws one label for every pixel and squares the gradient of the whole picture, `1/S (d sum_s log p_s(y_s)
+    / d theta_k)^2`. Labels are drawn independently and each pixel's score has mean zero, so the cross terms vanish in
+    expectation: the estimate is unbiased but noisy, one backward pass a picture. `exact` takes the expectation itself,
+    a backward pass for every class of every pixel. The labels are those that the network itself predicts, never the
+    truth (which would be the empirical Fisher).
 
-    Raises: `UsageError` where `exact` would need more than `EXACT_LIMIT` passes, `CheckpointError` where the network answers with NaN.
+    Raises: `UsageError` where `exact` would need more than `EXACT_LIMIT` passes, `CheckpointError` where the network
+    answers with NaN.
     """
     leaf = network.flat.detach().clone().requires_grad_()
-    tables = {entry.name: network.layout.view(leaf if entry.kind != "buffer" else network.flat, entry.name)
-              for entry in network.layout.entries}
+    tables = {
+        entry.name: network.layout.view(leaf if entry.kind != "buffer" else network.flat, entry.name)
+        for entry in network.layout.entries
+    }
     own = {name for name, _ in network.module.named_parameters()} | {name for name, _ in network.module.named_buffers()}
     with torch.enable_grad():
-        output = logits_of(torch.func.functional_call(network.module, {name: view for name, view in tables.items() if name in own},
-                                                      (network.prepare(image[None]),)))
+        output = logits_of(
+            torch.func.functional_call(
+                network.module,
+                {name: view for name, view in tables.items() if name in own},
+                (network.prepare(image[None]),),
+            )
+        )
         scores = output.float().log_softmax(1)[0].flatten(1).T  # (S, C)
     if not bool(torch.isfinite(scores).all()):
-        raise CheckpointError("The network answers with NaN or infinity, which has no Fisher information", "weights that run in float32",
-                              "Look at this checkpoint's masks; use an earlier epoch, or leave it out")
+        raise CheckpointError(
+            "The network answers with NaN or infinity, which has no Fisher information",
+            "weights that run in float32",
+            "Look at this checkpoint's masks; use an earlier epoch, or leave it out",
+        )
     if labels == "exact":
         return _exact(scores, leaf)
     probabilities = scores.detach().exp().cpu()
@@ -52,24 +68,33 @@ def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, g
 
 def _exact(scores: Tensor, leaf: Tensor) -> Tensor:
     if scores.numel() > EXACT_LIMIT:
-        raise UsageError(f"Exact Fisher information of {len(scores)} pixels with {scores.shape[1]} classes",
-                         f"at most {EXACT_LIMIT} together", "Set labels=sampled, or use much smaller pictures")
+        raise UsageError(
+            f"Exact Fisher information of {len(scores)} pixels with {scores.shape[1]} classes",
+            f"at most {EXACT_LIMIT} together",
+            "Set labels=sampled, or use much smaller pictures",
+        )
     total = torch.zeros_like(leaf, requires_grad=False)
     for pixel in range(scores.shape[0]):
         for label in range(scores.shape[1]):
             score = scores[pixel, label]
-            gradient, = torch.autograd.grad(score, leaf, retain_graph=True)
+            (gradient,) = torch.autograd.grad(score, leaf, retain_graph=True)
             total += score.detach().exp() * gradient.square()
     return total / len(scores)
 
 
-def fisher_information(network: BoundNetwork, images: Iterable[np.ndarray], labels: str = "sampled", seed: int = 0) -> Tensor:
-    """The mean of `picture_information` over pictures (H, W, 3) uint8, each with a generator of its own seeded by its number."""
+def fisher_information(
+    network: BoundNetwork, images: Iterable[np.ndarray], labels: str = "sampled", seed: int = 0
+) -> Tensor:
+    """The mean of `picture_information` over pictures (H, W, 3) uint8, each with a generator of its own seeded by its
+    number.
+    """
     total, count = torch.zeros_like(network.flat, dtype=torch.float64), 0
     for count, image in enumerate(images, start=1):
         total += picture_information(network, image, labels, seeded(seed, count - 1))
     if not count:
-        raise UsageError("No pictures to estimate Fisher information on", "at least one unlabelled picture", "Choose data")
+        raise UsageError(
+            "No pictures to estimate Fisher information on", "at least one unlabelled picture", "Choose data"
+        )
     return (total / count).to(network.flat.dtype)
 
 

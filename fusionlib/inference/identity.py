@@ -1,4 +1,6 @@
-"""What decides a figure beside weights, pictures and meters: the network's code and declarations, its classes, how and where it runs."""
+"""What decides a figure beside weights, pictures and meters: the network's code and declarations, its classes, how and
+where it runs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ Network = tuple[Architecture, int]
 LIBRARY = Path(__file__).resolve().parents[1]
 
 
-def runs_of(networks: Iterable[Network | None], target: LabelSpace | None, precision: str, device: torch.device) -> dict[str, Any]:
+def runs_of(
+    networks: Iterable[Network | None], target: LabelSpace | None, precision: str, device: torch.device
+) -> dict[str, Any]:
     """The part of a content key that tells how networks run, as JSON values: `identities`, how precisely, and where.
 
     CPU and CUDA are told apart: they compute in other orders, and in mixed precision with other types.
@@ -33,7 +37,10 @@ def runs_of(networks: Iterable[Network | None], target: LabelSpace | None, preci
 
 
 def identities(networks: Iterable[Network | None], target: LabelSpace | None) -> list[str]:
-    """What tells these networks from others, equal ones once; None is an unknown one. `target` is the label space of the pictures."""
+    """What tells these networks from others, equal ones once; None is an unknown one.
+
+    `target` is the label space of the pictures.
+    """
     return sorted({_identity(*known, target) if known else "" for known in networks})
 
 
@@ -43,9 +50,14 @@ def _identity(architecture: Architecture, classes: int, target: LabelSpace | Non
     counterparts = None
     with suppress(DataError):  # whoever measures says so
         counterparts = mapping(space, target).tolist() if space and target else None
-    about = {"code": getattr(architecture, "code", None) or _code_of(type(architecture)), "classes": classes,
-             "head": list(architecture.head), "preprocessing": asdict(architecture.preprocessing),
-             "space": [architecture.label_space(classes), space.names if space else None], "mapping": counterparts}
+    about = {
+        "code": getattr(architecture, "code", None) or _code_of(type(architecture)),
+        "classes": classes,
+        "head": list(architecture.head),
+        "preprocessing": asdict(architecture.preprocessing),
+        "space": [architecture.label_space(classes), space.names if space else None],
+        "mapping": counterparts,
+    }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
@@ -58,7 +70,9 @@ def _found(name: str) -> LabelSpace | None:
 
 @cache
 def _code_of(kind: type) -> str:
-    """The class's name and, of one that lies outside of this library, its file's SHA-256: the library's own sources are in every key."""
+    """The class's name and, of one that lies outside of this library, its file's SHA-256: the library's own sources are
+    in every key.
+    """
     name = f"{kind.__module__}.{kind.__qualname__}"
     try:
         file = Path(inspect.getfile(kind)).resolve()

@@ -14,8 +14,8 @@ from fusionlib.errors import Cancelled, FusionError, UsageError
 class Job:
     """One piece of background work in a thread of its own; the torch calls inside it still go through the worker.
 
-    `state` is idle, running, done, cancelled or failed. The work calls `progress(done, total)`, which raises `Cancelled`
-    once somebody asked for it.
+    `state` is idle, running, done, cancelled or failed. The work calls `progress(done, total)`, which raises
+    `Cancelled` once somebody asked for it.
     """
 
     def __init__(self, title: str) -> None:
@@ -56,8 +56,8 @@ class Job:
     def wait(self, timeout: float | None = None) -> None:
         """Block until the work has ended.
 
-        Not by `Thread.join`: before Python 3.13 an interrupt there counts as the end of the thread, and leaving the process while
-        torch computes in another thread aborts it.
+        Not by `Thread.join`: before Python 3.13 an interrupt there counts as the end of the thread, and leaving the
+        process while torch computes in another thread aborts it.
         """
         self._ended.wait(timeout)
 

@@ -1,4 +1,6 @@
-"""Several networks on the same pictures, batch by batch: what can only be seen when their predictions lie side by side."""
+"""Several networks on the same pictures, batch by batch: what can only be seen when their predictions lie side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +28,38 @@ from fusionlib.metrics.observation import Observation
 
 
 class JointMeasurement:
-    """Every network alone, `pairs` of them (default: all), and the whole set, in one pass over the pictures with one forward pass each.
+    """Every network alone, `pairs` of them (default: all), and the whole set, in one pass over the pictures with one
+    forward pass each.
 
-    Fixed-size counts only; pixels are gone after their batch. The first `cka_pictures` pictures also give the activation similarity
-    of networks that are built alike. Pictures without masks give disagreement and similarity alone.
+    Fixed-size counts only; pixels are gone after their batch. The first `cka_pictures` pictures also give the
+    activation similarity of networks that are built alike. Pictures without masks give disagreement and similarity
+    alone.
 
     Raises: `UsageError` for pictures without masks and a pair of networks of different label spaces.
     """
 
-    def __init__(self, networks: Sequence[BoundNetwork], sources: Sequence[LabelSpace], pictures: DecodedCache, *,
-                 cka_pictures: int = 4, pairs: Sequence[tuple[int, int]] | None = None) -> None:
+    def __init__(
+        self,
+        networks: Sequence[BoundNetwork],
+        sources: Sequence[LabelSpace],
+        pictures: DecodedCache,
+        *,
+        cka_pictures: int = 4,
+        pairs: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
         self.networks, self.pictures, self.cka_pictures = list(networks), pictures, cka_pictures
         self.pairs = tuple(combinations(range(len(networks)), 2) if pairs is None else pairs)
         device = networks[0].device
         self.labelled = pictures.labelled
         if not self.labelled and any(sources[a].names != sources[b].names for a, b in self.pairs):
-            raise UsageError("Networks of different classes on pictures without masks", "one label space", "Choose data with masks")
-        self.alone = [Measurement(network, space, pictures) for network, space in zip(networks, sources, strict=True)] \
-            if self.labelled else []
+            raise UsageError(
+                "Networks of different classes on pictures without masks", "one label space", "Choose data with masks"
+            )
+        self.alone = (
+            [Measurement(network, space, pictures) for network, space in zip(networks, sources, strict=True)]
+            if self.labelled
+            else []
+        )
         self.classes = self.alone[0].classes if self.alone else sources[0].count
         self.batch = 8 if device.type == "cuda" else 1
         everyone = tuple(range(len(networks)))
@@ -77,7 +93,9 @@ class JointMeasurement:
             network = self.networks[number]
             return Observation(batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)).predicted
 
-    def _compare(self, predictions: list[torch.Tensor], truths: np.ndarray, seen: list[dict[str, torch.Tensor]]) -> None:
+    def _compare(
+        self, predictions: list[torch.Tensor], truths: np.ndarray, seen: list[dict[str, torch.Tensor]]
+    ) -> None:
         with torch.inference_mode():
             truth = torch.from_numpy(truths).to(predictions[0].device).long() if self.labelled else None
             self.agreement.update(predictions, truth)
@@ -87,15 +105,29 @@ class JointMeasurement:
                 self.similarity.add(block, [table.get(block) for table in seen])
 
     def figures(self) -> dict[str, Any]:
-        """`singles` in the order of the networks (none without masks), `pairs` of their numbers, and the `set` of all networks."""
+        """`singles` in the order of the networks (none without masks), `pairs` of their numbers, and the `set` of all
+        networks.
+        """
         similarity = self.similarity.compute()
-        pairs = [{"a": a, "b": b, "disagreement": self.agreement.disagreement(a, b), "diversity": self.agreement.diversity((a, b)),
-                  **self._oracle(number), "cka": [{"block": block, "cka": value} for block, value in similarity[number].items()]}
-                 for number, (a, b) in enumerate(self.pairs)]
-        return {"images": len(self.pictures), "pixels": int(self.agreement.pixels),
-                "cka_pictures": min(self.cka_pictures, len(self.pictures)),
-                "singles": [measurement.figures() for measurement in self.alone], "pairs": pairs,
-                "set": {"diversity": self.agreement.diversity(), **self._oracle(len(self.pairs))}}
+        pairs = [
+            {
+                "a": a,
+                "b": b,
+                "disagreement": self.agreement.disagreement(a, b),
+                "diversity": self.agreement.diversity((a, b)),
+                **self._oracle(number),
+                "cka": [{"block": block, "cka": value} for block, value in similarity[number].items()],
+            }
+            for number, (a, b) in enumerate(self.pairs)
+        ]
+        return {
+            "images": len(self.pictures),
+            "pixels": int(self.agreement.pixels),
+            "cka_pictures": min(self.cka_pictures, len(self.pictures)),
+            "singles": [measurement.figures() for measurement in self.alone],
+            "pairs": pairs,
+            "set": {"diversity": self.agreement.diversity(), **self._oracle(len(self.pairs))},
+        }
 
     def _oracle(self, number: int) -> dict[str, float | None]:
         matrix = self.oracle.matrices[number]

@@ -31,15 +31,18 @@ def bands(logits: Tensor, truth: Tensor, mapping: Tensor | None, classes: int) -
 def pixel_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Label, confidence (0..255) and runner-up of the one picture, or band, of `observation`, each (H, W) uint8.
 
-    Labels are ids of the target space, 255 where the prediction has no counterpart there. Confidence is the summed softmax
-    probability of the network's classes that count as the label; the runner-up is the next best class of the target space.
+    Labels are ids of the target space, 255 where the prediction has no counterpart there. Confidence is the summed
+    softmax probability of the network's classes that count as the label; the runner-up is the next best class of the
+    target space.
     """
     scores = observation.target_probabilities
     labels = observation.predicted
     outside = labels == observation.classes
     index = labels.clamp(max=observation.classes - 1).unsqueeze(1)
     certain = torch.where(outside, observation.confidence, scores.gather(1, index).squeeze(1))
-    others = scores.scatter(1, index, -1.0) if not bool(outside.any()) else _without(scores, labels, observation.classes)
+    others = (
+        scores.scatter(1, index, -1.0) if not bool(outside.any()) else _without(scores, labels, observation.classes)
+    )
     runner_up = first_maximum(others)[1]
     return _bytes(labels.masked_fill(outside, IGNORE)), _bytes(certain.mul(255).round_()), _bytes(runner_up)
 

@@ -21,9 +21,11 @@ from fusionlib.metrics.observation import Observation
 DEFAULT_METERS = ("confusion", "cross_entropy")
 
 TILE, MARGIN = 1024, 128
-"""Sides of the squares that a very large picture is measured in, and how much of the picture around it each is seen with. Both are
-multiples of 32, so that strides fall as in the whole picture. Where a network sees no farther than the margin, tiles give what the whole
-gives; one that sees farther has less context near seams, and global pooling sees a tile in place of the picture."""
+"""Sides of the squares that a very large picture is measured in, and how much of the picture around it each is seen
+with. Both are multiples of 32, so that strides fall as in the whole picture. Where a network sees no farther than the
+margin, tiles give what the whole gives; one that sees farther has less context near seams, and global pooling sees a
+tile in place of the picture.
+"""
 
 
 def target_mapping(source: LabelSpace, target: LabelSpace, device: torch.device) -> torch.Tensor | None:
@@ -39,13 +41,23 @@ class Measurement:
     Pictures of one size are batched; a picture of another size starts a new batch. Raises `DataError` without masks.
     """
 
-    def __init__(self, network: Network, source: LabelSpace, pictures: DecodedCache, *,
-                 meters: Sequence[str] = DEFAULT_METERS, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        source: LabelSpace,
+        pictures: DecodedCache,
+        *,
+        meters: Sequence[str] = DEFAULT_METERS,
+        batch: int | None = None,
+    ) -> None:
         self.network, self.pictures = network, pictures
         target = pictures.dataset.label_space
         if not pictures.dataset.labelled:
-            raise DataError(f"{pictures.dataset.title} has no masks", "labelled pictures to measure on",
-                            "Choose data with masks; pictures without them can still be looked at")
+            raise DataError(
+                f"{pictures.dataset.title} has no masks",
+                "labelled pictures to measure on",
+                "Choose data with masks; pictures without them can still be looked at",
+            )
         self.classes = target.count
         self.mapping = target_mapping(source, target, network.device)
         self.meters = {name: METERS.get(name) for name in meters}
@@ -88,7 +100,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (N, H, W, 3) uint8 and the truth (N, h, w) uint8 of the part of them that begins `at` (row, column): all, but for tiles.
+    """Pictures (N, H, W, 3) uint8 and the truth (N, h, w) uint8 of the part of them that begins `at` (row, column):
+    all, but for tiles.
 
     `finished` says how many pictures are complete with it.
     """
@@ -101,11 +114,12 @@ class Batch:
     def logits_of(self, network: Network) -> torch.Tensor:
         """Logits (N, C, h, w) of the part."""
         (top, left), (height, width) = self.at, self.truths.shape[1:]
-        return network.logits(self.images, self.images.shape[1:3])[..., top:top + height, left:left + width]
+        return network.logits(self.images, self.images.shape[1:3])[..., top : top + height, left : left + width]
 
 
 def look_through(pictures: DecodedCache) -> int:
-    """Read every picture, so that a wrong mask is found before the first forward pass; how many will be measured in tiles.
+    """Read every picture, so that a wrong mask is found before the first forward pass; how many will be measured in
+    tiles.
 
     Raises `DataError` for a very large one where tiles were not asked for.
     """
@@ -119,7 +133,8 @@ def look_through(pictures: DecodedCache) -> int:
 
 
 def batches(pictures: DecodedCache, size: int) -> Iterator[Batch]:
-    """All pictures, up to `size` of equal shape at a time, very large ones tile by tile; all void where there are no masks.
+    """All pictures, up to `size` of equal shape at a time, very large ones tile by tile; all void where there are no
+    masks.
 
     Raises `DataError` for a very large one where tiles were not asked for.
     """
@@ -140,20 +155,29 @@ def batches(pictures: DecodedCache, size: int) -> Iterator[Batch]:
 
 def _need_tiles(sample: Sample, pictures: DecodedCache) -> None:
     if not pictures.tiles:
-        raise DataError(f"{sample.name} has more than {WHOLE_PIXELS / 1e6:.1f} million pixels", "pictures that pass a network as a whole",
-                        f"Give --tiles to measure larger ones at full size in tiles of {TILE} pixels, or scale them down")
+        raise DataError(
+            f"{sample.name} has more than {WHOLE_PIXELS / 1e6:.1f} million pixels",
+            "pictures that pass a network as a whole",
+            f"Give --tiles to measure larger ones at full size in tiles of {TILE} pixels, or scale them down",
+        )
 
 
 def _tiles(sample: Sample) -> Iterator[Batch]:
-    """Squares that cover the picture, each with up to `MARGIN` of what lies around it; at the picture's edges with less, as the whole."""
+    """Squares that cover the picture, each with up to `MARGIN` of what lies around it; at the picture's edges with
+    less, as the whole.
+    """
     truth = _truth(sample)
     height, width = truth.shape
     corners = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
     for number, (top, left) in enumerate(corners, 1):
         first, begin = max(0, top - MARGIN), max(0, left - MARGIN)
-        seen = sample.image[first:top + TILE + MARGIN, begin:left + TILE + MARGIN]
-        yield Batch(np.ascontiguousarray(seen)[None], truth[top:top + TILE, left:left + TILE][None], int(number == len(corners)),
-                    (top - first, left - begin))
+        seen = sample.image[first : top + TILE + MARGIN, begin : left + TILE + MARGIN]
+        yield Batch(
+            np.ascontiguousarray(seen)[None],
+            truth[top : top + TILE, left : left + TILE][None],
+            int(number == len(corners)),
+            (top - first, left - begin),
+        )
 
 
 def _truth(sample: Sample) -> np.ndarray:

@@ -19,7 +19,9 @@ from fusionlib.inference.worker import Run, at_once
 
 PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",
-    "mixed": "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit",
+    "mixed": (
+        "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit"
+    ),
 }
 
 
@@ -51,10 +53,20 @@ class BoundNetwork:
     Belongs to one worker thread. Raises `ArchitectureError` when the layout lacks a tensor of the network.
     """
 
-    def __init__(self, architecture: Architecture, classes: int, layout: Layout, integers: Mapping[str, Tensor], *,
-                 device: torch.device, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        classes: int,
+        layout: Layout,
+        integers: Mapping[str, Tensor],
+        *,
+        device: torch.device,
+        precision: str = "float32",
+    ) -> None:
         if precision not in PRECISIONS:
-            raise UsageError(f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision")
+            raise UsageError(
+                f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision"
+            )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
         self.flat = torch.zeros(layout.size, device=device)
         self.integers: dict[str, Tensor] = {}
@@ -64,7 +76,8 @@ class BoundNetwork:
         self._bind(integers)
         about = architecture.preprocessing
         self._mean = torch.tensor(about.mean, device=device).view(1, 3, 1, 1) if any(about.mean) else None
-        # Channels-last runs small CNNs up to twice as fast here, but code that calls `.view` on activations breaks on it.
+        # Channels-last runs small CNNs up to twice as fast here, but code that calls `.view` on activations breaks on
+        # it.
         self._format = torch.channels_last if about.channels_last else torch.contiguous_format
         self._std = torch.tensor(about.std, device=device).view(1, 3, 1, 1) if about.std != (1.0, 1.0, 1.0) else None
 
@@ -87,8 +100,11 @@ class BoundNetwork:
             return self.integers[name]
         if name.endswith(COUNTER):
             return tensor
-        raise ArchitectureError(f"The network needs {name} of shape {tuple(tensor.shape)}, which the checkpoint lacks",
-                                "a checkpoint of this architecture", "Check --model, or choose other checkpoints")
+        raise ArchitectureError(
+            f"The network needs {name} of shape {tuple(tensor.shape)}, which the checkpoint lacks",
+            "a checkpoint of this architecture",
+            "Check --model, or choose other checkpoints",
+        )
 
     def load(self, flat: Tensor, integers: Mapping[str, Tensor] | None = None) -> None:
         """Copy merged weights (P,) in, and integer tensors where they are given; no allocation, no `load_state_dict`.
@@ -106,13 +122,16 @@ class BoundNetwork:
             if name in self.integers:
                 self.integers[name].copy_(tensor)
 
-    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False, run: Run = at_once) -> Tensor:
-        """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H, W)).
+    def logits(
+        self, images: np.ndarray, size: tuple[int, int] | None = None, resume: bool = False, run: Run = at_once
+    ) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32, resized bilinearly to `size` (default (H,
+        W)).
 
-        Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False). With `resume` the pass
-        starts at the first stage that has changed since the last such pass over the same pictures, and `trail.began` names it.
-        With `run` every stage is a call of its own, so that others can use the device in between; the caller sees to it that
-        nobody changes the weights meanwhile.
+        Resizing precedes the argmax: the evaluation is at the annotation's own size (align_corners=False). With
+        `resume` the pass starts at the first stage that has changed since the last such pass over the same pictures,
+        and `trail.began` names it. With `run` every stage is a call of its own, so that others can use the device in
+        between; the caller sees to it that nobody changes the weights meanwhile.
         """
         target = size or images.shape[1:3]
 
@@ -139,8 +158,11 @@ class BoundNetwork:
             raise
         except Exception as error:
             height, width = images.shape[1:3]
-            raise ArchitectureError(f"The network failed on pictures of {width}x{height}: {type(error).__name__}: {error}",
-                                    "model code that runs on (N, 3, H, W)", "Correct the model code, or choose other pictures") from error
+            raise ArchitectureError(
+                f"The network failed on pictures of {width}x{height}: {type(error).__name__}: {error}",
+                "model code that runs on (N, 3, H, W)",
+                "Correct the model code, or choose other pictures",
+            ) from error
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB as the network's input (N, 3, H, W) on its device."""

@@ -15,20 +15,27 @@ from fusionlib.inference.network import BoundNetwork
 class Recalibration:
     """Sample-weighted mean of the batch means and of the unbiased batch variances over unlabelled pictures.
 
-    After batches of sizes b_1 ... b_t: `mean = sum_k b_k m_k / sum_k b_k`, the same for the variance. Every picture counts
-    once however the batches fall, where `torch.optim.swa_utils.update_bn` lets every batch count once; the two differ on a
-    ragged last batch. Only batch-norm layers are in training mode, so dropout does not disturb the statistics.
+    After batches of sizes b_1 ... b_t: `mean = sum_k b_k m_k / sum_k b_k`, the same for the variance. Every picture
+    counts once however the batches fall, where `torch.optim.swa_utils.update_bn` lets every batch count once; the two
+    differ on a ragged last batch. Only batch-norm layers are in training mode, so dropout does not disturb the
+    statistics.
 
     Source: `bn_update` of the SWA authors' code (Izmailov et al. 2018), which sets momentum to b / (n + b).
     """
 
     def __init__(self, network: BoundNetwork) -> None:
         self.network, self.seen = network, 0
-        self.layers = [layer for layer in network.module.modules()
-                       if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats]
+        self.layers = [
+            layer
+            for layer in network.module.modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        ]
         if not self.layers:
-            raise UsageError("The network has no batch-norm statistics", "a network with batch norm",
-                             "Choose the buffer policy average: it leaves nothing to recalibrate")
+            raise UsageError(
+                "The network has no batch-norm statistics",
+                "a network with batch norm",
+                "Choose the buffer policy average: it leaves nothing to recalibrate",
+            )
         for layer in self.layers:
             layer.running_mean.zero_()  # type: ignore[union-attr]
             layer.running_var.fill_(1)  # type: ignore[union-attr]
@@ -48,8 +55,11 @@ class Recalibration:
         except ArchitectureError as problem:  # torch's own ValueError, of a batch norm behind a global pooling
             if not isinstance(problem.__cause__, ValueError):
                 raise
-            raise UsageError(f"Batch norm cannot be measured: {problem.__cause__}", "more than one value per channel in a batch",
-                             "Choose the buffer policy average, gaussian or anchor") from problem
+            raise UsageError(
+                f"Batch norm cannot be measured: {problem.__cause__}",
+                "more than one value per channel in a batch",
+                "Choose the buffer policy average, gaussian or anchor",
+            ) from problem
         finally:
             self.network.precision = precision
             for layer, momentum in zip(self.layers, momenta, strict=True):
@@ -57,13 +67,20 @@ class Recalibration:
                 layer.momentum = momentum
 
 
-def recalibrate(network: BoundNetwork, batches: Iterable[np.ndarray], total: int = 0, progress: Progress | None = None) -> Tensor:
-    """Recalibrate in place over all `batches`; returns the network's flat buffer (P,). Raises `UsageError` without batch norm."""
+def recalibrate(
+    network: BoundNetwork, batches: Iterable[np.ndarray], total: int = 0, progress: Progress | None = None
+) -> Tensor:
+    """Recalibrate in place over all `batches`; returns the network's flat buffer (P,).
+
+    Raises `UsageError` without batch norm.
+    """
     running = Recalibration(network)
     for batch in batches:
         running.add(batch)
         if progress is not None:
             progress(running.seen, total)
     if not running.seen:
-        raise UsageError("No pictures to recalibrate with", "at least one unlabelled picture", "Choose data for recalibration")
+        raise UsageError(
+            "No pictures to recalibrate with", "at least one unlabelled picture", "Choose data for recalibration"
+        )
     return network.flat

@@ -16,15 +16,20 @@ from fusionlib.contracts import Stage
 from fusionlib.inference.worker import Run, at_once
 
 LIMIT = 256 << 20
-"""Bytes of states kept in this process. A pass that needs more keeps every second one, or every fourth, and so on; at last none."""
+"""Bytes of states kept in this process.
+
+A pass that needs more keeps every second one, or every fourth, and so on; at last none.
+"""
 
 
 class Trail:
-    """What the last pass left behind: states before stages, and copies of the weights and the pictures that they came from.
+    """What the last pass left behind: states before stages, and copies of the weights and the pictures that they came
+    from.
 
-    Nobody has to tell what changed. Weights and pictures are compared bit by bit with the copies, so that no way of writing into the
-    flat buffer can be forgotten: a profile, another method, a buffer policy, a file. For ENet that takes a fraction of a millisecond.
-    False where the network has no stages. All networks of a process that leave trails belong to one thread.
+    Nobody has to tell what changed. Weights and pictures are compared bit by bit with the copies, so that no way of
+    writing into the flat buffer can be forgotten: a profile, another method, a buffer policy, a file. For ENet that
+    takes a fraction of a millisecond. False where the network has no stages. All networks of a process that leave
+    trails belong to one thread.
     """
 
     def __init__(self, stages: Sequence[Stage], layout: Layout, flat: Tensor) -> None:
@@ -49,8 +54,12 @@ class Trail:
         self._stale: dict[int, _Kept] = {}
         self._retain({})
 
-    def forward(self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], precision: str, run: Run = at_once) -> Any:
-        """What the network returns for pictures (N, H, W, 3), the same bits as from all stages in turn; each stage a call of `run`."""
+    def forward(
+        self, images: np.ndarray, prepare: Callable[[np.ndarray], Any], precision: str, run: Run = at_once
+    ) -> Any:
+        """What the network returns for pictures (N, H, W, 3), the same bits as from all stages in turn; each stage a
+        call of `run`.
+        """
         start, state = run(lambda: self._begin(images, prepare, precision))
         for number in range(start, len(self._stages)):
             state = run(lambda number=number, state=state: self._step(number, state))
@@ -77,11 +86,15 @@ class Trail:
     @torch.no_grad()
     def _step(self, number: int, state: Any) -> Any:
         self._keep(number, state)
-        self._stale.pop(number + 1, None)  # not before: the next state is made in its memory, which the system would take away
+        self._stale.pop(
+            number + 1, None
+        )  # not before: the next state is made in its memory, which the system would take away
         return self._stages[number].call(state)
 
     def _forget(self, images: np.ndarray, precision: str) -> None:
-        """Set aside the states that are no longer what a pass would give now, and remember what the pass to come starts from."""
+        """Set aside the states that are no longer what a pass would give now, and remember what the pass to come starts
+        from.
+        """
         source, self._source = self._source, (images.copy(), precision)
         if source is None or source[0].shape != images.shape or source[1] != precision:
             self.clear()
@@ -94,7 +107,9 @@ class Trail:
         self._weights.copy_(self._flat)
 
     def _first_changed(self) -> int:
-        """Number of the first stage whose tensors are not those of the last pass; the last stage where there is none."""
+        """Number of the first stage whose tensors are not those of the last pass; the last stage where there is
+        none.
+        """
         assert self._weights is not None
         now, before = self._flat.view(torch.int32), self._weights.view(torch.int32)
         for number, slices in enumerate(self._slices):
@@ -154,7 +169,10 @@ class _Kept:
 
 
 def _copied(state: Any, tensors: list[Tensor]) -> Any:
-    """The state in new containers around the same tensors, which are added to the list. Raises `TypeError` for unknown content."""
+    """The state in new containers around the same tensors, which are added to the list.
+
+    Raises `TypeError` for unknown content.
+    """
     if isinstance(state, Tensor):
         tensors.append(state)
         return state

@@ -22,7 +22,9 @@ COARSE = tuple(2 ** (half / 2) for half in range(-4, 7))
 """First pass: 0.25 to 8 in steps of the root of 2, 1 among them."""
 
 FINE_STEPS = 4
-"""Second pass: this many steps to each neighbour of the best, so neighbours differ by 9 %; a parabola gives the rest."""
+"""Second pass: this many steps to each neighbour of the best, so neighbours differ by 9 %; a parabola gives the
+rest.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Temperature:
 def scaled(logits: Tensor, temperature: float) -> Tensor:
     """`logits / temperature`, (N, C, H, W), with the same first maximum at every pixel.
 
-    In real numbers division keeps the order; in float32 two neighbours may become equal and the lower class would win. The class
-    that won before is then put one step of float32 above the others.
+    In real numbers division keeps the order; in float32 two neighbours may become equal and the lower class would win.
+    The class that won before is then put one step of float32 above the others.
     """
     if not temperature > 0:
         raise DataError(f"Temperature {temperature}", "a number above 0", "Fit it, or use 1")
@@ -64,9 +66,17 @@ class ScaledNetwork:
             return scaled(self.network.logits(images, size), self.temperature)
 
 
-def losses_at(temperatures: Sequence[float], network: Network, pictures: DecodedCache, worker: Worker,
-              mapping: Tensor | None, progress: Progress | None = None) -> list[float]:
-    """Mean negative log-likelihood in nats at each temperature over all labelled pixels, in one pass of forwards; inf: undefined."""
+def losses_at(
+    temperatures: Sequence[float],
+    network: Network,
+    pictures: DecodedCache,
+    worker: Worker,
+    mapping: Tensor | None,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Mean negative log-likelihood in nats at each temperature over all labelled pixels, in one pass of forwards; inf:
+    undefined.
+    """
     meter, classes = METERS.get("cross_entropy"), pictures.label_space.count
     states = [meter.init(classes, network.device) for _ in temperatures]
 
@@ -77,7 +87,11 @@ def losses_at(temperatures: Sequence[float], network: Network, pictures: Decoded
                 meter.update(state, Observation(logits / temperature, ids, mapping, classes))
 
     if len(pictures) and pictures.load(0).truth is None:
-        raise DataError(f"{pictures.load(0).name} has no mask", "labelled pictures to fit a temperature on", "Choose data with masks")
+        raise DataError(
+            f"{pictures.load(0).name} has no mask",
+            "labelled pictures to fit a temperature on",
+            "Choose data with masks",
+        )
     done = 0
     for batch in batches(pictures, 1):
         if (batch.truths != IGNORE).any():
@@ -89,16 +103,18 @@ def losses_at(temperatures: Sequence[float], network: Network, pictures: Decoded
     return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
 
 
-def fit_temperature(network: Network, pictures: DecodedCache, worker: Worker, mapping: Tensor | None,
-                    progress: Progress | None = None) -> Temperature:
+def fit_temperature(
+    network: Network, pictures: DecodedCache, worker: Worker, mapping: Tensor | None, progress: Progress | None = None
+) -> Temperature:
     """The T that minimises the negative log-likelihood of `softmax(logits / T)` over all labelled pixels of `pictures`.
 
-    Two passes over the pictures: 11 temperatures from 0.25 to 8, then 6 around the best and the vertex of the parabola through the
-    three best neighbours in log T. Cost: two forward passes and 17 softmaxes per picture; nothing of a picture is kept. Where
-    label spaces are mapped the likelihood is that of the annotation's classes. `at_limit`: the best T lies at an end of the range.
+    Two passes over the pictures: 11 temperatures from 0.25 to 8, then 6 around the best and the vertex of the parabola
+    through the three best neighbours in log T. Cost: two forward passes and 17 softmaxes per picture; nothing of a
+    picture is kept. Where label spaces are mapped the likelihood is that of the annotation's classes. `at_limit`: the
+    best T lies at an end of the range.
 
-    Raises `DataError` without masks or with no labelled pixel. Source: Guo et al. 2017 ("On Calibration of Modern Neural Networks"),
-    section 4.2; fitted there by LBFGS, which needs all logits in memory.
+    Raises `DataError` without masks or with no labelled pixel. Source: Guo et al. 2017 ("On Calibration of Modern
+    Neural Networks"), section 4.2; fitted there by LBFGS, which needs all logits in memory.
     """
     total = 2 * len(pictures)
     table: dict[float, float] = {}
@@ -111,11 +127,13 @@ def fit_temperature(network: Network, pictures: DecodedCache, worker: Worker, ma
 
         table |= dict(zip(wanted, losses_at(wanted, network, pictures, worker, mapping, advance), strict=True))
         if not any(math.isfinite(loss) for loss in table.values()):
-            raise DataError("No temperature gives a likelihood", "labelled pixels and finite logits", "Choose other data")
+            raise DataError(
+                "No temperature gives a likelihood", "labelled pixels and finite logits", "Choose other data"
+            )
     known = sorted((t, loss) for t, loss in table.items() if math.isfinite(loss))
     best = min(range(len(known)), key=lambda index: known[index][1])
     at_limit = best in (0, len(known) - 1)
-    value = known[best][0] if at_limit else _vertex(known[best - 1: best + 2])
+    value = known[best][0] if at_limit else _vertex(known[best - 1 : best + 2])
     before = table[1.0]
     return Temperature(value, before if math.isfinite(before) else None, tuple(known), at_limit)
 

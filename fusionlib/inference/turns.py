@@ -13,13 +13,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 THREADS = 4
-"""Frames in the making at once: while one is decoded or encoded, the device works on another. No session has two of them."""
+"""Frames in the making at once: while one is decoded or encoded, the device works on another.
+
+No session has two of them.
+"""
 
 SLACK = 2.0
-"""Seconds of the device that a session may have had beyond the one that had least before it sits out for others to catch up."""
+"""Seconds of the device that a session may have had beyond the one that had least before it sits out for others to
+catch up.
+"""
 
 LINGER = 0.1
-"""Seconds for which somebody who has just got a frame is still reckoned with: while a slider moves, the next wish is on its way."""
+"""Seconds for which somebody who has just got a frame is still reckoned with: while a slider moves, the next wish is on
+its way.
+"""
 
 REMEMBERED = 4096
 """Sessions and lines of which something is remembered: more than any number of open pages, and a bound on memory."""
@@ -38,8 +45,9 @@ class _Request:
 class Turns:
     """Requests of many sessions, one of each after the other.
 
-    A *line* is what a newer request replaces (one pane of one view); generations of a line grow. Sessions come round robin, and one
-    whose requests are dear (large pictures) sits out while it is `SLACK` seconds ahead of another that is active.
+    A *line* is what a newer request replaces (one pane of one view); generations of a line grow. Sessions come round
+    robin, and one whose requests are dear (large pictures) sits out while it is `SLACK` seconds ahead of another that
+    is active.
     """
 
     def __init__(self, threads: int = THREADS) -> None:
@@ -54,7 +62,10 @@ class Turns:
         self._least = 0.0  # seconds used by whoever used least; who comes after a pause has no credit from it
 
     def ask(self, session: str, line: Hashable, generation: int, call: Callable[[], T]) -> Future[T]:
-        """Make `call` when the session's turn comes. What waits in the same line is `Superseded`, and so is a call older than another."""
+        """Make `call` when the session's turn comes.
+
+        What waits in the same line is `Superseded`, and so is a call older than another.
+        """
         future: Future[T] = Future()
         late = request = _Request(call, future)
         self.note(session, line, generation)
@@ -103,15 +114,23 @@ class Turns:
                 self._ready.notify()
 
     def _next(self) -> str | None:
-        """The first that waits, is not being served and is not far ahead of anybody active; None where there is none."""
+        """The first that waits, is not being served and is not far ahead of anybody active; None where there is
+        none.
+        """
         horizon = monotonic() - LINGER
         self._left = {session: since for session, since in self._left.items() if since > horizon}
         active = {*self._waiting, *self._served, *self._left}
         for session in self._waiting:
             _keep(self._used, session, max(self._seconds(session), self._least))
         self._least = min(map(self._seconds, active), default=self._least)
-        return next((session for session in self._waiting
-                     if session not in self._served and self._seconds(session) <= self._least + SLACK), None)
+        return next(
+            (
+                session
+                for session in self._waiting
+                if session not in self._served and self._seconds(session) <= self._least + SLACK
+            ),
+            None,
+        )
 
     def _seconds(self, session: str) -> float:
         return self._used.get(session, self._least)
@@ -129,7 +148,9 @@ class Turns:
 
 
 class InOrder:
-    """A lock that goes to whoever has asked for it first: `threading.Lock` lets those who come just then overtake those who wait."""
+    """A lock that goes to whoever has asked for it first: `threading.Lock` lets those who come just then overtake those
+    who wait.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

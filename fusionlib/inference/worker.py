@@ -28,7 +28,8 @@ def at_once(call: Callable[[], T]) -> T:
 class Worker:
     """Runs every torch call of one device in one thread, so that two sessions never compete for it.
 
-    Jobs submit one batch at a time; a frame therefore waits for one batch at most. Whose frame is next is a matter of `turns`.
+    Jobs submit one batch at a time; a frame therefore waits for one batch at most. Whose frame is next is a matter of
+    `turns`.
     """
 
     def __init__(self, name: str = "device") -> None:

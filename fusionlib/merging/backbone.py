@@ -17,13 +17,14 @@ from fusionlib.merging.slices import Shares, clear_gaps, merge_slices, parts_of
 @METHODS.register("backbone")
 @dataclass(frozen=True)
 class Backbone:
-    """`theta = mean_i theta_i` in the backbone; in the head `theta = theta_a`, the anchor's, with its own running statistics.
+    """`theta = mean_i theta_i` in the backbone; in the head `theta = theta_a`, the anchor's, with its own running
+    statistics.
 
-    Used once per checkpoint as the anchor, this gives one network per domain on a common backbone. Heads may differ in class
-    count or kind: what is not shared is the anchor's anyway.
+    Used once per checkpoint as the anchor, this gives one network per domain on a common backbone. Heads may differ in
+    class count or kind: what is not shared is the anchor's anyway.
 
-    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", separate heads. Breaks endpoints and unweighted:
-    there is no alpha.
+    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", separate heads. Breaks endpoints and
+    unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "Backbone only"
@@ -33,7 +34,9 @@ class Backbone:
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 
-    anchor: int = parameter(0, "Number of the checkpoint whose head is kept, from 0", min=0, max=63, step=1, checkpoint=True)
+    anchor: int = parameter(
+        0, "Number of the checkpoint whose head is kept, from 0", min=0, max=63, step=1, checkpoint=True
+    )
 
     def shares(self, count: int) -> Shares:
         """1/M each: what the backbone has."""

@@ -19,7 +19,9 @@ from fusionlib.merging.slices import Shares
 
 POLICIES: Mapping[str, str] = {
     "average": "Average running means and variances with the same weights as the parameters",
-    "gaussian": "Pool the checkpoints' Gaussians: means weighted by batches seen, variance with the spread of the means",
+    "gaussian": (
+        "Pool the checkpoints' Gaussians: means weighted by batches seen, variance with the spread of the means"
+    ),
     "anchor": "Keep the statistics of the anchor (the first checkpoint)",
     "recalibrate": "Measure the statistics anew on unlabelled pictures with the merged weights",
 }
@@ -42,11 +44,11 @@ def check_policy(policy: str) -> str:
 def pooled_moments(means: Tensor, variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of a mixture of Gaussians.
 
-    `n = sum n_j; mu = sum n_j mu_j / n; var = sum n_j (var_j + (mu_j - mu)^2) / n`, all inputs (K, B), computed in float64. What has
-    the count 0 takes no part, whatever it holds; what alone has a count comes back exactly.
+    `n = sum n_j; mu = sum n_j mu_j / n; var = sum n_j (var_j + (mu_j - mu)^2) / n`, all inputs (K, B), computed in
+    float64. What has the count 0 takes no part, whatever it holds; what alone has a count comes back exactly.
 
-    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", Eq. 4 and 5. The running VARIANCE enters as
-    it is (the text's sigma is a standard deviation) and mu in Eq. 5 is the merged mean.
+    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", Eq. 4 and 5. The running VARIANCE enters
+    as it is (the text's sigma is a standard deviation) and mu in Eq. 5 is the merged mean.
     """
     means, variances, counts = means.double(), variances.double(), counts.double()
     share, there = counts / counts.sum(0), counts > 0
@@ -55,26 +57,31 @@ def pooled_moments(means: Tensor, variances: Tensor, counts: Tensor) -> tuple[Te
 
 
 def layer_shares(method: MergeMethod, arena: Arena) -> tuple[Shares, ...]:
-    """K weights for each batch-norm layer of `arena.layout.statistics`: what its running statistics and its counter follow.
+    """K weights for each batch-norm layer of `arena.layout.statistics`: what its running statistics and its counter
+    follow.
 
-    Those of the layer's own tensors where the method has such (`tensor_shares`), else those of the whole network. A layer that the
-    checkpoints do not share is the anchor's in every row, so one row stands for all of them.
+    Those of the layer's own tensors where the method has such (`tensor_shares`), else those of the whole network. A
+    layer that the checkpoints do not share is the anchor's in every row, so one row stands for all of them.
     """
     count, tensor_shares = len(arena), getattr(method, "tensor_shares", None)
     table = tensor_shares(arena) if tensor_shares else {}
     whole, one = method.shares(count), (1.0, *(0.0,) * (count - 1))
-    return tuple(one if item.mean.name in arena.own else tuple(table.get(item.mean.name, whole)) for item in arena.layout.statistics)
+    return tuple(
+        one if item.mean.name in arena.own else tuple(table.get(item.mean.name, whole))
+        for item in arena.layout.statistics
+    )
 
 
 def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: int = 0) -> tuple[str, ...]:
-    """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for the user.
+    """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for
+    the user.
 
-    `average` weighs like the parameters; a method with weights by tensor (`tensor_shares`) has done so already with those of the
-    statistics' own tensors, as the layer-wise paper does. `gaussian` weighs by batches seen, as the paper and its code do, whatever
-    the merge weights are; a checkpoint whose weight in a layer is 0 takes no part there, so that the ends of a path are the
-    checkpoints themselves. The statistics therefore jump at the very ends of an alpha sweep and are constant between. A counter that
-    is missing or 0 makes its own layer weigh equally, no other. `anchor` counts where the method has none of its own. Members of an
-    ensemble keep their own statistics.
+    `average` weighs like the parameters; a method with weights by tensor (`tensor_shares`) has done so already with
+    those of the statistics' own tensors, as the layer-wise paper does. `gaussian` weighs by batches seen, as the paper
+    and its code do, whatever the merge weights are; a checkpoint whose weight in a layer is 0 takes no part there, so
+    that the ends of a path are the checkpoints themselves. The statistics therefore jump at the very ends of an alpha
+    sweep and are constant between. A counter that is missing or 0 makes its own layer weigh equally, no other. `anchor`
+    counts where the method has none of its own. Members of an ensemble keep their own statistics.
 
     Raises: `UsageError` for an unknown policy, or an anchor that is not there.
     """
@@ -84,7 +91,11 @@ def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: 
     anchor = anchor_of(method, len(arena), anchor)
     if hasattr(method, "aligned"):  # the statistics of moved units have moved with them
         arena = method.aligned(arena)  # type: ignore[attr-defined]
-    if not arena.layout.statistics or policy == "recalibrate" or (policy == "average" and hasattr(method, "tensor_shares")):
+    if (
+        not arena.layout.statistics
+        or policy == "recalibrate"
+        or (policy == "average" and hasattr(method, "tensor_shares"))
+    ):
         return ()
     if policy == "gaussian":
         return _pool(arena, layer_shares(method, arena), out)
@@ -99,7 +110,9 @@ def anchor_of(method: MergeMethod, count: int, default: int = 0) -> int:
     """The method's anchor, `default` where it has none. Raises `UsageError` where there is no such checkpoint."""
     anchor = int(getattr(method, "anchor", default))
     if not 0 <= anchor < count:
-        raise UsageError(f"Anchor {anchor} of {count} checkpoints", f"a number from 0 to {count - 1}", "Correct the anchor")
+        raise UsageError(
+            f"Anchor {anchor} of {count} checkpoints", f"a number from 0 to {count - 1}", "Correct the anchor"
+        )
     return anchor
 
 
@@ -111,18 +124,24 @@ def _pool(arena: Arena, layers: Sequence[Shares], out: Tensor) -> tuple[str, ...
     counts = torch.where(unknown | (takes_part.sum(0) == 1), 1.0, arena.counts) * takes_part
     sizes = torch.tensor([item.mean.size for item in statistics], device=out.device)
     order = [number for number, _ in fold_order(arena.fingerprints, (1.0,) * len(arena))]
-    means, variances = (torch.stack([arena.weights[number, index] for number in order])
-                        for index in (arena.mean_index, arena.variance_index))
+    means, variances = (
+        torch.stack([arena.weights[number, index] for number in order])
+        for index in (arena.mean_index, arena.variance_index)
+    )
     mean, variance = pooled_moments(means, variances, counts[order].repeat_interleave(sizes, dim=1))
     out[arena.mean_index], out[arena.variance_index] = mean.to(out.dtype), variance.to(out.dtype)
-    return _equal_counts([item.layer for item, equal in zip(statistics, unknown.tolist(), strict=True) if equal], len(statistics))
+    return _equal_counts(
+        [item.layer for item, equal in zip(statistics, unknown.tolist(), strict=True) if equal], len(statistics)
+    )
 
 
 def _equal_counts(layers: Sequence[str], total: int) -> tuple[str, ...]:
     if not layers:
         return ()
     named = ", ".join(layers[:NAMED]) + (f" and {len(layers) - NAMED} more" if len(layers) > NAMED else "")
-    where, their = (f"{len(layers)} of {total} layers", "their") if len(layers) > 1 else (f"one of {total} layers", "its")
+    where, their = (
+        (f"{len(layers)} of {total} layers", "their") if len(layers) > 1 else (f"one of {total} layers", "its")
+    )
     return (f"{EQUAL_COUNTS} in {where} ({named}): {their} Gaussians are pooled with equal counts",)
 
 
@@ -131,12 +150,13 @@ def _weighs(share: float) -> bool:
 
 
 def merged_integers(policy: str, arena: Arena, method: MergeMethod, anchor: int = 0) -> dict[str, Tensor]:
-    """Integer tensors of the merge that `method` makes. Index tables are equal in all; a batch counter says where its layer's running
-    statistics come from.
+    """Integer tensors of the merge that `method` makes. Index tables are equal in all; a batch counter says where its
+    layer's running statistics come from.
 
-    Under `anchor` it is the anchor's; under `gaussian` the sum over those that have a weight in that layer, the n of Eq. 4, so that the
-    merge weighs in a next one as it was trained; else that of the heaviest there: on a tie the method's anchor, where it has none or
-    that is none of the heaviest, the first by fingerprint. `anchor` counts where the method has none of its own.
+    Under `anchor` it is the anchor's; under `gaussian` the sum over those that have a weight in that layer, the n of
+    Eq. 4, so that the merge weighs in a next one as it was trained; else that of the heaviest there: on a tie the
+    method's anchor, where it has none or that is none of the heaviest, the first by fingerprint. `anchor` counts where
+    the method has none of its own.
     """
     merged = dict(arena.integers[anchor_of(method, len(arena), anchor)])
     if policy == "anchor":
@@ -146,8 +166,11 @@ def merged_integers(policy: str, arena: Arena, method: MergeMethod, anchor: int 
     for name in (name for name in merged if name.endswith(COUNTER)):
         shares = layers.get(name) or tuple(method.shares(len(arena)))
         if shares not in owners:
-            owners[shares] = [number for number, share in enumerate(shares) if _weighs(share)] if policy == "gaussian" \
+            owners[shares] = (
+                [number for number, share in enumerate(shares) if _weighs(share)]
+                if policy == "gaussian"
                 else [_heaviest(arena, shares, getattr(method, "anchor", None))]
+            )
         first, *others = (arena.integers[number][name] for number in owners[shares])
         merged[name] = sum(others, start=first)
     return merged

@@ -10,14 +10,19 @@ from fusionlib.errors import UsageError, shown
 
 
 def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
-    """The method `name` with these hyper-parameters. Raises `UsageError` for an unknown name, type or a value out of range."""
+    """The method `name` with these hyper-parameters.
+
+    Raises `UsageError` for an unknown name, type or a value out of range.
+    """
     factory = METHODS.get(name)
     known = {item.name: item for item in parameters_of(factory)}
     for key in parameters:
         if key not in known:
             if not known:
                 raise UsageError(f"{shown(key)} for {name}", f"no settings: {name} has no parameters", "Leave it out")
-            raise UsageError(f"Method {name!r} has no parameter {shown(key)}", f"one of {', '.join(known)}", "Correct the name")
+            raise UsageError(
+                f"Method {name!r} has no parameter {shown(key)}", f"one of {', '.join(known)}", "Correct the name"
+            )
     return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
 
 
@@ -27,12 +32,18 @@ def _checked(item: Parameter, value: Any) -> Any:
             raise UsageError(f"{item.name} = {shown(value)}", "a list of numbers", f"Give {item.name} as a list")
         return tuple(_number(item, entry) for entry in value)
     if isinstance(item.default, Mapping):
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) and isinstance(row, list | tuple) for key, row in value.items()):
-            raise UsageError(f"{item.name} = {shown(value)}", "names with a list of numbers each", f"Correct {item.name}")
+        if not isinstance(value, Mapping) or not all(
+            isinstance(key, str) and isinstance(row, list | tuple) for key, row in value.items()
+        ):
+            raise UsageError(
+                f"{item.name} = {shown(value)}", "names with a list of numbers each", f"Correct {item.name}"
+            )
         return {key: tuple(_number(item, entry) for entry in row) for key, row in value.items()}
     if isinstance(item.default, bool | str):
         if not isinstance(value, type(item.default)) or (item.choices and value not in item.choices):
-            raise UsageError(f"{item.name} = {shown(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it")
+            raise UsageError(
+                f"{item.name} = {shown(value)}", f"one of {', '.join(item.choices or ('true', 'false'))}", "Correct it"
+            )
         return value
     if isinstance(item.default, int) and isinstance(value, float):
         raise UsageError(f"{item.name} = {shown(value)}", _range("a whole number", item), f"Correct {item.name}")

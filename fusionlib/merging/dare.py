@@ -18,14 +18,16 @@ from fusionlib.merging.vectors import FromBase
 @METHODS.register("dare")
 @dataclass(frozen=True)
 class Dare(FromBase):
-    """`theta = theta_base + scale sum_i m_i * (theta_i - theta_base) / (1 - drop)`, each entry of m_i 1 with probability 1 - drop.
+    """`theta = theta_base + scale sum_i m_i * (theta_i - theta_base) / (1 - drop)`, each entry of m_i 1 with
+    probability 1 - drop.
 
-    The enlargement keeps the expectation: it is task arithmetic on average. Every tensor of every checkpoint has a mask of its own, made
-    on the CPU from the seed, the checkpoint's fingerprint and the tensor's name, so that no order changes it.
+    The enlargement keeps the expectation: it is task arithmetic on average. Every tensor of every checkpoint has a mask
+    of its own, made on the CPU from the seed, the checkpoint's fingerprint and the tensor's name, so that no order
+    changes it.
 
-    Source: Yu et al. 2024, "Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free Lunch", section 3.
-    Running statistics are not dropped: they follow the buffer policy with equal weights for all but the base.
-    Breaks endpoints and unweighted: there is no alpha.
+    Source: Yu et al. 2024, "Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free
+    Lunch", section 3. Running statistics are not dropped: they follow the buffer policy with equal weights for all but
+    the base. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "DARE"
@@ -44,7 +46,9 @@ class Dare(FromBase):
             copies[arena.fingerprints[number]] += 1
             for entry in arena.layout.entries:
                 here = slice(entry.offset, entry.end)
-                kept = (torch.rand(entry.size, generator=_generator(f"{owner} {entry.name}")) >= self.drop).to(base.device)
+                kept = (torch.rand(entry.size, generator=_generator(f"{owner} {entry.name}")) >= self.drop).to(
+                    base.device
+                )
                 out[here].add_((arena.weights[number, here] - base[here]) * kept, alpha=self.scale / (1 - self.drop))
 
 

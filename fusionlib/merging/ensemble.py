@@ -24,13 +24,15 @@ RULES = {
 @METHODS.register("ensemble")
 @dataclass(frozen=True)
 class Ensemble:
-    """M networks with coefficients 1/M; `p = 1/M sum_i softmax(f_i)` with the rule softmax. Its cost is M forward passes, a merge's one.
+    """M networks with coefficients 1/M; `p = 1/M sum_i softmax(f_i)` with the rule softmax. Its cost is M forward
+    passes, a merge's one.
 
-    No single set of weights is equal to it, so it cannot be exported as one checkpoint, and every member keeps its own running
-    statistics whatever the buffer policy is. Breaks endpoints and unweighted: there is no alpha.
+    No single set of weights is equal to it, so it cannot be exported as one checkpoint, and every member keeps its own
+    running statistics whatever the buffer policy is. Breaks endpoints and unweighted: there is no alpha.
 
-    Source: Lakshminarayanan et al. 2017, section 2.4; the layer-wise paper's baseline `sum f / M`, which does not say whether f are
-    logits or probabilities. Product and majority: "Efficient Self-Ensemble for Semantic Segmentation", Eq. 4 and 5.
+    Source: Lakshminarayanan et al. 2017, section 2.4; the layer-wise paper's baseline `sum f / M`, which does not say
+    whether f are logits or probabilities. Product and majority: "Efficient Self-Ensemble for Semantic Segmentation",
+    Eq. 4 and 5.
     """
 
     title: ClassVar[str] = "Output ensemble"

@@ -1,4 +1,6 @@
-"""Fisher merging: every parameter is averaged with weights that say how much each network's predictions depend on it."""
+"""Fisher merging: every parameter is averaged with weights that say how much each network's predictions depend on
+it.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,15 @@ class Fisher:
     """`theta_k = sum_i l_i F_ik theta_ik / sum_i l_i F_ik`, F (K, P) the diagonal Fisher information of each network.
 
     `normalise` divides l_i by the L2 norm of F_i, so that a network with larger gradients does not win everywhere.
-    `favour_anchor` raises the anchor's F alone to `max(F_a, 1e-6)` where it is less, before that division and without changing its
-    norm: a parameter that no network's predictions depend on is the anchor's, and where F_a is above the floor nothing is favoured,
-    however large the network is. Without it, and wherever all F are 0, such a parameter is the mean with weights l. Running
-    statistics have no Fisher information and follow the buffer policy with weights l; so do tensors that are not trained.
+    `favour_anchor` raises the anchor's F alone to `max(F_a, 1e-6)` where it is less, before that division and without
+    changing its norm: a parameter that no network's predictions depend on is the anchor's, and where F_a is above the
+    floor nothing is favoured, however large the network is. Without it, and wherever all F are 0, such a parameter is
+    the mean with weights l. Running statistics have no Fisher information and follow the buffer policy with weights l;
+    so do tensors that are not trained.
 
-    Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3; norm and floor as in the
-    authors' code. Computed in float64 as a chain of interpolations, which gives equal parameters back exactly. How F is estimated:
-    `fusionlib.inference.fisher`.
-    Breaks endpoints and unweighted: there is no alpha.
+    Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3; norm and floor
+    as in the authors' code. Computed in float64 as a chain of interpolations, which gives equal parameters back
+    exactly. How F is estimated: `fusionlib.inference.fisher`. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "Fisher"
@@ -40,13 +42,22 @@ class Fisher:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "pictures"
 
-    anchor: int = parameter(0, "Number of the checkpoint that keeps what no prediction depends on, from 0", min=0, max=63, step=1,
-                            checkpoint=True)
+    anchor: int = parameter(
+        0,
+        "Number of the checkpoint that keeps what no prediction depends on, from 0",
+        min=0,
+        max=63,
+        step=1,
+        checkpoint=True,
+    )
     lambdas: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; equal when left out")
     favour_anchor: bool = parameter(True, "Count the anchor's information as 1e-6 where it is less")
     normalise: bool = parameter(True, "Divide each network's information by its L2 norm")
-    labels: str = parameter("sampled", "Labels drawn from the prediction of each pixel, or the exact expectation over classes",
-                            choices=("sampled", "exact"))
+    labels: str = parameter(
+        "sampled",
+        "Labels drawn from the prediction of each pixel, or the exact expectation over classes",
+        choices=("sampled", "exact"),
+    )
     seed: int = parameter(0, "Seed of the sampled labels", min=0, max=2**31 - 1, step=1)
     information: Tensor | None = field(default=None, compare=False, repr=False, metadata={"hidden": True})
 
@@ -60,8 +71,11 @@ class Fisher:
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         if self.information is None or self.information.shape != arena.weights.shape:
-            raise UsageError("Fisher merging without the Fisher information of these checkpoints", "unlabelled pictures to estimate it on",
-                             "Give --data")
+            raise UsageError(
+                "Fisher merging without the Fisher information of these checkpoints",
+                "unlabelled pictures to estimate it on",
+                "Give --data",
+            )
         shares = self.shares(len(arena))
         out = torch.empty_like(arena.weights[0]) if out is None else out
         average_rows(arena, shares, out)

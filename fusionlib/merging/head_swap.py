@@ -17,9 +17,11 @@ from fusionlib.merging.slices import Shares, clear_gaps, merge_slices, parts_of
 @METHODS.register("head_swap")
 @dataclass(frozen=True)
 class HeadSwap:
-    """`theta = theta_b` in the backbone and `theta_h` in the head, each with its running statistics; nothing is averaged.
+    """`theta = theta_b` in the backbone and `theta_h` in the head, each with its running statistics; nothing is
+    averaged.
 
-    What it scores says in which part a difference between two checkpoints lies. Breaks endpoints and unweighted: there is no alpha.
+    What it scores says in which part a difference between two checkpoints lies. Breaks endpoints and unweighted: there
+    is no alpha.
     """
 
     title: ClassVar[str] = "Head swap"
@@ -30,8 +32,12 @@ class HeadSwap:
     takes_unlike: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
-    backbone: int = parameter(0, "Number of the checkpoint that gives the backbone, from 0", min=0, max=63, step=1, checkpoint=True)
-    head: int = parameter(1, "Number of the checkpoint that gives the head, from 0", min=0, max=63, step=1, checkpoint=True)
+    backbone: int = parameter(
+        0, "Number of the checkpoint that gives the backbone, from 0", min=0, max=63, step=1, checkpoint=True
+    )
+    head: int = parameter(
+        1, "Number of the checkpoint that gives the head, from 0", min=0, max=63, step=1, checkpoint=True
+    )
 
     @property
     def anchor(self) -> int:
@@ -42,14 +48,18 @@ class HeadSwap:
         """A half for each of the two that take part. Raises `UsageError` where they are not there."""
         for number in (self.backbone, self.head):
             if not 0 <= number < count:
-                raise UsageError(f"Checkpoint {number} of {count}", f"numbers from 0 to {count - 1}", "Correct backbone or head")
+                raise UsageError(
+                    f"Checkpoint {number} of {count}", f"numbers from 0 to {count - 1}", "Correct backbone or head"
+                )
         return tuple((number == self.backbone) / 2 + (number == self.head) / 2 for number in range(count))
 
     def tensor_shares(self, arena: Arena) -> dict[str, Shares]:
         """K weights by tensor name. Raises `UsageError` where no head or no backbone is known."""
         self.shares(len(arena))
-        rows = {part: tuple(float(number == chosen) for number in range(len(arena)))
-                for part, chosen in (("backbone", self.backbone), ("head", self.head))}
+        rows = {
+            part: tuple(float(number == chosen) for number in range(len(arena)))
+            for part, chosen in (("backbone", self.backbone), ("head", self.head))
+        }
         return {name: rows[part] for name, part in parts_of(arena).items()}
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:

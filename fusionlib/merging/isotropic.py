@@ -18,8 +18,8 @@ from fusionlib.merging.average import average_rows
 class Isotropic:
     """`theta = 1/M sum_i theta_i`, every checkpoint alike; no hyper-parameters.
 
-    Source: the baseline of the layer-wise and the buffer-merging papers; "Model soups" (Wortsman et al. 2022) calls it the uniform soup.
-    Breaks endpoints and unweighted: there is no alpha.
+    Source: the baseline of the layer-wise and the buffer-merging papers; "Model soups" (Wortsman et al. 2022) calls it
+    the uniform soup. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "Isotropic"

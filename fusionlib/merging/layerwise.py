@@ -24,19 +24,22 @@ RAMPS = ("tensor", "module", "block")
 @METHODS.register("layerwise")
 @dataclass(frozen=True)
 class Layerwise:
-    """`H_i^(j) = (Np - j) / (Np M)` for i != a, `H_a^(j) = 1 - (M - 1) (Np - j) / (Np M)`; `theta^(j) = sum_i H_i^(j) theta_i^(j)`.
+    """`H_i^(j) = (Np - j) / (Np M)` for i != a, `H_a^(j) = 1 - (M - 1) (Np - j) / (Np M)`; `theta^(j) = sum_i H_i^(j)
+    theta_i^(j)`.
 
-    j = 1 ... Np are the shared floating tensors in the order in which the anchor a registers them; other tensors are the anchor's.
-    With defaults `H_a - H_i = j / Np > 0`: the anchor is strictly heaviest everywhere and alone at j = Np.
+    j = 1 ... Np are the shared floating tensors in the order in which the anchor a registers them; other tensors are
+    the anchor's. With defaults `H_a - H_i = j / Np > 0`: the anchor is strictly heaviest everywhere and alone at j =
+    Np.
 
-    General form, for the figures of the paper: before the start layer s every tensor has the first weights; from there they ramp,
-    `H_i^(j) = f (N - k) / N` with `k = j - s + 1`, `N = Np - s + 1`, and f the weight of the others at the start of the ramp, 1/M where
-    `first_weight` (the anchor's) is not given. `j_offset` 0 counts from k = 0: the first tensor is then exactly uniform and the anchor
-    no longer strictly heaviest.
+    General form, for the figures of the paper: before the start layer s every tensor has the first weights; from there
+    they ramp, `H_i^(j) = f (N - k) / N` with `k = j - s + 1`, `N = Np - s + 1`, and f the weight of the others at the
+    start of the ramp, 1/M where `first_weight` (the anchor's) is not given. `j_offset` 0 counts from k = 0: the first
+    tensor is then exactly uniform and the anchor no longer strictly heaviest.
 
-    Source: "Layer-wise Model Merging for Unsupervised Domain Adaptation in Segmentation Tasks", section on layer-wise merging, Fig. 5.
-    The paper prints H for i != a only; the anchor's follows from the sum of one. Running statistics take part and count (its Fig. 2);
-    batch counters, which are integers, do not. Breaks endpoints and unweighted: there is no alpha.
+    Source: "Layer-wise Model Merging for Unsupervised Domain Adaptation in Segmentation Tasks", section on layer-wise
+    merging, Fig. 5. The paper prints H for i != a only; the anchor's follows from the sum of one. Running statistics
+    take part and count (its Fig. 2); batch counters, which are integers, do not. Breaks endpoints and unweighted: there
+    is no alpha.
     """
 
     title: ClassVar[str] = "Layer-wise"
@@ -46,9 +49,15 @@ class Layerwise:
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 
-    anchor: int = parameter(0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1, checkpoint=True)
-    start: int = parameter(1, "Layer at which the ramp starts; before it the first weights hold", min=1, max=100000, step=1)
-    first_weight: float = parameter(0.0, "Weight of the anchor where the ramp starts; 0 means 1/M", min=0.0, max=1.0, step=0.05)
+    anchor: int = parameter(
+        0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1, checkpoint=True
+    )
+    start: int = parameter(
+        1, "Layer at which the ramp starts; before it the first weights hold", min=1, max=100000, step=1
+    )
+    first_weight: float = parameter(
+        0.0, "Weight of the anchor where the ramp starts; 0 means 1/M", min=0.0, max=1.0, step=0.05
+    )
     granularity: str = parameter("tensor", "What gets an index j of its own", choices=RAMPS)
     exclude: str = parameter("", "Pattern of names that stay the anchor's, as head.*; several separated by commas")
     j_offset: int = parameter(1, "j of the first layer: 1 as in the paper, 0 for exactly uniform", min=0, max=1, step=1)
@@ -66,7 +75,9 @@ class Layerwise:
         taking_part = [entry for entry in entries if entry.name not in arena.own and not self._excluded(entry.name)]
         layers = _layers(taking_part, self.granularity)
         if not layers or self.start > len(layers):
-            raise UsageError(f"Start layer {self.start} of {len(layers)}", f"1 to {len(layers)}", "Correct start or exclude")
+            raise UsageError(
+                f"Start layer {self.start} of {len(layers)}", f"1 to {len(layers)}", "Correct start or exclude"
+            )
         table = {entry.name: alone for entry in entries}
         for number, members in enumerate(layers, start=1):
             other = self._other(number, len(layers), count)
@@ -95,7 +106,9 @@ class Layerwise:
         out = torch.empty_like(arena.weights[0]) if out is None else out
         clear_gaps(arena.layout, out)
         merge_slices(arena, self.tensor_shares(arena), out)
-        idle = tuple(f"pattern {pattern} matches no tensor" for pattern in unmatched(self._patterns, arena.layout.by_name))
+        idle = tuple(
+            f"pattern {pattern} matches no tensor" for pattern in unmatched(self._patterns, arena.layout.by_name)
+        )
         return Mixture(out[None], torch.ones(1), (*arena.notes, *idle))
 
 

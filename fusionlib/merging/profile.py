@@ -22,11 +22,13 @@ from fusionlib.merging.slices import GRANULARITIES, Shares, clear_gaps, mean_sha
 class LayerProfile:
     """`theta^(l) = sum_i w_i^(l) theta_i^(l)`, the weights of each unit l on the simplex: none negative, summing to 1.
 
-    Units that `weights` does not name get `rest`; without `rest`, equal weights. Running statistics follow the weights of
-    their own unit under the policy `average`, and under `gaussian` a checkpoint without weight in a unit has no part there.
+    Units that `weights` does not name get `rest`; without `rest`, equal weights. Running statistics follow the weights
+    of their own unit under the policy `average`, and under `gaussian` a checkpoint without weight in a unit has no part
+    there.
 
-    Source: the general form of "Layer-wise Model Merging for Unsupervised Domain Adaptation in Segmentation Tasks", where H gives
-    the weights by a rule. Breaks endpoints and unweighted: there is no alpha; a unit's weights (1, 0) give its first checkpoint exactly.
+    Source: the general form of "Layer-wise Model Merging for Unsupervised Domain Adaptation in Segmentation Tasks",
+    where H gives the weights by a rule. Breaks endpoints and unweighted: there is no alpha; a unit's weights (1, 0)
+    give its first checkpoint exactly.
     """
 
     title: ClassVar[str] = "Layer profile"
@@ -35,10 +37,18 @@ class LayerProfile:
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    anchor: int = parameter(0, "Number of the checkpoint whose statistics `anchor` keeps, and whose counters count on a tie", min=0, max=63,
-                            step=1, checkpoint=True)
+    anchor: int = parameter(
+        0,
+        "Number of the checkpoint whose statistics `anchor` keeps, and whose counters count on a tie",
+        min=0,
+        max=63,
+        step=1,
+        checkpoint=True,
+    )
     granularity: str = parameter("block", "What a name in weights stands for", choices=GRANULARITIES)
-    weights: Mapping[str, tuple[float, ...]] = parameter({}, "Name of a unit to one weight per checkpoint, summing to 1")
+    weights: Mapping[str, tuple[float, ...]] = parameter(
+        {}, "Name of a unit to one weight per checkpoint, summing to 1"
+    )
     rest: tuple[float, ...] = parameter((), "Weights of the units that are not named; equal weights when left out")
 
     def shares(self, count: int) -> Shares:
@@ -52,8 +62,11 @@ class LayerProfile:
         known = units(layout, self.granularity)
         for name in rows:
             if name not in known:
-                raise UsageError(f"No {self.granularity} {name[:80]!r} in these checkpoints", f"one of {_first_of(list(known))}",
-                                 "Correct the name or the granularity")
+                raise UsageError(
+                    f"No {self.granularity} {name[:80]!r} in these checkpoints",
+                    f"one of {_first_of(list(known))}",
+                    "Correct the name or the granularity",
+                )
         rest = self._rest(count)
         return {entry.name: rows.get(unit_of(entry, self.granularity), rest) for entry in layout.entries}
 
@@ -74,16 +87,21 @@ def _first_of(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
 
 
-def apply_profile(arena: Arena, profile: LayerProfile, out: Tensor, previous: LayerProfile | None = None) -> tuple[str, ...]:
-    """Write the merge into `out` (P,); with `previous`, the profile that `out` holds now, only slices whose weights differ.
+def apply_profile(
+    arena: Arena, profile: LayerProfile, out: Tensor, previous: LayerProfile | None = None
+) -> tuple[str, ...]:
+    """Write the merge into `out` (P,); with `previous`, the profile that `out` holds now, only slices whose weights
+    differ.
 
-    Returns the names of the tensors that were recomputed, in network order. Running statistics are merged like the other
-    tensors of their unit; call `fusionlib.merging.buffers.settle` for the buffer policy afterwards, each time.
+    Returns the names of the tensors that were recomputed, in network order. Running statistics are merged like the
+    other tensors of their unit; call `fusionlib.merging.buffers.settle` for the buffer policy afterwards, each time.
     """
     table = profile.by_tensor(arena.layout, len(arena))
     before = previous.by_tensor(arena.layout, len(arena)) if previous is not None else {}
     # Statistics always: a policy other than average has overwritten them since.
-    changed = [entry for entry in arena.layout.entries if entry.kind == "buffer" or before.get(entry.name) != table[entry.name]]
+    changed = [
+        entry for entry in arena.layout.entries if entry.kind == "buffer" or before.get(entry.name) != table[entry.name]
+    ]
     if previous is None:
         clear_gaps(arena.layout, out)
     merge_slices(arena, table, out, changed)

@@ -43,22 +43,26 @@ class Moves:
     @property
     def text(self) -> str:
         """In words."""
-        return (f"{self.units} of {self.of_units} units moved, in {self.groups} of {self.of_groups} groups"
-                + ("" if self.units else ": the match is the identity, the barrier is unchanged"))
+        return f"{self.units} of {self.of_units} units moved, in {self.groups} of {self.of_groups} groups" + (
+            "" if self.units else ": the match is the identity, the barrier is unchanged"
+        )
 
 
 @METHODS.register("rebasin")
 @dataclass(frozen=True)
 class Rebasin:
-    """`theta = alpha theta_a + (1 - alpha) mean_i pi_i(theta_i)`, pi_i the order of hidden units with the largest `<theta_a, pi(theta_i)>`.
+    """`theta = alpha theta_a + (1 - alpha) mean_i pi_i(theta_i)`, pi_i the order of hidden units with the largest
+    `<theta_a, pi(theta_i)>`.
 
-    Weight matching by coordinate descent: permutations are visited in random order, each a linear assignment given the others,
-    until a sweep over all of them gains nothing (at most 100). The result depends on the order: the best of `restarts` orders is
-    kept. Running statistics move with their units but do not count in the match. Costs are float64, permutations integers.
+    Weight matching by coordinate descent: permutations are visited in random order, each a linear assignment given the
+    others, until a sweep over all of them gains nothing (at most 100). The result depends on the order: the best of
+    `restarts` orders is kept. Running statistics move with their units but do not count in the match. Costs are
+    float64, permutations integers.
 
-    Source: Ainsworth, Hayase and Srinivasa 2023, "Git Re-Basin", Algorithm 1. Deviation for more than two: every checkpoint is matched
-    to the anchor once, where the paper's MergeMany matches each to the mean of the others again and again.
-    Breaks endpoints: at alpha 0 the second checkpoint comes back with its units in the anchor's order, the same function in other bytes.
+    Source: Ainsworth, Hayase and Srinivasa 2023, "Git Re-Basin", Algorithm 1. Deviation for more than two: every
+    checkpoint is matched to the anchor once, where the paper's MergeMany matches each to the mean of the others again
+    and again. Breaks endpoints: at alpha 0 the second checkpoint comes back with its units in the anchor's order, the
+    same function in other bytes.
     """
 
     title: ClassVar[str] = "Git Re-Basin"
@@ -68,8 +72,12 @@ class Rebasin:
     needs: ClassVar[str] = "architecture"
     averages: ClassVar[bool] = False
 
-    anchor: int = parameter(0, "Number of the checkpoint whose order of units is kept, from 0", min=0, max=63, step=1, checkpoint=True)
-    alpha: float = parameter(-1.0, "Weight of the anchor, the others share the rest; -1 means 1/M", min=-1.0, max=1.0, step=0.05)
+    anchor: int = parameter(
+        0, "Number of the checkpoint whose order of units is kept, from 0", min=0, max=63, step=1, checkpoint=True
+    )
+    alpha: float = parameter(
+        -1.0, "Weight of the anchor, the others share the rest; -1 means 1/M", min=-1.0, max=1.0, step=0.05
+    )
     restarts: int = parameter(3, "Visiting orders that are tried", min=1, max=100, step=1)
     seed: int = parameter(0, "Seed of the visiting orders", min=0, max=2**31 - 1, step=1)
 
@@ -80,10 +88,11 @@ class Rebasin:
         return tuple(self.alpha if number == self.anchor else (1 - self.alpha) / (count - 1) for number in range(count))
 
     def aligned(self, arena: Arena, step: Step = _at_once) -> Arena:
-        """The arena with the units of all checkpoints that have a weight in the anchor's order; `notes` say how many moved.
+        """The arena with the units of all checkpoints that have a weight in the anchor's order; `notes` say how many
+        moved.
 
-        A match takes seconds: every sweep of it goes through `step`, so that others can use the device in between, or end it.
-        Raises: `ArchitectureError` where no permutations are declared for this network.
+        A match takes seconds: every sweep of it goes through `step`, so that others can use the device in between, or
+        end it. Raises: `ArchitectureError` where no permutations are declared for this network.
         """
         return self._align(arena, step)[0]
 
@@ -103,12 +112,22 @@ class Rebasin:
         for number, share in enumerate(self.shares(len(arena))):
             if number == anchor or share == 0:
                 continue
-            found = match(arena.layout, permutations, arena.weights[anchor], arena.weights[number], self.restarts, self.seed, step)
+            found = match(
+                arena.layout, permutations, arena.weights[anchor], arena.weights[number], self.restarts, self.seed, step
+            )
             weights[number] = permuted(arena.layout, permutations, found, arena.weights[number])
             moved = [int((order != torch.arange(len(order))).sum()) for order in found]
-            moves[number] = Moves(sum(moved), sum(item.size for item in permutations), sum(count > 0 for count in moved), len(permutations))
+            moves[number] = Moves(
+                sum(moved),
+                sum(item.size for item in permutations),
+                sum(count > 0 for count in moved),
+                len(permutations),
+            )
             if moves[number].units:  # what did not move is the same checkpoint still
-                text = f"{prints[number]} matched to {arena.fingerprints[anchor]}, {self.restarts} orders, seed {self.seed}"
+                text = (
+                    f"{prints[number]} matched to {arena.fingerprints[anchor]}, {self.restarts} orders, seed"
+                    f" {self.seed}"
+                )
                 prints[number] = hashlib.sha256(text.encode()).hexdigest()
         notes = tuple(f"{arena.names[number]}: {item.text}" for number, item in moves.items())
         return replace(arena, weights=weights, fingerprints=tuple(prints), notes=notes), moves
@@ -121,25 +140,43 @@ class Rebasin:
 
 
 def declared(arena: Arena) -> tuple[Permutation, ...]:
-    """The permutations of the arena's network, checked against its tensors. Raises `ArchitectureError` where there are none."""
+    """The permutations of the arena's network, checked against its tensors.
+
+    Raises `ArchitectureError` where there are none.
+    """
     known = recognise(arena.shapes)
     permutations: Sequence[Permutation] = getattr(ARCHITECTURES.get(known[0]), "permutations", ()) if known else ()
     if not permutations or arena.own:
         what = "checkpoints that share only a part" if permutations else "a network whose permutations are not declared"
-        raise ArchitectureError(f"Re-Basin of {what}", "one of the built-in networks, the same in all checkpoints",
-                                "Choose another method: a wrong guess would scramble the network")
+        raise ArchitectureError(
+            f"Re-Basin of {what}",
+            "one of the built-in networks, the same in all checkpoints",
+            "Choose another method: a wrong guess would scramble the network",
+        )
     for item in permutations:
         for name, axis, start in item.axes:
             entry = arena.layout.by_name.get(name)
             if entry is None or axis >= len(entry.shape) or start + item.size > entry.shape[axis]:
-                raise ArchitectureError(f"Permutation {item.name} does not fit tensor {name}", "a declaration that fits the network",
-                                        "Correct the architecture's permutations")
+                raise ArchitectureError(
+                    f"Permutation {item.name} does not fit tensor {name}",
+                    "a declaration that fits the network",
+                    "Correct the architecture's permutations",
+                )
     return tuple(permutations)
 
 
-def match(layout: Layout, permutations: Sequence[Permutation], target: Tensor, other: Tensor, restarts: int = 1,
-          seed: int = 0, step: Step = _at_once) -> list[Tensor]:
-    """For each permutation the int64 order in which the units of `other` (P,) are to be taken to resemble `target` (P,) most."""
+def match(
+    layout: Layout,
+    permutations: Sequence[Permutation],
+    target: Tensor,
+    other: Tensor,
+    restarts: int = 1,
+    seed: int = 0,
+    step: Step = _at_once,
+) -> list[Tensor]:
+    """For each permutation the int64 order in which the units of `other` (P,) are to be taken to resemble `target` (P,)
+    most.
+    """
     target = target.double()
     best: tuple[float, list[Tensor]] | None = None
     for restart in range(restarts):
@@ -147,7 +184,9 @@ def match(layout: Layout, permutations: Sequence[Permutation], target: Tensor, o
         row = other.double().clone()
         orders = [torch.arange(item.size) for item in permutations]
         for _ in range(SWEEPS):
-            if not step(lambda row=row, orders=orders, visits=visits: _sweep(layout, permutations, target, row, orders, visits)):
+            if not step(
+                lambda row=row, orders=orders, visits=visits: _sweep(layout, permutations, target, row, orders, visits)
+            ):
                 break
         likeness = _likeness(layout, permutations, target, row)
         if best is None or likeness > best[0] + GAIN:
@@ -170,19 +209,32 @@ def _take(layout: Layout, item: Permutation, order: Tensor, row: Tensor) -> None
         part.copy_(part.index_select(axis, order.to(row.device)))
 
 
-def _sweep(layout: Layout, permutations: Sequence[Permutation], target: Tensor, row: Tensor, orders: list[Tensor],
-           visits: np.random.Generator) -> bool:
+def _sweep(
+    layout: Layout,
+    permutations: Sequence[Permutation],
+    target: Tensor,
+    row: Tensor,
+    orders: list[Tensor],
+    visits: np.random.Generator,
+) -> bool:
     """Visit every permutation once, in random order; whether that gained anything."""
-    gained = [_improve(layout, permutations[number], target, row, orders, number) for number in visits.permutation(len(orders))]
+    gained = [
+        _improve(layout, permutations[number], target, row, orders, number)
+        for number in visits.permutation(len(orders))
+    ]
     return any(gained)
 
 
 def _improve(layout: Layout, item: Permutation, target: Tensor, row: Tensor, orders: list[Tensor], number: int) -> bool:
-    """Give the units of one permutation the best order, the others as they are in `row`; whether that gained anything."""
+    """Give the units of one permutation the best order, the others as they are in `row`; whether that gained
+    anything.
+    """
     gain = torch.zeros(item.size, item.size, dtype=torch.float64, device=row.device)
     for name, axis, start in _counted(layout, item):
-        ours, theirs = (layout.view(flat, name).narrow(axis, start, item.size).movedim(axis, 0).reshape(item.size, -1)
-                        for flat in (target, row))
+        ours, theirs = (
+            layout.view(flat, name).narrow(axis, start, item.size).movedim(axis, 0).reshape(item.size, -1)
+            for flat in (target, row)
+        )
         gain += ours @ theirs.T
     table = gain.cpu().numpy()
     order = torch.from_numpy(np.asarray(linear_sum_assignment(table, maximize=True)[1], dtype=np.int64))

@@ -22,10 +22,10 @@ PARALLEL = "Nearly parallel weights were interpolated linearly, where the sphere
 class Slerp:
     """`theta = (sin(alpha w) A + sin((1 - alpha) w) B) / sin w`, w the angle between A and B; alpha is the weight of A.
 
-    The angle is that of each tensor, or of all parameters as one vector. Where `|cos w| > threshold` the result is the linear
-    interpolation, which the formula tends to for parallel vectors; opposite ones have no shortest arc. The formula is not
-    normalised, so that ends of different length are interpolated in length too. Running statistics, which are no
-    directions, follow the buffer policy with weights alpha and 1 - alpha.
+    The angle is that of each tensor, or of all parameters as one vector. Where `|cos w| > threshold` the result is the
+    linear interpolation, which the formula tends to for parallel vectors; opposite ones have no shortest arc. The
+    formula is not normalised, so that ends of different length are interpolated in length too. Running statistics,
+    which are no directions, follow the buffer policy with weights alpha and 1 - alpha.
 
     Source: Shoemake 1985, "Animating rotation with quaternion curves", in the form that merging tools use for weights.
     Deviation: angles and factors are computed in float64.
@@ -37,9 +37,13 @@ class Slerp:
     breaks: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[str] = "weights"
 
-    alpha: float = parameter(0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01)
+    alpha: float = parameter(
+        0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01
+    )
     scope: str = parameter("tensor", "One angle for every tensor, or one for all parameters", choices=SCOPES)
-    threshold: float = parameter(0.9995, "Cosine above which the interpolation is linear", min=0.9, max=1.0, step=0.0005)
+    threshold: float = parameter(
+        0.9995, "Cosine above which the interpolation is linear", min=0.9, max=1.0, step=0.0005
+    )
 
     def shares(self, count: int) -> tuple[float, ...]:
         """Alpha and the rest. Raises `UsageError` unless there are two checkpoints."""
@@ -53,17 +57,19 @@ class Slerp:
         members = fold_order(arena.fingerprints, shares)
         if len(members) == 1:
             return Mixture(out[None], torch.ones(1))
-        groups = [[entry] for entry in sorted(arena.layout.entries, key=lambda entry: entry.name) if entry.kind != "buffer"]
+        groups = [
+            [entry] for entry in sorted(arena.layout.entries, key=lambda entry: entry.name) if entry.kind != "buffer"
+        ]
         if self.scope == "whole":
             groups = [[entry for group in groups for entry in group]]
         (first, second), weights = ([arena.weights[number] for number, _ in members], [share for _, share in members])
         straight = 0
         for group in groups:
-            factors = self._factors([(first[e.offset:e.end], second[e.offset:e.end]) for e in group], weights)
+            factors = self._factors([(first[e.offset : e.end], second[e.offset : e.end]) for e in group], weights)
             straight += factors is None and sum(entry.size for entry in group) > 1  # a single number has no angle
             for entry in group if factors is not None else ():
-                a, b = first[entry.offset:entry.end], second[entry.offset:entry.end]
-                out[entry.offset:entry.end] = factors[0] * a + factors[1] * b  # type: ignore[index]
+                a, b = first[entry.offset : entry.end], second[entry.offset : entry.end]
+                out[entry.offset : entry.end] = factors[0] * a + factors[1] * b  # type: ignore[index]
         return Mixture(out[None], torch.ones(1), (f"{PARALLEL} ({straight} of {len(groups)})",) if straight else ())
 
     def _factors(self, pairs: list[tuple[Tensor, Tensor]], shares: list[float]) -> tuple[float, ...] | None:

@@ -12,7 +12,9 @@ from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows
 
 GRANULARITIES = ("tensor", "module", "block", "part")
-"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and head."""
+"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and
+head.
+"""
 
 Shares = tuple[float, ...]
 
@@ -32,7 +34,9 @@ def units(layout: Layout, granularity: str) -> dict[str, tuple[Entry, ...]]:
     return {name: tuple(entries) for name, entries in found.items()}
 
 
-def merge_slices(arena: Arena, table: Mapping[str, Shares], out: Tensor, entries: Iterable[Entry] | None = None) -> None:
+def merge_slices(
+    arena: Arena, table: Mapping[str, Shares], out: Tensor, entries: Iterable[Entry] | None = None
+) -> None:
     """`out[l] = sum_i table[l]_i rows_i[l]` for every tensor l of `entries` (default: all), in place.
 
     `table` has K shares by tensor name. Neighbours with equal shares are merged in one operation, gaps included.
@@ -57,7 +61,7 @@ def clear_gaps(layout: Layout, out: Tensor) -> None:
     """Zero what lies between tensors, so that equal merges are equal buffers."""
     at = 0
     for entry in layout.entries:
-        out[at:entry.offset] = 0
+        out[at : entry.offset] = 0
         at = entry.end
     out[at:] = 0
 
@@ -72,6 +76,9 @@ def parts_of(arena: Arena) -> dict[str, str]:
     parts = {entry.name: entry.part for entry in arena.layout.entries}
     lacking = {"backbone", "head"} - set(parts.values())
     if lacking:
-        raise UsageError(f"No tensor is known to be of the {lacking.pop()}", "a network with a backbone and a head",
-                         "Name the head's prefixes in HEAD of your model code, or use layerwise with an exclude pattern")
+        raise UsageError(
+            f"No tensor is known to be of the {lacking.pop()}",
+            "a network with a backbone and a head",
+            "Name the head's prefixes in HEAD of your model code, or use layerwise with an exclude pattern",
+        )
     return parts

@@ -20,21 +20,33 @@ from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.linear import Linear
 
 CHUNK = 1 << 15
-"""Elements merged at a time. 128 KiB a buffer stay in the core's cache between merging and writing, and torch runs so few
-in the calling thread: waking a second one for every chunk cost three times the processor time of the whole merge."""
+"""Elements merged at a time. 128 KiB a buffer stay in the core's cache between merging and writing, and torch runs so
+few in the calling thread: waking a second one for every chunk cost three times the processor time of the whole merge.
+"""
 
 PIECE = 8 * CHUNK
-"""Elements checked and written at a time: few enough to stay in the second-level cache, many enough that calls cost nothing."""
+"""Elements checked and written at a time: few enough to stay in the second-level cache, many enough that calls cost
+nothing.
+"""
 
 
-def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buffers: str, out: Path,
-                 metadata: Mapping[str, str], progress: Progress | None = None, dtype: torch.dtype | None = None) -> tuple[str, ...]:
-    """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the user.
+def stream_merge(
+    checkpoints: Sequence[Checkpoint],
+    shares: Sequence[float],
+    buffers: str,
+    out: Path,
+    metadata: Mapping[str, str],
+    progress: Progress | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[str, ...]:
+    """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the
+    user.
 
-    The same operations per element as the merge in memory, in the order of the fingerprints, so the bytes agree. Only batch-norm
-    statistics are held as a whole, because the buffer policies pool them. Floating tensors are written in `dtype`, by default each
-    in that of the checkpoints. Raises `LayoutError` where the checkpoints do not fit, `CheckpointError` where one holds NaN or
-    infinity and `MergeError` where the merge has a value that the file cannot hold; the file that was there before then stays.
+    The same operations per element as the merge in memory, in the order of the fingerprints, so the bytes agree. Only
+    batch-norm statistics are held as a whole, because the buffer policies pool them. Floating tensors are written in
+    `dtype`, by default each in that of the checkpoints. Raises `LayoutError` where the checkpoints do not fit,
+    `CheckpointError` where one holds NaN or infinity and `MergeError` where the merge has a value that the file cannot
+    hold; the file that was there before then stays.
     """
     statistics, method = _statistics_arena(checkpoints), Linear(weights=tuple(shares))
     statistics.require_finite()
@@ -47,7 +59,9 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
     done, total = 0, sum(entry.size for entry in layout.entries)
     scratch = torch.empty(min(PIECE, total), dtype=layout.dtype)
     layout = layout if dtype is None else layout.written_in(dtype)
-    entries = [(name, (layout.by_name.get(name) or info).dtype, info.shape) for name, info in checkpoints[0].tensors.items()]
+    entries = [
+        (name, (layout.by_name.get(name) or info).dtype, info.shape) for name, info in checkpoints[0].tensors.items()
+    ]
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name in layout.order:
             entry = layout.by_name.get(name)
@@ -68,14 +82,19 @@ def stream_merge(checkpoints: Sequence[Checkpoint], shares: Sequence[float], buf
 def _merged_pieces(entry: Entry, members: Sequence[tuple[Checkpoint, float]], scratch: Tensor) -> Iterator[Tensor]:
     """The merged tensor piece by piece, `members` with their shares in the order in which they are folded."""
     checkpoints, shares = zip(*members, strict=True)
-    rows = [torch.empty(min(PIECE, entry.size), dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints]
+    rows = [
+        torch.empty(min(PIECE, entry.size), dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints
+    ]
     for start in range(0, entry.size, PIECE):
         end = min(start + PIECE, entry.size)
-        merged = scratch[:end - start]
-        pieces = [checkpoint.piece(entry.name, start, end, row[:end - start]) for checkpoint, row in zip(checkpoints, rows, strict=True)]
+        merged = scratch[: end - start]
+        pieces = [
+            checkpoint.piece(entry.name, start, end, row[: end - start])
+            for checkpoint, row in zip(checkpoints, rows, strict=True)
+        ]
         for low in range(0, end - start, CHUNK):
-            chunks = [piece[low:low + CHUNK].to(scratch.dtype) for piece in pieces]
-            weighted_average(chunks, shares, merged[low:low + CHUNK])
+            chunks = [piece[low : low + CHUNK].to(scratch.dtype) for piece in pieces]
+            weighted_average(chunks, shares, merged[low : low + CHUNK])
         try:
             written = rounded(entry.name, merged, entry.dtype)
         except MergeError:

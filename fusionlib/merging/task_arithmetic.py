@@ -17,10 +17,12 @@ from fusionlib.merging.vectors import FromBase
 class TaskArithmetic(FromBase):
     """`theta = theta_base + scale sum_(i != base) (theta_i - theta_base)`.
 
-    The base is one of the checkpoints, named by its number: the one that all others were fine-tuned from. A scale of 1/(M - 1) is
-    their mean, a negative one forgets a task. Running statistics follow the buffer policy with equal weights for all but the base.
+    The base is one of the checkpoints, named by its number: the one that all others were fine-tuned from. A scale of
+    1/(M - 1) is their mean, a negative one forgets a task. Running statistics follow the buffer policy with equal
+    weights for all but the base.
 
-    Source: Ilharco et al. 2023, "Editing models with task arithmetic". Breaks endpoints and unweighted: there is no alpha.
+    Source: Ilharco et al. 2023, "Editing models with task arithmetic". Breaks endpoints and unweighted: there is no
+    alpha.
     """
 
     title: ClassVar[str] = "Task arithmetic"

@@ -18,14 +18,14 @@ from fusionlib.merging.vectors import FromBase
 class Ties(FromBase):
     """`theta = theta_base + scale tau`, tau the mean of the trimmed task vectors whose sign is the elected one.
 
-    Trim: of each task vector `theta_i - theta_base` only the `density` largest entries by magnitude stay. Elect: per parameter
-    the sign of the sum of what is left. Merge: the mean over those that are not zero and have this sign. Where what is left cancels
-    exactly no sign is elected and the base stays as it is; the authors' code takes the commonest sign of the whole network there,
-    so that one of two sides that are equally strong wins.
+    Trim: of each task vector `theta_i - theta_base` only the `density` largest entries by magnitude stay. Elect: per
+    parameter the sign of the sum of what is left. Merge: the mean over those that are not zero and have this sign.
+    Where what is left cancels exactly no sign is elected and the base stays as it is; the authors' code takes the
+    commonest sign of the whole network there, so that one of two sides that are equally strong wins.
 
-    Source: Yadav et al. 2023, "TIES-Merging: Resolving Interference When Merging Models", Algorithm 1. Running statistics are no
-    parameters: they are not trimmed but follow the buffer policy with equal weights for all but the base.
-    Breaks endpoints and unweighted: there is no alpha.
+    Source: Yadav et al. 2023, "TIES-Merging: Resolving Interference When Merging Models", Algorithm 1. Running
+    statistics are no parameters: they are not trimmed but follow the buffer policy with equal weights for all but the
+    base. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "TIES"
@@ -48,7 +48,7 @@ class Ties(FromBase):
 def trimmed(arena: Arena, change: Tensor, density: float) -> Tensor:
     """`change` (P,) with all but the `density` largest parameters by magnitude set to 0; ties at the limit stay."""
     entries = [entry for entry in arena.layout.entries if entry.kind != "buffer" and entry.name not in arena.own]
-    parameters = [change[entry.offset:entry.end] for entry in entries]
+    parameters = [change[entry.offset : entry.end] for entry in entries]
     magnitude = torch.cat(parameters).abs() if parameters else change.abs()
     drop = magnitude.numel() - max(1, round(density * magnitude.numel()))
     if drop <= 0:

@@ -1,4 +1,6 @@
-"""Task vectors: what each checkpoint has learned since a common base, and the frame of every method that starts from them."""
+"""Task vectors: what each checkpoint has learned since a common base, and the frame of every method that starts from
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from fusionlib.merging.slices import merge_slices
 
 @dataclass(frozen=True)
 class FromBase(ABC):
-    """`theta = theta_base + change`, the change made of task vectors `theta_i - theta_base`; a method says which in `add_changes`.
+    """`theta = theta_base + change`, the change made of task vectors `theta_i - theta_base`; a method says which in
+    `add_changes`.
 
     Running statistics are no parameters: they follow the buffer policy with equal weights for all but the base.
     Breaks endpoints and unweighted: there is no alpha.
@@ -27,7 +30,9 @@ class FromBase(ABC):
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     needs: ClassVar[str] = "weights"
 
-    base: int = parameter(0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True)
+    base: int = parameter(
+        0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True
+    )
 
     @property
     def anchor(self) -> int:
@@ -57,9 +62,13 @@ def tasks_of(arena: Arena, base: int) -> tuple[int, ...]:
     Raises: `UsageError` where the base is not there or is alone.
     """
     if not 0 <= base < len(arena):
-        raise UsageError(f"Base {base} of {len(arena)} checkpoints", f"a number from 0 to {len(arena) - 1}", "Correct the base")
+        raise UsageError(
+            f"Base {base} of {len(arena)} checkpoints", f"a number from 0 to {len(arena) - 1}", "Correct the base"
+        )
     if len(arena) < 2:
-        raise UsageError("A base alone", "a base checkpoint and at least one that was trained from it", "Add a checkpoint")
+        raise UsageError(
+            "A base alone", "a base checkpoint and at least one that was trained from it", "Add a checkpoint"
+        )
     return tuple(number for number, _ in fold_order(arena.fingerprints, task_shares(len(arena), base)))
 
 
@@ -73,5 +82,9 @@ def task_shares(count: int, base: int) -> tuple[float, ...]:
 def statistics_from_tasks(arena: Arena, base: int, out: Tensor) -> None:
     """Mean running statistics of the tasks in `out`: a base plus scaled differences could make a variance negative."""
     shares = task_shares(len(arena), base)
-    merge_slices(arena, {entry.name: shares for entry in arena.layout.entries}, out,
-                 [entry for entry in arena.layout.entries if entry.kind == "buffer"])
+    merge_slices(
+        arena,
+        {entry.name: shares for entry in arena.layout.entries},
+        out,
+        [entry for entry in arena.layout.entries if entry.kind == "buffer"],
+    )

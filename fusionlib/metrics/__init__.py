@@ -12,8 +12,34 @@ from fusionlib.metrics.calibration_figures import (
     misclassification_auroc,
     nll,
 )
-from fusionlib.metrics.confusion import blind_figures, confusion_matrix, iou, mean_iou, pixel_accuracy, precision, recall
+from fusionlib.metrics.confusion import (
+    blind_figures,
+    confusion_matrix,
+    iou,
+    mean_iou,
+    pixel_accuracy,
+    precision,
+    recall,
+)
 from fusionlib.metrics.observation import Observation
 
-__all__ = ["Observation", "adaptive_ece", "blind_figures", "brier", "classwise_ece", "coarsen", "confusion_matrix", "ece", "iou",
-           "jensen_shannon", "kl", "mce", "mean_iou", "misclassification_auroc", "nll", "pixel_accuracy", "precision", "recall"]
+__all__ = [
+    "Observation",
+    "adaptive_ece",
+    "blind_figures",
+    "brier",
+    "classwise_ece",
+    "coarsen",
+    "confusion_matrix",
+    "ece",
+    "iou",
+    "jensen_shannon",
+    "kl",
+    "mce",
+    "mean_iou",
+    "misclassification_auroc",
+    "nll",
+    "pixel_accuracy",
+    "precision",
+    "recall",
+]

@@ -23,14 +23,18 @@ def check_bins(bins: int) -> int:
     return bins
 
 
-def calibration_summary(record: Mapping[str, Any], bins: int = DEFAULT_BINS, label: int | None = None) -> dict[str, Any]:
-    """All figures of one measured network: fractions and nats, None where undefined. `record` is the meter's `calibration` entry.
+def calibration_summary(
+    record: Mapping[str, Any], bins: int = DEFAULT_BINS, label: int | None = None
+) -> dict[str, Any]:
+    """All figures of one measured network: fractions and nats, None where undefined. `record` is the meter's
+    `calibration` entry.
 
-    `label` restricts to the pixels predicted as that class (C: outside the annotation's space); Brier score, likelihood and
-    classwise ECE are then None. Keys: `ece_sample_weighted`, `ece_unweighted` (mean over non-empty bins), `ece_unweighted_all_bins`
-    (empty bins in the denominator), `mce` (literal), `mce_minimum_count` (bins of at least 100 pixels), `adaptive_ece`,
-    `classwise_ece` (by predicted class), `brier`, `nll`, `kl`, `js`, `auroc`, `accuracy`, `confidence`, `pixels`, `undefined_pixels`,
-    and `bins`: low, high, count, accuracy, confidence (None where empty), correct, wrong.
+    `label` restricts to the pixels predicted as that class (C: outside the annotation's space); Brier score, likelihood
+    and classwise ECE are then None. Keys: `ece_sample_weighted`, `ece_unweighted` (mean over non-empty bins),
+    `ece_unweighted_all_bins` (empty bins in the denominator), `mce` (literal), `mce_minimum_count` (bins of at least
+    100 pixels), `adaptive_ece`, `classwise_ece` (by predicted class), `brier`, `nll`, `kl`, `js`, `auroc`, `accuracy`,
+    `confidence`, `pixels`, `undefined_pixels`, and `bins`: low, high, count, accuracy, confidence (None where empty),
+    correct, wrong.
 
     With undefined pixels (NaN) every figure is None: those that are left would flatter the network.
     """
@@ -39,28 +43,55 @@ def calibration_summary(record: Mapping[str, Any], bins: int = DEFAULT_BINS, lab
     n, hits, sums = (table.sum(0) if label is None else table[label] for table in tables)
     place = 0 if label is None else label + 1
     figures: dict[str, Any] = {
-        "ece_sample_weighted": ece(n, hits, sums), "ece_unweighted": ece(n, hits, sums, "unweighted"),
-        "ece_unweighted_all_bins": ece(n, hits, sums, "unweighted", "count"), "mce": mce(n, hits, sums),
-        "mce_minimum_count": mce(n, hits, sums, MINIMUM_COUNT), "adaptive_ece": record["adaptive"][str(bins)][place],
-        "classwise_ece": classwise_ece(*tables) if label is None else None, "kl": kl(hits, n - hits),
-        "js": jensen_shannon(hits, n - hits), "auroc": record["auroc"][place],
-        "brier": record["brier"] if label is None else None, "nll": record["nll"] if label is None else None,
-        "accuracy": float(hits.sum() / n.sum()) if n.sum() else None, "confidence": float(sums.sum() / n.sum()) if n.sum() else None}
+        "ece_sample_weighted": ece(n, hits, sums),
+        "ece_unweighted": ece(n, hits, sums, "unweighted"),
+        "ece_unweighted_all_bins": ece(n, hits, sums, "unweighted", "count"),
+        "mce": mce(n, hits, sums),
+        "mce_minimum_count": mce(n, hits, sums, MINIMUM_COUNT),
+        "adaptive_ece": record["adaptive"][str(bins)][place],
+        "classwise_ece": classwise_ece(*tables) if label is None else None,
+        "kl": kl(hits, n - hits),
+        "js": jensen_shannon(hits, n - hits),
+        "auroc": record["auroc"][place],
+        "brier": record["brier"] if label is None else None,
+        "nll": record["nll"] if label is None else None,
+        "accuracy": float(hits.sum() / n.sum()) if n.sum() else None,
+        "confidence": float(sums.sum() / n.sum()) if n.sum() else None,
+    }
     if record["undefined_pixels"]:
         figures = dict.fromkeys(figures)
-    return {**figures, "pixels": int(n.sum()), "undefined_pixels": record["undefined_pixels"], "bins": _bins(n, hits, sums)}
+    return {
+        **figures,
+        "pixels": int(n.sum()),
+        "undefined_pixels": record["undefined_pixels"],
+        "bins": _bins(n, hits, sums),
+    }
 
 
 def _bins(n: np.ndarray, hits: np.ndarray, sums: np.ndarray) -> list[dict[str, Any]]:
-    return [{"low": number / len(n), "high": (number + 1) / len(n), "count": int(count),
-             "accuracy": float(right / count) if count else None, "confidence": float(total / count) if count else None,
-             "correct": int(right), "wrong": int(count - right)}
-            for number, (count, right, total) in enumerate(zip(n, hits, sums, strict=True))]
+    return [
+        {
+            "low": number / len(n),
+            "high": (number + 1) / len(n),
+            "count": int(count),
+            "accuracy": float(right / count) if count else None,
+            "confidence": float(total / count) if count else None,
+            "correct": int(right),
+            "wrong": int(count - right),
+        }
+        for number, (count, right, total) in enumerate(zip(n, hits, sums, strict=True))
+    ]
 
 
 def costliest_bin(summary: Mapping[str, Any]) -> int | None:
-    """The bin that adds most to the sample-weighted ECE, `max_b |correct_b - confidence_sum_b|`; None where all are empty."""
-    shares = {number: abs(bin["correct"] - bin["confidence"] * bin["count"]) for number, bin in enumerate(summary["bins"]) if bin["count"]}
+    """The bin that adds most to the sample-weighted ECE, `max_b |correct_b - confidence_sum_b|`; None where all are
+    empty.
+    """
+    shares = {
+        number: abs(bin["correct"] - bin["confidence"] * bin["count"])
+        for number, bin in enumerate(summary["bins"])
+        if bin["count"]
+    }
     return max(shares, key=lambda number: shares[number]) if shares else None
 
 
@@ -71,5 +102,13 @@ def confidence_histograms(record: Mapping[str, Any], label: int | None = None) -
     return correct, counts - correct
 
 
-__all__ = ["DEFAULT_BINS", "KEPT_BINS", "MINIMUM_COUNT", "OFFERED_BINS", "calibration_summary", "check_bins", "confidence_histograms",
-           "costliest_bin"]
+__all__ = [
+    "DEFAULT_BINS",
+    "KEPT_BINS",
+    "MINIMUM_COUNT",
+    "OFFERED_BINS",
+    "calibration_summary",
+    "check_bins",
+    "confidence_histograms",
+    "costliest_bin",
+]

@@ -24,15 +24,19 @@ def count_pairs(truth: torch.Tensor, predicted: torch.Tensor, classes: int) -> t
     width = classes + 1
     pairs = truth.reshape(-1) * width + predicted.reshape(-1)
     counts = torch.bincount(pairs, minlength=(IGNORE + 1) * width)
-    if counts.numel() > (IGNORE + 1) * width or bool(counts[classes * width: IGNORE * width].any()):
+    if counts.numel() > (IGNORE + 1) * width or bool(counts[classes * width : IGNORE * width].any()):
         unknown = sorted(set(torch.unique(truth).tolist()) - {*range(classes), IGNORE})
-        raise DataError(f"Annotation ids {unknown}", f"ids 0 to {classes - 1}, or {IGNORE} for void",
-                        "Correct the masks or choose the label space that they use")
+        raise DataError(
+            f"Annotation ids {unknown}",
+            f"ids 0 to {classes - 1}, or {IGNORE} for void",
+            "Correct the masks or choose the label space that they use",
+        )
     return counts[: classes * width].view(classes, width)
 
 
 def confusion_matrix(truth: Any, prediction: Any, classes: int, ignore: int = IGNORE) -> np.ndarray:
-    """Pixels by truth and prediction: two id arrays of equal shape -> (classes, classes + 1) int64, `[truth][predicted]`.
+    """Pixels by truth and prediction: two id arrays of equal shape -> (classes, classes + 1) int64,
+    `[truth][predicted]`.
 
     Pixels whose TRUTH is `ignore` are left out. The last column counts predictions outside `0 ... classes - 1`.
     Raises `DataError` when the shapes differ or the truth has ids that are neither a class nor `ignore`.
@@ -44,8 +48,11 @@ def confusion_matrix(truth: Any, prediction: Any, classes: int, ignore: int = IG
     true, said = true[keep], said[keep]
     unknown = (true < 0) | (true >= classes)
     if bool(unknown.any()):
-        raise DataError(f"Annotation ids {torch.unique(true[unknown]).tolist()}",
-                        f"ids 0 to {classes - 1}, or {ignore} for void", "Correct the masks")
+        raise DataError(
+            f"Annotation ids {torch.unique(true[unknown]).tolist()}",
+            f"ids 0 to {classes - 1}, or {ignore} for void",
+            "Correct the masks",
+        )
     outside = (said < 0) | (said >= classes)
     return count_pairs(true, said.masked_fill(outside, classes), classes).numpy()
 
@@ -54,8 +61,11 @@ def _parts(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True positives, truth totals and prediction totals, each (C,), of a (C, C) or (C, C + 1) matrix."""
     counts = np.asarray(matrix.cpu() if isinstance(matrix, torch.Tensor) else matrix)
     if counts.ndim != 2 or counts.shape[1] - counts.shape[0] not in (0, 1):
-        raise DataError(f"A confusion matrix of shape {counts.shape}", "(C, C), or (C, C + 1) with predictions outside",
-                        "Check the matrix")
+        raise DataError(
+            f"A confusion matrix of shape {counts.shape}",
+            "(C, C), or (C, C + 1) with predictions outside",
+            "Check the matrix",
+        )
     classes = counts.shape[0]
     return np.diagonal(counts), counts.sum(1), counts[:, :classes].sum(0)
 
@@ -100,24 +110,29 @@ def pixel_accuracy(matrix: Any) -> float | None:
 def blind_figures(matrix: Any) -> dict[str, Any] | None:
     """What a network that does not look at the pictures can reach; None where no pixel is labelled.
 
-    With p_c the share of class c among the labelled pixels, C classes among them: `class` = argmax p, and where that one is said
-    everywhere `pixel_accuracy` = max p, the most without looking, and `miou` = max p / C. Where each pixel's class is drawn with
-    probability p_c the IoU of a class is p_c^2 / (2 p_c - p_c^2), so that `drawn_miou` = mean_c p_c / (2 - p_c).
+    With p_c the share of class c among the labelled pixels, C classes among them: `class` = argmax p, and where that
+    one is said everywhere `pixel_accuracy` = max p, the most without looking, and `miou` = max p / C. Where each
+    pixel's class is drawn with probability p_c the IoU of a class is p_c^2 / (2 p_c - p_c^2), so that `drawn_miou` =
+    mean_c p_c / (2 - p_c).
     """
     _, truth, _ = _parts(matrix)
     if not truth.sum():
         return None
     shares = truth / truth.sum()
     present = shares[truth > 0]
-    return {"class": int(shares.argmax()), "pixel_accuracy": float(shares.max()), "miou": float(shares.max() / len(present)),
-            "drawn_miou": float((present / (2 - present)).mean())}
+    return {
+        "class": int(shares.argmax()),
+        "pixel_accuracy": float(shares.max()),
+        "miou": float(shares.max() / len(present)),
+        "drawn_miou": float((present / (2 - present)).mean()),
+    }
 
 
 class ConfusionMeter:
     """Counts the confusion matrix and gives mIoU, IoU, precision, recall and pixel accuracy, all as fractions.
 
-    State: `matrix` (C, C + 1) int64, `[truth][prediction]`; the last column holds predictions outside the label space; `void` () int64.
-    Counts are integers, so neither the order of the pictures nor how they are split changes anything.
+    State: `matrix` (C, C + 1) int64, `[truth][prediction]`; the last column holds predictions outside the label space;
+    `void` () int64. Counts are integers, so neither the order of the pictures nor how they are split changes anything.
     """
 
     title = "IoU and accuracy"
@@ -125,8 +140,10 @@ class ConfusionMeter:
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
         """Zeros for `classes` classes."""
-        return {"matrix": torch.zeros(classes, classes + 1, dtype=torch.int64, device=device),
-                "void": torch.zeros((), dtype=torch.int64, device=device)}
+        return {
+            "matrix": torch.zeros(classes, classes + 1, dtype=torch.int64, device=device),
+            "void": torch.zeros((), dtype=torch.int64, device=device),
+        }
 
     def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
         """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
@@ -135,14 +152,22 @@ class ConfusionMeter:
         state["void"] += observation.truth.numel() - counts.sum()
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall`, `support` (pixels) per class; `pixels` (labelled), `outside` (of them)
-        and `void` (beside them); `blind` (`blind_figures`).
+        """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall`, `support` (pixels) per class; `pixels` (labelled),
+        `outside` (of them) and `void` (beside them); `blind` (`blind_figures`).
         """
         matrix = state["matrix"].cpu().numpy()
-        return {"miou": mean_iou(matrix), "pixel_accuracy": pixel_accuracy(matrix), "iou": iou(matrix),
-                "precision": precision(matrix), "recall": recall(matrix), "pixels": int(matrix.sum()),
-                "support": matrix.sum(1).tolist(), "outside": int(matrix[:, -1].sum()), "void": int(state["void"]),
-                "blind": blind_figures(matrix)}
+        return {
+            "miou": mean_iou(matrix),
+            "pixel_accuracy": pixel_accuracy(matrix),
+            "iou": iou(matrix),
+            "precision": precision(matrix),
+            "recall": recall(matrix),
+            "pixels": int(matrix.sum()),
+            "support": matrix.sum(1).tolist(),
+            "outside": int(matrix[:, -1].sum()),
+            "void": int(state["void"]),
+            "blind": blind_figures(matrix),
+        }
 
 
 METERS.register("confusion")(ConfusionMeter())

@@ -10,7 +10,9 @@ from fusionlib.contracts import METERS
 from fusionlib.metrics.observation import Observation
 
 _UNIT = 2.0**-24
-"""Nats per step of the fixed-point sum. int64 then holds 5.5e11 nats: a million-pixel picture at 1 nat 550,000 times."""
+"""Nats per step of the fixed-point sum. int64 then holds 5.5e11 nats: a million-pixel picture at 1 nat 550,000
+times.
+"""
 
 _LIMIT = 2.0**24
 """Pixels at or above this many nats (and NaN, infinity) are counted as undefined instead of being summed."""

@@ -20,14 +20,17 @@ _BAND = 16
 """Rows copied at a time."""
 
 _CACHED = 440_000
-"""Logits worked on at a time by each thread: few enough for the cache beside it, enough that starting the threads costs little."""
+"""Logits worked on at a time by each thread: few enough for the cache beside it, enough that starting the threads costs
+little.
+"""
 
 
 class Planes(NamedTuple):
-    """What one pass over the logits leaves of each pixel, (N, H, W) each, all relative to the exponential of its largest logit.
+    """What one pass over the logits leaves of each pixel, (N, H, W) each, all relative to the exponential of its
+    largest logit.
 
-    `total`: sum of exponentials; `label`, `truth`: of those that count as the predicted and as the true class (any class at void
-    pixels); `squares`: sum of squares over the classes of the target space and "outside".
+    `total`: sum of exponentials; `label`, `truth`: of those that count as the predicted and as the true class (any
+    class at void pixels); `squares`: sum of squares over the classes of the target space and "outside".
     """
 
     total: torch.Tensor
@@ -55,7 +58,10 @@ def _first_at(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
 
 
 def _reaches(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) uint8: 1 where the logit is not below `peak`. NumPy compares three times faster than torch on CPUs."""
+    """(N, C, H, W) uint8: 1 where the logit is not below `peak`.
+
+    NumPy compares three times faster than torch on CPUs.
+    """
     if logits.device.type == "cpu" and logits.dtype == torch.float32:
         return torch.from_numpy(np.greater_equal(logits.detach().numpy(), peak.detach().numpy()).view(np.uint8))
     return (logits >= peak).view(torch.uint8)
@@ -70,7 +76,7 @@ def _plain_layout(logits: torch.Tensor) -> torch.Tensor:
         return logits.contiguous()
     plain = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
     for top in range(0, logits.shape[2], _BAND):
-        plain[:, :, top: top + _BAND] = logits[:, :, top: top + _BAND]
+        plain[:, :, top : top + _BAND] = logits[:, :, top : top + _BAND]
     return plain
 
 
@@ -85,8 +91,9 @@ class Observation:
     Raises `UsageError` when shapes or types do not fit. Ids of `truth` are checked where they are counted.
     """
 
-    def __init__(self, logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None = None,
-                 classes: int | None = None) -> None:
+    def __init__(
+        self, logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None = None, classes: int | None = None
+    ) -> None:
         _check(logits, truth, mapping, classes)
         self.logits = _plain_layout(logits.float())
         self.truth = truth
@@ -157,14 +164,17 @@ class Observation:
 
     @cached_property
     def target_probabilities(self) -> torch.Tensor:
-        """(N, classes, H, W) float32: softmax probabilities summed over the network's classes that count as each target."""
+        """(N, classes, H, W) float32: softmax probabilities summed over the network's classes that count as each
+        target.
+        """
         if self.mapping is None:
             return self._exponentials / self._sum.unsqueeze(1)
         return self._sums_by_target(self._members(self.mapping)) / self._sum.unsqueeze(1)
 
     @cached_property
     def label_confidence(self) -> torch.Tensor:
-        """(N, H, W) float32: the probability of `predicted` in the target space, summed over the network's classes that count as it.
+        """(N, H, W) float32: the probability of `predicted` in the target space, summed over the network's classes that
+        count as it.
 
         Classes without a counterpart are one category, "outside". The same as `confidence` where both spaces are one.
         """
@@ -173,7 +183,9 @@ class Observation:
 
     @cached_property
     def squared_error(self) -> torch.Tensor:
-        """(N, H, W) float32: `sum_t (p_t - [t = truth])^2` over the target classes and "outside", 0 to 2; means nothing at void."""
+        """(N, H, W) float32: `sum_t (p_t - [t = truth])^2` over the target classes and "outside", 0 to 2; means nothing
+        at void.
+        """
         planes = self._planes
         true = self.truth_log_probability.exp()
         return (planes.squares / planes.total.square()).sub_(true, alpha=2).add_(1).clamp_(min=0)
@@ -181,7 +193,11 @@ class Observation:
     @cached_property
     def _planes(self) -> Planes:
         ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)
-        members = None if self.mapping is None else torch.cat([self._members(self.mapping), (self.mapping < 0).unsqueeze(0)]).float()
+        members = (
+            None
+            if self.mapping is None
+            else torch.cat([self._members(self.mapping), (self.mapping < 0).unsqueeze(0)]).float()
+        )
         planes = Planes(*(torch.empty_like(self._peak) for _ in Planes._fields))
         with torch.autocast(self.logits.device.type, enabled=False):
             for band in self._bands():
@@ -196,7 +212,9 @@ class Observation:
                 yield slice(image, image + 1), slice(top, top + rows)
 
     def _fill(self, planes: Planes, band: tuple[slice, slice], ids: torch.Tensor, members: torch.Tensor | None) -> None:
-        """One band of `_planes`; without a mapping `truth` is a logit less the largest, exact to float32, and `label` is not needed."""
+        """One band of `_planes`; without a mapping `truth` is a logit less the largest, exact to float32, and `label`
+        is not needed.
+        """
         image, rows = band
         shifted = self.logits[image, :, rows] - self._peak[band].unsqueeze(1)
         if members is None:
@@ -234,15 +252,24 @@ class Observation:
 
 def _check(logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None, classes: int | None) -> None:
     if logits.ndim != 4 or truth.shape != (logits.shape[0], *logits.shape[2:]):
-        raise UsageError(f"Logits {tuple(logits.shape)} with truth {tuple(truth.shape)}", "(N, C, H, W) with (N, H, W)",
-                         "Resize the logits to the annotation's size first")
+        raise UsageError(
+            f"Logits {tuple(logits.shape)} with truth {tuple(truth.shape)}",
+            "(N, C, H, W) with (N, H, W)",
+            "Resize the logits to the annotation's size first",
+        )
     if truth.dtype not in (torch.uint8, torch.int64):
         raise UsageError(f"Truth of type {truth.dtype}", "uint8 or int64 ids", "Convert the annotation")
     if not 1 <= logits.shape[1] <= IGNORE:
         raise UsageError(f"Logits of {logits.shape[1]} classes", f"1 to {IGNORE} classes", "Check the network's output")
     if mapping is None and classes not in (None, logits.shape[1]):
-        raise UsageError(f"{logits.shape[1]} logits for {classes} classes", "a mapping between the two label spaces",
-                         "Give the mapping of fusionlib.data.labels.mapping")
+        raise UsageError(
+            f"{logits.shape[1]} logits for {classes} classes",
+            "a mapping between the two label spaces",
+            "Give the mapping of fusionlib.data.labels.mapping",
+        )
     if mapping is not None and (mapping.shape != (logits.shape[1],) or classes is None):
-        raise UsageError(f"A mapping of shape {tuple(mapping.shape)} for {logits.shape[1]} logits",
-                         "one target id per logit, and the target's class count", "Map from the network's label space")
+        raise UsageError(
+            f"A mapping of shape {tuple(mapping.shape)} for {logits.shape[1]} logits",
+            "one target id per logit, and the target's class count",
+            "Map from the network's label space",
+        )

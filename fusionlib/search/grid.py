@@ -17,8 +17,8 @@ EPSILON = 1e-9
 def alpha_grid(step: float) -> tuple[float, ...]:
     """`0, step, 2 step, ..., 1`, both ends included, rounded to 9 decimals.
 
-    Source: Weight Fusion, section 2.2 (step 0.05, 21 points). Raises `UsageError` unless 0.001 <= step <= 1; where the step does
-    not divide 1 the last interval is shorter.
+    Source: Weight Fusion, section 2.2 (step 0.05, 21 points). Raises `UsageError` unless 0.001 <= step <= 1; where the
+    step does not divide 1 the last interval is shorter.
     """
     if not SMALLEST <= step <= 1:
         raise UsageError(f"Step {step}", f"a number from {SMALLEST} to 1", "Try 0.05")
@@ -44,7 +44,9 @@ def coarse_to_fine(points: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def best_merge(scores: Mapping[float, float], least: float = 0.0) -> float | None:
-    """The alpha of the highest score between the ends, from `least` to 1 - `least` where any lies there; the first among equals."""
+    """The alpha of the highest score between the ends, from `least` to 1 - `least` where any lies there; the first
+    among equals.
+    """
     inner = [alpha for alpha in sorted(scores) if 0 < alpha < 1]
     far = [alpha for alpha in inner if least - EPSILON <= alpha <= 1 - least + EPSILON]
     return max(far or inner, key=scores.__getitem__, default=None)
@@ -53,11 +55,15 @@ def best_merge(scores: Mapping[float, float], least: float = 0.0) -> float | Non
 def around_best(scores: Mapping[float, float], fine: float, least: float = 0.0) -> tuple[float, ...]:
     """Alphas to measure next to the best merge: the middles of its two gaps as far as they are wider than `fine`.
 
-    `scores` by alpha with both ends. None are left once the best merge has neighbours within `fine` on both sides: from a grid of
-    step s that takes two for each halving of s.
+    `scores` by alpha with both ends. None are left once the best merge has neighbours within `fine` on both sides: from
+    a grid of step s that takes two for each halving of s.
     """
     best, order = best_merge(scores, least), sorted(scores)
     if best is None:
         return ()
     place = order.index(best)
-    return tuple(round((low + high) / 2, 9) for low, high in pairwise(order[place - 1:place + 2]) if high - low > fine + EPSILON)
+    return tuple(
+        round((low + high) / 2, 9)
+        for low, high in pairwise(order[place - 1 : place + 2])
+        if high - low > fine + EPSILON
+    )

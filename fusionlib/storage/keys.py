@@ -12,8 +12,19 @@ from typing import Any
 
 from fusionlib.merging.average import SHARE_DIGITS, fold_order
 
-_DECIDING = ("contracts.py", "architectures", "checkpoints", "data", "inference", "merging", "metrics",
-             *(f"studio/{name}.py" for name in ("barriers", "calibrate", "comparison_networks", "ensemble", "information", "view")))
+_DECIDING = (
+    "contracts.py",
+    "architectures",
+    "checkpoints",
+    "data",
+    "inference",
+    "merging",
+    "metrics",
+    *(
+        f"studio/{name}.py"
+        for name in ("barriers", "calibrate", "comparison_networks", "ensemble", "information", "view")
+    ),
+)
 """Folders and files: what turns files into networks, and networks into figures."""
 
 _PACKAGES = ("torch", "numpy", "pillow")
@@ -36,14 +47,17 @@ def content_key(kind: str, runs: Mapping[str, Any] | None, **parts: Any) -> str:
 
     `runs` is what `fusionlib.inference.identity.runs_of` says of the networks behind a figure; None where none runs.
     """
-    text = json.dumps({"kind": kind, "code": code_fingerprint(), "runs": runs, **parts}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        {"kind": kind, "code": code_fingerprint(), "runs": runs, **parts}, sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def mixture_key(fingerprints: Sequence[str], shares: Sequence[float], buffers: str, **more: Any) -> Mapping[str, Any]:
     """What identifies merged weights, in whichever order the checkpoints are named: their bytes do not depend on it.
 
-    A checkpoint alone is itself under every policy that keeps its statistics; whose statistics `anchor` keeps is told apart.
+    A checkpoint alone is itself under every policy that keeps its statistics; whose statistics `anchor` keeps is told
+    apart.
     """
     members = [[fingerprints[number], share] for number, share in fold_order(fingerprints, shares)]
     if len(members) == 1 and buffers in ("average", "gaussian"):
@@ -52,16 +66,27 @@ def mixture_key(fingerprints: Sequence[str], shares: Sequence[float], buffers: s
     return {"members": members, "buffers": buffers, **anchor, **more}
 
 
-def profile_key(fingerprints: Sequence[str], table: Mapping[str, Sequence[float]], buffers: str, anchor: int,
-                **more: Any) -> Mapping[str, Any]:
+def profile_key(
+    fingerprints: Sequence[str], table: Mapping[str, Sequence[float]], buffers: str, anchor: int, **more: Any
+) -> Mapping[str, Any]:
     """The same for weights by tensor: `table` has K shares by name."""
     columns = {name: [round(float(share), SHARE_DIGITS) for share in row] for name, row in sorted(table.items())}
-    order = sorted(range(len(fingerprints)), key=lambda number: (fingerprints[number], [row[number] for row in columns.values()]))
+    order = sorted(
+        range(len(fingerprints)), key=lambda number: (fingerprints[number], [row[number] for row in columns.values()])
+    )
     owner = {"anchor": fingerprints[anchor]} if buffers == "anchor" else {}
-    return {"members": [fingerprints[number] for number in order], "buffers": buffers, **owner, **more,
-            "profile": {name: [row[number] for number in order] for name, row in columns.items()}}
+    return {
+        "members": [fingerprints[number] for number in order],
+        "buffers": buffers,
+        **owner,
+        **more,
+        "profile": {name: [row[number] for number in order] for name, row in columns.items()},
+    }
 
 
 def ensemble_key(fingerprints: Sequence[str], shares: Sequence[float], rule: str) -> Mapping[str, Any]:
     """What identifies an output ensemble, in whichever order its networks are named."""
-    return {"ensemble": [[fingerprints[number], share] for number, share in fold_order(fingerprints, shares)], "rule": rule}
+    return {
+        "ensemble": [[fingerprints[number], share] for number, share in fold_order(fingerprints, shares)],
+        "rule": rule,
+    }

@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 class UploadNames:
-    """By stored file name. A convenience: what cannot be read or written leaves an upload with the beginning of its digest."""
+    """By stored file name.
+
+    A convenience: what cannot be read or written leaves an upload with the beginning of its digest.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,8 +57,12 @@ class UploadNames:
         if not self._earlier.exists():
             return
         with suppress(OSError, ValueError, AttributeError):
-            found = {str(file): str(name) for file, name in json.loads(self._earlier.read_text(encoding="utf-8")).items()}
+            found = {
+                str(file): str(name) for file, name in json.loads(self._earlier.read_text(encoding="utf-8")).items()
+            }
             there = {path.name for path in (*self.folder.iterdir(), *self.folder.glob("pictures/*"))}
-            table.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", [entry for entry in found.items() if entry[0] in there])
+            table.executemany(
+                "INSERT OR IGNORE INTO names VALUES (?, ?)", [entry for entry in found.items() if entry[0] in there]
+            )
             table.commit()
         self._earlier.unlink(missing_ok=True)

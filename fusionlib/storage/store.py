@@ -20,14 +20,15 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Store:
-    """A table of JSON results. Safe to use from several threads and processes, and optional: no trouble with its file is an error.
+    """A table of JSON results. Safe to use from several threads and processes, and optional: no trouble with its file
+    is an error.
 
-    What cannot be written is answered from memory as long as the process lives, and written with the next result that can be.
-    A file that SQLite cannot read is set aside under another name and a new one begun: results can be computed again. `notes`
-    says both.
+    What cannot be written is answered from memory as long as the process lives, and written with the next result that
+    can be. A file that SQLite cannot read is set aside under another name and a new one begun: results can be computed
+    again. `notes` says both.
 
-    A result is on its way to the disk once `put` has returned: the end of the process, `kill -9` included, loses none of them.
-    (A power cut may lose the last ones, never damage the file: the journal is synced at checkpoints only.)
+    A result is on its way to the disk once `put` has returned: the end of the process, `kill -9` included, loses none
+    of them. (A power cut may lose the last ones, never damage the file: the journal is synced at checkpoints only.)
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +68,10 @@ class Store:
             self._unwritten[key] = json.dumps(value)
             try:
                 for waiting in reversed(list(self._unwritten)):
-                    self._run("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (waiting, self._unwritten[waiting], time.time()))
+                    self._run(
+                        "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
+                        (waiting, self._unwritten[waiting], time.time()),
+                    )
                     del self._unwritten[waiting]
             except (OSError, sqlite3.Error) as problem:
                 self._trouble = reason(problem) if isinstance(problem, OSError) else str(problem)
@@ -103,11 +107,15 @@ class Store:
             self._inode = self.path.stat().st_ino
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL, created REAL NOT NULL)")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL, created REAL NOT NULL)"
+            )
         return self._db
 
     def _moved(self) -> bool:
-        """Whether the file that was opened has been removed or set aside by others: what is written to it would be lost."""
+        """Whether the file that was opened has been removed or set aside by others: what is written to it would be
+        lost.
+        """
         try:
             return self.path.stat().st_ino != self._inode
         except FileNotFoundError:

@@ -16,7 +16,10 @@ REMOVED_SECONDS = 24 * 3600
 
 
 class UploadFolder:
-    """Checkpoints and pictures that came through the browser. The browser's file name is shown, never used as a path."""
+    """Checkpoints and pictures that came through the browser.
+
+    The browser's file name is shown, never used as a path.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.pictures, self.limit_bytes = folder, folder / "pictures", limit_bytes
@@ -42,11 +45,17 @@ class UploadFolder:
         """
         ending = Path(name).suffix.lower()
         if ending not in (*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS):
-            raise UsageError(f"{name} ends in {ending or 'nothing'}", f"one of {', '.join((*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS))}",
-                             "Choose a checkpoint or a picture")
+            raise UsageError(
+                f"{name} ends in {ending or 'nothing'}",
+                f"one of {', '.join((*CHECKPOINT_ENDINGS, *PICTURE_ENDINGS))}",
+                "Choose a checkpoint or a picture",
+            )
         if len(content) > self.limit_bytes:
-            raise UsageError(f"{name} has {len(content) >> 20} MB", f"at most {self.limit_bytes >> 20} MB",
-                             "Put it into a folder named with --checkpoints, or start with a larger --upload-mb")
+            raise UsageError(
+                f"{name} has {len(content) >> 20} MB",
+                f"at most {self.limit_bytes >> 20} MB",
+                "Put it into a folder named with --checkpoints, or start with a larger --upload-mb",
+            )
         digest = hashlib.sha256(content).hexdigest()
         folder = self.pictures if ending in PICTURE_ENDINGS else self.folder
         stem = f"{Path(name).stem[:60]}-{digest[:8]}" if ending in PICTURE_ENDINGS else digest
@@ -76,8 +85,11 @@ class UploadFolder:
                     earlier.unlink(missing_ok=True)
             aside = path.rename(self._removed / path.name)
         except OSError as problem:
-            raise WriteError(f"{self.shown_name(path)} cannot be removed: {reason(problem)}", "a folder that can be written to",
-                             "Correct the rights of the home folder") from problem
+            raise WriteError(
+                f"{self.shown_name(path)} cannot be removed: {reason(problem)}",
+                "a folder that can be written to",
+                "Correct the rights of the home folder",
+            ) from problem
         self._names.drop(path.name)
         return aside
 

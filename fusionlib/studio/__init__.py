@@ -37,7 +37,14 @@ from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
-from fusionlib.studio.layers import PRESETS, mixture_name, preset_profile, profile_of, profile_parameters, uniform_profile
+from fusionlib.studio.layers import (
+    PRESETS,
+    mixture_name,
+    preset_profile,
+    profile_of,
+    profile_parameters,
+    uniform_profile,
+)
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.options import OneLineParser, Options, add_group, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
@@ -46,11 +53,46 @@ from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
-__all__ = ["CALIBRATION_METERS", "GROUPS", "LETTERS", "PRESETS", "SUBSETS_OF", "CalibrationDesk", "CalibrationSweep", "Choices",
-           "Comparison", "ComparisonDesk", "Diagnosis", "Export", "Item", "LayerDesk", "LayerProfile", "LiveDesk", "MergeView",
-           "OneLineParser", "Options", "Own", "Selection", "Source", "Studio", "Sweep", "Workspace", "add_group", "add_options",
-           "app_options", "band", "checkpoint_parameters", "default_home", "ensemble_point", "gravest", "mixture_name", "preset_profile",
-           "profile_of", "uniform_profile", "write_recipe"]
+__all__ = [
+    "CALIBRATION_METERS",
+    "GROUPS",
+    "LETTERS",
+    "PRESETS",
+    "SUBSETS_OF",
+    "CalibrationDesk",
+    "CalibrationSweep",
+    "Choices",
+    "Comparison",
+    "ComparisonDesk",
+    "Diagnosis",
+    "Export",
+    "Item",
+    "LayerDesk",
+    "LayerProfile",
+    "LiveDesk",
+    "MergeView",
+    "OneLineParser",
+    "Options",
+    "Own",
+    "Selection",
+    "Source",
+    "Studio",
+    "Sweep",
+    "Workspace",
+    "add_group",
+    "add_options",
+    "app_options",
+    "band",
+    "checkpoint_parameters",
+    "default_home",
+    "ensemble_point",
+    "gravest",
+    "mixture_name",
+    "preset_profile",
+    "profile_of",
+    "uniform_profile",
+    "write_recipe",
+]
 
 ARENA_BYTES = 4 << 30
 """Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
@@ -84,8 +126,15 @@ class Studio:
         self.outlooks = OutlookDesk()
         self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
         self.layers = LayerDesk(self.store, options.home / "profiles")
-        self.comparisons = ComparisonDesk(self.workspace, worker=self.worker, store=self.store, device=self.device,
-                                          precision=options.precision, cache=self.information, outlooks=self.outlooks)
+        self.comparisons = ComparisonDesk(
+            self.workspace,
+            worker=self.worker,
+            store=self.store,
+            device=self.device,
+            precision=options.precision,
+            cache=self.information,
+            outlooks=self.outlooks,
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,12 +144,19 @@ class Studio:
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
         if len(selection.names) > len(LETTERS):
-            raise UsageError(f"{len(selection.names)} checkpoints in one view", f"at most {len(LETTERS)}", "Choose fewer")
+            raise UsageError(
+                f"{len(selection.names)} checkpoints in one view", f"at most {len(LETTERS)}", "Choose fewer"
+            )
         self.workspace.refresh_models()
         items = [self.workspace.get(name) for name in selection.names]
         pictures = self.workspace.pictures(selection.source, selection.split) if selection.source else None
-        parts = [*(item.checkpoint.fingerprint for item in items), selection.buffers,  # type: ignore[union-attr]
-                 pictures.fingerprint() if pictures else "", str(selection), *_identities(items[:1], pictures)]
+        parts = [
+            *(item.checkpoint.fingerprint for item in items),  # type: ignore[union-attr]
+            selection.buffers,
+            pictures.fingerprint() if pictures else "",
+            str(selection),
+            *_identities(items[:1], pictures),
+        ]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         with self._lock:
             if key not in self._views:
@@ -117,42 +173,73 @@ class Studio:
             return self._sweeps[view.id]
 
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
-        """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on the gravest pair."""
+        """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on
+        the gravest pair.
+        """
         judged = self.outlooks.of_arena(view.arena, view.architecture)
         if len(judged) == 1:
-            (names, evidence), = judged
+            ((names, evidence),) = judged
             judged = [(names, curve_evidence(evidence, (sweep or self.sweep(view)).snapshot(), names))]
         return gravest(judged)
 
-    def sweep_files(self, a: Path | Checkpoint, b: Path | Checkpoint, open_pictures: Callable[[], DecodedCache], buffers: str,
-                    dtype: str | None = None) -> Sweep:
+    def sweep_files(
+        self,
+        a: Path | Checkpoint,
+        b: Path | Checkpoint,
+        open_pictures: Callable[[], DecodedCache],
+        buffers: str,
+        dtype: str | None = None,
+    ) -> Sweep:
         """The sweep of two files outside the workspace."""
         return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.store)
 
-    def view_files(self, files: Sequence[Path | Checkpoint], open_pictures: Callable[[], DecodedCache] | None, buffers: str,
-                   dtype: str | None = None) -> MergeView:
-        """A view of files outside the workspace, opened or not. Says that they do not fit, or have no network, before data is read."""
+    def view_files(
+        self,
+        files: Sequence[Path | Checkpoint],
+        open_pictures: Callable[[], DecodedCache] | None,
+        buffers: str,
+        dtype: str | None = None,
+    ) -> MergeView:
+        """A view of files outside the workspace, opened or not.
+
+        Says that they do not fit, or have no network, before data is read.
+        """
         written_dtype(dtype)
         if len(files) < 2:
             raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
         opened = [item for item in files if isinstance(item, Checkpoint)]
-        checkpoints = opened or open_checkpoints([item for item in files if isinstance(item, Path)], choice=Choice(recognise=recognise))
+        checkpoints = opened or open_checkpoints(
+            [item for item in files if isinstance(item, Path)], choice=Choice(recognise=recognise)
+        )
         first, second, *more = (item.name for item in checkpoints)
         architecture = self.network_of(checkpoints[0]) if open_pictures else network_of(checkpoints[0].shapes)
         arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
         selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
+        return MergeView(
+            selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent
+        )
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
-        """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this content."""
+        """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this
+        content.
+        """
         self.workspace.refresh_models()
         items = [self.workspace.get(name) for name in names]
         opened = [item.checkpoint for item in items]
         pictures = self.workspace.pictures(source, split) if source else None
-        key = hashlib.sha256("\n".join([*names, *(item.fingerprint for item in opened), buffers,  # type: ignore[union-attr]
-                                        pictures.fingerprint() if pictures else "", *_identities(items, pictures)]).encode()).hexdigest()
+        key = hashlib.sha256(
+            "\n".join(
+                [
+                    *names,
+                    *(item.fingerprint for item in opened),  # type: ignore[union-attr]
+                    buffers,
+                    pictures.fingerprint() if pictures else "",
+                    *_identities(items, pictures),
+                ]
+            ).encode()
+        ).hexdigest()
         with self._lock:
             if key not in self._diagnoses:
                 self._diagnoses[key] = self.diagnose(opened, pictures, buffers)  # type: ignore[arg-type]
@@ -161,11 +248,21 @@ class Studio:
             self._diagnoses.move_to_end(key)
             return self._diagnoses[key]
 
-    def diagnose(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average") -> Diagnosis:
+    def diagnose(
+        self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average"
+    ) -> Diagnosis:
         """A diagnosis of opened checkpoints; nothing is read or measured yet."""
         self.workspace.refresh_models()
-        return Diagnosis(checkpoints, pictures, buffers, worker=self.worker, store=self.store, device=self.device,
-                         precision=self.options.precision, open_sweep=self.sweep)
+        return Diagnosis(
+            checkpoints,
+            pictures,
+            buffers,
+            worker=self.worker,
+            store=self.store,
+            device=self.device,
+            precision=self.options.precision,
+            open_sweep=self.sweep,
+        )
 
     def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""
@@ -174,8 +271,14 @@ class Studio:
         else:
             weights = view.uniform(mixture).weights
             method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
-        return write_recipe(self._checkpoints(view), method, parameters, view.selection.buffers, view.pictures,
-                            dtype=view.selection.dtype)
+        return write_recipe(
+            self._checkpoints(view),
+            method,
+            parameters,
+            view.selection.buffers,
+            view.pictures,
+            dtype=view.selection.dtype,
+        )
 
     def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
         """Write what the view shows into the home folder; the file's name says what it is."""
@@ -185,35 +288,77 @@ class Studio:
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
         kind = f"-{recipe.dtype}" if recipe.dtype else ""
         out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}.safetensors"
-        return run_recipe(recipe, self._checkpoints(view), out, worker=self.worker, device=self.device,
-                          calibration=view.pictures, progress=progress, cache=self.information)
+        return run_recipe(
+            recipe,
+            self._checkpoints(view),
+            out,
+            worker=self.worker,
+            device=self.device,
+            calibration=view.pictures,
+            progress=progress,
+            cache=self.information,
+        )
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
         """Write the merged network of a comparison's row into the home folder, named by its content."""
         recipe = comparison.recipe(name)
         folder = self.options.home / "exports"
         make_folder(folder)
-        out = folder / f"{recipe.method}-{hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]}.safetensors"
+        content = hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]
+        out = folder / f"{recipe.method}-{content}.safetensors"
         return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
 
-    def merge(self, recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, calibration: DecodedCache | None = None,
-              progress: Progress | None = None) -> Export:
+    def merge(
+        self,
+        recipe: Recipe,
+        checkpoints: Sequence[Checkpoint],
+        out: Path,
+        calibration: DecodedCache | None = None,
+        progress: Progress | None = None,
+    ) -> Export:
         """Carry out a recipe on its opened checkpoints."""
-        return run_recipe(recipe, checkpoints, out, worker=self.worker, device=self.device, calibration=calibration,
-                          progress=progress, cache=self.information)
+        return run_recipe(
+            recipe,
+            checkpoints,
+            out,
+            worker=self.worker,
+            device=self.device,
+            calibration=calibration,
+            progress=progress,
+            cache=self.information,
+        )
 
-    def evaluate(self, checkpoint: Checkpoint, pictures: DecodedCache, *, fresh: bool = False, meters: Sequence[str] = DEFAULT_METERS,
-                 progress: Progress | None = None) -> dict[str, Any]:
+    def evaluate(
+        self,
+        checkpoint: Checkpoint,
+        pictures: DecodedCache,
+        *,
+        fresh: bool = False,
+        meters: Sequence[str] = DEFAULT_METERS,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
         """Figures of one checkpoint on labelled pictures; from the store when they are known, unless `fresh`."""
         architecture, classes = self.network_of(checkpoint)
         runs = runs_of([(architecture, classes)], pictures.label_space, self.options.precision, self.device)
-        key = content_key("evaluation", runs, mixture={"single": checkpoint.fingerprint}, data=pictures.fingerprint(), meters=tuple(meters))
+        key = content_key(
+            "evaluation",
+            runs,
+            mixture={"single": checkpoint.fingerprint},
+            data=pictures.fingerprint(),
+            meters=tuple(meters),
+        )
         known = None if fresh else self.store.get(key)
         if known is None:
             arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
             arena.require_finite()
-            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device,
-                                   precision=self.options.precision)
+            network = BoundNetwork(
+                architecture,
+                classes,
+                arena.layout,
+                arena.integers[0],
+                device=self.device,
+                precision=self.options.precision,
+            )
             self.worker.run(lambda: network.load(arena.weights[0]))
             space = label_space(architecture.label_space(classes))
             known = Measurement(network, space, pictures, meters=meters).run(self.worker, progress)
@@ -226,18 +371,26 @@ class Studio:
         known = network_of(checkpoint.shapes)
         if known is None:
             raised = [problem for _, item in ARCHITECTURES.items() if (problem := getattr(item, "problem", None))]
-            raise ArchitectureError("; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
-                                    f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
-                                    "Give --model file.py:factory; inspect and merge work without")
+            raise ArchitectureError(
+                "; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
+                f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
+                "Give --model file.py:factory; inspect and merge work without",
+            )
         return known
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:
-        """The files behind a view. Raises `CheckpointError` where one was opened anew since: the view shows what it held before."""
+        """The files behind a view.
+
+        Raises `CheckpointError` where one was opened anew since: the view shows what it held before.
+        """
         opened = [self.workspace.get(name).checkpoint for name in view.selection.names]
         for item, shown in zip(opened, view.arena.fingerprints, strict=True):
             if item.fingerprint != shown:  # type: ignore[union-attr]
-                raise ChangedCheckpointError(f"{item.name} was changed since this view was opened",  # type: ignore[union-attr]
-                                             "the checkpoint that is shown", "Load the page again to see what the file holds now")
+                raise ChangedCheckpointError(
+                    f"{item.name} was changed since this view was opened",  # type: ignore[union-attr]
+                    "the checkpoint that is shown",
+                    "Load the page again to see what the file holds now",
+                )
         return opened  # type: ignore[return-value]
 
     def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
@@ -245,10 +398,13 @@ class Studio:
         head = architecture[0].head if architecture else ()
         arena = Arena.pack([item.checkpoint for item in items], head=head, device=self.device)  # type: ignore[misc]
         arena.require_finite()
-        return MergeView(selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent)
+        return MergeView(
+            selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent
+        )
 
     def _evict(self) -> None:
         """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""
+
         def size(view: MergeView) -> int:
             return view.arena.weights.numel() * view.arena.weights.element_size()
 

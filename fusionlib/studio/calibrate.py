@@ -1,4 +1,6 @@
-"""Calibration of a view: the networks of interest and the whole path, measured in the background and kept in the store."""
+"""Calibration of a view: the networks of interest and the whole path, measured in the background and kept in the
+store.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,11 @@ class CalibrationSweep(Sweep):
 
     def __init__(self, view: MergeView, store: Store) -> None:
         if not view.need_pictures().labelled:
-            raise DataError(f"{view.need_pictures().title} has no masks", "labelled pictures: calibration compares confidence with truth",
-                            "Choose data with masks in the sidebar")
+            raise DataError(
+                f"{view.need_pictures().title} has no masks",
+                "labelled pictures: calibration compares confidence with truth",
+                "Choose data with masks in the sidebar",
+            )
         super().__init__(view, store, CALIBRATION_METERS)
         self.title = f"calibration {view.selection.a} - {view.selection.b}"
         self._second: Blend | None = None
@@ -78,11 +83,16 @@ class CalibrationSweep(Sweep):
         return known
 
     def summary(self, point: Point, bins: int = DEFAULT_BINS, label: int | None = None) -> dict[str, Any] | None:
-        """Calibration of a point with its mIoU (none for one class alone) and pixel accuracy; None while it is not measured."""
+        """Calibration of a point with its mIoU (none for one class alone) and pixel accuracy; None while it is not
+        measured.
+        """
         known = self.find(point)
         if known is None:
             return None
-        return {**calibration_summary(known["calibration"], bins, label), "miou": known["miou"] if label is None else None}
+        return {
+            **calibration_summary(known["calibration"], bins, label),
+            "miou": known["miou"] if label is None else None,
+        }
 
     def curve(self, bins: int = DEFAULT_BINS) -> list[dict[str, Any]]:
         """Summaries along alpha, in order, each with its `alpha`: all points known."""
@@ -92,11 +102,17 @@ class CalibrationSweep(Sweep):
             alphas = sorted(point for point in self.points if isinstance(point, float))
         return [{"alpha": alpha, **(self.summary(alpha, bins) or {})} for alpha in alphas]
 
-    def where(self, point: Point, index: int, bins: int, number: int, label: int | None = None) -> tuple[np.ndarray, int, int]:
-        """Picture `index` with the pixels of one confidence bin in colour (H, W, 3) uint8, and how many are right and wrong."""
+    def where(
+        self, point: Point, index: int, bins: int, number: int, label: int | None = None
+    ) -> tuple[np.ndarray, int, int]:
+        """Picture `index` with the pixels of one confidence bin in colour (H, W, 3) uint8, and how many are right and
+        wrong.
+        """
         count = len(self.view.need_pictures())
         if not 0 <= index < count or not 0 <= number < bins:
-            raise UsageError(f"Picture {index}, bin {number}", f"0 to {count - 1}, and 0 to {bins - 1}", "Choose another")
+            raise UsageError(
+                f"Picture {index}, bin {number}", f"0 to {count - 1}, and 0 to {bins - 1}", "Choose another"
+            )
         right, wrong = self._maps_of(point, index).chosen(bins, number, label)
         image = self.view.need_pictures().load(index).image
         return highlight(image, right, wrong), int(right.sum()), int(wrong.sum())
@@ -119,7 +135,9 @@ class CalibrationSweep(Sweep):
 
         self._eyes = self._eyes or (view.new_blend(), view.new_blend())
         alpha = _alpha_of(point)
-        network = super().network_at(point, self._eyes[0], run) if alpha is None else self._ensemble(self._eyes, alpha, run)
+        network = (
+            super().network_at(point, self._eyes[0], run) if alpha is None else self._ensemble(self._eyes, alpha, run)
+        )
 
         def observe() -> ReliabilityMaps:
             with torch.inference_mode():
@@ -133,7 +151,9 @@ class CalibrationSweep(Sweep):
     def _ensemble(self, blends: Sequence[Blend], alpha: float, run: Run) -> OutputEnsemble:
         for number, blend in enumerate(blends):
             blend.set_alone(number, run)
-        return OutputEnsemble([blend.network for blend in blends], Linear(alpha).shares(2), fingerprints=self.view.arena.fingerprints)
+        return OutputEnsemble(
+            [blend.network for blend in blends], Linear(alpha).shares(2), fingerprints=self.view.arena.fingerprints
+        )
 
 
 def _alpha_of(point: Point) -> float | None:

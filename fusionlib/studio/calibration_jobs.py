@@ -30,7 +30,9 @@ KEPT = 8
 
 
 class PairSet(Job):
-    """Calibration along alpha for every pair of some checkpoints; each pair's sweep is the one that its own view shows."""
+    """Calibration along alpha for every pair of some checkpoints; each pair's sweep is the one that its own view
+    shows.
+    """
 
     def __init__(self, selections: Sequence[Selection], open_sweep: Callable[[Selection], CalibrationSweep]) -> None:
         super().__init__(f"calibration of {len(selections)} pairs")
@@ -38,13 +40,18 @@ class PairSet(Job):
         self._kept: dict[tuple[Selection, float], dict[float, Any]] = {}
 
     def want(self, step: float) -> None:
-        """Measure the grid of `step` for all pairs, one after the other; what is known already is not measured again."""
+        """Measure the grid of `step` for all pairs, one after the other; what is known already is not measured
+        again.
+        """
         points = len(alpha_grid(step)) + 2
 
         def work(_: Job) -> None:
             for number, selection in enumerate(self.selections):
+
                 def advance(done: int, total: int, number: int = number) -> None:
-                    self.progress(round(1000 * points * (number + done / max(1, total))), 1000 * points * len(self.selections))
+                    self.progress(
+                        round(1000 * points * (number + done / max(1, total))), 1000 * points * len(self.selections)
+                    )
 
                 advance(0, 1)
                 self._open(selection).measure(step, advance)
@@ -53,9 +60,14 @@ class PairSet(Job):
 
     def curves(self, step: float, bins: int = DEFAULT_BINS) -> dict[tuple[str, str], list[dict[str, Any]]]:
         """The pairs whose whole grid is known, with their summaries along alpha."""
-        return {(selection.a, selection.b): [{"alpha": alpha, **calibration_summary(point["calibration"], bins), "miou": point["miou"]}
-                                             for alpha, point in points.items()]
-                for selection in self.selections if (points := self._points(selection, step))}
+        return {
+            (selection.a, selection.b): [
+                {"alpha": alpha, **calibration_summary(point["calibration"], bins), "miou": point["miou"]}
+                for alpha, point in points.items()
+            ]
+            for selection in self.selections
+            if (points := self._points(selection, step))
+        }
 
     def _points(self, selection: Selection, step: float) -> dict[float, Any] | None:
         """The figures of a pair's whole grid, kept here so that its weights need not be packed again to show them."""
@@ -71,15 +83,25 @@ class PairSet(Job):
 def band(curves: Sequence[Sequence[dict[str, Any]]], figure: str, mirrored: bool = True) -> list[dict[str, Any]]:
     """Mean, lowest and highest of one figure over curves on one grid; points that any curve lacks are left out.
 
-    `mirrored`: each curve is first averaged with itself turned round, `(v(alpha) + v(1 - alpha)) / 2`, because which of two
-    checkpoints is called A is arbitrary. Source: Weight Fusion, figure 1.
+    `mirrored`: each curve is first averaged with itself turned round, `(v(alpha) + v(1 - alpha)) / 2`, because which of
+    two checkpoints is called A is arbitrary. Source: Weight Fusion, figure 1.
     """
     rows = []
     for place in range(len(curves[0]) if curves else 0):
-        values = [(curve[place][figure], curve[len(curve) - 1 - place][figure] if mirrored else curve[place][figure]) for curve in curves]
+        values = [
+            (curve[place][figure], curve[len(curve) - 1 - place][figure] if mirrored else curve[place][figure])
+            for curve in curves
+        ]
         if all(a is not None and b is not None for a, b in values):
             means = [(a + b) / 2 for a, b in values]
-            rows.append({"alpha": curves[0][place]["alpha"], "mean": float(np.mean(means)), "low": min(means), "high": max(means)})
+            rows.append(
+                {
+                    "alpha": curves[0][place]["alpha"],
+                    "mean": float(np.mean(means)),
+                    "low": min(means),
+                    "high": max(means),
+                }
+            )
     return rows
 
 
@@ -89,17 +111,42 @@ def pair_selections(names: Sequence[str], source: str, split: str | None, buffer
 
 
 class TemperatureScaling(Job):
-    """T of one network fitted on some pictures and reported on others, by default those of the view; the result is stored by content."""
+    """T of one network fitted on some pictures and reported on others, by default those of the view; the result is
+    stored by content.
+    """
 
-    def __init__(self, view: MergeView, point: Point, fit_on: DecodedCache, sweep: CalibrationSweep, store: Store,
-                 report_on: DecodedCache | None = None) -> None:
+    def __init__(
+        self,
+        view: MergeView,
+        point: Point,
+        fit_on: DecodedCache,
+        sweep: CalibrationSweep,
+        store: Store,
+        report_on: DecodedCache | None = None,
+    ) -> None:
         super().__init__(f"temperature of {point}")
         self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
         self.report_on = report_on or view.need_pictures()
-        self._before_key = sweep.point_key(point) if report_on is None else content_key(
-            "evaluation", view.runs_on(report_on), mixture=sweep.mixture_of(point), data=report_on.fingerprint(), meters=CALIBRATION_METERS)
-        self.key = content_key("temperature", view.runs_on(self.report_on), mixture=sweep.mixture_of(point), meters=CALIBRATION_METERS,
-                               data=self.report_on.fingerprint(), fit=fit_on.fingerprint(), fit_runs=view.runs_on(fit_on))
+        self._before_key = (
+            sweep.point_key(point)
+            if report_on is None
+            else content_key(
+                "evaluation",
+                view.runs_on(report_on),
+                mixture=sweep.mixture_of(point),
+                data=report_on.fingerprint(),
+                meters=CALIBRATION_METERS,
+            )
+        )
+        self.key = content_key(
+            "temperature",
+            view.runs_on(self.report_on),
+            mixture=sweep.mixture_of(point),
+            meters=CALIBRATION_METERS,
+            data=self.report_on.fingerprint(),
+            fit=fit_on.fingerprint(),
+            fit_runs=view.runs_on(fit_on),
+        )
         self.result = store.get(self.key)
         if self.result is not None:
             self.state = "done"
@@ -114,8 +161,10 @@ class TemperatureScaling(Job):
         before = self.store.get(self._before_key) if self.result is not None else None
         if self.result is None or before is None:
             return None
-        plain, after = ({**calibration_summary(found["calibration"], bins), "miou": found["miou"]}
-                        for found in (before, self.result["scaled"]))
+        plain, after = (
+            {**calibration_summary(found["calibration"], bins), "miou": found["miou"]}
+            for found in (before, self.result["scaled"])
+        )
         return plain, after
 
     def _work(self, _: Job) -> dict[str, Any]:
@@ -130,10 +179,18 @@ class TemperatureScaling(Job):
         if first:
             plain = Measurement(network, view.source_space, pictures, meters=CALIBRATION_METERS)
             self.store.put(self._before_key, plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
-        scaled = Measurement(ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS)
+        scaled = Measurement(
+            ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS
+        )
         after = scaled.run(view.worker, lambda done, _: self.progress(fit + first + done, total))
-        result = {"temperature": found.value, "fit_nll_before": found.before, "fit_nll_after": min(loss for _, loss in found.losses),
-                  "losses": [list(pair) for pair in found.losses], "at_limit": found.at_limit, "scaled": after}
+        result = {
+            "temperature": found.value,
+            "fit_nll_before": found.before,
+            "fit_nll_after": min(loss for _, loss in found.losses),
+            "losses": [list(pair) for pair in found.losses],
+            "at_limit": found.at_limit,
+            "scaled": after,
+        }
         self.store.put(self.key, result)
         return result
 
@@ -162,15 +219,23 @@ class CalibrationDesk:
         items = [self._workspace.get(name) for name in dict.fromkeys(names)]
         pictures = self._workspace.pictures(source, split)
         networks = identities((item.architecture for item in items), pictures.label_space)
-        key = content_key("pairs", None, names=names, prints=[item.checkpoint.fingerprint for item in items],  # type: ignore[union-attr]
-                          data=pictures.fingerprint(), buffers=buffers, networks=networks)
+        key = content_key(
+            "pairs",
+            None,
+            names=names,
+            prints=[item.checkpoint.fingerprint for item in items],  # type: ignore[union-attr]
+            data=pictures.fingerprint(),
+            buffers=buffers,
+            networks=networks,
+        )
         selections = pair_selections(names, source, split, buffers)
         return self._job(key, PairSet(selections, lambda wanted: self.sweep(self._open_view(wanted))))  # type: ignore[return-value]
 
     def temperature(self, view: MergeView, point: Point, fit_on: DecodedCache | None) -> TemperatureScaling:
         """Temperature scaling of one network of the view, fitted on `fit_on`.
 
-        None: fitted on every other picture of the view and reported on the rest. Raises `DataError` where there is but one.
+        None: fitted on every other picture of the view and reported on the rest. Raises `DataError` where there is but
+        one.
         """
         first, second = (fit_on, None) if fit_on is not None else halves(view.need_pictures())
         job = TemperatureScaling(view, point, first, self.sweep(view), self._store, second)

@@ -43,27 +43,50 @@ FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
 class Comparison(Job):
     """K >= 2 checkpoints on labelled pictures. Every row is stored as soon as it is measured, and never measured again.
 
-    A row that cannot be measured says why and the others go on. Raises `UsageError` for wrong choices, `DataError` without masks,
-    `ArchitectureError` where no network is known for any of them.
+    A row that cannot be measured says why and the others go on. Raises `UsageError` for wrong choices, `DataError`
+    without masks, `ArchitectureError` where no network is known for any of them.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices, *, worker: Worker, store: Store,
-                 device: torch.device, precision: str, cache: InformationCache | None = None,
-                 outlooks: OutlookDesk | None = None) -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        pictures: DecodedCache,
+        choices: Choices,
+        *,
+        worker: Worker,
+        store: Store,
+        device: torch.device,
+        precision: str,
+        cache: InformationCache | None = None,
+        outlooks: OutlookDesk | None = None,
+    ) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
         if not pictures.labelled:
-            raise DataError(f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks")
+            raise DataError(
+                f"{pictures.title} has no masks", "labelled pictures to measure on", "Choose data with masks"
+            )
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
         self.worker, self.store, self.outlooks = worker, store, outlooks or OutlookDesk()
-        self.networks = RowNetworks(checkpoints, pictures, worker=worker, store=store, device=device, precision=precision, cache=cache,
-                                    sharing=self.choices.sharing, dtype=self.choices.dtype)
+        self.networks = RowNetworks(
+            checkpoints,
+            pictures,
+            worker=worker,
+            store=store,
+            device=device,
+            precision=precision,
+            cache=cache,
+            sharing=self.choices.sharing,
+            dtype=self.choices.dtype,
+        )
         if not any(self.networks.known):
-            raise ArchitectureError(f"No network is known for {', '.join(item.name for item in checkpoints)}",
-                                    "the network's code: every row runs pictures through it",
-                                    "Give --model file.py:factory; inspect, merge and diagnose without data work without")
+            raise ArchitectureError(
+                f"No network is known for {', '.join(item.name for item in checkpoints)}",
+                "the network's code: every row runs pictures through it",
+                "Give --model file.py:factory; inspect, merge and diagnose without data work without",
+            )
         self.names = _unique([item.name for item in checkpoints])
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`
@@ -78,11 +101,17 @@ class Comparison(Job):
             for row in self.rows():
                 if not self._settled(row):
                     self._recall(row)
-        if self.state in ("idle", "cancelled") and all(self._settled(row) for row in self.rows()) and self._scores() is not None:
+        if (
+            self.state in ("idle", "cancelled")
+            and all(self._settled(row) for row in self.rows())
+            and self._scores() is not None
+        ):
             self.state = "done"
 
     def rows(self) -> list[Row]:
-        """The rows known so far: those that depend on the scores of the single networks come once these are measured."""
+        """The rows known so far: those that depend on the scores of the single networks come once these are
+        measured.
+        """
         return plan(self.names, self.choices, self._scores())
 
     def want(self, *, fresh: bool = False) -> None:
@@ -99,17 +128,32 @@ class Comparison(Job):
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in forward passes) and all rows as JSON values; `best` is the row with the highest mIoU."""
         rows = self.rows()
-        singles = [found["miou"] for row in rows if row.group == "single" if (found := self._figures(row)) and found["miou"] is not None]
+        singles = [
+            found["miou"]
+            for row in rows
+            if row.group == "single"
+            if (found := self._figures(row)) and found["miou"] is not None
+        ]
         best_single = max(singles, default=None) if self._scores() is not None else None
         listed = [self._listed(row, best_single) for row in rows]
         measured = [row for row in listed if row["miou"] is not None]
         best = max(measured, key=lambda row: row["miou"], default=None)
         waiting = 0 if self._scores() is not None else deferred(len(self.names), self.choices)
         any_figures = next((found for row in rows if (found := self._figures(row))), None)
-        return {"state": self.state, "message": self.message, "done": self.done, "total": self.total, "seconds_left": self.seconds_left,
-                "current": self.current if self.state == "running" else None, "images": len(self.pictures), "waiting": waiting,
-                "rows": listed, "best": best["name"] if best else None, "best_single_miou": best_single,
-                "warnings": annotation_warnings(any_figures, self.pictures.label_space.names)}
+        return {
+            "state": self.state,
+            "message": self.message,
+            "done": self.done,
+            "total": self.total,
+            "seconds_left": self.seconds_left,
+            "current": self.current if self.state == "running" else None,
+            "images": len(self.pictures),
+            "waiting": waiting,
+            "rows": listed,
+            "best": best["name"] if best else None,
+            "best_single_miou": best_single,
+            "warnings": annotation_warnings(any_figures, self.pictures.label_space.names),
+        }
 
     def _listed(self, row: Row, best_single: float | None) -> dict[str, Any]:
         found = self._found.get(self._key(row), {})
@@ -118,14 +162,38 @@ class Comparison(Job):
         reason = row.obstacle or found.get("reason")
         waiting = "running" if self.state == "running" and row.name == self.current else "waiting"
         state = "not applicable" if row.obstacle else found.get("state", waiting)
-        return {"name": row.name, "group": row.group, "method": row.method, "parameters": parameters_text(row), "buffers": row.buffers,
-                "members": [self.names[number] for number in row.members], "anchor": self.names[row.members[0]], **figures,
-                "forwards": len(row.members) if row.method == "ensemble" else 1, "merge_seconds": found.get("merge_seconds"),
-                "evaluation_seconds": found.get("evaluation_seconds"), "gain": gain, "state": state,
-                "guesses": found.get("guesses", False), "note": reason or "; ".join(filter(None, (
-                    GUESSES if found.get("guesses") else "", remark(row, self.names, self.choices), *found.get("notes", ())))),
-                "verdict": self._verdict(row), "barriers": found.get("barriers", []),
-                "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype)}
+        return {
+            "name": row.name,
+            "group": row.group,
+            "method": row.method,
+            "parameters": parameters_text(row),
+            "buffers": row.buffers,
+            "members": [self.names[number] for number in row.members],
+            "anchor": self.names[row.members[0]],
+            **figures,
+            "forwards": len(row.members) if row.method == "ensemble" else 1,
+            "merge_seconds": found.get("merge_seconds"),
+            "evaluation_seconds": found.get("evaluation_seconds"),
+            "gain": gain,
+            "state": state,
+            "guesses": found.get("guesses", False),
+            "note": (
+                reason
+                or "; ".join(
+                    filter(
+                        None,
+                        (
+                            GUESSES if found.get("guesses") else "",
+                            remark(row, self.names, self.choices),
+                            *found.get("notes", ()),
+                        ),
+                    )
+                )
+            ),
+            "verdict": self._verdict(row),
+            "barriers": found.get("barriers", []),
+            "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype),
+        }
 
     def _verdict(self, row: Row) -> dict[str, Any] | None:
         """What the weights say of a merge of two, as far as they have been read."""
@@ -155,7 +223,10 @@ class Comparison(Job):
             self.current = None
 
     def _measure_row(self, row: Row, done: int, later: int, fresh: bool) -> int:
-        """Measure and store one row; what goes wrong is noted in it, and tried again at the next run. Forward passes done by then."""
+        """Measure and store one row; what goes wrong is noted in it, and tried again at the next run.
+
+        Forward passes done by then.
+        """
         work, pictures, self.current = self._work(row), len(self.pictures), row.name
 
         def prepare(part: int, whole: int) -> None:
@@ -167,7 +238,9 @@ class Comparison(Job):
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - one row may fail for any reason; the others go on and this one says which
-            self._found[self._key(row)] = _refused(error, "not applicable" if isinstance(error, FusionError) else "failed")
+            self._found[self._key(row)] = _refused(
+                error, "not applicable" if isinstance(error, FusionError) else "failed"
+            )
             return done
         base, begun = self.done, time.perf_counter()
 
@@ -176,7 +249,9 @@ class Comparison(Job):
 
         measure(0, pictures)
         try:
-            figures = Measurement(built.network, built.space, self.pictures, meters=CALIBRATION_METERS).run(self.worker, measure)
+            figures = Measurement(built.network, built.space, self.pictures, meters=CALIBRATION_METERS).run(
+                self.worker, measure
+            )
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - as above
@@ -199,7 +274,9 @@ class Comparison(Job):
     def _work_left(self, rows: Sequence[Row]) -> int:
         """Forward passes to come, rows included that wait for scores."""
         later = 0 if self._scores() is not None else deferred(len(self.names), self.choices)
-        known = {self._key(row): self.networks.preparing(row) + self._work(row) for row in rows if not self._settled(row)}
+        known = {
+            self._key(row): self.networks.preparing(row) + self._work(row) for row in rows if not self._settled(row)
+        }
         return sum(known.values()) + later * len(self.pictures)
 
     def _settled(self, row: Row) -> bool:
@@ -211,7 +288,10 @@ class Comparison(Job):
 
     def _scores(self) -> list[float | None] | None:
         """mIoU of the single networks, None where one cannot be measured; None altogether until all were tried."""
-        found = [self._found.get(self._key(Row("single", name, "single", (number,)))) for number, name in enumerate(self.names)]
+        found = [
+            self._found.get(self._key(Row("single", name, "single", (number,))))
+            for number, name in enumerate(self.names)
+        ]
         return None if any(one is None for one in found) else [one.get("miou") for one in found]  # type: ignore[union-attr]
 
     def _key(self, row: Row) -> str:
@@ -221,24 +301,44 @@ class Comparison(Job):
         if method == "linear" and not row.obstacle:
             equal = len(set(build_method(method, parameters).shares(len(prints)))) == 1  # which is the isotropic merge
             method, parameters = ("isotropic", {}) if equal else (method, parameters)
-        return content_key("comparison", self._runs(row), checkpoints=prints, method=method, parameters=parameters, buffers=row.buffers,
-                           data=self._data, meters=CALIBRATION_METERS, count=CALIBRATION_PICTURES,
-                           **({"barriers": ALPHAS} if method == "rebasin" else {}), **self._choices_key(row))
+        return content_key(
+            "comparison",
+            self._runs(row),
+            checkpoints=prints,
+            method=method,
+            parameters=parameters,
+            buffers=row.buffers,
+            data=self._data,
+            meters=CALIBRATION_METERS,
+            count=CALIBRATION_PICTURES,
+            **({"barriers": ALPHAS} if method == "rebasin" else {}),
+            **self._choices_key(row),
+        )
 
     def _runs(self, row: Row) -> dict[str, Any]:
         networks = self.networks
-        return runs_of([networks.known[number] for number in row.members], self.pictures.label_space, networks.precision, networks.device)
+        return runs_of(
+            [networks.known[number] for number in row.members],
+            self.pictures.label_space,
+            networks.precision,
+            networks.device,
+        )
 
     def _choices_key(self, row: Row) -> dict[str, Any]:
         """What of the choices changes the merge of a row, where it is not the default."""
         sharing, dtype = self.choices.sharing, self.choices.dtype
         if row.method in ("single", "ensemble"):
             return {}
-        return {**({} if sharing is None else {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}),
-                **({} if dtype is None else {"dtype": dtype})}
+        return {
+            **({} if sharing is None else {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}),
+            **({} if dtype is None else {"dtype": dtype}),
+        }
 
     def recipe(self, name: str) -> Recipe:
-        """How to make the merged network of a row again. Raises `UsageError` for a row that is not one merged network."""
+        """How to make the merged network of a row again.
+
+        Raises `UsageError` for a row that is not one merged network.
+        """
         row = next((row for row in self.rows() if row.name == name), None)
         if row is None or row.obstacle or row.method in ("single", "ensemble"):
             raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
@@ -246,8 +346,15 @@ class Comparison(Job):
         sharing = self.choices.sharing
         if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
             sharing = unlike(members)
-        return write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, sharing=sharing,
-                            dtype=self.choices.dtype)
+        return write_recipe(
+            members,
+            row.method,
+            dict(row.parameters),
+            row.buffers,
+            self.pictures,
+            sharing=sharing,
+            dtype=self.choices.dtype,
+        )
 
     def members(self, row: Row | str) -> list[Checkpoint]:
         """The checkpoints of a row, the anchor first."""
@@ -267,32 +374,53 @@ class Comparison(Job):
     def _keep(self, row: Row, figures: dict[str, Any], built: Built, evaluating: float) -> None:
         if row.method == "single":
             self.store.put(self._evaluation_key(row), figures)
-        found = {**_compact(figures), "merge_seconds": built.seconds, "evaluation_seconds": evaluating, "notes": list(built.notes),
-                 "barriers": list(built.barriers)}
+        found = {
+            **_compact(figures),
+            "merge_seconds": built.seconds,
+            "evaluation_seconds": evaluating,
+            "notes": list(built.notes),
+            "barriers": list(built.barriers),
+        }
         self.store.put(self._key(row), found)
         self._found[self._key(row)] = found
 
     def _evaluation_key(self, row: Row) -> str:
-        return content_key("evaluation", self._runs(row), mixture={"single": self.checkpoints[row.members[0]].fingerprint},
-                           data=self._data, meters=CALIBRATION_METERS)
+        return content_key(
+            "evaluation",
+            self._runs(row),
+            mixture={"single": self.checkpoints[row.members[0]].fingerprint},
+            data=self._data,
+            meters=CALIBRATION_METERS,
+        )
 
 
 def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:
     """A dtype that all floating tensors have anyway changes no row: it is left out, so that the rows stay known."""
     kinds = {info.dtype for item in checkpoints for info in item.tensors.values() if info.dtype.is_floating_point}
-    return replace(choices, dtype=None) if written_dtype(choices.dtype) is None or kinds == {written_dtype(choices.dtype)} else choices
+    return (
+        replace(choices, dtype=None)
+        if written_dtype(choices.dtype) is None or kinds == {written_dtype(choices.dtype)}
+        else choices
+    )
 
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
     taken = ("miou", "pixel_accuracy", "loss", "support", "void")
-    return {"state": "measured", **{name: figures[name] for name in taken},
-            "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"], "guesses": guesses(figures)}
+    return {
+        "state": "measured",
+        **{name: figures[name] for name in taken},
+        "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"],
+        "guesses": guesses(figures),
+    }
 
 
 def _refused(error: Exception, state: str) -> dict[str, Any]:
     """What has become of a row that cannot be measured."""
-    return {"state": state, "reason": error.one_line if isinstance(error, FusionError) else f"{type(error).__name__}: {error}"}
+    return {
+        "state": state,
+        "reason": error.one_line if isinstance(error, FusionError) else f"{type(error).__name__}: {error}",
+    }
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -28,7 +28,9 @@ class ComparisonDesk:
         self._lock = threading.Lock()
 
     def open(self, names: Sequence[str], source: str, split: str | None, choices: Choices) -> Comparison:
-        """The comparison of checkpoints and data of the workspace, with whatever of its rows any other has measured by now."""
+        """The comparison of checkpoints and data of the workspace, with whatever of its rows any other has measured by
+        now.
+        """
         self._workspace.refresh_models()
         items = [self._workspace.get(name) for name in names]
         opened = [item.checkpoint for item in items]

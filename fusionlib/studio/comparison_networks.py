@@ -35,7 +35,9 @@ from fusionlib.studio.information import InformationCache, informed
 
 @dataclass(frozen=True)
 class Built:
-    """A row's network with its classes, the seconds it took to merge it (None where nothing is merged) and what else came to light."""
+    """A row's network with its classes, the seconds it took to merge it (None where nothing is merged) and what else
+    came to light.
+    """
 
     network: Network
     space: LabelSpace
@@ -45,11 +47,30 @@ class Built:
 
 
 class RowNetworks:
-    """Builds the network of any row of one set of checkpoints. Every torch call goes through the worker, one small step at a time."""
+    """Builds the network of any row of one set of checkpoints.
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, *, worker: Worker, store: Store, device: torch.device,
-                 precision: str, cache: InformationCache | None = None, sharing: Sharing | None = None, dtype: str | None = None) -> None:
-        self.checkpoints, self.pictures, self.sharing, self.dtype = tuple(checkpoints), pictures, sharing, written_dtype(dtype)
+    Every torch call goes through the worker, one small step at a time.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        pictures: DecodedCache,
+        *,
+        worker: Worker,
+        store: Store,
+        device: torch.device,
+        precision: str,
+        cache: InformationCache | None = None,
+        sharing: Sharing | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self.checkpoints, self.pictures, self.sharing, self.dtype = (
+            tuple(checkpoints),
+            pictures,
+            sharing,
+            written_dtype(dtype),
+        )
         self.worker, self.store, self.device, self.precision, self.cache = worker, store, device, precision, cache
         self.known = [network_of(item.shapes) for item in checkpoints]
         self._packed: tuple[Any, Arena] | None = None
@@ -67,7 +88,10 @@ class RowNetworks:
         return GRADIENT_COST * gradients + (count if row.buffers == "recalibrate" else 0)
 
     def of(self, row: Row, progress: Progress, *, fresh: bool = False) -> Built:
-        """The network of a row, ready to be measured. Progress is in forward passes; its total grows where units have moved."""
+        """The network of a row, ready to be measured.
+
+        Progress is in forward passes; its total grows where units have moved.
+        """
         if row.method == "single":
             return Built(*self._single(row.members[0]))
         return self._ensemble(row) if row.method == "ensemble" else self._merged(row, progress, fresh)
@@ -75,7 +99,9 @@ class RowNetworks:
     def _ensemble(self, row: Row) -> Built:
         networks, spaces = zip(*(self._single(number) for number in row.members), strict=True)
         if any(space.names != spaces[0].names for space in spaces):
-            raise ArchitectureError("The output ensemble of networks with different classes", "the same classes in all", "Take others")
+            raise ArchitectureError(
+                "The output ensemble of networks with different classes", "the same classes in all", "Take others"
+            )
         method = build_method("ensemble", row.parameters)
         rule = method.rule  # type: ignore[attr-defined]
         prints = [self.checkpoints[number].fingerprint for number in row.members]
@@ -91,13 +117,17 @@ class RowNetworks:
             method = self._informed(method, row, arena, anchor, lambda done, _: progress(GRADIENT_COST * done, total))
         if isinstance(method, Rebasin):
             method.aligned(arena, lambda call: (progress(0, total), self.worker.run(call))[1])
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device, precision=self.precision)
+        network = BoundNetwork(
+            architecture, classes, arena.layout, arena.integers[anchor], device=self.device, precision=self.precision
+        )
         blend = Blend(arena.written_in(self.dtype), network, row.buffers, calibration=self.pictures)
         calls = 0
 
         def run(call: Callable[[], Any]) -> Any:
             nonlocal calls
-            progress(min(total, spent + max(0, calls - 2)), total)  # a merge and a reset come before the pictures of a recalibration
+            progress(
+                min(total, spent + max(0, calls - 2)), total
+            )  # a merge and a reset come before the pictures of a recalibration
             calls += 1
             return self.worker.run(call)
 
@@ -105,20 +135,52 @@ class RowNetworks:
         seconds = time.perf_counter() - begun
         notes, barriers = blend.notes, ()
         if isinstance(method, Rebasin):
-            notes, barriers = self._barriers(method, row, arena, notes, lambda done, more: progress(total + done, total + more), fresh)
-        return Built(network, label_space(architecture.label_space(classes)), seconds, (*sharing_notes(arena, anchor), *notes), barriers)
+            notes, barriers = self._barriers(
+                method, row, arena, notes, lambda done, more: progress(total + done, total + more), fresh
+            )
+        return Built(
+            network,
+            label_space(architecture.label_space(classes)),
+            seconds,
+            (*sharing_notes(arena, anchor), *notes),
+            barriers,
+        )
 
     def _informed(self, method: MergeMethod, row: Row, arena: Arena, anchor: int, progress: Progress) -> MergeMethod:
         members = [self.checkpoints[number] for number in row.members]
-        recipe = write_recipe(members, row.method, dict(row.parameters), row.buffers, self.pictures, CALIBRATION_PICTURES,
-                              sharing=self.sharing)
-        return informed(method, arena, self._architecture(row.members[anchor]), self.pictures, recipe, self.worker, self.cache, progress)
+        recipe = write_recipe(
+            members,
+            row.method,
+            dict(row.parameters),
+            row.buffers,
+            self.pictures,
+            CALIBRATION_PICTURES,
+            sharing=self.sharing,
+        )
+        return informed(
+            method,
+            arena,
+            self._architecture(row.members[anchor]),
+            self.pictures,
+            recipe,
+            self.worker,
+            self.cache,
+            progress,
+        )
 
-    def _barriers(self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress,
-                  fresh: bool) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
+    def _barriers(
+        self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress, fresh: bool
+    ) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
         """The remarks, those on the match with the barriers beside them, and the barriers themselves."""
-        ground = Ground(self.pictures, self._architecture(row.members[0]), row.buffers, self.worker, self.store, self.device,
-                        self.precision)
+        ground = Ground(
+            self.pictures,
+            self._architecture(row.members[0]),
+            row.buffers,
+            self.worker,
+            self.store,
+            self.device,
+            self.precision,
+        )
         try:
             entries = rebasin_barriers(method, arena, ground, progress, fresh=fresh)
         except FusionError as error:  # the merge itself can be measured all the same
@@ -130,12 +192,16 @@ class RowNetworks:
         architecture, classes = self._architecture(number)
         arena = Arena.pack([self.checkpoints[number]], head=architecture.head, device=self.device)
         arena.require_finite()
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
+        network = BoundNetwork(
+            architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision
+        )
         self.worker.run(lambda: network.load(arena.weights[0]))
         return network, label_space(architecture.label_space(classes))
 
     def _arena(self, row: Row, anchor: int) -> Arena:
-        """The members of a row as one arena, what they do not share the anchor's; kept for the next row, which mostly has the same."""
+        """The members of a row as one arena, what they do not share the anchor's; kept for the next row, which mostly
+        has the same.
+        """
         members = [self.checkpoints[number] for number in row.members]
         found = unlike(members, anchor) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
         sharing = self.sharing or found
@@ -151,6 +217,9 @@ class RowNetworks:
     def _architecture(self, number: int) -> tuple[Architecture, int]:
         known = self.known[number]
         if known is None:
-            raise ArchitectureError(f"No model code is known for {self.checkpoints[number].name}", "the network that it belongs to",
-                                    "Give --model file.py:factory")
+            raise ArchitectureError(
+                f"No model code is known for {self.checkpoints[number].name}",
+                "the network that it belongs to",
+                "Give --model file.py:factory",
+            )
         return known

@@ -28,8 +28,12 @@ SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""
 
 RIVALS = ("isotropic", "layerwise")
-ABLATION = {"anchor": "parameters only (anchor's statistics)", "average": "averaged statistics", "gaussian": "pooled Gaussians",
-            "recalibrate": "recalibrated statistics"}
+ABLATION = {
+    "anchor": "parameters only (anchor's statistics)",
+    "average": "averaged statistics",
+    "gaussian": "pooled Gaussians",
+    "recalibrate": "recalibrated statistics",
+}
 assert set(ABLATION) == set(POLICIES)
 
 
@@ -37,7 +41,8 @@ assert set(ABLATION) == set(POLICIES)
 class Own:
     """A method with parameters of the user's own: (name, value) pairs, checkpoints and weights in the order of the set.
 
-    `preset` is the name of the saved layer profile that the parameters come from, which stands for them in the row's name.
+    `preset` is the name of the saved layer profile that the parameters come from, which stands for them in the row's
+    name.
     """
 
     method: str
@@ -57,9 +62,9 @@ class Own:
 class Choices:
     """What to compare. `anchor` and `base` are numbers of checkpoints; `methods` None: all that are registered.
 
-    `base` is the checkpoint that all others were trained from; without one, methods that start from a base are not applicable.
-    `own` are further rows. With `sharing` every method merges only what the checkpoints share, and the rest is the anchor's. `dtype` is
-    what merges are rounded to, as they will be written; None: each tensor's own.
+    `base` is the checkpoint that all others were trained from; without one, methods that start from a base are not
+    applicable. `own` are further rows. With `sharing` every method merges only what the checkpoints share, and the rest
+    is the anchor's. `dtype` is what merges are rounded to, as they will be written; None: each tensor's own.
     """
 
     anchor: int = 0
@@ -84,17 +89,25 @@ class Choices:
                 raise UsageError(f"Unknown rows {group!r}", f"some of {', '.join(GROUPS)}", "Correct --rows")
         for what, number in (("Anchor", self.anchor), ("Base", self.base)):
             if number is not None and not 0 <= number < count:
-                raise UsageError(f"{what} {number} of {count} checkpoints", f"a number from 0 to {count - 1}",
-                                 f"Correct the {what.lower()}")
+                raise UsageError(
+                    f"{what} {number} of {count} checkpoints",
+                    f"a number from 0 to {count - 1}",
+                    f"Correct the {what.lower()}",
+                )
         if "subsets" in self.groups and count > SUBSETS_OF:
-            raise UsageError(f"All subsets of {count} checkpoints", f"at most {SUBSETS_OF}",
-                             "Leave these rows out, or take fewer checkpoints")
+            raise UsageError(
+                f"All subsets of {count} checkpoints",
+                f"at most {SUBSETS_OF}",
+                "Leave these rows out, or take fewer checkpoints",
+            )
         return self
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: `members` are numbers of checkpoints, the anchor first; `obstacle` says why it cannot be measured."""
+    """One line of the table: `members` are numbers of checkpoints, the anchor first; `obstacle` says why it cannot be
+    measured.
+    """
 
     group: str
     name: str
@@ -106,7 +119,10 @@ class Row:
 
 
 def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] | None) -> list[Row]:
-    """All rows in order. `scores` are the single networks' mIoU, without which the rows that depend on them are left out."""
+    """All rows in order.
+
+    `scores` are the single networks' mIoU, without which the rows that depend on them are left out.
+    """
     count = len(names)
     rows = [Row("single", name, "single", (number,)) for number, name in enumerate(names)]
     everyone = range(count)
@@ -125,14 +141,19 @@ def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] 
 def deferred(count: int, choices: Choices) -> int:
     """How many rows wait for the scores of the single networks."""
     incremental = count - 1 if "incremental" in choices.groups else 0
-    subsets = 2 ** count - count - 1 if "subsets" in choices.groups else 0
+    subsets = 2**count - count - 1 if "subsets" in choices.groups else 0
     return len(RIVALS) * (incremental + subsets)
 
 
 def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
     """Cheap rows first, the ensemble after all that are one network, and at the end what cannot be measured."""
     needs = METHODS.get(row.method).needs
-    return row.obstacle is not None, row.method == "ensemble", ("weights", "architecture", "pictures").index(needs), row.name
+    return (
+        row.obstacle is not None,
+        row.method == "ensemble",
+        ("weights", "architecture", "pictures").index(needs),
+        row.name,
+    )
 
 
 def _method_row(name: str, choices: Choices, count: int) -> Row:
@@ -140,7 +161,9 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
     members, given, obstacle = _led(range(count), choices.anchor), {}, None
     if "base" in offered:
         if choices.base is None:
-            obstacle = "Needs a base, the checkpoint that all others were trained from: name it, and the method is measured"
+            obstacle = (
+                "Needs a base, the checkpoint that all others were trained from: name it, and the method is measured"
+            )
         else:
             given = {"base": members.index(choices.base)}
     elif name == "linear" and count > 2:
@@ -148,7 +171,9 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
     elif "anchor" in offered:
         given = {"anchor": 0}
     if name == "profile":
-        obstacle = "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
+        obstacle = (
+            "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
+        )
     if obstacle is None:
         try:
             build_method(name, given).shares(count)
@@ -163,10 +188,19 @@ def _own_row(own: Own, choices: Choices, names: Sequence[str]) -> Row:
     numbers = checkpoint_parameters(own.method)
     anchor = given.get("anchor", choices.anchor)
     if not all(0 <= given[name] < count for name in numbers & set(given)) or not 0 <= anchor < count:
-        return Row("own", title, own.method, tuple(range(count)), choices.buffers, given,
-                   f"A checkpoint's number of 0 to {count - 1} is needed")
+        return Row(
+            "own",
+            title,
+            own.method,
+            tuple(range(count)),
+            choices.buffers,
+            given,
+            f"A checkpoint's number of 0 to {count - 1} is needed",
+        )
     members = _led(range(count), anchor)
-    given = {name: members.index(value) if name in numbers else _in_order(value, members) for name, value in given.items()}
+    given = {
+        name: members.index(value) if name in numbers else _in_order(value, members) for name, value in given.items()
+    }
     obstacle = None
     try:
         build_method(own.method, given).shares(count)
@@ -184,7 +218,9 @@ def _in_order(value: Any, members: Sequence[int]) -> Any:
     """Weights, or weights by unit, with one for each checkpoint put in the order of `members`."""
     if isinstance(value, Mapping):
         return {unit: _in_order(tuple(row), members) for unit, row in value.items()}
-    return tuple(value[number] for number in members) if isinstance(value, tuple) and len(value) == len(members) else value
+    return (
+        tuple(value[number] for number in members) if isinstance(value, tuple) and len(value) == len(members) else value
+    )
 
 
 def _plain(value: Any, names: Sequence[str], *, place: bool) -> str:
@@ -194,7 +230,13 @@ def _plain(value: Any, names: Sequence[str], *, place: bool) -> str:
         return ", ".join(f"{name} {item:g}" for name, item in zip(names, value, strict=True))
     if isinstance(value, tuple):
         return "/".join(f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else f"{len(value)} units" if isinstance(value, Mapping) else str(value)
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else f"{len(value)} units"
+        if isinstance(value, Mapping)
+        else str(value)
+    )
 
 
 def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]) -> list[Row]:
@@ -203,25 +245,34 @@ def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]
     if "incremental" in choices.groups:
         wanted += [("incremental", f"best {size}", best_first[:size]) for size in range(2, len(names) + 1)]
     if "subsets" in choices.groups:
-        wanted += [("subsets", " + ".join(names[number] for number in subset), subset)
-                   for size in range(2, len(names) + 1) for subset in combinations(range(len(names)), size)]
+        wanted += [
+            ("subsets", " + ".join(names[number] for number in subset), subset)
+            for size in range(2, len(names) + 1)
+            for subset in combinations(range(len(names)), size)
+        ]
     rows = []
     for group, title, members in wanted:
         # The chosen anchor leads wherever it is a member; elsewhere the best member does, as in the layer-wise paper.
         leader = choices.anchor if choices.anchor in members else max(members, key=lambda number: scores[number])
         for method in RIVALS:
             given = {"anchor": 0} if method == "layerwise" else {}
-            rows.append(Row(group, f"{group}: {title}, {method}", method, _led(members, leader), choices.buffers, given))
+            rows.append(
+                Row(group, f"{group}: {title}, {method}", method, _led(members, leader), choices.buffers, given)
+            )
     return rows
 
 
 def _led(members: Sequence[int], leader: int) -> tuple[int, ...]:
-    """The anchor first, the others in the order of the set: equal members are then equal content in every group of rows."""
+    """The anchor first, the others in the order of the set: equal members are then equal content in every group of
+    rows.
+    """
     return (leader, *(number for number in sorted(members) if number != leader))
 
 
 def parameters_text(row: Row) -> dict[str, Any]:
-    """All hyper-parameters of a row's method as JSON values, defaults included; who the anchor is has a column of its own."""
+    """All hyper-parameters of a row's method as JSON values, defaults included; who the anchor is has a column of its
+    own.
+    """
     if row.method == "single" or row.obstacle:
         return dict(row.parameters)
     built = build_method(row.method, row.parameters)
@@ -250,7 +301,9 @@ def remark(row: Row, names: Sequence[str], choices: Choices) -> str:
 
 
 def untuned(row: Row) -> str:
-    """What task arithmetic, TIES and DARE were measured with: their right values depend on the set, so a default is but a first try."""
+    """What task arithmetic, TIES and DARE were measured with: their right values depend on the set, so a default is but
+    a first try.
+    """
     values = {} if row.obstacle else parameters_text(row)
     if "base" not in values or row.group != "methods":
         return ""
@@ -258,7 +311,9 @@ def untuned(row: Row) -> str:
     return f"{shown} (defaults, untuned)"
 
 
-def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None, dtype: str | None = None) -> str | None:
+def command(
+    row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None, dtype: str | None = None
+) -> str | None:
     """How to write this row's merge to a file on the command line; None for what is no single merged network.
 
     `data` are the options that name pictures, for methods and policies that look at some.
@@ -267,9 +322,24 @@ def command(row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharin
         return None
     settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
-    parts = ["python", "-m", "fusionlib", "merge", "--method", row.method, *(["--set", *settings] if settings else []),
-             "--buffers", row.buffers, *(["--dtype", dtype] if dtype else []), *(data if needs_pictures else []),
-             *_sharing_options(sharing), "--checkpoints", *(files[number] for number in row.members), "--out", "merged.safetensors"]
+    parts = [
+        "python",
+        "-m",
+        "fusionlib",
+        "merge",
+        "--method",
+        row.method,
+        *(["--set", *settings] if settings else []),
+        "--buffers",
+        row.buffers,
+        *(["--dtype", dtype] if dtype else []),
+        *(data if needs_pictures else []),
+        *_sharing_options(sharing),
+        "--checkpoints",
+        *(files[number] for number in row.members),
+        "--out",
+        "merged.safetensors",
+    ]
     return shlex.join(parts)
 
 
@@ -282,5 +352,8 @@ def _setting(value: Any) -> str:
 def _sharing_options(sharing: Sharing | None) -> list[str]:
     if sharing is None:
         return []
-    return ["--shared", *(part for pattern, name in sharing.rename.items() for part in ("--rename", f"{pattern}={name}")),
-            *(part for pattern in sharing.exclude for part in ("--exclude", pattern))]
+    return [
+        "--shared",
+        *(part for pattern, name in sharing.rename.items() for part in ("--rename", f"{pattern}={name}")),
+        *(part for pattern in sharing.exclude for part in ("--exclude", pattern)),
+    ]

@@ -1,4 +1,6 @@
-"""The diagnosis of a set of checkpoints: weights at once, functions and paths in the background, one report of it all."""
+"""The diagnosis of a set of checkpoints: weights at once, functions and paths in the background, one report of it
+all.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,24 @@ OpenSweep = Callable[[MergeView], Sweep]
 
 
 class Diagnosis(Job):
-    """K >= 2 checkpoints, their pictures if there are any, and what is known of them. Belongs to the content: reloads find it again.
+    """K >= 2 checkpoints, their pictures if there are any, and what is known of them. Belongs to the content: reloads
+    find it again.
 
     `open_sweep` gives the sweep of a view, the one that other pages watch where there is one.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str, *, worker: Worker,
-                 store: Store, device: torch.device, precision: str, open_sweep: OpenSweep | None = None) -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        pictures: DecodedCache | None,
+        buffers: str,
+        *,
+        worker: Worker,
+        store: Store,
+        device: torch.device,
+        precision: str,
+        open_sweep: OpenSweep | None = None,
+    ) -> None:
         super().__init__("diagnosis " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to diagnose", "Name another checkpoint")
@@ -54,9 +67,21 @@ class Diagnosis(Job):
         self.pairs = tuple(combinations(range(len(checkpoints)), 2))
         self.obstacles = Obstacles(checkpoints, pictures)
         self.known = self.obstacles.known
-        # Reading the fingerprint anew looks at every file; once per diagnosis is enough, because changed data gives another diagnosis.
-        self._table = FunctionTable(checkpoints, pictures, pictures.fingerprint(), self.obstacles, store=store,
-                                    precision=precision, device=device) if pictures else None
+        # Reading the fingerprint anew looks at every file; once per diagnosis is enough, because changed data gives
+        # another diagnosis.
+        self._table = (
+            FunctionTable(
+                checkpoints,
+                pictures,
+                pictures.fingerprint(),
+                self.obstacles,
+                store=store,
+                precision=precision,
+                device=device,
+            )
+            if pictures
+            else None
+        )
         self._open_sweep = open_sweep or (lambda view: Sweep(view, store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
@@ -102,7 +127,8 @@ class Diagnosis(Job):
         return self._unfit.get((a, b))
 
     def path(self, a: int, b: int) -> dict[str, Any] | None:
-        """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without ends.
+        """What the store knows of the path between two: `points` from alpha 0 (B alone) to 1 (A alone); None without
+        ends.
 
         A curve that was measured with A and B swapped counts as well, except where the statistics are those of A.
         """
@@ -111,20 +137,36 @@ class Diagnosis(Job):
             found = {_turned(key): figures for key, figures in self._path_points(b, a).items()}
         if not all(isinstance(found.get(end), dict) for end in ENDS):
             return None
-        ends = {0.0: found["b"], 1.0: found["a"]}  # the networks themselves, with their own statistics, whatever the policy
-        points = [{"alpha": alpha, **{name: figures[name] for name in ("miou", "loss", "pixel_accuracy")}}
-                  for alpha, figures in sorted({**{key: value for key, value in found.items() if isinstance(key, float)}, **ends}.items())]
+        ends = {
+            0.0: found["b"],
+            1.0: found["a"],
+        }  # the networks themselves, with their own statistics, whatever the policy
+        points = [
+            {"alpha": alpha, **{name: figures[name] for name in ("miou", "loss", "pixel_accuracy")}}
+            for alpha, figures in sorted(
+                {**{key: value for key, value in found.items() if isinstance(key, float)}, **ends}.items()
+            )
+        ]
         return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
 
-    def unmeasured(self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False) -> list[tuple[int, int]]:
-        """Those of `pairs` (default: all) that have a path of which points of this grid, or around its best merge, are not known."""
-        return [pair for pair in (self.pairs if pairs is None else pairs) if self.path_obstacle(*pair) is None
-                and (fresh or _lacks(step, self.path(*pair)))]
+    def unmeasured(
+        self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False
+    ) -> list[tuple[int, int]]:
+        """Those of `pairs` (default: all) that have a path of which points of this grid, or around its best merge, are
+        not known.
+        """
+        return [
+            pair
+            for pair in (self.pairs if pairs is None else pairs)
+            if self.path_obstacle(*pair) is None and (fresh or _lacks(step, self.path(*pair)))
+        ]
 
     def measure(self, step: float | None, progress: Progress | None = None, *, fresh: bool = False) -> None:
-        """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it failed.
+        """Measure functions, and every pair's path with `step` (None: no paths), and wait. Raises `UsageError` where it
+        failed.
 
-        The best merge of a path gets neighbours within `FINE`: two more points for each halving of the step that this takes.
+        The best merge of a path gets neighbours within `FINE`: two more points for each halving of the step that this
+        takes.
         """
         self.want(step, fresh=fresh)
         self.follow(progress, "a measurement that runs through")
@@ -143,21 +185,30 @@ class Diagnosis(Job):
     def report(self, tau: float = TAU) -> dict[str, Any]:
         """Everything that is known, as the JSON of `diagnose`."""
         paths = {pair: self.path(*pair) for pair in self.pairs}
-        report = full_report(self.checkpoints, self.weights(tau), self.functions(), paths, self.obstacles,
-                             {pair: self.path_obstacle(*pair) for pair in self.pairs})
+        report = full_report(
+            self.checkpoints,
+            self.weights(tau),
+            self.functions(),
+            paths,
+            self.obstacles,
+            {pair: self.path_obstacle(*pair) for pair in self.pairs},
+        )
         return {**report, "warnings": self.warnings()}
 
     def _measure(self, step: float | None, pairs: Sequence[tuple[int, int]] | None, fresh: bool) -> None:
         assert self.pictures is not None and self._table is not None
         lack = self.lacking(fresh)
         passes = {} if step is None else self._passes(step, self.unmeasured(step, pairs, fresh=fresh), lack, fresh)
-        done, total = len(self.pictures) * len(lack.networks), len(self.pictures) * (len(lack.networks) + sum(passes.values()))
+        done, total = (
+            len(self.pictures) * len(lack.networks),
+            len(self.pictures) * (len(lack.networks) + sum(passes.values())),
+        )
         if lack.networks:
             self._decode(total)
             self._table.keep(lack, self._run_joint(lack, lambda done, _: self.progress(done, total)))
             self.news += 1
         for place, (pair, count) in enumerate(passes.items()):
-            later = len(self.pictures) * sum(list(passes.values())[place + 1:])
+            later = len(self.pictures) * sum(list(passes.values())[place + 1 :])
             done = self._measure_path(pair, step or 0.25, done, len(self.pictures) * count, later, fresh)
             self.news += 1
             self.progress(done, done + later)
@@ -179,10 +230,14 @@ class Diagnosis(Job):
             done += each
         return done
 
-    def _passes(self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool) -> dict[tuple[int, int], int]:
-        """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor `lack` will.
+    def _passes(
+        self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool
+    ) -> dict[tuple[int, int], int]:
+        """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor
+        `lack` will.
 
-        How many are left open around the best merge of an unknown path shows only then: two are counted for each halving of the step.
+        How many are left open around the best merge of an unknown path shows only then: two are counted for each
+        halving of the step.
         """
         assert self._table is not None
         known = {self._table.single_key(number) for number in lack.networks}
@@ -199,11 +254,15 @@ class Diagnosis(Job):
         """Forward passes that these points take."""
         assert self.pictures is not None
         keys = self._keys(view, (point for point in points if isinstance(point, float)))
-        unknown = len(points) if fresh else sum(self.store.get(key) is None for key in {keys[point] for point in points})
+        unknown = (
+            len(points) if fresh else sum(self.store.get(key) is None for key in {keys[point] for point in points})
+        )
         return unknown * len(self.pictures)
 
     def _decode(self, total: int) -> None:
-        """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will take."""
+        """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will
+        take.
+        """
         assert self.pictures is not None
         for index in range(len(self.pictures)):
             self.progress(0, total)
@@ -216,13 +275,16 @@ class Diagnosis(Job):
             architecture, classes = self._architecture(index)
             arena = Arena.pack([self.checkpoints[index]], head=architecture.head, device=self.device)
             arena.require_finite()
-            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision)
+            network = BoundNetwork(
+                architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision
+            )
             self.worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             networks.append(network)
             spaces.append(self.obstacles.spaces[index])
         assert self.pictures is not None
-        return JointMeasurement(networks, spaces, self.pictures, cka_pictures=CKA_PICTURES, pairs=tuple(numbered(lack))).run(
-            self.worker, progress)
+        return JointMeasurement(
+            networks, spaces, self.pictures, cka_pictures=CKA_PICTURES, pairs=tuple(numbered(lack))
+        ).run(self.worker, progress)
 
     def _head(self) -> tuple[str, ...]:
         """Name prefixes of the head in the first network that is known."""
@@ -242,17 +304,28 @@ class Diagnosis(Job):
         architecture = self._architecture(a)
         arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], head=architecture[0].head, device=self.device)
         arena.require_finite()
-        return MergeView(self._selection(a, b), arena, architecture, self.pictures, self.worker, self.device, self.precision)
+        return MergeView(
+            self._selection(a, b), arena, architecture, self.pictures, self.worker, self.device, self.precision
+        )
 
     def _light_view(self, a: int, b: int) -> MergeView | None:
-        """A view that can only name its results: statistics alone are packed, so that looking results up reads next to nothing."""
+        """A view that can only name its results: statistics alone are packed, so that looking results up reads next to
+        nothing.
+        """
         if (a, b) not in self._lights:
             view = None
             if self.obstacles.path(min(a, b), max(a, b)) is None:
                 try:
                     arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], only_statistics=True)
-                    view = MergeView(self._selection(a, b), arena, self._architecture(a), self.pictures, self.worker, self.device,
-                                     self.precision)
+                    view = MergeView(
+                        self._selection(a, b),
+                        arena,
+                        self._architecture(a),
+                        self.pictures,
+                        self.worker,
+                        self.device,
+                        self.precision,
+                    )
                 except FusionError as error:
                     self._unfit[a, b] = f"There is no path between them: {error.got}"
             self._lights[a, b] = view
@@ -265,7 +338,11 @@ class Diagnosis(Job):
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
         indexed = (self.store.get(content_key("sweep", view.runs, view=view.id)) or {}).get("alphas", ())
         alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
-        return {point: figures for point, key in self._keys(view, alphas).items() if (figures := self.store.get(key)) is not None}
+        return {
+            point: figures
+            for point, key in self._keys(view, alphas).items()
+            if (figures := self.store.get(key)) is not None
+        }
 
     def _keys(self, view: MergeView, alphas: Iterable[float]) -> dict[float | str, str]:
         """The keys of these points, and of the two networks alone."""
@@ -287,7 +364,11 @@ def _open_around_best(path: Mapping[str, Any] | None) -> list[float]:
 
 
 def _lacks(step: float, path: Mapping[str, Any] | None) -> bool:
-    return path is None or not set(alpha_grid(step)) <= {point["alpha"] for point in path["points"]} or bool(_open_around_best(path))
+    return (
+        path is None
+        or not set(alpha_grid(step)) <= {point["alpha"] for point in path["points"]}
+        or bool(_open_around_best(path))
+    )
 
 
 def _turned(point: float | str) -> float | str:

@@ -1,4 +1,6 @@
-"""Function-space figures of a set, kept by content for each network and each pair: another set that shares them measures only the rest."""
+"""Function-space figures of a set, kept by content for each network and each pair: another set that shares them
+measures only the rest.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Obstacles:
         self.spaces = tuple(_space(one) for one in self.known)
         self._names, self._pictures = [item.name for item in checkpoints], pictures
         self.singles = tuple(self._single(number) for number in range(len(checkpoints)))
-        self.pairs: Mapping[Pair, str | None] = {pair: self._pair(*pair) for pair in combinations(range(len(checkpoints)), 2)}
+        self.pairs: Mapping[Pair, str | None] = {
+            pair: self._pair(*pair) for pair in combinations(range(len(checkpoints)), 2)
+        }
 
     @property
     def whole(self) -> str | None:
@@ -65,7 +69,9 @@ class Obstacles:
     def notes(self) -> list[str]:
         """Each obstacle of a single checkpoint once, for people; those without a network in one sentence."""
         notes = [_unknown(self.unknown)] if self.unknown else []
-        return notes + list(dict.fromkeys(why for why, known in zip(self.singles, self.known, strict=True) if why and known))
+        return notes + list(
+            dict.fromkeys(why for why, known in zip(self.singles, self.known, strict=True) if why and known)
+        )
 
     def path(self, a: int, b: int) -> str | None:
         """Why there is no path to measure between two; the tensors themselves may be another reason."""
@@ -75,7 +81,10 @@ class Obstacles:
             return NO_MASKS
         if self.known[a] == self.known[b]:
             return None
-        return f"{self._names[a]} and {self._names[b]} are of different networks or class counts: there is no path between them"
+        return (
+            f"{self._names[a]} and {self._names[b]} are of different networks or class counts: there is no path between"
+            " them"
+        )
 
     def runs(self, a: int, b: int) -> bool:
         """Whether the code of both networks is known."""
@@ -104,16 +113,35 @@ class Obstacles:
         if unknown:
             return _unknown(unknown)
         reason = self.singles[a] or self.singles[b]
-        if reason is None and self._pictures is not None and not self._pictures.labelled and spaces[0].names != spaces[1].names:
-            return f"{self._names[a]} and {self._names[b]} predict different classes, and there are no masks to compare them through"
+        if (
+            reason is None
+            and self._pictures is not None
+            and not self._pictures.labelled
+            and spaces[0].names != spaces[1].names
+        ):
+            return (
+                f"{self._names[a]} and {self._names[b]} predict different classes, and there are no masks to compare"
+                " them through"
+            )
         return reason
 
 
 class FunctionTable:
-    """What the store has of a set's networks and pairs on some pictures; `figures` gives it in the form of `JointMeasurement`."""
+    """What the store has of a set's networks and pairs on some pictures; `figures` gives it in the form of
+    `JointMeasurement`.
+    """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, data: str, obstacles: Obstacles, *, store: Store,
-                 precision: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        pictures: DecodedCache,
+        data: str,
+        obstacles: Obstacles,
+        *,
+        store: Store,
+        precision: str,
+        device: torch.device,
+    ) -> None:
         self._prints = [item.fingerprint for item in checkpoints]
         self.pictures, self._data, self.obstacles, self._store = pictures, data, obstacles, store
         self._precision, self._device = precision, device
@@ -122,13 +150,23 @@ class FunctionTable:
         self._found: dict[str, dict[str, Any]] = {}
 
     def figures(self) -> dict[str, Any] | None:
-        """`singles` (None where not known), known `pairs` and the `set` of all that can be measured; None while nothing is known."""
-        singles = [self._get(self.single_key(number)) if number in self.members else None for number in range(len(self._prints))]
+        """`singles` (None where not known), known `pairs` and the `set` of all that can be measured; None while nothing
+        is known.
+        """
+        singles = [
+            self._get(self.single_key(number)) if number in self.members else None
+            for number in range(len(self._prints))
+        ]
         pairs = {pair: found for pair in self.pairs if (found := self._get(self._pair_key(pair))) is not None}
         if not pairs and not any(singles):
             return None
-        return {"images": len(self.pictures), "cka_pictures": min(CKA_PICTURES, len(self.pictures)), "singles": singles,
-                "pairs": [{**found, "a": a, "b": b} for (a, b), found in pairs.items()], "set": self._set() or {}}
+        return {
+            "images": len(self.pictures),
+            "cka_pictures": min(CKA_PICTURES, len(self.pictures)),
+            "singles": singles,
+            "pairs": [{**found, "a": a, "b": b} for (a, b), found in pairs.items()],
+            "set": self._set() or {},
+        }
 
     def lacking(self, fresh: bool = False) -> Lack:
         """What has to run. A pair needs both of its networks; the oracle of the set all that can be measured."""
@@ -154,11 +192,18 @@ class FunctionTable:
         return content_key("evaluation", runs, mixture=mixture, data=self._data, meters=DEFAULT_METERS)
 
     def _runs(self, numbers: Sequence[int]) -> dict[str, Any]:
-        return runs_of([self.obstacles.known[number] for number in numbers], self.pictures.label_space, self._precision, self._device)
+        return runs_of(
+            [self.obstacles.known[number] for number in numbers],
+            self.pictures.label_space,
+            self._precision,
+            self._device,
+        )
 
     def _set(self) -> dict[str, Any] | None:
         """The oracle and the diversity of all members: of two the pair's own."""
-        found = self._get(self._pair_key(self.members) if len(self.members) == 2 and self.members in self.pairs else self._set_key())
+        found = self._get(
+            self._pair_key(self.members) if len(self.members) == 2 and self.members in self.pairs else self._set_key()
+        )
         return found and {name: found[name] for name in ("diversity", "oracle_miou", "oracle_pixel_accuracy")}
 
     def single_key(self, number: int) -> str:
@@ -173,8 +218,14 @@ class FunctionTable:
 
     def _joint_key(self, kind: str, numbers: Sequence[int], **more: Any) -> str:
         """In order: pixels that all get wrong keep the first network's error."""
-        return content_key(kind, self._runs(numbers), checkpoints=[self._prints[number] for number in numbers], data=self._data,
-                           diagnostics=code_fingerprint(("diagnostics",)), **more)
+        return content_key(
+            kind,
+            self._runs(numbers),
+            checkpoints=[self._prints[number] for number in numbers],
+            data=self._data,
+            diagnostics=code_fingerprint(("diagnostics",)),
+            **more,
+        )
 
     def _get(self, key: str) -> dict[str, Any] | None:
         if key not in self._found and (found := self._store.get(key)) is not None:
@@ -197,8 +248,10 @@ def _space(known: Network | None) -> LabelSpace | None:
 
 
 def _unknown(names: Sequence[str]) -> str:
-    return (f"{NO_CODE} for {', '.join(names)}, so only {'its' if len(names) == 1 else 'their'} weights can be compared. "
-            "Start with --model file.py:factory to run the network")
+    return (
+        f"{NO_CODE} for {', '.join(names)}, so only {'its' if len(names) == 1 else 'their'} weights can be compared. "
+        "Start with --model file.py:factory to run the network"
+    )
 
 
 __all__ = ["CKA_PICTURES", "FunctionTable", "Lack", "Obstacles", "Pair", "numbered"]

@@ -23,26 +23,49 @@ from fusionlib.storage.keys import content_key, ensemble_key
 from fusionlib.storage.store import Store
 
 
-def evaluate_ensemble(checkpoints: Sequence[Checkpoint], networks: Sequence[tuple[Architecture, int]], rule: str, pictures: DecodedCache, *,
-                      worker: Worker, store: Store, device: torch.device, precision: str, fresh: bool = False,
-                      meters: Sequence[str] = DEFAULT_METERS, progress: Progress | None = None) -> dict[str, Any]:
-    """Figures of M checkpoints that answer together, with `forwards`, their cost a picture; from the store when they are known.
+def evaluate_ensemble(
+    checkpoints: Sequence[Checkpoint],
+    networks: Sequence[tuple[Architecture, int]],
+    rule: str,
+    pictures: DecodedCache,
+    *,
+    worker: Worker,
+    store: Store,
+    device: torch.device,
+    precision: str,
+    fresh: bool = False,
+    meters: Sequence[str] = DEFAULT_METERS,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Figures of M checkpoints that answer together, with `forwards`, their cost a picture; from the store when they
+    are known.
 
     The networks may be of different architectures, in one label space. Raises `UsageError` where they are not.
     """
     spaces = {architecture.label_space(classes) for architecture, classes in networks}
     if len(spaces) > 1:
-        raise UsageError(f"An ensemble over label spaces {', '.join(sorted(spaces))}", "networks of the same classes", "Choose others")
+        raise UsageError(
+            f"An ensemble over label spaces {', '.join(sorted(spaces))}",
+            "networks of the same classes",
+            "Choose others",
+        )
     shares, prints = Ensemble(rule).shares(len(checkpoints)), [item.fingerprint for item in checkpoints]
-    key = content_key("evaluation", runs_of(networks, pictures.label_space, precision, device), mixture=ensemble_key(prints, shares, rule),
-                      data=pictures.fingerprint(), meters=tuple(meters))
+    key = content_key(
+        "evaluation",
+        runs_of(networks, pictures.label_space, precision, device),
+        mixture=ensemble_key(prints, shares, rule),
+        data=pictures.fingerprint(),
+        meters=tuple(meters),
+    )
     known = None if fresh else store.get(key)
     if known is None:
         bound = []
         for checkpoint, (architecture, classes) in zip(checkpoints, networks, strict=True):
             arena = Arena.pack([checkpoint], head=architecture.head, device=device)
             arena.require_finite()
-            network = BoundNetwork(architecture, classes, arena.layout, arena.integers[0], device=device, precision=precision)
+            network = BoundNetwork(
+                architecture, classes, arena.layout, arena.integers[0], device=device, precision=precision
+            )
             worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             bound.append(network)
         together = OutputEnsemble(bound, shares, rule, prints)

@@ -40,13 +40,22 @@ class Export:
     notes: tuple[str, ...]
 
 
-def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dict[str, Any], buffers: str,
-                 calibration: DecodedCache | None = None, count: int = CALIBRATION_PICTURES, *, anchor: int | None = None,
-                 sharing: Sharing | None = None, dtype: str | None = None) -> Recipe:
+def write_recipe(
+    checkpoints: Sequence[Checkpoint],
+    method: str,
+    parameters: dict[str, Any],
+    buffers: str,
+    calibration: DecodedCache | None = None,
+    count: int = CALIBRATION_PICTURES,
+    *,
+    anchor: int | None = None,
+    sharing: Sharing | None = None,
+    dtype: str | None = None,
+) -> Recipe:
     """The recipe of a merge. `calibration` pictures are named where the buffer policy or the method needs some.
 
-    `anchor` is for methods without an anchor of their own: whose statistics `anchor` keeps, and whose tensors what is not shared.
-    `dtype` is the name of what floating tensors are written in, None or `same` their own.
+    `anchor` is for methods without an anchor of their own: whose statistics `anchor` keeps, and whose tensors what is
+    not shared. `dtype` is the name of what floating tensors are written in, None or `same` their own.
     """
     written_dtype(dtype)
     built = build_method(method, parameters)
@@ -54,23 +63,45 @@ def write_recipe(checkpoints: Sequence[Checkpoint], method: str, parameters: dic
     reader = "Buffer policy recalibrate" if check_policy(buffers) == "recalibrate" else f"Method {method}"
     if buffers == "recalibrate" or built.needs == "pictures":
         if calibration is None:
-            raise UsageError(f"{reader} without pictures", "unlabelled pictures of the target domain",
-                             "Give --data, or choose another policy or method")
+            raise UsageError(
+                f"{reader} without pictures",
+                "unlabelled pictures of the target domain",
+                "Give --data, or choose another policy or method",
+            )
         if count < 1:
             raise UsageError(f"{reader} with {count} pictures", "at least one", "Raise --count")
         used = Calibration(data=calibration.spec, fingerprint=calibration.fingerprint(), count=count)
     shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
-    sources = tuple(Source(path=str(item.path), fingerprint=item.fingerprint, group=item.naming.group) for item in checkpoints)
-    return Recipe(method=method, parameters=parameters, buffers=buffers, anchor=anchor, shared=shared, calibration=used,
-                  dtype=None if dtype == SAME else dtype, checkpoints=sources)  # type: ignore[arg-type]
+    sources = tuple(
+        Source(path=str(item.path), fingerprint=item.fingerprint, group=item.naming.group) for item in checkpoints
+    )
+    return Recipe(
+        method=method,
+        parameters=parameters,
+        buffers=buffers,
+        anchor=anchor,
+        shared=shared,
+        calibration=used,
+        dtype=None if dtype == SAME else dtype,  # type: ignore[arg-type]
+        checkpoints=sources,
+    )
 
 
-def run_recipe(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, *, worker: Worker, device: torch.device,
-               calibration: DecodedCache | None = None, progress: Progress | None = None, cache: InformationCache | None = None) -> Export:
+def run_recipe(
+    recipe: Recipe,
+    checkpoints: Sequence[Checkpoint],
+    out: Path,
+    *,
+    worker: Worker,
+    device: torch.device,
+    calibration: DecodedCache | None = None,
+    progress: Progress | None = None,
+    cache: InformationCache | None = None,
+) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
-    Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they or the
-    buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
+    Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they
+    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
@@ -110,8 +141,11 @@ def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tup
     with torch.inference_mode():
         mixture = method(arena)
         if len(mixture.weights) != 1:
-            raise UsageError(f"{method.title} is {len(mixture.weights)} networks, not one", "a method that gives one network",
-                             "Measure it with evaluate A --with B, or choose another method to write a file")
+            raise UsageError(
+                f"{method.title} is {len(mixture.weights)} networks, not one",
+                "a method that gives one network",
+                "Measure it with evaluate A --with B, or choose another method to write a file",
+            )
         flat = mixture.weights[0]
         notes = settle(buffers, arena, method, flat, anchor)
         round_to_dtype(arena.layout, flat)
@@ -132,27 +166,44 @@ def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
     if not arena.own:
         return ()
     total = len(arena.shapes)
-    return (f"{total - len(arena.own)} of {total} tensors are shared; the other {len(arena.own)} are those of {arena.names[anchor]}",)
+    return (
+        (
+            f"{total - len(arena.own)} of {total} tensors are shared; the other {len(arena.own)} are those of"
+            f" {arena.names[anchor]}"
+        ),
+    )
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
     known = recognise(checkpoint.shapes)
     if known is None:
-        raise ArchitectureError("Pictures for an unknown architecture", "the network's code, to run pictures through it",
-                                "Give --model file.py:factory, or choose a method and a policy that need no pictures")
+        raise ArchitectureError(
+            "Pictures for an unknown architecture",
+            "the network's code, to run pictures through it",
+            "Give --model file.py:factory, or choose a method and a policy that need no pictures",
+        )
     return ARCHITECTURES.get(known[0]), known[1]
 
 
 def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> None:
     if recipe.calibration is None or calibration is None or calibration.fingerprint() != recipe.calibration.fingerprint:
-        raise RecipeError("The calibration pictures are not those of the recipe", "the same pictures",
-                          "Name them with --data, or write a new recipe")
+        raise RecipeError(
+            "The calibration pictures are not those of the recipe",
+            "the same pictures",
+            "Name them with --data, or write a new recipe",
+        )
 
 
 def _write(arena: Arena, tables: Mapping[str, Tensor], flat: Tensor, out: Path, metadata: dict[str, str]) -> None:
     layout, by_name = arena.layout, arena.layout.by_name
-    entries = [(name, by_name[name].dtype, by_name[name].shape) if name in by_name
-               else (name, tables[name].dtype, tuple(tables[name].shape)) for name in layout.order]
+    entries = [
+        (
+            (name, by_name[name].dtype, by_name[name].shape)
+            if name in by_name
+            else (name, tables[name].dtype, tuple(tables[name].shape))
+        )
+        for name in layout.order
+    ]
     flat = flat.cpu()
     with SafetensorsWriter(out, entries, metadata) as writer:
         for name, dtype, _ in entries:

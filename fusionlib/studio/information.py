@@ -26,7 +26,10 @@ from fusionlib.storage.keys import content_key
 
 
 class InformationCache:
-    """Rows by content key, one file each in a folder. Optional, as the store of results is: no trouble with it is an error."""
+    """Rows by content key, one file each in a folder.
+
+    Optional, as the store of results is: no trouble with it is an error.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +40,11 @@ class InformationCache:
         """What the user should know: rows that have to be found out anew."""
         count = len(self._lost)
         checkpoints = "1 checkpoint" if count == 1 else f"{count} checkpoints"
-        return (f"the information about {checkpoints} could not be kept: {next(iter(self._lost.values()))}",) if count else ()
+        return (
+            (f"the information about {checkpoints} could not be kept: {next(iter(self._lost.values()))}",)
+            if count
+            else ()
+        )
 
     def get(self, key: str) -> Tensor | None:
         """The row of a key, or None."""
@@ -58,8 +65,16 @@ class InformationCache:
         return self.folder / f"{key}.safetensors"
 
 
-def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture, int], pictures: DecodedCache, recipe: Recipe,
-             worker: Worker, cache: InformationCache | None = None, progress: Progress | None = None) -> MergeMethod:
+def informed(
+    method: MergeMethod,
+    arena: Arena,
+    architecture: tuple[Architecture, int],
+    pictures: DecodedCache,
+    recipe: Recipe,
+    worker: Worker,
+    cache: InformationCache | None = None,
+    progress: Progress | None = None,
+) -> MergeMethod:
     """The method with what it needs to know about `arena`; itself where that is nothing. Progress is in pictures."""
     if not isinstance(method, Fisher):
         return method
@@ -67,13 +82,30 @@ def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture
     rows, done = [], 0
     runs = runs_of([architecture], None, "float32", arena.weights.device)  # the labels are the network's own
     for number, fingerprint in enumerate(arena.fingerprints):
-        key = content_key("fisher", runs, checkpoint=fingerprint, data=pictures.fingerprint(), count=count, labels=method.labels,
-                          seed=method.seed, layout=arena.layout.signature, own=sorted(arena.own),
-                          anchor=arena.fingerprints[method.anchor] if arena.own else None)
+        key = content_key(
+            "fisher",
+            runs,
+            checkpoint=fingerprint,
+            data=pictures.fingerprint(),
+            count=count,
+            labels=method.labels,
+            seed=method.seed,
+            layout=arena.layout.signature,
+            own=sorted(arena.own),
+            anchor=arena.fingerprints[method.anchor] if arena.own else None,
+        )
         row = cache.get(key) if cache else None
         if row is None or row.shape != arena.weights[number].shape:
-            row = _estimate(method, arena, number, architecture, pictures, count, worker,
-                            lambda at, before=done: progress(before + at, count * len(arena)) if progress else None)
+            row = _estimate(
+                method,
+                arena,
+                number,
+                architecture,
+                pictures,
+                count,
+                worker,
+                lambda at, before=done: progress(before + at, count * len(arena)) if progress else None,
+            )
             if cache:
                 cache.put(key, row)
         rows.append(row.to(arena.weights.device))
@@ -81,15 +113,27 @@ def informed(method: MergeMethod, arena: Arena, architecture: tuple[Architecture
     return method.informed(torch.stack(rows))
 
 
-def _estimate(method: Fisher, arena: Arena, number: int, architecture: tuple[Architecture, int], pictures: DecodedCache, count: int,
-              worker: Worker, progress: Callable[[int], Any]) -> Tensor:
+def _estimate(
+    method: Fisher,
+    arena: Arena,
+    number: int,
+    architecture: tuple[Architecture, int],
+    pictures: DecodedCache,
+    count: int,
+    worker: Worker,
+    progress: Callable[[int], Any],
+) -> Tensor:
     network = BoundNetwork(*architecture, arena.layout, arena.integers[number], device=arena.weights.device)
     worker.run(lambda: network.load(arena.weights[number]))
     total = torch.zeros_like(network.flat, dtype=torch.float64)
     for done, index in enumerate(pictures.spread(count)):
         progress(done)
         image = unreduced(pictures.load(index)).image
-        total += worker.run(lambda image=image, index=index: picture_information(network, image, method.labels, seeded(method.seed, index)))
+        total += worker.run(
+            lambda image=image, index=index: picture_information(
+                network, image, method.labels, seeded(method.seed, index)
+            )
+        )
     progress(count)
     pictures.verify()
     return (total / count).to(network.flat.dtype).cpu()

@@ -32,7 +32,9 @@ class LayerDesk:
         self._open: OrderedDict[str, _Jobs] = OrderedDict()
 
     def units(self, view: MergeView) -> dict[str, Any]:
-        """Levels, units, cosines and preset curves of a view, as JSON values; read from the weights at the first call."""
+        """Levels, units, cosines and preset curves of a view, as JSON values; read from the weights at the first
+        call.
+        """
         held = self._jobs(view).units
         if not held:
             held |= describe(view.arena)
@@ -51,7 +53,7 @@ class LayerDesk:
             if view.id not in self._open:
                 self._open[view.id] = _Jobs(ProfileJob("profile", view, self.store), Contribution(view, self.store), {})
                 idle = [key for key, jobs in self._open.items() if not any(job.state == "running" for job in jobs[:2])]
-                for key in idle[:max(0, len(self._open) - VIEWS)]:
+                for key in idle[: max(0, len(self._open) - VIEWS)]:
                     del self._open[key]
             self._open.move_to_end(view.id)
             return self._open[view.id]

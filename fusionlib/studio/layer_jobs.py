@@ -19,7 +19,10 @@ from fusionlib.studio.view import MergeView
 
 
 class ProfileJob(QueueJob[LayerProfile]):
-    """Measures profiles of one view one after the other. What the store has is not measured again, also after a restart."""
+    """Measures profiles of one view one after the other.
+
+    What the store has is not measured again, also after a restart.
+    """
 
     def __init__(self, title: str, view: MergeView, store: Store) -> None:
         super().__init__(f"{title} {' - '.join(view.selection.names)}", _measure_wanted)
@@ -30,10 +33,16 @@ class ProfileJob(QueueJob[LayerProfile]):
         self._data = view.pictures.fingerprint() if view.pictures else ""
 
     def want(self, profiles: Iterable[LayerProfile]) -> None:
-        """Measure these in this order, in place of what was waiting. Raises `UsageError` where nothing can be measured."""
+        """Measure these in this order, in place of what was waiting.
+
+        Raises `UsageError` where nothing can be measured.
+        """
         if self.view.obstacle or not self.view.need_pictures().labelled:
-            raise UsageError(self.view.obstacle or "These pictures have no masks", "a known network and labelled pictures",
-                             "Choose data with masks; pictures without them can still be looked at")
+            raise UsageError(
+                self.view.obstacle or "These pictures have no masks",
+                "a known network and labelled pictures",
+                "Choose data with masks; pictures without them can still be looked at",
+            )
         with self.guard:
             self.wanted = deque(profile for profile in profiles if self.figures(profile) is None)
         self.run_wanted()
@@ -49,7 +58,9 @@ class ProfileJob(QueueJob[LayerProfile]):
 
     def key_of(self, profile: LayerProfile) -> str:
         """The evaluation's content key, the same as a sweep's where the profile is uniform."""
-        return content_key("evaluation", self.view.runs, mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS)
+        return content_key(
+            "evaluation", self.view.runs, mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS
+        )
 
     def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
         """Add a measured profile, here and in the store."""
@@ -59,12 +70,20 @@ class ProfileJob(QueueJob[LayerProfile]):
 
     def status(self) -> dict[str, Any]:
         """State and progress as JSON values; `done` and `total` count forward passes."""
-        return {"state": self.state, "message": self.message, "done": self.done, "total": self.total,
-                "fraction": self.done / self.total if self.total else 0.0, "seconds_left": self.seconds_left}
+        return {
+            "state": self.state,
+            "message": self.message,
+            "done": self.done,
+            "total": self.total,
+            "fraction": self.done / self.total if self.total else 0.0,
+            "seconds_left": self.seconds_left,
+        }
 
 
 class Contribution(ProfileJob):
-    """What each unit contributes: the merge in it alone with the anchor elsewhere, and the merge everywhere but in it."""
+    """What each unit contributes: the merge in it alone with the anchor elsewhere, and the merge everywhere but in
+    it.
+    """
 
     def __init__(self, view: MergeView, store: Store) -> None:
         super().__init__("contribution", view, store)
@@ -76,23 +95,50 @@ class Contribution(ProfileJob):
         base, alone = only(profile, None), [only(profile, name) for name in profile.weights]
         left_out = [without(profile, name) for name in profile.weights]
         # Naming a profile takes every tensor's weight: once here, not at every look at the progress.
-        self._keys = {"base": [self.key_of(base)], "whole": [self.key_of(profile)], "only": [self.key_of(one) for one in alone],
-                      "without": [self.key_of(one) for one in left_out]}
+        self._keys = {
+            "base": [self.key_of(base)],
+            "whole": [self.key_of(profile)],
+            "only": [self.key_of(one) for one in alone],
+            "without": [self.key_of(one) for one in left_out],
+        }
         self.profile = profile
         self.want([base, profile, *(one for pair in zip(alone, left_out, strict=True) for one in pair)])
 
     def snapshot(self, of: str = "miou") -> dict[str, Any]:
-        """Status, and in `of` (miou, or a class number) the anchor, the merge, and by unit `only` and `without`; None: not known."""
+        """Status, and in `of` (miou, or a class number) the anchor, the merge, and by unit `only` and `without`; None:
+        not known.
+        """
         profile = self.profile
         if profile is None:
-            return {**self.status(), "level": None, "weights": [], "anchor": 0, "of": of, "base": None, "whole": None,
-                    "names": [], "only": [], "without": [], "warnings": []}
+            return {
+                **self.status(),
+                "level": None,
+                "weights": [],
+                "anchor": 0,
+                "of": of,
+                "base": None,
+                "whole": None,
+                "names": [],
+                "only": [],
+                "without": [],
+                "warnings": [],
+            }
         figures = {name: [self._value(key, of) for key in keys] for name, keys in self._keys.items()}
         base = self._recalled(self._keys["base"][0])
         warnings = annotation_warnings(base, self.view.space.names) if base else []
-        return {**self.status(), "level": profile.granularity, "weights": [list(row) for row in profile.weights.values()],
-                "anchor": profile.anchor, "of": of, "names": list(profile.weights), "base": figures["base"][0],
-                "whole": figures["whole"][0], "only": figures["only"], "without": figures["without"], "warnings": warnings}
+        return {
+            **self.status(),
+            "level": profile.granularity,
+            "weights": [list(row) for row in profile.weights.values()],
+            "anchor": profile.anchor,
+            "of": of,
+            "names": list(profile.weights),
+            "base": figures["base"][0],
+            "whole": figures["whole"][0],
+            "only": figures["only"],
+            "without": figures["without"],
+            "warnings": warnings,
+        }
 
     def _value(self, key: str, of: str) -> float | None:
         figures = self._recalled(key)
@@ -128,6 +174,7 @@ def _measure_wanted(job: Job) -> None:
     blend: Blend | None = None
     view, images, finished = job.view, len(job.view.need_pictures()), 0
     while (profile := job.next_wanted()) is not None:
+
         def progress(done: int, _: int, base: int = finished) -> None:
             job.progress(base * images + done, (base + 1 + job.waiting()) * images)
 
@@ -139,5 +186,7 @@ def _measure_wanted(job: Job) -> None:
         if job.figures(profile) is None:
             blend = blend or view.new_blend()
             blend.set(profile, run)
-            job.keep(profile, Measurement(blend.network, view.source_space, view.need_pictures()).run(view.worker, progress))
+            job.keep(
+                profile, Measurement(blend.network, view.source_space, view.need_pictures()).run(view.worker, progress)
+            )
         finished += 1

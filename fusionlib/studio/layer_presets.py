@@ -35,8 +35,12 @@ class PresetShelf:
         make_folder(self.folder)
         if not target.exists() and len(list(self.folder.glob("*.yaml"))) >= MOST:
             raise UsageError(f"{MOST} presets are kept already", "room for one more", "Delete one first")
-        content = {"name": name, "anchor": profile.anchor, "granularity": profile.granularity,
-                   "weights": {unit: list(shares) for unit, shares in profile.weights.items()}}
+        content = {
+            "name": name,
+            "anchor": profile.anchor,
+            "granularity": profile.granularity,
+            "weights": {unit: list(shares) for unit, shares in profile.weights.items()},
+        }
         write_atomically(target, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def delete(self, name: Any) -> None:
@@ -44,15 +48,23 @@ class PresetShelf:
         try:
             self._file(_checked(name)).unlink(missing_ok=True)
         except OSError as problem:
-            raise WriteError(f"The preset cannot be deleted: {reason(problem)}", "a folder that can be written to",
-                             "Correct the rights of the home folder") from problem
+            raise WriteError(
+                f"The preset cannot be deleted: {reason(problem)}",
+                "a folder that can be written to",
+                "Correct the rights of the home folder",
+            ) from problem
 
     def fitting(self, layout: Layout, count: int = 2) -> list[dict[str, Any]]:
-        """Those for `count` checkpoints whose units are the layout's: `name`, `level`, `anchor`, and `weights` (rows) in network order.
+        """Those for `count` checkpoints whose units are the layout's: `name`, `level`, `anchor`, and `weights` (rows)
+        in network order.
 
         A file that cannot be read, or is for another network, is passed over: it may be meant for other checkpoints.
         """
-        found = [preset for path in sorted(self.folder.glob("*.yaml"))[:MOST] if (preset := _fitted(path, layout, count)) is not None]
+        found = [
+            preset
+            for path in sorted(self.folder.glob("*.yaml"))[:MOST]
+            if (preset := _fitted(path, layout, count)) is not None
+        ]
         return sorted(found, key=lambda preset: preset["name"].lower())
 
     def _file(self, name: str) -> Path:
@@ -73,7 +85,11 @@ def _fitted(path: Path, layout: Layout, count: int) -> dict[str, Any] | None:
         if level not in GRANULARITIES or list(weights) != list(units(layout, level)):
             return None
         profile = profile_of(layout, level, list(weights.values()), anchor, count)
-        return {"name": _checked(content["name"]), "level": level, "anchor": profile.anchor,
-                "weights": [list(row) for row in profile.weights.values()]}
+        return {
+            "name": _checked(content["name"]),
+            "level": level,
+            "anchor": profile.anchor,
+            "weights": [list(row) for row in profile.weights.values()],
+        }
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -57,7 +57,10 @@ class LiveDesk:
                 views.popitem(last=False)
 
     def find(self, key: str, view_id: str) -> MergeView:
-        """The view, if this session was granted it. Raises `UsageError` otherwise, without saying which part was wrong."""
+        """The view, if this session was granted it.
+
+        Raises `UsageError` otherwise, without saying which part was wrong.
+        """
         with self._lock:
             self._forget_ended()
             views = self._sessions.get(key, {})
@@ -66,7 +69,9 @@ class LiveDesk:
                 self._sessions.move_to_end(key)
                 self._sessions[key].move_to_end(view_id)
         if view is None:
-            raise UsageError("This view is not open in your session", "a page opened in this browser", "Reload the page")
+            raise UsageError(
+                "This view is not open in your session", "a page opened in this browser", "Reload the page"
+            )
         return view
 
     def _forget_ended(self) -> None:

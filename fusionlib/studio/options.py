@@ -1,4 +1,7 @@
-"""What whoever starts the server or the CLI decides: folders, data, model code, device. Never set through the browser."""
+"""What whoever starts the server or the CLI decides: folders, data, model code, device.
+
+Never set through the browser.
+"""
 
 from __future__ import annotations
 
@@ -65,45 +68,88 @@ class OneLineParser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
-    parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see the README"
+    )
     add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
-    parser.add_argument("--tiles", action="store_true",
-                        help="measure pictures of more than 2 million pixels at full size, tile by tile")
+    parser.add_argument(
+        "--tiles", action="store_true", help="measure pictures of more than 2 million pixels at full size, tile by tile"
+    )
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
 
 
 def add_group(parser: argparse.ArgumentParser) -> None:
     """`--group`."""
-    parser.add_argument("--group", action="append", default=[], metavar="[FILE=]GROUP",
-                        help=f"tensors to take from files that hold several networks, such as ema (default: {RULE})")
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="[FILE=]GROUP",
+        help=f"tensors to take from files that hold several networks, such as ema (default: {RULE})",
+    )
 
 
 def app_options(arguments: Sequence[str]) -> Options:
     """Options of `streamlit run app.py -- ARGUMENTS`."""
     parser = OneLineParser(prog="streamlit run app.py --", description="Merge segmentation checkpoints, live.")
-    parser.add_argument("--checkpoints", action="append", default=[], type=Path, metavar="DIR",
-                        help="folder (or file) of checkpoints to show; may be given several times")
-    parser.add_argument("--data", action="append", default=[], metavar="SPEC",
-                        help=f"data to show, one of {', '.join(usages())}; may be given several times")
+    parser.add_argument(
+        "--checkpoints",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder (or file) of checkpoints to show; may be given several times",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help=f"data to show, one of {', '.join(usages())}; may be given several times",
+    )
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
-                        help="a name or address under which others reach this server; may be given several times")
-    parser.add_argument("--no-token", action="store_true",
-                        help="let in whoever reaches the server: a public demo, or behind a proxy that signs people in; turns uploads off")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name or address under which others reach this server; may be given several times",
+    )
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help=(
+            "let in whoever reaches the server: a public demo, or behind a proxy that signs people in; turns"
+            " uploads off"
+        ),
+    )
     parser.add_argument("--uploads", action="store_true", help="with --no-token: take uploads all the same")
     add_options(parser)
     given = parser.parse_args(list(arguments))
     if given.upload_mb < 1:
         raise UsageError(f"--upload-mb {given.upload_mb}", "megabytes, 1 or more", "Correct --upload-mb")
     if given.uploads and not given.no_token:
-        raise UsageError("--uploads without --no-token", "the option that turns uploads off", "Leave --uploads out: they are on")
-    return Options(tuple(given.checkpoints), tuple(given.data), tuple(given.model), not given.no_demo,
-                   given.home or default_home(), given.device, given.precision, given.upload_mb,
-                   tuple(_host(text) for text in given.allow_host), not given.no_token, given.uploads or not given.no_token, given.tiles,
-                   tuple(given.group))
+        raise UsageError(
+            "--uploads without --no-token", "the option that turns uploads off", "Leave --uploads out: they are on"
+        )
+    return Options(
+        tuple(given.checkpoints),
+        tuple(given.data),
+        tuple(given.model),
+        not given.no_demo,
+        given.home or default_home(),
+        given.device,
+        given.precision,
+        given.upload_mb,
+        tuple(_host(text) for text in given.allow_host),
+        not given.no_token,
+        given.uploads or not given.no_token,
+        given.tiles,
+        tuple(given.group),
+    )
 
 
 def _host(text: str) -> str:
@@ -114,4 +160,8 @@ def _host(text: str) -> str:
         name = text.encode("idna").decode().lower().rstrip(".")
         if _NAME.fullmatch(name):
             return name
-    raise UsageError(f"--allow-host {text[:80]}", "a name or an address, without scheme, port or path", "Write it as merge.example.org")
+    raise UsageError(
+        f"--allow-host {text[:80]}",
+        "a name or an address, without scheme, port or path",
+        "Write it as merge.example.org",
+    )

@@ -1,4 +1,6 @@
-"""Verdicts wherever checkpoints are merged: from the weights alone, and from the curve between two where it has been measured."""
+"""Verdicts wherever checkpoints are merged: from the weights alone, and from the curve between two where it has been
+measured.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from fusionlib.errors import CheckpointError
 from fusionlib.search.grid import around_best, best_merge
 
 FINE = 0.125
-"""Distance of alphas around a path's best merge before it is judged: unequal networks have their best at 0.125 to 0.25."""
+"""Distance of alphas around a path's best merge before it is judged: unequal networks have their best at 0.125 to
+0.25.
+"""
 
 PAIRS = 4096
 """Pairs whose figures are remembered: a few hundred bytes each."""
@@ -34,28 +38,38 @@ Point = Mapping[str, Any]
 
 
 def closer_points(step: float) -> int:
-    """How many points beside its grid of `step` a path takes at most until its best merge has neighbours within `FINE`."""
+    """How many points beside its grid of `step` a path takes at most until its best merge has neighbours within
+    `FINE`.
+    """
     return 2 * max(0, math.ceil(math.log2(step / FINE)))
 
 
 def path_summary(points: Sequence[Point]) -> dict[str, Any]:
-    """`best` merge, its `gain` over the better end, and `unrefined`: alphas next to it that are not measured; None where not known.
+    """`best` merge, its `gain` over the better end, and `unrefined`: alphas next to it that are not measured; None
+    where not known.
 
     `points` in order of alpha, the networks alone at 0 and 1.
     """
     scores = {point["alpha"]: point["miou"] for point in points if point["miou"] is not None}
     best = best_merge(scores, SHARE)
     ends = [points[0]["miou"], points[-1]["miou"]]
-    return {"best": None if best is None else {"alpha": best, "miou": scores[best]},
-            "gain": None if best is None or None in ends else scores[best] - max(ends),
-            "unrefined": list(around_best(scores, FINE, SHARE))}
+    return {
+        "best": None if best is None else {"alpha": best, "miou": scores[best]},
+        "gain": None if best is None or None in ends else scores[best] - max(ends),
+        "unrefined": list(around_best(scores, FINE, SHARE)),
+    }
 
 
 def path_evidence(known: Evidence, summary: Mapping[str, Any], images: int | None) -> Evidence:
     """What is known with a path's summary; `images` is how many pictures it was measured on."""
     best = summary["best"]
-    return replace(known, gain=summary["gain"], best_alpha=best["alpha"] if best else None, unrefined=tuple(summary["unrefined"]),
-                   pictures=images)
+    return replace(
+        known,
+        gain=summary["gain"],
+        best_alpha=best["alpha"] if best else None,
+        unrefined=tuple(summary["unrefined"]),
+        pictures=images,
+    )
 
 
 def curve_evidence(known: Evidence, found: Mapping[str, Any], names: Sequence[str]) -> Evidence:
@@ -65,7 +79,11 @@ def curve_evidence(known: Evidence, found: Mapping[str, Any], names: Sequence[st
     if a is None or b is None:
         return known
     known = replace(known, ends=tuple(zip(names, (a, b), strict=True)))
-    return path_evidence(known, path_summary([{**b, "alpha": 0.0}, *inner, {**a, "alpha": 1.0}]), found["images"]) if inner else known
+    return (
+        path_evidence(known, path_summary([{**b, "alpha": 0.0}, *inner, {**a, "alpha": 1.0}]), found["images"])
+        if inner
+        else known
+    )
 
 
 def can_match(known: Known, other: Known) -> bool:
@@ -74,16 +92,22 @@ def can_match(known: Known, other: Known) -> bool:
 
 
 def gravest(judged: Judged) -> dict[str, Any]:
-    """The verdict on the pair, of one or more, that speaks most against a merge of all, with the `pair`'s names as JSON values.
+    """The verdict on the pair, of one or more, that speaks most against a merge of all, with the `pair`'s names as JSON
+    values.
 
     With more than one the line says which two it is about.
     """
+
     def gravity(item: tuple[tuple[str, str], Evidence]) -> tuple[bool, float]:
         return judge(item[1]).level != "do not merge", 1.0 if item[1].direction is None else item[1].direction
 
     names, known = min(judged, key=gravity)
     found = judge(known).to_dict()
-    line = found["line"] if len(judged) == 1 else found["line"].replace(found["level"], f"{found['level']}, {' + '.join(names)}", 1)
+    line = (
+        found["line"]
+        if len(judged) == 1
+        else found["line"].replace(found["level"], f"{found['level']}, {' + '.join(names)}", 1)
+    )
     return {"pair": list(names), **found, "line": line}
 
 
@@ -114,9 +138,15 @@ class OutlookDesk:
         except CheckpointError:
             return []
         known = [self._network(item) for item in checkpoints]
-        return [((checkpoints[a].name, checkpoints[b].name),
-                 replace(evidence, runs=known[a] is not None and known[b] is not None, matches=can_match(known[a], known[b])))
-                for (a, b), evidence in found.items()]
+        return [
+            (
+                (checkpoints[a].name, checkpoints[b].name),
+                replace(
+                    evidence, runs=known[a] is not None and known[b] is not None, matches=can_match(known[a], known[b])
+                ),
+            )
+            for (a, b), evidence in found.items()
+        ]
 
     def soon(self, checkpoints: Sequence[Checkpoint], seconds: float = 0.3) -> Judged | None:
         """The same, read in the background; None where that takes longer than `seconds`: ask again."""

@@ -17,7 +17,10 @@ ENTRY_BYTES = 2048
 
 
 class Recent:
-    """A table bounded by bytes: what was used longest ago goes. Threads may share it; values are handed out without a copy."""
+    """A table bounded by bytes: what was used longest ago goes.
+
+    Threads may share it; values are handed out without a copy.
+    """
 
     def __init__(self, limit: int = RECENT_BYTES) -> None:
         self.limit, self.bytes = limit, 0

@@ -10,7 +10,9 @@ from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
 
 
 def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
-    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands for itself."""
+    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands
+    for itself.
+    """
     try:
         listing = list_folder(folder, CHECKPOINT_ENDINGS)
     except OSError:
@@ -18,7 +20,9 @@ def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
     if listing.index:
         return [folder], None
     shards = [path for path in listing.folders if _has_index(path)]
-    return [*listing.files, *shards], replace(listing, folders=tuple(path for path in listing.folders if path not in shards))
+    return [*listing.files, *shards], replace(
+        listing, folders=tuple(path for path in listing.folders if path not in shards)
+    )
 
 
 def _has_index(folder: Path) -> bool:

@@ -26,10 +26,11 @@ Point = float | str
 
 
 class Sweep(QueueJob[Point]):
-    """Points of one view: alphas, and each checkpoint alone. Belongs to the content, not to a page: reloads find it again.
+    """Points of one view: alphas, and each checkpoint alone. Belongs to the content, not to a page: reloads find it
+    again.
 
-    Each point is stored as soon as it is measured; points that the store has are not measured again, also after a restart.
-    `meters` are the names of what is measured at each.
+    Each point is stored as soon as it is measured; points that the store has are not measured again, also after a
+    restart. `meters` are the names of what is measured at each.
     """
 
     def __init__(self, view: MergeView, store: Store, meters: Sequence[str] = DEFAULT_METERS) -> None:
@@ -60,7 +61,9 @@ class Sweep(QueueJob[Point]):
             if alpha in self.points:
                 return
             self.wanted.appendleft(alpha)
-            self._planned = max(self._planned, len({point for point in (*self.points, *self.wanted) if not isinstance(point, str)}))
+            self._planned = max(
+                self._planned, len({point for point in (*self.points, *self.wanted) if not isinstance(point, str)})
+            )
         self.run_wanted()
 
     def measure(self, step: float, progress: Progress | None = None, *, fresh: bool = False) -> dict[str, Any]:
@@ -82,19 +85,27 @@ class Sweep(QueueJob[Point]):
 
     @property
     def scores(self) -> dict[float, float]:
-        """mIoU by alpha as far as it is measured, at 1 and 0 that of A and of B alone; nothing before both are known."""
+        """mIoU by alpha as far as it is measured, at 1 and 0 that of A and of B alone; nothing before both are
+        known.
+        """
         with self.guard:
             found = dict(self.points)
         a, b = (found[end]["miou"] if end in found else None for end in ENDS)
         if a is None or b is None:
             return {}
-        inner = {point: figures["miou"] for point, figures in found.items() if not isinstance(point, str) and figures["miou"] is not None}
+        inner = {
+            point: figures["miou"]
+            for point, figures in found.items()
+            if not isinstance(point, str) and figures["miou"] is not None
+        }
         return {**inner, 1.0: a, 0.0: b}
 
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in alphas) and points as JSON values; `best` is the alpha with the highest mIoU."""
         with self.guard:
-            points = [{"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)]
+            points = [
+                {"alpha": point, **figures} for point, figures in self.points.items() if not isinstance(point, str)
+            ]
             ends = {name: self.points.get(name) for name in self.view.ends}
         points.sort(key=lambda point: point["alpha"])
         known = [point for point in points if point["miou"] is not None]
@@ -105,9 +116,19 @@ class Sweep(QueueJob[Point]):
         message = self.message or ("; ".join(self.store.notes) or None if state == "done" else None)
         ends_and_points = [figures for figures in (*ends.values(), *points) if figures]
         warnings = annotation_warnings(ends_and_points[0], self.view.space.names) if ends_and_points else []
-        return {"state": state, "message": message, "warnings": warnings, "done": done, "total": max(done, self._planned),
-                "fraction": self._fraction(), "seconds_left": self.seconds_left, "points": points, **ends, "images": images,
-                "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None}
+        return {
+            "state": state,
+            "message": message,
+            "warnings": warnings,
+            "done": done,
+            "total": max(done, self._planned),
+            "fraction": self._fraction(),
+            "seconds_left": self.seconds_left,
+            "points": points,
+            **ends,
+            "images": images,
+            "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
+        }
 
     def keep(self, point: Point, figures: dict[str, Any]) -> None:
         """Add a measured point, here and in the store."""
@@ -120,11 +141,21 @@ class Sweep(QueueJob[Point]):
         """Content key of a point's evaluation."""
         view = self.view
         assert view.pictures is not None
-        return content_key("evaluation", view.runs, mixture=self.mixture_of(point), data=view.pictures.fingerprint(), meters=self.meters)
+        return content_key(
+            "evaluation",
+            view.runs,
+            mixture=self.mixture_of(point),
+            data=view.pictures.fingerprint(),
+            meters=self.meters,
+        )
 
     def mixture_of(self, point: Point) -> dict[str, Any]:
         """What identifies the network at a point for the store of results."""
-        return {"single": self.view.arena.fingerprints[self.view.ends.index(point)]} if isinstance(point, str) else self.view.key_of(point)
+        return (
+            {"single": self.view.arena.fingerprints[self.view.ends.index(point)]}
+            if isinstance(point, str)
+            else self.view.key_of(point)
+        )
 
     def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
         """Make the blend's network that of a point; every step goes through `run`."""
@@ -154,8 +185,14 @@ def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, An
     points = [point for point in snapshot["points"] if point["alpha"] in grid]
     known = [point for point in points if point["miou"] is not None]
     best = max(known, key=lambda point: point["miou"], default=None)
-    return {"points": points, "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
-            "a": snapshot["a"], "b": snapshot["b"], "images": snapshot["images"], "warnings": snapshot["warnings"]}
+    return {
+        "points": points,
+        "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
+        "a": snapshot["a"],
+        "b": snapshot["b"],
+        "images": snapshot["images"],
+        "warnings": snapshot["warnings"],
+    }
 
 
 def _measure_wanted(job: Job) -> None:

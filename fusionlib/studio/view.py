@@ -74,10 +74,22 @@ class Selection:
 
 
 class MergeView:
-    """Mixtures of two or more checkpoints on the pictures of one dataset. Made once per content and shared by sessions."""
+    """Mixtures of two or more checkpoints on the pictures of one dataset.
 
-    def __init__(self, selection: Selection, arena: Arena, architecture: tuple[Architecture, int] | None, pictures: DecodedCache | None,
-                 worker: Worker, device: torch.device, precision: str, recent: Recent | None = None) -> None:
+    Made once per content and shared by sessions.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        arena: Arena,
+        architecture: tuple[Architecture, int] | None,
+        pictures: DecodedCache | None,
+        worker: Worker,
+        device: torch.device,
+        precision: str,
+        recent: Recent | None = None,
+    ) -> None:
         written = arena.written_in(written_dtype(selection.dtype))
         # Where that is what the files have, it is the same view.
         self.selection = replace(selection, dtype=None) if written is arena else selection
@@ -88,8 +100,14 @@ class MergeView:
         self._blend: Blend | None = None
         self.runs = self.runs_on(pictures)
         """What runs: a part of every key of this view's figures."""
-        self.id = content_key("view", self.runs, fingerprints=arena.fingerprints, buffers=selection.buffers,
-                              data=pictures.fingerprint() if pictures else None, **self._dtype_key)[:24]
+        self.id = content_key(
+            "view",
+            self.runs,
+            fingerprints=arena.fingerprints,
+            buffers=selection.buffers,
+            data=pictures.fingerprint() if pictures else None,
+            **self._dtype_key,
+        )[:24]
 
     @property
     def architecture(self) -> Architecture | None:
@@ -104,14 +122,18 @@ class MergeView:
     def obstacle(self) -> str | None:
         """Why pictures cannot be shown, in words; None when they can."""
         if self._known is None:
-            return ("No model code is known for these checkpoints, so there are no pictures. Comparing, merging and exporting "
-                    "work. Start the app with --model file.py:factory to see masks.")
-        return None if self.pictures is not None else "No data is loaded: choose data on the Workspace page to see masks."
+            return (
+                "No model code is known for these checkpoints, so there are no pictures. Comparing, merging and"
+                " exporting work. Start the app with --model file.py:factory to see masks."
+            )
+        return (
+            None if self.pictures is not None else "No data is loaded: choose data on the Workspace page to see masks."
+        )
 
     @property
     def ends(self) -> tuple[str, ...]:
         """The letters of the checkpoints, a pane each."""
-        return tuple(LETTERS[:len(self.arena)])
+        return tuple(LETTERS[: len(self.arena)])
 
     @cached_property
     def source_space(self) -> LabelSpace:
@@ -126,10 +148,19 @@ class MergeView:
         return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
 
     def new_blend(self) -> Blend:
-        """A network of its own for a frame or a job. Runs on the calling thread; no torch kernels besides allocation."""
+        """A network of its own for a frame or a job.
+
+        Runs on the calling thread; no torch kernels besides allocation.
+        """
         architecture, classes = self._need_network()
-        network = BoundNetwork(architecture, classes, self.arena.layout, self.arena.integers[0],
-                               device=self.device, precision=self.precision)
+        network = BoundNetwork(
+            architecture,
+            classes,
+            self.arena.layout,
+            self.arena.integers[0],
+            device=self.device,
+            precision=self.precision,
+        )
         return Blend(self.arena, network, self.selection.buffers, calibration=self.pictures)
 
     def uniform(self, alpha: float) -> Linear:
@@ -154,7 +185,9 @@ class MergeView:
             own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
             if own_anchor or len(set(table.values())) > 1:
                 return dict(profile_key(self.arena.fingerprints, table, self.selection.buffers, mixture.anchor, **more))
-            shares = next(iter(table.values()))  # the same weight everywhere is a point of the sweep: measured once for both
+            shares = next(
+                iter(table.values())
+            )  # the same weight everywhere is a point of the sweep: measured once for both
         else:
             shares = self.uniform(mixture).shares(len(self.arena))
         return dict(mixture_key(self.arena.fingerprints, shares, self.selection.buffers, **more))
@@ -168,19 +201,30 @@ class MergeView:
         truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
-    def frame(self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = "") -> Frame:
+    def frame(
+        self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = ""
+    ) -> Frame:
         """What `ask` promises, once it is there."""
         return self.ask(index, mixture, pane, generation, session).result()
 
-    def ask(self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = "") -> Future[Frame]:
-        """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c, ...).
+    def ask(
+        self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = ""
+    ) -> Future[Frame]:
+        """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
+        ...).
 
-        A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one). `session` gets its
-        frames in turn with others. The future raises `Superseded` where it has asked for a newer one of this pane.
+        A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
+        `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
+        of this pane.
         """
-        if (pane != MERGE and pane not in self.ends) or (not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1):
-            raise UsageError(f"Pane {pane[:20]!r}, alpha {mixture}", f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
-                             "Reload the page")
+        if (pane != MERGE and pane not in self.ends) or (
+            not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1
+        ):
+            raise UsageError(
+                f"Pane {pane[:20]!r}, alpha {mixture}",
+                f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
+                "Reload the page",
+            )
         self._checked(index)
         turns, line = self.worker.turns, (self.id, pane)
         key = ("frame", self.id, index, pane, _short_name(mixture) if pane == MERGE else None)
@@ -227,8 +271,17 @@ class MergeView:
         clock.append(time.perf_counter())
         spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
         alpha = None if isinstance(mixture, LayerProfile) else mixture
-        frame = Frame(png, {"alpha": alpha, **figures, "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
-                            "from": began, "notes": notes, "scale": sample.scale})
+        frame = Frame(
+            png,
+            {
+                "alpha": alpha,
+                **figures,
+                "ms": dict(zip(("merge", "forward", "encode"), spans, strict=True)),
+                "from": began,
+                "notes": notes,
+                "scale": sample.scale,
+            },
+        )
         return self.recent.keep(key, frame, len(png))
 
     def _look(self, network: BoundNetwork, sample: Sample, resume: bool, run: Run) -> tuple[Any, dict[str, Any]]:
@@ -236,7 +289,10 @@ class MergeView:
         size, meter = sample.image.shape[:2], METERS.get("confusion")
         logits = network.logits(sample.image[None], size, resume, run)
         truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
-        ids, mapping = torch.from_numpy(truth)[None].to(self.device), target_mapping(self.source_space, self.space, self.device)
+        ids, mapping = (
+            torch.from_numpy(truth)[None].to(self.device),
+            target_mapping(self.source_space, self.space, self.device),
+        )
         state = meter.init(self.space.count, self.device)
 
         def band(rows: slice) -> tuple[np.ndarray, ...]:
@@ -259,8 +315,11 @@ class MergeView:
 
     def _need_network(self) -> tuple[Architecture, int]:
         if self._known is None:
-            raise ArchitectureError("No model code is known for these checkpoints", "the network that they belong to",
-                                    "Start with --model file.py:factory; merging and exporting work without")
+            raise ArchitectureError(
+                "No model code is known for these checkpoints",
+                "the network that they belong to",
+                "Start with --model file.py:factory; merging and exporting work without",
+            )
         return self._known
 
     def need_pictures(self) -> DecodedCache:

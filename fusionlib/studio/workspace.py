@@ -74,7 +74,9 @@ class Source:
 
 
 class DataCheck(NamedTuple):
-    """A dataset that was read through: how many pictures, remarks on how its files were taken, and what is odd about its masks."""
+    """A dataset that was read through: how many pictures, remarks on how its files were taken, and what is odd about
+    its masks.
+    """
 
     pictures: int
     notes: tuple[str, ...]
@@ -82,7 +84,10 @@ class DataCheck(NamedTuple):
 
 
 class Workspace:
-    """Everything that the pages may name. Names are unique; a page knows checkpoints and data by name, never by path."""
+    """Everything that the pages may name.
+
+    Names are unique; a page knows checkpoints and data by name, never by path.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -117,8 +122,11 @@ class Workspace:
     def refresh_checkpoints(self) -> None:
         """The same for checkpoints only: a training run may have rewritten one since."""
         with self._lock:
-            found = [self._item(path, origin, about, group) for path, origin, about in self._paths()
-                     for group in (None, *(group for file, group in self._further if file == path))]
+            found = [
+                self._item(path, origin, about, group)
+                for path, origin, about in self._paths()
+                for group in (None, *(group for file, group in self._further if file == path))
+            ]
             if list(map(id, found)) != list(map(id, self._found)):
                 self._found, self.items = found, tuple(_unique(_in_agreement(found)))
 
@@ -126,8 +134,11 @@ class Workspace:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
         item = next((item for item in self.items if item.name == name), None)
         if item is None:
-            raise UsageError(f"No checkpoint {shown(name)} in the workspace", f"one of {', '.join(i.name for i in self.items) or 'none'}",
-                             "Choose another, or load it on the Workspace page")
+            raise UsageError(
+                f"No checkpoint {shown(name)} in the workspace",
+                f"one of {', '.join(i.name for i in self.items) or 'none'}",
+                "Choose another, or load it on the Workspace page",
+            )
         if item.problem is not None:
             raise item.problem
         return item
@@ -143,15 +154,17 @@ class Workspace:
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
     def first_picture(self, source: str) -> int:
-        """The picture to begin with, counted from 1: the demo's scenes have one where its pair shows what a merge can do."""
+        """The picture to begin with, counted from 1: the demo's scenes have one where its pair shows what a merge can
+        do.
+        """
         demo = any(item.name == source and item.origin == "demo" for item in self.sources)
         return int(_manifest().get("begin_with_picture", 1)) if demo else 1
 
     def default_pair(self) -> tuple[str, str] | None:
         """The last two different checkpoints of the largest family that fits together.
 
-        The operator's own come before the demo's, both before uploads, which anybody may have made; small ones with NaN or
-        infinity are passed over. None where no two fit.
+        The operator's own come before the demo's, both before uploads, which anybody may have made; small ones with NaN
+        or infinity are passed over. None where no two fit.
         """
         for origins in ((), ("demo",), ("demo", "upload")):
             items = [item for item in self.usable() if item.origin not in ("demo", "upload") or item.origin in origins]
@@ -178,21 +191,28 @@ class Workspace:
         return None
 
     def offered_groups(self) -> dict[str, tuple[str, str, bool]]:
-        """Networks beside those that were taken from files with several, by a text for people: checkpoint, group, whether it is shown."""
+        """Networks beside those that were taken from files with several, by a text for people: checkpoint, group,
+        whether it is shown.
+        """
         offers: dict[str, tuple[str, str, bool]] = {}
         for item in self.items:
             path = item.checkpoint.path if item.checkpoint else None
             if path is not None and item.group is None:
-                offers |= {f"{item.name}: {typed(group)}": (item.name, group, (path, group) in self._further)
-                           for group in item.checkpoint.naming.others}  # type: ignore[union-attr]
+                offers |= {
+                    f"{item.name}: {typed(group)}": (item.name, group, (path, group) in self._further)
+                    for group in item.checkpoint.naming.others  # type: ignore[union-attr]
+                }
         return offers
 
     def show_groups(self, wanted: Iterable[str]) -> None:
         """Show these of the `offered_groups` as checkpoints of their own, and no others."""
         offers = self.offered_groups()
         with self._lock:
-            self._further = {(self.get(offers[text][0]).checkpoint.path, offers[text][1]): None  # type: ignore[union-attr]
-                             for text in wanted if text in offers}
+            self._further = {
+                (self.get(offers[text][0]).checkpoint.path, offers[text][1]): None  # type: ignore[union-attr]
+                for text in wanted
+                if text in offers
+            }
             self.refresh_checkpoints()
 
     def preflight(self, names: Sequence[str]) -> Preflight:
@@ -211,7 +231,10 @@ class Workspace:
         return problems
 
     def add_upload(self, name: str, content: bytes | memoryview) -> None:
-        """Keep an uploaded file and show it. Raises `FusionError` where it cannot be used; the file is then not kept."""
+        """Keep an uploaded file and show it.
+
+        Raises `FusionError` where it cannot be used; the file is then not kept.
+        """
         path = self.uploads.add(name, content)
         try:
             if path.parent == self.uploads.pictures:
@@ -260,14 +283,19 @@ class Workspace:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""
         entry = next((entry for entry in self.sources if entry.name == source), None)
         if entry is None:
-            raise UsageError(f"No data {shown(source)} in the workspace", f"one of {', '.join(s.name for s in self.sources) or 'none'}",
-                             "Choose another")
+            raise UsageError(
+                f"No data {shown(source)} in the workspace",
+                f"one of {', '.join(s.name for s in self.sources) or 'none'}",
+                "Choose another",
+            )
         if entry.problem is not None:
             raise entry.problem
         return self.open_pictures(entry.spec, split, limit)
 
     def open_pictures(self, spec: str, split: str | None, limit: int | None = None) -> DecodedCache:
-        """The decoded pictures of a data spec; opened and validated once, until the next `refresh` or until files change."""
+        """The decoded pictures of a data spec; opened and validated once, until the next `refresh` or until files
+        change.
+        """
         with self._lock:
             opened = self._pictures.get((spec, split, limit))
             if opened is None or not opened.is_current():
@@ -276,17 +304,37 @@ class Workspace:
             return opened
 
     def empty_folders(self) -> tuple[str, ...]:
-        """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not searched."""
-        return tuple(folder.name or str(folder) for folder in self.options.checkpoints if not listed_checkpoints(folder)[0])
+        """Names of folders that the operator gave and that hold no checkpoint file; folders below them are not
+        searched.
+        """
+        return tuple(
+            folder.name or str(folder) for folder in self.options.checkpoints if not listed_checkpoints(folder)[0]
+        )
 
     def folders_below(self) -> tuple[str, ...]:
-        """Folders that lie directly in those empty ones and do hold checkpoint files: what the operator may have meant."""
-        empty = [listing for folder in self.options.checkpoints for files, listing in [listed_checkpoints(folder)] if listing and not files]
-        return tuple(f"{listing.folder.name}/{path.name}" for listing in empty for path in listing.folders if listed_checkpoints(path)[0])
+        """Folders that lie directly in those empty ones and do hold checkpoint files: what the operator may have
+        meant.
+        """
+        empty = [
+            listing
+            for folder in self.options.checkpoints
+            for files, listing in [listed_checkpoints(folder)]
+            if listing and not files
+        ]
+        return tuple(
+            f"{listing.folder.name}/{path.name}"
+            for listing in empty
+            for path in listing.folders
+            if listed_checkpoints(path)[0]
+        )
 
     def skipped(self) -> tuple[str, ...]:
-        """What of the operator's folders of checkpoints was passed over, in words; nothing where all of it was taken."""
-        return skipped_notes([listing for folder in self.options.checkpoints if (listing := listed_checkpoints(folder)[1])])
+        """What of the operator's folders of checkpoints was passed over, in words; nothing where all of it was
+        taken.
+        """
+        return skipped_notes(
+            [listing for folder in self.options.checkpoints if (listing := listed_checkpoints(folder)[1])]
+        )
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():

@@ -15,11 +15,13 @@ from fusionlib.errors import UsageError
 class CropSampler:
     """Batches of one epoch: every picture once, one random crop of each, flipped half of the time.
 
-    Seeded by (seed, epoch), so that a resumed run sees the batches that an unbroken run would have seen. Decoded pictures
-    stay in memory as uint8: drawing or decoding a scene costs more than training on it.
+    Seeded by (seed, epoch), so that a resumed run sees the batches that an unbroken run would have seen. Decoded
+    pictures stay in memory as uint8: drawing or decoding a scene costs more than training on it.
     """
 
-    def __init__(self, dataset: Dataset, crop: tuple[int, int], batch: int, seed: int, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, dataset: Dataset, crop: tuple[int, int], batch: int, seed: int, preprocessing: Preprocessing
+    ) -> None:
         self.dataset, self.crop, self.batch, self.seed = dataset, crop, batch, seed
         self._mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
@@ -34,7 +36,7 @@ class CropSampler:
         rng = np.random.default_rng((self.seed, number))
         order = rng.permutation(len(self.dataset))
         for start in range(0, len(self) * self.batch, self.batch):
-            crops = [self._crop(int(index), rng) for index in order[start:start + self.batch]]
+            crops = [self._crop(int(index), rng) for index in order[start : start + self.batch]]
             images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2).float().div_(255)
             truths = torch.from_numpy(np.stack([truth for _, truth in crops])).long()
             yield images.sub_(self._mean).div_(self._std), truths
@@ -59,6 +61,6 @@ class CropSampler:
         image, truth = self._picture(index)
         height, width = (min(self.crop[0], truth.shape[0]), min(self.crop[1], truth.shape[1]))
         top, left = rng.integers(truth.shape[0] - height + 1), rng.integers(truth.shape[1] - width + 1)
-        window = np.s_[top:top + height, left:left + width]
+        window = np.s_[top : top + height, left : left + width]
         flip = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
         return np.ascontiguousarray(image[window][flip]), np.ascontiguousarray(truth[window][flip])

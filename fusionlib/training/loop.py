@@ -44,14 +44,19 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise UsageError(f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule")
+            raise UsageError(
+                f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule"
+            )
         for name in ("epochs", "batch", "lr", "classes"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
         for name, limit in (("momentum", 1), ("weight_decay", math.inf), ("seed", LARGEST_SEED)):
             if not 0 <= getattr(self, name) < limit:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"a number from 0, below {limit}",
-                                 f"Correct --{name.replace('_', '-')}")
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}",
+                    f"a number from 0, below {limit}",
+                    f"Correct --{name.replace('_', '-')}",
+                )
 
 
 def class_weights(frequencies: Tensor) -> Tensor:
@@ -62,11 +67,22 @@ def class_weights(frequencies: Tensor) -> Tensor:
 class Trainer:
     """One run of a plan, in a folder: `epoch-NNN.safetensors`, `progress.pt` (to resume) and `log.json`."""
 
-    def __init__(self, plan: TrainingPlan, dataset: Dataset, out: Path, *, start: Path | None = None, groups: Sequence[str] = (),
-                 device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        dataset: Dataset,
+        out: Path,
+        *,
+        start: Path | None = None,
+        groups: Sequence[str] = (),
+        device: torch.device | None = None,
+    ) -> None:
         if dataset.label_space.count > plan.classes:
-            raise UsageError(f"{plan.classes} classes for data with {dataset.label_space.count}",
-                             "an output for each class of the data", "Raise --classes or leave it out")
+            raise UsageError(
+                f"{plan.classes} classes for data with {dataset.label_space.count}",
+                "an output for each class of the data",
+                "Raise --classes or leave it out",
+            )
         self.plan, self.out = plan, out
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
@@ -76,15 +92,17 @@ class Trainer:
             load_weights(self.network, start, groups)
         self.network.to(self.device)
         self.sampler = CropSampler(dataset, plan.crop, plan.batch, plan.seed, self.architecture.preprocessing)
-        self.optimiser = torch.optim.SGD(self.network.parameters(), lr=plan.lr, momentum=plan.momentum,
-                                         weight_decay=plan.weight_decay)
+        self.optimiser = torch.optim.SGD(
+            self.network.parameters(), lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay
+        )
         self.log: list[dict[str, Any]] = []
         self.epochs_done = 0
 
     def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:
         """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`.
 
-        Raises: `WriteError` where the folder, or an epoch, cannot be written; the epochs before are there to resume from.
+        Raises: `WriteError` where the folder, or an epoch, cannot be written; the epochs before are there to resume
+        from.
         """
         make_folder(self.out)
         weights = None
@@ -101,20 +119,29 @@ class Trainer:
         return self.log
 
     def resume(self) -> bool:
-        """Continue from `progress.pt` where it exists; True when it did. Raises `UsageError` when it is of another plan."""
+        """Continue from `progress.pt` where it exists; True when it did.
+
+        Raises `UsageError` when it is of another plan.
+        """
         path = self.out / "progress.pt"
         if not path.exists():
             return False
         try:
             state = torch.load(path, weights_only=True, map_location=self.device)
         except Exception as error:
-            raise UsageError(f"{path.name} cannot be read: {type(error).__name__}", "the file that the run wrote",
-                             "Begin anew in another --out, with --start and the last checkpoint") from error
+            raise UsageError(
+                f"{path.name} cannot be read: {type(error).__name__}",
+                "the file that the run wrote",
+                "Begin anew in another --out, with --start and the last checkpoint",
+            ) from error
         if state["plan"] != json.dumps(asdict(self.plan)):
             before, now = json.loads(state["plan"]), json.loads(json.dumps(asdict(self.plan)))
             other = ", ".join(f"{name} {before.get(name)}" for name in now if before.get(name) != now[name])
-            raise UsageError(f"{path.name} belongs to a run with other settings: {other}", "the settings of that run",
-                             "Choose another --out, or repeat the first command with --resume")
+            raise UsageError(
+                f"{path.name} belongs to a run with other settings: {other}",
+                "the settings of that run",
+                "Choose another --out, or repeat the first command with --resume",
+            )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.log, self.epochs_done = state["log"], len(state["log"])
@@ -145,21 +172,42 @@ class Trainer:
         about = {"epoch": str(self.epochs_done), "plan": json.dumps(asdict(self.plan))}
         tensors = {name: tensor.detach().cpu() for name, tensor in self.network.state_dict().items()}
         save_tensors(self.out / f"epoch-{self.epochs_done:03d}.safetensors", tensors, about)
-        state = {"plan": about["plan"], "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-                 "log": self.log}
-        content = io.BytesIO()  # into a file, torch.save meets a full disk with an error of its own that does not say so
+        state = {
+            "plan": about["plan"],
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "log": self.log,
+        }
+        content = (
+            io.BytesIO()
+        )  # into a file, torch.save meets a full disk with an error of its own that does not say so
         torch.save(state, content)
         write_atomically(self.out / "progress.pt", content.getbuffer())
         write_atomically(self.out / "log.json", json.dumps(self.log, indent=1))
 
 
 def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> None:
-    """Copy a checkpoint into `network`, that of `groups` where it holds several. Raises `LayoutError` when a name or shape does not fit."""
+    """Copy a checkpoint into `network`, that of `groups` where it holds several.
+
+    Raises `LayoutError` when a name or shape does not fit.
+    """
     own = network.state_dict()
-    checkpoint = open_checkpoint(path, choice=Choice(tuple(groups), lambda shapes: all(
-        shapes.get(name) == tuple(tensor.shape) for name, tensor in own.items()) or None))
-    wrong = [name for name in own if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(own[name].shape)]
+    checkpoint = open_checkpoint(
+        path,
+        choice=Choice(
+            tuple(groups),
+            lambda shapes: all(shapes.get(name) == tuple(tensor.shape) for name, tensor in own.items()) or None,
+        ),
+    )
+    wrong = [
+        name
+        for name in own
+        if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(own[name].shape)
+    ]
     if wrong:
-        raise LayoutError(f"{path.name} does not fit the network: {wrong[0]} and {len(wrong) - 1} more differ",
-                          "a checkpoint of the same architecture and class count", "Check --arch and --classes")
+        raise LayoutError(
+            f"{path.name} does not fit the network: {wrong[0]} and {len(wrong) - 1} more differ",
+            "a checkpoint of the same architecture and class count",
+            "Check --arch and --classes",
+        )
     network.load_state_dict({name: checkpoint.read(name) for name in own})

@@ -9,8 +9,8 @@ from collections.abc import Callable
 def cosine(step: int, steps: int) -> float:
     """`(1 + cos(pi t / T)) / 2`: from 1 to 0 over one cycle.
 
-    Source: "Improving Predictive Performance and Calibration by Weight Fusion in Semantic Segmentation", section 3.2. The printed
-    formula sums over T and has no cosine; this is the usual one, which the text describes.
+    Source: "Improving Predictive Performance and Calibration by Weight Fusion in Semantic Segmentation", section 3.2.
+    The printed formula sums over T and has no cosine; this is the usual one, which the text describes.
     """
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 

@@ -1,4 +1,6 @@
-"""Requests that do not arrive: connections that say nothing and bodies that stop are ended after a while, with one line in the log."""
+"""Requests that do not arrive: connections that say nothing and bodies that stop are ended after a while, with one line
+in the log.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ BODY_SECONDS, SLOWEST = 30.0, 10_000
 
 
 class ArrivesInTime:
-    """ASGI middleware: a body that stops or trickles is the end of its request, and one that its client broke off is no error."""
+    """ASGI middleware: a body that stops or trickles is the end of its request, and one that its client broke off is no
+    error.
+    """
 
     def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS, slowest: int = SLOWEST) -> None:
         self.app, self.seconds, self.slowest = app, seconds, slowest
@@ -42,8 +46,12 @@ class ArrivesInTime:
             await self.app(scope, body.receive, noted)
         except ClientDisconnect:
             # Without the address, which may hold a session's key.
-            log.warning("%s: the body %s after %d bytes", scope["method"], "did not arrive in time" if body.late else "was broken off",
-                        body.bytes)
+            log.warning(
+                "%s: the body %s after %d bytes",
+                scope["method"],
+                "did not arrive in time" if body.late else "was broken off",
+                body.bytes,
+            )
             if body.late and not answered:
                 await send({"type": "http.response.start", "status": 408, "headers": [(b"connection", b"close")]})
                 await send({"type": "http.response.body", "body": b""})
@@ -77,7 +85,8 @@ class _Body:
 def limit_heads(protocol: Any = AutoHTTPProtocol, seconds: float = HEAD_SECONDS) -> None:
     """Make uvicorn's `protocol` close a connection on which no whole head of a request has come for `seconds`.
 
-    uvicorn limits only the pause between two requests. Its class is changed where it is: Streamlit offers no other to be named.
+    uvicorn limits only the pause between two requests. Its class is changed where it is: Streamlit offers no other to
+    be named.
     """
     protocol.head_timer = None
     made, received, lost = protocol.connection_made, protocol.data_received, protocol.connection_lost
@@ -89,12 +98,16 @@ def limit_heads(protocol: Any = AutoHTTPProtocol, seconds: float = HEAD_SECONDS)
 
     def late(self: Any) -> None:
         self.head_timer = None
-        log.info("a connection is closed: no request has come for %g s", seconds)  # browsers open some ahead that they never use
+        log.info(
+            "a connection is closed: no request has come for %g s", seconds
+        )  # browsers open some ahead that they never use
         self.transport.close()
 
     def watch(self: Any) -> None:
         answering = self.cycle is not None and not self.cycle.response_complete
-        if answering or self.transport.is_closing() or self.transport.get_protocol() is not self:  # another one: a websocket by now
+        if (
+            answering or self.transport.is_closing() or self.transport.get_protocol() is not self
+        ):  # another one: a websocket by now
             stop(self)
         elif self.head_timer is None:
             self.head_timer = self.loop.call_later(seconds, late, self)
@@ -111,4 +124,8 @@ def limit_heads(protocol: Any = AutoHTTPProtocol, seconds: float = HEAD_SECONDS)
         stop(self)
         lost(self, exc)
 
-    protocol.connection_made, protocol.data_received, protocol.connection_lost = connection_made, data_received, connection_lost
+    protocol.connection_made, protocol.data_received, protocol.connection_lost = (
+        connection_made,
+        data_received,
+        connection_lost,
+    )

@@ -51,17 +51,39 @@ def choose(sweep: CalibrationSweep) -> Look:
     view = sweep.view
     columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
     st.session_state["calibration-alpha"] = at_hand("alpha", 0.5, 0.0, 1.0)
-    alpha = columns[0].slider("Alpha of the merge (weight of A)", 0.0, 1.0, step=0.01, key="calibration-alpha", on_change=_take_alpha,
-                              help="The same alpha as on the Merge page")
-    with_ensemble = columns[1].toggle("With the output ensemble", kept("calibration-ensemble", True), key="calibration-ensemble",
-                                      on_change=keep, args=("calibration-ensemble",),
-                                      help="The softmax of A and B averaged with the same weights: two forward passes a picture")
+    alpha = columns[0].slider(
+        "Alpha of the merge (weight of A)",
+        0.0,
+        1.0,
+        step=0.01,
+        key="calibration-alpha",
+        on_change=_take_alpha,
+        help="The same alpha as on the Merge page",
+    )
+    with_ensemble = columns[1].toggle(
+        "With the output ensemble",
+        kept("calibration-ensemble", True),
+        key="calibration-ensemble",
+        on_change=keep,
+        args=("calibration-ensemble",),
+        help="The softmax of A and B averaged with the same weights: two forward passes a picture",
+    )
     # Bound widgets keep their values by themselves; another default than the first would keep them out of the URL.
-    bins = columns[2].selectbox("Bins", OFFERED_BINS, index=OFFERED_BINS.index(DEFAULT_BINS), key="bins", bind="query-params",
-                                help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040")
+    bins = columns[2].selectbox(
+        "Bins",
+        OFFERED_BINS,
+        index=OFFERED_BINS.index(DEFAULT_BINS),
+        key="bins",
+        bind="query-params",
+        help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040",
+    )
     names = ["all classes", *view.space.names]
     picked = columns[3].selectbox("Pixels predicted as", names, key="class", bind="query-params")
-    networks = [("a", f"A: {view.selection.a}", "a"), ("b", f"B: {view.selection.b}", "b"), ("m", f"merge, alpha {alpha:g}", float(alpha))]
+    networks = [
+        ("a", f"A: {view.selection.a}", "a"),
+        ("b", f"B: {view.selection.b}", "b"),
+        ("m", f"merge, alpha {alpha:g}", float(alpha)),
+    ]
     if with_ensemble and 0 < alpha < 1:  # at an end it is A or B itself
         networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
     return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
@@ -85,14 +107,23 @@ def run_row(look: Look) -> None:
         pictures = len(sweep.view.need_pictures())
         names = [name for _, name, point in look.networks if point in missing]
         what = f"{len(missing)} networks" if len(missing) > 1 else plain(names[0])
-        if st.button(f"Measure {what} on {pictures} pictures", key="calibration-run", icon=":material/play_arrow:", type="primary"):
+        if st.button(
+            f"Measure {what} on {pictures} pictures",
+            key="calibration-run",
+            icon=":material/play_arrow:",
+            type="primary",
+        ):
             sweep.want_points(missing)
             st.rerun()
-        st.caption("Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.")
+        st.caption(
+            "Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart."
+        )
 
 
 def running(job: Any, key: str, title: str) -> bool:
-    """Progress, time left and Cancel while `job` runs, and the page anew with each point that it finishes; says why where it failed."""
+    """Progress, time left and Cancel while `job` runs, and the page anew with each point that it finishes; says why
+    where it failed.
+    """
     if job.state == "running":
         st.fragment(_progress, run_every=1.0)(job, key, title, _finished(job))
         return True
@@ -125,8 +156,12 @@ def start_row(key: str, label: str, begin: Callable[[float], None], *, primary: 
     """A step and a button that begins with it; returns the step."""
     left, right = st.columns([1, 4], vertical_alignment="bottom")
     name = f"calibration-step-{key}"
-    step = left.selectbox("Step of alpha", STEPS, index=STEPS.index(kept(name, 0.1)), key=name, on_change=keep, args=(name,))
-    if right.button(label, key=f"calibration-start-{key}", icon=":material/play_arrow:", type="primary" if primary else "secondary"):
+    step = left.selectbox(
+        "Step of alpha", STEPS, index=STEPS.index(kept(name, 0.1)), key=name, on_change=keep, args=(name,)
+    )
+    if right.button(
+        label, key=f"calibration-start-{key}", icon=":material/play_arrow:", type="primary" if primary else "secondary"
+    ):
         begin(step)
         st.rerun()
     return step

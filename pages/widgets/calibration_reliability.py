@@ -28,11 +28,19 @@ def reliability_section(look: Look) -> None:
     st.session_state[_BINS] = look.bins
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.plotly_chart(reliability_figure(known, _chosen(known)), key=_CHART, on_select=_clicked, selection_mode="points", config=PLAIN)
-        st.caption("Each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is as often right as it is sure. "
-                   "The bars, side by side within the bin, reach from confidence to accuracy. "
-                   "Below the dotted line: too sure. Bins without pixels stay empty; bins under "
-                   f"{MINIMUM_COUNT} pixels are faint and not joined, because so few say little. Click a dot or bar to see its pixels.")
+        st.plotly_chart(
+            reliability_figure(known, _chosen(known)),
+            key=_CHART,
+            on_select=_clicked,
+            selection_mode="points",
+            config=PLAIN,
+        )
+        st.caption(
+            "Each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is as often right"
+            " as it is sure. The bars, side by side within the bin, reach from confidence to accuracy. Below the"
+            f" dotted line: too sure. Bins without pixels stay empty; bins under {MINIMUM_COUNT} pixels are faint and"
+            " not joined, because so few say little. Click a dot or bar to see its pixels."
+        )
         twin(bin_rows([(name, summary) for _, name, summary in known]), "reliability")
     with right:
         _pictures(look, known)
@@ -51,7 +59,9 @@ def _keep_bin(role: str, number: int) -> None:
 
 
 def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | None:
-    """The chosen role and bin where it still has pixels; otherwise the bin that costs the network most, at first the merge."""
+    """The chosen role and bin where it still has pixels; otherwise the bin that costs the network most, at first the
+    merge.
+    """
     wanted = st.session_state.get(_BIN)
     for role, _, summary in known:
         number = int(wanted[1] * len(summary["bins"])) if wanted else 0
@@ -79,10 +89,15 @@ def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
     st.image(encode_picture(picture, lossless=True), width="stretch")
     scale = pictures.load(index).scale
     reduced = f", shown at 1/{scale}" if scale > 1 else ""
-    st.caption(f"{name}, confidence {bin['low']:.2f} to {bin['high']:.2f}, {pictures.name(index)}{reduced}: "
-               f":green-badge[{right:,} right] :orange-badge[{wrong:,} wrong]")
-    st.caption(f"Teal pixels are right, orange ones wrong, the rest is dimmed. On the whole split this bin has {bin['correct']:,} right "
-               f"and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at confidence {100 * bin['confidence']:.1f} %.")
+    st.caption(
+        f"{name}, confidence {bin['low']:.2f} to {bin['high']:.2f}, {pictures.name(index)}{reduced}: "
+        f":green-badge[{right:,} right] :orange-badge[{wrong:,} wrong]"
+    )
+    st.caption(
+        "Teal pixels are right, orange ones wrong, the rest is dimmed. On the whole split this bin has"
+        f" {bin['correct']:,} right and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at"
+        f" confidence {100 * bin['confidence']:.1f} %."
+    )
 
 
 def _by_name(known: list[tuple[str, str, dict[str, Any]]], chosen: tuple[str, int]) -> tuple[str, int]:
@@ -92,9 +107,16 @@ def _by_name(known: list[tuple[str, str, dict[str, Any]]], chosen: tuple[str, in
     full = [number for number, bin in enumerate(bins) if bin["count"]]
     st.session_state["calibration-network"], st.session_state["calibration-bin-number"] = chosen
     left, right = st.columns(2)
-    left.selectbox("Network", list(names), key="calibration-network", format_func=lambda role: names[role], on_change=_take_choice)
-    right.selectbox("Confidence", full, key="calibration-bin-number", on_change=_take_choice,
-                    format_func=lambda number: f"{bins[number]['low']:.2f} to {bins[number]['high']:.2f}")
+    left.selectbox(
+        "Network", list(names), key="calibration-network", format_func=lambda role: names[role], on_change=_take_choice
+    )
+    right.selectbox(
+        "Confidence",
+        full,
+        key="calibration-bin-number",
+        on_change=_take_choice,
+        format_func=lambda number: f"{bins[number]['low']:.2f} to {bins[number]['high']:.2f}",
+    )
     return chosen
 
 
@@ -106,11 +128,25 @@ def _step_picture(count: int) -> int:
     index = int(at_hand("picture", 1, 1, count))
     st.session_state["calibration-picture"] = index
     left, middle, right = st.columns([2, 3, 2], vertical_alignment="bottom")
-    left.button("Back", key="calibration-previous", icon=":material/chevron_left:", width="stretch", disabled=index == 1,
-                on_click=_go, args=(index - 1,))
+    left.button(
+        "Back",
+        key="calibration-previous",
+        icon=":material/chevron_left:",
+        width="stretch",
+        disabled=index == 1,
+        on_click=_go,
+        args=(index - 1,),
+    )
     middle.number_input(f"Picture (1 to {count})", 1, count, key="calibration-picture", on_change=lambda: _go(None))
-    right.button("Next", key="calibration-next", icon=":material/chevron_right:", width="stretch", disabled=index == count,
-                 on_click=_go, args=(index + 1,))
+    right.button(
+        "Next",
+        key="calibration-next",
+        icon=":material/chevron_right:",
+        width="stretch",
+        disabled=index == count,
+        on_click=_go,
+        args=(index + 1,),
+    )
     return index - 1
 
 
@@ -124,14 +160,22 @@ def figures_section(look: Look) -> None:
     if not known:
         return
     st.markdown("### All figures")
-    st.dataframe(_table(known), key="calibration-figures", height=35 * (1 + len(TERMS)) + 3 if look.label is None else "content",
-                 column_config={"_index": st.column_config.TextColumn("figure", width=250),
-                                "better": st.column_config.TextColumn("better", width="small"),
-                                "definition": st.column_config.TextColumn("definition", width="large")})
+    st.dataframe(
+        _table(known),
+        key="calibration-figures",
+        height=35 * (1 + len(TERMS)) + 3 if look.label is None else "content",
+        column_config={
+            "_index": st.column_config.TextColumn("figure", width=250),
+            "better": st.column_config.TextColumn("better", width="small"),
+            "definition": st.column_config.TextColumn("definition", width="large"),
+        },
+    )
     undefined = sum(summary["undefined_pixels"] for _, _, summary in known)
-    st.caption("One row a figure, the best network of each in colour; click a definition to read all of it."
-               + (" Figures that make no sense for one class alone are left out." if look.label is not None else "")
-               + (f" {undefined:,} pixels have no probability (NaN), so figures are n/a." if undefined else ""))
+    st.caption(
+        "One row a figure, the best network of each in colour; click a definition to read all of it."
+        + (" Figures that make no sense for one class alone are left out." if look.label is not None else "")
+        + (f" {undefined:,} pixels have no probability (NaN), so figures are n/a." if undefined else "")
+    )
     twin(figure_rows([(name, summary) for _, name, summary in known]), "calibration")
 
 
@@ -140,10 +184,18 @@ def _table(known: list[tuple[str, str, dict[str, Any]]]) -> Any:
     keys = [key for key in TERMS if any(summary.get(key) is not None for _, _, summary in known)]
     names = [name for _, name, _ in known]
     values = {key: [TERMS[key].shown(summary.get(key)) for _, _, summary in known] for key in keys}
-    texts = {key: ["n/a" if value is None else f"{value:.2f}" if TERMS[key].unit == "%" else f"{value:.4f}" for value in values[key]]
-             for key in keys}
-    frame = pandas.DataFrame([[*texts[key], "higher" if TERMS[key].higher else "lower", TERMS[key].help] for key in keys],
-                             index=[TERMS[key].axis for key in keys], columns=[*names, "better", "definition"])
+    texts = {
+        key: [
+            "n/a" if value is None else f"{value:.2f}" if TERMS[key].unit == "%" else f"{value:.4f}"
+            for value in values[key]
+        ]
+        for key in keys
+    }
+    frame = pandas.DataFrame(
+        [[*texts[key], "higher" if TERMS[key].higher else "lower", TERMS[key].help] for key in keys],
+        index=[TERMS[key].axis for key in keys],
+        columns=[*names, "better", "definition"],
+    )
     best = {key: best_of(key, values[key]) for key in keys}
 
     def colour(row: Any) -> list[str]:
@@ -156,21 +208,41 @@ def _table(known: list[tuple[str, str, dict[str, Any]]]) -> Any:
 def separation_section(look: Look) -> None:
     """Confidence of right pixels against that of wrong ones."""
     points = {role: point for role, _, point in look.networks}
-    known = [(role, name, summary, confidence_histograms(record["calibration"], look.label))
-             for role, name, summary in look.known() if (record := look.sweep.find(points[role])) is not None]
+    known = [
+        (role, name, summary, confidence_histograms(record["calibration"], look.label))
+        for role, name, summary in look.known()
+        if (record := look.sweep.find(points[role])) is not None
+    ]
     if not known:
         return
     st.markdown("### Does confidence tell right from wrong?")
     for start in range(0, len(known), 2):
-        for column, (role, name, summary, counts) in zip(st.columns(2, gap="large"), known[start: start + 2], strict=False):
+        for column, (role, name, summary, counts) in zip(
+            st.columns(2, gap="large"), known[start : start + 2], strict=False
+        ):
             column.plotly_chart(separation_figure(name, *counts), key=f"calibration-separation-{role}", config=PLAIN)
-            column.caption(f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats, "
-                           f"AUROC {_short(summary['auroc'])}.")
-    st.caption("The less the two overlap, the better low confidence warns of errors. KL and Jensen-Shannon compare the two histograms in "
-               f"{look.bins} bins; AUROC is the chance that a right pixel is more confident than a wrong one.")
-    twin([{"network": name, "from": number / len(right), "to": (number + 1) / len(right), "right pixels": int(a), "wrong pixels": int(b)}
-          for _, name, _, (right, wrong) in known for number, (a, b) in enumerate(zip(right, wrong, strict=True))],
-         "confidence-of-right-and-wrong")
+            column.caption(
+                f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats, "
+                f"AUROC {_short(summary['auroc'])}."
+            )
+    st.caption(
+        "The less the two overlap, the better low confidence warns of errors. KL and Jensen-Shannon compare the two"
+        f" histograms in {look.bins} bins; AUROC is the chance that a right pixel is more confident than a wrong one."
+    )
+    twin(
+        [
+            {
+                "network": name,
+                "from": number / len(right),
+                "to": (number + 1) / len(right),
+                "right pixels": int(a),
+                "wrong pixels": int(b),
+            }
+            for _, name, _, (right, wrong) in known
+            for number, (a, b) in enumerate(zip(right, wrong, strict=True))
+        ],
+        "confidence-of-right-and-wrong",
+    )
 
 
 def _short(value: float | None) -> str:

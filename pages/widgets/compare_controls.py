@@ -25,25 +25,53 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     names = [item.name for item in items]
     _restore(SET, names)
     default = None if SET in st.session_state else list(dict.fromkeys((chosen.a, chosen.b)))
-    picked = st.multiselect("Checkpoints", names, default=default, key=SET, bind="query-params", on_change=keep,
-                            args=(SET,), help="All of them are merged by every method; every one is also measured alone")
+    picked = st.multiselect(
+        "Checkpoints",
+        names,
+        default=default,
+        key=SET,
+        bind="query-params",
+        on_change=keep,
+        args=(SET,),
+        help="All of them are merged by every method; every one is also measured alone",
+    )
     members = [name for name in names if name in picked]
     columns = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
-    anchor = _one_of(columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared")
-    base = _one_of(columns[1], "Base", [NO_BASE, *members], BASE,
-                   "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it")
+    anchor = _one_of(
+        columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared"
+    )
+    base = _one_of(
+        columns[1],
+        "Base",
+        [NO_BASE, *members],
+        BASE,
+        "The checkpoint that all others were trained from: task arithmetic, TIES and DARE start from it",
+    )
     dtype_choice(columns[2], members)
     _restore(ROWS, list(LABELS))
-    rows = columns[3].pills("Rows", list(LABELS), default=None if ROWS in st.session_state else ["methods"], selection_mode="multi",
-                            key=ROWS, bind="query-params", on_change=keep, args=(ROWS,), format_func=LABELS.__getitem__,
-                            help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()))
+    rows = columns[3].pills(
+        "Rows",
+        list(LABELS),
+        default=None if ROWS in st.session_state else ["methods"],
+        selection_mode="multi",
+        key=ROWS,
+        bind="query-params",
+        on_change=keep,
+        args=(ROWS,),
+        format_func=LABELS.__getitem__,
+        help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()),
+    )
     groups = tuple(name for name in GROUPS if name in rows)
     if "subsets" in groups and len(members) > SUBSETS_OF:
-        st.warning(f"All subsets are measured for up to {SUBSETS_OF} checkpoints; these rows are left out.", icon=":material/info:")
+        st.warning(
+            f"All subsets are measured for up to {SUBSETS_OF} checkpoints; these rows are left out.",
+            icon=":material/info:",
+        )
         groups = tuple(name for name in groups if name != "subsets")
     number = members.index(anchor) if anchor in members else 0
-    return members, Choices(number, chosen.buffers, groups, base=members.index(base) if base in members else None,
-                            dtype=chosen_dtype())
+    return members, Choices(
+        number, chosen.buffers, groups, base=members.index(base) if base in members else None, dtype=chosen_dtype()
+    )
 
 
 def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:
@@ -51,7 +79,9 @@ def _one_of(column: Any, label: str, options: list[str], key: str, help: str) ->
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
     elif kept(key, None) is None and key not in st.query_params:
-        st.session_state[key] = options[0]  # nobody chose it, so it follows the set, as it will when the page is loaded again
+        st.session_state[key] = options[
+            0
+        ]  # nobody chose it, so it follows the set, as it will when the page is loaded again
     _restore(key, options)
     return column.selectbox(label, options, key=key, bind="query-params", on_change=keep, args=(key,), help=help)
 
@@ -79,7 +109,10 @@ def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[st
     measured = sum(row["state"] == "measured" for row in found["rows"])
     if not waiting:
         failed = sum(row["state"] == "failed" for row in found["rows"])
-        st.caption(f"{measured} rows measured" + (f", {failed} failed: see their notes." if failed else "; nothing is left to measure."))
+        st.caption(
+            f"{measured} rows measured"
+            + (f", {failed} failed: see their notes." if failed else "; nothing is left to measure.")
+        )
         return False
     where = f"{chosen.source}{f', {chosen.split}' if chosen.split else ''}"
     label = f"{'Resume: measure' if measured else 'Measure'} {waiting} rows on {found['images']} pictures ({where})"
@@ -87,7 +120,9 @@ def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[st
         comparison.want()
         st.rerun()
     if not measured:
-        st.caption("Every row is kept as soon as it is measured, so a run can be cancelled and resumed, also after a restart.")
+        st.caption(
+            "Every row is kept as soon as it is measured, so a run can be cancelled and resumed, also after a restart."
+        )
     return False
 
 
@@ -97,12 +132,20 @@ def _progress(comparison: Comparison, draw: Callable[[dict[str, Any]], None]) ->
     found = comparison.snapshot()
     left, right = st.columns([5, 1], vertical_alignment="center")
     seconds = found["seconds_left"]
-    rest = "" if seconds is None else f", about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} left"
-    text = f"{found['current'] or 'Starting'}: forward passes {found['done']} of {found['total']}{rest}" if found["total"] else "Starting"
+    rest = (
+        "" if seconds is None else f", about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} left"
+    )
+    text = (
+        f"{found['current'] or 'Starting'}: forward passes {found['done']} of {found['total']}{rest}"
+        if found["total"]
+        else "Starting"
+    )
     if comparison.stopping:
         text = f"Stopping: {found['current'] or 'the run'} ends at its next picture, all other rows are kept"
     left.progress(min(1.0, found["done"] / found["total"]) if found["total"] else 0.0, text)
-    if right.button("Cancel", key="compare-cancel", icon=":material/close:", width="stretch", disabled=comparison.stopping):
+    if right.button(
+        "Cancel", key="compare-cancel", icon=":material/close:", width="stretch", disabled=comparison.stopping
+    ):
         comparison.cancel()
         comparison.wait(1.0)
         st.rerun(scope="app")

@@ -39,8 +39,13 @@ def own_rows(members: Sequence[str], choices: Choices) -> Choices:
         shown = [(row, found) for row in rows if (found := numbered(row, members, presets)) is not None]
         titles = [found.title(members) for _, found in shown]
         if titles:
-            left = st.pills("Added rows (click one to take it away)", titles, default=titles, selection_mode="multi",
-                            key=f"own-rows-{hash(tuple(titles))}")
+            left = st.pills(
+                "Added rows (click one to take it away)",
+                titles,
+                default=titles,
+                selection_mode="multi",
+                key=f"own-rows-{hash(tuple(titles))}",
+            )
             if len(left) < len(titles):
                 gone = [row for row, found in shown if found.title(members) not in left]
                 st.session_state[f"kept/{ROWS}"] = [row for row in rows if row not in gone]
@@ -55,9 +60,18 @@ def _presets(members: Sequence[str], anchor: int) -> dict[str, Own]:
     known = recognise(checkpoint.shapes)
     layout = Layout.of(checkpoint.tensors, ARCHITECTURES.get(known[0]).head if known else ())
     found = studio().layers.shelf.fitting(layout, len(members))
-    return {one["name"]: Own("profile", (("anchor", one["anchor"]), ("granularity", one["level"]),
-                                         ("weights", dict(zip(units(layout, one["level"]), one["weights"], strict=True)))), one["name"])
-            for one in found}
+    return {
+        one["name"]: Own(
+            "profile",
+            (
+                ("anchor", one["anchor"]),
+                ("granularity", one["level"]),
+                ("weights", dict(zip(units(layout, one["level"]), one["weights"], strict=True))),
+            ),
+            one["name"],
+        )
+        for one in found
+    }
 
 
 def _checkpoint(name: str) -> Checkpoint:
@@ -72,17 +86,41 @@ def shared_part(members: Sequence[str], choices: Choices) -> Choices:
     title = f"What is shared: {len(alike.shared)} of {len(alike.reasons)} tensors of {members[choices.anchor]}"
     place = f"{ONLY_SHARED}-{differ}"  # a set that is alike and one that is not have a switch each
     with st.expander(title, icon=":material/join_inner:", expanded=differ and not kept(place, differ)):
-        only = st.toggle("Merge only what is shared; the rest is the anchor's", kept(place, differ), key=place, on_change=keep,
-                         args=(place,), help="Needed for different heads, class counts or networks; `layerwise`, `backbone` and "
-                         "`head_swap` do it by themselves")
+        only = st.toggle(
+            "Merge only what is shared; the rest is the anchor's",
+            kept(place, differ),
+            key=place,
+            on_change=keep,
+            args=(place,),
+            help=(
+                "Needed for different heads, class counts or networks; `layerwise`, `backbone` and "
+                "`head_swap` do it by themselves"
+            ),
+        )
         columns = st.columns(2)
-        exclude = columns[0].text_input("Leave out (shell patterns)", kept(EXCLUDE, ""), key=EXCLUDE, on_change=keep, args=(EXCLUDE,),
-                                        disabled=not only, placeholder="head.*, *.bias",
-                                        help="Shell patterns (* ? [...]) of names that stay the anchor's, separated by commas")
-        rename = columns[1].text_input("Rename (regular expression = new text)", kept(RENAME, ""), key=RENAME, on_change=keep,
-                                       args=(RENAME,), disabled=not only, placeholder="^backbone\\.=encoder.",
-                                       help="Regular expression = replacement, on the names of the others, so that they become the "
-                                       "anchor's; several separated by semicolons")
+        exclude = columns[0].text_input(
+            "Leave out (shell patterns)",
+            kept(EXCLUDE, ""),
+            key=EXCLUDE,
+            on_change=keep,
+            args=(EXCLUDE,),
+            disabled=not only,
+            placeholder="head.*, *.bias",
+            help="Shell patterns (* ? [...]) of names that stay the anchor's, separated by commas",
+        )
+        rename = columns[1].text_input(
+            "Rename (regular expression = new text)",
+            kept(RENAME, ""),
+            key=RENAME,
+            on_change=keep,
+            args=(RENAME,),
+            disabled=not only,
+            placeholder="^backbone\\.=encoder.",
+            help=(
+                "Regular expression = replacement, on the names of the others, so that they become the "
+                "anchor's; several separated by semicolons"
+            ),
+        )
         sharing = Sharing(_renames(rename or ""), _patterns(exclude or "")) if only else None
         try:
             table = shared_table(checkpoints, choices.anchor, sharing)  # type: ignore[arg-type]
@@ -91,11 +129,20 @@ def shared_part(members: Sequence[str], choices: Choices) -> Choices:
             return choices
         if sharing is not None:
             _say_what_is_idle(columns, sharing, rename or "", checkpoints, choices.anchor)  # type: ignore[arg-type]
-        st.caption(f"{len(table.shared)} tensors are merged, {len(table.own)} are those of {members[choices.anchor]}, "
-                   f"{len(table.elsewhere)} are only in others and left out.")
-        st.dataframe([{"tensor": name, "merged": reason == "shared", "why": REASONS[reason]} for name, reason in table.reasons.items()]
-                     + [{"tensor": name, "merged": False, "why": "only in others"} for name in table.elsewhere],
-                     hide_index=True, height=240, key="compare-sharing")
+        st.caption(
+            f"{len(table.shared)} tensors are merged, {len(table.own)} are those of {members[choices.anchor]}, "
+            f"{len(table.elsewhere)} are only in others and left out."
+        )
+        st.dataframe(
+            [
+                {"tensor": name, "merged": reason == "shared", "why": REASONS[reason]}
+                for name, reason in table.reasons.items()
+            ]
+            + [{"tensor": name, "merged": False, "why": "only in others"} for name in table.elsewhere],
+            hide_index=True,
+            height=240,
+            key="compare-sharing",
+        )
     return replace(choices, sharing=sharing)
 
 
@@ -108,13 +155,17 @@ def _renames(text: str) -> dict[str, str]:
     return {pattern.strip(): name.strip() for pattern, _, name in pairs if pattern.strip()}
 
 
-def _say_what_is_idle(columns: Sequence[Any], sharing: Sharing, rename: str, checkpoints: Sequence[Checkpoint], anchor: int) -> None:
+def _say_what_is_idle(
+    columns: Sequence[Any], sharing: Sharing, rename: str, checkpoints: Sequence[Checkpoint], anchor: int
+) -> None:
     """Beside each field, what of it has no effect."""
     ours = checkpoints[anchor].tensors
     others = {name for number, item in enumerate(checkpoints) if number != anchor for name in item.tensors}
     for part in rename.split(";"):
         if part.strip() and not part.rpartition("=")[0].strip():
-            columns[1].caption(f":material/error: {plain(part.strip())} is passed over: it needs the form pattern = replacement.")
+            columns[1].caption(
+                f":material/error: {plain(part.strip())} is passed over: it needs the form pattern = replacement."
+            )
     for pattern in sharing.idle(ours, others):
         number, whose = (1, "the others") if pattern in sharing.rename else (0, "the anchor")
         columns[number].caption(f":material/error: Pattern {plain(pattern)} matches no tensor of {whose}.")

@@ -13,8 +13,16 @@ from pages.widgets.diagnostics_tables import as_csv, percent
 from pages.widgets.problems import plain
 
 HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
-FORMATS = {"mIoU (%)": "{:.2f}", "gain (points)": "{:+.2f}", "pixel accuracy (%)": "{:.2f}", "loss (nats)": "{:.4f}", "ECE (%)": "{:.2f}",
-           "forwards": "{:.0f}", "merge (s)": "{:.2f}", "evaluation (s)": "{:.2f}"}
+FORMATS = {
+    "mIoU (%)": "{:.2f}",
+    "gain (points)": "{:+.2f}",
+    "pixel accuracy (%)": "{:.2f}",
+    "loss (nats)": "{:.4f}",
+    "ECE (%)": "{:.2f}",
+    "forwards": "{:.0f}",
+    "merge (s)": "{:.2f}",
+    "evaluation (s)": "{:.2f}",
+}
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 
 
@@ -29,11 +37,21 @@ def show_table(found: dict[str, Any]) -> None:
         frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
     styled: Any = frame.style
-    styled = styled.format(FORMATS, na_rep="").highlight_max(subset=[name for name in HIGH if name in known], props=MARK)
+    styled = styled.format(FORMATS, na_rep="").highlight_max(
+        subset=[name for name in HIGH if name in known], props=MARK
+    )
     styled = styled.highlight_min(subset=[name for name in LOW if name in known], props=MARK)
-    st.dataframe(styled, hide_index=True, key="compare-table", height=min(38 + 35 * len(rows), 760), placeholder="",
-                 column_config={"row": st.column_config.TextColumn(pinned=True, width="medium"),
-                                "remark": st.column_config.TextColumn(width="large")})
+    st.dataframe(
+        styled,
+        hide_index=True,
+        key="compare-table",
+        height=min(38 + 35 * len(rows), 760),
+        placeholder="",
+        column_config={
+            "row": st.column_config.TextColumn(pinned=True, width="medium"),
+            "remark": st.column_config.TextColumn(width="large"),
+        },
+    )
 
 
 def show_result(found: dict[str, Any]) -> None:
@@ -42,28 +60,49 @@ def show_result(found: dict[str, Any]) -> None:
     if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if row["note"]]:
         with st.expander(f"Remarks in full ({len(remarks)})", icon=":material/notes:"):
             st.markdown("\n".join(remarks))
-    st.download_button("CSV", as_csv([_shown(row) for row in rows]), "comparison.csv", "text/csv", key="compare-csv",
-                       icon=":material/download:", on_click="ignore")
+    st.download_button(
+        "CSV",
+        as_csv([_shown(row) for row in rows]),
+        "comparison.csv",
+        "text/csv",
+        key="compare-csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
     if any(row["gain"] is not None and row["group"] != "single" for row in rows):
         st.markdown("### Gain over the best single network")
         st.plotly_chart(gain_figure(rows, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
-        st.caption("How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones fall "
-                   "short; amber is the output ensemble, which runs every network for each picture. Differences of a few tenths of a point "
-                   "on few pictures are not a ranking.")
+        st.caption(
+            "How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones"
+            " fall short; amber is the output ensemble, which runs every network for each picture. Differences of a few"
+            " tenths of a point on few pictures are not a ranking."
+        )
     show_barriers(rows)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     hidden = {"anchor", "base"} if row["method"] != "ensemble" else set()
-    parameters = ", ".join(f"{name} {_short(value)}" for name, value in row["parameters"].items() if name not in hidden and value != [])
+    parameters = ", ".join(
+        f"{name} {_short(value)}" for name, value in row["parameters"].items() if name not in hidden and value != []
+    )
     anchored = "anchor" in row["parameters"] or row["buffers"] == "anchor"
-    return {"row": row["name"], "mIoU (%)": percent(row["miou"]), "gain (points)": row["gain"],
-            "pixel accuracy (%)": percent(row["pixel_accuracy"]), "loss (nats)": row["loss"], "ECE (%)": percent(row["ece"]),
-            "forwards": None if row["state"] == "not applicable" else row["forwards"], "remark": _remark(row),
-            "weights say": row["verdict"] and row["verdict"]["level"],
-            "merge (s)": row["merge_seconds"], "evaluation (s)": row["evaluation_seconds"], "statistics": row["buffers"],
-            "anchor": row["anchor"] if anchored else "",
-            "parameters": parameters, "members": ", ".join(row["members"])}
+    return {
+        "row": row["name"],
+        "mIoU (%)": percent(row["miou"]),
+        "gain (points)": row["gain"],
+        "pixel accuracy (%)": percent(row["pixel_accuracy"]),
+        "loss (nats)": row["loss"],
+        "ECE (%)": percent(row["ece"]),
+        "forwards": None if row["state"] == "not applicable" else row["forwards"],
+        "remark": _remark(row),
+        "weights say": row["verdict"] and row["verdict"]["level"],
+        "merge (s)": row["merge_seconds"],
+        "evaluation (s)": row["evaluation_seconds"],
+        "statistics": row["buffers"],
+        "anchor": row["anchor"] if anchored else "",
+        "parameters": parameters,
+        "members": ", ".join(row["members"]),
+    }
 
 
 def _remark(row: dict[str, Any]) -> str:

@@ -18,7 +18,10 @@ def data_section(workspace: Workspace) -> None:
     st.markdown("### Data")
     if not workspace.sources:
         upload = ", or upload pictures above" if workspace.options.uploads else ""
-        st.info(f"No data is loaded. Start the app with --data {plain(', '.join(usages()))}{upload}.", icon=":material/info:")
+        st.info(
+            f"No data is loaded. Start the app with --data {plain(', '.join(usages()))}{upload}.",
+            icon=":material/info:",
+        )
         return
     st.dataframe([_row(source) for source in workspace.sources], hide_index=True, key="data-table")
     for source in workspace.sources:
@@ -35,7 +38,9 @@ def data_section(workspace: Workspace) -> None:
 
 
 def _notes(workspace: Workspace, sources: list[Source]) -> None:
-    """How the files of each dataset were taken, of the split that pages begin with; opening it shows what is wrong with it too."""
+    """How the files of each dataset were taken, of the split that pages begin with; opening it shows what is wrong with
+    it too.
+    """
     for source in sources:
         split = workspace.first_split(source.name)
         try:
@@ -50,10 +55,14 @@ def _check(workspace: Workspace, source: Source) -> None:
     for split in source.splits or (None,):
         bar = st.progress(0.0, f"Checking {split or source.name}")
         try:
-            found = workspace.check_data(source.name, split, lambda done, total, bar=bar: bar.progress(done / max(1, total)))
+            found = workspace.check_data(
+                source.name, split, lambda done, total, bar=bar: bar.progress(done / max(1, total))
+            )
             bar.empty()
-            st.success(f"{split or source.name}: {found.pictures} pictures are readable and their masks are valid.",
-                       icon=":material/check_circle:")
+            st.success(
+                f"{split or source.name}: {found.pictures} pictures are readable and their masks are valid.",
+                icon=":material/check_circle:",
+            )
             show_warnings(found.warnings)
             show_notes(found.notes)
         except FusionError as error:
@@ -63,4 +72,9 @@ def _check(workspace: Workspace, source: Source) -> None:
 
 def _row(source: Source) -> dict[str, Any]:
     state = source.problem.got if source.problem else "ready"
-    return {"name": source.name, "from": source.origin, "splits": ", ".join(source.splits) or "all pictures", "state": state}
+    return {
+        "name": source.name,
+        "from": source.origin,
+        "splits": ", ".join(source.splits) or "all pictures",
+        "state": state,
+    }

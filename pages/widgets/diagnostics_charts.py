@@ -14,7 +14,11 @@ from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose
 
 PLAIN = {"displayModeBar": False}
-MEASURES = {"cosine (parameters)": "cosine", "cosine (with running statistics)": "cosine_with_buffers", "discrepancy": "discrepancy"}
+MEASURES = {
+    "cosine (parameters)": "cosine",
+    "cosine (with running statistics)": "cosine_with_buffers",
+    "discrepancy": "discrepancy",
+}
 KINDS = ("convolution", "batch norm", "other")
 _CHART, _OPEN = "diagnostics-pairs", "diagnostics-open"
 
@@ -44,22 +48,36 @@ def pairs_chart(report: Report, useful: float, judged: int) -> None:
         twin(pair_rows(pairs), "pairs")
         return
     known = [pair["oracle_miou"] is not None for pair in pairs]
-    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any((pair["cosine"] or 0) <= useful for pair in pairs)
+    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any(
+        (pair["cosine"] or 0) <= useful for pair in pairs
+    )
     left, right = st.columns([2, 3], vertical_alignment="center")
     zoom = left.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
-    distance = (right if crowded else left).toggle("Height is distance", key="diagnostics-height") if any(known) else False
-    st.plotly_chart(pairs_figure(pairs, useful, zoom, judged, distance), key=_CHART, on_select=lambda: _clicked(pairs),
-                    selection_mode="points", config=PLAIN)
+    distance = (
+        (right if crowded else left).toggle("Height is distance", key="diagnostics-height") if any(known) else False
+    )
+    st.plotly_chart(
+        pairs_figure(pairs, useful, zoom, judged, distance),
+        key=_CHART,
+        on_select=lambda: _clicked(pairs),
+        selection_mode="points",
+        config=PLAIN,
+    )
     height = "Until the networks have run, the height is their distance."
     if any(known):
-        height = "The height is their distance." if distance else \
-            "The higher, the more a pixel-wise choice between the two could reach."
+        height = (
+            "The height is their distance."
+            if distance
+            else "The higher, the more a pixel-wise choice between the two could reach."
+        )
         feet = sum(pair["cosine"] is not None and pair["oracle_miou"] is None for pair in pairs)
         if not distance and feet:
             height += f" Ticks at the foot: {feet} of {len(pairs)} pairs, whose oracle is not known."
-    st.caption("One point a pair. The further right, the more direction the two share; the paper's useful merges lie in the tinted "
-               f"zone. {height} Colour: what the best measured merge gained over the better of the two (grey ring: path not measured). "
-               f"Click a pair to open it in Merge.{_undrawn(pairs)}")
+    st.caption(
+        "One point a pair. The further right, the more direction the two share; the paper's useful merges lie in the"
+        f" tinted zone. {height} Colour: what the best measured merge gained over the better of the two (grey ring:"
+        f" path not measured). Click a pair to open it in Merge.{_undrawn(pairs)}"
+    )
     twin(pair_rows(pairs), "pairs")
 
 
@@ -67,7 +85,10 @@ def _undrawn(pairs: Sequence[dict[str, Any]]) -> str:
     count = sum(pair["cosine"] is None for pair in pairs)
     if not count:
         return ""
-    return f" {count} of {len(pairs)} pairs share{'s' if count == 1 else ''} no weights and cannot be drawn: see the table."
+    return (
+        f" {count} of {len(pairs)} pairs share{'s' if count == 1 else ''} no weights and cannot be drawn: see the"
+        " table."
+    )
 
 
 def _clicked(pairs: Sequence[dict[str, Any]]) -> None:
@@ -80,10 +101,13 @@ def networks_table(report: Report) -> None:
     """Norms and scores of the networks alone, and the oracle of the whole set."""
     whole = report["set"]
     if whole["oracle_miou"] is not None:
-        st.caption(f"Oracle of all {len(whole['order'])}{' that could run' if len(whole['order']) < len(report['singles']) else ''}: "
-                   f"{100 * whole['oracle_miou']:.1f} % mIoU, "
-                   f"{100 * whole['oracle_pixel_accuracy']:.1f} % of pixels; diversity {_number(whole['diversity'])} %. "
-                   f"Pixels that all get wrong keep the error of {plain(whole['order'][0])}, the first in the list.")
+        st.caption(
+            "Oracle of all"
+            f" {len(whole['order'])}{' that could run' if len(whole['order']) < len(report['singles']) else ''}:"
+            f" {100 * whole['oracle_miou']:.1f} % mIoU, {100 * whole['oracle_pixel_accuracy']:.1f} % of pixels;"
+            f" diversity {_number(whole['diversity'])} %. Pixels that all get wrong keep the error of"
+            f" {plain(whole['order'][0])}, the first in the list."
+        )
     twin(single_rows(report["singles"]), "networks", expanded=True)
 
 
@@ -103,14 +127,23 @@ def layers_chart(report: Report) -> None:
     measure = MEASURES[label]
     shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
     st.plotly_chart(layers_figure(pairs, measure, kind, shown), key="diagnostics-layers", config=PLAIN)
-    moved = f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers moved most."
-    reading = moved if measure == "discrepancy" else "Pale: both networks point the same way in this layer; dark: they do not."
+    moved = (
+        f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers"
+        " moved most."
+    )
+    reading = (
+        moved
+        if measure == "discrepancy"
+        else "Pale: both networks point the same way in this layer; dark: they do not."
+    )
     order, about = columns[kind]
     head = any(about[name]["part"] == "head" for name in order)
     alone = len({layer["name"] for pair in pairs for layer in pair["layers"] if layer["kind"] == kind}) - len(order)
-    st.caption(f"One row a pair, one column a layer from input to output. {reading}"
-               + (" The dashed line is where the head begins." if head else " No layer is named like a head.")
-               + (f" {alone} layers that no two of these networks share are left out." if alone else ""))
+    st.caption(
+        f"One row a pair, one column a layer from input to output. {reading}"
+        + (" The dashed line is where the head begins." if head else " No layer is named like a head.")
+        + (f" {alone} layers that no two of these networks share are left out." if alone else "")
+    )
     twin(layer_rows(pairs, measure, kind), "layers")
 
 
@@ -119,20 +152,35 @@ def path_chart(pair: dict[str, Any]) -> None:
     if pair["path"] is None and not pair["both_run"]:
         st.caption("Loss and mIoU along the path need both networks to run.")
     elif pair["path"] is None:
-        st.caption(f"{plain(pair['path_reason'])}." if pair["path_reason"] else
-                   "Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or measure the "
-                   "curve on the Merge page.")
+        st.caption(
+            f"{plain(pair['path_reason'])}."
+            if pair["path_reason"]
+            else (
+                "Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or"
+                " measure the curve on the Merge page."
+            )
+        )
     else:
         st.markdown(f"**Loss and mIoU from {plain(pair['b'])} (alpha 0) to {plain(pair['a'])} (alpha 1)**")
         st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
-        st.caption("A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). "
-                   "Against the line between the ends (Entezari), and against their mean (Frankle): the second counts the difference "
-                   "of the ends too, so it may be above 0 without any barrier. "
-                   f"Loss: {_barrier(loss, 1, 'nats', 'above')}. mIoU: {_barrier(miou, 100, 'points', 'below')}. "
-                   f"Running statistics: {pair['barrier']['buffers']}.")
-        twin([{"alpha": point["alpha"], "loss (nats)": point["loss"], "mIoU (%)": None if point["miou"] is None else 100 * point["miou"]}
-              for point in pair["path"]], "path")
+        st.caption(
+            "A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). Against"
+            " the line between the ends (Entezari), and against their mean (Frankle): the second counts the difference"
+            f" of the ends too, so it may be above 0 without any barrier. Loss: {_barrier(loss, 1, 'nats', 'above')}."
+            f" mIoU: {_barrier(miou, 100, 'points', 'below')}. Running statistics: {pair['barrier']['buffers']}."
+        )
+        twin(
+            [
+                {
+                    "alpha": point["alpha"],
+                    "loss (nats)": point["loss"],
+                    "mIoU (%)": None if point["miou"] is None else 100 * point["miou"],
+                }
+                for point in pair["path"]
+            ],
+            "path",
+        )
 
 
 def direction_chart(pair: dict[str, Any]) -> None:
@@ -141,9 +189,17 @@ def direction_chart(pair: dict[str, Any]) -> None:
         st.caption("These two share no weights, so there is no direction to compare.")
         return
     st.plotly_chart(direction_figure(pair), key="diagnostics-direction", config=PLAIN)
-    st.caption("How much direction the merge shares with each end, exact for every alpha from the inner products alone.")
+    st.caption(
+        "How much direction the merge shares with each end, exact for every alpha from the inner products alone."
+    )
     path = pair["cosine_path"]
-    twin([{"alpha": alpha, "with A": a, "with B": b} for alpha, a, b in zip(path["alpha"], path["a"], path["b"], strict=True)], "direction")
+    twin(
+        [
+            {"alpha": alpha, "with A": a, "with B": b}
+            for alpha, a, b in zip(path["alpha"], path["a"], path["b"], strict=True)
+        ],
+        "direction",
+    )
 
 
 def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
@@ -152,21 +208,33 @@ def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
         st.caption("Activation similarity needs both networks to run.")
         return
     if not pair["cka"]:
-        missing = pair["reason"] or ("These two networks share no block by name and size" if pair["disagreement"] is not None else None)
-        st.caption(f"{plain(missing)}." if missing else
-                   "Activation similarity appears here once the networks have run; it needs two networks that are built alike.")
+        missing = pair["reason"] or (
+            "These two networks share no block by name and size" if pair["disagreement"] is not None else None
+        )
+        st.caption(
+            f"{plain(missing)}."
+            if missing
+            else (
+                "Activation similarity appears here once the networks have run; it needs two networks that are built"
+                " alike."
+            )
+        )
         return
     st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
-    st.caption("Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows where "
-               "they part.")
+    st.caption(
+        "Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows"
+        " where they part."
+    )
     twin(pair["cka"], "activations")
 
 
 def _barrier(found: dict[str, Any] | None, scale: float, unit: str, side: str) -> str:
     if found is None:
         return "not measured"
-    return (f"{scale * found['entezari']:.3f} {unit} {side} the line between the ends (Entezari), {scale * found['frankle']:.3f} "
-            f"{side} their mean (Frankle)")
+    return (
+        f"{scale * found['entezari']:.3f} {unit} {side} the line between the ends (Entezari),"
+        f" {scale * found['frankle']:.3f} {side} their mean (Frankle)"
+    )
 
 
 def _number(value: float | None) -> str:

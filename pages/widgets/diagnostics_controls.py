@@ -31,24 +31,47 @@ def keep(name: str) -> None:
 
 
 def choose_set(chosen: Selection) -> tuple[list[str], float]:
-    """The checkpoints to diagnose (at first all of A's family) and tau. The set is in the URL where it is not the first one."""
+    """The checkpoints to diagnose (at first all of A's family) and tau.
+
+    The set is in the URL where it is not the first one.
+    """
     items = studio().workspace.usable()
     names = [item.name for item in items]
     family = next((item.signature for item in items if item.name == chosen.a), "")
     fitting = [item.name for item in items if item.signature == family]
     default = fitting if len(fitting) > 1 else list(dict.fromkeys((chosen.a, chosen.b)))
-    if _changed("diagnostics-set-of", (chosen.a, chosen.b)) and not {chosen.a, chosen.b} <= set(st.session_state.get(SET, names)):
+    if _changed("diagnostics-set-of", (chosen.a, chosen.b)) and not {chosen.a, chosen.b} <= set(
+        st.session_state.get(SET, names)
+    ):
         st.session_state[SET] = default
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    picked = left.multiselect("Checkpoints", names, default=default, key=SET, bind="query-params",
-                              help="Every pair of them is compared. At first: all that have the same tensors as checkpoint A")
-    tau = right.number_input("tau", 0.1, 1e6, kept(TAU, 10.0), step=1.0, key=TAU, on_change=keep, args=(TAU,),
-                             help="Layer discrepancy counts an element as moved when |difference| >= |weight| / tau")
+    picked = left.multiselect(
+        "Checkpoints",
+        names,
+        default=default,
+        key=SET,
+        bind="query-params",
+        help="Every pair of them is compared. At first: all that have the same tensors as checkpoint A",
+    )
+    tau = right.number_input(
+        "tau",
+        0.1,
+        1e6,
+        kept(TAU, 10.0),
+        step=1.0,
+        key=TAU,
+        on_change=keep,
+        args=(TAU,),
+        help="Layer discrepancy counts an element as moved when |difference| >= |weight| / tau",
+    )
     return [item for item in names if item in picked], float(tau or 10.0)
 
 
 def choose_pair(pairs: Sequence[tuple[str, str]], chosen: Selection, first: int) -> int:
-    """The number of the pair that the verdict is about: at first A and B, whose number is `first`. In the URL where it is another."""
+    """The number of the pair that the verdict is about: at first A and B, whose number is `first`.
+
+    In the URL where it is another.
+    """
     names, turned = ([" + ".join(pair[::order]) for pair in pairs] for order in (1, -1))
     if PAIR not in st.session_state and (linked := st.query_params.get(PAIR)) in turned:
         st.session_state[PAIR] = names[turned.index(linked)]  # a link from another page has its own order
@@ -58,7 +81,9 @@ def choose_pair(pairs: Sequence[tuple[str, str]], chosen: Selection, first: int)
 
 
 def _changed(name: str, value: object) -> bool:
-    """Whether this differs from what the last run of this page saw; not at the first run, which may follow a shared link."""
+    """Whether this differs from what the last run of this page saw; not at the first run, which may follow a shared
+    link.
+    """
     before = st.session_state.get(name, value)
     st.session_state[name] = value
     return before != value
@@ -70,7 +95,9 @@ def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], 
     `judged` is the pair that the verdict is about, `seen` the diagnosis' count of news before the page was drawn.
     """
     for note in diagnosis.notes():
-        st.info(f"{plain(note)}.{'' if diagnosis.obstacle else ' The others can run without it.'}", icon=":material/info:")
+        st.info(
+            f"{plain(note)}.{'' if diagnosis.obstacle else ' The others can run without it.'}", icon=":material/info:"
+        )
     if diagnosis.obstacle:
         return
     if diagnosis.state == "running":
@@ -91,18 +118,33 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
     columns = st.columns([2, 1, 3], vertical_alignment="bottom")
     scopes = [JUDGED, ALL, NONE] if paths else [NONE]
     wanted = kept(SCOPE, scopes[0])
-    scope = columns[0].selectbox("Measure also", scopes, index=scopes.index(wanted) if wanted in scopes else 0, key=SCOPE, on_change=keep,
-                                 args=(SCOPE,), help="Loss and mIoU between two networks, for barriers and gains")
-    step = columns[1].selectbox("Step of alpha", STEPS, index=STEPS.index(kept(STEP, 0.25)), key=STEP, on_change=keep, args=(STEP,),
-                                disabled=scope == NONE,
-                                help=f"The best merge of a path gets neighbours within {FINE:g} before it is judged")
+    scope = columns[0].selectbox(
+        "Measure also",
+        scopes,
+        index=scopes.index(wanted) if wanted in scopes else 0,
+        key=SCOPE,
+        on_change=keep,
+        args=(SCOPE,),
+        help="Loss and mIoU between two networks, for barriers and gains",
+    )
+    step = columns[1].selectbox(
+        "Step of alpha",
+        STEPS,
+        index=STEPS.index(kept(STEP, 0.25)),
+        key=STEP,
+        on_change=keep,
+        args=(STEP,),
+        disabled=scope == NONE,
+        help=f"The best merge of a path gets neighbours within {FINE:g} before it is judged",
+    )
     left = diagnosis.unmeasured(step)
     asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
     where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"
     many = len(lack.networks)
     label = f"Run {many} network{'' if many == 1 else 's'} {where}" if many else f"Measure {_paths(len(asked))} {where}"
-    if (many or asked) and columns[2].button(label, key="diagnostics-run", icon=":material/play_arrow:",
-                                             type="primary" if many else "secondary"):
+    if (many or asked) and columns[2].button(
+        label, key="diagnostics-run", icon=":material/play_arrow:", type="primary" if many else "secondary"
+    ):
         diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [judged])
         st.rerun()
     more = closer_points(step)
@@ -113,16 +155,22 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
 def _what_is_known(diagnosis: Diagnosis, lack: Lack, paths: int, others: bool) -> str:
     """`paths` are not measured with the step chosen; `others`: the judged pair's is not among them."""
     if diagnosis.functions() is None:
-        return ("Weights are compared below. Oracle, disagreement, activations and barriers appear once the networks have run; "
-                "results are kept, and known ones are not measured again.")
+        return (
+            "Weights are compared below. Oracle, disagreement, activations and barriers appear once the networks have"
+            " run; results are kept, and known ones are not measured again."
+        )
     if lack.networks and not lack.pairs:
         return "Every pair is known; what is missing needs these networks to run once more."
     if lack.networks:
-        return f"{len(lack.pairs)} of {len(diagnosis.pairs)} pairs are not measured yet; what is known is shown and kept."
+        return (
+            f"{len(lack.pairs)} of {len(diagnosis.pairs)} pairs are not measured yet; what is known is shown and kept."
+        )
     if not paths:
         return "All measured: every network, every pair and every path with this step."
-    return (f"Every network and pair has been measured on these pictures; with this step {_paths(paths)}{' of other pairs' * others} "
-            f"{'is' if paths == 1 else 'are'} not.")
+    return (
+        "Every network and pair has been measured on these pictures; with this step"
+        f" {_paths(paths)}{' of other pairs' * others} {'is' if paths == 1 else 'are'} not."
+    )
 
 
 def _paths(count: int) -> str:
@@ -135,8 +183,10 @@ def _progress(diagnosis: Diagnosis, seen: int) -> None:
     left, right = st.columns([5, 1], vertical_alignment="center")
     seconds = diagnosis.seconds_left
     rest = "" if seconds is None else f", about {_duration(seconds)} left"
-    left.progress(min(1.0, diagnosis.done / diagnosis.total) if diagnosis.total else 0.0,
-                  f"Forward passes {diagnosis.done} of {diagnosis.total}{rest}" if diagnosis.total else "Starting")
+    left.progress(
+        min(1.0, diagnosis.done / diagnosis.total) if diagnosis.total else 0.0,
+        f"Forward passes {diagnosis.done} of {diagnosis.total}{rest}" if diagnosis.total else "Starting",
+    )
     if right.button("Cancel", key="diagnostics-cancel", icon=":material/close:", width="stretch"):
         diagnosis.cancel()
 

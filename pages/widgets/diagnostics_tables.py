@@ -22,13 +22,28 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
             st.caption("Nothing to list yet.")
             return
         known = {key for row in rows for key, value in row.items() if value is not None}
-        st.dataframe([{key: value for key, value in row.items() if key in known} for row in rows], hide_index=True, key=f"table-{name}",
-                     placeholder="n/a")
-        st.download_button("CSV", as_csv(rows), f"{name}.csv", "text/csv", key=f"csv-{name}", icon=":material/download:", on_click="ignore")
+        st.dataframe(
+            [{key: value for key, value in row.items() if key in known} for row in rows],
+            hide_index=True,
+            key=f"table-{name}",
+            placeholder="n/a",
+        )
+        st.download_button(
+            "CSV",
+            as_csv(rows),
+            f"{name}.csv",
+            "text/csv",
+            key=f"csv-{name}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Rows with a header; columns of all rows, None as nothing. Texts that a spreadsheet would take for a formula get a quote."""
+    """Rows with a header; columns of all rows, None as nothing.
+
+    Texts that a spreadsheet would take for a formula get a quote.
+    """
     stream = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = csv.writer(stream, lineterminator="\n")
@@ -47,20 +62,36 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
     for pair in pairs:
         barriers = pair["barrier"] or {}
         loss, miou = (barriers.get(name) or {} for name in ("loss", "miou"))
-        rows.append({
-            "A": pair["a"], "B": pair["b"], "verdict": pair["verdict"]["level"], "start alpha": pair["verdict"]["alpha"],
-            "measured": pair["verdict"]["measured"], "cosine": pair["cosine"], "cosine with statistics": pair["cosine_with_buffers"],
-            "cosine backbone": pair["parts"]["backbone"]["cosine"], "cosine head": pair["parts"]["head"]["cosine"],
-            **{f"cosine {group}": value for group, value in pair["cosine_groups"].items()},
-            "worst block": _worst(pair, "block"), "cosine worst block": _worst(pair, "cosine"),
-            "L2": pair["l2"], "norm A": pair["norm_a"], "norm B": pair["norm_b"],
-            **{f"moved {group} (%)": percent(value) for group, value in pair["discrepancy"].items()},
-            "oracle mIoU (%)": percent(pair["oracle_miou"]), "oracle over best single (points)": percent(pair["oracle_headroom"]),
-            "oracle over merge (points)": percent(pair["oracle_over_merge"]), "disagreement (%)": percent(pair["disagreement"]),
-            "diversity (%)": pair["diversity"], "best merge gain (points)": percent(pair["gain"]),
-            "loss barrier, line (nats)": loss.get("entezari"), "loss barrier, mean (nats)": loss.get("frankle"),
-            "mIoU barrier, line (points)": percent(miou.get("entezari")), "mIoU barrier, mean (points)": percent(miou.get("frankle")),
-        })
+        rows.append(
+            {
+                "A": pair["a"],
+                "B": pair["b"],
+                "verdict": pair["verdict"]["level"],
+                "start alpha": pair["verdict"]["alpha"],
+                "measured": pair["verdict"]["measured"],
+                "cosine": pair["cosine"],
+                "cosine with statistics": pair["cosine_with_buffers"],
+                "cosine backbone": pair["parts"]["backbone"]["cosine"],
+                "cosine head": pair["parts"]["head"]["cosine"],
+                **{f"cosine {group}": value for group, value in pair["cosine_groups"].items()},
+                "worst block": _worst(pair, "block"),
+                "cosine worst block": _worst(pair, "cosine"),
+                "L2": pair["l2"],
+                "norm A": pair["norm_a"],
+                "norm B": pair["norm_b"],
+                **{f"moved {group} (%)": percent(value) for group, value in pair["discrepancy"].items()},
+                "oracle mIoU (%)": percent(pair["oracle_miou"]),
+                "oracle over best single (points)": percent(pair["oracle_headroom"]),
+                "oracle over merge (points)": percent(pair["oracle_over_merge"]),
+                "disagreement (%)": percent(pair["disagreement"]),
+                "diversity (%)": pair["diversity"],
+                "best merge gain (points)": percent(pair["gain"]),
+                "loss barrier, line (nats)": loss.get("entezari"),
+                "loss barrier, mean (nats)": loss.get("frankle"),
+                "mIoU barrier, line (points)": percent(miou.get("entezari")),
+                "mIoU barrier, mean (points)": percent(miou.get("frankle")),
+            }
+        )
     return rows
 
 
@@ -70,11 +101,18 @@ def _worst(pair: Row, what: str) -> Any:
 
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a network."""
-    rows = [{"network": one["name"], "norm of the parameters": one["norm"], "mIoU (%)": percent(one["miou"]),
-             "pixel accuracy (%)": percent(one["pixel_accuracy"]), "loss (nats)": one["loss"],
-             "guesses": "no better than the commonest class everywhere" if one["guesses"] else None,
-             "not measured because": _short(one["reason"])}
-            for one in singles]
+    rows = [
+        {
+            "network": one["name"],
+            "norm of the parameters": one["norm"],
+            "mIoU (%)": percent(one["miou"]),
+            "pixel accuracy (%)": percent(one["pixel_accuracy"]),
+            "loss (nats)": one["loss"],
+            "guesses": "no better than the commonest class everywhere" if one["guesses"] else None,
+            "not measured because": _short(one["reason"]),
+        }
+        for one in singles
+    ]
     for row in rows if not any(one["reason"] for one in singles) else ():
         del row["not measured because"]
     return rows
@@ -86,9 +124,16 @@ def _short(reason: str | None) -> str:
 
 def layer_rows(pairs: Sequence[Row], measure: str, kind: str) -> list[dict[str, Any]]:
     """One row a layer, one column a pair."""
-    order = list(dict.fromkeys((layer["name"], layer["part"]) for pair in pairs for layer in pair["layers"] if layer["kind"] == kind))
+    order = list(
+        dict.fromkeys(
+            (layer["name"], layer["part"]) for pair in pairs for layer in pair["layers"] if layer["kind"] == kind
+        )
+    )
     tables = {name_of(pair): {layer["name"]: layer[measure] for layer in pair["layers"]} for pair in pairs}
-    return [{"layer": name, "part": part, **{pair: table.get(name) for pair, table in tables.items()}} for name, part in order]
+    return [
+        {"layer": name, "part": part, **{pair: table.get(name) for pair, table in tables.items()}}
+        for name, part in order
+    ]
 
 
 def percent(value: float | None) -> float | None:

@@ -10,8 +10,12 @@ import streamlit as st
 from pages.widgets.diagnostics_charts import open_in_merge
 from pages.widgets.problems import plain
 
-_BOXES = {"merge": (st.success, ":material/check_circle:"), "no difference": (st.info, ":material/equal:"),
-          "measure to know": (st.warning, ":material/straighten:"), "do not merge": (st.error, ":material/block:")}
+_BOXES = {
+    "merge": (st.success, ":material/check_circle:"),
+    "no difference": (st.info, ":material/equal:"),
+    "measure to know": (st.warning, ":material/straighten:"),
+    "do not merge": (st.error, ":material/block:"),
+}
 
 
 def verdict_section(pair: dict[str, Any]) -> None:
@@ -23,17 +27,34 @@ def verdict_section(pair: dict[str, Any]) -> None:
     _figures(pair)
     if pair["reason"] and pair["both_run"]:
         st.caption(f"{plain(pair['reason'])}.")
-    st.button("Open this pair in Merge", key="diagnostics-open-pair", icon=":material/merge:", on_click=open_in_merge, args=(pair,),
-              disabled=not pair["compatible"])
+    st.button(
+        "Open this pair in Merge",
+        key="diagnostics-open-pair",
+        icon=":material/merge:",
+        on_click=open_in_merge,
+        args=(pair,),
+        disabled=not pair["compatible"],
+    )
 
 
 def rules_section(rules: Any, cautions: Any, diagnostics: Any) -> None:
     """Where the verdict comes from and what each measure is."""
     with st.expander("The rules of the verdict, and where every measure comes from", icon=":material/rule:"):
-        st.markdown(_table(("When (the first that applies)", "Verdict", "Source"), [(rule.when, rule.then, rule.source) for rule in rules]))
-        st.markdown(_table(("Said beside it, when", "As", "Source"), [(rule.when, rule.then, rule.source) for rule in cautions]))
-        st.markdown(_table(("Measure", "What it says", "Needs", "Source"),
-                           [(item.title, item.summary, item.needs, item.source) for _, item in diagnostics]))
+        st.markdown(
+            _table(
+                ("When (the first that applies)", "Verdict", "Source"),
+                [(rule.when, rule.then, rule.source) for rule in rules],
+            )
+        )
+        st.markdown(
+            _table(("Said beside it, when", "As", "Source"), [(rule.when, rule.then, rule.source) for rule in cautions])
+        )
+        st.markdown(
+            _table(
+                ("Measure", "What it says", "Needs", "Source"),
+                [(item.title, item.summary, item.needs, item.source) for _, item in diagnostics],
+            )
+        )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -46,13 +67,30 @@ def _figures(pair: dict[str, Any]) -> None:
     barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
     worst = pair["verdict"]["evidence"]["worst_block"]
     figures = [
-        ("Cosine", _text(pair["cosine"], ".3f"), f"of all parameters; {_text(pair['cosine_with_buffers'], '.3f')} with running statistics"),
+        (
+            "Cosine",
+            _text(pair["cosine"], ".3f"),
+            f"of all parameters; {_text(pair['cosine_with_buffers'], '.3f')} with running statistics",
+        ),
         ("Convolutions", _text(pair["cosine_groups"]["convolution"], ".3f"), "cosine of the convolutions alone"),
-        ("Worst block", _text(worst and worst["cosine"], ".3f"),
-         f"lowest cosine of a block's convolutions: {plain(worst['block']) if worst else 'n/a'}"),
-        ("Oracle gain (points)", _text(pair["oracle_headroom"], "+.1f", 100),
-         f"of mIoU over the better of the two; over the best measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"),
-        ("Best merge (points)", _text(pair["gain"], "+.1f", 100), "of mIoU over the better of the two, where the path is measured"),
+        (
+            "Worst block",
+            _text(worst and worst["cosine"], ".3f"),
+            f"lowest cosine of a block's convolutions: {plain(worst['block']) if worst else 'n/a'}",
+        ),
+        (
+            "Oracle gain (points)",
+            _text(pair["oracle_headroom"], "+.1f", 100),
+            (
+                "of mIoU over the better of the two; over the best measured merge:"
+                f" {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"
+            ),
+        ),
+        (
+            "Best merge (points)",
+            _text(pair["gain"], "+.1f", 100),
+            "of mIoU over the better of the two, where the path is measured",
+        ),
         ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
         ("Loss barrier", _text(barrier, ".3f", 1, " nats"), "above the line between the ends"),

@@ -25,9 +25,23 @@ def dtype_choice(place: Any, names: Sequence[str]) -> None:
     """The widget, for merges of these checkpoints of the workspace."""
     if DTYPE not in st.session_state and DTYPE not in st.query_params:
         st.session_state[DTYPE] = kept(DTYPE, SAME)
-    own = {str(info.dtype).removeprefix("torch.") for name in names if (checkpoint := studio().workspace.get(name).checkpoint)
-           for info in checkpoint.tensors.values() if info.dtype.is_floating_point}
-    place.selectbox("Written as", list(WRITTEN), key=DTYPE, bind="query-params", on_change=keep, args=(DTYPE,),
-                    format_func=lambda name: f"as in the files ({', '.join(sorted(own))})" if name == SAME else name,
-                    help="Floating tensors of a merge are rounded to this type and written in it. What is shown and measured is rounded "
-                    "too: it is what the file will hold")
+    own = {
+        str(info.dtype).removeprefix("torch.")
+        for name in names
+        if (checkpoint := studio().workspace.get(name).checkpoint)
+        for info in checkpoint.tensors.values()
+        if info.dtype.is_floating_point
+    }
+    place.selectbox(
+        "Written as",
+        list(WRITTEN),
+        key=DTYPE,
+        bind="query-params",
+        on_change=keep,
+        args=(DTYPE,),
+        format_func=lambda name: f"as in the files ({', '.join(sorted(own))})" if name == SAME else name,
+        help=(
+            "Floating tensors of a merge are rounded to this type and written in it. What is shown and measured is"
+            " rounded too: it is what the file will hold"
+        ),
+    )

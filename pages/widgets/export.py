@@ -29,12 +29,27 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
     with left:
         if ready and ready[0] == wanted and ready[1].path.exists():
             path = ready[1].path
-            st.download_button(f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)", path.read_bytes, f"{name}.safetensors",
-                               "application/octet-stream", key="export-file",
-                               icon=":material/download:", on_click="ignore", width="stretch")
+            st.download_button(
+                f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)",
+                path.read_bytes,
+                f"{name}.safetensors",
+                "application/octet-stream",
+                key="export-file",
+                icon=":material/download:",
+                on_click="ignore",
+                width="stretch",
+            )
     with right if ready and ready[0] == wanted else left:
-        st.download_button("Recipe (YAML)", recipe.to_yaml(), f"{name}.yaml", "application/yaml", key="export-recipe",
-                           icon=":material/receipt_long:", on_click="ignore", width="stretch")
+        st.download_button(
+            "Recipe (YAML)",
+            recipe.to_yaml(),
+            f"{name}.yaml",
+            "application/yaml",
+            key="export-recipe",
+            icon=":material/receipt_long:",
+            on_click="ignore",
+            width="stretch",
+        )
     for note in ready[1].notes if ready and ready[0] == wanted else ():
         st.caption(note)
     with st.expander("Recipe and command"):
@@ -48,7 +63,10 @@ def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:
         names = view.selection.names
         parts = ("w", "(1 - w)") if len(names) == 2 else [f"w{number}" for number in range(1, len(names) + 1)]
         mixed = " + ".join(f"{part} x {name}" for part, name in zip(parts, names, strict=True))
-        return f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: {mixed}, anchor {LETTERS[mixture.anchor].upper()}"
+        return (
+            f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: {mixed}, anchor"
+            f" {LETTERS[mixture.anchor].upper()}"
+        )
     return f"Alpha {mixture:g}: {mixture:g} x {view.selection.a} + {1 - mixture:g} x {view.selection.b}"
 
 

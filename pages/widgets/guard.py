@@ -1,4 +1,7 @@
-"""Who is let in: by the name that was asked for, the page that asks, and a token. What is let out carries the content policy."""
+"""Who is let in: by the name that was asked for, the page that asks, and a token.
+
+What is let out carries the content policy.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 POLICY = {
-    "Content-Security-Policy":
-        "default-src 'self'; script-src 'self' blob: 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        "font-src 'self' data:; connect-src 'self'; worker-src blob:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' blob: 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self'"
+        " data: blob:; font-src 'self' data:; connect-src 'self'; worker-src blob:; object-src 'none'; base-uri 'self';"
+        " frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
 }
 """On every answer: scripts and data of this server alone, in no other page's frame, and of the kind that it says."""
@@ -34,15 +39,17 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 class Guard:
     """Pure ASGI middleware around pages, websocket and routes alike; `health` alone is open to everybody.
 
-    - Host: a loopback name, one of `names`, or the very address at which the request arrived. Any other name has been pointed at this
-      server by somebody else, whose page would count as ours.
-    - Origin: that of a websocket, and of whatever else names one, equals Host. Cookies ignore ports, so another server of this
-      machine would have ours sent along.
-    - Token: from a link into a cookie, and out of the address, because addresses are shared. A browser on this machine needs none,
-      nor does anybody where `token` is None.
+    - Host: a loopback name, one of `names`, or the very address at which the request arrived. Any other name has been
+      pointed at this server by somebody else, whose page would count as ours.
+    - Origin: that of a websocket, and of whatever else names one, equals Host. Cookies ignore ports, so another server
+      of this machine would have ours sent along.
+    - Token: from a link into a cookie, and out of the address, because addresses are shared. A browser on this machine
+      needs none, nor does anybody where `token` is None.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str] = (), token: str | None = None, health: str = "/_stcore/health") -> None:
+    def __init__(
+        self, app: ASGIApp, names: Collection[str] = (), token: str | None = None, health: str = "/_stcore/health"
+    ) -> None:
         self.app, self.names, self.token, self.health = app, frozenset(names), token, health
         # The cookie tells the token to nobody, and two servers of one machine do not overwrite each other's.
         digest = hashlib.sha256(f"fusion cookie {token}".encode()).hexdigest()
@@ -66,17 +73,26 @@ class Guard:
             return None
         name = host_name(asked.headers.get("host", ""))
         if not self._known(name, asked):
-            return _refusal(f"Got: the host name {name or 'none'}, unknown to this server", "a name that its operator allows",
-                            f"use another address, or start the server with --allow-host {name or 'NAME'}")
+            return _refusal(
+                f"Got: the host name {name or 'none'}, unknown to this server",
+                "a name that its operator allows",
+                f"use another address, or start the server with --allow-host {name or 'NAME'}",
+            )
         if not _from_own_page(asked):
-            return _refusal("Got: a request from another site's page", "one from a page of this server",
-                            "open the server's own address; a proxy has to pass the Host header on as it came")
+            return _refusal(
+                "Got: a request from another site's page",
+                "one from a page of this server",
+                "open the server's own address; a proxy has to pass the Host header on as it came",
+            )
         needed = self.token is not None and not (is_loopback(name) and _is_local(asked))
         if asked.scope["type"] == "http" and "token" in asked.query_params:
             return self._signed_in(asked, needed)
         if needed and not compare_digest(asked.cookies.get(self.cookie, "").encode(), self.proof.encode()):
-            return _refusal("Got: no token, or one of an earlier start", "the token of this server",
-                            "open the link with ?token= that it printed at its start")
+            return _refusal(
+                "Got: no token, or one of an earlier start",
+                "the token of this server",
+                "open the link with ?token= that it printed at its start",
+            )
         return None
 
     def _known(self, name: str | None, asked: HTTPConnection) -> bool:
@@ -87,14 +103,23 @@ class Guard:
         """To the same address without the token; with the cookie where it was right."""
         right = self.token is not None and compare_digest(asked.query_params["token"].encode(), self.token.encode())
         if needed and not right:
-            return _refusal("Got: a wrong token", "the token of this server", "open the link that it printed at its last start")
+            return _refusal(
+                "Got: a wrong token", "the token of this server", "open the link that it printed at its last start"
+            )
         rest = urlencode([(key, value) for key, value in asked.query_params.multi_items() if key != "token"])
         # Relative, and the cookie without a path, because a proxy may have cut the beginning of the address.
         page = quote(asked.scope["path"].rsplit("/", 1)[-1])
         answer = RedirectResponse(f"./{page}{'?' if rest else ''}{rest}", 303, {"Cache-Control": "no-store"})
         if right:
-            answer.set_cookie(self.cookie, self.proof, COOKIE_SECONDS, path=None, secure=asked.scope["scheme"] == "https", httponly=True,
-                              samesite="lax")
+            answer.set_cookie(
+                self.cookie,
+                self.proof,
+                COOKIE_SECONDS,
+                path=None,
+                secure=asked.scope["scheme"] == "https",
+                httponly=True,
+                samesite="lax",
+            )
         return answer
 
 

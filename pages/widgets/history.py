@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-# Streamlit pushes an entry for every query parameter that a script run writes: a click that sets A, B and alpha on another page made
-# six, and Back had to be pressed as often. A push that no gesture preceded therefore replaces the entry of the gesture before it.
+# Streamlit pushes an entry for every query parameter that a script run writes: a click that sets A, B and alpha on
+# another page made six, and Back had to be pressed as often. A push that no gesture preceded therefore replaces the
+# entry of the gesture before it.
 _SCRIPT = """<script>
 (() => {
   if (window.fusionHistory) return;

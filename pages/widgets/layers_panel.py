@@ -28,8 +28,14 @@ def further_checkpoints(chosen: Selection) -> Selection:
     kept = [name for name in st.session_state.get(FURTHER, ()) if name in names]
     if st.session_state.get(FURTHER) is not None and kept != st.session_state[FURTHER]:
         st.session_state[FURTHER] = kept  # one of them has become A or B, or is gone
-    more = st.multiselect("Further checkpoints", names, key=FURTHER, bind="query-params", max_selections=len(LETTERS) - 2,
-                          placeholder="none: A and B are mixed; choose C, D, ... to give each layer a weight for every one of them")
+    more = st.multiselect(
+        "Further checkpoints",
+        names,
+        key=FURTHER,
+        bind="query-params",
+        max_selections=len(LETTERS) - 2,
+        placeholder="none: A and B are mixed; choose C, D, ... to give each layer a weight for every one of them",
+    )
     return replace(chosen, more=tuple(more))
 
 
@@ -81,25 +87,44 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
     found = job.snapshot(of)
     rows = contribution_rows(found, view.selection.names)
     if not any(row["alone"] is not None or row["left out"] is not None for row in rows):
-        st.caption("Press *What each contributes* above: every unit is measured alone on the anchor, and the merge without it. "
-                   "Bars appear beside the units as they come, and here when all are done.")
+        st.caption(
+            "Press *What each contributes* above: every unit is measured alone on the anchor, and the merge without it."
+            " Bars appear beside the units as they come, and here when all are done."
+        )
         return
     if job.profile != profile:
         st.caption(":material/history: Measured for an earlier profile than the one drawn above.")
     st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
     with st.expander("Table"):
         st.dataframe(rows, hide_index=True, key="contribution-table")
-    st.download_button("Contributions (CSV)", as_csv(rows), "contributions.csv", "text/csv", key="contribution-csv",
-                       icon=":material/download:", on_click="ignore")
+    st.download_button(
+        "Contributions (CSV)",
+        as_csv(rows),
+        "contributions.csv",
+        "text/csv",
+        key="contribution-csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def contribution_rows(found: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """One row a unit: the weight of each checkpoint `names`, and changes in percentage points."""
+
     def change(value: float | None, start: float | None) -> float | None:
         return None if value is None or start is None else round(100 * (value - start), 4)
 
     def shares(row: Sequence[float]) -> dict[str, float]:
         return {f"{letter.upper()} {name}": share for letter, name, share in zip(LETTERS, names, row, strict=False)}
 
-    return [{found["level"]: name, **shares(row), "alone": change(alone, found["base"]), "left out": change(rest, found["whole"])}
-            for name, row, alone, rest in zip(found["names"], found["weights"], found["only"], found["without"], strict=True)]
+    return [
+        {
+            found["level"]: name,
+            **shares(row),
+            "alone": change(alone, found["base"]),
+            "left out": change(rest, found["whole"]),
+        }
+        for name, row, alone, rest in zip(
+            found["names"], found["weights"], found["only"], found["without"], strict=True
+        )
+    ]

@@ -48,7 +48,9 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def profile_in(view: MergeView, wish: dict[str, Any]) -> LayerProfile:
     """The profile that a request names."""
-    return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), len(view.arena))
+    return profile_of(
+        view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), len(view.arena)
+    )
 
 
 def _units(_: Request, view: MergeView, __: bytes) -> Response:
@@ -63,11 +65,15 @@ def _profile(request: Request, view: MergeView, body: bytes) -> Response:
     wish = parsed(body)
     profile, more = profile_in(view, wish), wish.get("more", [])
     if not isinstance(more, list) or len(more) > MORE:
-        raise UsageError("Further profiles that are no short list", f"at most {MORE}, as rows of weights", "Reload the page")
+        raise UsageError(
+            "Further profiles that are no short list", f"at most {MORE}, as rows of weights", "Reload the page"
+        )
     others = [profile_in(view, {**wish, "weights": weights}) for weights in more]
     if wish.get("measure") is True:
         job.want([profile, *others])
-    return JSONResponse({**job.status(), "figures": job.figures(profile), "more": [job.figures(one) for one in others]}, headers=_FRESH)
+    return JSONResponse(
+        {**job.status(), "figures": job.figures(profile), "more": [job.figures(one) for one in others]}, headers=_FRESH
+    )
 
 
 def _contribution(request: Request, view: MergeView, body: bytes) -> Response:
@@ -81,7 +87,9 @@ def _contribution(request: Request, view: MergeView, body: bytes) -> Response:
 
 def _figure(request: Request, view: MergeView) -> str:
     of = request.query_params.get("of", "miou")
-    if of != "miou" and not (view.pictures is not None and of.isascii() and of.isdigit() and int(of[:6]) < view.space.count):
+    if of != "miou" and not (
+        view.pictures is not None and of.isascii() and of.isdigit() and int(of[:6]) < view.space.count
+    ):
         raise UsageError(f"Figure {of[:40]!r}", "miou, or the number of a class", "Reload the page")
     return of
 

@@ -19,7 +19,10 @@ _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIss
 
 
 def layers_viewer(view: ViewerData, profile: str | None, key: str) -> tuple[str | None, int]:
-    """Mount it; the profile on which the user has settled, as JSON text, and the picture. `profile` is what an earlier run returned."""
+    """Mount it; the profile on which the user has settled, as JSON text, and the picture.
+
+    `profile` is what an earlier run returned.
+    """
     reported = _mount(
         key=key,
         data={**asdict(view), "key": key, "profile": profile},

@@ -24,13 +24,19 @@ def live_view(view: MergeView) -> float:
     """
     count, picture = granted(view)
     alpha = restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
-    viewer(viewer_data(view, alpha, picture - 1), _COMPONENT, on_alpha=lambda: _take(ALPHA, "alpha", 0),
-           on_index=lambda: _take(PICTURE, "index", 1))
+    viewer(
+        viewer_data(view, alpha, picture - 1),
+        _COMPONENT,
+        on_alpha=lambda: _take(ALPHA, "alpha", 0),
+        on_index=lambda: _take(PICTURE, "index", 1),
+    )
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
         st.session_state[f"{ALPHA}-input"], st.session_state[f"{PICTURE}-input"] = alpha, picture
         left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
-        right.number_input(f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,))
+        right.number_input(
+            f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,)
+        )
     write(ALPHA, alpha)
     write_picture(picture)
     return alpha
@@ -65,17 +71,48 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
     """What the browser is told of `view`: where to ask for frames, classes, pictures, and the scores of A and B."""
     base = f"live/{st.session_state[SESSION].key}/{view.id}"
     ends = studio().sweep(view).snapshot()
-    a, b, *more = (CheckpointEntry(name, *_scores(ends[end])) for end, name in zip(view.ends, view.selection.names, strict=True))
+    a, b, *more = (
+        CheckpointEntry(name, *_scores(ends[end])) for end, name in zip(view.ends, view.selection.names, strict=True)
+    )
     if view.obstacle or view.pictures is None:
-        return ViewerData(base, (512, 256), 0, 0, "", (), alpha, a, b, more=tuple(more), labelled=False, classes=(), live=False,
-                          buffers=view.selection.buffers, message=view.obstacle)
+        return ViewerData(
+            base,
+            (512, 256),
+            0,
+            0,
+            "",
+            (),
+            alpha,
+            a,
+            b,
+            more=tuple(more),
+            labelled=False,
+            classes=(),
+            live=False,
+            buffers=view.selection.buffers,
+            message=view.obstacle,
+        )
     pictures = view.pictures
     height, width = pictures.load(index).image.shape[:2]
-    classes = [ClassEntry(number, name, "#{:02x}{:02x}{:02x}".format(*view.space.palette[number]))
-               for number, name in enumerate(view.space.names)]
-    return ViewerData(base, (width, height), len(pictures), index, pictures.name(index),
-                      [pictures.name(number) for number in range(len(pictures))], alpha, a, b, more=tuple(more),
-                      labelled=pictures.labelled, classes=classes, buffers=view.selection.buffers)
+    classes = [
+        ClassEntry(number, name, "#{:02x}{:02x}{:02x}".format(*view.space.palette[number]))
+        for number, name in enumerate(view.space.names)
+    ]
+    return ViewerData(
+        base,
+        (width, height),
+        len(pictures),
+        index,
+        pictures.name(index),
+        [pictures.name(number) for number in range(len(pictures))],
+        alpha,
+        a,
+        b,
+        more=tuple(more),
+        labelled=pictures.labelled,
+        classes=classes,
+        buffers=view.selection.buffers,
+    )
 
 
 def _scores(figures: dict | None) -> tuple[float | None, float | None]:

@@ -24,13 +24,21 @@ ROUNDING = 1e-6
 """How far weights may sum from 1."""
 
 
-def method_form(members: Sequence[str], anchor: int, base: int | None, tensors: Sequence[str],
-                presets: Callable[[], Mapping[str, Own]]) -> Own | None:
+def method_form(
+    members: Sequence[str],
+    anchor: int,
+    base: int | None,
+    tensors: Sequence[str],
+    presets: Callable[[], Mapping[str, Own]],
+) -> Own | None:
     """Choose a method and set its parameters, checkpoints by number; None where the form does not hold a row.
 
-    `anchor` and `base` are the page's, as defaults, `tensors` the names that patterns are for, `presets` the saved layer profiles.
+    `anchor` and `base` are the page's, as defaults, `tensors` the names that patterns are for, `presets` the saved
+    layer profiles.
     """
-    name = st.selectbox("Method", METHODS.names(), key="own-method", format_func=lambda name: f"{METHODS.get(name).title} ({name})")
+    name = st.selectbox(
+        "Method", METHODS.names(), key="own-method", format_func=lambda name: f"{METHODS.get(name).title} ({name})"
+    )
     method = METHODS.get(name)
     st.caption(f"{method.summary}. Source: {method.citation}.")
     if name == "profile":
@@ -58,12 +66,16 @@ def method_form(members: Sequence[str], anchor: int, base: int | None, tensors: 
 
 def _preset(members: Sequence[str], presets: Mapping[str, Own]) -> Own | None:
     if not presets:
-        st.caption("No saved preset fits this set: save one on the Layers page, for as many checkpoints of this network.")
+        st.caption(
+            "No saved preset fits this set: save one on the Layers page, for as many checkpoints of this network."
+        )
         return None
     found = presets[st.selectbox("preset", list(presets), key="own-preset", help="As saved on the Layers page")]
     anchor: int = dict(found.parameters)["anchor"]
-    st.caption(f"Its weights are taken in the order of the set: {', '.join(map(plain, members))}; "
-               f"its anchor is {plain(members[anchor])}.")
+    st.caption(
+        f"Its weights are taken in the order of the set: {', '.join(map(plain, members))}; "
+        f"its anchor is {plain(members[anchor])}."
+    )
     return found
 
 
@@ -71,12 +83,18 @@ def _weights(item: Parameter, key: str, members: Sequence[str]) -> tuple[float, 
     """A number for each checkpoint, at first equal ones; None, and why, where they do not sum to 1."""
     st.caption(f"**{item.name}**: one for each checkpoint, summing to 1")
     columns = st.columns(min(4, len(members))) * len(members)
-    shares = tuple(column.number_input(plain(member), 0.0, 1.0, 1 / len(members), 0.05, "%.4g", key=f"{key}-{len(members)}-{member}")
-                   for member, column in zip(members, columns, strict=False))
+    shares = tuple(
+        column.number_input(
+            plain(member), 0.0, 1.0, 1 / len(members), 0.05, "%.4g", key=f"{key}-{len(members)}-{member}"
+        )
+        for member, column in zip(members, columns, strict=False)
+    )
     total = sum(shares)
     if abs(total - 1) > ROUNDING:
-        st.caption(f":material/error: Sum {total:.6g}: the {item.name} need to sum to 1, "
-                   f"so {'add' if total < 1 else 'take away'} {abs(1 - total):.6g}.")
+        st.caption(
+            f":material/error: Sum {total:.6g}: the {item.name} need to sum to 1, "
+            f"so {'add' if total < 1 else 'take away'} {abs(1 - total):.6g}."
+        )
         return None
     st.caption("Sum 1")
     return shares
@@ -94,8 +112,14 @@ def _widget(item: Parameter, key: str, members: Sequence[str], default: Any, ten
     label = item.name.replace("_", " ")
     if item.checkpoint:
         numbers = list(range(len(members)))
-        return st.selectbox(label, numbers, index=min(int(default), len(numbers) - 1), key=f"{key}-{len(numbers)}", help=item.help,
-                            format_func=members.__getitem__)
+        return st.selectbox(
+            label,
+            numbers,
+            index=min(int(default), len(numbers) - 1),
+            key=f"{key}-{len(numbers)}",
+            help=item.help,
+            format_func=members.__getitem__,
+        )
     if item.choices:
         return st.selectbox(label, item.choices, index=item.choices.index(default), key=key, help=item.help)
     if isinstance(default, bool):

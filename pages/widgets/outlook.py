@@ -13,15 +13,22 @@ from pages.widgets.server import studio
 
 
 def outlook_line(checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> None:
-    """The gravest verdict among the pairs of `checkpoints`, whose workspace names are `names`; read in the background, once."""
+    """The gravest verdict among the pairs of `checkpoints`, whose workspace names are `names`; read in the background,
+    once.
+    """
     if studio().outlooks.soon(checkpoints) is None:
         st.fragment(_waiting, run_every=1.0)(checkpoints)
         return
     judged = studio().outlooks.of_files(checkpoints)
     if judged:
         found = gravest(judged)
-        st.page_link("diagnostics.py", label=f"From the weights alone: {plain(found['line'])}", icon=":material/stethoscope:",
-                     help=plain(found["sentence"]), query_params=[("set", name) for name in names])
+        st.page_link(
+            "diagnostics.py",
+            label=f"From the weights alone: {plain(found['line'])}",
+            icon=":material/stethoscope:",
+            help=plain(found["sentence"]),
+            query_params=[("set", name) for name in names],
+        )
 
 
 def _waiting(checkpoints: Sequence[Checkpoint]) -> None:

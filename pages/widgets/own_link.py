@@ -40,18 +40,25 @@ def named(own: Own, members: Sequence[str]) -> dict[str, Any]:
     if own.preset:
         return {"method": own.method, "values": {}, "checkpoints": {}, "preset": own.preset}
     numbers, lists = checkpoint_parameters(own.method), _lists(own.method)
-    row = {"method": own.method, "values": {name: value for name, value in own.parameters if name not in numbers | lists},
-           "checkpoints": {name: members[value] for name, value in own.parameters if name in numbers}}
+    row = {
+        "method": own.method,
+        "values": {name: value for name, value in own.parameters if name not in numbers | lists},
+        "checkpoints": {name: members[value] for name, value in own.parameters if name in numbers},
+    }
     shares = {name: dict(zip(members, value, strict=True)) for name, value in own.parameters if name in lists}
     return {**row, "shares": shares} if shares else row
 
 
 def numbered(row: Mapping[str, Any], members: Sequence[str], presets: Callable[[], Mapping[str, Own]]) -> Own | None:
-    """The same by number; None where it is not about this set: a checkpoint, or a weight, of another, or a preset for another."""
+    """The same by number; None where it is not about this set: a checkpoint, or a weight, of another, or a preset for
+    another.
+    """
     if "preset" in row:
         return presets().get(row["preset"])
     shares = row.get("shares", {})
-    if not set(row["checkpoints"].values()) <= set(members) or any(set(found) != set(members) for found in shares.values()):
+    if not set(row["checkpoints"].values()) <= set(members) or any(
+        set(found) != set(members) for found in shares.values()
+    ):
         return None
     places = {name: members.index(checkpoint) for name, checkpoint in row["checkpoints"].items()}
     weights = {name: tuple(found[member] for member in members) for name, found in shares.items()}
@@ -63,7 +70,11 @@ def _read(row: Any) -> dict[str, Any] | None:
     if not isinstance(method, str) or method not in METHODS:
         return None
     if "preset" in row:
-        return {"method": "profile", "values": {}, "checkpoints": {}, "preset": str(row["preset"])} if method == "profile" else None
+        return (
+            {"method": "profile", "values": {}, "checkpoints": {}, "preset": str(row["preset"])}
+            if method == "profile"
+            else None
+        )
     if set(checkpoints) - checkpoint_parameters(method) or set(shares) - _lists(method):
         return None
     if not all(isinstance(name, str) for name in checkpoints.values()):

@@ -1,4 +1,6 @@
-"""What the user must know of data before believing a score: how its files were taken, and what is odd about its masks."""
+"""What the user must know of data before believing a score: how its files were taken, and what is odd about its
+masks.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from pages.widgets.problems import plain
 def show_warnings(warnings: Sequence[str]) -> None:
     """All of them in one box above what they put in doubt.
 
-    Without any an empty place stands there: components below it would be mounted anew if their number among the elements changed.
+    Without any an empty place stands there: components below it would be mounted anew if their number among the
+    elements changed.
     """
     place = st.empty()
     if warnings:

@@ -22,24 +22,44 @@ def checkpoint_table(workspace: Workspace) -> None:
     st.markdown("### Checkpoints")
     if empty := workspace.empty_folders():
         below = ", ".join(plain(name) for name in workspace.folders_below())
-        st.warning(f"No checkpoint file in {', '.join(plain(name) for name in empty)}. Name the folder that holds the files: folders below "
-                   f"it are not searched{f' ({below} would do)' if below else ''}.", icon=":material/folder_off:")
+        st.warning(
+            f"No checkpoint file in {', '.join(plain(name) for name in empty)}. Name the folder that holds the files:"
+            f" folders below it are not searched{f' ({below} would do)' if below else ''}.",
+            icon=":material/folder_off:",
+        )
     if not workspace.items:
         upload = "Upload checkpoints below, or start" if workspace.options.uploads else "Start"
         st.info(f"Nothing is loaded. {upload} the app with --checkpoints FOLDER.", icon=":material/info:")
         return
-    st.dataframe([_row(item) for item in workspace.items], hide_index=True, key="checkpoints",
-                 column_config={"parameters": st.column_config.NumberColumn("parameters", format="localized"),
-                                "MB": st.column_config.NumberColumn("MB", format="%.1f")})
+    st.dataframe(
+        [_row(item) for item in workspace.items],
+        hide_index=True,
+        key="checkpoints",
+        column_config={
+            "parameters": st.column_config.NumberColumn("parameters", format="localized"),
+            "MB": st.column_config.NumberColumn("MB", format="%.1f"),
+        },
+    )
     for note in workspace.skipped():
         st.caption(f"{plain(note)}.")
     broken = [item for item in workspace.items if item.problem is not None]
     if broken:
-        st.error(f"{len(broken)} file{'s' if len(broken) > 1 else ''} cannot be used: " + ", ".join(plain(item.name) for item in broken),
-                 icon=":material/error:")
+        st.error(
+            f"{len(broken)} file{'s' if len(broken) > 1 else ''} cannot be used: "
+            + ", ".join(plain(item.name) for item in broken),
+            icon=":material/error:",
+        )
         with st.expander("Why, and what to do"):
-            st.dataframe([{"file": item.name, "got": item.problem.got, "needs": item.problem.needs, "do": item.problem.do}
-                          for item in broken if item.problem], hide_index=True, key="broken", row_height=44)
+            st.dataframe(
+                [
+                    {"file": item.name, "got": item.problem.got, "needs": item.problem.needs, "do": item.problem.do}
+                    for item in broken
+                    if item.problem
+                ],
+                hide_index=True,
+                key="broken",
+                row_height=44,
+            )
     _further_groups(workspace)
     if st.button("Look at the folders again", icon=":material/refresh:", key="refresh"):
         workspace.refresh()
@@ -47,16 +67,25 @@ def checkpoint_table(workspace: Workspace) -> None:
 
 
 def _further_groups(workspace: Workspace) -> None:
-    """Files that hold several networks: which of the others are checkpoints of their own, for everybody who uses this server."""
+    """Files that hold several networks: which of the others are checkpoints of their own, for everybody who uses this
+    server.
+    """
     offers = workspace.offered_groups()
     if not offers:
         return
     # What the server shows and not what this page showed last: others may have chosen meanwhile.
     st.session_state[GROUPS] = [text for text, (_, _, shown) in offers.items() if shown]
-    st.multiselect("Averages, teachers and copies in these files", list(offers), key=GROUPS, placeholder="None is shown",
-                   on_change=lambda: workspace.show_groups(st.session_state[GROUPS]),
-                   help="A file with several networks stands for the trained one; others that you choose here become checkpoints of "
-                   "their own, for everybody who uses this server")
+    st.multiselect(
+        "Averages, teachers and copies in these files",
+        list(offers),
+        key=GROUPS,
+        placeholder="None is shown",
+        on_change=lambda: workspace.show_groups(st.session_state[GROUPS]),
+        help=(
+            "A file with several networks stands for the trained one; others that you choose here become checkpoints of"
+            " their own, for everybody who uses this server"
+        ),
+    )
 
 
 def preflight_section(workspace: Workspace) -> None:
@@ -67,7 +96,9 @@ def preflight_section(workspace: Workspace) -> None:
         st.caption("The report appears once a checkpoint is loaded.")
         return
     pair = [name for name in (st.session_state.get("a"), st.session_state.get("b")) if name in names]
-    chosen = st.multiselect("Checkpoints to compare", names, default=list(dict.fromkeys(pair)) or names[:2], key="preflight")
+    chosen = st.multiselect(
+        "Checkpoints to compare", names, default=list(dict.fromkeys(pair)) or names[:2], key="preflight"
+    )
     if not chosen:
         st.caption("Choose at least one checkpoint.")
         return
@@ -78,30 +109,56 @@ def preflight_section(workspace: Workspace) -> None:
         st.error(f"{plain(problem)}. A merge would have them too: use an earlier epoch.", icon=":material/error:")
     if len(chosen) > 1:
         if report.compatible and not not_finite:
-            st.success(f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: a merge can be computed. "
-                       "Whether it works, the Diagnostics page says.",
-                       icon=":material/check_circle:")
+            st.success(
+                f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: a merge can be computed. "
+                "Whether it works, the Diagnostics page says.",
+                icon=":material/check_circle:",
+            )
         elif not report.compatible:
-            st.warning(f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
-                       f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes."
-                       + (" The Compare page merges what they share." if len(report.shared) > len(report.mismatched) else ""),
-                       icon=":material/block:")
+            st.warning(
+                f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
+                f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes."
+                + (" The Compare page merges what they share." if len(report.shared) > len(report.mismatched) else ""),
+                icon=":material/block:",
+            )
     findings = [item for item in report.findings if item.level != "info" or item.do]
     if findings:
-        st.dataframe([{"kind": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do} for item in findings],
-                     hide_index=True, key="findings", row_height=44)
+        st.dataframe(
+            [
+                {"kind": _LEVELS.get(item.level, item.level), "what": item.title, "what to do": item.do}
+                for item in findings
+            ],
+            hide_index=True,
+            key="findings",
+            row_height=44,
+        )
     _differences(report)
-    if len(chosen) == 2 and report.compatible and st.button("Compare these two on the Merge page", key="open-merge",
-                                                            icon=":material/merge:", on_click=choose, args=tuple(chosen)):
-        st.switch_page("merge.py", query_params={})  # else it would clear the URL, which the sidebar's widgets are bound to
+    if (
+        len(chosen) == 2
+        and report.compatible
+        and st.button(
+            "Compare these two on the Merge page",
+            key="open-merge",
+            icon=":material/merge:",
+            on_click=choose,
+            args=tuple(chosen),
+        )
+    ):
+        st.switch_page(
+            "merge.py", query_params={}
+        )  # else it would clear the URL, which the sidebar's widgets are bound to
 
 
 def _differences(report: Any) -> None:
     names = [item.name for item in report.checkpoints]
-    rows = [{"tensor": name, **{owner: _shape(shape) for owner, shape in zip(names, shapes, strict=True)}}
-            for name, shapes in report.mismatched.items()]
-    rows += [{"tensor": name, **{owner: "missing" if owner in lacking else "there" for owner in names}}
-             for name, lacking in report.missing.items()]
+    rows = [
+        {"tensor": name, **{owner: _shape(shape) for owner, shape in zip(names, shapes, strict=True)}}
+        for name, shapes in report.mismatched.items()
+    ]
+    rows += [
+        {"tensor": name, **{owner: "missing" if owner in lacking else "there" for owner in names}}
+        for name, lacking in report.missing.items()
+    ]
     if rows:
         with st.expander(f"{len(rows)} tensors that differ"):
             st.dataframe(rows, hide_index=True, key="differences")
@@ -114,7 +171,19 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 def _row(item: Item) -> dict[str, Any]:
     checkpoint, network = item.checkpoint, item.architecture
     if checkpoint is None:
-        return {"name": item.name, "from": item.origin, "network": "unreadable", "notes": item.problem.got if item.problem else ""}
-    return {"name": item.name, "from": item.origin, "network": f"{network[0].title}, {network[1]} classes" if network else "unknown",
-            "parameters": checkpoint.parameters, "tensors": len(checkpoint.tensors), "MB": checkpoint.size_bytes / 1e6,
-            "fingerprint": checkpoint.fingerprint[:12], "notes": "; ".join(filter(None, (item.about, *checkpoint.notes)))}
+        return {
+            "name": item.name,
+            "from": item.origin,
+            "network": "unreadable",
+            "notes": item.problem.got if item.problem else "",
+        }
+    return {
+        "name": item.name,
+        "from": item.origin,
+        "network": f"{network[0].title}, {network[1]} classes" if network else "unknown",
+        "parameters": checkpoint.parameters,
+        "tensors": len(checkpoint.tensors),
+        "MB": checkpoint.size_bytes / 1e6,
+        "fingerprint": checkpoint.fingerprint[:12],
+        "notes": "; ".join(filter(None, (item.about, *checkpoint.notes))),
+    }

@@ -52,13 +52,19 @@ Answer = Callable[[Request, MergeView, bytes], Response | Awaitable[Response]]
 
 
 def _guarded(answer: Answer, limit: int = BODY_LIMIT) -> Callable[[Request], Any]:
-    """Find the view that the path names and turn every failure into an answer that says what to do; bodies up to `limit` bytes."""
+    """Find the view that the path names and turn every failure into an answer that says what to do; bodies up to
+    `limit` bytes.
+    """
 
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request, limit)
             view = studio().live.find(request.path_params["key"], request.path_params["view"])
-            waiting = answer(request, view, body) if inspect.iscoroutinefunction(answer) else run_in_threadpool(answer, request, view, body)
+            waiting = (
+                answer(request, view, body)
+                if inspect.iscoroutinefunction(answer)
+                else run_in_threadpool(answer, request, view, body)
+            )
             return await waiting  # type: ignore[misc]
         except Superseded:
             return Response(status_code=409)
@@ -68,8 +74,10 @@ def _guarded(answer: Answer, limit: int = BODY_LIMIT) -> Callable[[Request], Any
             raise  # nobody is there to be answered
         except Exception:
             log.exception("live route failed: %s", request.url.path.rsplit("/", 2)[-2:])  # without the session's key
-            return JSONResponse({"got": "The server could not answer", "needs": "nothing of you", "do": "See the server's log"},
-                                status_code=500)
+            return JSONResponse(
+                {"got": "The server could not answer", "needs": "nothing of you", "do": "See the server's log"},
+                status_code=500,
+            )
 
     return endpoint
 
@@ -104,9 +112,18 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
         mixture = await run_in_threadpool(lambda: profile_in(view, parsed(body)))
     else:
         mixture = _number(query.get("alpha", "0.5"), "alpha")
-    frame = await asyncio.wrap_future(view.ask(request.path_params["index"], mixture, query.get("pane", "m"),
-                                               _whole(query.get("gen", "0"), "gen"), request.path_params["key"]))
-    return Response(frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"})
+    frame = await asyncio.wrap_future(
+        view.ask(
+            request.path_params["index"],
+            mixture,
+            query.get("pane", "m"),
+            _whole(query.get("gen", "0"), "gen"),
+            request.path_params["key"],
+        )
+    )
+    return Response(
+        frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"}
+    )
 
 
 def _picture(request: Request, view: MergeView, _: bytes) -> Response:

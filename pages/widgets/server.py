@@ -28,7 +28,9 @@ _studio: Studio | None = None
 
 
 def arguments() -> list[str]:
-    """What stands behind `--` on the command line, or in FUSION_ARGS where the command line is not ours (tests, containers)."""
+    """What stands behind `--` on the command line, or in FUSION_ARGS where the command line is not ours (tests,
+    containers).
+    """
     given = os.environ.get("FUSION_ARGS")
     return shlex.split(given) if given is not None else sys.argv[1:]
 
@@ -61,14 +63,19 @@ def middleware() -> list[Middleware]:
     address = st.get_option("server.address") or ""
     # Streamlit's own checks follow; it reads them at each request.
     config.set_option("server.maxUploadSize", given.upload_mb)
-    config.set_option("server.corsAllowedOrigins", [f"{scheme}://{name}" for name in given.allow_hosts for scheme in ("https", "http")])
+    config.set_option(
+        "server.corsAllowedOrigins",
+        [f"{scheme}://{name}" for name in given.allow_hosts for scheme in ("https", "http")],
+    )
     if address not in _EVERYWHERE:
         config.set_option("server.allowedHosts", ["localhost", "127.0.0.1", "::1", address, *given.allow_hosts])
     for line in _welcome(given, address, token):
         print(line, flush=True)
-    return [Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health"),
-            Middleware(ArrivesInTime),
-            Middleware(UploadLimit, AT_A_TIME * (given.upload_mb << 20) if given.uploads else 0)]
+    return [
+        Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health"),
+        Middleware(ArrivesInTime),
+        Middleware(UploadLimit, AT_A_TIME * (given.upload_mb << 20) if given.uploads else 0),
+    ]
 
 
 def studio() -> Studio:
@@ -90,16 +97,23 @@ def reset() -> None:
 def _own_token() -> str | None:
     token = os.environ.get(TOKEN)
     if token is not None and len(token) < 16:
-        raise UsageError(f"{TOKEN} of {len(token)} characters", "16 or more, that nobody guesses", "Choose a longer one, or unset it")
+        raise UsageError(
+            f"{TOKEN} of {len(token)} characters", "16 or more, that nobody guesses", "Choose a longer one, or unset it"
+        )
     return token
 
 
 def _welcome(given: Options, address: str, token: str | None) -> list[str]:
     """How others than this machine's own browser get in; nothing where none are awaited."""
     if token is None:
-        return [f"  No token (--no-token): whoever reaches this server may use it. Uploads are {'on' if given.uploads else 'off'}."]
+        return [
+            "  No token (--no-token): whoever reaches this server may use it. Uploads are"
+            f" {'on' if given.uploads else 'off'}."
+        ]
     names = [*given.allow_hosts] if is_loopback(address) else [*given.allow_hosts, address]
     hosts = [net_util.get_internal_ip() or "localhost" if name in _EVERYWHERE else name for name in names]
     shown = f"<{TOKEN}>" if _own_token() else token
     links = [f"    {server_util.get_url(f'[{host}]' if ':' in host else host)}/?token={shown}" for host in hosts]
-    return ["  Others open this link (behind a proxy: its own address and then /?token=...):", *links, ""] if links else []
+    return (
+        ["  Others open this link (behind a proxy: its own address and then /?token=...):", *links, ""] if links else []
+    )

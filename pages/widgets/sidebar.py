@@ -33,7 +33,9 @@ def selection() -> Selection | None:
         return None
     source = next((source for source in studio().workspace.sources if source.name == state.get("data")), None)
     splits = source.splits if source else ()
-    split = state.get("split") if state.get("split") in splits else None  # the URL may still hold the split of other data
+    split = (
+        state.get("split") if state.get("split") in splits else None
+    )  # the URL may still hold the split of other data
     return Selection(state["a"], state["b"], source.name if source else "", split, state.get("buffers", "average"))
 
 
@@ -46,28 +48,55 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
     _begin("a", names, first)
     _begin("b", names, second)
-    st.selectbox("Checkpoint A", names, key="a", bind="query-params", on_change=_forget_absent,
-                 help="Alpha is the weight of A: alpha 1 is A alone")
-    st.selectbox("Checkpoint B", names, key="b", bind="query-params", on_change=_forget_absent,
-                 help="Gets 1 - alpha: alpha 0 is B alone")
+    st.selectbox(
+        "Checkpoint A",
+        names,
+        key="a",
+        bind="query-params",
+        on_change=_forget_absent,
+        help="Alpha is the weight of A: alpha 1 is A alone",
+    )
+    st.selectbox(
+        "Checkpoint B",
+        names,
+        key="b",
+        bind="query-params",
+        on_change=_forget_absent,
+        help="Gets 1 - alpha: alpha 0 is B alone",
+    )
     st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:
         _begin("data", [source.name for source in sources], sources[0].name)
-        st.selectbox("Data", [source.name for source in sources], key="data", bind="query-params", on_change=_forget_absent,
-                     help="Pictures to look at and, with masks, to measure on")
+        st.selectbox(
+            "Data",
+            [source.name for source in sources],
+            key="data",
+            bind="query-params",
+            on_change=_forget_absent,
+            help="Pictures to look at and, with masks, to measure on",
+        )
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
         splits = list(chosen.splits)
         if splits:
             if st.session_state.get("split") not in splits:
                 st.session_state.pop("split", None)
-            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split",
-                         bind="query-params")
-    st.selectbox("Buffer policy", list(POLICIES), key="buffers", bind="query-params",
-                 help="What happens to batch-norm statistics: " + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()))
+            st.selectbox(
+                "Split", splits, index=splits.index("val") if "val" in splits else 0, key="split", bind="query-params"
+            )
+    st.selectbox(
+        "Buffer policy",
+        list(POLICIES),
+        key="buffers",
+        bind="query-params",
+        help="What happens to batch-norm statistics: "
+        + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()),
+    )
     if absent := st.session_state.get(ABSENT):
-        st.warning(f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
-                   icon=":material/link_off:")
+        st.warning(
+            f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
+            icon=":material/link_off:",
+        )
 
 
 def _begin(key: str, names: list[str], default: str) -> None:

@@ -19,10 +19,11 @@ _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)$")
 
 
 class UploadLimit:
-    """Pure ASGI middleware: `session_bytes` for what arrives and what arrived and was not yet taken; at 0 no uploads are taken.
+    """Pure ASGI middleware: `session_bytes` for what arrives and what arrived and was not yet taken; at 0 no uploads
+    are taken.
 
-    Streamlit limits a file (`server.maxUploadSize`) but not how many there are, and keeps those of a closed page until another
-    page is closed after it.
+    Streamlit limits a file (`server.maxUploadSize`) but not how many there are, and keeps those of a closed page until
+    another page is closed after it.
     """
 
     def __init__(self, app: ASGIApp, session_bytes: int) -> None:
@@ -37,9 +38,13 @@ class UploadLimit:
             if scope["type"] == "websocket":
                 free_closed_sessions()
         elif not self.session_bytes:
-            await _refusal(403, "an upload", "a server that takes them", "start it with --uploads")(scope, receive, send)
+            await _refusal(403, "an upload", "a server that takes them", "start it with --uploads")(
+                scope, receive, send
+            )
         elif float(Headers(scope=scope).get("content-length", 0)) > self._room(upload[1]):
-            await _refusal(413, "more uploads than there is room for", "fewer at a time", "upload them one by one")(scope, receive, send)
+            await _refusal(413, "more uploads than there is room for", "fewer at a time", "upload them one by one")(
+                scope, receive, send
+            )
         else:
             await self._counted((upload[1], upload[2]), scope, receive, send)
 

@@ -25,9 +25,14 @@ def upload_section(workspace: Workspace) -> None:
         st.caption("Uploads are off on this server, which asks for no token; *--uploads* turns them on.")
         return
     with st.expander("Upload checkpoints or pictures", expanded=len(workspace.usable()) < 2):
-        files = st.file_uploader(f"Checkpoints (.safetensors, .pth, .pt) or pictures (.png, .jpg), up to {limit} MB each, "
-                                 f"{AT_A_TIME * limit} MB at a time", _KINDS,
-                                 accept_multiple_files=True, key="uploads", max_upload_size=limit)
+        files = st.file_uploader(
+            f"Checkpoints (.safetensors, .pth, .pt) or pictures (.png, .jpg), up to {limit} MB each, "
+            f"{AT_A_TIME * limit} MB at a time",
+            _KINDS,
+            accept_multiple_files=True,
+            key="uploads",
+            max_upload_size=limit,
+        )
         # By file and not by run: what was refused stays on the page as long as its file stays in the uploader.
         results: dict[str, FusionError | None] = st.session_state.setdefault("uploads-seen", {})
         fresh = [file for file in files or () if file.file_id not in results]
@@ -53,7 +58,9 @@ def _taken(workspace: Workspace, file: Any) -> FusionError | None:
 
 
 def _let_go(file: Any) -> None:
-    """Free the bytes of a file that was taken or refused; its name stays in the uploader until somebody removes it there."""
+    """Free the bytes of a file that was taken or refused; its name stays in the uploader until somebody removes it
+    there.
+    """
     context = get_script_run_ctx()
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         context.uploaded_file_mgr.add_file(context.session_id, UploadedFileRec(file.file_id, file.name, file.type, b""))

@@ -20,8 +20,8 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 # A file comes after those whose constants and classes it needs while the module is loading.
 PARTS = tuple(f"viewer/{name}" for name in (
-    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "outlook", "controls", "numbers", "legend",
-    "toolbar", "keys", "curve", "sweepcard", "instance",
+    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "outlook", "controls", "numbers",
+    "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
 ))  # fmt: skip
 """What every page with live pictures shares; a page's own component adds its controls and an entry point."""
 MODULES = (*PARTS, "viewer/main")
@@ -52,8 +52,8 @@ class ClassEntry:
 class ViewerData:
     """What the viewer shows; ``alpha`` is the weight of A, and checkpoints after B are ``more``.
 
-    ``base`` is the prefix of the live routes, relative to the page: whatever ``server.baseUrlPath`` or a proxy has put in
-    front of the page's address is then in front of theirs too.
+    ``base`` is the prefix of the live routes, relative to the page: whatever ``server.baseUrlPath`` or a proxy has put
+    in front of the page's address is then in front of theirs too.
     """
 
     base: str

@@ -1,8 +1,10 @@
-"""kill -9 at random moments of exports, uploads and sweeps: what is damaged, lost or left lying. `python tests/benchmarks/kill.py`.
+"""kill -9 at random moments of exports, uploads and sweeps: what is damaged, lost or left lying. `python
+tests/benchmarks/kill.py`.
 
-Every kill has a process of its own, forked from one that has loaded everything, which does one of the three over and over on an empty home
-folder and says what it has finished. Then the folder is looked through, a process started on it as the app or a verb would be, and looked
-through again. Ends with status 1 where anything was damaged, lost or not cleared away. `--kills N --seed S` to repeat a run.
+Every kill has a process of its own, forked from one that has loaded everything, which does one of the three over and
+over on an empty home folder and says what it has finished. Then the folder is looked through, a process started on it
+as the app or a verb would be, and looked through again. Ends with status 1 where anything was damaged, lost or not
+cleared away. `--kills N --seed S` to repeat a run.
 """
 
 from __future__ import annotations
@@ -87,7 +89,9 @@ def check_exports(home: Path, said: list[str], whole: dict[str, str]) -> Iterato
 
 
 def check_uploads(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
-    """Files that are not what their name says, and finished ones that are not there under the name that they were given."""
+    """Files that are not what their name says, and finished ones that are not there under the name that they were
+    given.
+    """
     uploads = UploadFolder(home / "uploads", 1 << 30)
     yield from ("damaged" for path in uploads.checkpoints() if digest(path) != path.stem)
     known = {path.name: uploads.shown_name(path) for path in uploads.checkpoints()}
@@ -102,7 +106,9 @@ def check_sweep(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]
         yield from ("damaged" for row in db.execute("PRAGMA integrity_check") if row != ("ok",))
         known = {key: digest(value.encode()) for key, value in db.execute("SELECT key, value FROM results")}
     results = [line.split(" ", 1) for line in said]
-    times = Counter(key for key, _ in results)  # the list of alphas is stored anew with each, perhaps once more than was said
+    times = Counter(
+        key for key, _ in results
+    )  # the list of alphas is stored anew with each, perhaps once more than was said
     yield from ("lost" for key, value in results if key not in known or (times[key] == 1 and known[key] != value))
 
 
@@ -137,7 +143,9 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 def options(place: Path, home: Path) -> Options:
     """A workspace of two small checkpoints with data and two large ones."""
-    return Options(checkpoints=(place / "files",), data=(f"folder:{place / 'town'}",), demo=False, home=home, device="cpu")
+    return Options(
+        checkpoints=(place / "files",), data=(f"folder:{place / 'town'}",), demo=False, home=home, device="cpu"
+    )
 
 
 def killed(place: Path, home: Path, kind: str, chance: random.Random) -> list[str]:
@@ -162,6 +170,7 @@ def killed(place: Path, home: Path, kind: str, chance: random.Random) -> list[st
 
 def started(place: Path, home: Path) -> None:
     """The next start, and its end."""
+
     def start() -> None:
         Studio(options(place, home)).store.get("anything")
         os._exit(0)
@@ -211,7 +220,9 @@ def main() -> int:
             shutil.rmtree(home)
     blame = ("damaged", "lost", "damaged later", "not cleared away")
     for kind, found in counts.items():
-        print(f"{kind:8}" + ", ".join(f"{found[name]} {name}" for name in ("kills", "finished", "half written", *blame)))
+        print(
+            f"{kind:8}" + ", ".join(f"{found[name]} {name}" for name in ("kills", "finished", "half written", *blame))
+        )
     return int(any(found[name] for found in counts.values() for name in blame))
 
 

@@ -1,7 +1,8 @@
-"""What a picture of 64 megapixels costs those who look at it, and their neighbours: `python tests/benchmarks/large_picture.py`.
+"""What a picture of 64 megapixels costs those who look at it, and their neighbours: `python
+tests/benchmarks/large_picture.py`.
 
-Seconds until its first frame, memory of the server, and the pace of a session that scrubs ordinary pictures: alone, beside the opening
-of the large one, and beside somebody who drags alpha over it all the time.
+Seconds until its first frame, memory of the server, and the pace of a session that scrubs ordinary pictures: alone,
+beside the opening of the large one, and beside somebody who drags alpha over it all the time.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large"
         large.mkdir()
-        Image.effect_noise((100, 100), 80).convert("RGB").resize((8000, 8000), Image.Resampling.NEAREST).save(large / "large.png")
+        Image.effect_noise((100, 100), 80).convert("RGB").resize((8000, 8000), Image.Resampling.NEAREST).save(
+            large / "large.png"
+        )
         print(f"a PNG of {(large / 'large.png').stat().st_size // 1000} KB, 8000 x 8000 pixels")
-        with (serving(Path(folder) / "home", ["--data", f"pictures:{large}"]) as server,
-              server.session(urlencode({"data": "streets clear"})) as base):
+        with (
+            serving(Path(folder) / "home", ["--data", f"pictures:{large}"]) as server,
+            server.session(urlencode({"data": "streets clear"})) as base,
+        ):
             neighbour = Scrubber(server.port, base, 0)
             neighbour.run(time.monotonic() + 3)
             before = server.megabytes
@@ -64,7 +69,10 @@ def _open(server, begun: float) -> None:
         connection.request("GET", f"{base}/frame/0?alpha=0.5")
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
-        print(f"first frame {time.monotonic() - begun:.1f} s after the page was asked for, {len(answer.read()) // 1000} KB")
+        print(
+            f"first frame {time.monotonic() - begun:.1f} s after the page was asked for,"
+            f" {len(answer.read()) // 1000} KB"
+        )
 
 
 if __name__ == "__main__":

@@ -60,19 +60,23 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
 
         block, alpha, _ = paired(drag_block, lambda: ask("GET", f"alpha={next(steps) / 10_000:.4f}&"), frames)
         for _ in range(2):
-            drag_block()  # after an alpha the buffer holds no profile: only the second of two profiles is a step of a drag
+            drag_block()  # after an alpha the buffer holds no profile: only the second profile is a step of a drag
         del merges[:]
         for _ in range(frames):
             drag_block()
-        print(f"layers a frame over the route {1000 * block:.1f} ms, {1 / block:.1f} frames a second while a block is dragged "
-              f"({1000 * alpha:.1f} ms while alpha is); merging takes {median(merges):.2f} ms of it")
+        print(
+            f"layers a frame over the route {1000 * block:.1f} ms, {1 / block:.1f} frames a second while a block is"
+            f" dragged ({1000 * alpha:.1f} ms while alpha is); merging takes {median(merges):.2f} ms of it"
+        )
         server.should_exit = True
         _bench_forward_start(view, paired)
     _bench_slices(paired)
 
 
 def _bench_forward_start(view, paired: Paired, rounds: int = 7) -> None:
-    """Merge and forward pass while a block is dragged: starting at that block against starting at the picture, block by block."""
+    """Merge and forward pass while a block is dragged: starting at that block against starting at the picture, block by
+    block.
+    """
     from fusionlib.merging.profile import LayerProfile
 
     blend, image, turn = view.new_blend(), view.need_pictures().load(0).image[None], iter(range(10**6))
@@ -84,13 +88,17 @@ def _bench_forward_start(view, paired: Paired, rounds: int = 7) -> None:
 
     spans, ratios = [], []
     for block in dict.fromkeys(entry.block for entry in view.arena.layout.entries):
-        resumed, whole, ratio = paired(lambda block=block: drag(block, True), lambda block=block: drag(block, False), rounds)
+        resumed, whole, ratio = paired(
+            lambda block=block: drag(block, True), lambda block=block: drag(block, False), rounds
+        )
         spans.append((resumed, whole))
         ratios.append(ratio)
     resumed, whole = (sum(column) / len(spans) for column in zip(*spans, strict=True))
-    print(f"       started at the changed block {1000 * resumed:.1f} ms on average over {len(spans)} blocks, at the picture "
-          f"{1000 * whole:.1f} ms; ratio {sum(ratios) / len(ratios):.2f} (first block {ratios[0]:.2f}, last {ratios[-1]:.2f}); "
-          f"states take {blend.network.trail.bytes / 2**20:.0f} MB")
+    print(
+        f"       started at the changed block {1000 * resumed:.1f} ms on average over {len(spans)} blocks, at the"
+        f" picture {1000 * whole:.1f} ms; ratio {sum(ratios) / len(ratios):.2f} (first block {ratios[0]:.2f}, last"
+        f" {ratios[-1]:.2f}); states take {blend.network.trail.bytes / 2**20:.0f} MB"
+    )
 
 
 def _bench_slices(paired: Paired, elements: int = 61_000_000, tensors: int = 320) -> None:
@@ -101,14 +109,21 @@ def _bench_slices(paired: Paired, elements: int = 61_000_000, tensors: int = 320
     from fusionlib.merging.profile import LayerProfile, apply_profile
 
     size = elements // tensors
-    layout = Layout.of({f"block{number}.weight": TensorInfo(f"block{number}.weight", (size,), torch.float32) for number in range(tensors)})
+    layout = Layout.of(
+        {
+            f"block{number}.weight": TensorInfo(f"block{number}.weight", (size,), torch.float32)
+            for number in range(tensors)
+        }
+    )
     arena = Arena(layout, torch.randn(2, layout.size), ({}, {}), ("a", "b"), ("0" * 64, "1" * 64))
     out, turn = torch.zeros(layout.size), iter(range(10_000))
     held: list[LayerProfile] = []
 
     def profile() -> LayerProfile:
         share = next(turn) % 97 / 100
-        return LayerProfile(weights={f"block{number}": (share, 1 - share) if number == 7 else (0.5, 0.5) for number in range(tensors)})
+        return LayerProfile(
+            weights={f"block{number}": (share, 1 - share) if number == 7 else (0.5, 0.5) for number in range(tensors)}
+        )
 
     def step() -> None:
         new = profile()
@@ -116,6 +131,7 @@ def _bench_slices(paired: Paired, elements: int = 61_000_000, tensors: int = 320
         held[:] = [new]
 
     changed, whole, ratio = paired(step, lambda: apply_profile(arena, profile(), out), 15)
-    print(f"       {elements / 1e6:.0f} M parameters, one of {tensors} blocks changed: {1000 * changed:.1f} ms; "
-          f"all anew {1000 * whole:.1f} ms: {1 / ratio:.0f} times as long")
-
+    print(
+        f"       {elements / 1e6:.0f} M parameters, one of {tensors} blocks changed: {1000 * changed:.1f} ms; "
+        f"all anew {1000 * whole:.1f} ms: {1 / ratio:.0f} times as long"
+    )

@@ -1,6 +1,8 @@
-"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame layers file calibration]`. Not part of the tests.
+"""Speeds as ratios within one run: `python tests/benchmarks/run.py [lerp sweep frame layers file calibration]`. Not
+part of the tests.
 
-Absolute times depend on the machine and on what else it does; a ratio of two things measured in turn depends on them less.
+Absolute times depend on the machine and on what else it does; a ratio of two things measured in turn depends on them
+less.
 """
 
 from __future__ import annotations
@@ -45,10 +47,15 @@ def paired(ours: Callable[[], object], theirs: Callable[[], object], rounds: int
 
 
 def bench_lerp(elements: int = 61_000_000) -> None:
-    """Merging two flat buffers against copying one of them, and against reading both and writing one (three streams)."""
+    """Merging two flat buffers against copying one of them, and against reading both and writing one (three
+    streams).
+    """
     a, b, out = torch.randn(elements), torch.randn(elements), torch.zeros(elements)
     ours, copy, ratio = paired(lambda: torch.lerp(a, b, 0.3, out=out), lambda: out.copy_(a), 15)
-    print(f"lerp   {elements / 1e6:.0f} M float32: {1000 * ours:.1f} ms, plain copy {1000 * copy:.1f} ms: {ratio:.2f} x the copy (aim 1.2)")
+    print(
+        f"lerp   {elements / 1e6:.0f} M float32: {1000 * ours:.1f} ms, plain copy {1000 * copy:.1f} ms: {ratio:.2f} x"
+        " the copy (aim 1.2)"
+    )
     _, _, floor = paired(lambda: torch.lerp(a, b, 0.3, out=out), lambda: torch.add(a, b, out=out), 15)
     print(f"       {floor:.2f} x a plain addition of both, the cheapest pass that reads two buffers and writes one")
 
@@ -79,8 +86,10 @@ def bench_sweep(pictures: int = 8, points: int = 21) -> None:
             start = time.perf_counter()
             studio.sweep_files(a, b, lambda: cache, "average").measure(1 / (points - 1), fresh=True)
             ratios.append((time.perf_counter() - start) / bare)
-        print(f"sweep  {points} points and both ends on {pictures} pictures of 512x256: {median(ratios):.2f} x the bare forward passes "
-              f"(aim 1.10), each of {1000 * bare / (points + extra) / pictures:.1f} ms")
+        print(
+            f"sweep  {points} points and both ends on {pictures} pictures of 512x256: {median(ratios):.2f} x the bare"
+            f" forward passes (aim 1.10), each of {1000 * bare / (points + extra) / pictures:.1f} ms"
+        )
 
 
 def bench_frame(frames: int = 40) -> None:
@@ -110,19 +119,25 @@ def bench_frame(frames: int = 40) -> None:
         image, network = view.pictures.load(0).image[None], view.new_blend().network
 
         def frame() -> None:
-            connection.request("GET", f"/live/{key}/{view.id}/frame/0?alpha={next(alphas):.4f}&gen={time.time_ns() // 1000}")
+            connection.request(
+                "GET", f"/live/{key}/{view.id}/frame/0?alpha={next(alphas):.4f}&gen={time.time_ns() // 1000}"
+            )
             answer = connection.getresponse()
             body = answer.read()
             assert answer.status == 200, body
 
         ours, bare, _ = paired(frame, lambda: studio.worker.run(lambda: network.logits(image)), frames)
-        print(f"frame  over the route {1000 * ours:.1f} ms, bare forward {1000 * bare:.1f} ms: forward + {1000 * (ours - bare):.1f} ms "
-              f"(aim + 40), {1 / ours:.1f} frames a second")
+        print(
+            f"frame  over the route {1000 * ours:.1f} ms, bare forward {1000 * bare:.1f} ms: forward +"
+            f" {1000 * (ours - bare):.1f} ms (aim + 40), {1 / ours:.1f} frames a second"
+        )
         server.should_exit = True
 
 
 def bench_calibration(rounds: int = 40) -> None:
-    """Forward pass, confusion and calibration against forward pass and confusion, on one thread and on all, for the demo's networks."""
+    """Forward pass, confusion and calibration against forward pass and confusion, on one thread and on all, for the
+    demo's networks.
+    """
     from fusionlib.contracts import METERS
     from fusionlib.metrics import Observation
 
@@ -149,9 +164,11 @@ def bench_calibration(rounds: int = 40) -> None:
                 spans.append([late - early for early, late in pairwise(clock)])
             forward, plain, extra = (median(span[part] for span in spans[3:]) for part in range(3))
             ratio = median(sum(span) / (span[0] + span[1]) for span in spans[3:])
-            print(f"calibration  {count} thread(s), {classes} classes at {sample.image.shape[1]}x{sample.image.shape[0]}: forward "
-                  f"{1000 * forward:.1f} ms, confusion {1000 * plain:.1f} ms, calibration {1000 * extra:.1f} ms: {ratio:.3f} x plain mIoU, "
-                  f"{extra / forward:.1%} of the forward pass (aim below 15 %)")
+            print(
+                f"calibration  {count} thread(s), {classes} classes at {sample.image.shape[1]}x{sample.image.shape[0]}:"
+                f" forward {1000 * forward:.1f} ms, confusion {1000 * plain:.1f} ms, calibration {1000 * extra:.1f} ms:"
+                f" {ratio:.3f} x plain mIoU, {extra / forward:.1%} of the forward pass (aim below 15 %)"
+            )
         torch.set_num_threads(threads)
 
 
@@ -177,7 +194,9 @@ def bench_file(megabytes: int = 900) -> None:
         paths = [Path(folder) / f"{name}.safetensors" for name in ("a", "b", "naive", "ours")]
         for seed, path in enumerate(paths[:2]):
             torch.manual_seed(seed)
-            save_tensors(path, {f"layer{index:02d}.weight": torch.randn(megabytes * 250_000 // 18) for index in range(18)}, {})
+            save_tensors(
+                path, {f"layer{index:02d}.weight": torch.randn(megabytes * 250_000 // 18) for index in range(18)}, {}
+            )
         results: dict[str, list[tuple[float, float]]] = {"naive": [], "ours": []}
         for _ in range(3):
             for name, code, out in (("naive", _NAIVE, paths[2]), ("ours", _OURS.format(root=str(ROOT)), paths[3])):
@@ -196,7 +215,9 @@ def _run_watched(command: list[str]) -> tuple[float, float]:
     while process.poll() is None:
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = max(peak, next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024)
+            peak = max(
+                peak, next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024
+            )
         except (OSError, StopIteration):
             pass
         time.sleep(0.005)
@@ -213,7 +234,9 @@ def resnet_like(elements: int, tensors: int) -> dict[str, torch.Tensor]:
 
 
 def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
-    """Whole-network and per-layer cosine of two files against reading their bytes once; and the snippet of the paper's listing."""
+    """Whole-network and per-layer cosine of two files against reading their bytes once; and the snippet of the paper's
+    listing.
+    """
     from fusionlib.checkpoints.reader import open_checkpoints
     from fusionlib.diagnostics import survey
 
@@ -237,8 +260,10 @@ def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
                         pass
 
         mine, bytes_once, ratio = paired(ours, read, 7)
-        print(f"cosine {elements / 1e6:.0f} M parameters in {tensors} tensors, twice: {1000 * mine:.0f} ms for all and every layer, "
-              f"reading the bytes once {1000 * bytes_once:.0f} ms: {ratio:.2f} x (aim 2)")
+        print(
+            f"cosine {elements / 1e6:.0f} M parameters in {tensors} tensors, twice: {1000 * mine:.0f} ms for all and"
+            f" every layer, reading the bytes once {1000 * bytes_once:.0f} ms: {ratio:.2f} x (aim 2)"
+        )
     small, count = elements // 20, tensors // 4
     a, b = resnet_like(small, count), resnet_like(small, count)
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_TMP")) as folder:
@@ -246,8 +271,10 @@ def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
         for path, table in zip(paths, (a, b), strict=True):
             save_tensors(path, table, {})
         mine, listing, ratio = paired(lambda: survey(open_checkpoints(paths)), lambda: listing_cosine(a, b), 3)
-    print(f"       a twentieth of it in {count} tensors: {1000 * mine:.1f} ms, files included; the listing's way {1000 * listing:.0f} ms: "
-          f"{1 / ratio:.0f} times as long")
+    print(
+        f"       a twentieth of it in {count} tensors: {1000 * mine:.1f} ms, files included; the listing's way"
+        f" {1000 * listing:.0f} ms: {1 / ratio:.0f} times as long"
+    )
 
 
 def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -260,8 +287,15 @@ def listing_cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> to
     return similarity
 
 
-BENCHMARKS = {"lerp": bench_lerp, "cosine": bench_cosine, "sweep": bench_sweep, "frame": bench_frame,
-              "layers": lambda: bench_layers(paired), "file": bench_file, "calibration": bench_calibration}
+BENCHMARKS = {
+    "lerp": bench_lerp,
+    "cosine": bench_cosine,
+    "sweep": bench_sweep,
+    "frame": bench_frame,
+    "layers": lambda: bench_layers(paired),
+    "file": bench_file,
+    "calibration": bench_calibration,
+}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or BENCHMARKS:

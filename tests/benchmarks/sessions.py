@@ -1,8 +1,8 @@
 """Many sessions that scrub at once: `python tests/benchmarks/sessions.py [--sessions 20] [--seconds 120]`.
 
-Starts the app as the README does, opens sessions as a browser does and has each drag alpha, always with the next wish on its way. One
-session alone comes first, so that everything can be read as a ratio within one run. Afterwards every frame is made again here, without
-a server, and compared.
+Starts the app as the README does, opens sessions as a browser does and has each drag alpha, always with the next wish
+on its way. One session alone comes first, so that everything can be read as a ratio within one run. Afterwards every
+frame is made again here, without a server, and compared.
 """
 
 from __future__ import annotations
@@ -68,8 +68,14 @@ class Server:
     def session(self, query: str = "") -> Iterator[str]:
         """Open the Merge page over its websocket; the address of the live routes that this session was granted."""
         address = f"127.0.0.1:{self.port}"
-        with connect(f"ws://{address}/_stcore/stream", subprotocols=["streamlit"], origin=f"http://{address}", max_size=None,
-                     ping_interval=None, close_timeout=0.1) as page:  # it has not read all that it was sent
+        with connect(
+            f"ws://{address}/_stcore/stream",
+            subprotocols=["streamlit"],
+            origin=f"http://{address}",
+            max_size=None,
+            ping_interval=None,
+            close_timeout=0.1,
+        ) as page:  # it has not read all that it was sent
             wish = BackMsg()
             wish.rerun_script.query_string = query
             page.send(wish.SerializeToString())
@@ -84,8 +90,23 @@ def serving(home: Path, arguments: Sequence[str] = ()) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true",
-               "--", "--home", str(home), "--device", "cpu", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app.py",
+        "--server.port",
+        str(port),
+        "--server.headless",
+        "true",
+        "--",
+        "--home",
+        str(home),
+        "--device",
+        "cpu",
+        *arguments,
+    ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FUSION_")}
     with (home.parent / f"{home.name}.log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -110,7 +131,10 @@ def _wait_for(url: str, process: subprocess.Popen) -> None:
 
 @dataclass
 class Scrubber:
-    """One session: it drags alpha over a picture, then over the next one. `frames` are (picture, alpha, seconds, PNG)."""
+    """One session: it drags alpha over a picture, then over the next one.
+
+    `frames` are (picture, alpha, seconds, PNG).
+    """
 
     port: int
     base: str
@@ -119,7 +143,10 @@ class Scrubber:
     problems: list[str] = field(default_factory=list)
 
     def run(self, until: float, pictures: int = PICTURES, stroke: int = 12) -> None:
-        """Ask for one frame after the other until the clock says so. No two wishes are the same, or the server would know the answer."""
+        """Ask for one frame after the other until the clock says so.
+
+        No two wishes are the same, or the server would know the answer.
+        """
         draw = np.random.default_rng(next(_SEEDS))
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         while time.monotonic() < until:
@@ -167,9 +194,11 @@ class Run:
 
     def line(self, what: str) -> str:
         """In words."""
-        return (f"{what}: {self.pace:.1f} frames a second, p50 {median(self.waits):.3f} s, p95 {self.p95:.3f} s "
-                f"({self.p95 / median(self.waits):.2f} x), longest {max(self.waits):.2f} s, frames a session "
-                f"{min(self.counts)} to {max(self.counts)}")
+        return (
+            f"{what}: {self.pace:.1f} frames a second, p50 {median(self.waits):.3f} s, p95 {self.p95:.3f} s "
+            f"({self.p95 / median(self.waits):.2f} x), longest {max(self.waits):.2f} s, frames a session "
+            f"{min(self.counts)} to {max(self.counts)}"
+        )
 
 
 def scrub(server: Server, bases: Sequence[str], seconds: float) -> Run:
@@ -209,7 +238,7 @@ def growth(memory: Sequence[float]) -> tuple[float, float]:
     """Megabytes in the middle and at the end of a run, each the median of a tenth of it."""
     tenth = max(1, len(memory) // 10)
     middle = len(memory) // 2
-    return median(memory[middle:middle + tenth]), median(memory[-tenth:])
+    return median(memory[middle : middle + tenth]), median(memory[-tenth:])
 
 
 def main(arguments: Any = None) -> None:
@@ -227,7 +256,10 @@ def main(arguments: Any = None) -> None:
         print(many.line(f"{given.sessions} sessions"))
         print(f"throughput {many.pace / alone.pace:.2f} x one session's")
         middle, end = growth(many.memory)
-        print(f"memory {middle:.0f} MB in the middle, {end:.0f} MB at the end of the run ({100 * (end / middle - 1):+.1f} %)")
+        print(
+            f"memory {middle:.0f} MB in the middle, {end:.0f} MB at the end of the run"
+            f" ({100 * (end / middle - 1):+.1f} %)"
+        )
         problems = [problem for run in (alone, many) for one in run.scrubbers for problem in one.problems]
         wrong = wrong_frames([alone, many], Path(folder) / "reference")
         print(f"{len(alone.waits) + len(many.waits)} frames, {len(wrong)} wrong, {len(problems)} refused")

@@ -1,7 +1,7 @@
 """How torch's threads wait: a forward pass alone and beside a busy process. `python tests/benchmarks/threads.py`.
 
-CPU and wall milliseconds of one ENet pass of 512x256, medians of rounds in turn: with the library's setting (`GOMP_SPINCOUNT`, set when
-`fusionlib` is imported before torch) and with torch's own.
+CPU and wall milliseconds of one ENet pass of 512x256, medians of rounds in turn: with the library's setting
+(`GOMP_SPINCOUNT`, set when `fusionlib` is imported before torch) and with torch's own.
 """
 
 from __future__ import annotations
@@ -47,10 +47,14 @@ def busy() -> None:
 
 def run(as_torch_does: bool) -> list[tuple[float, float]]:
     """The passes of a fresh process."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
     if as_torch_does:
         environment["AS_TORCH_DOES"] = "1"
-    done = subprocess.run([sys.executable, __file__, "--one"], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--one"], env=environment, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -67,8 +71,11 @@ def main() -> None:
                 times[as_torch_does] += run(as_torch_does)
         for as_torch_does, found in times.items():
             walls, cpus = zip(*found, strict=True)
-            print(f"{'beside a busy process' if beside else 'alone':22} {'as torch does' if as_torch_does else 'as fusionlib does':18} "
-                  f"wall {median(walls):6.0f} ({max(walls):5.0f})   CPU {median(cpus):6.0f} ({max(cpus):5.0f})")
+            print(
+                f"{'beside a busy process' if beside else 'alone':22}"
+                f" {'as torch does' if as_torch_does else 'as fusionlib does':18} wall {median(walls):6.0f}"
+                f" ({max(walls):5.0f})   CPU {median(cpus):6.0f} ({max(cpus):5.0f})"
+            )
         if beside:
             other.kill()
 

@@ -267,7 +267,8 @@ def _arguments(folder: Path, draw: random.Random) -> Case:
     verb = draw.choice(
         ("inspect", "merge", "evaluate", "sweep", "compare", "diagnose", "layers", "methods", draw.choice(NASTY))
     )
-    # Files, a home and folders to write to are the tester's own business: nothing outside of `folder` is named as an output.
+    # Files, a home and folders to write to are the tester's own business: nothing outside of `folder` is named as an
+    # output.
     safe = [word.replace("\0", "?") for word in chosen]
     return Case("arguments", (verb.replace("\0", "?"), *safe))
 

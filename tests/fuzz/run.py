@@ -1,7 +1,8 @@
-"""Hostile input in large numbers: `python tests/fuzz/run.py [--count 5000] [--seed 0]`. A short seeded part is in tests/test_fuzz.py.
+"""Hostile input in large numbers: `python tests/fuzz/run.py [--count 5000] [--seed 0]`. A short seeded part is in
+tests/test_fuzz.py.
 
-Every command must end with status 0, or with status 2 and one line that says what to do; every request with a status under 500. Nothing
-is run, nothing takes longer than 10 seconds or more than 2 GB.
+Every command must end with status 0, or with status 2 and one line that says what to do; every request with a status
+under 500. Nothing is run, nothing takes longer than 10 seconds or more than 2 GB.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def _granted(folder: Path) -> tuple[str, str]:
     from fusionlib.studio import Selection
     from pages.widgets.server import reset, studio
 
-    os.environ["FUSION_ARGS"] = f"--no-demo --device cpu --checkpoints {folder / 'sound'} --data folder:{folder / 'data'}"
+    os.environ["FUSION_ARGS"] = (
+        f"--no-demo --device cpu --checkpoints {folder / 'sound'} --data folder:{folder / 'data'}"
+    )
     reset()
     workspace = studio().workspace
     view = studio().view(Selection("a", "b", workspace.sources[0].name, None))

@@ -105,9 +105,12 @@ class Sprite:
         low, high = points.min(axis=0) - pad, points.max(axis=0) + pad
         camera = canvas.camera
         self.canvas = canvas
-        self.u0, self.v0 = (int(min(max(value, 0), limit)) for value, limit in zip(low, (camera.width, camera.height), strict=False))
+        self.u0, self.v0 = (
+            int(min(max(value, 0), limit)) for value, limit in zip(low, (camera.width, camera.height), strict=False)
+        )
         self.u1, self.v1 = (
-            int(min(max(value + 1, 0), limit)) for value, limit in zip(high, (camera.width, camera.height), strict=False)
+            int(min(max(value + 1, 0), limit))
+            for value, limit in zip(high, (camera.width, camera.height), strict=False)
         )
         self.seen = self.u1 - self.u0 > 1 and self.v1 - self.v0 > 1
         if not self.seen:

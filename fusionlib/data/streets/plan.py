@@ -105,9 +105,17 @@ def make_plan(rng: np.random.Generator) -> Plan:
     return Plan(style, lanes, edge, bay, walk, front, crossing, tram, ground)
 
 
-def _side(rng: np.random.Generator, style: str, start: float, side: float, bands: list[tuple[float, float, str]],
-          lines: list[tuple[float, float, float]]) -> tuple[float, float, tuple[float, float], float]:
-    """One side of the street outwards from `start`, added to `bands` and `lines`: kerb, middle of the parking bay, walk, house front."""
+def _side(
+    rng: np.random.Generator,
+    style: str,
+    start: float,
+    side: float,
+    bands: list[tuple[float, float, str]],
+    lines: list[tuple[float, float, float]],
+) -> tuple[float, float, tuple[float, float], float]:
+    """One side of the street outwards from `start`, added to `bands` and `lines`: kerb, middle of the parking bay,
+    walk, house front.
+    """
     x, bay = start, 0.0
 
     def take(width: float, kind: str) -> None:
