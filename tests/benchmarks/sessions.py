@@ -40,7 +40,7 @@ from fusionlib.studio import Options, Selection, Studio  # noqa: E402
 
 SOURCE, SPLIT, PICTURES = "streets clear", "val", 24
 _SEEDS = itertools.count()
-_BASE = re.compile(rb"/live/[\w-]{32}/[0-9a-f]{24}")
+_BASE = re.compile(rb"live/[\w-]{32}/[0-9a-f]{24}")
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Server:
             page.send(wish.SerializeToString())
             while not (found := _BASE.search(page.recv(timeout=120))):  # type: ignore[arg-type]
                 pass
-            yield found[0].decode()
+            yield "/" + found[0].decode()  # pages name it relative to where they are
 
 
 @contextmanager
