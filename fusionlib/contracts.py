@@ -5,7 +5,7 @@
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
-| a meter           | `fusionlib/metrics/`       | `@METERS.register(name)`        |
+| a meter           | `fusionlib/measures/`       | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -286,7 +286,7 @@ class Meter(Protocol):
         ...
 
     def update(self, state: dict[str, torch.Tensor], observation: Any) -> None:
-        """Add one batch in place; `observation` is a `fusionlib.metrics.observation.Observation`."""
+        """Add one batch in place; `observation` is a `fusionlib.measures.observation.Observation`."""
         ...
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -322,7 +322,7 @@ Progress = Callable[[int, int], Any]
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.metrics")
+METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import streamlit as st
 
+from fusionlib.charts.classes import class_change_figure
 from fusionlib.errors import FusionError, LayoutError
-from fusionlib.figures.classes import class_change_figure
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.live import live_view

@@ -20,8 +20,8 @@ from helpers import tiny_registered
 from fusionlib import contracts
 from fusionlib.cli import main
 from fusionlib.registry import Registry
-from fusionlib.storage import store
-from fusionlib.storage.keys import code_fingerprint
+from fusionlib.runs import store
+from fusionlib.runs.keys import code_fingerprint
 
 
 def child(case: dict[str, Any], out: int, err: int) -> int:

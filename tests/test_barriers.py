@@ -13,8 +13,8 @@ import torch
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
+from fusionlib.engine.measure import Measurement
 from fusionlib.errors import Cancelled, DataError, UsageError
-from fusionlib.inference.measure import Measurement
 from fusionlib.merging.rebasin import Rebasin, declared, permuted
 from fusionlib.studio import Choices, write_recipe
 from fusionlib.studio.barriers import ALPHAS, Ground, barrier_text, rebasin_barriers, recipe_barriers

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError, UsageError
-from fusionlib.metrics import (
+from fusionlib.measures import (
     Observation,
     adaptive_ece,
     brier,
@@ -29,8 +29,8 @@ from fusionlib.metrics import (
     misclassification_auroc,
     nll,
 )
-from fusionlib.metrics.calibration import FINE_BINS, KEPT_BINS, OFFERED_BINS
-from fusionlib.metrics.calibration_summary import MINIMUM_COUNT, calibration_summary, check_bins, confidence_histograms
+from fusionlib.measures.calibration import FINE_BINS, KEPT_BINS, OFFERED_BINS
+from fusionlib.measures.calibration_summary import MINIMUM_COUNT, calibration_summary, check_bins, confidence_histograms
 
 CPU = torch.device("cpu")
 TO_CAMVID = torch.from_numpy(mapping(CITYSCAPES_VOID, CAMVID))

@@ -13,13 +13,13 @@ from helpers import CPU, tiny_world, until
 
 from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, METERS
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.temperature import ScaledNetwork, fit_temperature, scaled
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.temperature import ScaledNetwork, fit_temperature, scaled
-from fusionlib.metrics import Observation
-from fusionlib.metrics.calibration_summary import OFFERED_BINS
-from fusionlib.metrics.observation import first_maximum
+from fusionlib.measures import Observation
+from fusionlib.measures.calibration_summary import OFFERED_BINS
+from fusionlib.measures.observation import first_maximum
 from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
 
 FIGURES = (

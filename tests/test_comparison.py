@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS
+from fusionlib.engine.fisher import GRADIENT_COST
+from fusionlib.engine.measure import Measurement
 from fusionlib.errors import ArchitectureError, DataError, UsageError
-from fusionlib.figures.comparison import gain_figure
-from fusionlib.inference.fisher import GRADIENT_COST
-from fusionlib.inference.measure import Measurement
-from fusionlib.metrics.calibration_summary import calibration_summary
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATION_METERS, Choices, Own, write_recipe
 from tests.helpers import World, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 

@@ -18,9 +18,9 @@ from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.sharing import Sharing, shared_table, unlike
 from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.merging.buffers import EQUAL_COUNTS, merged_integers, pooled_moments, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear

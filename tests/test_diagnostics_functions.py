@@ -23,9 +23,9 @@ from fusionlib.diagnostics import (
 )
 from fusionlib.diagnostics.cka import POSITIONS
 from fusionlib.diagnostics.evidence import GAIN
+from fusionlib.engine.activations import blocks_of, recorded
 from fusionlib.errors import UsageError
-from fusionlib.inference.activations import blocks_of, recorded
-from fusionlib.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
+from fusionlib.measures import confusion_matrix, iou, mean_iou, pixel_accuracy
 from fusionlib.studio import Selection, diagnosis_functions
 from tests.helpers import TinyNet, tiny_file, tiny_world
 

@@ -24,7 +24,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import evaluate, main
 from fusionlib.cli.common import open_studio
 from fusionlib.errors import UsageError
-from fusionlib.storage.store import Store
+from fusionlib.runs.store import Store
 from fusionlib.studio import default_home
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
@@ -30,7 +30,7 @@ from fusionlib.merging.ensemble import RULES
 from fusionlib.merging.fisher import Fisher
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.storage.keys import mixture_key
+from fusionlib.runs.keys import mixture_key
 from fusionlib.studio import write_recipe
 from fusionlib.studio.export import run_recipe
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionlib.errors import UsageError
-from fusionlib.search.grid import alpha_grid, around_best, best_merge, coarse_to_fine
+from fusionlib.studies.grid import alpha_grid, around_best, best_merge, coarse_to_fine
 
 
 def test_a_merge_is_sought_between_the_ends_and_not_right_beside_them() -> None:

@@ -21,11 +21,11 @@ from fusionlib.data import files
 from fusionlib.data.files import WHOLE_PIXELS, read_picture, reduced_mask, reduction
 from fusionlib.data.orientation import shown_size, turned
 from fusionlib.data.spec import open_dataset
+from fusionlib.engine import maps, measure
+from fusionlib.engine.joint import JointMeasurement
+from fusionlib.engine.measure import MARGIN, TILE, batches
+from fusionlib.engine.temperature import losses_at
 from fusionlib.errors import DataError
-from fusionlib.inference import maps, measure
-from fusionlib.inference.joint import JointMeasurement
-from fusionlib.inference.measure import MARGIN, TILE, batches
-from fusionlib.inference.temperature import losses_at
 from fusionlib.studio.information import informed
 
 ROOT = Path(__file__).parents[1]

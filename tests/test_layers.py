@@ -20,21 +20,21 @@ LAYERS = {
     "architectures": 1,
     "data": 1,
     "merging": 2,
-    "metrics": 2,
+    "measures": 2,
     "diagnostics": 2,
-    "inference": 3,
-    "search": 3,
-    "figures": 3,
-    "imaging": 3,
-    "training": 3,
-    "storage": 3,
-    "studio": 4,
-    "cli": 5,
-    "__main__": 6,
+    "charts": 3,
+    "imaging": 2,
+    "engine": 3,
+    "runs": 4,
+    "studies": 5,
+    "lab": 5,
+    "studio": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic"}
 """The one layer whose modules may use one another, in this order."""
-PAGES = 6
+PAGES = 8
 
 LIBRARY = sorted((ROOT / "fusionlib").rglob("*.py"))
 FRONT = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
@@ -125,4 +125,4 @@ def test_an_upward_arrow_and_a_sideways_one_are_seen(tmp_path: Path, monkeypatch
 def test_modules_say_what_they_are_for_and_stay_readable(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), "no docstring"
-    assert text.count("\n") <= 400
+    assert text.count("\n") <= 450

@@ -14,7 +14,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import CheckpointError, DataError
 from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS, list_folder, skipped_notes
-from fusionlib.storage.uploads import UploadFolder
+from fusionlib.runs.uploads import UploadFolder
 from fusionlib.studio import Options, Workspace
 
 

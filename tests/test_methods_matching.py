@@ -13,11 +13,11 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import TensorInfo
 from fusionlib.contracts import ARCHITECTURES, Permutation
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.fisher import fisher_information, picture_information, seeded
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.fisher import fisher_information, picture_information, seeded
-from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging.buffers import settle
 from fusionlib.merging.ensemble import RULES, Ensemble
 from fusionlib.merging.fisher import FLOOR, Fisher

@@ -22,10 +22,10 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
 from fusionlib.data.labels import CAMVID, CITYSCAPES, numbered
+from fusionlib.engine import identity
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
-from fusionlib.inference import identity
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.studio import Choices, Options, Selection, Studio
 from fusionlib.studio.ensemble import evaluate_ensemble

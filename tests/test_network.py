@@ -13,10 +13,10 @@ from torch import nn
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import ARCHITECTURES, IGNORE, logits_of
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
+from fusionlib.engine.maps import pixel_maps
+from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.errors import ArchitectureError, UsageError
-from fusionlib.inference.maps import pixel_maps
-from fusionlib.inference.network import BoundNetwork, choose_device
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.observation import Observation
 
 IMAGES = pictures(3)
 

@@ -18,9 +18,9 @@ from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.recipe import open_sources, read_recipe
 from fusionlib.checkpoints.rounding import WRITTEN, fits, round_to_dtype, rounded, written_dtype
 from fusionlib.contracts import METHODS
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import CheckpointError, MergeError, UsageError
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile

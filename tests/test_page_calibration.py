@@ -12,15 +12,15 @@ from helpers import folder_data, tiny_file, until
 from page_tools import MAIN, opened
 from streamlit.testing.v1 import AppTest
 
-from fusionlib.figures.calibration import (
+from fusionlib.charts.calibration import (
     band_figure,
     curves_figure,
     reliability_figure,
     separation_figure,
     temperature_figure,
 )
-from fusionlib.figures.calibration_terms import TERMS, best_alpha, best_of, bin_rows, figure_rows
-from fusionlib.metrics.calibration_summary import costliest_bin
+from fusionlib.charts.calibration_terms import TERMS, best_alpha, best_of, bin_rows, figure_rows
+from fusionlib.measures.calibration_summary import costliest_bin
 from fusionlib.studio import Selection, ensemble_point
 from pages.widgets import server
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from fusionlib.charts import diagnostics as figures
+from fusionlib.charts.diagnostics_pairs import pairs_figure
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.evidence import USEFUL
-from fusionlib.figures import diagnostics as figures
-from fusionlib.figures.diagnostics_pairs import pairs_figure
 from pages.widgets import diagnostics_charts, diagnostics_controls, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
 from tests.helpers import folder_data, tiny_tensors, tiny_world, until

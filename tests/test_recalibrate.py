@@ -13,9 +13,9 @@ from torch import nn
 
 from fusionlib.contracts import Preprocessing
 from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.recalibrate import Recalibration, recalibrate
 from fusionlib.errors import ArchitectureError, UsageError
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.recalibrate import Recalibration, recalibrate
 
 IMAGES = pictures(7)
 RAGGED = [IMAGES[:3], IMAGES[3:6], IMAGES[6:]]

@@ -30,7 +30,7 @@ def test_an_unknown_name_is_answered_with_the_valid_ones(name: str) -> None:
 
 
 def test_a_name_can_be_taken_only_once() -> None:
-    registry: Registry[int] = Registry("number", "fusionlib.figures")
+    registry: Registry[int] = Registry("number", "fusionlib.charts")
     registry.register("one")(1)
     with pytest.raises(KeyError, match="'one' is registered twice"):
         registry.register("one")(2)
@@ -42,11 +42,11 @@ def test_modules_are_imported_at_the_first_look_only(monkeypatch: pytest.MonkeyP
     asked: list[str] = []
     real = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", lambda name, *rest: (asked.append(name), real(name, *rest))[1])
-    registry: Registry[int] = Registry("number", "fusionlib.figures")
+    registry: Registry[int] = Registry("number", "fusionlib.charts")
     registry.register("one")(1)
     assert asked == []
     registry.names(), registry.names()
-    assert asked.count("fusionlib.figures") == 1
+    assert asked.count("fusionlib.charts") == 1
 
 
 @pytest.mark.parametrize("name", REGISTRIES)

@@ -19,8 +19,8 @@ from PIL import Image
 from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.data.spec import open_dataset
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.measures.observation import Observation
 from fusionlib.studio import Choices, Options, Workspace
 from pages.widgets import server
 from pages.widgets.problems import plain

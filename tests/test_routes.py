@@ -16,8 +16,8 @@ from helpers import Answer, World, asked, folder_data, request, tiny_world, unti
 from PIL import Image
 from starlette.applications import Starlette
 
-from fusionlib.inference.turns import Superseded
-from fusionlib.inference.worker import FRAME
+from fusionlib.engine.turns import Superseded
+from fusionlib.engine.worker import FRAME
 from fusionlib.studio.view import MergeView
 from pages.widgets import routes
 from pages.widgets.live import SESSION, viewer_data

@@ -17,10 +17,10 @@ from fusionlib.architectures.staged import check_stages
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import ARCHITECTURES, Architecture, Sample, Stage
+from fusionlib.engine import stages as trails
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError
-from fusionlib.inference import stages as trails
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units

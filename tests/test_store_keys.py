@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionlib.storage import keys
-from fusionlib.storage import store as module
-from fusionlib.storage.keys import code_fingerprint, content_key, ensemble_key, mixture_key, profile_key
-from fusionlib.storage.store import Store
+from fusionlib.runs import keys
+from fusionlib.runs import store as module
+from fusionlib.runs.keys import code_fingerprint, content_key, ensemble_key, mixture_key, profile_key
+from fusionlib.runs.store import Store
 
 A, B = "a" * 64, "b" * 64
 
@@ -165,7 +165,7 @@ def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
 def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
     code = (
-        "import os, signal, sys; from pathlib import Path; from fusionlib.storage.store import Store\n"
+        "import os, signal, sys; from pathlib import Path; from fusionlib.runs.store import Store\n"
         "store = Store(Path(sys.argv[1]))\nfor number in range(30):\n    store.put(f'k{number}', {'x': number})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -232,7 +232,7 @@ def test_a_key_depends_on_the_code_that_decides(monkeypatch: pytest.MonkeyPatch)
 def test_the_codes_fingerprint_covers_what_decides_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(keys.__file__).parent.parent
     shutil.copytree(root, tmp_path / "fusionlib", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(keys, "__file__", str(tmp_path / "fusionlib" / "storage" / "keys.py"))
+    monkeypatch.setattr(keys, "__file__", str(tmp_path / "fusionlib" / "runs" / "keys.py"))
     bare = code_fingerprint.__wrapped__
     before = bare()
     for name, decides in (

@@ -27,9 +27,9 @@ from fusionlib.checkpoints.recipe import Calibration, Recipe, open_sources, read
 from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, Cancelled, FusionError, LayoutError, RecipeError, UsageError
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.network import BoundNetwork
 from fusionlib.merging import stream
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.linear import Linear

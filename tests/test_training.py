@@ -16,9 +16,9 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import Preprocessing, Sample
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import Cancelled, LayoutError, UsageError
-from fusionlib.training.batches import CropSampler
-from fusionlib.training.loop import Trainer, TrainingPlan, class_weights
-from fusionlib.training.schedule import SCHEDULES
+from fusionlib.lab.batches import CropSampler
+from fusionlib.lab.loop import Trainer, TrainingPlan, class_weights
+from fusionlib.lab.schedule import SCHEDULES
 
 PLAN = TrainingPlan(architecture="tiny", classes=3, epochs=3, batch=2, lr=0.05, crop=(24, 32), seed=5)
 

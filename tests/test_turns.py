@@ -14,9 +14,9 @@ from helpers import tiny_world, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusionlib.engine import turns as turns_module
+from fusionlib.engine.turns import REMEMBERED, InOrder, Superseded, Turns
 from fusionlib.errors import UsageError
-from fusionlib.inference import turns as turns_module
-from fusionlib.inference.turns import REMEMBERED, InOrder, Superseded, Turns
 from fusionlib.studio.live import SESSIONS, LiveDesk, LiveSession
 from fusionlib.studio.recent import ENTRY_BYTES, Recent
 

@@ -16,10 +16,10 @@ from torch import nn
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.turns import Superseded
+from fusionlib.engine.worker import FRAME
 from fusionlib.errors import ArchitectureError, UsageError
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.turns import Superseded
-from fusionlib.inference.worker import FRAME
 from fusionlib.studio import Options, Selection, Studio
 from fusionlib.studio.recent import ENTRY_BYTES
 
@@ -164,7 +164,7 @@ def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(
     world.studio.recent.limit = 0  # nothing is known any more
     world.studio.recent.keep("", None, 1)
     monkeypatch.setattr("fusionlib.studio.view.STEP_PIXELS", 100)
-    monkeypatch.setattr("fusionlib.inference.maps.BAND_PIXELS", 10 * 64)
+    monkeypatch.setattr("fusionlib.engine.maps.BAND_PIXELS", 10 * 64)
     real = BoundNetwork.logits
 
     def noted(self, *given):

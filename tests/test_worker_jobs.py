@@ -9,9 +9,9 @@ import time
 import pytest
 from helpers import until
 
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.worker import FRAME, JOB, Worker
 from fusionlib.errors import UsageError
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.worker import FRAME, JOB, Worker
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_removing_can_be_undone_for_a_day(tmp_path: Path, monkeypatch: pytest.Mo
     workspace.restore_upload(removed)
     assert names(workspace) == ["own", "mine"] and workspace.get("mine").problem is None
     late = workspace.remove_upload("mine")
-    monkeypatch.setattr("fusionlib.storage.uploads.REMOVED_SECONDS", -1)
+    monkeypatch.setattr("fusionlib.runs.uploads.REMOVED_SECONDS", -1)
     workspace.add_upload("next.safetensors", checkpoint_bytes(2))
     workspace.remove_upload("next")
     with pytest.raises(UsageError, match="too long ago"):

@@ -20,8 +20,8 @@ from fusionlib.cli.settings import renames_of
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import usages
+from fusionlib.engine.measure import MARGIN, TILE
 from fusionlib.errors import UsageError, shown
-from fusionlib.inference.measure import MARGIN, TILE
 from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_home, gravest
 
 

@@ -20,7 +20,7 @@ from fusionlib.cli.common import (
 from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import POLICIES, check_policy
-from fusionlib.search.grid import alpha_grid
+from fusionlib.studies.grid import alpha_grid
 from fusionlib.studio.outlook import FINE
 
 STEP = 0.25

@@ -20,11 +20,11 @@ from fusionlib.cli.common import (
     tiles_note,
 )
 from fusionlib.diagnostics.evidence import guesses
+from fusionlib.engine.measure import DEFAULT_METERS
 from fusionlib.errors import UsageError
-from fusionlib.inference.measure import DEFAULT_METERS
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.measures.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
 from fusionlib.merging.ensemble import RULES
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.metrics.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
 from fusionlib.studio import CALIBRATION_METERS
 from fusionlib.studio.ensemble import evaluate_ensemble
 

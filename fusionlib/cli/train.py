@@ -10,11 +10,11 @@ from fusionlib.cli.common import progress_bar, show_remarks
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
+from fusionlib.engine.network import choose_device
 from fusionlib.errors import UsageError
-from fusionlib.inference.network import choose_device
+from fusionlib.lab.loop import Trainer, TrainingPlan
+from fusionlib.lab.schedule import SCHEDULES
 from fusionlib.studio import add_group
-from fusionlib.training.loop import Trainer, TrainingPlan
-from fusionlib.training.schedule import SCHEDULES
 
 NAME, HELP = "train", "Train a network from scratch or from a checkpoint, one checkpoint an epoch"
 

@@ -1,6 +1,6 @@
 """What happens to batch-norm statistics in a merge: `average`, `anchor` or `gaussian`.
 
-The fourth policy, `recalibrate`, needs pictures and lives in `fusionlib.inference.recalibrate`.
+The fourth policy, `recalibrate`, needs pictures and lives in `fusionlib.engine.recalibrate`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ RULES = {
     "product": "product of the probabilities, normalised",
     "majority": "each network votes for its best class with its confidence; the sum is divided by M",
 }
-"""How outputs are combined: `fusionlib.inference.ensemble` does it."""
+"""How outputs are combined: `fusionlib.engine.ensemble` does it."""
 
 
 @METHODS.register("ensemble")

@@ -33,7 +33,7 @@ class Fisher:
 
     Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3; norm and floor
     as in the authors' code. Computed in float64 as a chain of interpolations, which gives equal parameters back
-    exactly. How F is estimated: `fusionlib.inference.fisher`. Breaks endpoints and unweighted: there is no alpha.
+    exactly. How F is estimated: `fusionlib.engine.fisher`. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "Fisher"

@@ -20,14 +20,14 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
+from fusionlib.engine.identity import identities, runs_of
+from fusionlib.engine.measure import DEFAULT_METERS, Measurement
+from fusionlib.engine.network import BoundNetwork, choose_device
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
-from fusionlib.inference.identity import identities, runs_of
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement
-from fusionlib.inference.network import BoundNetwork, choose_device
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison

@@ -18,19 +18,19 @@ from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.diagnostics.barrier import MODES, barrier
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.measure import DEFAULT_METERS, Measurement
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import DataError, UsageError
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.rebasin import Rebasin
-from fusionlib.storage.keys import content_key, mixture_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import content_key, mixture_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)

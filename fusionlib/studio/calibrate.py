@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.maps import bands
+from fusionlib.engine.measure import target_mapping
+from fusionlib.engine.network import Network
+from fusionlib.engine.reliability_maps import ReliabilityMaps, reliability_maps
+from fusionlib.engine.worker import FRAME, Run
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.maps import bands
-from fusionlib.inference.measure import target_mapping
-from fusionlib.inference.network import Network
-from fusionlib.inference.reliability_maps import ReliabilityMaps, reliability_maps
-from fusionlib.inference.worker import FRAME, Run
+from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
 from fusionlib.merging.linear import Linear
-from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
-from fusionlib.storage.keys import ensemble_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import ensemble_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
-from fusionlib.inference.identity import identities
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.measure import Measurement, target_mapping
-from fusionlib.inference.temperature import ScaledNetwork, fit_temperature
-from fusionlib.metrics.calibration_summary import DEFAULT_BINS, calibration_summary
-from fusionlib.search.grid import alpha_grid
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.engine.identity import identities
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.measure import Measurement, target_mapping
+from fusionlib.engine.temperature import ScaledNetwork, fit_temperature
+from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
+from fusionlib.studies.grid import alpha_grid
 from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep
 from fusionlib.studio.sweep import Point
 from fusionlib.studio.view import MergeView, Selection

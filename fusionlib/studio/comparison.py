@@ -17,17 +17,17 @@ from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.diagnostics.verdict import judge
+from fusionlib.engine.blend import CALIBRATION_PICTURES
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.measure import Measurement
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
-from fusionlib.inference.blend import CALIBRATION_PICTURES
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.measure import Measurement
-from fusionlib.inference.worker import Worker
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.build import build_method
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.metrics.calibration_summary import calibration_summary
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.barriers import ALPHAS
 from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks

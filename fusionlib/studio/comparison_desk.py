@@ -10,7 +10,7 @@ from typing import Any
 
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.data.cache import DecodedCache
-from fusionlib.inference.identity import identities
+from fusionlib.engine.identity import identities
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import Choices
 from fusionlib.studio.workspace import Workspace

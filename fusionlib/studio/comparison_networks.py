@@ -17,16 +17,16 @@ from fusionlib.checkpoints.sharing import Sharing, unlike
 from fusionlib.contracts import METHODS, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.fisher import GRADIENT_COST
+from fusionlib.engine.network import BoundNetwork, Network
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, FusionError
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.fisher import GRADIENT_COST
-from fusionlib.inference.network import BoundNetwork, Network
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.rebasin import Rebasin
-from fusionlib.storage.store import Store
+from fusionlib.runs.store import Store
 from fusionlib.studio.barriers import Ground, barrier_text, rebasin_barriers
 from fusionlib.studio.comparison_rows import Row
 from fusionlib.studio.export import sharing_notes, write_recipe

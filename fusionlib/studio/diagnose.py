@@ -19,15 +19,15 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.discrepancy import TAU
 from fusionlib.diagnostics.evidence import SHARE
 from fusionlib.diagnostics.survey import WeightSurvey, survey
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.joint import JointMeasurement
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.joint import JointMeasurement
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.search.grid import alpha_grid, around_best
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
+from fusionlib.studies.grid import alpha_grid, around_best
 from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair, numbered
 from fusionlib.studio.diagnosis_report import full_report
 from fusionlib.studio.outlook import FINE, closer_points, path_summary

@@ -14,11 +14,11 @@ from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space, mapping
+from fusionlib.engine.identity import Network, runs_of
+from fusionlib.engine.joint import DEFAULT_METERS
 from fusionlib.errors import FusionError
-from fusionlib.inference.identity import Network, runs_of
-from fusionlib.inference.joint import DEFAULT_METERS
-from fusionlib.storage.keys import code_fingerprint, content_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import code_fingerprint, content_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.outlook import can_match
 
 CKA_PICTURES = 4

@@ -12,15 +12,15 @@ from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
+from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.measure import DEFAULT_METERS, Measurement
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import UsageError
-from fusionlib.inference.ensemble import OutputEnsemble
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.ensemble import Ensemble
-from fusionlib.storage.keys import content_key, ensemble_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import content_key, ensemble_key
+from fusionlib.runs.store import Store
 
 
 def evaluate_ensemble(

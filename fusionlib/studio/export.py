@@ -20,10 +20,10 @@ from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear

@@ -16,13 +16,13 @@ from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache, unreduced
+from fusionlib.engine.fisher import picture_information, seeded
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import Worker
 from fusionlib.errors import FusionError, WriteError
-from fusionlib.inference.fisher import picture_information, seeded
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import Worker
 from fusionlib.merging.fisher import Fisher
-from fusionlib.storage.keys import content_key
+from fusionlib.runs.keys import content_key
 
 
 class InformationCache:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusionlib.storage.store import Store
+from fusionlib.runs.store import Store
 from fusionlib.studio.layer_jobs import Contribution, ProfileJob
 from fusionlib.studio.layer_presets import PresetShelf
 from fusionlib.studio.layers import describe

@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.measure import DEFAULT_METERS, Measurement
 from fusionlib.errors import UsageError
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement
+from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 

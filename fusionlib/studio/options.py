@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from fusionlib.checkpoints.groups import RULE
 from fusionlib.data.spec import usages
+from fusionlib.engine.network import PRECISIONS
 from fusionlib.errors import UsageError, printable
-from fusionlib.inference.network import PRECISIONS
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from fusionlib.inference.jobs import Job
+from fusionlib.engine.jobs import Job
 
 Item = TypeVar("Item")
 

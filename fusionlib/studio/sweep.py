@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fusionlib.contracts import Progress
-from fusionlib.inference.blend import Blend
-from fusionlib.inference.jobs import Job
-from fusionlib.inference.measure import DEFAULT_METERS, Measurement
-from fusionlib.inference.network import Network
-from fusionlib.inference.worker import Run
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.search.grid import alpha_grid, coarse_to_fine
-from fusionlib.storage.keys import content_key
-from fusionlib.storage.store import Store
+from fusionlib.engine.blend import Blend
+from fusionlib.engine.jobs import Job
+from fusionlib.engine.measure import DEFAULT_METERS, Measurement
+from fusionlib.engine.network import Network
+from fusionlib.engine.worker import Run
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.runs.keys import content_key
+from fusionlib.runs.store import Store
+from fusionlib.studies.grid import alpha_grid, coarse_to_fine
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 

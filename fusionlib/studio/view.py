@@ -19,19 +19,19 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, METERS, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.identity import runs_of
+from fusionlib.engine.maps import pixel_maps, rows_of
+from fusionlib.engine.measure import target_mapping
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.turns import InOrder, Superseded
+from fusionlib.engine.worker import FRAME, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
-from fusionlib.inference.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.inference.identity import runs_of
-from fusionlib.inference.maps import pixel_maps, rows_of
-from fusionlib.inference.measure import target_mapping
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.turns import InOrder, Superseded
-from fusionlib.inference.worker import FRAME, Run, Worker, at_once
+from fusionlib.measures.observation import Observation
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.metrics.observation import Observation
-from fusionlib.storage.keys import content_key, mixture_key, profile_key
+from fusionlib.runs.keys import content_key, mixture_key, profile_key
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"

@@ -22,8 +22,8 @@ from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError, shown
 from fusionlib.listing import skipped_notes
-from fusionlib.metrics.annotation import annotation_warnings
-from fusionlib.storage.uploads import UploadFolder
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.runs.uploads import UploadFolder
 from fusionlib.studio.options import Options
 from fusionlib.studio.sources import listed_checkpoints, short_name
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.charts.calibration import band_figure, curves_figure, temperature_figure
+from fusionlib.charts.calibration_terms import TERMS, best_alpha, curve_rows, figure_rows
 from fusionlib.errors import FusionError
-from fusionlib.figures.calibration import band_figure, curves_figure, temperature_figure
-from fusionlib.figures.calibration_terms import TERMS, best_alpha, curve_rows, figure_rows
 from fusionlib.studio import Selection, band
 from pages.widgets.calibration_controls import Look, keep, kept, running, start_row
 from pages.widgets.diagnostics_tables import twin

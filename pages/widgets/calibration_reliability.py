@@ -7,10 +7,10 @@ from typing import Any
 import pandas
 import streamlit as st
 
-from fusionlib.figures.calibration import reliability_figure, separation_figure
-from fusionlib.figures.calibration_terms import TERMS, best_of, bin_rows, figure_rows
+from fusionlib.charts.calibration import reliability_figure, separation_figure
+from fusionlib.charts.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
-from fusionlib.metrics.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
+from fusionlib.measures.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
 from pages.widgets.calibration_controls import Look, at_hand
 from pages.widgets.diagnostics_tables import twin
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fusionlib.figures.comparison import gain_figure
+from fusionlib.charts.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.diagnostics_tables import as_csv, percent
 from pages.widgets.problems import plain

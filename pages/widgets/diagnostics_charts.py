@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.figures.diagnostics import columns_of, direction_figure, layers_figure, path_figure, similarity_figure
-from fusionlib.figures.diagnostics_pairs import pairs_figure
+from fusionlib.charts.diagnostics import columns_of, direction_figure, layers_figure, path_figure, similarity_figure
+from fusionlib.charts.diagnostics_pairs import pairs_figure
 from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
 from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.figures.diagnostics import name_of
+from fusionlib.charts.diagnostics import name_of
 from fusionlib.studio.diagnosis_functions import NO_CODE
 
 Row = Mapping[str, Any]

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.charts.layers import contribution_figure
 from fusionlib.errors import UsageError
-from fusionlib.figures.layers import contribution_figure
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
 from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer

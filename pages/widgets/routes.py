@@ -15,8 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.inference.turns import Superseded
 from fusionlib.studio import MergeView
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
 from pages.widgets.server import base_path, studio

@@ -36,8 +36,8 @@ from safetensors.torch import save  # noqa: E402
 
 from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
 from fusionlib.data.spec import open_dataset  # noqa: E402
-from fusionlib.storage.keys import code_fingerprint  # noqa: E402
-from fusionlib.storage.uploads import UploadFolder  # noqa: E402
+from fusionlib.runs.keys import code_fingerprint  # noqa: E402
+from fusionlib.runs.uploads import UploadFolder  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
 
 SPAN_S = 0.4

@@ -139,7 +139,7 @@ def bench_calibration(rounds: int = 40) -> None:
     demo's networks.
     """
     from fusionlib.contracts import METERS
-    from fusionlib.metrics import Observation
+    from fusionlib.measures import Observation
 
     with tempfile.TemporaryDirectory() as home:
         studio, selection = demo_studio(home)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from fusionlib.contracts import IGNORE, METERS, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.measure import Batch, batches
+from fusionlib.engine.network import Network
+from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
-from fusionlib.inference.measure import Batch, batches
-from fusionlib.inference.network import Network
-from fusionlib.inference.worker import JOB, Worker
-from fusionlib.metrics.observation import Observation, first_maximum
+from fusionlib.measures.observation import Observation, first_maximum
 
 COARSE = tuple(2 ** (half / 2) for half in range(-4, 7))
 """First pass: 0.25 to 8 in steps of the root of 2, 1 among them."""

@@ -1,6 +1,6 @@
 """Meters: streaming measures with a fixed-size state, one file each, and the same figures for plain arrays."""
 
-from fusionlib.metrics.calibration_figures import (
+from fusionlib.measures.calibration_figures import (
     adaptive_ece,
     brier,
     classwise_ece,
@@ -12,7 +12,7 @@ from fusionlib.metrics.calibration_figures import (
     misclassification_auroc,
     nll,
 )
-from fusionlib.metrics.confusion import (
+from fusionlib.measures.confusion import (
     blind_figures,
     confusion_matrix,
     iou,
@@ -21,7 +21,7 @@ from fusionlib.metrics.confusion import (
     precision,
     recall,
 )
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.observation import Observation
 
 __all__ = [
     "Observation",

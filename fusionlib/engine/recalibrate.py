@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from fusionlib.contracts import Progress
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
-from fusionlib.inference.network import BoundNetwork
 
 
 class Recalibration:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.contracts import IGNORE
-from fusionlib.metrics.observation import Observation, first_maximum
+from fusionlib.measures.observation import Observation, first_maximum
 
 BAND_PIXELS = 1 << 18
 """Pixels looked at in one go: what is made of the logits of a large picture takes several times their memory."""

@@ -9,8 +9,8 @@ import torch
 
 from fusionlib.contracts import METERS
 from fusionlib.errors import DataError
-from fusionlib.metrics.calibration_figures import adaptive_ece, coarsen, misclassification_auroc
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.calibration_figures import adaptive_ece, coarsen, misclassification_auroc
+from fusionlib.measures.observation import Observation
 
 FINE_BINS = 5040
 """Bins that are counted. 10, 12, 15, 20, 30 and 60 divide it (4096 has no divisor among them), so coarse bins are exact
@@ -115,7 +115,7 @@ class CalibrationMeter:
         state["losses"] += sums * sums.new_tensor([1, -1])
 
     def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """One entry `calibration`, which `fusionlib.metrics.calibration_summary` turns into figures for any offered
+        """One entry `calibration`, which `fusionlib.measures.calibration_summary` turns into figures for any offered
         number of bins.
 
         `counts`, `correct`, `confidence` (C + 1, 60) lists; `adaptive` (per offered count) and `auroc`: for all pixels

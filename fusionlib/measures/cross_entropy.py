@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fusionlib.contracts import METERS
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.observation import Observation
 
 _UNIT = 2.0**-24
 """Nats per step of the fixed-point sum. int64 then holds 5.5e11 nats: a million-pixel picture at 1 nat 550,000

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlib.engine.network import Network
 from fusionlib.errors import UsageError
-from fusionlib.inference.network import Network
 from fusionlib.merging.average import check_shares, fold_order
 from fusionlib.merging.ensemble import RULES
 

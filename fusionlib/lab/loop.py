@@ -19,8 +19,8 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress, logits_of
 from fusionlib.errors import LayoutError, UsageError
-from fusionlib.training.batches import CropSampler
-from fusionlib.training.schedule import SCHEDULES
+from fusionlib.lab.batches import CropSampler
+from fusionlib.lab.schedule import SCHEDULES
 
 LARGEST_SEED = 2**40
 """Seeds of the epochs are derived from it and must fit torch's 64 bits."""

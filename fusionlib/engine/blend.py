@@ -14,10 +14,10 @@ from fusionlib.checkpoints.layout import Entry
 from fusionlib.checkpoints.rounding import round_to_dtype
 from fusionlib.contracts import MergeMethod
 from fusionlib.data.cache import DecodedCache, unreduced
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.recalibrate import Recalibration
+from fusionlib.engine.worker import Run
 from fusionlib.errors import UsageError
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.recalibrate import Recalibration
-from fusionlib.inference.worker import Run
 from fusionlib.merging.buffers import check_policy, merged_integers, settle
 from fusionlib.merging.profile import LayerProfile, apply_profile
 

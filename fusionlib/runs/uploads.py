@@ -9,7 +9,7 @@ from pathlib import Path
 from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.errors import UsageError, WriteError
 from fusionlib.listing import CHECKPOINT_ENDINGS, PICTURE_ENDINGS, list_folder
-from fusionlib.storage.names import UploadNames
+from fusionlib.runs.names import UploadNames
 
 REMOVED_SECONDS = 24 * 3600
 """How long a removed upload can be brought back."""

@@ -9,7 +9,7 @@ import torch
 
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.errors import DataError
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.observation import Observation
 
 Fractions = list[float | None]
 """One figure per class, None where it is undefined."""

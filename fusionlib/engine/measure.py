@@ -13,10 +13,10 @@ from fusionlib.contracts import IGNORE, METERS, Progress, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace, mapping
+from fusionlib.engine.network import Network
+from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
-from fusionlib.inference.network import Network
-from fusionlib.inference.worker import JOB, Worker
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.observation import Observation
 
 DEFAULT_METERS = ("confusion", "cross_entropy")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.layout import ALIGNMENT, Layout
 from fusionlib.contracts import Stage
-from fusionlib.inference.worker import Run, at_once
+from fusionlib.engine.worker import Run, at_once
 
 LIMIT = 256 << 20
 """Bytes of states kept in this process.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fusionlib.contracts import logits_of
+from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import CheckpointError, UsageError
-from fusionlib.inference.network import BoundNetwork
 
 EXACT_LIMIT = 1024
 """Backward passes a picture for the exact expectation: one for every class of every pixel."""

@@ -17,9 +17,9 @@ _DECIDING = (
     "architectures",
     "checkpoints",
     "data",
-    "inference",
+    "engine",
     "merging",
-    "metrics",
+    "measures",
     *(
         f"studio/{name}.py"
         for name in ("barriers", "calibrate", "comparison_networks", "ensemble", "information", "view")
@@ -45,7 +45,7 @@ def code_fingerprint(parts: tuple[str, ...] = _DECIDING) -> str:
 def content_key(kind: str, runs: Mapping[str, Any] | None, **parts: Any) -> str:
     """SHA-256 hex over `kind`, the code, what runs and `parts` (JSON values; mappings in any order).
 
-    `runs` is what `fusionlib.inference.identity.runs_of` says of the networks behind a figure; None where none runs.
+    `runs` is what `fusionlib.engine.identity.runs_of` says of the networks behind a figure; None where none runs.
     """
     text = json.dumps(
         {"kind": kind, "code": code_fingerprint(), "runs": runs, **parts}, sort_keys=True, separators=(",", ":")

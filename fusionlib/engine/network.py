@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import Architecture, logits_of
+from fusionlib.engine.stages import Trail
+from fusionlib.engine.turns import Superseded
+from fusionlib.engine.worker import Run, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
-from fusionlib.inference.stages import Trail
-from fusionlib.inference.turns import Superseded
-from fusionlib.inference.worker import Run, at_once
 
 PRECISIONS: Mapping[str, str] = {
     "float32": "Exact: every figure is computed in float32",

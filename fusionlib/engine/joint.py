@@ -18,13 +18,13 @@ from fusionlib.data.labels import LabelSpace
 from fusionlib.diagnostics.agreement import AgreementMeter
 from fusionlib.diagnostics.cka import ActivationSimilarity
 from fusionlib.diagnostics.oracle import OracleMeter
+from fusionlib.engine.activations import recorded
+from fusionlib.engine.measure import DEFAULT_METERS, Batch, Measurement, batches, look_through
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import UsageError
-from fusionlib.inference.activations import recorded
-from fusionlib.inference.measure import DEFAULT_METERS, Batch, Measurement, batches, look_through
-from fusionlib.inference.network import BoundNetwork
-from fusionlib.inference.worker import JOB, Worker
-from fusionlib.metrics.confusion import mean_iou, pixel_accuracy
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.confusion import mean_iou, pixel_accuracy
+from fusionlib.measures.observation import Observation
 
 
 class JointMeasurement:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from fusionlib.contracts import IGNORE
-from fusionlib.metrics.calibration import KEPT_BINS
-from fusionlib.metrics.observation import Observation
+from fusionlib.measures.calibration import KEPT_BINS
+from fusionlib.measures.observation import Observation
 
 
 @dataclass(frozen=True)

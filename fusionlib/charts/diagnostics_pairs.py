@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from fusionlib.figures.diagnostics import MARGIN, QUIET, SECOND, name_of
+from fusionlib.charts.diagnostics import MARGIN, QUIET, SECOND, name_of
 
 ZONE = "rgba(31, 138, 158, 0.10)"
 GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fusionlib.errors import UsageError
-from fusionlib.metrics.calibration import KEPT_BINS, OFFERED_BINS
-from fusionlib.metrics.calibration_figures import classwise_ece, coarsen, ece, jensen_shannon, kl, mce
+from fusionlib.measures.calibration import KEPT_BINS, OFFERED_BINS
+from fusionlib.measures.calibration_figures import classwise_ece, coarsen, ece, jensen_shannon, kl, mce
 
 DEFAULT_BINS = 15
 MINIMUM_COUNT = 100

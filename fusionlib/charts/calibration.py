@@ -11,8 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from fusionlib.figures.calibration_terms import TERMS, best_alpha
-from fusionlib.metrics.calibration_summary import MINIMUM_COUNT
+from fusionlib.charts.calibration_terms import TERMS, best_alpha
+from fusionlib.measures.calibration_summary import MINIMUM_COUNT
 
 COLOURS = {"a": "#2f81d8", "b": "#e08a1e", "m": "#1a936f", "e": "#9a63c9"}
 """Checkpoint A and B as on the Merge page, the merge, the ensemble."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from fusionlib.inference.turns import Turns
+from fusionlib.engine.turns import Turns
 
 T = TypeVar("T")
 

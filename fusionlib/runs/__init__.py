@@ -1,0 +1,1 @@
+"""What outlives a process: answers, results by content key, uploads by content."""

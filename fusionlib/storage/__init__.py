@@ -1,1 +1,0 @@
-"""What outlives a process: results by content key, uploads by content."""
