@@ -237,8 +237,8 @@ def test_the_codes_fingerprint_covers_what_decides_a_figure(tmp_path: Path, monk
     before = bare()
     for name, decides in (
         ("merging/linear.py", True),
-        ("metrics/confusion.py", True),
-        ("inference/network.py", True),
+        ("measures/confusion.py", True),
+        ("engine/network.py", True),
         ("data/labels.py", True),
         ("architectures/enet.py", True),
         ("checkpoints/reader.py", True),
