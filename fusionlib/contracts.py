@@ -156,6 +156,12 @@ class Dataset(Protocol):
         """Content key: changes when any picture, mask or label changes."""
         ...
 
+    def picture_key(self, index: int) -> str:
+        """Content key of picture `index` with its mask and what the mask's ids mean: the same in any dataset, at any
+        place, under any name.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
