@@ -12,8 +12,8 @@ from typing import Any
 from fusionlib.atomic import check_target, write_atomically
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
+from fusionlib.checkpoints.sources import open_sources
 from fusionlib.cli.common import (
     add_data,
     add_dtype,
@@ -32,6 +32,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import CheckpointError, UsageError, WriteError
 from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
+from fusionlib.recipe import Recipe, read_recipe
 from fusionlib.studio import Studio, write_recipe
 from fusionlib.studio.barriers import barrier_text, recipe_barriers
 from fusionlib.studio.outlook import averages

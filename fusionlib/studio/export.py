@@ -14,7 +14,6 @@ from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
 from fusionlib.checkpoints.rounding import SAME, round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
@@ -28,6 +27,7 @@ from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, 
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
+from fusionlib.recipe import Calibration, Recipe, Shared, Source
 from fusionlib.studio.information import InformationCache, informed
 
 
