@@ -201,6 +201,8 @@ class MergeMethod(Protocol):
     citation: ClassVar[str]
     breaks: ClassVar[frozenset[str]]
     """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
+    version: ClassVar[int]
+    """Raised whenever the weights that the method gives move: answers of another version are not those of this one."""
     needs: ClassVar[str]
     """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 

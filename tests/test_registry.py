@@ -88,6 +88,7 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
     assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen
     assert method.title and method.summary and method.citation and method.__doc__
     assert isinstance(method.breaks, frozenset)
+    assert isinstance(method.version, int) and method.version >= 1
     for law in method.breaks:
         assert law in method.__doc__, f"the docstring must explain why {law} does not hold"
     for item in parameters_of(method):
