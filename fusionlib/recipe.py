@@ -72,6 +72,10 @@ class Recipe(_Strict):
         """As text, keys in the order of the class."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
 
+    def alone(self, number: int) -> Recipe:
+        """The recipe of one of its checkpoints alone, with its own statistics."""
+        return checkpoint_alone(self.checkpoints[number])
+
     def without_folders(self) -> Recipe:
         """The same with file names only: what travels inside an exported file tells nothing about the machine."""
         sources = tuple(source.model_copy(update={"path": Path(source.path).name}) for source in self.checkpoints)
@@ -80,6 +84,11 @@ class Recipe(_Strict):
             kind, _, rest = calibration.data.partition(":")
             calibration = calibration.model_copy(update={"data": f"{kind}:{Path(rest).name}"})
         return self.model_copy(update={"checkpoints": sources, "calibration": calibration})
+
+
+def checkpoint_alone(source: Source) -> Recipe:
+    """A checkpoint as a recipe: the average of itself."""
+    return Recipe(method="linear", parameters={"weights": [1.0]}, checkpoints=(source,))
 
 
 def read_recipe(path: Path) -> Recipe:
