@@ -5,7 +5,8 @@
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
-| a meter           | `fusionlib/measures/`       | `@METERS.register(name)`        |
+| a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -26,6 +27,7 @@ from fusionlib.registry import Registry
 if TYPE_CHECKING:
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
+    from fusionlib.measures.observation import Observation
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -302,6 +304,66 @@ class Meter(Protocol):
         ...
 
 
+State = dict[str, torch.Tensor]
+"""What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a measure gives, as tables, command line, curves and the browser show it.
+
+    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`
+    or empty; `digits` are those after the point as shown. `better` says which way is good, empty: neither. With `each`
+    it is a list: one entry per class, per bin of confidence, per pair of networks, or per block of them.
+    """
+
+    name: str
+    label: str
+    unit: Literal["%", "nats", "pixels", ""]
+    better: Literal["higher", "lower", ""]
+    digits: int
+    help: str
+    each: Literal["", "class", "bin", "pair", "block"] = ""
+
+
+class Measure(Protocol):
+    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+
+    States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
+    and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
+    pictures alone. To add one, write one file with `@MEASURES.register(name)` over a class; an instance is filed.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever figures move: answers of another version are not those of this one."""
+    needs: ClassVar[Literal["weights", "pictures", "masks"]]
+    networks: ClassVar[Literal["one", "pair", "set"]]
+    """How many observations `update` takes: one, two, or two and more."""
+    grain: ClassVar[Literal["picture", "split"]]
+    """Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+    always: ClassVar[bool]
+    """Fed by every pass over masks, whoever asks: its figures are known wherever others were measured."""
+    reads: ClassVar[frozenset[str]]
+    """What observations must hold beside logits and truth: `activations` of the network's blocks."""
+    figures: ClassVar[tuple[Figure, ...]]
+    """Which of the values that `compute` gives are figures to show; it may give more."""
+
+    def init(self, classes: int, device: torch.device, members: int = 1) -> State:
+        """The state of no pictures, for `classes` classes of the annotation and `members` networks."""
+        ...
+
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add one picture, a band of one or a batch, in place: one observation per network, all of the same pixels."""
+        ...
+
+    def compute(self, state: State) -> dict[str, Any]:
+        """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
+        ...
+
+
 # --- diagnosing ------------------------------------------------------------------------------------------------------
 
 
@@ -330,6 +392,7 @@ Progress = Callable[[int, int], Any]
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
+MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures")
 METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
 
