@@ -68,6 +68,11 @@ class Recipe(_Strict):
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
 
+    @property
+    def content(self) -> str:
+        """What it says, as a text that tells it from others; where its files lie counts as well."""
+        return self.model_dump_json(exclude={"tool"})
+
     def to_yaml(self) -> str:
         """As text, keys in the order of the class."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ class Builder:
 
     def build(self, recipe: Recipe, progress: Progress | None = None) -> Built:
         """The network of a recipe, ready to be measured. Progress and errors as `Merger.merge`."""
-        space = self.space(recipe)
+        space, begun = self.space(recipe), time.perf_counter()
         if parts := parts_of(recipe):
             return self._together(recipe, [self.build(part, progress) for part in parts], space)
         merged = self.merger.merge(recipe, progress)
@@ -119,9 +120,11 @@ class Builder:
             for row in merged.rows
         )
         if len(members) == 1:
-            return Built(members[0].key, members, (1.0,), "", space, self.device, merged.notes)
-        rule = getattr(merged.method, "rule", "softmax")
-        return _combined(members, merged.coefficients, rule, space, self.device, merged.notes)
+            built = Built(members[0].key, members, (1.0,), "", space, self.device, merged.notes)
+        else:
+            rule = getattr(merged.method, "rule", "softmax")
+            built = _combined(members, merged.coefficients, rule, space, self.device, merged.notes)
+        return replace(built, seconds=time.perf_counter() - begun)
 
     def _together(self, recipe: Recipe, parts: Sequence[Built], space: LabelSpace) -> Built:
         """Checkpoints that answer together, each by its own network."""
@@ -150,6 +153,11 @@ class Builder:
             self._networks.clear()  # one at a time: an instance takes as much memory as a checkpoint
             self._networks[key] = BoundNetwork(*known, layout, integers, device=self.device, precision=self.precision)
         return self._networks[key]
+
+
+def forwards_of(recipe: Recipe) -> int:
+    """Forward passes a picture, as far as the recipe alone tells."""
+    return len(parts_of(recipe)) or 1
 
 
 def parts_of(recipe: Recipe) -> tuple[Recipe, ...]:

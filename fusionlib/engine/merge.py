@@ -19,7 +19,7 @@ from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.sources import open_sources
-from fusionlib.contracts import Architecture, MergeMethod, Progress
+from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
@@ -117,6 +117,8 @@ class Merger:
         self.sources = Sources() if sources is None else sources
         self._inform = inform
         self._arenas: OrderedDict[tuple, Arena] = OrderedDict()
+        self._recognised: dict[str, Known | None] = {}
+        self._registered: tuple[Architecture, ...] = ()
         self._lock = threading.Lock()
 
     def forget(self) -> None:
@@ -132,7 +134,7 @@ class Merger:
         """The network that runs a recipe. Raises `ArchitectureError` where nobody knows it."""
         method = build_method(recipe.method, recipe.parameters)
         checkpoint = self.sources.checkpoint(recipe.checkpoints[self.anchor(recipe, method)])
-        known = network_of(checkpoint.shapes)
+        known = self.recognised(checkpoint)
         if known is None:
             raise ArchitectureError(
                 f"No model code is known for {checkpoint.name}",
@@ -141,15 +143,27 @@ class Merger:
             )
         return known
 
+    def recognised(self, checkpoint: Checkpoint) -> Known | None:
+        """The network that a checkpoint belongs to; looked for once, as long as the same architectures are known."""
+        registered = tuple(architecture for _, architecture in ARCHITECTURES.items())
+        with self._lock:
+            same = len(registered) == len(self._registered)
+            if not same or any(one is not other for one, other in zip(registered, self._registered, strict=True)):
+                self._recognised, self._registered = {}, registered
+            known = self._recognised
+        if checkpoint.fingerprint not in known:
+            known[checkpoint.fingerprint] = network_of(checkpoint.shapes)
+        return known[checkpoint.fingerprint]
+
     def arena(self, recipe: Recipe, anchor: int) -> Arena:
         """The checkpoints of a recipe, packed; finite. Raises `LayoutError` where they do not fit one another."""
         checkpoints = self.sources.checkpoints(recipe)
         sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
         key = (tuple(item.fingerprint for item in checkpoints), anchor if sharing else None, str(recipe.shared))
+        known = self.recognised(checkpoints[anchor])
+        head = known[0].head if known else ()
         with self._lock:
             if key not in self._arenas:
-                known = network_of(checkpoints[anchor].shapes)
-                head = known[0].head if known else ()
                 arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=self.device)
                 arena.require_finite()
                 self._arenas[key] = arena
