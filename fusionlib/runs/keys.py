@@ -90,3 +90,8 @@ def ensemble_key(fingerprints: Sequence[str], shares: Sequence[float], rule: str
         "ensemble": [[fingerprints[number], share] for number, share in fold_order(fingerprints, shares)],
         "rule": rule,
     }
+
+
+def key_of(kind: str, *parts: Any) -> str:
+    """SHA-256 hex over `kind` and JSON values; mappings in any order."""
+    return hashlib.sha256(json.dumps([kind, *parts], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
