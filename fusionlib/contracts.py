@@ -17,13 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-import torch
-
-from fusionlib.errors import ArchitectureError
 from fusionlib.registry import Registry
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wait for torch
+    import numpy as np
+    import torch
+
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
 
@@ -324,20 +323,3 @@ DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
 METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
-
-
-def logits_of(output: object) -> torch.Tensor:
-    """Logits (N, C, h, w) out of what networks return: a tensor, a dict with `out` or `logits`, a tuple, an object."""
-    if isinstance(output, Mapping):
-        output = output.get("out", output.get("logits"))
-    elif isinstance(output, tuple | list):
-        output = output[0] if output else None
-    elif not isinstance(output, torch.Tensor):
-        output = getattr(output, "logits", None)
-    if not isinstance(output, torch.Tensor) or output.ndim != 4:
-        raise ArchitectureError(
-            f"The network returned {type(output).__name__}",
-            "logits of shape (N, classes, h, w)",
-            "Return them from forward, alone or under 'out' or 'logits'",
-        )
-    return output

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from fusionlib.errors import UsageError, shown
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+_REGISTERED = re.compile(r'^@?[A-Z_]+\.register\("([^"]+)"\)', re.MULTILINE)
+"""How a module registers something, as a line of its text."""
 
 
 class Registry(Generic[T]):
@@ -59,6 +65,20 @@ class Registry(Generic[T]):
         self._load()
         return tuple(sorted(self._items))
 
+    def names_in_files(self) -> tuple[str, ...]:
+        """The same as the package's files give them: read as text, so that a list of names loads none of them.
+
+        What was filed from elsewhere (the user's own code, say) is not among them.
+        """
+        return tuple(sorted(name for text in self._files() for name in _REGISTERED.findall(text)))
+
+    def texts_in_files(self, attribute: str) -> tuple[str, ...]:
+        """The text that `attribute = "..."` gives in the class of each file that registers something, files in order
+        of their names.
+        """
+        given = re.compile(rf'^ +{attribute}(?:: [^=]+)? = "([^"]+)"', re.MULTILINE)
+        return tuple(text for file in self._files() if _REGISTERED.search(file) for text in given.findall(file))
+
     def items(self) -> Iterator[tuple[str, T]]:
         """Pairs of name and implementation."""
         self._load()
@@ -67,6 +87,13 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         self._load()
         return name in self._items
+
+    def _files(self) -> Iterator[str]:
+        """The text of each module of the package, in the order in which they are loaded."""
+        spec = find_spec(self._package)
+        for folder in spec.submodule_search_locations or () if spec else ():
+            for path in sorted([*Path(folder).glob("*.py"), *Path(folder).glob("*/__init__.py")]):
+                yield path.read_text(encoding="utf-8")
 
     def _load(self) -> None:
         if self._loaded:

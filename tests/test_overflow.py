@@ -14,9 +14,10 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.choices import WRITTEN
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.recipe import open_sources, read_recipe
-from fusionlib.checkpoints.rounding import WRITTEN, fits, round_to_dtype, rounded, written_dtype
+from fusionlib.checkpoints.rounding import fits, round_to_dtype, rounded, written_dtype
 from fusionlib.contracts import METHODS
 from fusionlib.engine.blend import Blend
 from fusionlib.engine.network import BoundNetwork

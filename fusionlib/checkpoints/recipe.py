@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fusionlib import __version__
 from fusionlib.checkpoints.groups import Choice, Recognise
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.errors import CheckpointError, RecipeError, clipped
 from fusionlib.plain_yaml import read_yaml
+
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.reader import Checkpoint
 
 LIMIT_BYTES = 1 << 20
 """A recipe is a page of text; anything larger is something else."""
@@ -126,6 +128,8 @@ def open_sources(recipe: Recipe, folders: Sequence[Path], recognise: Recognise |
     Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would
     silently give another network.
     """
+    from fusionlib.checkpoints.reader import open_checkpoint  # with torch, which reading a recipe does without
+
     opened = []
     for source in recipe.checkpoints:
         candidates = [folder / source.path for folder in folders]

@@ -19,18 +19,12 @@ from fusionlib.cli.common import (
     show_remarks,
     tiles_note,
 )
-from fusionlib.diagnostics.evidence import guesses
-from fusionlib.engine.measure import DEFAULT_METERS
 from fusionlib.errors import UsageError
-from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
-from fusionlib.merging.ensemble import RULES
-from fusionlib.studio import CALIBRATION_METERS
-from fusionlib.studio.ensemble import evaluate_ensemble
+from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS, check_bins
+from fusionlib.merging.choices import RULES
 
 _RULE = "softmax"
 _OFFERED = ", ".join(map(str, OFFERED_BINS))
-NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
     bins, rule = _checked(given)
+    from fusionlib.diagnostics.evidence import guesses
+    from fusionlib.engine.measure import DEFAULT_METERS
+    from fusionlib.measures.annotation import annotation_warnings
+    from fusionlib.measures.calibration_summary import calibration_summary
+    from fusionlib.studio import CALIBRATION_METERS
+    from fusionlib.studio.ensemble import evaluate_ensemble
+
     studio = open_studio(given)
     opened = open_files(given, [given.checkpoint, *given.others])
     checkpoint = opened[0]

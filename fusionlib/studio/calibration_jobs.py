@@ -16,7 +16,8 @@ from fusionlib.engine.identity import identities
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.measure import Measurement, target_mapping
 from fusionlib.engine.temperature import ScaledNetwork, fit_temperature
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.measures.bins import DEFAULT_BINS
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid

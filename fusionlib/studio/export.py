@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.choices import SAME
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
-from fusionlib.checkpoints.rounding import SAME, round_to_dtype, written_dtype
+from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
@@ -24,8 +25,9 @@ from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
-from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
+from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
 from fusionlib.studio.information import InformationCache, informed
