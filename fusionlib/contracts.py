@@ -5,7 +5,8 @@
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
-| a meter           | `fusionlib/measures/`       | `@METERS.register(name)`        |
+| a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from fusionlib.registry import Registry
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
 
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
+    from fusionlib.measures.observation import Observation
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -155,6 +157,12 @@ class Dataset(Protocol):
         """Content key: changes when any picture, mask or label changes."""
         ...
 
+    def picture_key(self, index: int) -> str:
+        """Content key of picture `index` with its mask and what the mask's ids mean: the same in any dataset, at any
+        place, under any name.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
@@ -194,6 +202,8 @@ class MergeMethod(Protocol):
     citation: ClassVar[str]
     breaks: ClassVar[frozenset[str]]
     """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
+    version: ClassVar[int]
+    """Raised whenever the weights that the method gives move: answers of another version are not those of this one."""
     needs: ClassVar[str]
     """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
 
@@ -293,6 +303,66 @@ class Meter(Protocol):
         ...
 
 
+State: TypeAlias = "dict[str, torch.Tensor]"
+"""What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a measure gives, as tables, command line, curves and the browser show it.
+
+    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`
+    or empty; `digits` are those after the point as shown. `better` says which way is good, empty: neither. With `each`
+    it is a list: one entry per class, per bin of confidence, per pair of networks, or per block of them.
+    """
+
+    name: str
+    label: str
+    unit: Literal["%", "nats", "pixels", ""]
+    better: Literal["higher", "lower", ""]
+    digits: int
+    help: str
+    each: Literal["", "class", "bin", "pair", "block"] = ""
+
+
+class Measure(Protocol):
+    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+
+    States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
+    and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
+    pictures alone. To add one, write one file with `@MEASURES.register(name)` over a class; an instance is filed.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever figures move: answers of another version are not those of this one."""
+    needs: ClassVar[Literal["weights", "pictures", "masks"]]
+    networks: ClassVar[Literal["one", "pair", "set"]]
+    """How many observations `update` takes: one, two, or two and more."""
+    grain: ClassVar[Literal["picture", "split"]]
+    """Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+    always: ClassVar[bool]
+    """Fed by every pass over masks, whoever asks: its figures are known wherever others were measured."""
+    reads: ClassVar[frozenset[str]]
+    """What observations must hold beside logits and truth: `activations` of the network's blocks."""
+    figures: ClassVar[tuple[Figure, ...]]
+    """Which of the values that `compute` gives are figures to show; it may give more."""
+
+    def init(self, classes: int, device: torch.device, members: int = 1) -> State:
+        """The state of no pictures, for `classes` classes of the annotation and `members` networks."""
+        ...
+
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add one picture, a band of one or a batch, in place: one observation per network, all of the same pixels."""
+        ...
+
+    def compute(self, state: State) -> dict[str, Any]:
+        """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
+        ...
+
+
 # --- diagnosing ------------------------------------------------------------------------------------------------------
 
 
@@ -321,5 +391,6 @@ Progress = Callable[[int, int], Any]
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
+MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
+METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

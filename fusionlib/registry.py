@@ -19,9 +19,6 @@ from fusionlib.errors import UsageError, shown
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_REGISTERED = re.compile(r'^@?[A-Z_]+\.register\("([^"]+)"\)', re.MULTILINE)
-"""How a module registers something, as a line of its text."""
-
 
 class Registry(Generic[T]):
     """Implementations by name. Modules of `package` are imported at the first look, not before.
@@ -29,8 +26,10 @@ class Registry(Generic[T]):
     Loading lazily keeps `registry` and `contracts` free of imports from the layers above them.
     """
 
-    def __init__(self, noun: str, package: str) -> None:
+    def __init__(self, noun: str, package: str, constant: str = "[A-Z_]+") -> None:
+        """`constant` is the name under which its modules know it, where the package registers elsewhere too."""
         self.noun = noun
+        self._registered = re.compile(rf'^@?{constant}\.register\("([^"]+)"\)', re.MULTILINE)
         self._package = package
         self._items: dict[str, T] = {}
         self._loaded = False
@@ -70,14 +69,14 @@ class Registry(Generic[T]):
 
         What was filed from elsewhere (the user's own code, say) is not among them.
         """
-        return tuple(sorted(name for text in self._files() for name in _REGISTERED.findall(text)))
+        return tuple(sorted(name for text in self._files() for name in self._registered.findall(text)))
 
     def texts_in_files(self, attribute: str) -> tuple[str, ...]:
         """The text that `attribute = "..."` gives in the class of each file that registers something, files in order
         of their names.
         """
         given = re.compile(rf'^ +{attribute}(?:: [^=]+)? = "([^"]+)"', re.MULTILINE)
-        return tuple(text for file in self._files() if _REGISTERED.search(file) for text in given.findall(file))
+        return tuple(text for file in self._files() if self._registered.search(file) for text in given.findall(file))
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Pairs of name and implementation."""

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.choices import WRITTEN
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.checkpoints.recipe import open_sources, read_recipe
 from fusionlib.checkpoints.rounding import fits, round_to_dtype, rounded, written_dtype
+from fusionlib.checkpoints.sources import open_sources
 from fusionlib.contracts import METHODS
 from fusionlib.engine.blend import Blend
 from fusionlib.engine.network import BoundNetwork
@@ -26,6 +26,7 @@ from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.stream import stream_merge
+from fusionlib.recipe import read_recipe
 from fusionlib.studio import Choices, Own, Selection, write_recipe
 from pages.widgets import server
 from tests.helpers import (

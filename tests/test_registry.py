@@ -67,12 +67,15 @@ def test_names_are_read_without_loading_anything(monkeypatch: pytest.MonkeyPatch
     for file, text in (
         ("__init__", ""),
         ("two", '@NUMBERS.register("two")\nclass Two:\n    title: ClassVar[str] = "The second"\n'),
-        ("one", 'raise SystemExit\nNUMBERS.register("one")(1)\nNUMBERS.register("uno")(1)\n'),
+        (
+            "one",
+            'raise SystemExit\nNUMBERS.register("one")(1)\nNUMBERS.register("uno")(1)\nLETTERS.register("a")("A")\n',
+        ),
         ("helper", '"""Not `NUMBERS.register("three")`."""\ndef f():\n    NUMBERS.register("four")(4)\n'),
     ):
         (tmp_path / "numbers_of_a_test" / f"{file}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    registry: Registry[int] = Registry("number", "numbers_of_a_test")
+    registry: Registry[int] = Registry("number", "numbers_of_a_test", "NUMBERS")
     assert registry.names_in_files() == ("one", "two", "uno")
     assert registry.texts_in_files("title") == ("The second",)
     assert "numbers_of_a_test" not in sys.modules
@@ -117,6 +120,7 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
     assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen
     assert method.title and method.summary and method.citation and method.__doc__
     assert isinstance(method.breaks, frozenset)
+    assert isinstance(method.version, int) and method.version >= 1
     for law in method.breaks:
         assert law in method.__doc__, f"the docstring must explain why {law} does not hold"
     for item in parameters_of(method):

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusionlib.runs import database as module
 from fusionlib.runs import keys
-from fusionlib.runs import store as module
 from fusionlib.runs.keys import code_fingerprint, content_key, ensemble_key, mixture_key, profile_key
 from fusionlib.runs.store import Store
 
@@ -56,10 +56,10 @@ def test_the_journal_of_a_damaged_file_does_not_get_into_the_new_one(tmp_path: P
     live = Store(tmp_path / "live" / "results.sqlite")
     for number in range(50):
         live.put(f"k{number}", {"x": "y" * 500})
-    live._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    live.database._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     live.put("k3", {"x": "in the journal alone"})
     path = tmp_path / "results.sqlite"
-    shutil.copy(live.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
+    shutil.copy(live.database.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
     path.write_bytes(b"damaged" * 1000)
     store = Store(path)
     assert store.get("k3") is None and store.notes
@@ -104,7 +104,7 @@ def test_of_two_that_find_the_damage_one_sets_the_file_aside(tmp_path: Path) -> 
 def test_a_value_that_is_no_json_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.sqlite")
     store.put("k", {"x": 1})
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+    with closing(sqlite3.connect(store.database.path, isolation_level=None)) as db:
         db.execute("UPDATE results SET value = '{\"x\": '")
     assert store.get("k") is None
 
@@ -131,13 +131,13 @@ def test_a_locked_file_is_waited_for_once_and_then_gone_without(
 def test_a_full_disk_loses_nothing_that_is_asked_of_this_process(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.sqlite")
     store.put("small", {"x": 1})
-    store._db.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
+    store.database._file.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
     store.put("large", {"x": "y" * 50_000})
     assert store.notes == ("1 result could not be kept: database or disk is full",)
     assert store.get("large") == {"x": "y" * 50_000} and store.get("small") == {"x": 1}
-    assert rows(store.path).keys() == {"small"}
+    assert rows(store.database.path).keys() == {"small"}
     store.put("next", {"x": 2})
-    assert store.notes == () and rows(store.path).keys() == {"small", "large", "next"}, "there is room again"
+    assert store.notes == () and rows(store.database.path).keys() == {"small", "large", "next"}, "there is room again"
 
 
 @pytest.mark.parametrize("blocked", ["file/home", "results.sqlite"])
@@ -159,7 +159,7 @@ def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
     store.put("k", {"x": 1})
     shutil.rmtree(tmp_path / "home")
     store.put("new", {"x": 2})
-    assert rows(store.path) == {"new": '{"x": 2}'} and store.notes == ()
+    assert rows(store.database.path) == {"new": '{"x": 2}'} and store.notes == ()
 
 
 def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:

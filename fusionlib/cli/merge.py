@@ -26,7 +26,7 @@ from fusionlib.options import add_options
 
 if TYPE_CHECKING:
     from fusionlib.checkpoints.reader import Checkpoint
-    from fusionlib.checkpoints.recipe import Recipe
+    from fusionlib.recipe import Recipe
     from fusionlib.studio import Studio
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.sharing import unlike
+from fusionlib.checkpoints.sources import open_sources
 from fusionlib.cli.common import numbers, open_data, open_files
 from fusionlib.cli.settings import parse_settings, sharing_of
 from fusionlib.contracts import METHODS, parameters_of
@@ -19,6 +19,7 @@ from fusionlib.errors import CheckpointError, UsageError
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
+from fusionlib.recipe import Recipe, read_recipe
 from fusionlib.studio import Studio, write_recipe
 
 

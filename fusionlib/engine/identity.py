@@ -44,6 +44,30 @@ def identities(networks: Iterable[Network | None], target: LabelSpace | None) ->
     return sorted({_identity(*known, target) if known else "" for known in networks})
 
 
+def architecture_key(architecture: Architecture, classes: int) -> str:
+    """SHA-256 over what turns weights into answers: the code (user's) or the class and its version, the preprocessing
+    and the classes.
+    """
+    kind = type(architecture)
+    name = f"{kind.__module__}.{kind.__qualname__} {getattr(architecture, 'version', 1)}"
+    space = _found(architecture.label_space(classes))
+    about = {
+        "code": getattr(architecture, "code", None) or (name if _is_ours(kind) else _code_of(kind)),
+        "classes": classes,
+        "preprocessing": asdict(architecture.preprocessing),
+        "space": [architecture.label_space(classes), space.names if space else None],
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _is_ours(kind: type) -> bool:
+    try:
+        return Path(inspect.getfile(kind)).resolve().is_relative_to(LIBRARY)
+    except (OSError, TypeError):
+        return False
+
+
 def _identity(architecture: Architecture, classes: int, target: LabelSpace | None) -> str:
     """SHA-256 over the code, the declarations, the classes and what they count as in `target`."""
     space = _found(architecture.label_space(classes))

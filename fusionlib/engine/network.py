@@ -63,6 +63,8 @@ class BoundNetwork:
                 f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision"
             )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
+        self.occupant: object = None
+        """Whose weights it holds, where several share it."""
         self.flat = torch.zeros(layout.size, device=device)
         self.integers: dict[str, Tensor] = {}
         self.module = architecture.build(classes).to(device).eval().requires_grad_(False)

@@ -45,6 +45,7 @@ class CalibrationMeter:
     """
 
     title = "Calibration"
+    version = 1
     source = "Guo et al. 2017; Weight Fusion, Eq. 3"
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:

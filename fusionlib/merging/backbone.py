@@ -31,6 +31,7 @@ class Backbone:
     summary: ClassVar[str] = "The mean of all backbones under the anchor's own head; one result per checkpoint"
     citation: ClassVar[str] = "Training-Free Model Merging for MTDA, separate heads"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 

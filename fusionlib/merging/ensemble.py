@@ -32,6 +32,7 @@ class Ensemble:
     summary: ClassVar[str] = "All networks run and their answers are combined: M forward passes"
     citation: ClassVar[str] = "Lakshminarayanan et al. 2017; Efficient Self-Ensemble, Eq. 3 to 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
     keeps_statistics: ClassVar[bool] = True
     averages: ClassVar[bool] = False

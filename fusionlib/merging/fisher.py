@@ -40,6 +40,7 @@ class Fisher:
     summary: ClassVar[str] = "Each parameter weighed by how much each network's predictions depend on it"
     citation: ClassVar[str] = "Matena and Raffel 2022, Merging Models with Fisher-Weighted Averaging"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "pictures"
 
     anchor: int = parameter(

@@ -28,6 +28,7 @@ class HeadSwap:
     summary: ClassVar[str] = "The backbone of one checkpoint under the head of another"
     citation: ClassVar[str] = "Control experiment for Training-Free Model Merging for MTDA, separate heads"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
     averages: ClassVar[bool] = False

@@ -26,6 +26,7 @@ class Isotropic:
     summary: ClassVar[str] = "The mean of all checkpoints, each with weight 1/M"
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, baseline; Wortsman et al. 2022 (uniform soup)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
 
     def shares(self, count: int) -> tuple[float, ...]:

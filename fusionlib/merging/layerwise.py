@@ -46,6 +46,7 @@ class Layerwise:
     summary: ClassVar[str] = "Uniform at the first tensor, the anchor alone at the last, a straight ramp between"
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, H with anchor, Fig. 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
     takes_unlike: ClassVar[bool] = True
 

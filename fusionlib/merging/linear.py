@@ -29,6 +29,7 @@ class Linear:
     summary: ClassVar[str] = "Weighted average of all tensors; for two checkpoints alpha A + (1 - alpha) B"
     citation: ClassVar[str] = "Weight Fusion, section 2, Listing 2"
     breaks: ClassVar[frozenset[str]] = frozenset()
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
 
     alpha: float = parameter(

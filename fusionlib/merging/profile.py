@@ -36,6 +36,7 @@ class LayerProfile:
     summary: ClassVar[str] = "Weights of its own for every layer or block, named one by one"
     citation: ClassVar[str] = "Layer-wise Model Merging, general form"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
 
     anchor: int = parameter(

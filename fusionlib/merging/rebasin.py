@@ -68,6 +68,7 @@ class Rebasin:
     summary: ClassVar[str] = "Hidden units are matched to the anchor's by their weights, then averaged"
     citation: ClassVar[str] = "Ainsworth et al. 2023, Git Re-Basin, Algorithm 1 (weight matching)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "architecture"
     averages: ClassVar[bool] = False
 

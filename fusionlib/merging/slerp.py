@@ -35,6 +35,7 @@ class Slerp:
     summary: ClassVar[str] = "Interpolation along the arc between two checkpoints, tensor by tensor or as a whole"
     citation: ClassVar[str] = "Shoemake 1985, Animating rotation with quaternion curves"
     breaks: ClassVar[frozenset[str]] = frozenset()
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
 
     alpha: float = parameter(

@@ -28,6 +28,7 @@ class FromBase(ABC):
     """
 
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "weights"
 
     base: int = parameter(

@@ -15,7 +15,6 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
@@ -27,6 +26,7 @@ from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
+from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
 from fusionlib.studies.choices import GROUPS, PRESETS

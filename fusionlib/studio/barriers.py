@@ -13,7 +13,6 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
@@ -29,6 +28,7 @@ from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.rebasin import Rebasin
+from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import content_key, mixture_key
 from fusionlib.runs.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import METHODS, Progress
@@ -26,6 +25,7 @@ from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionErro
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.build import build_method
+from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
 from fusionlib.studio.barriers import ALPHAS

@@ -12,7 +12,6 @@ from torch import Tensor
 from fusionlib.atomic import make_folder
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoint
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache, unreduced
@@ -22,6 +21,7 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import FusionError, WriteError
 from fusionlib.merging.fisher import Fisher
+from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import content_key
 
 
