@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-import torch
-
-from fusionlib.errors import ArchitectureError
 from fusionlib.registry import Registry
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wait for torch
+    import numpy as np
+    import torch
+
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
@@ -304,7 +303,7 @@ class Meter(Protocol):
         ...
 
 
-State = dict[str, torch.Tensor]
+State: TypeAlias = "dict[str, torch.Tensor]"
 """What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
 
 
@@ -392,23 +391,6 @@ Progress = Callable[[int, int], Any]
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
-MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
+MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
+METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
-
-
-def logits_of(output: object) -> torch.Tensor:
-    """Logits (N, C, h, w) out of what networks return: a tensor, a dict with `out` or `logits`, a tuple, an object."""
-    if isinstance(output, Mapping):
-        output = output.get("out", output.get("logits"))
-    elif isinstance(output, tuple | list):
-        output = output[0] if output else None
-    elif not isinstance(output, torch.Tensor):
-        output = getattr(output, "logits", None)
-    if not isinstance(output, torch.Tensor) or output.ndim != 4:
-        raise ArchitectureError(
-            f"The network returned {type(output).__name__}",
-            "logits of shape (N, classes, h, w)",
-            "Return them from forward, alone or under 'out' or 'logits'",
-        )
-    return output

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from helpers import tiny_registered
 
+import fusionlib.cli.merge_recipes
+import fusionlib.lab.loop
+import fusionlib.studio  # noqa: F401 - what verbs load when they run: once here, and not in every child
 from fusionlib import contracts
 from fusionlib.cli import main
 from fusionlib.registry import Registry
@@ -58,7 +61,7 @@ if __name__ == "__main__":
     store.PATIENCE_S = 0.05
     with tiny_registered():
         code_fingerprint()
-        for registry in vars(contracts).values():  # loaded once here and not in every child
+        for registry in vars(contracts).values():  # loaded here for the same reason
             if isinstance(registry, Registry):
                 registry.names()
         print(json.dumps([answer(case) for case in json.load(sys.stdin)]))

@@ -26,6 +26,7 @@ LAYERS = {
     "charts": 3,
     "imaging": 2,
     "engine": 3,
+    "options": 4,
     "runs": 4,
     "studies": 5,
     "lab": 5,

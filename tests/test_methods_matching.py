@@ -19,7 +19,8 @@ from fusionlib.engine.fisher import fisher_information, picture_information, see
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.merging.buffers import settle
-from fusionlib.merging.ensemble import RULES, Ensemble
+from fusionlib.merging.choices import RULES
+from fusionlib.merging.ensemble import Ensemble
 from fusionlib.merging.fisher import FLOOR, Fisher
 from fusionlib.merging.rebasin import Rebasin, declared, match, permuted
 

@@ -14,8 +14,9 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.choices import WRITTEN
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.checkpoints.rounding import WRITTEN, fits, round_to_dtype, rounded, written_dtype
+from fusionlib.checkpoints.rounding import fits, round_to_dtype, rounded, written_dtype
 from fusionlib.checkpoints.sources import open_sources
 from fusionlib.contracts import METHODS
 from fusionlib.engine.blend import Blend
@@ -123,7 +124,7 @@ def test_dtypes_go_by_name() -> None:
 # --- every method, every narrow type ----------------------------------------------------------------------------------
 
 
-WRITABLE = [dtype for dtype in NARROW if dtype in WRITTEN.values()]
+WRITABLE = [dtype for dtype in NARROW if dtype in map(written_dtype, WRITTEN)]
 """Narrow types that a merge of wider files can be written in."""
 
 
@@ -150,7 +151,7 @@ def parameters(name: str) -> dict:
 
 def name_of(dtype: torch.dtype) -> str:
     """As the user writes it."""
-    return next(name for name, kind in WRITTEN.items() if kind == dtype)
+    return next(name for name in WRITTEN if written_dtype(name) == dtype)
 
 
 @pytest.mark.parametrize("dtype", WRITABLE)
@@ -298,7 +299,7 @@ def test_the_file_in_another_dtype_is_what_the_preview_runs_and_its_recipe_runs_
     checkpoints = [saved(tmp_path / f"c{seed}.safetensors", tiny_tensors(seed, dtype=own)) for seed in (1, 2)]
     recipe = write_recipe(checkpoints, name, {}, policy, data, dtype=written)
     out = world.studio.merge(recipe, checkpoints, tmp_path / "out.safetensors", data).path
-    found, kind = open_checkpoint(out), WRITTEN[written]
+    found, kind = open_checkpoint(out), written_dtype(written)
     assert {info.dtype for info in found.tensors.values() if info.dtype.is_floating_point} == {kind}
     assert list(found.tensors) == list(checkpoints[0].tensors) and found.tensors["table"].dtype == torch.int64
 

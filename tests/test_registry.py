@@ -6,6 +6,8 @@ import dataclasses
 import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,36 @@ def test_modules_are_imported_at_the_first_look_only(monkeypatch: pytest.MonkeyP
     assert asked == []
     registry.names(), registry.names()
     assert asked.count("fusionlib.charts") == 1
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_names_read_from_the_files_are_those_that_loading_registers(name: str) -> None:
+    registry = REGISTRIES[name]
+    assert registry.names_in_files() == registry.names()
+
+
+def test_texts_read_from_the_files_are_those_of_the_classes() -> None:
+    assert sorted(DATASETS.texts_in_files("usage")) == sorted(item.usage for _, item in DATASETS.items())
+    assert set(METHODS.texts_in_files("title")) == {method.title for _, method in METHODS.items()}
+
+
+def test_names_are_read_without_loading_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "numbers_of_a_test").mkdir()
+    for file, text in (
+        ("__init__", ""),
+        ("two", '@NUMBERS.register("two")\nclass Two:\n    title: ClassVar[str] = "The second"\n'),
+        (
+            "one",
+            'raise SystemExit\nNUMBERS.register("one")(1)\nNUMBERS.register("uno")(1)\nLETTERS.register("a")("A")\n',
+        ),
+        ("helper", '"""Not `NUMBERS.register("three")`."""\ndef f():\n    NUMBERS.register("four")(4)\n'),
+    ):
+        (tmp_path / "numbers_of_a_test" / f"{file}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[int] = Registry("number", "numbers_of_a_test", "NUMBERS")
+    assert registry.names_in_files() == ("one", "two", "uno")
+    assert registry.texts_in_files("title") == ("The second",)
+    assert "numbers_of_a_test" not in sys.modules
 
 
 @pytest.mark.parametrize("name", REGISTRIES)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.sources import open_sources
 from fusionlib.cli.calibration import show_calibration
 from fusionlib.cli.common import (
     add_data,
@@ -21,20 +19,16 @@ from fusionlib.cli.common import (
     show_remarks,
     tiles_note,
 )
-from fusionlib.diagnostics.evidence import guesses
-from fusionlib.engine.recipes import recipe_alone, write_recipe
 from fusionlib.errors import UsageError
-from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, OFFERED_BINS, calibration_summary, check_bins
-from fusionlib.merging.ensemble import RULES
-from fusionlib.recipe import Recipe, read_recipe
-from fusionlib.runs.question import Tally
-from fusionlib.runs.runner import BASIC
-from fusionlib.studio import Studio
+from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS, check_bins
+from fusionlib.merging.choices import RULES
+
+if TYPE_CHECKING:
+    from fusionlib.recipe import Recipe
+    from fusionlib.studio import Studio
 
 _RULE = "softmax"
 _OFFERED = ", ".join(map(str, OFFERED_BINS))
-NAME, HELP = "evaluate", "Measure one checkpoint on labelled pictures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
     bins, rule = _checked(given)
+    from fusionlib.diagnostics.evidence import guesses
+    from fusionlib.measures.annotation import annotation_warnings
+    from fusionlib.measures.calibration_summary import calibration_summary
+    from fusionlib.runs.question import Tally
+    from fusionlib.runs.runner import BASIC
+
     studio, tally = open_studio(given), Tally()
     recipe, prints = _recipe(given, studio, rule)
     pictures = open_data(studio, given)
@@ -107,6 +107,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def _recipe(given: argparse.Namespace, studio: Studio, rule: str) -> tuple[Recipe, str]:
     """The network to be measured, and the SHA-256 of the first file; an unknown network is said before data is read."""
+    from fusionlib.checkpoints.compare import recognise
+    from fusionlib.checkpoints.sources import open_sources
+    from fusionlib.engine.recipes import recipe_alone, write_recipe
+    from fusionlib.recipe import read_recipe
+
     if given.checkpoint.suffix in (".yaml", ".yml") and not given.others:
         recipe = read_recipe(given.checkpoint)
         opened = open_sources(recipe, [given.checkpoint.parent], recognise)

@@ -18,7 +18,8 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.engine.worker import Run
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import check_policy, merged_integers, settle
+from fusionlib.merging.buffers import merged_integers, settle
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.profile import LayerProfile, apply_profile
 
 CALIBRATION_PICTURES = 16

@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlib.engine.network import Network
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares, fold_order
-from fusionlib.merging.ensemble import RULES
+from fusionlib.merging.choices import RULES
 
 
 class OutputEnsemble:

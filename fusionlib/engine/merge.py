@@ -26,8 +26,9 @@ from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
-from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
+from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
 from fusionlib.recipe import Recipe, Source, checkpoint_alone
 
 KEPT_ARENAS = 4

@@ -9,20 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import Architecture, logits_of
+from fusionlib.contracts import Architecture
+from fusionlib.engine.precision import PRECISIONS
 from fusionlib.engine.stages import Trail
 from fusionlib.engine.turns import Superseded
 from fusionlib.engine.worker import Run, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
-
-PRECISIONS: Mapping[str, str] = {
-    "float32": "Exact: every figure is computed in float32",
-    "mixed": (
-        "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit"
-    ),
-}
 
 
 class Network(Protocol):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fusionlib.checkpoints.choices import SAME
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.rounding import SAME, written_dtype
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import check_policy
 from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
 from fusionlib.recipe import Calibration, Recipe, Shared, Source, checkpoint_alone
 
 

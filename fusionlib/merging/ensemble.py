@@ -11,14 +11,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.merging.average import check_shares, fold_order
-
-RULES = {
-    "softmax": "mean of the probabilities",
-    "logit": "mean of the logits",
-    "product": "product of the probabilities, normalised",
-    "majority": "each network votes for its best class with its confidence; the sum is divided by M",
-}
-"""How outputs are combined: `fusionlib.engine.ensemble` does it."""
+from fusionlib.merging.choices import RULES
 
 
 @METHODS.register("ensemble")

@@ -14,7 +14,8 @@ from fusionlib.checkpoints.layout import Layout
 from fusionlib.contracts import METHODS, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares
-from fusionlib.merging.slices import GRANULARITIES, Shares, clear_gaps, mean_shares, merge_slices, unit_of, units
+from fusionlib.merging.choices import GRANULARITIES
+from fusionlib.merging.slices import Shares, clear_gaps, mean_shares, merge_slices, unit_of, units
 
 
 @METHODS.register("profile")

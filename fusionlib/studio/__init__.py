@@ -26,29 +26,24 @@ from fusionlib.engine.recipes import recipe_alone, source_of
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
+from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.question import Tally
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.store import Store
+from fusionlib.studies.choices import GROUPS, PRESETS
 from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_desk import ComparisonDesk
-from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
+from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.information import InformationCache, informed
 from fusionlib.studio.layer_desk import LayerDesk
-from fusionlib.studio.layers import (
-    PRESETS,
-    mixture_name,
-    preset_profile,
-    profile_of,
-    uniform_profile,
-)
+from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import OneLineParser, Options, add_group, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.sweep import Sweep

@@ -21,7 +21,8 @@ from fusionlib.engine.reliability_maps import ReliabilityMaps, reliability_maps
 from fusionlib.engine.worker import FRAME, Run
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.measures.bins import DEFAULT_BINS
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import BASIC, Runner

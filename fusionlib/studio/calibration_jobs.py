@@ -16,7 +16,8 @@ from fusionlib.engine.identity import identities
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.temperature import fit_temperature
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.measures.bins import DEFAULT_BINS
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner

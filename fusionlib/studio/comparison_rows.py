@@ -13,16 +13,9 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.merging.build import build_method
-
-GROUPS: Mapping[str, str] = {
-    "methods": "Every merge method with its default parameters",
-    "buffers": "Buffer ablation: the mean of all parameters with each policy for running statistics",
-    "incremental": "Checkpoints added one by one, best first, isotropic and layer-wise",
-    "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
-}
-"""Sets of rows that may be asked for beside the single networks, and what they show."""
+from fusionlib.merging.choices import POLICIES, check_policy
+from fusionlib.studies.choices import GROUPS
 
 SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""

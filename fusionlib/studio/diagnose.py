@@ -27,10 +27,10 @@ from fusionlib.errors import FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
-from fusionlib.studies.grid import alpha_grid, around_best
+from fusionlib.studies.grid import FINE, alpha_grid, around_best
 from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair, numbered
 from fusionlib.studio.diagnosis_report import full_report
-from fusionlib.studio.outlook import FINE, closer_points, path_summary
+from fusionlib.studio.outlook import closer_points, path_summary
 from fusionlib.studio.sweep import ENDS, Sweep
 from fusionlib.studio.view import MergeView, Selection
 

@@ -23,8 +23,9 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recipes import write_recipe
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
-from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
+from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
 from fusionlib.recipe import Recipe

@@ -22,7 +22,8 @@ from fusionlib.diagnostics.oracle import OracleMeter
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
-from fusionlib.measures import Observation, mean_iou, pixel_accuracy
+from fusionlib.measures.confusion import mean_iou, pixel_accuracy
+from fusionlib.measures.observation import Observation
 from fusionlib.merging.buffers import settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.fisher import Fisher
