@@ -16,6 +16,8 @@ LAYERS = {
     "registry": 0,
     "contracts": 0,
     "atomic": 0,
+    "outputs": 0,
+    "quiet": 0,
     "checkpoints": 1,
     "architectures": 1,
     "data": 1,
@@ -32,7 +34,7 @@ LAYERS = {
     "cli": 7,
     "__main__": 8,
 }
-FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic"}
+FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic", "outputs", "quiet"}
 """The one layer whose modules may use one another, in this order."""
 PAGES = 8
 

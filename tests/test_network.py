@@ -11,12 +11,13 @@ from helpers import CPU, TinyArchitecture, TinyNet, arena_of, pictures, tiny_ten
 from torch import nn
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import ARCHITECTURES, IGNORE, logits_of
+from fusionlib.contracts import ARCHITECTURES, IGNORE
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.engine.maps import pixel_maps
 from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.measures.observation import Observation
+from fusionlib.outputs import logits_of
 
 IMAGES = pictures(3)
 

@@ -42,10 +42,10 @@ def evaluate_ensemble(
 
     The networks may be of different architectures, in one label space. Raises `UsageError` where they are not.
     """
-    spaces = {architecture.label_space(classes) for architecture, classes in networks}
+    spaces = {label_space(architecture.label_space(classes)) for architecture, classes in networks}
     if len(spaces) > 1:
         raise UsageError(
-            f"An ensemble over label spaces {', '.join(sorted(spaces))}",
+            f"An ensemble over label spaces {', '.join(sorted(space.name for space in spaces))}",
             "networks of the same classes",
             "Choose others",
         )
@@ -69,6 +69,6 @@ def evaluate_ensemble(
             worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
             bound.append(network)
         together = OutputEnsemble(bound, shares, rule, prints)
-        known = Measurement(together, label_space(spaces.pop()), pictures, meters=meters).run(worker, progress)
+        known = Measurement(together, spaces.pop(), pictures, meters=meters).run(worker, progress)
         store.put(key, known)
     return {**known, "forwards": len(checkpoints), "classes": list(pictures.label_space.names)}
