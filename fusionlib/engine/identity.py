@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fusionlib.contracts import Architecture
+from fusionlib.contracts import Architecture, Output, OwnClasses
 from fusionlib.data.labels import LabelSpace, label_space, mapping
 from fusionlib.errors import DataError
 
@@ -79,13 +79,14 @@ def _identity(architecture: Architecture, classes: int, target: LabelSpace | Non
         "classes": classes,
         "head": list(architecture.head),
         "preprocessing": asdict(architecture.preprocessing),
+        "output": asdict(getattr(architecture, "output", Output())),
         "space": [architecture.label_space(classes), space.names if space else None],
         "mapping": counterparts,
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=asdict).encode()).hexdigest()
 
 
-def _found(name: str) -> LabelSpace | None:
+def _found(name: str | OwnClasses) -> LabelSpace | None:
     try:
         return label_space(name)
     except DataError:

@@ -30,7 +30,7 @@ tile in place of the picture.
 
 def target_mapping(source: LabelSpace, target: LabelSpace, device: torch.device) -> torch.Tensor | None:
     """The mapping between two label spaces as `Observation` takes it: None where they are the same."""
-    if source.names == target.names:
+    if source == target or (source.names == target.names and not source.counts_as):
         return None
     return torch.from_numpy(mapping(source, target)).to(device)
 
