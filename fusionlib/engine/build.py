@@ -109,14 +109,15 @@ class Builder:
         spaces = {}
         for one in parts_of(recipe) or (recipe,):
             architecture, classes = self.merger.network(one)
-            spaces[architecture.label_space(classes)] = None
+            space = label_space(architecture.label_space(classes))
+            spaces[space.names] = space
         if len(spaces) > 1:
             raise UsageError(
-                f"An ensemble over label spaces {', '.join(sorted(spaces))}",
+                f"An ensemble over label spaces {', '.join(sorted(space.name for space in spaces.values()))}",
                 "networks of the same classes",
                 "Choose others",
             )
-        return label_space(next(iter(spaces)))
+        return next(iter(spaces.values()))
 
     def build(self, recipe: Recipe, progress: Progress | None = None) -> Built:
         """The network of a recipe, ready to be measured. Progress and errors as `Merger.merge`."""

@@ -55,7 +55,8 @@ def architecture_key(architecture: Architecture, classes: int) -> str:
         "code": getattr(architecture, "code", None) or (name if _is_ours(kind) else _code_of(kind)),
         "classes": classes,
         "preprocessing": asdict(architecture.preprocessing),
-        "space": [architecture.label_space(classes), space.names if space else None],
+        "output": repr(getattr(architecture, "output", None)),
+        "space": [repr(architecture.label_space(classes)), space.names if space else None],
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
