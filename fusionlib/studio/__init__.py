@@ -248,10 +248,7 @@ class Studio:
             checkpoints,
             pictures,
             buffers,
-            worker=self.worker,
-            store=self.store,
-            device=self.device,
-            precision=self.options.precision,
+            runner=self.runner,
             open_sweep=self.sweep,
         )
 

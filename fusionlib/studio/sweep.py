@@ -37,7 +37,7 @@ class Sweep(QueueJob[Point]):
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh, self.tally = False, Tally()
         self._planned = 0
-        self._index_key = key_of("sweep", view.id)
+        self._index_key = sweep_key(view)
         self._recall()
 
     def want(self, step: float) -> None:
@@ -156,6 +156,11 @@ class Sweep(QueueJob[Point]):
         self.points = {point: figures for point, figures in zip(points, found, strict=True) if figures is not None}
         if self.points:
             self.state = "done"
+
+
+def sweep_key(view: MergeView) -> str:
+    """Where the store lists the alphas that were measured of a view, beside those of the usual grids."""
+    return key_of("sweep", view.id)
 
 
 def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, Any]:
