@@ -226,7 +226,7 @@ class Diagnosis(Job):
         passes = {}
         for pair in pairs:
             view = self._light_view(*pair)
-            recipes = [one for one in self._recipes(view, alpha_grid(step)).values()] if view else []
+            recipes = list(self._recipes(view, alpha_grid(step)).values()) if view else []
             if not fresh:
                 found = self.runner.recall(recipes, self.pictures)
                 recipes = [one for one, there in zip(recipes, found, strict=True) if there is None]
