@@ -6,6 +6,7 @@
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
 | a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
+    from fusionlib.question import Question
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -427,12 +429,34 @@ class Diagnostic:
         return self.compute(*arguments, **options)
 
 
+class Study(Protocol):
+    """A plan: which questions next, given what is known, and the table of what is known. Loads no torch.
+
+    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again. What it
+    asks for at once is found out in one pass.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+
+    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
+        """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
+        ...
+
+    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        ...
+
+
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
+STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
 METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

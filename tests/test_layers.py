@@ -17,6 +17,7 @@ LAYERS = {
     "contracts": 0,
     "atomic": 0,
     "recipe": 0,
+    "question": 0,
     "quiet": 0,
     "checkpoints": 1,
     "architectures": 1,
@@ -35,7 +36,7 @@ LAYERS = {
     "cli": 7,
     "__main__": 8,
 }
-FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic", "recipe", "quiet"}
+FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic", "recipe", "question", "quiet"}
 """The one layer whose modules may use one another, in this order."""
 PAGES = 8
 

@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.diagnostics.evidence import guesses
     from fusionlib.measures.annotation import annotation_warnings
     from fusionlib.measures.calibration_summary import calibration_summary
-    from fusionlib.runs.question import Tally
+    from fusionlib.question import Tally
     from fusionlib.runs.runner import BASIC
 
     studio, tally = open_studio(given), Tally()

@@ -16,9 +16,9 @@ from typing import Any
 
 from fusionlib.data.labels import LabelSpace, mapping
 from fusionlib.errors import DataError
-from fusionlib.runs import store
+from fusionlib.question import Question
+from fusionlib.runs import desk, store
 from fusionlib.runs.database import Database
-from fusionlib.runs.question import Question
 
 LAYOUT = 2
 """Version of the tables. The one before had figures alone, under keys with hashes of source code in them."""
@@ -27,7 +27,7 @@ MOST_VALUES = 500
 """Values of one statement: SQLite takes no more than 999 in its older versions."""
 
 SCHEMA = f"""
-{store.SCHEMA}
+{store.SCHEMA}{desk.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
     memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
 );

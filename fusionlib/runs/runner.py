@@ -14,9 +14,9 @@ from fusionlib.engine.build import Builder, Built, forwards_of
 from fusionlib.engine.observe import Pass, Task, look_through
 from fusionlib.errors import DataError, UsageError
 from fusionlib.measures import states
+from fusionlib.question import Question, Tally, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
-from fusionlib.runs.question import Question, Tally, Told
 
 BASIC = ("confusion", "loss")
 """What is asked of a network where nobody says otherwise."""

@@ -27,9 +27,9 @@ from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
-from fusionlib.runs.question import Tally
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.choices import GROUPS, PRESETS

@@ -13,8 +13,8 @@ from fusionlib.diagnostics.barrier import MODES, barrier
 from fusionlib.errors import DataError, UsageError
 from fusionlib.merging.build import build_method
 from fusionlib.merging.rebasin import Moves, Rebasin
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
-from fusionlib.runs.question import Tally
 from fusionlib.runs.runner import Runner
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)

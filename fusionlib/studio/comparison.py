@@ -22,9 +22,9 @@ from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
+from fusionlib.question import Question, Tally, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
-from fusionlib.runs.question import Question, Tally, Told
 from fusionlib.runs.runner import Runner, figures_of
 from fusionlib.runs.store import Store
 from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers

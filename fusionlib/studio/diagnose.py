@@ -21,8 +21,8 @@ from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import source_of
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
-from fusionlib.runs.question import Tally
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import FINE, alpha_grid, around_best

@@ -16,7 +16,7 @@ from fusionlib.data.labels import LabelSpace, label_space, mapping
 from fusionlib.engine.identity import Network
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import FusionError
-from fusionlib.runs.question import Question, Tally
+from fusionlib.question import Question, Tally
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.studio.outlook import can_match
 

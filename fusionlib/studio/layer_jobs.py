@@ -10,7 +10,7 @@ from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.runs.question import Tally
+from fusionlib.question import Tally
 from fusionlib.runs.runner import Runner
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView

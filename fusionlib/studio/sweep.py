@@ -9,9 +9,9 @@ from typing import Any
 from fusionlib.contracts import Progress
 from fusionlib.engine.jobs import Job
 from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
-from fusionlib.runs.question import Tally
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid, coarse_to_fine
