@@ -54,11 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(given, f"stopped; {_not_kept(given) or 'what was finished is kept'}")
         raise SystemExit(130) from None
     remark = _not_kept(given)
+    passes = given.studio.runner.tally if given.studio and getattr(given, "data", None) else None
+    result |= passes.listed() if passes else {}
     try:
         if given.json:
             print(json.dumps({**result, **({"not_kept": given.studio.notes} if remark else {})}, indent=1))
         else:
             given.module.show(_printable(result))
+            if passes:
+                print(passes.line)
         sys.stdout.flush()
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

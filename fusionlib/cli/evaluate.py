@@ -68,10 +68,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.diagnostics.evidence import guesses
     from fusionlib.measures.annotation import annotation_warnings
     from fusionlib.measures.calibration_summary import calibration_summary
-    from fusionlib.question import Tally
     from fusionlib.runs.runner import BASIC
 
-    studio, tally = open_studio(given), Tally()
+    studio = open_studio(given)
     recipe, prints = _recipe(given, studio, rule)
     pictures = open_data(studio, given)
     measures = (
@@ -80,7 +79,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         *(("calibration_fine",) if given.fine else ()),
     )
     with progress_bar("evaluate") as progress:
-        figures = studio.measure(recipe, pictures, progress, measures=measures, fresh=given.fresh, tally=tally)
+        figures = studio.measure(recipe, pictures, progress, measures=measures, fresh=given.fresh)
     calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
     classes = figures.pop("classes")
     warnings = annotation_warnings(figures, classes)
@@ -101,7 +100,6 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         **calibration,
         "notes": list(pictures.notes),
         "warnings": warnings,
-        **tally.listed(),
     }
 
 

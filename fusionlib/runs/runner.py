@@ -17,6 +17,7 @@ from fusionlib.measures import states
 from fusionlib.question import Question, Tally, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
+from fusionlib.runs.desk import RunDesk
 
 BASIC = ("confusion", "loss")
 """What is asked of a network where nobody says otherwise."""
@@ -52,6 +53,9 @@ class Runner:
 
     def __init__(self, builder: Builder, answers: Answers) -> None:
         self.builder, self.answers, self.worker = builder, answers, builder.worker
+        self.desk = RunDesk(answers.database)
+        self.tally = Tally()
+        """Forward passes of this process, run and spared."""
 
     def ask(
         self,
@@ -60,14 +64,13 @@ class Runner:
         progress: Progress | None = None,
         *,
         fresh: bool = False,
-        tally: Tally | None = None,
     ) -> list[Told]:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
         With `fresh` nothing that is known counts. Progress is in forward passes, and may raise `Cancelled`: pictures
         that are finished by then are known the next time. Raises what builds and passes raise, before any pass.
         """
-        tally, begun = Tally() if tally is None else tally, time.perf_counter()
+        tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts: dict[str, Built] = {}
         asked = [self._identified(question, target, builts, progress) for question in questions]
@@ -77,9 +80,14 @@ class Runner:
         if left:
             self._measure(left, target, pictures, builts, _Steps(tally, progress), fresh)
         networks = {build: one for asking in asked for build, one in _networks(asking)}
-        tally.known += sum(map(forwards_of, networks.values())) * len(pictures) - (tally.run - before)
+        self.spare(networks.values(), pictures)
+        tally.known -= tally.run - before
         tally.seconds += time.perf_counter() - begun
         return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
+
+    def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
+        """Count the passes of networks whose figures somebody wanted and found."""
+        self.tally.known += sum(map(forwards_of, recipes)) * len(pictures)
 
     def measure(
         self,
@@ -89,11 +97,10 @@ class Runner:
         *,
         measures: Sequence[str] = BASIC,
         fresh: bool = False,
-        tally: Tally | None = None,
     ) -> dict[str, Any]:
         """Figures of one network by several measures, in one table; `images` and `tiled` beside them. As `ask`."""
         questions = [Question((recipe,), pictures.fingerprint(), name) for name in measures]
-        return figures_of(self.ask(questions, pictures, progress, fresh=fresh, tally=tally))
+        return figures_of(self.ask(questions, pictures, progress, fresh=fresh))
 
     def recall(
         self, recipes: Sequence[Recipe], pictures: DecodedCache, measures: Sequence[str] = BASIC

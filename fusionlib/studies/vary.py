@@ -35,9 +35,7 @@ class Vary:
     data: tuple[tuple[str, str], ...]
 
     title: ClassVar[str] = "Sweep"
-    summary: ClassVar[str] = (
-        "A parameter of a merge method over a range: alpha, a start layer, a density, a temperature"
-    )
+    summary: ClassVar[str] = "A parameter of a merge method over a range: alpha, a start layer, a density"
     source: ClassVar[str] = "Weight Fusion, section 2.2; Layer-wise Model Merging, figure 5"
     version: ClassVar[int] = 1
 
@@ -59,18 +57,18 @@ class Vary:
         """`curves`: one per dataset, with the points that are known in order of their value."""
         return {
             "curves": [
-                {
-                    "data": spec,
-                    "parameter": self.parameter,
-                    "points": [
-                        {"value": value, **_shown(known, wanted)}
-                        for value in self.values
-                        if all(one in known for one in (wanted := self._asked(value, key)))
-                    ],
-                }
+                {"data": spec, "parameter": self.parameter, "points": self._points(key, known)}
                 for key, spec in self.data
             ]
         }
+
+    def _points(self, data: str, known: Mapping[Question, Mapping[str, Any]]) -> list[dict[str, Any]]:
+        points = []
+        for value in self.values:
+            wanted = self._asked(value, data)
+            if all(question in known for question in wanted):
+                points.append({"value": value, **_shown(known, wanted)})
+        return points
 
     def _asked(self, value: float, data: str) -> list[Question]:
         recipe = self.recipe_at(value)

@@ -30,6 +30,7 @@ from fusionlib.options import OneLineParser, Options, add_group, add_options, ap
 from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
+from fusionlib.runs.desk import RunDesk
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.choices import GROUPS, PRESETS
@@ -128,6 +129,11 @@ class Studio:
         self.calibration = CalibrationDesk(self.view, self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+
+    @property
+    def runs(self) -> RunDesk:
+        """The runs of the home folder, whichever process owns them."""
+        return self.runner.desk
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -313,10 +319,9 @@ class Studio:
         *,
         measures: Sequence[str] = BASIC,
         fresh: bool = False,
-        tally: Tally | None = None,
     ) -> dict[str, Any]:
         """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`."""
-        figures = self.runner.measure(recipe, pictures, progress, measures=measures, fresh=fresh, tally=tally)
+        figures = self.runner.measure(recipe, pictures, progress, measures=measures, fresh=fresh)
         return {**figures, "forwards": forwards_of(recipe), "classes": list(pictures.label_space.names)}
 
     def evaluate(

@@ -13,7 +13,6 @@ from fusionlib.diagnostics.barrier import MODES, barrier
 from fusionlib.errors import DataError, UsageError
 from fusionlib.merging.build import build_method
 from fusionlib.merging.rebasin import Moves, Rebasin
-from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 
@@ -30,7 +29,6 @@ def recipe_barriers(
     progress: Progress | None = None,
     *,
     fresh: bool = False,
-    tally: Tally | None = None,
 ) -> list[dict[str, Any]]:
     """One entry for every checkpoint that a recipe of Re-Basin matches to its anchor: what moved, and its path `before`
     and `after` the match.
@@ -66,7 +64,7 @@ def recipe_barriers(
         if item.units
         for after in (True, False)
     }
-    points = _measured([one for path in paths.values() for one in path], runner, pictures, progress, fresh, tally)
+    points = _measured([one for path in paths.values() for one in path], runner, pictures, progress, fresh)
 
     def path(number: int, after: bool) -> dict[str, Any] | None:
         found = paths.get((number, after))
@@ -133,7 +131,6 @@ def _measured(
     pictures: DecodedCache,
     progress: Progress | None,
     fresh: bool,
-    tally: Tally | None,
 ) -> dict[str, dict[str, Any]]:
     """Figures by the content of the recipe; those that are known cost nothing, unless `fresh`."""
     wanted = list({one.content: one for one in recipes}.values())
@@ -146,7 +143,7 @@ def _measured(
             if progress is not None:
                 progress(before + (round(images * done / total) if total else 0), len(left) * images)
 
-        points[one.content] = runner.measure(one, pictures, advance, fresh=fresh, tally=tally)
+        points[one.content] = runner.measure(one, pictures, advance, fresh=fresh)
     return points
 
 

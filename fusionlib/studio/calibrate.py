@@ -67,9 +67,7 @@ class CalibrationSweep(Sweep):
     def measure_point(self, point: Point, progress: Progress) -> dict[str, Any]:
         """As in any sweep, with calibration in the same table."""
         pictures = self.view.need_pictures()
-        return self.runner.measure(
-            self.recipe_at(point), pictures, progress, measures=CALIBRATED, fresh=self.fresh, tally=self.tally
-        )
+        return self.runner.measure(self.recipe_at(point), pictures, progress, measures=CALIBRATED, fresh=self.fresh)
 
     def find(self, point: Point) -> dict[str, Any] | None:
         """The figures of a point where they are known, here or in the store."""

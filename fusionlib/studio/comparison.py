@@ -22,7 +22,7 @@ from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
-from fusionlib.question import Question, Tally, Told
+from fusionlib.question import Question, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner, figures_of
@@ -32,6 +32,7 @@ from fusionlib.studio.calibrate import CALIBRATED
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import sharing_notes
 from fusionlib.studio.outlook import OutlookDesk, averages
+from fusionlib.studio.plans import lease, set_plan
 
 GUESSES = "guesses: no better than the commonest class everywhere"
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
@@ -62,7 +63,7 @@ class Comparison(Job):
             )
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
-        self.runner, self.outlooks, self.tally = runner, outlooks or OutlookDesk(), Tally()
+        self.runner, self.outlooks = runner, outlooks or OutlookDesk()
         self._store = Store(runner.answers.database)
         runner.builder.merger.sources.know(checkpoints, pictures)
         if not any(map(runner.builder.merger.recognised, checkpoints)):
@@ -75,6 +76,9 @@ class Comparison(Job):
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`
         self.current: str | None = None
+        prints = [item.fingerprint for item in checkpoints]
+        plan = set_plan("compare", [item.path for item in checkpoints], pictures, *self.choices.options)
+        self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint(), str(self.choices))
         self._recipes: dict[tuple, Recipe] = {}
         self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by recipe
         self.recall()
@@ -106,6 +110,8 @@ class Comparison(Job):
 
     def measure(self, progress: Progress | None = None, *, fresh: bool = False) -> None:
         """The same, and wait. Raises `UsageError` where the table as a whole failed."""
+        known = {} if fresh else {self._key(row): self.recipe_of(row) for row in self.rows() if self._figures(row)}
+        self.runner.spare(known.values(), self.pictures)
         self.want(fresh=fresh)
         self.follow(progress, "a comparison that runs through")
 
@@ -235,7 +241,7 @@ class Comparison(Job):
 
     def _ask(self, recipe: Recipe, progress: Progress | None, fresh: bool = False) -> list[Told]:
         questions = [Question((recipe,), self.pictures.fingerprint(), name) for name in CALIBRATED]
-        return self.runner.ask(questions, self.pictures, progress, fresh=fresh, tally=self.tally)
+        return self.runner.ask(questions, self.pictures, progress, fresh=fresh)
 
     def _described(
         self, row: Row, told: Sequence[Told], barriers: Sequence[dict[str, Any]], seconds: float | None
@@ -267,7 +273,7 @@ class Comparison(Job):
         """What a match did to the barriers; kept, because to find it out again takes a match."""
         if row.method != "rebasin":
             return []
-        found = recipe_barriers(recipe, self.runner, self.pictures, progress, fresh=fresh, tally=self.tally)
+        found = recipe_barriers(recipe, self.runner, self.pictures, progress, fresh=fresh)
         self._store.put(self._barriers_key(recipe), {"barriers": found})
         return found
 

@@ -21,7 +21,6 @@ from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import source_of
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
@@ -29,6 +28,7 @@ from fusionlib.studies.grid import FINE, alpha_grid, around_best
 from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair
 from fusionlib.studio.diagnosis_report import full_report
 from fusionlib.studio.outlook import closer_points, path_summary
+from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.sweep import ENDS, Sweep, sweep_key
 from fusionlib.studio.view import MergeView, Selection
 
@@ -58,11 +58,14 @@ class Diagnosis(Job):
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to diagnose", "Name another checkpoint")
         self.checkpoints, self.pictures, self.buffers = tuple(checkpoints), pictures, buffers
-        self.runner, self.store, self.tally = runner, Store(runner.answers.database), Tally()
+        self.runner, self.store = runner, Store(runner.answers.database)
         runner.builder.merger.sources.know(checkpoints, pictures)
         self.pairs = tuple(combinations(range(len(checkpoints)), 2))
         self.obstacles = Obstacles(checkpoints, pictures)
         self.known = self.obstacles.known
+        prints = [item.fingerprint for item in checkpoints]
+        plan = set_plan("diagnose", [item.path for item in checkpoints], pictures, "--buffers", buffers)
+        self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint() if pictures else "", buffers)
         self._table = FunctionTable(checkpoints, pictures, self.obstacles, runner) if pictures else None
         self._open_sweep = open_sweep or (lambda view: Sweep(view, runner, self.store))
         self._surveys: dict[float, WeightSurvey] = {}
@@ -187,7 +190,7 @@ class Diagnosis(Job):
         )
         if lack.networks:
             self._decode(total)
-            self._table.measure(lack, lambda done, _: self.progress(done, total), fresh=fresh, tally=self.tally)
+            self._table.measure(lack, lambda done, _: self.progress(done, total), fresh=fresh)
             self.news += 1
         for place, (pair, count) in enumerate(passes.items()):
             later = len(self.pictures) * sum(list(passes.values())[place + 1 :])

@@ -16,7 +16,7 @@ from fusionlib.data.labels import LabelSpace, label_space, mapping
 from fusionlib.engine.identity import Network
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import FusionError
-from fusionlib.question import Question, Tally
+from fusionlib.question import Question
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.studio.outlook import can_match
 
@@ -165,13 +165,13 @@ class FunctionTable:
             wanted |= set(self.members) if fresh or not self._knows(self._of_set()) else set()
         return Lack(tuple(sorted(wanted)), pairs)
 
-    def measure(self, lack: Lack, progress: Progress, *, fresh: bool = False, tally: Tally | None = None) -> None:
+    def measure(self, lack: Lack, progress: Progress, *, fresh: bool = False) -> None:
         """Find out what is lacking, in one pass over the pictures with one forward pass a network."""
         questions = [question for pair in lack.pairs for question in self._of_pair(pair)]
         questions += [question for number in lack.networks for question in self._of_single(number)]
         if set(lack.networks) == set(self.members):
             questions += self._of_set()
-        told = self.runner.ask(questions, self.pictures, progress, fresh=fresh, tally=tally)
+        told = self.runner.ask(questions, self.pictures, progress, fresh=fresh)
         self._found |= {one.question: one.figures for one in told}
 
     def _recall(self) -> None:

@@ -10,8 +10,8 @@ from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.question import Tally
 from fusionlib.runs.runner import Runner
+from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
@@ -26,7 +26,8 @@ class ProfileJob(QueueJob[LayerProfile]):
         super().__init__(f"{title} {' - '.join(view.selection.names)}", _measure_wanted)
         self.view, self.runner = view, runner
         self._known: dict[str, dict[str, Any]] = {}
-        self.fresh, self.tally = False, Tally()
+        self.fresh = False
+        self.lease = lease(runner.desk, view_plan("layers", view), title, view.id)
 
     def want(self, profiles: Iterable[LayerProfile]) -> None:
         """Measure these in this order, in place of what was waiting.
@@ -174,5 +175,5 @@ def _measure_wanted(job: Job) -> None:
         progress(0, 0)
         if job.figures(profile) is None:
             recipe = view.recipe(profile)
-            job.keep(profile, job.runner.measure(recipe, pictures, progress, fresh=job.fresh, tally=job.tally))
+            job.keep(profile, job.runner.measure(recipe, pictures, progress, fresh=job.fresh))
         finished += 1

@@ -9,12 +9,12 @@ from typing import Any
 from fusionlib.contracts import Progress
 from fusionlib.engine.jobs import Job
 from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid, coarse_to_fine
+from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
@@ -35,14 +35,21 @@ class Sweep(QueueJob[Point]):
         super().__init__(f"sweep {' - '.join(view.selection.names)}", _measure_wanted)
         self.view, self.runner, self.store = view, runner, store
         self.points: dict[Point, dict[str, Any]] = {}
-        self.fresh, self.tally = False, Tally()
+        self.fresh = False
         self._planned = 0
         self._index_key = sweep_key(view)
+        self._plan(0.05)
         self._recall()
 
     def want(self, step: float) -> None:
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""
+        self._plan(step)
         self.want_points((*self.view.ends, *coarse_to_fine(alpha_grid(step))))
+
+    def _plan(self, step: float) -> None:
+        """What is to be done, for whoever looks at the runs."""
+        plan = view_plan("sweep", self.view, "--step", f"{step:g}")
+        self.lease = lease(self.runner.desk, plan, self.view.id)
 
     def want_points(self, points: Iterable[Point]) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
@@ -71,6 +78,8 @@ class Sweep(QueueJob[Point]):
         grid = alpha_grid(step)
         if fresh:
             self.points, self.fresh = {}, True
+        known = [point for point in (*self.view.ends, *grid) if point in self.points]
+        self.runner.spare(map(self.recipe_at, known), self.view.need_pictures())
         self.want(step)
         self.follow(progress, "a sweep that runs through")
         return _finished(self.snapshot(), grid)
@@ -141,7 +150,7 @@ class Sweep(QueueJob[Point]):
     def measure_point(self, point: Point, progress: Progress) -> dict[str, Any]:
         """The figures of a point; nothing runs where they are known."""
         pictures = self.view.need_pictures()
-        return self.runner.measure(self.recipe_at(point), pictures, progress, fresh=self.fresh, tally=self.tally)
+        return self.runner.measure(self.recipe_at(point), pictures, progress, fresh=self.fresh)
 
     def _fraction(self) -> float:
         return self.done / self.total if self.total else 0.0
