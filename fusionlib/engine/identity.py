@@ -12,9 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from fusionlib.contracts import Architecture, Output, OwnClasses
 from fusionlib.data.labels import LabelSpace, label_space, mapping
@@ -24,16 +21,6 @@ Network = tuple[Architecture, int]
 """An architecture and its class count, as a checkpoint was recognised."""
 
 LIBRARY = Path(__file__).resolve().parents[1]
-
-
-def runs_of(
-    networks: Iterable[Network | None], target: LabelSpace | None, precision: str, device: torch.device
-) -> dict[str, Any]:
-    """The part of a content key that tells how networks run, as JSON values: `identities`, how precisely, and where.
-
-    CPU and CUDA are told apart: they compute in other orders, and in mixed precision with other types.
-    """
-    return {"networks": identities(networks, target), "precision": precision, "device": device.type}
 
 
 def identities(networks: Iterable[Network | None], target: LabelSpace | None) -> list[str]:

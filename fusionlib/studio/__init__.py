@@ -27,7 +27,6 @@ from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
-from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
