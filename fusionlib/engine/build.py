@@ -100,7 +100,10 @@ class Builder:
             "method version": METHODS.get(recipe.method).version,
             "calibration": recipe.calibration and [recipe.calibration.fingerprint, recipe.calibration.count],
             "checkpoints": [[source.fingerprint, source.group] for source in recipe.checkpoints],
-            "architecture": [architecture_key(*self.merger.network(one)) for one in (parts_of(recipe) or (recipe,))],
+            "networks": [
+                [architecture_key(*known), list(known[0].head)]
+                for known in map(self.merger.network, parts_of(recipe) or (recipe,))
+            ],
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
