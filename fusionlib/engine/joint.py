@@ -15,16 +15,15 @@ import torch
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace
-from fusionlib.diagnostics.agreement import AgreementMeter
-from fusionlib.diagnostics.cka import ActivationSimilarity
-from fusionlib.diagnostics.oracle import OracleMeter
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.measure import DEFAULT_METERS, Batch, Measurement, batches, look_through
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import UsageError
-from fusionlib.measures.confusion import mean_iou, pixel_accuracy
+from fusionlib.measures.agreement import Agreement
+from fusionlib.measures.cka import Cka
 from fusionlib.measures.observation import Observation
+from fusionlib.measures.oracle import Oracle
 
 
 class JointMeasurement:
@@ -62,10 +61,11 @@ class JointMeasurement:
         )
         self.classes = self.alone[0].classes if self.alone else sources[0].count
         self.batch = 8 if device.type == "cuda" else 1
-        everyone = tuple(range(len(networks)))
-        self.agreement = AgreementMeter(len(networks), device)
-        self.oracle = OracleMeter([*self.pairs, everyone], self.classes, device)
-        self.similarity = ActivationSimilarity(len(networks), self.pairs)
+        self.groups = [*self.pairs, tuple(range(len(networks)))]
+        self.agreement = Agreement().init(self.classes, device, len(networks))
+        self.oracles = [Oracle().init(self.classes, device) for _ in self.groups]
+        self.similarities = [Cka().init(self.classes, device) for _ in self.pairs]
+        self._looked = 0
 
     def run(self, worker: Worker, progress: Progress | None = None) -> dict[str, Any]:
         """Measure all pictures once; figures as JSON values. May raise `Cancelled` from `progress`."""
@@ -91,49 +91,50 @@ class JointMeasurement:
             return self.alone[number].add(batch).predicted
         with torch.inference_mode():
             network = self.networks[number]
-            return Observation(batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)).predicted
+            return Observation(batch.logits_of(network), None, lean=True).predicted
 
     def _compare(
         self, predictions: list[torch.Tensor], truths: np.ndarray, seen: list[dict[str, torch.Tensor]]
     ) -> None:
         with torch.inference_mode():
             truth = torch.from_numpy(truths).to(predictions[0].device).long() if self.labelled else None
-            self.agreement.update(predictions, truth)
-            if truth is not None:
-                self.oracle.update(predictions, truth)
-            for block in dict.fromkeys(block for table in seen for block in table):
-                self.similarity.add(block, [table.get(block) for table in seen])
+            Agreement().add(self.agreement, predictions, truth)
+            for state, group in zip(self.oracles, self.groups, strict=True) if truth is not None else ():
+                Oracle().add(state, [predictions[number] for number in group], truth)
+            for state, pair in zip(self.similarities, self.pairs, strict=True) if seen else ():
+                Cka().add(state, *(seen[number] for number in pair), self._looked)
+            self._looked += 1
 
     def figures(self) -> dict[str, Any]:
         """`singles` in the order of the networks (none without masks), `pairs` of their numbers, and the `set` of all
         networks.
         """
-        similarity = self.similarity.compute()
+        agreement = Agreement().compute(self.agreement)
         pairs = [
             {
                 "a": a,
                 "b": b,
-                "disagreement": self.agreement.disagreement(a, b),
-                "diversity": self.agreement.diversity((a, b)),
-                **self._oracle(number),
-                "cka": [{"block": block, "cka": value} for block, value in similarity[number].items()],
+                "disagreement": self._agreement((a, b))["disagreement"],
+                "diversity": self._agreement((a, b))["diversity"],
+                **Oracle().compute(self.oracles[number]),
+                **Cka().compute(self.similarities[number]),
             }
             for number, (a, b) in enumerate(self.pairs)
         ]
         return {
             "images": len(self.pictures),
-            "pixels": int(self.agreement.pixels),
+            "pixels": agreement["compared_pixels"],
             "cka_pictures": min(self.cka_pictures, len(self.pictures)),
             "singles": [measurement.figures() for measurement in self.alone],
             "pairs": pairs,
-            "set": {"diversity": self.agreement.diversity(), **self._oracle(len(self.pairs))},
+            "set": {"diversity": agreement["diversity"], **Oracle().compute(self.oracles[-1])},
         }
 
-    def _oracle(self, number: int) -> dict[str, float | None]:
-        matrix = self.oracle.matrices[number]
-        if not self.labelled:
-            return {"oracle_miou": None, "oracle_pixel_accuracy": None}
-        return {"oracle_miou": mean_iou(matrix), "oracle_pixel_accuracy": pixel_accuracy(matrix)}
+    def _agreement(self, pair: tuple[int, int]) -> dict[str, Any]:
+        """Of two of the networks."""
+        chosen = list(pair)
+        state = {"differing": self.agreement["differing"][chosen][:, chosen], "wrong": self.agreement["wrong"][chosen]}
+        return Agreement().compute({**self.agreement, **state})
 
 
 __all__ = ["DEFAULT_METERS", "JointMeasurement"]

@@ -1,5 +1,6 @@
-"""Meters: streaming measures with a fixed-size state, one file each, and the same figures for plain arrays."""
+"""Measures: streamed over pictures into states that add, one file each, and the same figures for plain arrays."""
 
+from fusionlib.measures.agreement import disagreement, diversity
 from fusionlib.measures.calibration_figures import (
     adaptive_ece,
     brier,
@@ -12,6 +13,7 @@ from fusionlib.measures.calibration_figures import (
     misclassification_auroc,
     nll,
 )
+from fusionlib.measures.cka import linear_cka
 from fusionlib.measures.confusion import (
     blind_figures,
     confusion_matrix,
@@ -22,6 +24,7 @@ from fusionlib.measures.confusion import (
     recall,
 )
 from fusionlib.measures.observation import Observation
+from fusionlib.measures.oracle import oracle
 
 __all__ = [
     "Observation",
@@ -31,14 +34,18 @@ __all__ = [
     "classwise_ece",
     "coarsen",
     "confusion_matrix",
+    "disagreement",
+    "diversity",
     "ece",
     "iou",
     "jensen_shannon",
     "kl",
+    "linear_cka",
     "mce",
     "mean_iou",
     "misclassification_auroc",
     "nll",
+    "oracle",
     "pixel_accuracy",
     "precision",
     "recall",

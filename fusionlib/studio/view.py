@@ -297,7 +297,7 @@ class MergeView:
 
         def band(rows: slice) -> tuple[np.ndarray, ...]:
             with torch.inference_mode():
-                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count)
+                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count, lean=True)
                 if sample.truth is not None:
                     meter.update(state, observation)
                 return pixel_maps(observation)
