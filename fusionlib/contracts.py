@@ -7,7 +7,6 @@
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
 | a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
-| a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -324,29 +323,6 @@ def parameters_of(method: type) -> tuple[Parameter, ...]:
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-class Meter(Protocol):
-    """A fixed-size streaming state: `init -> update -> compute`. Never keeps pixels.
-
-    States are tensors that add: the state of a whole is the sum of the states of its parts, so meters of two halves of
-    a dataset merge exactly (counts are int64, sums float64).
-    """
-
-    title: str
-    source: str
-
-    def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
-        """Zeros."""
-        ...
-
-    def update(self, state: dict[str, torch.Tensor], observation: Any) -> None:
-        """Add one batch in place; `observation` is a `fusionlib.measures.observation.Observation`."""
-        ...
-
-    def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """Figures as plain floats, lists and None (None: undefined)."""
-        ...
-
-
 State: TypeAlias = "dict[str, torch.Tensor]"
 """What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
 
@@ -458,5 +434,4 @@ DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
 STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

@@ -12,7 +12,7 @@ import torch
 from helpers import CPU, tiny_world, until
 
 from fusionlib.cli import main
-from fusionlib.contracts import IGNORE, METERS
+from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.scaling import scaled
 from fusionlib.engine.temperature import fit_temperature
@@ -20,7 +20,7 @@ from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
 from fusionlib.measures.bins import OFFERED_BINS
 from fusionlib.measures.observation import Observation, first_maximum
-from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
+from fusionlib.studio import CALIBRATED, Selection, band, ensemble_point
 
 FIGURES = (
     "ece_sample_weighted",
@@ -116,7 +116,7 @@ def test_the_plain_sweep_and_the_calibration_one_do_not_mix(world) -> None:
     assert sweep.points["a"]["loss"] == pytest.approx(plain.points["a"]["loss"], abs=1e-6)
     assert "calibration" not in plain.points["a"]
     checkpoint = world.studio.workspace.get("a").checkpoint
-    known = world.studio.evaluate(checkpoint, view.pictures, meters=CALIBRATION_METERS)
+    known = world.studio.evaluate(checkpoint, view.pictures, measures=CALIBRATED)
     assert known["calibration"] == sweep.points["a"]["calibration"], "one question, one answer, whoever asks"
 
 
@@ -352,7 +352,7 @@ def test_the_order_of_pictures_changes_no_bit(world) -> None:
     view = world.view()
     blend = view.new_blend()
     blend.set_alone(0, world.studio.worker.run)
-    meter = METERS.get("calibration")
+    meter = MEASURES.get("calibration")
     states = []
     for order in ((0, 1, 2), (2, 0, 1)):
         state = meter.init(3, CPU)

@@ -15,7 +15,7 @@ from fusionlib.contracts import METHODS
 from fusionlib.engine.fisher import GRADIENT_COST
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
-from fusionlib.studio import CALIBRATION_METERS, Choices, Own, write_recipe
+from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
 from tests.helpers import World, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
@@ -61,7 +61,7 @@ def test_a_row_is_what_the_merged_file_gives(world: World, tmp_path: Path, metho
     pictures = comparison.pictures
     recipe = write_recipe(checkpoints, method, {} if method == "isotropic" else {"anchor": 0}, buffers, pictures)
     world.studio.merge(recipe, checkpoints, tmp_path / "merged.safetensors", pictures)
-    alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, meters=CALIBRATION_METERS)
+    alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, measures=CALIBRATED)
     assert row["miou"] == pytest.approx(alone["miou"], abs=1e-6) and row["loss"] == pytest.approx(
         alone["loss"], abs=1e-5
     )

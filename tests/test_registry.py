@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusionlib import contracts
-from fusionlib.contracts import ARCHITECTURES, DATASETS, DIAGNOSTICS, METERS, METHODS, Architecture, parameters_of
+from fusionlib.contracts import ARCHITECTURES, DATASETS, DIAGNOSTICS, MEASURES, METHODS, Architecture, parameters_of
 from fusionlib.data.labels import label_space
 from fusionlib.errors import UsageError
 from fusionlib.registry import Registry
@@ -132,9 +132,9 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
             assert item.choices and item.default in item.choices
 
 
-@pytest.mark.parametrize("name", METERS.names())
-def test_meters_name_their_source(name: str) -> None:
-    item = METERS.get(name)
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_measures_name_their_source(name: str) -> None:
+    item = MEASURES.get(name)
     assert item.title and item.source
     assert all(callable(getattr(item, verb)) for verb in ("init", "update", "compute"))
 

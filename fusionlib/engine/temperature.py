@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusionlib.contracts import IGNORE, METERS, Progress
+from fusionlib.contracts import IGNORE, MEASURES, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.network import Network
 from fusionlib.engine.observe import Batch, batches
@@ -47,14 +47,14 @@ def losses_at(
     """Mean negative log-likelihood in nats at each temperature over all labelled pixels, in one pass of forwards; inf:
     undefined.
     """
-    meter, classes = METERS.get("cross_entropy"), pictures.label_space.count
-    states = [meter.init(classes, network.device) for _ in temperatures]
+    measure, classes = MEASURES.get("loss"), pictures.label_space.count
+    states = [measure.init(classes, network.device) for _ in temperatures]
 
     def look(batch: Batch) -> None:
         with torch.inference_mode():
             logits, ids = batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)
             for state, temperature in zip(states, temperatures, strict=True):
-                meter.update(state, Observation(logits / temperature, ids, mapping, classes))
+                measure.update(state, Observation(logits / temperature, ids, mapping, classes))
 
     if len(pictures) and pictures.load(0).truth is None:
         raise DataError(
@@ -70,7 +70,7 @@ def losses_at(
         if progress is not None:
             progress(done, len(pictures))
     pictures.verify()
-    return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
+    return [math.inf if loss is None else loss for loss in (measure.compute(state)["loss"] for state in states)]
 
 
 def fit_temperature(

@@ -1,1 +1,1 @@
-"""Meters: streaming measures with a fixed-size state, one file each, and the same figures for plain arrays."""
+"""Measures: streamed over pictures into states that add, one file each, and the same figures for plain arrays."""

@@ -1,4 +1,4 @@
-"""How many bins of confidence calibration is shown in."""
+"""Bins of confidence: how many are counted, kept and offered."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from fusionlib.errors import UsageError
 OFFERED_BINS = (10, 12, 15, 20, 30)
 """Bin counts that figures are given for."""
 
-KEPT_BINS = 60
-"""Bins in a stored result, per predicted class: every offered count divides it.
+DEFAULT_BINS = 15
 
-What needs finer ones is computed before.
+KEPT_BINS = 60
+"""Bins per predicted class in what is kept of every picture: every offered count divides it, so that coarse bins are
+exact sums.
 """
 
-DEFAULT_BINS = 15
+FINE_BINS = 5040
+"""Bins that are told apart where figures need finer ones; 60 divides it (4096 has no divisor among the offered)."""
+
+WITHIN = FINE_BINS // KEPT_BINS
+"""Fine bins in a kept one."""
+
+MINIMUM_COUNT = 100
+"""Pixels that a bin needs to take part in the robust MCE."""
 
 
 def check_bins(bins: int) -> int:

@@ -16,7 +16,7 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import IGNORE, METERS, Architecture, Sample
+from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
@@ -296,7 +296,7 @@ class MergeView:
 
     def _look(self, network: BoundNetwork, sample: Sample, resume: bool, run: Run) -> tuple[Any, dict[str, Any]]:
         """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
-        size, meter = sample.image.shape[:2], METERS.get("confusion")
+        size, meter = sample.image.shape[:2], MEASURES.get("confusion")
         logits = network.logits(sample.image[None], size, resume, run)
         truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
         ids, mapping = (
@@ -307,7 +307,7 @@ class MergeView:
 
         def band(rows: slice) -> tuple[np.ndarray, ...]:
             with torch.inference_mode():
-                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count)
+                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count, lean=True)
                 if sample.truth is not None:
                     meter.update(state, observation)
                 return pixel_maps(observation)

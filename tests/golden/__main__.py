@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,9 +38,18 @@ def write(name: str, record: dict, folder: Path = FOLDER) -> bool:
         print(f"{path.name} refused: {len(found.silent)} figures moved, the first: {found.silent[0]}", file=sys.stderr)
         return True
     if found is None or found.stale:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(_text(record) + "\n", encoding="utf-8")
         print(f"{path.name}: {'new' if found is None else '; '.join(found.stale)}")
     return False
+
+
+def _text(value: Any, depth: int = 0) -> str:
+    """JSON with the figures of one measure, precision and data in one line."""
+    if not isinstance(value, dict) or depth > 3:
+        return json.dumps(value, ensure_ascii=False)
+    space = " " * (depth + 1)
+    lines = [f"{space}{json.dumps(key)}: {_text(item, depth + 1)}" for key, item in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{space[1:]}}}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,10 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METERS, METHODS, MergeMethod
-from fusionlib.diagnostics.agreement import AgreementMeter
-from fusionlib.diagnostics.cka import ActivationSimilarity
-from fusionlib.diagnostics.oracle import OracleMeter
+from fusionlib.contracts import MEASURES, METHODS, MergeMethod
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
-from fusionlib.measures.confusion import mean_iou, pixel_accuracy
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.buffers import settle
 from fusionlib.merging.build import build_method
@@ -37,6 +32,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "profile": {"rest": (0.5, 0.3, 0.2), "weights": {"stem": (0.2, 0.4, 0.4)}},
 }
 """Settings of methods whose defaults say little about three checkpoints."""
+
+DIGITS = 10
+"""Significant digits of what is held."""
 
 LONGEST = 12
 """Lists of more numbers are held as their sums: one that moves shows in them as well."""
@@ -120,61 +118,37 @@ class Recomputed:
         return seen
 
     def _figures(self, name: str, seen: Sequence[dict[str, list[tuple[Tensor, dict]]]]) -> dict[str, Any]:
-        """Every measure over one set of pictures: of the first network alone, of it and the checkpoints."""
+        """Every measure over one set of pictures: of the first network, of it and the first checkpoint, of all."""
         where = self.data[name]
         observations = [
             [
-                Observation(one[name][number][0], torch.from_numpy(truth)[None], where.mapping, where.space.count)
+                Observation(
+                    one[name][number][0],
+                    torch.from_numpy(truth)[None],
+                    where.mapping,
+                    where.space.count,
+                    activations=one[name][number][1],
+                    picture=number,
+                )
                 for one in seen
             ]
             for number, (_, truth) in enumerate(where.pictures)
         ]
-        activations = [[one[name][number][1] for one in seen] for number in range(len(where.pictures))]
-        return {
-            **{measure: _meter(measure, where, [one[0] for one in observations]) for measure in METERS.names()},
-            **_joint(where, observations, activations),
-        }
+        return {measure: _measured(measure, where, observations) for measure in MEASURES.names()}
 
 
 def versions() -> dict[str, int]:
     """Measure -> version."""
-    joint = {"agreement": AgreementMeter, "cka": ActivationSimilarity, "oracle": OracleMeter}
-    return {name: item.version for name, item in sorted(chain(METERS.items(), joint.items()))}  # type: ignore[attr-defined]
+    return {name: item.version for name, item in MEASURES.items()}
 
 
-def _meter(name: str, where: Data, observations: Sequence[Observation]) -> Any:
-    meter = METERS.get(name)
-    state = meter.init(where.space.count, CPU)
-    for observation in observations:
-        meter.update(state, observation)
-    return condensed(meter.compute(state))
-
-
-def _joint(where: Data, observations: Sequence[Sequence[Observation]], activations: Sequence[Sequence[dict]]) -> dict:
-    members = len(observations[0])
-    agreement, oracle = AgreementMeter(members), OracleMeter([tuple(range(members))], where.space.count)
-    similarity = ActivationSimilarity(2, [(0, 1)])
-    for seen, blocks in zip(observations, activations, strict=True):
-        predicted, truth = [one.predicted for one in seen], seen[0].truth_ids
-        agreement.update(predicted, truth)
-        oracle.update(predicted, truth)
-        for block in blocks[0]:
-            similarity.add(block, [blocks[0][block], blocks[1][block]])
-    matrix = oracle.matrices[0]
-    return {
-        "agreement": condensed(
-            {
-                "pixels": int(agreement.pixels),
-                "differing": agreement.differing.tolist(),
-                "wrong": agreement.wrong.tolist(),
-                "diversity": agreement.diversity(),
-            }
-        ),
-        "oracle": condensed(
-            {"matrix": matrix.tolist(), "miou": mean_iou(matrix), "pixel_accuracy": pixel_accuracy(matrix)}
-        ),
-        "cka": condensed(similarity.compute()[0]),
-    }
+def _measured(name: str, where: Data, observations: Sequence[Sequence[Observation]]) -> Any:
+    measure = MEASURES.get(name)
+    count = {"one": 1, "pair": 2, "set": len(observations[0])}[measure.networks]
+    state = measure.init(where.space.count, CPU, count)
+    for seen in observations:
+        measure.update(state, *seen[:count])
+    return condensed(measure.compute(state))
 
 
 def _digest(item: MergeMethod, packed: Arena, policy: str) -> list[float]:
@@ -184,23 +158,25 @@ def _digest(item: MergeMethod, packed: Arena, policy: str) -> list[float]:
         settle(policy, packed, item, row)
     flat = mixture.weights.double().flatten()
     steps = torch.arange(len(flat), dtype=torch.float64)
-    return [float(flat.norm()), float(flat @ torch.cos(steps)), float(flat @ torch.sin(1.7 * steps))]
+    return condensed([float(flat.norm()), float(flat @ torch.cos(steps)), float(flat @ torch.sin(1.7 * steps))])
 
 
 def condensed(value: Any) -> Any:
     """Figures as the files hold them: a long list of numbers as its length, its sum and its sum by place."""
     if isinstance(value, dict):
         return {key: condensed(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
     if not isinstance(value, list | tuple):
         return value
     flat = list(_flat(value))
     if len(flat) <= LONGEST and not any(isinstance(item, list | tuple | dict) for item in value):
-        return list(value)
-    if any(isinstance(item, dict | str) for item in flat):
         return [condensed(item) for item in value]
+    if any(isinstance(item, dict) for item in flat):
+        return [condensed(item) for item in flat]
     known = [item for item in flat if item is not None]
     by_place = sum((place + 1) * item for place, item in enumerate(flat) if item is not None)
-    return {"of": len(flat), "none": len(flat) - len(known), "sum": sum(known), "by_place": by_place}
+    return condensed({"of": len(flat), "none": len(flat) - len(known), "sum": sum(known), "by_place": by_place})
 
 
 def _flat(value: Any) -> Iterator[Any]:
