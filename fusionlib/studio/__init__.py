@@ -25,7 +25,7 @@ from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
+from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
@@ -65,7 +65,6 @@ __all__ = [
     "LayerProfile",
     "LiveDesk",
     "MergeView",
-    "OneLineParser",
     "Options",
     "Own",
     "Selection",
@@ -73,12 +72,9 @@ __all__ = [
     "Studio",
     "Sweep",
     "Workspace",
-    "add_group",
-    "add_options",
     "app_options",
     "band",
     "checkpoint_parameters",
-    "default_home",
     "ensemble_point",
     "gravest",
     "mixture_name",
