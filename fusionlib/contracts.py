@@ -6,6 +6,7 @@
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
 | a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
+    from fusionlib.question import Question
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -37,13 +39,54 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become the network's input: `(rgb / 255 - mean) / std`, in channels-last memory where that is
-    safe.
+    """How pictures become the network's input: `(scale * rgb / 255 - mean) / std`, in channels-last memory where that
+    is safe.
+
+    `scale` is the value of white, 1 or 255. `order` is that of the channels, of `mean` and `std` too: RGB or BGR.
+    With `resize` all pictures are resized to that height and width. With `pad` they are continued at the right and at
+    the bottom, by their outermost pixels, until both sides are multiples of it. Logits come back at the picture's size.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channels_last: bool = False
+    scale: int = 1
+    order: Literal["RGB", "BGR"] = "RGB"
+    pad: int = 1
+    resize: tuple[int, int] | None = None
+
+    def seen(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the network sees a picture of these."""
+        return self.resize or (-(-height // self.pad) * self.pad, -(-width // self.pad) * self.pad)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the answer lies in what a network returns, and what its numbers are.
+
+    `key` is that of a dict, the name of an attribute or the place in a tuple; None takes what networks usually return
+    (`fusionlib.architectures.outputs`). `activation` is what `forward` ends with: probabilities become logits again.
+    """
+
+    key: str | int | None = None
+    activation: Literal["logits", "softmax", "sigmoid"] = "logits"
+
+
+@dataclass(frozen=True)
+class OwnClasses:
+    """Classes that a network declares itself: their names in the order of its outputs, or a label space by its name.
+
+    `counts_as` are pairs of a class and the class of an annotation that it counts as, None for none of them; a class
+    without a pair counts as usual.
+    """
+
+    space: str | tuple[str, ...]
+    counts_as: tuple[tuple[str, str | None], ...] = ()
+
+
+def class_count(outputs: int) -> int:
+    """How many classes that many outputs tell apart: a single one says class 1 against class 0."""
+    return 2 if outputs == 1 else outputs
 
 
 @runtime_checkable
@@ -51,7 +94,8 @@ class Architecture(Protocol):
     """A network that can run a checkpoint.
 
     One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another
-    for other code.
+    for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
+    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`.
     """
 
     title: str
@@ -65,11 +109,11 @@ class Architecture(Protocol):
         ...
 
     def build(self, classes: int) -> torch.nn.Module:
-        """A fresh network: `(N, 3, H, W)` float32 in, logits `(N, C, h, w)` out."""
+        """A fresh network: `(N, 3, H, W)` float32 in, logits `(N, C, h, w)` out, or what its `Output` says."""
         ...
 
-    def label_space(self, classes: int) -> str:
-        """Name of the label space that `classes` outputs stand for."""
+    def label_space(self, classes: int) -> str | OwnClasses:
+        """The label space that `classes` outputs stand for, by its name, or classes of the network's own."""
         ...
 
 
@@ -385,12 +429,34 @@ class Diagnostic:
         return self.compute(*arguments, **options)
 
 
+class Study(Protocol):
+    """A plan: which questions next, given what is known, and the table of what is known. Loads no torch.
+
+    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again. What it
+    asks for at once is found out in one pass.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+
+    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
+        """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
+        ...
+
+    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        ...
+
+
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
+STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
 METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

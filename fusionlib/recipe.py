@@ -53,8 +53,10 @@ class Calibration(_Strict):
 
 
 class Recipe(_Strict):
-    """Checkpoints, method, hyper-parameters and buffer policy; `dtype` where floating tensors are not written in their
-    own.
+    """Names any network: checkpoints, method, hyper-parameters and buffer policy. One checkpoint is itself.
+
+    `dtype` where floating tensors are not written in their own; logits are divided by `temperature`, which can be
+    measured and not be written.
     """
 
     version: Literal[1] = 1
@@ -66,6 +68,7 @@ class Recipe(_Strict):
     shared: Shared | None = None
     calibration: Calibration | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
 
     @property

@@ -23,8 +23,7 @@ import fusionlib.studio  # noqa: F401 - what verbs load when they run: once here
 from fusionlib import contracts
 from fusionlib.cli import main
 from fusionlib.registry import Registry
-from fusionlib.runs import store
-from fusionlib.runs.keys import code_fingerprint
+from fusionlib.runs import database
 
 
 def child(case: dict[str, Any], out: int, err: int) -> int:
@@ -58,9 +57,8 @@ def answer(case: dict[str, Any]) -> tuple[int, str, str]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # threads do not survive a fork
-    store.PATIENCE_S = 0.05
+    database.PATIENCE_S = 0.05
     with tiny_registered():
-        code_fingerprint()
         for registry in vars(contracts).values():  # loaded here for the same reason
             if isinstance(registry, Registry):
                 registry.names()

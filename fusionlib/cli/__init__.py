@@ -23,6 +23,10 @@ VERBS: Mapping[str, str] = {
     "layers": "What each layer, block or part contributes to a merge",
     "compare": "Measure every merge method, the single networks and their ensemble in one table",
     "methods": "List every merge method with its parameters and its source",
+    "measures": "List everything that can be measured, with its figures and its source",
+    "studies": "List every study: what can be worked off as a run",
+    "results": "List, show or prune what has been measured",
+    "runs": "List runs, cancel one or go on with one, in whichever process it was started",
     "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
     "evaluate": "Measure one checkpoint on labelled pictures",
     "sweep": "Measure alpha A + (1 - alpha) B along alpha",
@@ -38,7 +42,7 @@ reads a help text, or mistypes an option, does not wait for them.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run one verb, print its result as text or with `--json` as JSON."""
-    given = _parser().parse_args(arguments)
+    given = parse(arguments)
     try:
         result = given.module.run(given)
     except FusionError as error:
@@ -50,11 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(given, f"stopped; {_not_kept(given) or 'what was finished is kept'}")
         raise SystemExit(130) from None
     remark = _not_kept(given)
+    passes = given.studio.runner.tally if given.studio and getattr(given, "data", None) else None
+    result |= passes.listed() if passes else {}
     try:
         if given.json:
             print(json.dumps({**result, **({"not_kept": given.studio.notes} if remark else {})}, indent=1))
         else:
             given.module.show(_printable(result))
+            if passes:
+                print(passes.line)
         sys.stdout.flush()
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(2) from problem
     if remark and not given.json:
         _say(given, remark)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of a verb; `module` is the verb's."""
+    return _parser().parse_args(arguments)
 
 
 def _say(given: argparse.Namespace, text: str) -> None:

@@ -162,7 +162,7 @@ def tiles_note(figures: Mapping[str, Any] | None) -> str:
     """A line on pictures that were measured in tiles; nothing where none was."""
     if not figures or not (tiled := figures.get("tiled", 0)):
         return ""
-    from fusionlib.engine.measure import MARGIN, TILE
+    from fusionlib.engine.observe import MARGIN, TILE
 
     return (
         f"{tiled} of {figures['images']} pictures in tiles of {TILE} with {MARGIN} pixels around each: a network that"

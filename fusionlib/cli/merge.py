@@ -200,14 +200,5 @@ def _barriers(
     if not pictures.labelled:
         return None
     with progress_bar("barriers") as progress:
-        return recipe_barriers(
-            recipe,
-            checkpoints,
-            studio.network_of(checkpoints[0]),
-            pictures,
-            worker=studio.worker,
-            store=studio.store,
-            device=studio.device,
-            precision=studio.options.precision,
-            progress=progress,
-        )
+        studio.sources.know(checkpoints, pictures)
+        return recipe_barriers(recipe, studio.runner, pictures, progress)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import METHODS, Progress
 from fusionlib.data.labels import LabelSpace, label_space
@@ -19,6 +20,7 @@ from fusionlib.engine.ensemble import combined
 from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.merge import Known, Merger, weights_key
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.scaling import scaled
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.build import build_method
@@ -57,6 +59,7 @@ class Built:
     space: LabelSpace
     device: torch.device
     notes: tuple[str, ...] = ()
+    temperature: float = 1.0
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -66,9 +69,16 @@ class Built:
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
         """Pictures (N, H, W, 3) uint8 -> logits (N, C, h, w) float32, of M networks what `combined` gives."""
-        if len(self.members) == 1:
-            return self.members[0].logits(images, size)
-        return combined((member.logits(images, size) for member in self.members), self.shares, self.rule)
+        parts = (member.logits(images, size) for member in self.members)
+        found = next(parts) if len(self.members) == 1 else combined(parts, self.shares, self.rule)
+        return found if self.temperature == 1 else scaled(found, self.temperature)
+
+    def scaled(self, temperature: float | None) -> Built:
+        """The same with logits divided by a temperature; itself for none, and for 1."""
+        if temperature is None or temperature == 1:
+            return self
+        key = hashlib.sha256(f"{self.key} at temperature {temperature!r}".encode()).hexdigest()
+        return replace(self, key=key, temperature=temperature)
 
 
 class Builder:
@@ -90,7 +100,10 @@ class Builder:
             "method version": METHODS.get(recipe.method).version,
             "calibration": recipe.calibration and [recipe.calibration.fingerprint, recipe.calibration.count],
             "checkpoints": [[source.fingerprint, source.group] for source in recipe.checkpoints],
-            "architecture": [architecture_key(*self.merger.network(one)) for one in (parts_of(recipe) or (recipe,))],
+            "networks": [
+                [architecture_key(*known), list(known[0].head)]
+                for known in map(self.merger.network, parts_of(recipe) or (recipe,))
+            ],
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -99,20 +112,22 @@ class Builder:
         spaces = {}
         for one in parts_of(recipe) or (recipe,):
             architecture, classes = self.merger.network(one)
-            spaces[architecture.label_space(classes)] = None
+            space = label_space(architecture.label_space(classes))
+            spaces[space.names] = space
         if len(spaces) > 1:
             raise UsageError(
-                f"An ensemble over label spaces {', '.join(sorted(spaces))}",
+                f"An ensemble over label spaces {', '.join(sorted(space.name for space in spaces.values()))}",
                 "networks of the same classes",
                 "Choose others",
             )
-        return label_space(next(iter(spaces)))
+        return next(iter(spaces.values()))
 
     def build(self, recipe: Recipe, progress: Progress | None = None) -> Built:
         """The network of a recipe, ready to be measured. Progress and errors as `Merger.merge`."""
         space, begun = self.space(recipe), time.perf_counter()
         if parts := parts_of(recipe):
-            return self._together(recipe, [self.build(part, progress) for part in parts], space)
+            together = self._together(recipe, [self.build(part, progress) for part in parts], space)
+            return together.scaled(recipe.temperature)
         merged = self.merger.merge(recipe, progress)
         known = self.merger.network(recipe)
         members = tuple(
@@ -124,7 +139,7 @@ class Builder:
         else:
             rule = getattr(merged.method, "rule", "softmax")
             built = _combined(members, merged.coefficients, rule, space, self.device, merged.notes)
-        return replace(built, seconds=time.perf_counter() - begun)
+        return replace(built, seconds=time.perf_counter() - begun).scaled(recipe.temperature)
 
     def _together(self, recipe: Recipe, parts: Sequence[Built], space: LabelSpace) -> Built:
         """Checkpoints that answer together, each by its own network."""
@@ -146,7 +161,7 @@ class Builder:
         fixed = [
             f"{name} {hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()}"
             for name, tensor in sorted(integers.items())
-            if not name.endswith("num_batches_tracked")
+            if not name.endswith(COUNTER)
         ]
         key = (architecture_key(*known), tuple(layout.by_name), layout.signature, *fixed)
         if key not in self._networks:

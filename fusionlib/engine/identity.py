@@ -12,11 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from fusionlib.contracts import Architecture
+from fusionlib.contracts import Architecture, Output, OwnClasses
 from fusionlib.data.labels import LabelSpace, label_space, mapping
 from fusionlib.errors import DataError
 
@@ -24,16 +21,6 @@ Network = tuple[Architecture, int]
 """An architecture and its class count, as a checkpoint was recognised."""
 
 LIBRARY = Path(__file__).resolve().parents[1]
-
-
-def runs_of(
-    networks: Iterable[Network | None], target: LabelSpace | None, precision: str, device: torch.device
-) -> dict[str, Any]:
-    """The part of a content key that tells how networks run, as JSON values: `identities`, how precisely, and where.
-
-    CPU and CUDA are told apart: they compute in other orders, and in mixed precision with other types.
-    """
-    return {"networks": identities(networks, target), "precision": precision, "device": device.type}
 
 
 def identities(networks: Iterable[Network | None], target: LabelSpace | None) -> list[str]:
@@ -55,7 +42,8 @@ def architecture_key(architecture: Architecture, classes: int) -> str:
         "code": getattr(architecture, "code", None) or (name if _is_ours(kind) else _code_of(kind)),
         "classes": classes,
         "preprocessing": asdict(architecture.preprocessing),
-        "space": [architecture.label_space(classes), space.names if space else None],
+        "output": repr(getattr(architecture, "output", None)),
+        "space": [repr(architecture.label_space(classes)), space.names if space else None],
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -79,13 +67,14 @@ def _identity(architecture: Architecture, classes: int, target: LabelSpace | Non
         "classes": classes,
         "head": list(architecture.head),
         "preprocessing": asdict(architecture.preprocessing),
+        "output": asdict(getattr(architecture, "output", Output())),
         "space": [architecture.label_space(classes), space.names if space else None],
         "mapping": counterparts,
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=asdict).encode()).hexdigest()
 
 
-def _found(name: str) -> LabelSpace | None:
+def _found(name: str | OwnClasses) -> LabelSpace | None:
     try:
         return label_space(name)
     except DataError:

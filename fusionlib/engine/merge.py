@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of, recognise
-from fusionlib.checkpoints.layout import Layout
+from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
@@ -258,11 +258,12 @@ def _settled(
 def weights_key(layout: Layout, flat: Tensor, integers: Mapping[str, Tensor]) -> str:
     """SHA-256 of one network's tensors by name: floats as float32, which is what runs, and integers.
 
-    In the order of the names, not of the file: the same network in another order of tensors is the same.
+    In the order of the names, not of the file: the same network in another order of tensors is the same. Batch counters
+    are left out, because no answer depends on them.
     """
     total = hashlib.sha256()
     flat = flat.detach().to("cpu", torch.float32)
-    for name in sorted({*layout.by_name, *integers}):
+    for name in sorted({*layout.by_name, *(one for one in integers if not one.endswith(COUNTER))}):
         values = layout.view(flat, name) if name in layout.by_name else integers[name].cpu()
         total.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
         total.update(memoryview(values.contiguous().view(-1).view(torch.uint8).numpy()))

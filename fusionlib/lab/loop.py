@@ -17,7 +17,7 @@ from fusionlib.atomic import make_folder, write_atomically
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress
+from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Output, Progress
 from fusionlib.errors import LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.plan import TrainingPlan
@@ -118,9 +118,9 @@ class Trainer:
         for step, (images, truths) in enumerate(self.sampler.epoch(epoch)):
             self._set_rate(epoch * length + step, self.plan.epochs * length)
             self.optimiser.zero_grad(set_to_none=True)
-            logits = logits_of(self.network(images.to(self.device)))
-            if logits.shape[-2:] != truths.shape[-2:]:
-                logits = nn.functional.interpolate(logits, size=truths.shape[-2:], mode="bilinear", align_corners=False)
+            logits = logits_of(self.network(images.to(self.device)), getattr(self.architecture, "output", Output()))
+            size = (truths.shape[-2], truths.shape[-1])
+            logits = self.sampler.inputs.at_size(logits, size, size)
             value = loss(logits, truths.to(self.device))
             value.backward()
             self.optimiser.step()

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,15 +16,18 @@ from typing import Any
 
 from fusionlib.data.labels import LabelSpace, mapping
 from fusionlib.errors import DataError
-from fusionlib.runs import store
+from fusionlib.question import Question
+from fusionlib.runs import desk, store
 from fusionlib.runs.database import Database
-from fusionlib.runs.question import Question
 
 LAYOUT = 2
 """Version of the tables. The one before had figures alone, under keys with hashes of source code in them."""
 
+MOST_VALUES = 500
+"""Values of one statement: SQLite takes no more than 999 in its older versions."""
+
 SCHEMA = f"""
-{store.SCHEMA}
+{store.SCHEMA}{desk.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
     memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
 );
@@ -103,11 +107,18 @@ class Answers:
 
     def build(self, memo: str) -> Remembered | None:
         """What a recipe was built into, by `Builder.memo`."""
-        rows = self.database.read("SELECT build, notes, seconds FROM builds WHERE memo = ?", (memo,))
-        try:
-            return Remembered(rows[0][0], tuple(json.loads(rows[0][1])), rows[0][2]) if rows else None
-        except (TypeError, ValueError):
-            return None
+        return self.builds([memo]).get(memo)
+
+    def builds(self, memos: Iterable[str]) -> dict[str, Remembered]:
+        """What those of these recipes were built into that have been."""
+        wanted, found = list(dict.fromkeys(memos)), {}
+        for start in range(0, len(wanted), MOST_VALUES):
+            part = wanted[start : start + MOST_VALUES]
+            marks = ",".join("?" * len(part))
+            rows = self.database.read(f"SELECT memo, build, notes, seconds FROM builds WHERE memo IN ({marks})", part)
+            with suppress(TypeError, ValueError):
+                found |= {memo: Remembered(build, tuple(json.loads(notes)), took) for memo, build, notes, took in rows}
+        return found
 
     def keep_build(self, memo: str, found: Remembered) -> None:
         """Remember what a recipe was built into."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fusionlib.contracts import MEASURES, Measure, Progress, State
 from fusionlib.data.cache import DecodedCache
@@ -13,9 +14,13 @@ from fusionlib.engine.build import Builder, Built, forwards_of
 from fusionlib.engine.observe import Pass, Task, look_through
 from fusionlib.errors import DataError, UsageError
 from fusionlib.measures import states
+from fusionlib.question import Question, Tally, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
-from fusionlib.runs.question import Question, Tally, Told
+from fusionlib.runs.desk import RunDesk
+
+BASIC = ("confusion", "loss")
+"""What is asked of a network where nobody says otherwise."""
 
 FLUSH_S = 0.2
 """How long states of finished pictures wait for one another on their way to the disk."""
@@ -48,6 +53,9 @@ class Runner:
 
     def __init__(self, builder: Builder, answers: Answers) -> None:
         self.builder, self.answers, self.worker = builder, answers, builder.worker
+        self.desk = RunDesk(answers.database)
+        self.tally = Tally()
+        """Forward passes of this process, run and spared."""
 
     def ask(
         self,
@@ -56,37 +64,68 @@ class Runner:
         progress: Progress | None = None,
         *,
         fresh: bool = False,
-        tally: Tally | None = None,
     ) -> list[Told]:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
         With `fresh` nothing that is known counts. Progress is in forward passes, and may raise `Cancelled`: pictures
         that are finished by then are known the next time. Raises what builds and passes raise, before any pass.
         """
-        tally, begun = Tally() if tally is None else tally, time.perf_counter()
+        tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts: dict[str, Built] = {}
-        asked = [self._identified(question, target, builts) for question in questions]
+        asked = [self._identified(question, target, builts, progress) for question in questions]
         told = [None if fresh else self._known(one, pictures) for one in asked]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
         before = tally.run
         if left:
             self._measure(left, target, pictures, builts, _Steps(tally, progress), fresh)
         networks = {build: one for asking in asked for build, one in _networks(asking)}
-        tally.known += sum(map(forwards_of, networks.values())) * len(pictures) - (tally.run - before)
+        self.spare(networks.values(), pictures)
+        tally.known -= tally.run - before
         tally.seconds += time.perf_counter() - begun
         return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
 
-    def known(self, questions: Iterable[Question], pictures: DecodedCache) -> list[Told | None]:
+    def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
+        """Count the passes of networks whose figures somebody wanted and found."""
+        self.tally.known += sum(map(forwards_of, recipes)) * len(pictures)
+
+    def measure(
+        self,
+        recipe: Recipe,
+        pictures: DecodedCache,
+        progress: Progress | None = None,
+        *,
+        measures: Sequence[str] = BASIC,
+        fresh: bool = False,
+    ) -> dict[str, Any]:
+        """Figures of one network by several measures, in one table; `images` and `tiled` beside them. As `ask`."""
+        questions = [Question((recipe,), pictures.fingerprint(), name) for name in measures]
+        return figures_of(self.ask(questions, pictures, progress, fresh=fresh))
+
+    def recall(
+        self, recipes: Sequence[Recipe], pictures: DecodedCache, measures: Sequence[str] = BASIC
+    ) -> list[dict[str, Any] | None]:
+        """The same of several networks, without running anything: None for those of which something is not known."""
+        data = pictures.fingerprint()
+        told = self.known([Question((one,), data, name) for one in recipes for name in measures], pictures)
+        groups = [told[start : start + len(measures)] for start in range(0, len(told), len(measures))]
+        return [None if None in group else figures_of(filter(None, group)) for group in groups]
+
+    def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
-        found = []
+        if not questions:
+            return []
+        recipes = {id(recipe): recipe for question in questions for recipe in question.recipes}
+        memos = {place: self.builder.memo(recipe) for place, recipe in recipes.items()}
+        merges = self.answers.builds(memos.values())
+        found: list[Told | None] = []
         for question in questions:
-            merges = [self.answers.build(self.builder.memo(recipe)) for recipe in question.recipes]
-            there = [merge for merge in merges if merge is not None]
-            if len(there) < len(merges):
+            there = [merges.get(memos[id(recipe)]) for recipe in question.recipes]
+            if None in there:
                 found.append(None)
-                continue
-            found.append(self._known(self._asked(question, there, self._target([question], pictures)), pictures))
+            else:
+                asked = self._asked(question, there, self._target([question], pictures))  # type: ignore[arg-type]
+                found.append(self._known(asked, pictures))
         return found
 
     def _target(self, questions: Sequence[Question], pictures: DecodedCache) -> LabelSpace:
@@ -106,13 +145,15 @@ class Runner:
             )
         return next(iter(spaces.values()))
 
-    def _identified(self, question: Question, target: LabelSpace, builts: dict[str, Built]) -> _Asked:
+    def _identified(
+        self, question: Question, target: LabelSpace, builts: dict[str, Built], progress: Progress | None
+    ) -> _Asked:
         merges = []
         for recipe in question.recipes:
             memo = self.builder.memo(recipe)
             found = self.answers.build(memo)
             if found is None:
-                built = self.builder.build(recipe)
+                built = self.builder.build(recipe, _only_cancel(progress))
                 builts[built.key] = built
                 found = Remembered(built.key, built.notes, built.seconds)
                 self.answers.keep_build(memo, found)
@@ -170,7 +211,8 @@ class Runner:
         """One pass for all that is asked and not known, and for what every pass over masks feeds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
         order = list(recipes)
-        networks = [builts.get(build) or self.builder.build(recipe) for build, recipe in recipes.items()]
+        preparing = _only_cancel(steps)
+        networks = [builts.get(build) or self.builder.build(one, preparing) for build, one in recipes.items()]
         asked = {one.place: one for one in left}
         for build, recipe in recipes.items() if pictures.labelled else ():
             for one in self._always(build, recipe, left[0].question.data, target):
@@ -208,6 +250,19 @@ class Runner:
         return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
 
 
+def _only_cancel(progress: Progress | None) -> Progress | None:
+    """Lets a build be cancelled; pictures that it looks at are no forward passes of a measurement."""
+    return None if progress is None else lambda *_: progress(0, 0)
+
+
+def figures_of(told: Iterable[Told]) -> dict[str, Any]:
+    """Figures of one network by several measures as one table."""
+    figures: dict[str, Any] = {}
+    for one in told:
+        figures |= {"images": one.images, "tiled": one.tiled, **one.figures}
+    return figures
+
+
 def _networks(one: _Asked) -> list[tuple[str, Recipe]]:
     """Build keys of a question with their recipes."""
     return list(zip(one.subject.builds, one.question.recipes, strict=True))
@@ -220,8 +275,8 @@ class _Steps:
         self._tally, self._progress, self._done = tally, progress, 0
 
     def __call__(self, done: int, total: int) -> None:
-        self._tally.run += done - self._done
-        self._done = done
+        self._tally.run += max(0, done - self._done)
+        self._done = max(done, self._done)
         if self._progress is not None:
             self._progress(done, total)
 

@@ -69,6 +69,18 @@ class Choices:
     sharing: Sharing | None = None
     dtype: str | None = None
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The same on the command line of `compare`."""
+        given = ["--anchor", str(self.anchor), "--buffers", self.buffers, "--rows", ",".join(self.groups)]
+        given += ["--methods", ",".join(self.methods)] if self.methods else []
+        given += ["--base", str(self.base)] if self.base is not None else []
+        given += ["--dtype", self.dtype] if self.dtype else []
+        for own in self.own:
+            settings = (f"{name}={_setting(value)}" for name, value in own.parameters)
+            given += ["--try", " ".join((own.method, *settings))]
+        return (*given, *_sharing_options(self.sharing))
+
     def checked(self, count: int) -> Choices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
         check_policy(self.buffers)

@@ -16,13 +16,13 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.engine.fisher import picture_information, seeded
-from fusionlib.engine.identity import runs_of
+from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import FusionError, WriteError
 from fusionlib.merging.fisher import Fisher
 from fusionlib.recipe import Recipe
-from fusionlib.runs.keys import content_key
+from fusionlib.runs.keys import key_of
 
 
 class InformationCache:
@@ -80,19 +80,19 @@ def informed(
         return method
     count = min(recipe.calibration.count if recipe.calibration else len(pictures), len(pictures))
     rows, done = [], 0
-    runs = runs_of([architecture], None, "float32", arena.weights.device)  # the labels are the network's own
     for number, fingerprint in enumerate(arena.fingerprints):
-        key = content_key(
+        key = key_of(
             "fisher",
-            runs,
-            checkpoint=fingerprint,
-            data=pictures.fingerprint(),
-            count=count,
-            labels=method.labels,
-            seed=method.seed,
-            layout=arena.layout.signature,
-            own=sorted(arena.own),
-            anchor=arena.fingerprints[method.anchor] if arena.own else None,
+            architecture_key(*architecture),
+            arena.weights.device.type,
+            fingerprint,
+            pictures.fingerprint(),
+            count,
+            method.labels,
+            method.seed,
+            arena.layout.signature,
+            sorted(arena.own),
+            arena.fingerprints[method.anchor] if arena.own else None,
         )
         row = cache.get(key) if cache else None
         if row is None or row.shape != arena.weights[number].shape:

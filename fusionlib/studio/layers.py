@@ -109,6 +109,7 @@ def profile_parameters(profile: LayerProfile) -> dict[str, Any]:
         "anchor": profile.anchor,
         "granularity": profile.granularity,
         "weights": {name: list(shares) for name, shares in profile.weights.items()},
+        **({"rest": list(profile.rest)} if profile.rest else {}),
     }
 
 
