@@ -26,7 +26,7 @@ from fusionlib.engine.recipes import recipe_alone, source_of
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.options import OneLineParser, Options, add_group, add_options, app_options, default_home
+from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
@@ -68,7 +68,6 @@ __all__ = [
     "LayerProfile",
     "LiveDesk",
     "MergeView",
-    "OneLineParser",
     "Options",
     "Own",
     "Selection",
@@ -76,12 +75,9 @@ __all__ = [
     "Studio",
     "Sweep",
     "Workspace",
-    "add_group",
-    "add_options",
     "app_options",
     "band",
     "checkpoint_parameters",
-    "default_home",
     "ensemble_point",
     "gravest",
     "mixture_name",
