@@ -156,10 +156,10 @@ def test_integers_stay_integers(arenas, name: str, policy: str) -> None:
 def test_a_counter_follows_the_statistics_of_its_own_layer(arenas, name: str, policy: str) -> None:
     keeps(name, "integers")
     arena, item = arenas[torch.float32], method(name)
-    anchor = getattr(item, "anchor", None)
+    anchor = item.anchor
     integers = merged_integers(policy, arena, item)
     for layer in arena.layout.statistics:
-        shares = item.tensor_shares(arena)[layer.mean.name] if hasattr(item, "tensor_shares") else item.shares(2)
+        shares = item.tensor_shares(arena)[layer.mean.name] if item.tensorwise else item.shares(2)
         counts = [int(table[layer.counter]) for table in arena.integers]
         heaviest = [number for number in (0, 1) if shares[number] == max(shares)]
         owner = anchor if anchor in heaviest else min(heaviest, key=lambda number: arena.fingerprints[number])

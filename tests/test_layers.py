@@ -14,12 +14,14 @@ LAYERS = {
     "plain_yaml": 0,
     "listing": 0,
     "registry": 0,
+    "parameters": 0,
     "contracts": 0,
     "atomic": 0,
     "checkpoints": 1,
     "architectures": 1,
     "data": 1,
     "merging": 2,
+    "statistics": 2,
     "measures": 2,
     "diagnostics": 2,
     "charts": 3,
@@ -32,7 +34,7 @@ LAYERS = {
     "cli": 7,
     "__main__": 8,
 }
-FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic"}
+FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "parameters", "contracts", "atomic"}
 """The one layer whose modules may use one another, in this order."""
 PAGES = 8
 

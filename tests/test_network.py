@@ -10,8 +10,9 @@ import torch
 from helpers import CPU, TinyArchitecture, TinyNet, arena_of, pictures, tiny_tensors
 from torch import nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import ARCHITECTURES, IGNORE, logits_of
+from fusionlib.contracts import ARCHITECTURES, IGNORE
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.engine.maps import pixel_maps
 from fusionlib.engine.network import BoundNetwork, choose_device

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionlib.contracts import Stage, logits_of
+from fusionlib.architectures.outputs import logits_of
+from fusionlib.contracts import Stage
 from fusionlib.errors import ArchitectureError
 
 SIDES = (96, 130)

@@ -15,9 +15,10 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.architectures.sources import content_of, forget_modules, imported_files, loaded_files
 from fusionlib.architectures.staged import check_stages
-from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage, logits_of
+from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage
 from fusionlib.errors import ArchitectureError, UsageError
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlib.contracts import logits_of
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import CheckpointError, UsageError
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import Architecture, logits_of
+from fusionlib.contracts import Architecture
 from fusionlib.engine.stages import Trail
 from fusionlib.engine.turns import Superseded
 from fusionlib.engine.worker import Run, at_once

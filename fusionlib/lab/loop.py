@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.atomic import make_folder, write_atomically
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress, logits_of
+from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Progress
 from fusionlib.errors import LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.schedule import SCHEDULES

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.merging.average import fold_order
 
 RULES = {
@@ -23,7 +23,7 @@ RULES = {
 
 @METHODS.register("ensemble")
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(MergeMethod):
     """M networks with coefficients 1/M; `p = 1/M sum_i softmax(f_i)` with the rule softmax. Its cost is M forward
     passes, a merge's one.
 
@@ -39,7 +39,6 @@ class Ensemble:
     summary: ClassVar[str] = "All networks run and their answers are combined: M forward passes"
     citation: ClassVar[str] = "Lakshminarayanan et al. 2017; Efficient Self-Ensemble, Eq. 3 to 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
     keeps_statistics: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
@@ -49,6 +48,10 @@ class Ensemble:
         """1/M each."""
         return (1 / count,) * count
 
+    def networks(self, count: int) -> int:
+        """All of them."""
+        return count
+
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         order = [number for number, _ in fold_order(arena.fingerprints, self.shares(len(arena)))]
-        return Mixture(arena.weights[order], torch.full((len(arena),), 1 / len(arena)))
+        return Mixture(arena.weights[order], torch.full((len(arena),), 1 / len(arena)), rule=self.rule)

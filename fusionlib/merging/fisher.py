@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows, check_shares, fold_order
 
@@ -21,7 +21,7 @@ FLOOR = 1e-6
 
 @METHODS.register("fisher")
 @dataclass(frozen=True)
-class Fisher:
+class Fisher(MergeMethod):
     """`theta_k = sum_i l_i F_ik theta_ik / sum_i l_i F_ik`, F (K, P) the diagonal Fisher information of each network.
 
     `normalise` divides l_i by the L2 norm of F_i, so that a network with larger gradients does not win everywhere.
@@ -40,7 +40,7 @@ class Fisher:
     summary: ClassVar[str] = "Each parameter weighed by how much each network's predictions depend on it"
     citation: ClassVar[str] = "Matena and Raffel 2022, Merging Models with Fisher-Weighted Averaging"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "pictures"
+    needs: ClassVar = "pictures"
 
     anchor: int = parameter(
         0,
@@ -61,7 +61,7 @@ class Fisher:
     seed: int = parameter(0, "Seed of the sampled labels", min=0, max=2**31 - 1, step=1)
     information: Tensor | None = field(default=None, compare=False, repr=False, metadata={"hidden": True})
 
-    def informed(self, information: Tensor) -> Fisher:
+    def informed(self, information: Tensor) -> Fisher:  # type: ignore[override]
         """The same method that knows F (K, P)."""
         return replace(self, information=information)
 

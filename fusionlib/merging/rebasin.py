@@ -15,7 +15,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.contracts import ARCHITECTURES, METHODS, Mixture, Permutation, parameter
+from fusionlib.contracts import ARCHITECTURES, METHODS, MergeMethod, Mixture, Permutation, parameter
 from fusionlib.errors import ArchitectureError
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.buffers import anchor_of
@@ -50,7 +50,7 @@ class Moves:
 
 @METHODS.register("rebasin")
 @dataclass(frozen=True)
-class Rebasin:
+class Rebasin(MergeMethod):
     """`theta = alpha theta_a + (1 - alpha) mean_i pi_i(theta_i)`, pi_i the order of hidden units with the largest
     `<theta_a, pi(theta_i)>`.
 
@@ -69,7 +69,7 @@ class Rebasin:
     summary: ClassVar[str] = "Hidden units are matched to the anchor's by their weights, then averaged"
     citation: ClassVar[str] = "Ainsworth et al. 2023, Git Re-Basin, Algorithm 1 (weight matching)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints"})
-    needs: ClassVar[str] = "architecture"
+    needs: ClassVar = "architecture"
     averages: ClassVar[bool] = False
 
     anchor: int = parameter(

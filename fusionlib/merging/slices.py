@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry, Layout
+from fusionlib.contracts import Shares
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows
 
@@ -15,8 +16,6 @@ GRANULARITIES = ("tensor", "module", "block", "part")
 """What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and
 head.
 """
-
-Shares = tuple[float, ...]
 
 
 def unit_of(entry: Entry, granularity: str) -> str:

@@ -14,6 +14,7 @@ from fusionlib.merging.average import SHARE_DIGITS, fold_order
 
 _DECIDING = (
     "contracts.py",
+    "parameters.py",
     "architectures",
     "checkpoints",
     "data",

@@ -344,7 +344,7 @@ class Comparison(Job):
             raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
         members = self.members(row)
         sharing = self.choices.sharing
-        if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
+        if sharing is None and METHODS.get(row.method).takes_unlike:
             sharing = unlike(members)
         return write_recipe(
             members,

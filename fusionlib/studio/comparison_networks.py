@@ -203,7 +203,7 @@ class RowNetworks:
         has the same.
         """
         members = [self.checkpoints[number] for number in row.members]
-        found = unlike(members, anchor) if getattr(METHODS.get(row.method), "takes_unlike", False) else None
+        found = unlike(members, anchor) if METHODS.get(row.method).takes_unlike else None
         sharing = self.sharing or found
         key = (row.members, sharing, anchor)
         if self._packed is None or self._packed[0] != key:

@@ -26,7 +26,6 @@ from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
 from fusionlib.studio.information import InformationCache, informed
 
@@ -112,7 +111,7 @@ def run_recipe(
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
-    if isinstance(method, Linear) and not looks and recipe.shared is None and anchor == 0:
+    if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
         return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
     method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read

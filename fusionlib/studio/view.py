@@ -181,7 +181,7 @@ class MergeView:
         if self.selection.buffers == "recalibrate" and self.pictures is not None:
             more |= {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
         if isinstance(mixture, LayerProfile):
-            table = mixture.by_tensor(self.arena.layout, len(self.arena))
+            table = mixture.tensor_shares(self.arena)
             own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
             if own_anchor or len(set(table.values())) > 1:
                 return dict(profile_key(self.arena.fingerprints, table, self.selection.buffers, mixture.anchor, **more))
