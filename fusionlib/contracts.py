@@ -209,15 +209,13 @@ class LoadedNetwork(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a statistic is estimated of: `rows` (P,), one for each member, `architecture` where it is known.
+    """What a statistic is estimated of: an arena of the members alone.
 
-    `network` loads a member by its place among `rows`; `pictures` are `count` pairs of a number and a picture (H, W, 3)
+    `network` loads a member by its row in the arena; `pictures` are `count` pairs of a number and a picture (H, W, 3)
     uint8, to be walked through once. Every step on the device, a picture or so long, goes through `run`.
     """
 
-    layout: Layout
-    rows: tuple[torch.Tensor, ...]
-    architecture: Architecture | None
+    arena: Arena
     run: Callable[[Callable[[], Any]], Any]
     network: Callable[[int], LoadedNetwork]
     pictures: Iterable[tuple[int, np.ndarray]] = ()
@@ -234,7 +232,7 @@ class Statistic(Protocol):
     """Raised whenever values move: what other versions have stored is then estimated anew."""
     needs: ClassVar[Literal["weights", "architecture", "pictures"]]
     grain: ClassVar[Literal["checkpoint", "pair", "set"]]
-    """One table for each checkpoint; for each with the anchor before it; or one for all, in order of their content."""
+    """One table for each checkpoint; for each with the anchor before it; or one for all, by fingerprint."""
     options: ClassVar[tuple[str, ...]]
     """Names of what decides the values beside checkpoints and pictures; fields of a method that wants them."""
     cost: ClassVar[int]
@@ -332,6 +330,8 @@ class MergeMethod(ABC):
 
     def wanted(self, count: int) -> tuple[Wanted, ...]:
         """What to find out about `count` checkpoints: each of `statistics`, by its grain, of those with a weight."""
+        if not self.statistics:
+            return ()
         there = [number for number, share in enumerate(self.shares(count)) if share != 0]
         leader = self.anchor or 0
         sets = {

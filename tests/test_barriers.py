@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusionlib.checkpoints.permuting import declared, permuted
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.engine.measure import Measurement
 from fusionlib.errors import Cancelled, DataError, UsageError
-from fusionlib.merging.rebasin import Rebasin, declared, permuted
+from fusionlib.merging.rebasin import Rebasin
 from fusionlib.studio import Choices, write_recipe
 from fusionlib.studio.barriers import ALPHAS, Ground, barrier_text, rebasin_barriers, recipe_barriers
 from tests.helpers import World, arena_of, folder_data, tiny_file, tiny_tensors, tiny_world

@@ -55,7 +55,7 @@ def test_every_capability_is_explained() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_has_no_capability_that_the_contract_does_not_know(name: str) -> None:
     assert issubclass(METHODS.get(name), MergeMethod)
-    assert undeclared(METHODS.get(name)) <= {"information", "moves"}
+    assert undeclared(METHODS.get(name)) == set()
 
 
 def test_an_unknown_capability_is_seen() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import arena_of, tiny_registered, tiny_tensors
+from helpers import arena_of, informed, tiny_registered, tiny_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from fusionlib.contracts import METHODS, MergeMethod, Mixture
 from fusionlib.errors import FusionError, MergeError, UsageError
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.fisher import Fisher
 
 POLICIES = ("average", "gaussian", "anchor")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -34,8 +33,7 @@ def method(name: str, **parameters: object) -> MergeMethod:
 
 
 def merged(item: MergeMethod, arena: Arena, policy: str, out: torch.Tensor | None = None) -> Mixture:
-    if isinstance(item, Fisher):
-        item = item.informed(torch.rand(arena.weights.shape, generator=torch.Generator().manual_seed(5)))
+    item = informed(item, arena, tame=True)
     mixture = item(arena, out=out)
     for row in mixture.weights:
         settle(policy, arena, item, row)

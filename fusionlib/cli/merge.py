@@ -33,7 +33,7 @@ from fusionlib.errors import CheckpointError, UsageError, WriteError
 from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Studio, write_recipe
-from fusionlib.studio.barriers import barrier_text, recipe_barriers
+from fusionlib.studio.barriers import barrier_text, moves_units, recipe_barriers
 from fusionlib.studio.outlook import averages
 
 NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
@@ -184,10 +184,10 @@ def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
 def _barriers(
     given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]
 ) -> list[dict[str, Any]] | None:
-    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by
+    """What moving units did to the barriers, where labelled pictures are named to measure them on; the file is there by
     now.
     """
-    if recipe.method != "rebasin" or not given.data:
+    if not moves_units(build_method(recipe.method, recipe.parameters)) or not given.data:
         return None
     pictures = open_data(studio, given)
     if not pictures.labelled:

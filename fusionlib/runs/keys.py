@@ -20,11 +20,9 @@ _DECIDING = (
     "data",
     "engine",
     "merging",
+    "statistics",
     "measures",
-    *(
-        f"studio/{name}.py"
-        for name in ("barriers", "calibrate", "comparison_networks", "ensemble", "information", "view")
-    ),
+    *(f"studio/{name}.py" for name in ("barriers", "calibrate", "comparison_networks", "ensemble", "view")),
 )
 """Folders and files: what turns files into networks, and networks into figures."""
 

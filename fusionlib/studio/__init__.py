@@ -27,6 +27,7 @@ from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.runs.keys import content_key
+from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
@@ -35,7 +36,6 @@ from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
-from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import (
     PRESETS,
@@ -100,7 +100,7 @@ ARENA_BYTES = 4 << 30
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
-KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "fisher")
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "statistics")
 """Folders of the home folder that files are written into."""
 
 
@@ -115,7 +115,7 @@ class Studio:
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
         self.store = Store(options.home / "results.sqlite")
-        self.information = InformationCache(options.home / "fisher")
+        self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
         self.live = LiveDesk()
         self.recent = Recent()
@@ -132,14 +132,14 @@ class Studio:
             store=self.store,
             device=self.device,
             precision=options.precision,
-            cache=self.information,
+            cache=self.statistics,
             outlooks=self.outlooks,
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the home folder: what could not be kept there, and what was damaged."""
-        return (*self.store.notes, *self.information.notes)
+        return (*self.store.notes, *self.statistics.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -296,7 +296,7 @@ class Studio:
             device=self.device,
             calibration=view.pictures,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
@@ -325,7 +325,7 @@ class Studio:
             device=self.device,
             calibration=calibration,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
 
     def evaluate(

@@ -5,16 +5,17 @@ units are matched.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.permuting import Moves
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Recipe
-from fusionlib.contracts import Architecture, Progress
+from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.diagnostics.barrier import MODES, barrier
@@ -23,12 +24,12 @@ from fusionlib.engine.identity import runs_of
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.measure import DEFAULT_METERS, Measurement
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.statistics import find
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import DataError, UsageError
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
-from fusionlib.merging.rebasin import Rebasin
 from fusionlib.runs.keys import content_key, mixture_key
 from fusionlib.runs.store import Store
 from fusionlib.studio.calibrate import CALIBRATION_METERS
@@ -87,8 +88,13 @@ class Ground:
         return next((figures for figures in found if figures is not None), None)
 
 
+def moves_units(method: MergeMethod) -> bool:
+    """Whether a method brings the units of all checkpoints into the anchor's order."""
+    return "permutation" in method.statistics
+
+
 def rebasin_barriers(
-    method: Rebasin, arena: Arena, ground: Ground, progress: Progress | None = None, *, fresh: bool = False
+    method: MergeMethod, arena: Arena, ground: Ground, progress: Progress | None = None, *, fresh: bool = False
 ) -> list[dict[str, Any]]:
     """One entry for every checkpoint that was matched to the anchor: what moved, and its path `before` and `after` the
     match.
@@ -102,14 +108,14 @@ def rebasin_barriers(
             f"{ground.pictures.title} has no masks", "labelled pictures to measure barriers on", "Name data with masks"
         )
 
-    def step(call: Callable[[], Any]) -> Any:
-        if progress is not None:
-            progress(0, 0)
-        return ground.worker.run(call)
-
-    aligned, moves, anchor = method.aligned(arena, step), method.moves(arena), anchor_of(method, len(arena))
+    method = find(method, arena, ground.architecture, worker=ground.worker, progress=progress)
+    aligned, anchor = method.aligned(arena), anchor_of(method, len(arena))
+    moves = {
+        want.members[1]: Moves.of(method.table(want.statistic, *want.members).values())
+        for want in method.wanted(len(arena))
+    }
     pairs = {
-        number: (_pair(arena, anchor, number), _pair(aligned, anchor, number))
+        number: (arena.only([anchor, number]), aligned.only([anchor, number]))
         for number, item in moves.items()
         if item.units
     }
@@ -150,7 +156,7 @@ def recipe_barriers(
 ) -> list[dict[str, Any]]:
     """The same for a recipe of Re-Basin, and wait; an interrupt cancels. Raises `UsageError` for any other method."""
     method = build_method(recipe.method, recipe.parameters)
-    if not isinstance(method, Rebasin):
+    if not moves_units(method):
         raise UsageError(
             f"Barriers before and after {recipe.method}",
             "the method rebasin",
@@ -180,18 +186,6 @@ def barrier_text(entry: Mapping[str, Any]) -> str:
     return (
         f"{line} (over the mean of the ends: {mean}); {len(entry['alphas'])} alphas, {entry['images']} pictures, "
         f"statistics: {entry['buffers']}"
-    )
-
-
-def _pair(arena: Arena, anchor: int, number: int) -> Arena:
-    rows = [anchor, number]
-    return replace(
-        arena,
-        weights=arena.weights[rows],
-        integers=tuple(arena.integers[row] for row in rows),
-        names=tuple(arena.names[row] for row in rows),
-        fingerprints=tuple(arena.fingerprints[row] for row in rows),
-        notes=(),
     )
 
 

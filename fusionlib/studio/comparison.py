@@ -21,6 +21,7 @@ from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.identity import runs_of
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.measure import Measurement
+from fusionlib.engine.statistics import Kept
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
@@ -33,7 +34,6 @@ from fusionlib.studio.calibrate import CALIBRATION_METERS
 from fusionlib.studio.comparison_networks import Built, RowNetworks
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import write_recipe
-from fusionlib.studio.information import InformationCache
 from fusionlib.studio.outlook import OutlookDesk, averages
 
 GUESSES = "guesses: no better than the commonest class everywhere"
@@ -57,7 +57,7 @@ class Comparison(Job):
         store: Store,
         device: torch.device,
         precision: str,
-        cache: InformationCache | None = None,
+        cache: Kept | None = None,
         outlooks: OutlookDesk | None = None,
     ) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))

@@ -19,18 +19,16 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.ensemble import OutputEnsemble
-from fusionlib.engine.fisher import GRADIENT_COST
 from fusionlib.engine.network import BoundNetwork, Network
+from fusionlib.engine.statistics import Kept, find, work
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
-from fusionlib.merging.rebasin import Rebasin
 from fusionlib.runs.store import Store
-from fusionlib.studio.barriers import Ground, barrier_text, rebasin_barriers
+from fusionlib.studio.barriers import Ground, barrier_text, moves_units, rebasin_barriers
 from fusionlib.studio.comparison_rows import Row
-from fusionlib.studio.export import sharing_notes, write_recipe
-from fusionlib.studio.information import InformationCache, informed
+from fusionlib.studio.export import sharing_notes
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class RowNetworks:
         store: Store,
         device: torch.device,
         precision: str,
-        cache: InformationCache | None = None,
+        cache: Kept | None = None,
         sharing: Sharing | None = None,
         dtype: str | None = None,
     ) -> None:
@@ -84,8 +82,8 @@ class RowNetworks:
         if row.obstacle or row.method in ("single", "ensemble"):
             return 0
         count = min(CALIBRATION_PICTURES, len(self.pictures))
-        gradients = count * len(row.members) if METHODS.get(row.method).needs == "pictures" else 0
-        return GRADIENT_COST * gradients + (count if row.buffers == "recalibrate" else 0)
+        method = build_method(row.method, row.parameters)
+        return work(method, len(row.members), count) + (count if row.buffers == "recalibrate" else 0)
 
     def of(self, row: Row, progress: Progress, *, fresh: bool = False) -> Built:
         """The network of a row, ready to be measured.
@@ -113,10 +111,16 @@ class RowNetworks:
         (architecture, classes), arena = self._architecture(row.members[anchor]), self._arena(row, anchor)
         total, begun = self.preparing(row), time.perf_counter()
         spent = total - (min(CALIBRATION_PICTURES, len(self.pictures)) if row.buffers == "recalibrate" else 0)
-        if method.needs == "pictures":
-            method = self._informed(method, row, arena, anchor, lambda done, _: progress(GRADIENT_COST * done, total))
-        if isinstance(method, Rebasin):
-            method.aligned(arena, lambda call: (progress(0, total), self.worker.run(call))[1])
+        method = find(
+            method,
+            arena,
+            self._architecture(row.members[anchor]),
+            self.pictures,
+            CALIBRATION_PICTURES,
+            worker=self.worker,
+            store=self.cache,
+            progress=lambda done, _: progress(done, total),
+        )
         network = BoundNetwork(
             architecture, classes, arena.layout, arena.integers[anchor], device=self.device, precision=self.precision
         )
@@ -134,7 +138,7 @@ class RowNetworks:
         blend.set(method, run)
         seconds = time.perf_counter() - begun
         notes, barriers = blend.notes, ()
-        if isinstance(method, Rebasin):
+        if moves_units(method):
             notes, barriers = self._barriers(
                 method, row, arena, notes, lambda done, more: progress(total + done, total + more), fresh
             )
@@ -146,30 +150,8 @@ class RowNetworks:
             barriers,
         )
 
-    def _informed(self, method: MergeMethod, row: Row, arena: Arena, anchor: int, progress: Progress) -> MergeMethod:
-        members = [self.checkpoints[number] for number in row.members]
-        recipe = write_recipe(
-            members,
-            row.method,
-            dict(row.parameters),
-            row.buffers,
-            self.pictures,
-            CALIBRATION_PICTURES,
-            sharing=self.sharing,
-        )
-        return informed(
-            method,
-            arena,
-            self._architecture(row.members[anchor]),
-            self.pictures,
-            recipe,
-            self.worker,
-            self.cache,
-            progress,
-        )
-
     def _barriers(
-        self, method: Rebasin, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress, fresh: bool
+        self, method: MergeMethod, row: Row, arena: Arena, notes: tuple[str, ...], progress: Progress, fresh: bool
     ) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
         """The remarks, those on the match with the barriers beside them, and the barriers themselves."""
         ground = Ground(
