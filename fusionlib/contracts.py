@@ -6,7 +6,9 @@
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a statistic       | `fusionlib/statistics/`    | `@STATISTICS.register(name)`    |
-| a meter           | `fusionlib/measures/`       | `@METERS.register(name)`        |
+| a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
+| a meter           | `fusionlib/measures/`      | `@METERS.register(name)`        |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -19,17 +21,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-import numpy as np
-import torch
-
 from fusionlib.errors import UsageError
 from fusionlib.parameters import Parameter, parameter, parameters_of  # noqa: F401 - part of the contract
 from fusionlib.registry import Registry
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wait for torch
+    import numpy as np
+    import torch
+
     from fusionlib.checkpoints.arena import Arena
-    from fusionlib.checkpoints.layout import Layout
     from fusionlib.data.labels import LabelSpace
+    from fusionlib.measures.observation import Observation
+    from fusionlib.question import Question
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -40,13 +43,54 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become the network's input: `(rgb / 255 - mean) / std`, in channels-last memory where that is
-    safe.
+    """How pictures become the network's input: `(scale * rgb / 255 - mean) / std`, in channels-last memory where that
+    is safe.
+
+    `scale` is the value of white, 1 or 255. `order` is that of the channels, of `mean` and `std` too: RGB or BGR.
+    With `resize` all pictures are resized to that height and width. With `pad` they are continued at the right and at
+    the bottom, by their outermost pixels, until both sides are multiples of it. Logits come back at the picture's size.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channels_last: bool = False
+    scale: int = 1
+    order: Literal["RGB", "BGR"] = "RGB"
+    pad: int = 1
+    resize: tuple[int, int] | None = None
+
+    def seen(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the network sees a picture of these."""
+        return self.resize or (-(-height // self.pad) * self.pad, -(-width // self.pad) * self.pad)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the answer lies in what a network returns, and what its numbers are.
+
+    `key` is that of a dict, the name of an attribute or the place in a tuple; None takes what networks usually return
+    (`fusionlib.architectures.outputs`). `activation` is what `forward` ends with: probabilities become logits again.
+    """
+
+    key: str | int | None = None
+    activation: Literal["logits", "softmax", "sigmoid"] = "logits"
+
+
+@dataclass(frozen=True)
+class OwnClasses:
+    """Classes that a network declares itself: their names in the order of its outputs, or a label space by its name.
+
+    `counts_as` are pairs of a class and the class of an annotation that it counts as, None for none of them; a class
+    without a pair counts as usual.
+    """
+
+    space: str | tuple[str, ...]
+    counts_as: tuple[tuple[str, str | None], ...] = ()
+
+
+def class_count(outputs: int) -> int:
+    """How many classes that many outputs tell apart: a single one says class 1 against class 0."""
+    return 2 if outputs == 1 else outputs
 
 
 @runtime_checkable
@@ -54,7 +98,8 @@ class Architecture(Protocol):
     """A network that can run a checkpoint.
 
     One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another
-    for other code.
+    for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
+    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`.
     """
 
     title: str
@@ -68,11 +113,11 @@ class Architecture(Protocol):
         ...
 
     def build(self, classes: int) -> torch.nn.Module:
-        """A fresh network: `(N, 3, H, W)` float32 in, logits `(N, C, h, w)` out."""
+        """A fresh network: `(N, 3, H, W)` float32 in, logits `(N, C, h, w)` out, or what its `Output` says."""
         ...
 
-    def label_space(self, classes: int) -> str:
-        """Name of the label space that `classes` outputs stand for."""
+    def label_space(self, classes: int) -> str | OwnClasses:
+        """The label space that `classes` outputs stand for, by its name, or classes of the network's own."""
         ...
 
 
@@ -160,6 +205,12 @@ class Dataset(Protocol):
         """Content key: changes when any picture, mask or label changes."""
         ...
 
+    def picture_key(self, index: int) -> str:
+        """Content key of picture `index` with its mask and what the mask's ids mean: the same in any dataset, at any
+        place, under any name.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
@@ -198,12 +249,15 @@ class LoadedNetwork(Protocol):
     """One checkpoint in its network, in evaluation mode, without gradients."""
 
     module: torch.nn.Module
-    layout: Layout
     flat: torch.Tensor
     """All floating tensors (P,), which those of `module` are views on."""
 
-    def prepare(self, images: np.ndarray) -> torch.Tensor:
-        """Pictures (N, H, W, 3) uint8 as the module's input (N, 3, H, W)."""
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Pictures (N, H, W, 3) uint8 -> logits (N, C, H, W); runs `module`."""
+        ...
+
+    def differentiable(self, weights: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+        """Logits (N, C, h, w) at the network's own resolution as a function of `weights` (P,)."""
         ...
 
 
@@ -254,7 +308,7 @@ class Mixture:
     """What a merge method gives: `weights` (M, P) and `coefficients` (M,); M = 1 is one merged network.
 
     Integer tensors are no part of it: they are never averaged. `notes` are remarks the user must see (a fallback, say).
-    With M > 1 `rule` says how the answers of the networks are combined, see `fusionlib.merging.ensemble.RULES`.
+    With M > 1 `rule` says how the answers of the networks are combined, see `fusionlib.merging.choices.RULES`.
     """
 
     weights: torch.Tensor
@@ -402,6 +456,66 @@ class Meter(Protocol):
         ...
 
 
+State: TypeAlias = "dict[str, torch.Tensor]"
+"""What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a measure gives, as tables, command line, curves and the browser show it.
+
+    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`
+    or empty; `digits` are those after the point as shown. `better` says which way is good, empty: neither. With `each`
+    it is a list: one entry per class, per bin of confidence, per pair of networks, or per block of them.
+    """
+
+    name: str
+    label: str
+    unit: Literal["%", "nats", "pixels", ""]
+    better: Literal["higher", "lower", ""]
+    digits: int
+    help: str
+    each: Literal["", "class", "bin", "pair", "block"] = ""
+
+
+class Measure(Protocol):
+    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+
+    States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
+    and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
+    pictures alone. To add one, write one file with `@MEASURES.register(name)` over a class; an instance is filed.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever figures move: answers of another version are not those of this one."""
+    needs: ClassVar[Literal["weights", "pictures", "masks"]]
+    networks: ClassVar[Literal["one", "pair", "set"]]
+    """How many observations `update` takes: one, two, or two and more."""
+    grain: ClassVar[Literal["picture", "split"]]
+    """Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+    always: ClassVar[bool]
+    """Fed by every pass over masks, whoever asks: its figures are known wherever others were measured."""
+    reads: ClassVar[frozenset[str]]
+    """What observations must hold beside logits and truth: `activations` of the network's blocks."""
+    figures: ClassVar[tuple[Figure, ...]]
+    """Which of the values that `compute` gives are figures to show; it may give more."""
+
+    def init(self, classes: int, device: torch.device, members: int = 1) -> State:
+        """The state of no pictures, for `classes` classes of the annotation and `members` networks."""
+        ...
+
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add one picture, a band of one or a batch, in place: one observation per network, all of the same pixels."""
+        ...
+
+    def compute(self, state: State) -> dict[str, Any]:
+        """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
+        ...
+
+
 # --- diagnosing ------------------------------------------------------------------------------------------------------
 
 
@@ -424,6 +538,27 @@ class Diagnostic:
         return self.compute(*arguments, **options)
 
 
+class Study(Protocol):
+    """A plan: which questions next, given what is known, and the table of what is known. Loads no torch.
+
+    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again. What it
+    asks for at once is found out in one pass.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+
+    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
+        """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
+        ...
+
+    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        ...
+
+
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
@@ -431,5 +566,7 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.arch
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
 METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging")
 STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
+STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
+MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
+METERS: Registry[Meter] = Registry("meter", "fusionlib.measures", "METERS")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError, UsageError
-from fusionlib.measures import (
-    Observation,
+from fusionlib.measures.bins import KEPT_BINS, OFFERED_BINS, check_bins
+from fusionlib.measures.calibration import FINE_BINS
+from fusionlib.measures.calibration_figures import (
     adaptive_ece,
     brier,
     classwise_ece,
@@ -29,8 +30,8 @@ from fusionlib.measures import (
     misclassification_auroc,
     nll,
 )
-from fusionlib.measures.calibration import FINE_BINS, KEPT_BINS, OFFERED_BINS
-from fusionlib.measures.calibration_summary import MINIMUM_COUNT, calibration_summary, check_bins, confidence_histograms
+from fusionlib.measures.calibration_summary import MINIMUM_COUNT, calibration_summary, confidence_histograms
+from fusionlib.measures.observation import Observation
 
 CPU = torch.device("cpu")
 TO_CAMVID = torch.from_numpy(mapping(CITYSCAPES_VOID, CAMVID))

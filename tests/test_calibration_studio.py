@@ -17,9 +17,8 @@ from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.temperature import ScaledNetwork, fit_temperature, scaled
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
-from fusionlib.measures import Observation
-from fusionlib.measures.calibration_summary import OFFERED_BINS
-from fusionlib.measures.observation import first_maximum
+from fusionlib.measures.bins import OFFERED_BINS
+from fusionlib.measures.observation import Observation, first_maximum
 from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
 
 FIGURES = (

@@ -12,20 +12,13 @@ from hypothesis import strategies as st
 
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
-from fusionlib.diagnostics import (
-    ActivationSimilarity,
-    AgreementMeter,
-    OracleMeter,
-    disagreement,
-    diversity,
-    linear_cka,
-    oracle,
-)
-from fusionlib.diagnostics.cka import POSITIONS
+from fusionlib.diagnostics.agreement import AgreementMeter, disagreement, diversity
+from fusionlib.diagnostics.cka import POSITIONS, ActivationSimilarity, linear_cka
 from fusionlib.diagnostics.evidence import GAIN
+from fusionlib.diagnostics.oracle import OracleMeter, oracle
 from fusionlib.engine.activations import blocks_of, recorded
 from fusionlib.errors import UsageError
-from fusionlib.measures import confusion_matrix, iou, mean_iou, pixel_accuracy
+from fusionlib.measures.confusion import confusion_matrix, iou, mean_iou, pixel_accuracy
 from fusionlib.studio import Selection, diagnosis_functions
 from tests.helpers import TinyNet, tiny_file, tiny_world
 

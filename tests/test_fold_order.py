@@ -26,7 +26,7 @@ from fusionlib.engine.worker import Worker
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.ensemble import RULES
+from fusionlib.merging.choices import RULES
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.runs.keys import mixture_key

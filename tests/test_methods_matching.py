@@ -19,7 +19,8 @@ from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.merging.buffers import settle
-from fusionlib.merging.ensemble import RULES, Ensemble
+from fusionlib.merging.choices import RULES
+from fusionlib.merging.ensemble import Ensemble
 from fusionlib.merging.fisher import FLOOR, Fisher
 from fusionlib.merging.rebasin import Rebasin
 from fusionlib.statistics.fisher import picture_information, seeded

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError, UsageError
-from fusionlib.measures import Observation, confusion_matrix, iou, mean_iou, pixel_accuracy, precision, recall
-from fusionlib.measures.observation import first_maximum
+from fusionlib.measures.confusion import confusion_matrix, iou, mean_iou, pixel_accuracy, precision, recall
+from fusionlib.measures.observation import Observation, first_maximum
 
 CPU = torch.device("cpu")
 TO_CAMVID = torch.from_numpy(mapping(CITYSCAPES_VOID, CAMVID))

@@ -5,13 +5,13 @@ before.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fusionlib.studio.ensemble import evaluate_ensemble
 from helpers import TinyArchitecture, folder_data, tiny_checkpoints, tiny_registered
 from page_tools import opened, text
 
@@ -28,7 +28,6 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.studio import Choices, Options, Selection, Studio
-from fusionlib.studio.ensemble import evaluate_ensemble
 from pages.widgets import server
 
 MODEL = """import torch
@@ -67,12 +66,11 @@ CHANGES = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with model code in three files, two checkpoints of it and labelled pictures, as working directory."""
     ARCHITECTURES.names()
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     for name, content in (("mine.py", MODEL), ("own_layers.py", LAYERS), ("own_depth.py", "FACTOR = 1.0\n")):
         (tmp_path / name).write_text(content)
@@ -84,9 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         tensors = ARCHITECTURES.get("mine:Net").build(3).state_dict()
         tensors["head.weight"] *= 5
         save_tensors(tmp_path / "files" / f"{name}.safetensors", tensors)
-    yield tmp_path
-    for name in ("own_layers", "own_depth"):
-        sys.modules.pop(name, None)
+    return tmp_path
 
 
 @pytest.fixture
@@ -272,7 +268,6 @@ def test_modules_named_at_run_time_count_and_the_library_itself_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
-    monkeypatch.syspath_prepend(str(tmp_path))
     files_of(
         tmp_path,
         mine=(
@@ -282,24 +277,21 @@ def test_modules_named_at_run_time_count_and_the_library_itself_does_not(
         hidden_part="from torch.nn import Conv2d as Part\n",
         fusionlib__contracts="",
     )
-    try:
-        codes = set()
-        for source in ("from torch.nn import Conv2d as Part\n", "from torch.nn import ConvTranspose2d as Part\n"):
-            (tmp_path / "hidden_part.py").write_text(source)
-            item = ARCHITECTURES.get(register_user_model(f"{tmp_path / 'mine.py'}:make"))
-            codes.add(item.code)  # type: ignore[attr-defined]
-            assert type(item.build(4)).__name__ in source
-            assert sorted(path.name for path in item.loaded.files) == ["hidden_part.py", "mine.py"]  # type: ignore[attr-defined]
-        assert len(codes) == 2
-    finally:
-        sys.modules.pop("hidden_part", None)
+    codes = set()
+    for source in ("from torch.nn import Conv2d as Part\n", "from torch.nn import ConvTranspose2d as Part\n"):
+        (tmp_path / "hidden_part.py").write_text(source)
+        item = ARCHITECTURES.get(register_user_model(f"{tmp_path / 'mine.py'}:make"))
+        codes.add(item.code)  # type: ignore[attr-defined]
+        assert type(item.build(4)).__name__ in source
+        assert sorted(path.name for path in item.loaded.files) == ["hidden_part.py", "mine.py"]  # type: ignore[attr-defined]
+    assert len(codes) == 2
 
 
 def test_code_of_the_same_size_written_within_a_second_is_run(place: Path) -> None:
     assert register_user_model("mine.py:Net") == "mine:Net"
     (place / "own_depth.py").write_text("FACTOR = 7.0\n")
     register_user_model("mine.py:Net")
-    assert sys.modules["own_depth"].FACTOR == 7.0
+    assert ARCHITECTURES.get("mine:Net").loaded.own.loaded["own_depth"].FACTOR == 7.0  # type: ignore[attr-defined]
 
 
 def test_two_files_with_one_name_are_refused(place: Path) -> None:

@@ -6,6 +6,8 @@ import dataclasses
 import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,36 @@ def test_modules_are_imported_at_the_first_look_only(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", REGISTRIES)
+def test_names_read_from_the_files_are_those_that_loading_registers(name: str) -> None:
+    registry = REGISTRIES[name]
+    assert registry.names_in_files() == registry.names()
+
+
+def test_texts_read_from_the_files_are_those_of_the_classes() -> None:
+    assert sorted(DATASETS.texts_in_files("usage")) == sorted(item.usage for _, item in DATASETS.items())
+    assert set(METHODS.texts_in_files("title")) == {method.title for _, method in METHODS.items()}
+
+
+def test_names_are_read_without_loading_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "numbers_of_a_test").mkdir()
+    for file, text in (
+        ("__init__", ""),
+        ("two", '@NUMBERS.register("two")\nclass Two:\n    title: ClassVar[str] = "The second"\n'),
+        (
+            "one",
+            'raise SystemExit\nNUMBERS.register("one")(1)\nNUMBERS.register("uno")(1)\nLETTERS.register("a")("A")\n',
+        ),
+        ("helper", '"""Not `NUMBERS.register("three")`."""\ndef f():\n    NUMBERS.register("four")(4)\n'),
+    ):
+        (tmp_path / "numbers_of_a_test" / f"{file}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[int] = Registry("number", "numbers_of_a_test", "NUMBERS")
+    assert registry.names_in_files() == ("one", "two", "uno")
+    assert registry.texts_in_files("title") == ("The second",)
+    assert "numbers_of_a_test" not in sys.modules
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
 def test_every_extension_point_is_in_the_table_of_contracts(name: str) -> None:
     registry = REGISTRIES[name]
     row = [line for line in (contracts.__doc__ or "").splitlines() if f"`@{name}.register(name)`" in line]
@@ -88,6 +120,7 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
     assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen
     assert method.title and method.summary and method.citation and method.__doc__
     assert isinstance(method.breaks, frozenset)
+    assert isinstance(method.version, int) and method.version >= 1
     for law in method.breaks:
         assert law in method.__doc__, f"the docstring must explain why {law} does not hold"
     for item in parameters_of(method):

@@ -20,7 +20,7 @@ def imported_files(path: Path) -> tuple[Path, ...]:
     """`path` (absolute) and, found in the sources without running them, all files of its folder that it imports, itself
     or through others.
 
-    Imports inside functions count; names made at run time do not, see `loaded_files`.
+    Imports inside functions count; names made at run time do not.
     """
     folder, found, left = path.parent, {path: None}, [path]
     while left:
@@ -32,28 +32,6 @@ def imported_files(path: Path) -> tuple[Path, ...]:
                     found[file] = None
                     left.append(file)
     return tuple(found)
-
-
-def loaded_files(folder: Path, before: Iterable[str]) -> tuple[Path, ...]:
-    """Files of `folder` whose modules were loaded since `before`, the names in `sys.modules` then."""
-    known, ours = set(before), Path(__file__).resolve().parents[1]
-    files = [
-        _placed(file)
-        for name, module in list(sys.modules.items())
-        if name not in known and (file := getattr(module, "__file__", None))
-    ]
-    return tuple(
-        file for file in files if file.is_relative_to(folder) and not file.is_relative_to(ours) and file.suffix == ".py"
-    )
-
-
-def forget_modules(files: Iterable[Path]) -> None:
-    """Take the modules of these files out of `sys.modules`, so that the next import reads them as they are now."""
-    wanted = {_placed(file) for file in files}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name != "__main__" and file and _placed(file) in wanted:
-            del sys.modules[name]
 
 
 def content_of(folder: Path, files: Iterable[Path]) -> str:
@@ -86,7 +64,7 @@ def _imported(path: Path, package: Dotted) -> Iterator[Dotted]:
 
 def _files_of(folder: Path, name: Dotted) -> Iterator[Path]:
     """The files that importing `name` runs: those of its packages, and its own."""
-    if name[:1] == (OURS,):
+    if not name or is_reserved(name[0]):
         return
     for depth in range(1, len(name) + 1):
         place = folder.joinpath(*name[:depth])
@@ -95,6 +73,6 @@ def _files_of(folder: Path, name: Dotted) -> Iterator[Path]:
                 yield file
 
 
-def _placed(file: str | Path) -> Path:
-    """The file by the real name of its folder, so that two ways to it are one."""
-    return Path(file).parent.resolve() / Path(file).name
+def is_reserved(name: str) -> bool:
+    """Whether a module of that name is never the user's, whatever lies in the folder."""
+    return name in (OURS, "__main__") or name in sys.stdlib_module_names

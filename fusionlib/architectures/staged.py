@@ -9,15 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.modules import methods_of_torch
 from fusionlib.architectures.outputs import logits_of
-from fusionlib.contracts import Stage
+from fusionlib.contracts import Output, Preprocessing, Stage
 from fusionlib.errors import ArchitectureError
 
 SIDES = (96, 130)
 """Of the random picture that is tried."""
 
 
-def check_stages(module: nn.Module, stages: Sequence[Stage]) -> None:
+def check_stages(
+    module: nn.Module, stages: Sequence[Stage], about: Preprocessing | None = None, output: Output | None = None
+) -> None:
     """Raises `ArchitectureError` where the stages in turn are not the forward pass, or one reads a tensor of a later
     one.
 
@@ -31,10 +34,12 @@ def check_stages(module: nn.Module, stages: Sequence[Stage]) -> None:
     with torch.no_grad():
         for tensor in _floating(module).values():
             tensor.add_((torch.randn(tensor.shape, generator=generator) * 0.01).to(tensor))
-        states: list[Any] = [_picture(module)]
+        picture = trial_picture(about or Preprocessing(), *SIDES).to(_device(module))
+        states: list[Any] = [picture]
         for stage in stages:
             states.append(stage.call(deepcopy(states[-1])))
-        if not _alike(logits_of(states[-1]), logits_of(module(_picture(module)))):
+        output = output or Output()
+        if not _alike(logits_of(states[-1], output), logits_of(module(picture.clone()), output)):
             raise _refused("The stages give other logits than forward", "the forward pass in steps")
         owners = {
             name: next((number for number, stage in enumerate(stages) if stage.owns(name)), 0)
@@ -50,13 +55,18 @@ def check_stages(module: nn.Module, stages: Sequence[Stage]) -> None:
                 )
 
 
+def trial_picture(about: Preprocessing, height: int, width: int) -> Tensor:
+    """Noise (1, 3, h, w) as a network sees a picture of that height and width."""
+    return torch.rand(1, 3, *about.seen(height, width), generator=torch.Generator().manual_seed(1))
+
+
 def _floating(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    with methods_of_torch(module):
+        return {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
-def _picture(module: nn.Module) -> Tensor:
-    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-    return torch.rand(1, 3, *SIDES, generator=torch.Generator().manual_seed(1)).to(device)
+def _device(module: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in _floating(module).values()), torch.device("cpu"))
 
 
 def _alike(one: Any, other: Any) -> bool:

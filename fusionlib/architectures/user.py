@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,15 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from fusionlib.architectures.declared import classes_of, head_of, output_of, preprocessing_of
+from fusionlib.architectures.modules import methods_of_torch
 from fusionlib.architectures.outputs import logits_of
-from fusionlib.architectures.sources import content_of, forget_modules, imported_files, loaded_files
-from fusionlib.architectures.staged import check_stages
-from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage
-from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.architectures.own_modules import OwnModules
+from fusionlib.architectures.sources import content_of, imported_files
+from fusionlib.architectures.staged import check_stages, trial_picture
+from fusionlib.contracts import ARCHITECTURES, OwnClasses, Stage, class_count
+from fusionlib.errors import ArchitectureError, FusionError, UsageError
+from fusionlib.quiet import quiet
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +31,12 @@ _SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model file as it was when it was run: its module, the files of its folder that it consists of, and a
-    fingerprint of them.
+    """A model file as it was when it was run: its module, those of its folder that it imports, the files that it
+    consists of, and a fingerprint of them.
     """
 
     module: ModuleType
+    own: OwnModules
     files: tuple[Path, ...]
     fingerprint: str
 
@@ -43,13 +47,19 @@ class Loaded:
         except OSError:
             return True
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside the block its code finds what lies beside it, and what it warns of is not shown."""
+        with self.own.active(), quiet():
+            yield
+
 
 class UserArchitecture:
     """A factory in the user's file. Called as `factory()` or, where it takes an argument, as `factory(classes)`.
 
-    The file may set MEAN, STD (three numbers each, for `(rgb / 255 - mean) / std`), HEAD (name prefixes of the head)
-    and LABEL_SPACE (`cityscapes`, `cityscapes-void`, `camvid` or `classes-N`), and may have a function
-    `stages(module)`.
+    The file may declare how pictures become its input, what it returns, its head and its classes
+    (`fusionlib.architectures.declared`), and may have a function `stages(module)`. Raises `UsageError` for a
+    declaration that is wrong.
     """
 
     citation = "your own code"
@@ -59,12 +69,15 @@ class UserArchitecture:
         self.loaded, self._make = loaded, getattr(module, factory)
         self.code = f"{loaded.fingerprint}:{factory}"
         """What decides the network beside its weights; results of other code are kept apart by it."""
-        self.title = f"{Path(module.__file__ or '').stem}:{factory}"
-        self.head: tuple[str, ...] = tuple(getattr(module, "HEAD", ()))
-        self.preprocessing = Preprocessing(_triple(module, "MEAN", 0.0), _triple(module, "STD", 1.0))
-        self._space = getattr(module, "LABEL_SPACE", None)
+        file = Path(module.__file__ or "")
+        self.title, self.named = f"{file.stem}:{factory}", f"--model {file.name}:{factory}"
+        self.head, self.preprocessing, self.output = head_of(module), preprocessing_of(module), output_of(module)
+        self._space = classes_of(module)
         self._stages: Callable[[nn.Module], Sequence[Stage]] | None = getattr(module, "stages", None)
         self._sound: bool | None = None
+        self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._refused: dict[int, Exception] = {}
+        self._outputs: int | None = None
         self.problem: str | None = None
         """What the factory raised last, for whoever wonders why the network was not recognised."""
         self.takes_classes = bool(inspect.signature(self._make).parameters)
@@ -92,15 +105,18 @@ class UserArchitecture:
         return None
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
-        """Shape by name of the tensors that the factory makes; passes on what the factory raises."""
-        try:
-            with torch.device("meta"):
-                network = self._network(classes)
-        except ArchitectureError:
-            raise
-        except Exception:  # noqa: BLE001 - code that looks at values cannot run on tensors that have none
-            network = self._network(classes)
-        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        """Shape by name of the tensors that the factory makes; passes on what the factory raises. Found out once."""
+        if classes in self._refused:
+            raise self._refused[classes].with_traceback(None)
+        if classes not in self._shapes:
+            try:
+                network = self._without_numbers(classes)
+            except Exception as error:
+                self._refused[classes] = error
+                raise
+            with methods_of_torch(network), quiet():
+                self._shapes[classes] = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        return self._shapes[classes]
 
     def build(self, classes: int) -> nn.Module:
         """A fresh network."""
@@ -110,21 +126,35 @@ class UserArchitecture:
         """What the file's own `stages` gives; none without, or where a trial says that it is not the forward pass."""
         if self._stages is None:
             return ()
-        if self._sound is None:
-            try:
-                check_stages(trial := deepcopy(module), self._stages(trial))
-                self._sound = True
-            except Exception as error:  # noqa: BLE001 - the user's own code; nothing but time is lost without
-                log.warning("%s: passes always start at the picture, stages(module) is not used: %s", self.title, error)
-                self._sound = False
-        return tuple(self._stages(module)) if self._sound else ()
+        with self.loaded.running():
+            if self._sound is None:
+                try:
+                    trial = deepcopy(module)
+                    check_stages(trial, self._stages(trial), self.preprocessing, self.output)
+                    self._sound = True
+                except Exception as error:  # noqa: BLE001 - the user's own code; nothing but time is lost without
+                    log.warning(
+                        "%s: passes always start at the picture, stages(module) is not used: %s", self.title, error
+                    )
+                    self._sound = False
+            return tuple(self._stages(module)) if self._sound else ()
 
-    def label_space(self, classes: int) -> str:
-        """LABEL_SPACE of the file, else by the class count."""
-        return self._space or _SPACES.get(classes, f"classes-{classes}")
+    def label_space(self, classes: int) -> str | OwnClasses:
+        """What the file declares, else by the class count."""
+        return self._space or _SPACES.get(classes, f"classes-{class_count(classes)}")
+
+    def _without_numbers(self, classes: int) -> nn.Module:
+        try:
+            with torch.device("meta"):
+                return self._network(classes)
+        except ArchitectureError:
+            raise
+        except Exception:  # noqa: BLE001 - code that looks at values cannot run on tensors that have none
+            return self._network(classes)
 
     def _network(self, classes: int) -> nn.Module:
-        network = self._make(classes) if self.takes_classes else self._make()
+        with self.loaded.running():
+            network = self._make(classes) if self.takes_classes else self._make()
         if not isinstance(network, nn.Module):
             raise ArchitectureError(
                 f"{self.title} returned {type(network).__name__}", "a torch.nn.Module", "Correct the factory"
@@ -132,18 +162,24 @@ class UserArchitecture:
         return network
 
     def _output_channels(self) -> int:
-        with torch.inference_mode():
-            return logits_of(self._network(0).eval()(torch.zeros(1, 3, 64, 64))).shape[1]
-
-
-def _triple(module: ModuleType, name: str, default: float) -> tuple[float, float, float]:
-    try:
-        red, green, blue = (float(value) for value in getattr(module, name, (default,) * 3))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{name} of the model file is {getattr(module, name)!r}", "three numbers", f"Correct {name}"
-        ) from None
-    return red, green, blue
+        if self._outputs is None:
+            network, picture = self._network(0), trial_picture(self.preprocessing, 64, 64)
+            with methods_of_torch(network):
+                network.eval()
+            try:
+                with torch.inference_mode(), quiet():
+                    self._outputs = logits_of(network(picture), self.output).shape[1]
+            except FusionError:
+                raise
+            except Exception as error:
+                height, width = picture.shape[-2:]
+                raise ArchitectureError(
+                    f"{self.title} failed on a picture of {width}x{height}: {type(error).__name__}: {error}",
+                    "a network that tells its classes by its output, or takes their number",
+                    "Write PAD or RESIZE in the model file for pictures of certain sizes, or give the factory an"
+                    " argument",
+                ) from error
+        return self._outputs
 
 
 def register_user_models(specs: Sequence[str]) -> tuple[str, ...]:
@@ -186,8 +222,7 @@ def register_user_model(spec: str) -> str:
     path, factory = _parsed(spec)
     if not path.is_file():
         raise UsageError(f"--model {spec}: {path.name} is not there", "a Python file", "Correct the path")
-    name, former = _name_of(spec), _loaded(_name_of(spec))
-    loaded = _load(path.parent.resolve() / path.name, spec, former.files if former else ())
+    name, loaded = _name_of(spec), _load(path.parent.resolve() / path.name, spec)
     if not callable(getattr(loaded.module, factory, None)):
         raise UsageError(
             f"{path.name} has no function {factory!r}", "a callable that returns the network", "Correct its name"
@@ -208,36 +243,24 @@ def _name_of(spec: str) -> str:
     return f"{path.stem}:{factory}"
 
 
-def _load(path: Path, spec: str, former: Sequence[Path]) -> Loaded:
-    """Run the file, and what it imports from its folder, as they are now: no import of `former` files and no bytecode
-    stands for them.
-    """
-    loader_spec = importlib.util.spec_from_file_location(f"fusion_user_{path.stem}", path)
-    assert loader_spec is not None
-    module, files = importlib.util.module_from_spec(loader_spec), imported_files(path)
-    forget_modules((*files, *former))
-    importlib.invalidate_caches()
-    known = set(sys.modules)
-    writes, sys.dont_write_bytecode = (
-        sys.dont_write_bytecode,
-        True,
-    )  # bytecode knows a source by its second and size alone
+def _load(path: Path, spec: str) -> Loaded:
+    """Run the file, and what it imports from its folder, as they are now."""
+    own, files = OwnModules(path), imported_files(path)
     try:
         before = content_of(path.parent, files)
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-        files = tuple(dict.fromkeys((*files, *loaded_files(path.parent, known))))
+        with quiet():
+            module = own.run()
+        files = tuple(dict.fromkeys((*files, *own.files)))
         fingerprint, unchanged = content_of(path.parent, files), content_of(path.parent, imported_files(path)) == before
     except (Exception, SystemExit) as error:
         raise UsageError(
             f"--model {spec} failed: {type(error).__name__}: {error}", "a file that imports", "Correct it"
         ) from error
-    finally:
-        sys.dont_write_bytecode = writes
     if not unchanged:
         raise UsageError(
             f"--model {spec} was changed while it was loaded", "files that stay as they are", "Load it again"
         )
-    return Loaded(module, files, fingerprint)
+    return Loaded(module, own, files, fingerprint)
 
 
 def _checked(architecture: UserArchitecture, spec: str) -> UserArchitecture:

@@ -7,8 +7,6 @@ from typing import Any
 
 from fusionlib.contracts import METHODS, parameters_of
 
-NAME, HELP = "methods", "List every merge method with its parameters and its source"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb: none."""

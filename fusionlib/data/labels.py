@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from fusionlib.errors import DataError, shown
+from fusionlib.contracts import OwnClasses
+from fusionlib.errors import DataError, clipped, shown
 
 Colour = tuple[int, int, int]
 
@@ -21,6 +22,8 @@ class LabelSpace:
     """The classes that ids `0 ... count - 1` stand for.
 
     `names` and `palette` run in the order of the ids; `none` is the colour of void and of everything without a class.
+    `counts_as` are pairs of a class and the class of an annotation that it counts as by its network's declaration, None
+    for none.
     """
 
     name: str
@@ -28,6 +31,7 @@ class LabelSpace:
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     none: Colour = (0, 0, 0)
+    counts_as: tuple[tuple[str, str | None], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.palette) != len(self.names):
@@ -127,11 +131,13 @@ _MAPPINGS: dict[tuple[str, str], tuple[int, ...]] = {
 }
 
 
-def label_space(name: str) -> LabelSpace:
-    """The built-in space `name`; `classes-N` gives N numbered classes.
+def label_space(name: str | OwnClasses) -> LabelSpace:
+    """The built-in space `name`; `classes-N` gives N numbered classes; a network's own classes as it declares them.
 
     Raises `DataError` that lists the valid names.
     """
+    if isinstance(name, OwnClasses):
+        return _own(name)
     if name in LABEL_SPACES:
         return LABEL_SPACES[name]
     digits = name.removeprefix("classes-")
@@ -144,15 +150,30 @@ def label_space(name: str) -> LabelSpace:
     )
 
 
+def _own(declared: OwnClasses) -> LabelSpace:
+    if isinstance(declared.space, str):
+        space = label_space(declared.space)
+    else:
+        title = f"{len(declared.space)} classes: {clipped(', '.join(declared.space), 60)}"
+        space = LabelSpace("own", title, declared.space, spread_palette(len(declared.space)))
+    for own, _ in declared.counts_as:
+        if own not in space.names:
+            raise DataError(f"LABEL_MAP has {shown(own)}", f"classes of {space.title}", "Correct LABEL_MAP")
+    return replace(space, counts_as=declared.counts_as)
+
+
 def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     """Target id of each source class: (source.count,) int64, -1 where the target space has no counterpart.
 
     A prediction that maps to -1 is outside the target space: on a labelled pixel it is an error (a false negative of
     the true class). Known are: the built-in pairs; spaces with the same class names; a space of numbered classes and
-    any space with as many; and a target all of whose class names occur in the source (matched by name).
+    any space with as many; and a target all of whose class names occur in the source (matched by name). Where the
+    source declares what its classes count as, that goes before, and the others count by their names if nothing else.
 
     Raises `DataError` for every other pair: guessing a counterpart would make the figures meaningless.
     """
+    if source.counts_as and source != target:
+        return _declared(source, target)
     if source.names == target.names:
         return np.arange(source.count, dtype=np.int64)
     built_in = LABEL_SPACES.get(source.name) == source and LABEL_SPACES.get(target.name) == target
@@ -168,3 +189,22 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
         f"the same classes, or a known mapping ({', '.join(f'{a} to {b}' for a, b in _MAPPINGS)})",
         "Choose data annotated in a matching label space, or name the classes alike in classes.yaml",
     )
+
+
+def _declared(source: LabelSpace, target: LabelSpace) -> np.ndarray:
+    by_name = {label.casefold(): number for number, label in enumerate(target.names)}
+    try:
+        ids = mapping(replace(source, counts_as=()), target)
+    except DataError:
+        ids = np.array([by_name.get(label.casefold(), NO_COUNTERPART) for label in source.names], np.int64)
+    for own, other in source.counts_as:
+        number = source.names.index(own)
+        if other is None or other.casefold() in by_name:
+            ids[number] = NO_COUNTERPART if other is None else by_name[other.casefold()]
+        elif ids[number] == NO_COUNTERPART:
+            raise DataError(
+                f"LABEL_MAP counts {shown(own)} as {shown(other)}, which is no class of {target.title}",
+                f"one of {clipped(', '.join(target.names), 400)}",
+                "Correct LABEL_MAP of the model file, or choose other data",
+            )
+    return ids

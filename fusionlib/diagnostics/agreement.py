@@ -56,6 +56,8 @@ class AgreementMeter:
     With a truth only labelled pixels count; without one (pictures without masks) all do, and `wrong` stays 0.
     """
 
+    version = 1
+
     def __init__(self, members: int, device: torch.device | str = "cpu") -> None:
         self.differing = torch.zeros(members, members, dtype=torch.int64, device=device)
         self.wrong = torch.zeros(members, dtype=torch.int64, device=device)

@@ -47,6 +47,8 @@ class ActivationSimilarity:
     lose nothing to large means; sums are float64.
     """
 
+    version = 1
+
     def __init__(self, members: int, pairs: Sequence[tuple[int, int]], seed: int = 0) -> None:
         self.members, self.pairs, self.seed = members, tuple(pairs), seed
         self._batches: Counter[str] = Counter()

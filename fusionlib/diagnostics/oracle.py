@@ -44,6 +44,8 @@ class OracleMeter:
     int64: states add, and neither the order of the pictures nor how they are split changes anything.
     """
 
+    version = 1
+
     def __init__(self, groups: Sequence[Sequence[int]], classes: int, device: torch.device | str = "cpu") -> None:
         self.groups = tuple(tuple(group) for group in groups)
         self.classes = classes

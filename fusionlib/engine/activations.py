@@ -18,17 +18,21 @@ def blocks_of(network: nn.Module) -> dict[str, nn.Module]:
 
     Containers that are never called themselves (`ModuleList`, `ModuleDict`) are always opened.
     """
-    blocks = dict(network.named_children())
+    blocks = _children(network)
     for _ in range(DEEPEST):
         opened: dict[str, nn.Module] = {}
         for name, block in blocks.items():
-            children = dict(block.named_children())
+            children = _children(block)
             wants = isinstance(block, nn.ModuleList | nn.ModuleDict) or (len(blocks) < FEWEST and children)
             opened |= {f"{name}.{child}": module for child, module in children.items()} if wants else {name: block}
         if len(opened) > MOST or opened.keys() == blocks.keys():
             break
         blocks = opened
     return dict(list(blocks.items())[:MOST])
+
+
+def _children(module: nn.Module) -> dict[str, nn.Module]:
+    return dict(nn.Module.named_children(module))  # of the class: an attribute of the network may be called like it
 
 
 @contextmanager

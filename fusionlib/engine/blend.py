@@ -18,7 +18,8 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.engine.worker import Run
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import check_policy, merged_integers, settle
+from fusionlib.merging.buffers import merged_integers, settle
+from fusionlib.merging.choices import check_policy
 
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of

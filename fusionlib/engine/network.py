@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.outputs import logits_of
+from fusionlib.architectures.modules import methods_of_torch, named_modules
+from fusionlib.architectures.outputs import described, logits_of
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import Architecture
+from fusionlib.contracts import Architecture, Output, class_count
+from fusionlib.data.labels import LabelSpace, label_space
+from fusionlib.engine.inputs import Inputs
+from fusionlib.engine.precision import PRECISIONS
 from fusionlib.engine.stages import Trail
 from fusionlib.engine.turns import Superseded
 from fusionlib.engine.worker import Run, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
-
-PRECISIONS: Mapping[str, str] = {
-    "float32": "Exact: every figure is computed in float32",
-    "mixed": (
-        "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit"
-    ),
-}
+from fusionlib.quiet import quiet
 
 
 class Network(Protocol):
@@ -51,7 +50,8 @@ def choose_device(name: str = "auto") -> torch.device:
 class BoundNetwork:
     """One instance of an architecture in evaluation mode, its tensors views on `flat` (P,) float32.
 
-    Belongs to one worker thread. Raises `ArchitectureError` when the layout lacks a tensor of the network.
+    Belongs to one worker thread. Raises `ArchitectureError` when the layout lacks a tensor of the network, `UsageError`
+    when its label space has another number of classes.
     """
 
     def __init__(
@@ -69,28 +69,33 @@ class BoundNetwork:
                 f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision"
             )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
+        self.occupant: object = None
+        """Whose weights it holds, where several share it."""
+        self.space = _checked_space(architecture, classes)
         self.flat = torch.zeros(layout.size, device=device)
         self.integers: dict[str, Tensor] = {}
-        self.module = architecture.build(classes).to(device).eval().requires_grad_(False)
+        self.module = architecture.build(classes)
+        with methods_of_torch(self.module):
+            self.module = self.module.to(device).eval()
         declared = getattr(architecture, "stages", None)
         self.trail = Trail(declared(self.module) if declared else (), layout, self.flat)
+        self._trained: list[tuple[dict[str, Any], str, str]] = []
         self._bind(integers)
-        about = architecture.preprocessing
-        self._mean = torch.tensor(about.mean, device=device).view(1, 3, 1, 1) if any(about.mean) else None
-        # Channels-last runs small CNNs up to twice as fast here, but code that calls `.view` on activations breaks on
-        # it.
-        self._format = torch.channels_last if about.channels_last else torch.contiguous_format
-        self._std = torch.tensor(about.std, device=device).view(1, 3, 1, 1) if about.std != (1.0, 1.0, 1.0) else None
+        self.inputs = Inputs(architecture.preprocessing, device)
+        self.output: Output = getattr(architecture, "output", Output())
 
     def _bind(self, integers: Mapping[str, Tensor]) -> None:
-        for prefix, module in self.module.named_modules():
-            tables = [(module._parameters, True), (module._buffers, False)]
+        for prefix, module in named_modules(self.module).items():
+            tables: list[tuple[dict[str, Any], bool]] = [(module._parameters, True), (module._buffers, False)]
             for table, trained in tables:
                 for leaf, tensor in table.items():
                     name = f"{prefix}.{leaf}" if prefix else leaf
                     if tensor is None or (not trained and leaf in module._non_persistent_buffers_set):
                         continue
-                    table[leaf] = self._bound(name, tensor, integers, trained)  # type: ignore[assignment]
+                    table[leaf] = self._bound(name, tensor, integers, trained)
+                    entry = self.layout.by_name.get(name)
+                    if entry is not None and entry.kind != "buffer":
+                        self._trained.append((table, leaf, name))
 
     def _bound(self, name: str, tensor: Tensor, integers: Mapping[str, Tensor], trained: bool) -> Tensor:
         if name in self.layout.by_name and self.layout.by_name[name].shape == tuple(tensor.shape):
@@ -139,22 +144,54 @@ class BoundNetwork:
         def step(call: Callable[[], Any]) -> Any:
             return run(lambda: self._in_context(call))
 
-        output = self._forward(images, resume, step, run is not at_once)
-        return step(lambda: _resized(logits_of(output).float(), target))
+        output = self._forward(images, lambda: self._passed(images, resume, step, run is not at_once))
+        return step(lambda: self.inputs.at_size(self._logits_of(output), (images.shape[1], images.shape[2]), target))
+
+    def differentiable(self, weights: Tensor, images: np.ndarray) -> Tensor:
+        """Logits (N, C, h, w) float32 at the network's own resolution, with `weights` (P,) in place of `flat` wherever
+        it has parameters: their gradient follows from it. In float32 whatever the precision.
+        """
+        with quiet(), torch.enable_grad(), self._with_weights(weights):
+            output = self._forward(images, lambda: self.module(self.prepare(images)))
+            return self.inputs.cut(self._logits_of(output), (images.shape[1], images.shape[2]))
+
+    @contextmanager
+    def _with_weights(self, weights: Tensor) -> Iterator[None]:
+        own = [table[leaf] for table, leaf, _ in self._trained]
+        try:
+            for table, leaf, name in self._trained:
+                table[leaf] = self.layout.view(weights, name)
+            yield
+        finally:
+            for (table, leaf, _), tensor in zip(self._trained, own, strict=True):
+                table[leaf] = tensor
+
+    def _logits_of(self, output: object) -> Tensor:
+        logits = logits_of(output, self.output).float()
+        if logits.shape[1] != self.space.count:
+            raise ArchitectureError(
+                f"The network returned {described(logits)}",
+                f"{self.space.count} channels, one for each class of {self.space.title} [{self.space.name}]",
+                "Correct LABEL_SPACE or OUTPUT of the model file",
+            )
+        return logits
 
     def _in_context(self, call: Callable[[], Any]) -> Any:
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
-        with torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
+        with quiet(), torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
             return call()
 
-    def _forward(self, images: np.ndarray, resume: bool, step: Run, stepwise: bool) -> object:
-        """The module's output. Raises `ArchitectureError` with whatever the user's own code raised."""
+    def _passed(self, images: np.ndarray, resume: bool, step: Run, stepwise: bool) -> object:
+        if self.trail and resume:
+            return self.trail.forward(images, self.prepare, self.precision, step)
+        if self.trail and stepwise:
+            return self.trail.walk(images, self.prepare, step)
+        return step(lambda: self.module(self.prepare(images)))
+
+    def _forward(self, images: np.ndarray, call: Callable[[], object]) -> object:
+        """What the call gives. Raises `ArchitectureError` with whatever the user's own code raised."""
         try:
-            if self.trail and resume:
-                return self.trail.forward(images, self.prepare, self.precision, step)
-            if self.trail and stepwise:
-                return self.trail.walk(images, self.prepare, step)
-            return step(lambda: self.module(self.prepare(images)))
+            return call()
         except (FusionError, Superseded):
             raise
         except Exception as error:
@@ -167,14 +204,17 @@ class BoundNetwork:
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB as the network's input (N, 3, H, W) on its device."""
-        batch = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        batch = batch.to(torch.float32, memory_format=self._format).div_(255)
-        if self._mean is not None:
-            batch.sub_(self._mean)
-        return batch if self._std is None else batch.div_(self._std)
+        return self.inputs.prepare(images)
 
 
-def _resized(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return nn.functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+def _checked_space(architecture: Architecture, classes: int) -> LabelSpace:
+    """The classes that the network's outputs stand for. Raises `UsageError` where these are not as many."""
+    space = label_space(architecture.label_space(classes))
+    if space.count != class_count(classes):
+        raise UsageError(
+            f"LABEL_SPACE of {architecture.title} has {space.count} classes ({space.title}), and the network has"
+            f" {classes} output{'' if classes == 1 else 's'}",
+            f"{class_count(classes)} classes",
+            "Correct LABEL_SPACE of the model file, or leave it out",
+        )
+    return space

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor, nn
 
+from fusionlib.architectures.modules import named_modules
 from fusionlib.contracts import Progress
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
@@ -27,7 +28,7 @@ class Recalibration:
         self.network, self.seen = network, 0
         self.layers = [
             layer
-            for layer in network.module.modules()
+            for layer in named_modules(network.module).values()
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
         ]
         if not self.layers:

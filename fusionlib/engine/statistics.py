@@ -16,7 +16,7 @@ from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.contracts import STATISTICS, MergeMethod, Progress, Statistic, Subject, Wanted
 from fusionlib.data.cache import DecodedCache, unreduced
-from fusionlib.engine.identity import Network, runs_of
+from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, UsageError
@@ -132,15 +132,15 @@ class _Finder:
 
     def _about(self, statistic: Statistic, want: Wanted, members: tuple[int, ...]) -> dict[str, Any]:
         """All that decides the values, as JSON values."""
-        known = [] if statistic.needs == "weights" else [self.architecture]
-        runs = runs_of(known, None, "float32", self.arena.weights.device)
+        network = self.architecture if statistic.needs != "weights" else None
         about = {
             "statistic": want.statistic,
             "version": statistic.version,
             "options": dict(want.options),
             "checkpoints": [content(self.arena, number) for number in members],
             "layout": self.arena.layout.signature,
-            "runs": runs,
+            "network": network and architecture_key(*network),
+            "device": self.arena.weights.device.type,
             "torch": version("torch"),
         }
         if statistic.needs == "pictures" and self.pictures is not None:

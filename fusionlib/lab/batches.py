@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.contracts import IGNORE, Dataset, Preprocessing
+from fusionlib.engine.inputs import Inputs
 from fusionlib.errors import UsageError
 
 
@@ -23,8 +24,7 @@ class CropSampler:
         self, dataset: Dataset, crop: tuple[int, int], batch: int, seed: int, preprocessing: Preprocessing
     ) -> None:
         self.dataset, self.crop, self.batch, self.seed = dataset, crop, batch, seed
-        self._mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+        self.inputs = Inputs(preprocessing, torch.device("cpu"))
         self._pictures: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -32,14 +32,13 @@ class CropSampler:
         return max(1, len(self.dataset) // self.batch)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of images (N, 3, h, w) float32 and truths (N, h, w) int64."""
+        """Pairs of crops as the network sees them (N, 3, h', w') float32 and truths (N, h, w) int64."""
         rng = np.random.default_rng((self.seed, number))
         order = rng.permutation(len(self.dataset))
         for start in range(0, len(self) * self.batch, self.batch):
             crops = [self._crop(int(index), rng) for index in order[start : start + self.batch]]
-            images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2).float().div_(255)
             truths = torch.from_numpy(np.stack([truth for _, truth in crops])).long()
-            yield images.sub_(self._mean).div_(self._std), truths
+            yield self.inputs.prepare(np.stack([image for image, _ in crops])), truths
 
     def class_frequencies(self, classes: int, sample: int = 100) -> Tensor:
         """Share of labelled pixels of every class over the first `sample` pictures, float64 (classes,)."""

@@ -9,21 +9,13 @@ import torch
 
 from fusionlib.contracts import METERS
 from fusionlib.errors import DataError
+from fusionlib.measures.bins import KEPT_BINS, OFFERED_BINS
 from fusionlib.measures.calibration_figures import adaptive_ece, coarsen, misclassification_auroc
 from fusionlib.measures.observation import Observation
 
 FINE_BINS = 5040
 """Bins that are counted. 10, 12, 15, 20, 30 and 60 divide it (4096 has no divisor among them), so coarse bins are exact
 sums.
-"""
-
-OFFERED_BINS = (10, 12, 15, 20, 30)
-"""Bin counts that figures are given for."""
-
-KEPT_BINS = 60
-"""Bins in a stored result, per predicted class: every offered count divides it.
-
-What needs finer ones is computed before.
 """
 
 _UNIT = 2.0**-24
@@ -53,6 +45,7 @@ class CalibrationMeter:
     """
 
     title = "Calibration"
+    version = 1
     source = "Guo et al. 2017; Weight Fusion, Eq. 3"
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -7,20 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fusionlib.errors import UsageError
-from fusionlib.measures.calibration import KEPT_BINS, OFFERED_BINS
+from fusionlib.measures.bins import DEFAULT_BINS, check_bins
 from fusionlib.measures.calibration_figures import classwise_ece, coarsen, ece, jensen_shannon, kl, mce
 
-DEFAULT_BINS = 15
 MINIMUM_COUNT = 100
 """Pixels that a bin needs to take part in the robust MCE."""
-
-
-def check_bins(bins: int) -> int:
-    """`bins` itself. Raises `UsageError` for a number that is not offered."""
-    if bins not in OFFERED_BINS:
-        raise UsageError(f"{bins} bins", f"one of {', '.join(map(str, OFFERED_BINS))}", "Choose another number of bins")
-    return bins
 
 
 def calibration_summary(
@@ -100,15 +91,3 @@ def confidence_histograms(record: Mapping[str, Any], label: int | None = None) -
     counts, correct = (np.asarray(record[name], np.int64) for name in ("counts", "correct"))
     counts, correct = (table.sum(0) if label is None else table[label] for table in (counts, correct))
     return correct, counts - correct
-
-
-__all__ = [
-    "DEFAULT_BINS",
-    "KEPT_BINS",
-    "MINIMUM_COUNT",
-    "OFFERED_BINS",
-    "calibration_summary",
-    "check_bins",
-    "confidence_histograms",
-    "costliest_bin",
-]

@@ -136,6 +136,7 @@ class ConfusionMeter:
     """
 
     title = "IoU and accuracy"
+    version = 1
     source = "PASCAL VOC and Cityscapes benchmarks: one confusion matrix over the whole dataset"
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -28,6 +28,7 @@ class CrossEntropyMeter:
     """
 
     title = "Cross-entropy"
+    version = 1
     source = "mean negative log-likelihood in nats over labelled pixels"
 
     def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:

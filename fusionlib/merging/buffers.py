@@ -5,7 +5,7 @@ The fourth policy, `recalibrate`, needs pictures and lives in `fusionlib.engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,30 +15,14 @@ from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.contracts import MergeMethod
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import SHARE_DIGITS, fold_order, weighted_average
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.slices import Shares
-
-POLICIES: Mapping[str, str] = {
-    "average": "Average running means and variances with the same weights as the parameters",
-    "gaussian": (
-        "Pool the checkpoints' Gaussians: means weighted by batches seen, variance with the spread of the means"
-    ),
-    "anchor": "Keep the statistics of the anchor (the first checkpoint)",
-    "recalibrate": "Measure the statistics anew on unlabelled pictures with the merged weights",
-}
-"""Policy name to what it does, in one line."""
 
 EQUAL_COUNTS = "Batch counters are missing or zero"
 """How the note begins that says in which layers the Gaussians are pooled with equal counts."""
 
 NAMED = 3
 """Layers that a note names; of further ones it says how many there are."""
-
-
-def check_policy(policy: str) -> str:
-    """`policy` itself. Raises `UsageError` that lists the valid ones."""
-    if policy not in POLICIES:
-        raise UsageError(f"Unknown buffer policy {policy!r}", f"one of {', '.join(POLICIES)}", "Correct --buffers")
-    return policy
 
 
 def pooled_moments(means: Tensor, variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

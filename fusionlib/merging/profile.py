@@ -13,7 +13,8 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import METHODS, MergeMethod, Mixture, Shares, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares
-from fusionlib.merging.slices import GRANULARITIES, clear_gaps, mean_shares, merge_slices, unit_of, units
+from fusionlib.merging.choices import GRANULARITIES
+from fusionlib.merging.slices import clear_gaps, mean_shares, merge_slices, unit_of, units
 
 
 @METHODS.register("profile")

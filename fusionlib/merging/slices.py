@@ -11,11 +11,7 @@ from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.contracts import Shares
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows
-
-GRANULARITIES = ("tensor", "module", "block", "part")
-"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and
-head.
-"""
+from fusionlib.merging.choices import GRANULARITIES
 
 
 def unit_of(entry: Entry, granularity: str) -> str:

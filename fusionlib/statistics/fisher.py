@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlib.architectures.outputs import logits_of
 from fusionlib.contracts import STATISTICS, LoadedNetwork, Progress, Subject
 from fusionlib.errors import CheckpointError, UsageError
 
@@ -58,20 +57,8 @@ def picture_information(network: LoadedNetwork, image: np.ndarray, labels: str, 
     answers with NaN.
     """
     leaf = network.flat.detach().clone().requires_grad_()
-    tables = {
-        entry.name: network.layout.view(leaf if entry.kind != "buffer" else network.flat, entry.name)
-        for entry in network.layout.entries
-    }
-    own = {name for name, _ in network.module.named_parameters()} | {name for name, _ in network.module.named_buffers()}
     with torch.enable_grad():
-        output = logits_of(
-            torch.func.functional_call(
-                network.module,
-                {name: view for name, view in tables.items() if name in own},
-                (network.prepare(image[None]),),
-            )
-        )
-        scores = output.float().log_softmax(1)[0].flatten(1).T  # (S, C)
+        scores = network.differentiable(leaf, image[None]).log_softmax(1)[0].flatten(1).T  # (S, C)
     if not bool(torch.isfinite(scores).all()):
         raise CheckpointError(
             "The network answers with NaN or infinity, which has no Fisher information",

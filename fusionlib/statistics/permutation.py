@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from fusionlib.checkpoints.layout import Layout
@@ -110,6 +109,8 @@ def _improve(layout: Layout, item: Permutation, target: Tensor, row: Tensor, ord
     """Give the units of one permutation the best order, the others as they are in `row`; whether that gained
     anything.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, for this alone
+
     gain = torch.zeros(item.size, item.size, dtype=torch.float64, device=row.device)
     for name, axis, start in _counted(layout, item):
         ours, theirs = (

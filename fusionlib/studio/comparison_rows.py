@@ -13,16 +13,9 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.merging.build import build_method
-
-GROUPS: Mapping[str, str] = {
-    "methods": "Every merge method with its default parameters",
-    "buffers": "Buffer ablation: the mean of all parameters with each policy for running statistics",
-    "incremental": "Checkpoints added one by one, best first, isotropic and layer-wise",
-    "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
-}
-"""Sets of rows that may be asked for beside the single networks, and what they show."""
+from fusionlib.merging.choices import POLICIES, check_policy
+from fusionlib.studies.choices import GROUPS
 
 SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""
@@ -76,6 +69,18 @@ class Choices:
     sharing: Sharing | None = None
     dtype: str | None = None
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The same on the command line of `compare`."""
+        given = ["--anchor", str(self.anchor), "--buffers", self.buffers, "--rows", ",".join(self.groups)]
+        given += ["--methods", ",".join(self.methods)] if self.methods else []
+        given += ["--base", str(self.base)] if self.base is not None else []
+        given += ["--dtype", self.dtype] if self.dtype else []
+        for own in self.own:
+            settings = (f"{name}={_setting(value)}" for name, value in own.parameters)
+            given += ["--try", " ".join((own.method, *settings))]
+        return (*given, *_sharing_options(self.sharing))
+
     def checked(self, count: int) -> Choices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
         check_policy(self.buffers)
@@ -117,6 +122,11 @@ class Row:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     obstacle: str | None = None
 
+    @property
+    def networks(self) -> int:
+        """How many networks answer together."""
+        return 1 if self.method == "single" else build_method(self.method, self.parameters).networks(len(self.members))
+
 
 def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] | None) -> list[Row]:
     """All rows in order.
@@ -147,11 +157,10 @@ def deferred(count: int, choices: Choices) -> int:
 
 def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
     """Cheap rows first, what is several networks after all that are one, and at the end what cannot be measured."""
-    method = build_method(row.method, row.parameters)
     return (
         row.obstacle is not None,
-        method.networks(len(row.members)) > 1,
-        ("weights", "architecture", "pictures").index(method.needs),
+        row.networks > 1,
+        ("weights", "architecture", "pictures").index(METHODS.get(row.method).needs),
         row.name,
     )
 
@@ -319,13 +328,10 @@ def command(
 
     `data` are the options that name pictures, for methods and policies that look at some.
     """
-    if row.method == "single" or row.obstacle:
-        return None
-    method = build_method(row.method, row.parameters)
-    if method.networks(len(row.members)) > 1:
+    if row.method == "single" or row.obstacle or row.networks > 1:
         return None
     settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
-    needs_pictures = row.buffers == "recalibrate" or method.needs == "pictures"
+    needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"
     parts = [
         "python",
         "-m",

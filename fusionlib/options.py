@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from fusionlib.checkpoints.groups import RULE
-from fusionlib.data.spec import usages
-from fusionlib.engine.network import PRECISIONS
+from fusionlib.checkpoints.choices import RULE
+from fusionlib.contracts import DATASETS
+from fusionlib.engine.precision import PRECISIONS
 from fusionlib.errors import UsageError, printable
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -107,7 +107,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         action="append",
         default=[],
         metavar="SPEC",
-        help=f"data to show, one of {', '.join(usages())}; may be given several times",
+        help=f"data to show, one of {', '.join(DATASETS.texts_in_files('usage'))}; may be given several times",
     )
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
