@@ -24,6 +24,7 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import ARCHITECTURES, MergeMethod, Permutation, Preprocessing, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
+from fusionlib.engine.build import Member
 from fusionlib.engine.statistics import find
 from fusionlib.engine.worker import Worker
 from fusionlib.studio import Options, Selection, Studio
@@ -383,3 +384,16 @@ async def asked(
     start = next(message for message in sent if message["type"] == "http.response.start")
     headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
     return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in sent))
+
+
+def counted_forwards(monkeypatch: Any) -> list[int]:
+    """Grows with every forward pass of a measurement by the number of its pictures."""
+    seen: list[int] = []
+    real = Member.logits
+
+    def logits(self: Member, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        seen.append(len(images))
+        return real(self, images, size)
+
+    monkeypatch.setattr(Member, "logits", logits)
+    return seen

@@ -14,7 +14,8 @@ from helpers import CPU, tiny_world, until
 from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, METERS
 from fusionlib.engine.ensemble import OutputEnsemble
-from fusionlib.engine.temperature import ScaledNetwork, fit_temperature, scaled
+from fusionlib.engine.scaling import scaled
+from fusionlib.engine.temperature import fit_temperature
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
 from fusionlib.measures.bins import OFFERED_BINS
@@ -254,9 +255,12 @@ def test_with_one_split_temperature_is_fitted_on_one_half_and_reported_on_the_ot
     )
 
 
-def test_scaling_a_network_scales_its_logits(world) -> None:
-    network = ScaledNetwork(Fixed(torch.arange(12.0).view(1, 3, 2, 2)), 2.0)
-    assert torch.equal(network.logits(np.zeros((1, 2, 2, 3), np.uint8)), torch.arange(12.0).view(1, 3, 2, 2) / 2)
+def test_a_recipe_with_a_temperature_scales_its_logits(world) -> None:
+    build, recipe = world.studio.runner.builder.build, world.view().recipe(0.5)
+    plain, cool = build(recipe), build(recipe.model_copy(update={"temperature": 2.0}))
+    image = world.view().need_pictures().load(0).image[None]
+    assert torch.equal(cool.logits(image), plain.logits(image) / 2) and cool.key != plain.key
+    assert build(recipe.model_copy(update={"temperature": 1.0})).key == plain.key
 
 
 # --- all pairs -------------------------------------------------------------------------------------------------------

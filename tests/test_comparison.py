@@ -12,11 +12,10 @@ import pytest
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, STATISTICS
-from fusionlib.engine.measure import Measurement
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATION_METERS, Choices, Own, write_recipe
-from tests.helpers import World, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
+from tests.helpers import World, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
 @pytest.fixture
@@ -37,15 +36,7 @@ def rows_of(comparison) -> dict[str, dict]:
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for every batch that is measured."""
-    seen: list[int] = []
-    add = Measurement.add
-
-    def counted(self, batch):
-        seen.append(len(batch.images))
-        return add(self, batch)
-
-    monkeypatch.setattr(Measurement, "add", counted)
-    return seen
+    return counted_forwards(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import METHODS, STATISTICS, Progress
+from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Progress
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.ensemble import combined
 from fusionlib.engine.identity import architecture_key
@@ -94,16 +95,39 @@ class Builder:
 
         Nothing is read but names and shapes; where the files lie does not count.
         """
-        sources = recipe.model_dump(mode="json", exclude={"checkpoints", "tool", "calibration"})
+        method = build_method(recipe.method, recipe.parameters)
+        mixture = self._average(recipe, method) if method.streams and recipe.shared is None else None
         about = {
-            **sources,
-            "method version": METHODS.get(recipe.method).version,
-            "statistics": {name: STATISTICS.get(name).version for name in METHODS.get(recipe.method).statistics},
+            **(mixture or recipe.model_dump(mode="json", exclude={"checkpoints", "tool", "calibration"})),
+            "version": method.version,
+            "statistics": {name: STATISTICS.get(name).version for name in method.statistics},
+            "dtype": recipe.dtype,
+            "temperature": recipe.temperature,
             "calibration": recipe.calibration and [recipe.calibration.fingerprint, recipe.calibration.count],
-            "checkpoints": [[source.fingerprint, source.group] for source in recipe.checkpoints],
-            "architecture": [architecture_key(*self.merger.network(one)) for one in (parts_of(recipe) or (recipe,))],
+            "checkpoints": None if mixture else [source.fingerprint for source in recipe.checkpoints],
+            "networks": [
+                [architecture_key(*known), list(known[0].head)]
+                for known in map(self.merger.network, parts_of(recipe) or (recipe,))
+            ],
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+    def _average(self, recipe: Recipe, method: MergeMethod) -> dict[str, Any]:
+        """What identifies a weighted average, in whichever order the checkpoints are named: its bytes do not depend on
+        it. A checkpoint without weight counts where its dtypes decide how finely the others are rounded.
+        """
+        checkpoints = self.merger.sources.checkpoints(recipe)
+        prints, shares = [item.fingerprint for item in checkpoints], method.shares(len(checkpoints))
+        kinds = [sorted((name, str(info.dtype)) for name, info in item.tensors.items()) for item in checkpoints]
+        alike = all(kind == kinds[0] for kind in kinds)
+        members = [[prints[number], share] for number, share in fold_order(prints, shares)]
+        alone = len(members) == 1 and recipe.buffers in ("average", "gaussian")
+        return {
+            "average": members,
+            "all": None if alike else sorted(prints),
+            "buffers": None if alone else recipe.buffers,
+            "anchor": prints[recipe.anchor or 0] if recipe.buffers == "anchor" else None,
+        }
 
     def space(self, recipe: Recipe) -> LabelSpace:
         """The classes of the network's output. Raises `UsageError` where the members' differ."""
@@ -195,6 +219,3 @@ def _combined(
         return Built(ranked[0].key, ranked, (1.0,), "", space, device, notes)
     about = json.dumps([rule, [[member.key, share] for member, share in zip(ranked, weighed, strict=True)]])
     return Built(hashlib.sha256(about.encode()).hexdigest(), ranked, weighed, rule, space, device, notes)
-
-
-Build = Callable[[Recipe], Built]

@@ -115,19 +115,30 @@ class Pass:
     def _observe(self, number: int, batch: Batch) -> list[Observation]:
         """What a network says of each picture of a batch. Runs on the worker's thread."""
         network = self.networks[number]
-        watched = any("activations" in task.measure.reads for task in self.tasks if number in task.members)
+        looked_into = frozenset(batch.indices)
+        watched = any(
+            "activations" in task.measure.reads and number in task.members and task.wanted & looked_into
+            for task in self.tasks
+        )
         with torch.inference_mode(), ExitStack() as hooks:
             table: Mapping[str, torch.Tensor] = {}
             if watched and len(network.members) == 1:
                 table = hooks.enter_context(recorded(network.members[0].network.module))
             logits = batch.logits_of(network)
-            truths = torch.from_numpy(batch.truths).to(self.device)
+            truths = torch.from_numpy(batch.truths).to(self.device) if self.pictures.labelled else None
             found = []
-            for place in range(len(batch.indices)):
+            for place, index in enumerate(batch.indices):
                 rows = slice(place, place + 1)
-                one = Observation(logits[rows], truths[rows], self._mappings[number], self.target.count)
-                one.activations = {name: values[rows] for name, values in table.items()}
-                found.append(one)
+                found.append(
+                    Observation(
+                        logits[rows],
+                        None if truths is None else truths[rows],
+                        self._mappings[number],
+                        self.target.count,
+                        activations={name: values[rows] for name, values in table.items()},
+                        picture=index,
+                    )
+                )
             return found
 
     def _add(self, index: int, seen: Mapping[int, Observation], open_states: dict[int, State]) -> None:

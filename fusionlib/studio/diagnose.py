@@ -225,7 +225,8 @@ class Diagnosis(Job):
         halving of the step.
         """
         assert self._table is not None and self.pictures is not None
-        known = {self._table.recipes[number].content for number in lack.networks}
+        memo = self.runner.builder.memo
+        known = {memo(self._table.recipes[number]) for number in lack.networks}
         passes = {}
         for pair in pairs:
             view = self._light_view(*pair)
@@ -233,9 +234,10 @@ class Diagnosis(Job):
             if not fresh:
                 found = self.runner.recall(recipes, self.pictures)
                 recipes = [one for one, there in zip(recipes, found, strict=True) if there is None]
-            grid = len({one.content for one in recipes} - known)
+            memos = set(map(memo, recipes))
+            grid = len(memos - known)
             passes[pair] = grid + (closer_points(step) if grid else len(_open_around_best(self.path(*pair))))
-            known |= {one.content for one in recipes}
+            known |= memos
         return passes
 
     def _passes_for(self, view: MergeView, points: Sequence[float | str], fresh: bool) -> int:
@@ -243,8 +245,10 @@ class Diagnosis(Job):
         assert self.pictures is not None
         recipes = self._recipes(view, (point for point in points if isinstance(point, float)))
         wanted = [recipes[point] for point in points]
-        unknown = [None] * len(points) if fresh else self.runner.recall(wanted, self.pictures)
-        return unknown.count(None) * len(self.pictures)
+        found = [None] * len(points) if fresh else self.runner.recall(wanted, self.pictures)
+        unknown = [one for one, there in zip(wanted, found, strict=True) if there is None]
+        count = len(unknown) if fresh else len(set(map(self.runner.builder.memo, unknown)))
+        return count * len(self.pictures)
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will
