@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusionlib.checkpoints.permuting import declared, permuted
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import Cancelled, DataError, UsageError
-from fusionlib.merging.rebasin import declared, permuted
 from fusionlib.recipe import Recipe
 from fusionlib.studio import Choices, write_recipe
 from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers

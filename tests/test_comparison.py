@@ -11,8 +11,7 @@ import pytest
 
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
-from fusionlib.contracts import METHODS
-from fusionlib.engine.fisher import GRADIENT_COST
+from fusionlib.contracts import METHODS, STATISTICS
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
@@ -153,7 +152,7 @@ def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.Monk
     progress = comparison.progress
     monkeypatch.setattr(comparison, "progress", lambda done, total: (seen.append((done, total)), progress(done, total)))
     comparison.measure()
-    alone, gradients = 4 * 3, GRADIENT_COST * 4 * 3
+    alone, gradients = 4 * 3, STATISTICS.get("fisher").cost * 4 * 3
     assert {total for _, total in seen} == {alone + gradients + 4}
     during = [done for done, _ in seen if alone < done < alone + gradients]
     assert len(set(during)) == 4 * 3 - 1 and [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -24,9 +24,9 @@ from fusionlib.data.spec import open_dataset
 from fusionlib.engine import maps
 from fusionlib.engine import observe as measure
 from fusionlib.engine.observe import MARGIN, TILE, batches
+from fusionlib.engine.statistics import find
 from fusionlib.engine.temperature import losses_at
 from fusionlib.errors import DataError, UsageError
-from fusionlib.studio.information import informed
 
 ROOT = Path(__file__).parents[1]
 SMALL = 48 * 64 // 4
@@ -204,9 +204,8 @@ def test_what_must_see_a_picture_as_a_whole_refuses_large_ones(tiled_world: Worl
     view, studio = tiled_world.view(), tiled_world.studio
     from fusionlib.merging.fisher import Fisher
 
-    recipe = studio.recipe(view, 0.5)
     with pytest.raises(DataError, match="as a whole"):
-        informed(Fisher(), view.arena, (TinyArchitecture(), 3), view.pictures, recipe, studio.worker)
+        find(Fisher(), view.arena, (TinyArchitecture(), 3), view.pictures, worker=studio.worker)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (90, 100), (33, 200), (64, 64)])

@@ -14,6 +14,7 @@ LAYERS = {
     "plain_yaml": 0,
     "listing": 0,
     "registry": 0,
+    "parameters": 0,
     "contracts": 0,
     "atomic": 0,
     "recipe": 0,
@@ -23,6 +24,7 @@ LAYERS = {
     "architectures": 1,
     "data": 1,
     "merging": 2,
+    "statistics": 2,
     "measures": 2,
     "diagnostics": 2,
     "charts": 3,
@@ -36,7 +38,18 @@ LAYERS = {
     "cli": 7,
     "__main__": 8,
 }
-FOUNDATION = {"errors", "plain_yaml", "listing", "registry", "contracts", "atomic", "recipe", "question", "quiet"}
+FOUNDATION = {
+    "errors",
+    "plain_yaml",
+    "listing",
+    "registry",
+    "parameters",
+    "contracts",
+    "atomic",
+    "recipe",
+    "question",
+    "quiet",
+}
 """The one layer whose modules may use one another, in this order."""
 PAGES = 8
 

@@ -176,7 +176,7 @@ def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
     offered = {
         item.name: item.default
         for item in parameters_of(METHODS.get(recipe.method))
-        if item.name in ("base", "backbone", "head")
+        if item.checkpoint and item.name != "anchor"
     }
     words = ("the first", "the second")
     return [
@@ -189,12 +189,13 @@ def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
 def _barriers(
     given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]
 ) -> list[dict[str, Any]] | None:
-    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by
+    """What moving units did to the barriers, where labelled pictures are named to measure them on; the file is there by
     now.
     """
-    from fusionlib.studio.barriers import recipe_barriers
+    from fusionlib.merging.build import build_method
+    from fusionlib.studio.barriers import moves_units, recipe_barriers
 
-    if recipe.method != "rebasin" or not given.data:
+    if not moves_units(build_method(recipe.method, recipe.parameters)) or not given.data:
         return None
     pictures = open_data(studio, given)
     if not pictures.labelled:

@@ -78,19 +78,18 @@ def _calibration(given: argparse.Namespace, studio: Studio, recipe: Recipe) -> D
 def _recipes(
     given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None
 ) -> Iterator[Recipe]:
-    """One recipe; of the method backbone without an anchor one for every checkpoint, because each keeps its own
-    head.
-    """
+    """One recipe; of a method that is meant for each anchor in turn, and without one, one for every checkpoint."""
     method = given.method or "linear"
     buffers = check_policy(given.buffers or "average")
     parameters = {**_short_form(given, method, len(checkpoints)), **parse_settings(method, given.set)}
     parameters, anchor = _anchored(given.anchor, method, parameters)
-    anchors = range(len(checkpoints)) if method == "backbone" and "anchor" not in parameters else [None]
+    each = METHODS.get(method).for_each_anchor and "anchor" not in parameters
+    anchors = range(len(checkpoints)) if each else [None]
     for number in anchors:
         own = parameters if number is None else {**parameters, "anchor": number}
         built = build_method(method, own)
         at = anchor_of(built, len(checkpoints), anchor or 0)
-        sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
+        sharing = sharing_of(given) or (unlike(checkpoints, at) if built.takes_unlike else None)
         yield write_recipe(
             checkpoints,
             method,
@@ -105,28 +104,26 @@ def _recipes(
 
 
 def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:
-    """What --alpha and --weights say, and for linear what leaving both out means."""
+    """What --alpha and --weights say, and what the method means by leaving everything out."""
     if given.weights and given.alpha is not None:
         raise UsageError("Both --alpha and --weights", "one of them", "Leave one out")
     if given.weights:
         return {"weights": list(numbers(given.weights))}
     if given.alpha is not None:
         return {"alpha": given.alpha}
-    if method != "linear" or given.set:
-        return {}
-    return {"alpha": 0.5} if count == 2 else {"weights": [1 / count] * count}
+    return {} if given.set else METHODS.get(method).defaults(count)
 
 
 def _anchored(anchor: int | None, method: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     """The parameters with --anchor where the method has an anchor or a base; else the number for the recipe itself."""
-    names = {item.name for item in parameters_of(METHODS.get(method))}
-    name = next((name for name in ("anchor", "base") if name in names), None)
-    if anchor is None or (name is None and method != "head_swap"):
+    places = [item.name for item in parameters_of(METHODS.get(method)) if item.checkpoint]
+    name = next((name for name in ("anchor", "base") if name in places), None)
+    if anchor is None or not places:
         return parameters, anchor
     if name is None or name in parameters:
         raise UsageError(
             f"--anchor with {method}" if name is None else f"Both --anchor and --set {name}",
             "one way to say it",
-            "Use --set backbone=N head=N" if name is None else "Leave one out",
+            f"Use --set {' '.join(f'{place}=N' for place in places)}" if name is None else "Leave one out",
         )
     return {**parameters, name: anchor}, None

@@ -21,7 +21,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "title": method.title,
                 "summary": method.summary,
                 "citation": method.citation,
+                "version": method.version,
                 "needs": method.needs,
+                "statistics": list(method.statistics),
                 "parameters": [_plain(item) for item in parameters_of(method)],
             }
             for name, method in sorted(METHODS.items())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import METHODS, MergeMethod, Progress
+from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Progress
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.ensemble import combined
 from fusionlib.engine.identity import architecture_key
@@ -100,6 +100,7 @@ class Builder:
         about = {
             **(mixture or recipe.model_dump(mode="json", exclude={"checkpoints", "tool", "calibration"})),
             "version": method.version,
+            "statistics": {name: STATISTICS.get(name).version for name in method.statistics},
             "dtype": recipe.dtype,
             "temperature": recipe.temperature,
             "calibration": recipe.calibration and [recipe.calibration.fingerprint, recipe.calibration.count],
@@ -158,8 +159,7 @@ class Builder:
         if len(members) == 1:
             built = Built(members[0].key, members, (1.0,), "", space, self.device, merged.notes)
         else:
-            rule = getattr(merged.method, "rule", "softmax")
-            built = _combined(members, merged.coefficients, rule, space, self.device, merged.notes)
+            built = _combined(members, merged.coefficients, merged.rule, space, self.device, merged.notes)
         return replace(built, seconds=time.perf_counter() - begun).scaled(recipe.temperature)
 
     def _together(self, recipe: Recipe, parts: Sequence[Built], space: LabelSpace) -> Built:
@@ -198,7 +198,7 @@ def forwards_of(recipe: Recipe) -> int:
 
 def parts_of(recipe: Recipe) -> tuple[Recipe, ...]:
     """The recipes of the networks that answer together, each a checkpoint alone; nothing where weights are merged."""
-    if not getattr(METHODS.get(recipe.method), "keeps_statistics", False):
+    if not METHODS.get(recipe.method).keeps_statistics:
         return ()
     return tuple(recipe.alone(number) for number in range(len(recipe.checkpoints)))
 

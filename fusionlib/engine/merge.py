@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,11 +19,12 @@ from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.sources import open_sources
-from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
+from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Mixture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.statistics import Kept, find
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
@@ -38,9 +39,6 @@ KEPT_BYTES = 4 << 30
 """Bytes that these take together; the last one stays whatever it takes."""
 
 PICTURE_BYTES = 256 << 20
-
-Inform = Callable[[MergeMethod, Arena, "Known", DecodedCache, Recipe, Progress | None], MergeMethod]
-"""Gives a method what it must find out from pictures before it can merge."""
 
 Known = tuple[Architecture, int]
 """An architecture with its class count."""
@@ -60,6 +58,7 @@ class Merged:
     integers: Mapping[str, Tensor]
     anchor: int
     notes: tuple[str, ...]
+    rule: str = "softmax"
 
 
 class Sources:
@@ -108,15 +107,15 @@ class Sources:
 class Merger:
     """Carries out recipes. Every torch call goes through the worker, so that frames can go in between.
 
-    `inform` finds out what methods must know of pictures before they can merge; without one they are refused.
+    `statistics` keeps what methods had to find out before they could merge.
     """
 
     def __init__(
-        self, worker: Worker, device: torch.device, sources: Sources | None = None, inform: Inform | None = None
+        self, worker: Worker, device: torch.device, sources: Sources | None = None, statistics: Kept | None = None
     ) -> None:
         self.worker, self.device = worker, device
         self.sources = Sources() if sources is None else sources
-        self._inform = inform
+        self.statistics = statistics
         self._arenas: OrderedDict[tuple, Arena] = OrderedDict()
         self._recognised: dict[str, Known | None] = {}
         self._registered: tuple[Architecture, ...] = ()
@@ -173,7 +172,7 @@ class Merger:
             return self._arenas[key]
 
     def merge(self, recipe: Recipe, progress: Progress | None = None) -> Merged:
-        """Carry out a recipe. Progress is in pictures looked at; it may raise `Cancelled`.
+        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`.
 
         Raises: `MergeError` where a value does not fit the dtype in which it will be written; `RecipeError`,
         `LayoutError`, `UsageError` for what cannot be merged.
@@ -184,17 +183,18 @@ class Merger:
         anchor = self.anchor(recipe, method)
         calibration = self.sources.calibration(recipe)
         arena = self.arena(recipe, anchor)
-        if method.needs == "pictures":
+        if method.statistics:
             method = self._informed(method, arena, recipe, calibration, progress)
         arena = arena.written_in(written_dtype(recipe.dtype))
-        if recipe.buffers == "recalibrate" and not getattr(method, "keeps_statistics", False):
-            rows, coefficients, notes = self._recalibrated(method, arena, recipe, calibration, anchor, progress)
+        if recipe.buffers == "recalibrate" and not method.keeps_statistics:
+            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, progress)
         else:
-            rows, coefficients, notes = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
+            mixture = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
         if calibration is not None:
             calibration.verify()
         integers = merged_integers(recipe.buffers, arena, method, anchor)
-        return Merged(arena, method, rows, coefficients, integers, anchor, notes)
+        rows, coefficients = tuple(mixture.weights), tuple(mixture.coefficients.tolist())
+        return Merged(arena, method, rows, coefficients, integers, anchor, mixture.notes, mixture.rule)
 
     def _informed(
         self,
@@ -204,11 +204,20 @@ class Merger:
         calibration: DecodedCache | None,
         progress: Progress | None,
     ) -> MergeMethod:
-        if self._inform is None or calibration is None:
+        if method.needs == "pictures" and calibration is None:
             raise UsageError(
                 f"{method.title} without pictures", "unlabelled pictures of the target domain", "Give --data"
             )
-        return self._inform(method, arena, self.network(recipe), calibration, recipe, progress)
+        return find(
+            method,
+            arena,
+            self.network(recipe) if method.needs == "pictures" else None,
+            calibration,
+            recipe.calibration.count if recipe.calibration else None,
+            worker=self.worker,
+            store=self.statistics,
+            progress=progress,
+        )
 
     def _recalibrated(
         self,
@@ -218,7 +227,7 @@ class Merger:
         calibration: DecodedCache | None,
         anchor: int,
         progress: Progress | None,
-    ) -> tuple[tuple[Tensor, ...], tuple[float, ...], tuple[str, ...]]:
+    ) -> Mixture:
         architecture, classes = self.network(recipe)
         network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device)
         count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
@@ -233,7 +242,7 @@ class Merger:
             return self.worker.run(call)
 
         blend.set(method, run)
-        return (network.flat,), (1.0,), blend.notes
+        return Mixture(network.flat[None], torch.ones(1), blend.notes)
 
     def _evict(self) -> None:
         while len(self._arenas) > 1 and (
@@ -242,9 +251,7 @@ class Merger:
             self._arenas.popitem(last=False)
 
 
-def _settled(
-    method: MergeMethod, arena: Arena, buffers: str, anchor: int
-) -> tuple[tuple[Tensor, ...], tuple[float, ...], tuple[str, ...]]:
+def _settled(method: MergeMethod, arena: Arena, buffers: str, anchor: int) -> Mixture:
     """The members of the mixture, each with its running statistics, rounded as they will be written."""
     with torch.inference_mode():
         mixture = method(arena)
@@ -252,7 +259,7 @@ def _settled(
         for row in mixture.weights:
             notes += [note for note in settle(buffers, arena, method, row, anchor) if note not in notes]
             round_to_dtype(arena.layout, row)
-        return tuple(mixture.weights), tuple(mixture.coefficients.tolist()), tuple(notes)
+        return replace(mixture, notes=tuple(notes))
 
 
 def weights_key(layout: Layout, flat: Tensor, integers: Mapping[str, Tensor]) -> str:

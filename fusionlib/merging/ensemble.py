@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.merging.average import check_shares, fold_order
 from fusionlib.merging.choices import RULES
 
 
 @METHODS.register("ensemble")
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(MergeMethod):
     """M networks with coefficients 1/M, or `weights`; `p = sum_i w_i softmax(f_i)` with the rule softmax.
 
     Its cost is M forward passes, a merge's one.
@@ -33,8 +33,6 @@ class Ensemble:
     summary: ClassVar[str] = "All networks run and their answers are combined: M forward passes"
     citation: ClassVar[str] = "Lakshminarayanan et al. 2017; Efficient Self-Ensemble, Eq. 3 to 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    version: ClassVar[int] = 1
-    needs: ClassVar[str] = "weights"
     keeps_statistics: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
@@ -45,7 +43,11 @@ class Ensemble:
         """1/M each, or the weights. Raises `UsageError` where they do not fit."""
         return check_shares(self.weights, count) if self.weights else (1 / count,) * count
 
+    def networks(self, count: int) -> int:
+        """All of them."""
+        return count
+
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         order = fold_order(arena.fingerprints, self.shares(len(arena)))
         shares = torch.tensor([share for _, share in order])
-        return Mixture(arena.weights[[number for number, _ in order]], shares)
+        return Mixture(arena.weights[[number for number, _ in order]], shares, rule=self.rule)

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry, Layout
+from fusionlib.contracts import Shares
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.choices import GRANULARITIES
-
-Shares = tuple[float, ...]
 
 
 def unit_of(entry: Entry, granularity: str) -> str:

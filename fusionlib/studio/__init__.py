@@ -16,7 +16,7 @@ from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
+from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
@@ -31,6 +31,7 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
 from fusionlib.runs.runner import BASIC, Runner
+from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
 from fusionlib.studies.choices import GROUPS, PRESETS
 from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
@@ -40,7 +41,6 @@ from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
-from fusionlib.studio.information import InformationCache, informed
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
@@ -93,7 +93,7 @@ ARENA_BYTES = 4 << 30
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
-KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "fisher")
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "statistics")
 """Folders of the home folder that files are written into."""
 
 
@@ -109,10 +109,10 @@ class Studio:
             tidy(options.home / folder)
         self.answers = Answers(options.home / "results.sqlite")
         self.store = Store(self.answers.database)
-        self.information = InformationCache(options.home / "fisher")
+        self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
         self.sources = Sources()
-        merger = Merger(self.worker, self.device, self.sources, self._inform)
+        merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
         self.live = LiveDesk()
         self.recent = Recent()
@@ -133,7 +133,7 @@ class Studio:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the home folder: what could not be kept there, and what was damaged."""
-        return (*self.store.notes, *self.information.notes)
+        return (*self.store.notes, *self.statistics.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -274,7 +274,7 @@ class Studio:
             device=self.device,
             calibration=view.pictures,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
@@ -303,7 +303,7 @@ class Studio:
             device=self.device,
             calibration=calibration,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
 
     def measure(
@@ -391,18 +391,6 @@ class Studio:
             self.options.precision,
             self.recent,
         )
-
-    def _inform(
-        self,
-        method: MergeMethod,
-        arena: Arena,
-        architecture: tuple[Architecture, int],
-        pictures: DecodedCache,
-        recipe: Recipe,
-        progress: Progress | None,
-    ) -> MergeMethod:
-        """What a method must find out from pictures, kept in the home folder."""
-        return informed(method, arena, architecture, pictures, recipe, self.worker, self.information, progress)
 
     def _evict(self) -> None:
         """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""

@@ -4,15 +4,16 @@ units are matched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusionlib.contracts import Progress
+from fusionlib.checkpoints.permuting import Moves
+from fusionlib.contracts import MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.barrier import MODES, barrier
+from fusionlib.engine.statistics import find
 from fusionlib.errors import DataError, UsageError
 from fusionlib.merging.build import build_method
-from fusionlib.merging.rebasin import Moves, Rebasin
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 
@@ -20,6 +21,11 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where the paths are measured, alpha being the anchor's weight; the ends are the networks themselves, with their own
 statistics.
 """
+
+
+def moves_units(method: MergeMethod) -> bool:
+    """Whether a method brings the units of all checkpoints into the anchor's order."""
+    return "permutation" in method.statistics
 
 
 def recipe_barriers(
@@ -38,7 +44,7 @@ def recipe_barriers(
     forward passes; it may raise `Cancelled`. Raises `DataError` without masks, `UsageError` for any other method.
     """
     method = build_method(recipe.method, recipe.parameters)
-    if not isinstance(method, Rebasin):
+    if not moves_units(method):
         raise UsageError(
             f"Barriers before and after {recipe.method}",
             "the method rebasin",
@@ -52,12 +58,11 @@ def recipe_barriers(
     anchor = merger.anchor(recipe, method)
     arena = merger.arena(recipe, anchor)
 
-    def step(call: Callable[[], Any]) -> Any:
-        if progress is not None:
-            progress(0, 0)
-        return runner.worker.run(call)
-
-    moves = method.moves(arena, step)
+    method = find(method, arena, worker=runner.worker, store=merger.statistics, progress=progress)
+    moves = {
+        want.members[1]: Moves.of(method.table(want.statistic, *want.members).values())
+        for want in method.wanted(len(arena))
+    }
     paths = {
         (number, after): _recipes(recipe, anchor, number, after)
         for number, item in moves.items()
@@ -115,7 +120,7 @@ def _about(names: Sequence[str], anchor: int, number: int, item: Moves) -> dict[
 def _recipes(recipe: Recipe, anchor: int, number: int, after: bool) -> list[Recipe]:
     """The networks along the path from another checkpoint (alpha 0) to the anchor, with its units moved or not."""
     pair = (recipe.checkpoints[anchor], recipe.checkpoints[number])
-    method, given = ("rebasin", {**recipe.parameters, "anchor": 0}) if after else ("linear", {})
+    method, given = (recipe.method, {**recipe.parameters, "anchor": 0}) if after else ("linear", {})
     two = recipe.model_copy(update={"checkpoints": pair, "method": method, "anchor": None})
     return [
         two.alone(0 if alpha else 1)

@@ -27,7 +27,7 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner, figures_of
 from fusionlib.runs.store import Store
-from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers
+from fusionlib.studio.barriers import ALPHAS, barrier_text, moves_units, recipe_barriers
 from fusionlib.studio.calibrate import CALIBRATED
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import sharing_notes
@@ -161,7 +161,7 @@ class Comparison(Job):
             "members": [self.names[number] for number in row.members],
             "anchor": self.names[row.members[0]],
             **figures,
-            "forwards": len(row.members) if row.method == "ensemble" else 1,
+            "forwards": row.networks,
             "merge_seconds": found.get("merge_seconds"),
             "evaluation_seconds": found.get("evaluation_seconds"),
             "gain": gain,
@@ -252,7 +252,7 @@ class Comparison(Job):
             "; ".join(filter(None, (note, texts.get(note.partition(":")[0], "")))) if barriers else note
             for note in told[0].notes
         ]
-        merged = row.method not in ("single", "ensemble")
+        merged = row.method != "single" and row.networks == 1
         return {
             **_compact(figures_of(told)),
             "merge_seconds": told[0].seconds if merged else None,
@@ -271,7 +271,7 @@ class Comparison(Job):
 
     def _barriers(self, row: Row, recipe: Recipe, progress: Progress, fresh: bool) -> list[dict[str, Any]]:
         """What a match did to the barriers; kept, because to find it out again takes a match."""
-        if row.method != "rebasin":
+        if not _has_barriers(row):
             return []
         found = recipe_barriers(recipe, self.runner, self.pictures, progress, fresh=fresh)
         self._store.put(self._barriers_key(recipe), {"barriers": found})
@@ -290,7 +290,7 @@ class Comparison(Job):
         self._begun = time.monotonic()
 
     def _work(self, row: Row) -> int:
-        return len(self.pictures) * (len(row.members) if row.method == "ensemble" else 1)
+        return len(self.pictures) * row.networks
 
     def _work_left(self, rows: Sequence[Row]) -> int:
         """Forward passes to come, rows included that wait for scores."""
@@ -328,10 +328,10 @@ class Comparison(Job):
         members = [self.checkpoints[number] for number in row.members]
         if row.method == "single":
             return recipe_alone(members[0])
-        if row.method == "ensemble":
-            return write_recipe(members, "ensemble", dict(row.parameters), "average")
         sharing, method = self.choices.sharing, build_method(row.method, row.parameters)
-        if sharing is None and getattr(method, "takes_unlike", False):
+        if method.keeps_statistics:  # every member runs by itself
+            return write_recipe(members, row.method, dict(row.parameters), "average")
+        if sharing is None and method.takes_unlike:
             sharing = unlike(members, anchor_of(method, len(members)))
         return write_recipe(
             members,
@@ -349,7 +349,7 @@ class Comparison(Job):
         Raises `UsageError` for a row that is not one merged network.
         """
         row = next((row for row in self.rows() if row.name == name), None)
-        if row is None or row.obstacle or row.method in ("single", "ensemble"):
+        if row is None or row.obstacle or row.method == "single" or row.networks > 1:
             raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
         return self.recipe_of(row)
 
@@ -376,10 +376,14 @@ class Comparison(Job):
 
     def _known_barriers(self, row: Row, recipe: Recipe) -> list[dict[str, Any]] | None:
         """Barriers of a row as they were found; None where they are to be."""
-        if row.method != "rebasin":
+        if not _has_barriers(row):
             return []
         known = self._store.get(self._barriers_key(recipe))
         return None if known is None else known["barriers"]
+
+
+def _has_barriers(row: Row) -> bool:
+    return row.method != "single" and moves_units(build_method(row.method, row.parameters))
 
 
 def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:

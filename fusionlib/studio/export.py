@@ -21,15 +21,14 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recipes import write_recipe
+from fusionlib.engine.statistics import Kept, find
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
-from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
 from fusionlib.recipe import Recipe
-from fusionlib.studio.information import InformationCache, informed
 
 __all__ = ["Export", "run_recipe", "sharing_notes", "write_recipe"]
 
@@ -52,12 +51,12 @@ def run_recipe(
     device: torch.device,
     calibration: DecodedCache | None = None,
     progress: Progress | None = None,
-    cache: InformationCache | None = None,
+    cache: Kept | None = None,
 ) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
     Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they
-    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
+    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about checkpoints.
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
@@ -68,7 +67,7 @@ def run_recipe(
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
-    if isinstance(method, Linear) and not looks and recipe.shared is None and anchor == 0:
+    if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
         return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
     method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read
@@ -76,8 +75,9 @@ def run_recipe(
     if looks:
         _require_same_pictures(recipe, calibration)
     arena = _packed(recipe, checkpoints, anchor, device)
-    if method.needs == "pictures" and architecture is not None and calibration is not None:
-        method = informed(method, arena, architecture, calibration, recipe, worker, cache, progress)
+    if method.statistics:
+        count = recipe.calibration.count if recipe.calibration else None
+        method = find(method, arena, architecture, calibration, count, worker=worker, store=cache, progress=progress)
     arena = arena.written_in(dtype)
     if recipe.buffers == "recalibrate" and architecture is not None:
         network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)

@@ -108,7 +108,7 @@ def gravest(judged: Judged) -> dict[str, Any]:
 
 def averages(method: str) -> bool:
     """Whether a merge method averages weights as they are in the files, so that a verdict on them concerns it."""
-    return getattr(METHODS.get(method), "averages", True)
+    return METHODS.get(method).averages
 
 
 class OutlookDesk:
