@@ -236,12 +236,17 @@ class Shrunk(MergeMethod):
         return Mixture(average_rows(arena, self.shares(len(arena)), out).div_(spread)[None], torch.ones(1))
 
 
-def test_a_set_has_one_table_whatever_the_order(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def spread() -> Iterator[None]:
     STATISTICS.put("spread", Spread())
-    monkeypatch.setitem(STATISTICS._items, "spread", STATISTICS.get("spread"))
+    yield
+    del STATISTICS._items["spread"]
+
+
+@pytest.mark.usefixtures("spread")
+def test_a_set_has_one_table_whatever_the_order(arena: Arena) -> None:
     store = Memory()
     rows = [found(Shrunk(), arena.only(order), store)(arena.only(order)).weights[0] for order in ([0, 1, 2], [2, 0, 1])]
     assert store.puts == 1 and torch.equal(*rows)
     found(Shrunk(power=2.0), arena, store)
     assert store.puts == 2
-    del STATISTICS._items["spread"]
