@@ -432,6 +432,15 @@ class MergeMethod(ABC):
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
+Needs = Literal["weights", "pictures", "masks"]
+"""What something reads: tensors alone (any architecture, no data), pictures (a network too), or masks as well."""
+
+Networks = Literal["one", "pair", "set"]
+"""How many networks a measure is of: one, two, or two and more."""
+
+Grain = Literal["picture", "split"]
+"""Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+
 State: TypeAlias = "dict[str, torch.Tensor]"
 """What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
 
@@ -459,7 +468,7 @@ class Measure(Protocol):
 
     States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
     and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
-    pictures alone. To add one, write one file with `@MEASURES.register(name)` over a class; an instance is filed.
+    pictures alone. To add one, write one file with a class, and below it `MEASURES.register(name)(ItsClass())`.
     """
 
     title: ClassVar[str]
@@ -467,11 +476,10 @@ class Measure(Protocol):
     source: ClassVar[str]
     version: ClassVar[int]
     """Raised whenever figures move: answers of another version are not those of this one."""
-    needs: ClassVar[Literal["weights", "pictures", "masks"]]
-    networks: ClassVar[Literal["one", "pair", "set"]]
-    """How many observations `update` takes: one, two, or two and more."""
-    grain: ClassVar[Literal["picture", "split"]]
-    """Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+    needs: ClassVar[Needs]
+    networks: ClassVar[Networks]
+    """How many observations `update` takes."""
+    grain: ClassVar[Grain]
     always: ClassVar[bool]
     """Fed by every pass over masks, whoever asks: its figures are known wherever others were measured."""
     reads: ClassVar[frozenset[str]]
@@ -507,7 +515,7 @@ class Diagnostic:
     title: str
     summary: str
     source: str
-    needs: Literal["weights", "pictures", "masks"]
+    needs: Needs
     compute: Callable[..., Any]
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:

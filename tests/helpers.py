@@ -181,6 +181,9 @@ class Album:
     def fingerprint(self) -> str:
         return hashlib.sha256(self.images.tobytes()).hexdigest()
 
+    def picture_key(self, index: int) -> str:
+        return hashlib.sha256(self.images[index].tobytes()).hexdigest()
+
 
 def album(count: int = 2, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> DecodedCache:
     """Pictures as they are handed to statistics."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, MEASURES, Figure, State
+from fusionlib.contracts import IGNORE, MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.observation import Observation
 
 
@@ -63,9 +63,9 @@ class Agreement:
     summary: ClassVar[str] = "Share of pixels that networks label differently, and as a percentage of their errors"
     source: ClassVar[str] = 'lecture "Ensembling and Weight Averaging", diversity'
     version: ClassVar[int] = 1
-    needs: ClassVar = "pictures"
-    networks: ClassVar = "set"
-    grain: ClassVar = "picture"
+    needs: ClassVar[Needs] = "pictures"
+    networks: ClassVar[Networks] = "set"
+    grain: ClassVar[Grain] = "picture"
     always: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import MEASURES, Figure, State
+from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.errors import DataError
 from fusionlib.measures.bins import FINE_BINS, KEPT_BINS, OFFERED_BINS, WITHIN
 from fusionlib.measures.calibration_figures import adaptive_ece, misclassification_auroc
@@ -51,9 +51,9 @@ class Calibration:
     summary: ClassVar[str] = "Whether a network is right as often as it is sure: ECE and its kin, proper scores"
     source: ClassVar[str] = "Guo et al. 2017; Weight Fusion, Eq. 3"
     version: ClassVar[int] = 1
-    needs: ClassVar = "masks"
-    networks: ClassVar = "one"
-    grain: ClassVar = "picture"
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "one"
+    grain: ClassVar[Grain] = "picture"
     always: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = FIGURES

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import MEASURES, Figure, State
+from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.bins import DEFAULT_BINS, FINE_BINS, KEPT_BINS, OFFERED_BINS
 from fusionlib.measures.calibration import add_losses, fine_bins, losses_of, usable_pixels
 from fusionlib.measures.calibration_figures import adaptive_ece, coarsen, misclassification_auroc
@@ -26,9 +26,9 @@ class CalibrationFine:
     summary: ClassVar[str] = "Adaptive ECE and AUROC of every predicted class"
     source: ClassVar[str] = "Nixon et al. 2019 (adaptive ECE); Mann-Whitney statistic (AUROC)"
     version: ClassVar[int] = 1
-    needs: ClassVar = "masks"
-    networks: ClassVar = "one"
-    grain: ClassVar = "split"
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "one"
+    grain: ClassVar[Grain] = "split"
     always: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (

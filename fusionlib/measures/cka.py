@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import MEASURES, Figure, State
+from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.observation import Observation
 
 CHANNELS = 512
@@ -59,9 +59,9 @@ class Cka:
     summary: ClassVar[str] = "Linear CKA per block: 1 where both networks represent the pictures alike"
     source: ClassVar[str] = "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, positions as examples"
     version: ClassVar[int] = 1
-    needs: ClassVar = "pictures"
-    networks: ClassVar = "pair"
-    grain: ClassVar = "split"
+    needs: ClassVar[Needs] = "pictures"
+    networks: ClassVar[Networks] = "pair"
+    grain: ClassVar[Grain] = "split"
     always: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset({"activations"})
     figures: ClassVar[tuple[Figure, ...]] = (

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, MEASURES, Figure, State
+from fusionlib.contracts import IGNORE, MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.errors import DataError
 from fusionlib.measures.observation import Observation
 
@@ -139,9 +139,9 @@ class Confusion:
     summary: ClassVar[str] = "How well the predicted regions lie on the annotated ones, class by class"
     source: ClassVar[str] = "PASCAL VOC and Cityscapes benchmarks: one confusion matrix over the whole dataset"
     version: ClassVar[int] = 1
-    needs: ClassVar = "masks"
-    networks: ClassVar = "one"
-    grain: ClassVar = "picture"
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "one"
+    grain: ClassVar[Grain] = "picture"
     always: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (

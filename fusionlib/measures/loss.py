@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from fusionlib.contracts import MEASURES, Figure, State
+from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.observation import UNIT, Observation
 
 
@@ -21,9 +21,9 @@ class Loss:
     summary: ClassVar[str] = "Mean negative log-likelihood of the annotation, which also counts how sure a network is"
     source: ClassVar[str] = "mean negative log-likelihood in nats over labelled pixels"
     version: ClassVar[int] = 1
-    needs: ClassVar = "masks"
-    networks: ClassVar = "one"
-    grain: ClassVar = "picture"
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "one"
+    grain: ClassVar[Grain] = "picture"
     always: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (

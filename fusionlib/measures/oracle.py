@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, MEASURES, Figure, State
+from fusionlib.contracts import IGNORE, MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.confusion import count_pairs, mean_iou, pixel_accuracy
 from fusionlib.measures.observation import Observation
 
@@ -50,9 +50,9 @@ class Oracle:
     )
     source: ClassVar[str] = "Weight Fusion, section 2, Listing 1; where all are wrong the first network's error stays"
     version: ClassVar[int] = 1
-    needs: ClassVar = "masks"
-    networks: ClassVar = "set"
-    grain: ClassVar = "picture"
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "set"
+    grain: ClassVar[Grain] = "picture"
     always: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (

@@ -35,6 +35,19 @@ class Planes(NamedTuple):
     truth: torch.Tensor
     squares: torch.Tensor
 
+    def part(self, image: int, rows: slice) -> Planes:
+        """Views (h, W) of some rows of one picture."""
+        place = image, rows
+        return Planes(
+            self.peak[place],
+            self.labels[place],
+            self.predicted[place],
+            self.total[place],
+            None if self.said is None else self.said[place],
+            self.truth[place],
+            self.squares[place],
+        )
+
 
 def first_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest logit of each pixel and its class: (N, C, H, W) -> (N, H, W) float, (N, H, W) int64; C up to 255.
@@ -89,16 +102,15 @@ class Look:
         """All planes of all pictures."""
         shape, device = (self.logits.shape[0], *self.logits.shape[2:]), self.logits.device
         mapped = self.targets is not None
-        peak, total, truth, squares, *said = (torch.empty(shape, device=device) for _ in range(4 + mapped))
+        peak, total, truth, squares = (torch.empty(shape, device=device) for _ in range(4))
+        said = torch.empty(shape, device=device) if mapped else None
         labels = torch.empty(shape, dtype=torch.uint8, device=device)
         predicted = torch.empty_like(labels) if mapped else labels
-        planes = Planes(peak, labels, predicted, total, said[0] if mapped else None, truth, squares)
+        planes = Planes(peak, labels, predicted, total, said, truth, squares)
         with torch.autocast(device.type, enabled=False):
             scratch = self._scratch()
             for image, rows in self._bands():
-                self._fill(
-                    Planes(*(plane if plane is None else plane[image, rows] for plane in planes)), image, rows, scratch
-                )
+                self._fill(planes.part(image, rows), image, rows, scratch)
         return planes
 
     def _rows(self) -> int:
