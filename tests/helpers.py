@@ -175,9 +175,6 @@ class Album:
     def load(self, index: int, whole: bool = False) -> Sample:
         return Sample(self.name(index), self.images[index], None)
 
-    def picture_key(self, index: int) -> str:
-        return hashlib.sha256(self.images[index].tobytes()).hexdigest()
-
     def fingerprint(self) -> str:
         return hashlib.sha256(self.images.tobytes()).hexdigest()
 
