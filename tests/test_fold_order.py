@@ -20,7 +20,9 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.engine.blend import Blend
+from fusionlib.engine.build import Builder
 from fusionlib.engine.ensemble import OutputEnsemble
+from fusionlib.engine.merge import Merger
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.merging.average import fold_order
@@ -29,7 +31,6 @@ from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import RULES
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.runs.keys import mixture_key
 from fusionlib.studio import write_recipe
 from fusionlib.studio.export import run_recipe
 
@@ -134,10 +135,11 @@ def test_alpha_and_its_complement_are_one_question(tmp_path: Path, dtype: torch.
     for alpha in (0.1, 0.3, 0.35, 0.7, 0.9):
         one, other = Linear(alpha)(Arena.pack([a, b])), Linear(1 - alpha)(Arena.pack([b, a]))
         assert torch.equal(one.weights, other.weights)
-        prints = [a.fingerprint, b.fingerprint]
-        assert mixture_key(prints, Linear(alpha).shares(2), "average") == mixture_key(
-            prints[::-1], Linear(1 - alpha).shares(2), "average"
-        )
+        builder = Builder(Merger(Worker("alpha"), torch.device("cpu")))
+        builder.merger.sources.know([a, b])
+        first = write_recipe([a, b], "linear", {"alpha": alpha}, "average")
+        second = write_recipe([b, a], "linear", {"alpha": 1 - alpha}, "average")
+        assert builder.memo(first) == builder.memo(second) and builder.build(first).key == builder.build(second).key
 
 
 def test_the_order_is_that_of_the_fingerprints_and_leaves_out_who_has_no_weight() -> None:
