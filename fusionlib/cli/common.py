@@ -13,10 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.groups import Choice, renames_of
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import WRITTEN
-from fusionlib.cli.settings import renames_of
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import usages

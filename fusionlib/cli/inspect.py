@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.architectures.user import register_user_model
+from fusionlib.architectures.user import register_user_models
 from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.reader import check_finite
 from fusionlib.checkpoints.sharing import REASONS, shared_table
 from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
+from fusionlib.contracts import class_count
 from fusionlib.studio import add_group
 
 NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
@@ -37,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
-    for spec in given.model:
-        register_user_model(spec)
+    register_user_models(given.model)
     opened = open_files(given, given.checkpoints)
     report = preflight(opened).to_dict()
     if given.finite:
@@ -56,7 +56,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 def show(report: dict[str, Any]) -> None:
     """Print it for people."""
     for item in report["checkpoints"]:
-        network = f"{item['architecture']}, {item['classes']} classes" if item["architecture"] else "unknown network"
+        known = item["architecture"]
+        network = f"{known}, {class_count(item['classes'])} classes" if known else "unknown network"
         print(
             f"{item['name']}: {network}, {item['parameters']:,} parameters in {item['tensors']} tensors,"
             f" {item['fingerprint'][:12]}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from fusionlib.checkpoints.groups import renames_of
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, Parameter, parameters_of
 from fusionlib.errors import UsageError
@@ -66,14 +67,3 @@ def sharing_of(given: argparse.Namespace) -> Sharing | None:
     if not (given.shared or given.rename or given.exclude):
         return None
     return Sharing(renames_of(given.rename), tuple(given.exclude))
-
-
-def renames_of(texts: Sequence[str]) -> Mapping[str, str]:
-    """`PATTERN=NAME` texts as a mapping. Raises `UsageError`."""
-    renames = {}
-    for text in texts:
-        pattern, equals, replacement = text.rpartition("=")
-        if not equals or not pattern:
-            raise UsageError(f"--rename {text[:80]}", "PATTERN=NAME", "Correct --rename")
-        renames[pattern] = replacement
-    return renames

@@ -14,17 +14,18 @@ from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
+from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.engine.identity import identities, runs_of
 from fusionlib.engine.measure import DEFAULT_METERS, Measurement
 from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
+from fusionlib.errors import ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.runs.keys import content_key
 from fusionlib.runs.store import Store
@@ -370,12 +371,7 @@ class Studio:
         self.workspace.refresh_models()
         known = network_of(checkpoint.shapes)
         if known is None:
-            raised = [problem for _, item in ARCHITECTURES.items() if (problem := getattr(item, "problem", None))]
-            raise ArchitectureError(
-                "; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
-                f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
-                "Give --model file.py:factory; inspect and merge work without",
-            )
+            raise unknown_network([checkpoint])
         return known
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:

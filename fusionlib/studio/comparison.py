@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
@@ -22,7 +23,7 @@ from fusionlib.engine.identity import runs_of
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.measure import Measurement
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
+from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.build import build_method
@@ -82,11 +83,7 @@ class Comparison(Job):
             dtype=self.choices.dtype,
         )
         if not any(self.networks.known):
-            raise ArchitectureError(
-                f"No network is known for {', '.join(item.name for item in checkpoints)}",
-                "the network's code: every row runs pictures through it",
-                "Give --model file.py:factory; inspect, merge and diagnose without data work without",
-            )
+            raise unknown_network(checkpoints)
         self.names = _unique([item.name for item in checkpoints])
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`

@@ -11,6 +11,7 @@ import torch
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing, unlike
@@ -217,9 +218,5 @@ class RowNetworks:
     def _architecture(self, number: int) -> tuple[Architecture, int]:
         known = self.known[number]
         if known is None:
-            raise ArchitectureError(
-                f"No model code is known for {self.checkpoints[number].name}",
-                "the network that it belongs to",
-                "Give --model file.py:factory",
-            )
+            raise unknown_network([self.checkpoints[number]])
         return known

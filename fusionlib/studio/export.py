@@ -13,6 +13,7 @@ from torch import Tensor
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
 from fusionlib.checkpoints.rounding import SAME, round_to_dtype, written_dtype
@@ -23,7 +24,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, RecipeError, UsageError
+from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
@@ -177,11 +178,7 @@ def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
 def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
     known = recognise(checkpoint.shapes)
     if known is None:
-        raise ArchitectureError(
-            "Pictures for an unknown architecture",
-            "the network's code, to run pictures through it",
-            "Give --model file.py:factory, or choose a method and a policy that need no pictures",
-        )
+        raise unknown_network([checkpoint])
     return ARCHITECTURES.get(known[0]), known[1]
 
 
