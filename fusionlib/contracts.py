@@ -5,7 +5,9 @@
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
-| a meter           | `fusionlib/measures/`       | `@METERS.register(name)`        |
+| a statistic       | `fusionlib/statistics/`    | `@STATISTICS.register(name)`    |
+| a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
+| a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -13,19 +15,23 @@ Shapes: K checkpoints, M members of a mixture, P packed float elements, N images
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-import numpy as np
-
+from fusionlib.errors import UsageError
+from fusionlib.parameters import Parameter, parameter, parameters_of  # noqa: F401 - part of the contract
 from fusionlib.registry import Registry
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wait for torch
+    import numpy as np
     import torch
 
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
+    from fusionlib.measures.observation import Observation
+    from fusionlib.question import Question
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -62,7 +68,7 @@ class Output:
     """Where the answer lies in what a network returns, and what its numbers are.
 
     `key` is that of a dict, the name of an attribute or the place in a tuple; None takes what networks usually return
-    (`fusionlib.outputs`). `activation` is what `forward` ends with: probabilities become logits again.
+    (`fusionlib.architectures.outputs`). `activation` is what `forward` ends with: probabilities become logits again.
     """
 
     key: str | int | None = None
@@ -198,6 +204,12 @@ class Dataset(Protocol):
         """Content key: changes when any picture, mask or label changes."""
         ...
 
+    def picture_key(self, index: int) -> str:
+        """Content key of picture `index` with its mask and what the mask's ids mean: the same in any dataset, at any
+        place, under any name.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
@@ -214,7 +226,80 @@ class DatasetOpener(Protocol):
         ...
 
 
+# --- finding out -----------------------------------------------------------------------------------------------------
+
+Table: TypeAlias = "Mapping[str, torch.Tensor]"
+"""What a statistic has found out: tensors by name, as they lie in a safetensors file."""
+
+Found: TypeAlias = "Mapping[tuple[str, tuple[int, ...]], Table]"
+"""What a method is told: a table by name of the statistic and numbers of the checkpoints."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A statistic of `members`, numbers of checkpoints, with the options that decide its values."""
+
+    statistic: str
+    members: tuple[int, ...]
+    options: Mapping[str, Any]
+
+
+class LoadedNetwork(Protocol):
+    """One checkpoint in its network, in evaluation mode, without gradients."""
+
+    module: torch.nn.Module
+    flat: torch.Tensor
+    """All floating tensors (P,), which those of `module` are views on."""
+
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Pictures (N, H, W, 3) uint8 -> logits (N, C, H, W); runs `module`."""
+        ...
+
+    def differentiable(self, weights: torch.Tensor, images: np.ndarray) -> torch.Tensor:
+        """Logits (N, C, h, w) at the network's own resolution as a function of `weights` (P,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a statistic is estimated of: an arena of the members alone.
+
+    `network` loads a member by its row in the arena; `pictures` are `count` pairs of a number and a picture (H, W, 3)
+    uint8, to be walked through once. Every step on the device, a picture or so long, goes through `run`.
+    """
+
+    arena: Arena
+    run: Callable[[Callable[[], Any]], Any]
+    network: Callable[[int], LoadedNetwork]
+    pictures: Iterable[tuple[int, np.ndarray]] = ()
+    count: int = 0
+
+
+class Statistic(Protocol):
+    """What a method must find out before it can merge: estimated once, stored, found again by content."""
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever values move: what other versions have stored is then estimated anew."""
+    needs: ClassVar[Literal["weights", "architecture", "pictures"]]
+    grain: ClassVar[Literal["checkpoint", "pair", "set"]]
+    """One table for each checkpoint; for each with the anchor before it; or one for all, by fingerprint."""
+    options: ClassVar[tuple[str, ...]]
+    """Names of what decides the values beside checkpoints and pictures; fields of a method that wants them."""
+    cost: ClassVar[int]
+    """What a picture costs beside its evaluation, in forward passes: for progress bars."""
+
+    def estimate(self, subject: Subject, options: Mapping[str, Any], progress: Progress) -> dict[str, torch.Tensor]:
+        """Its tensors, on the CPU. Progress is in pictures, (0, 0) where there are none; it may raise `Cancelled`."""
+        ...
+
+
 # --- merging ---------------------------------------------------------------------------------------------------------
+
+Shares = tuple[float, ...]
+"""How much each checkpoint weighs; they sum to 1."""
 
 
 @dataclass(frozen=True)
@@ -222,117 +307,196 @@ class Mixture:
     """What a merge method gives: `weights` (M, P) and `coefficients` (M,); M = 1 is one merged network.
 
     Integer tensors are no part of it: they are never averaged. `notes` are remarks the user must see (a fallback, say).
+    With M > 1 `rule` says how the answers of the networks are combined, see `fusionlib.merging.choices.RULES`.
     """
 
     weights: torch.Tensor
     coefficients: torch.Tensor
     notes: tuple[str, ...] = ()
-
-
-class MergeMethod(Protocol):
-    """A frozen dataclass whose fields are its hyper-parameters."""
-
-    title: ClassVar[str]
-    summary: ClassVar[str]
-    citation: ClassVar[str]
-    breaks: ClassVar[frozenset[str]]
-    """Names of the laws (tests/test_laws.py) that the method cannot satisfy, each explained in its docstring."""
-    needs: ClassVar[str]
-    """`weights` alone, `pictures` (unlabelled ones, and so a network) or `architecture` (its declared permutations).
-
-    A method with an anchor has a field `anchor`; one with weights of its own for every tensor offers
-    `tensor_shares(arena) -> {name: K weights}`, which the buffer policies follow layer by layer. One that takes
-    checkpoints of different heads by itself, without being asked to, has `takes_unlike = True`. One that does not
-    average weights as they are in the files (it takes each from one checkpoint, or puts units into another order first)
-    has `averages = False`: what the weights say of an average does not concern it.
-    """
-
-    def shares(self, count: int) -> tuple[float, ...]:
-        """How much each of `count` checkpoints weighs (sums to 1); the buffer policies use it for running
-        statistics.
-        """
-        ...
-
-    def __call__(self, arena: Arena, out: torch.Tensor | None = None) -> Mixture:
-        """Merge the arena's K checkpoints, into `out` (P,) where it is given."""
-        ...
-
-
-def parameter(
-    default: Any,
-    help: str,
-    *,
-    min: float | None = None,
-    max: float | None = None,
-    step: float | None = None,
-    choices: Sequence[str] | None = None,
-    checkpoint: bool = False,
-) -> Any:
-    """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help.
-
-    `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name.
-    """
-    about = {
-        "help": help,
-        "min": min,
-        "max": max,
-        "step": step,
-        "choices": tuple(choices) if choices else None,
-        "checkpoint": checkpoint,
-    }
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: default, metadata=about)
-    return field(default=default, metadata=about)
+    rule: str = "softmax"
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One hyper-parameter of a method, as listed to users."""
+class MergeMethod(ABC):
+    """A frozen dataclass whose fields are its hyper-parameters.
 
-    name: str
-    default: Any
-    help: str
-    min: float | None
-    max: float | None
-    step: float | None
-    choices: tuple[str, ...] | None
-    checkpoint: bool = False
+    All that the rest of the program may ask of a method is declared here, with what holds for one that says nothing:
+    nobody looks at a method's name or type.
+    """
 
+    title: ClassVar[str]
+    """What people read."""
+    summary: ClassVar[str]
+    """One line on what it does."""
+    citation: ClassVar[str]
+    """Its source."""
+    version: ClassVar[int] = 1
+    """Raised whenever merges come out otherwise: figures of other versions are then measured anew."""
+    breaks: ClassVar[frozenset[str]] = frozenset()
+    """Names of the laws (tests/test_laws.py) that it cannot satisfy, each explained in its docstring."""
+    needs: ClassVar[Literal["weights", "architecture", "pictures"]] = "weights"
+    """What it must be given: weights alone, a network with declared permutations, or unlabelled pictures too."""
+    statistics: ClassVar[tuple[str, ...]] = ()
+    """Names of the statistics that it must be told before it can merge, see `wanted`."""
+    averages: ClassVar[bool] = True
+    """Whether it averages weights as they are in the files: else what they say of an average does not concern it."""
+    streams: ClassVar[bool] = False
+    """Whether the merge is `sum_i shares_i theta_i` and nothing else, so that it can go from file to file."""
+    tensorwise: ClassVar[bool] = False
+    """Whether every tensor has weights of its own: `tensor_shares`. Running statistics are then merged with these."""
+    takes_unlike: ClassVar[bool] = False
+    """Whether it takes checkpoints of different heads by itself, without being asked to merge what they share."""
+    keeps_statistics: ClassVar[bool] = False
+    """Whether every network that it gives keeps its own running statistics, whatever the buffer policy is."""
+    for_each_anchor: ClassVar[bool] = False
+    """Whether it is meant to be used once per checkpoint as the anchor, where nobody names one."""
+    no_defaults: ClassVar[str] = ""
+    """Why it cannot be tried with its defaults, and what to do; empty where it can."""
+    found: Found | None = field(default=None, kw_only=True, compare=False, repr=False, metadata={"hidden": True})
+    """What it was told, see `informed`."""
 
-def parameters_of(method: type) -> tuple[Parameter, ...]:
-    """The hyper-parameters of a dataclass, in order of declaration."""
-    listed = []
-    for item in fields(method):
-        if item.metadata.get("hidden"):  # what a method is told by the program, not by the user
-            continue
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        listed.append(Parameter(item.name, default, **item.metadata))
-    return tuple(listed)
+    @property
+    def anchor(self) -> int | None:
+        """Number of the checkpoint that leads, mostly a field of its own; None for a method that has none."""
+        return None
+
+    @classmethod
+    def defaults(cls, count: int) -> dict[str, Any]:
+        """Hyper-parameters for `count` checkpoints that nobody says more about, where they depend on the count."""
+        return {}
+
+    @abstractmethod
+    def shares(self, count: int) -> Shares:
+        """How much each of `count` checkpoints weighs, on the whole: what running statistics and counters follow."""
+
+    def tensor_shares(self, arena: Arena) -> Mapping[str, Shares]:
+        """K weights by tensor name of a method that is `tensorwise`: what the buffer policies follow."""
+        return {}
+
+    def networks(self, count: int) -> int:
+        """M, how many networks a merge of `count` checkpoints is."""
+        return 1
+
+    def remark(self, names: Sequence[str]) -> str:
+        """What its title does not tell of a merge of checkpoints of these names; mostly nothing."""
+        return ""
+
+    def wanted(self, count: int) -> tuple[Wanted, ...]:
+        """What to find out about `count` checkpoints: each of `statistics`, by its grain, of those with a weight."""
+        if not self.statistics:
+            return ()
+        there = [number for number, share in enumerate(self.shares(count)) if share != 0]
+        leader = self.anchor or 0
+        sets = {
+            "checkpoint": [(number,) for number in there],
+            "pair": [(leader, number) for number in there if number != leader],
+            "set": [tuple(there)],
+        }
+        return tuple(
+            Wanted(name, members, {option: getattr(self, option) for option in STATISTICS.get(name).options})
+            for name in self.statistics
+            for members in sets[STATISTICS.get(name).grain]
+        )
+
+    def informed(self, found: Found) -> Self:
+        """The same method that knows these tables."""
+        return replace(self, found=found)
+
+    def table(self, statistic: str, *members: int) -> Table:
+        """What it was told. Raises `UsageError` where it was not."""
+        known = None if self.found is None else self.found.get((statistic, members))
+        if known is None:
+            raise UsageError(
+                f"{self.title} without the {STATISTICS.get(statistic).title} of these checkpoints",
+                "unlabelled pictures to estimate it on" if self.needs == "pictures" else "to find it out first",
+                "Give --data" if self.needs == "pictures" else "Call fusionlib.engine.statistics.find",
+            )
+        return known
+
+    def aligned(self, arena: Arena) -> Arena:
+        """The arena with units in the order in which they are merged, and running statistics with them."""
+        return arena
+
+    def update(self, arena: Arena, out: torch.Tensor, held: MergeMethod | None) -> tuple[str, ...] | None:
+        """Write the merge into `out` (P,), which holds that of `held` (None: anything), only where the two differ.
+
+        Names of the tensors written, in network order; None, and nothing is written, where the method cannot do that.
+        """
+        return None
+
+    @abstractmethod
+    def __call__(self, arena: Arena, out: torch.Tensor | None = None) -> Mixture:
+        """Merge the arena's K checkpoints, into `out` (P,) where it is given."""
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-class Meter(Protocol):
-    """A fixed-size streaming state: `init -> update -> compute`. Never keeps pixels.
+Needs = Literal["weights", "pictures", "masks"]
+"""What something reads: tensors alone (any architecture, no data), pictures (a network too), or masks as well."""
 
-    States are tensors that add: the state of a whole is the sum of the states of its parts, so meters of two halves of
-    a dataset merge exactly (counts are int64, sums float64).
+Networks = Literal["one", "pair", "set"]
+"""How many networks a measure is of: one, two, or two and more."""
+
+Grain = Literal["picture", "split"]
+"""Whether a state is kept for every picture (at most 4 KB packed), or one for all of them."""
+
+State: TypeAlias = "dict[str, torch.Tensor]"
+"""What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a measure gives, as tables, command line, curves and the browser show it.
+
+    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`
+    or empty; `digits` are those after the point as shown. `better` says which way is good, empty: neither. With `each`
+    it is a list: one entry per class, per bin of confidence, per pair of networks, or per block of them.
     """
 
-    title: str
-    source: str
+    name: str
+    label: str
+    unit: Literal["%", "nats", "pixels", ""]
+    better: Literal["higher", "lower", ""]
+    digits: int
+    help: str
+    each: Literal["", "class", "bin", "pair", "block"] = ""
 
-    def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
-        """Zeros."""
+
+class Measure(Protocol):
+    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+
+    States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
+    and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
+    pictures alone. To add one, write one file with a class, and below it `MEASURES.register(name)(ItsClass())`.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever figures move: answers of another version are not those of this one."""
+    needs: ClassVar[Needs]
+    networks: ClassVar[Networks]
+    """How many observations `update` takes."""
+    grain: ClassVar[Grain]
+    always: ClassVar[bool]
+    """Fed by every pass over masks, whoever asks: its figures are known wherever others were measured."""
+    reads: ClassVar[frozenset[str]]
+    """What observations must hold beside logits and truth: `activations` of the network's blocks."""
+    figures: ClassVar[tuple[Figure, ...]]
+    """Which of the values that `compute` gives are figures to show; it may give more."""
+
+    def init(self, classes: int, device: torch.device, members: int = 1) -> State:
+        """The state of no pictures, for `classes` classes of the annotation and `members` networks."""
         ...
 
-    def update(self, state: dict[str, torch.Tensor], observation: Any) -> None:
-        """Add one batch in place; `observation` is a `fusionlib.measures.observation.Observation`."""
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add one picture, a band of one or a batch, in place: one observation per network, all of the same pixels."""
         ...
 
-    def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """Figures as plain floats, lists and None (None: undefined)."""
+    def compute(self, state: State) -> dict[str, Any]:
+        """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
         ...
 
 
@@ -351,11 +515,32 @@ class Diagnostic:
     title: str
     summary: str
     source: str
-    needs: Literal["weights", "pictures", "masks"]
+    needs: Needs
     compute: Callable[..., Any]
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.compute(*arguments, **options)
+
+
+class Study(Protocol):
+    """A plan: which questions next, given what is known, and the table of what is known. Loads no torch.
+
+    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again. What it
+    asks for at once is found out in one pass.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+
+    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
+        """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
+        ...
+
+    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        ...
 
 
 Progress = Callable[[int, int], Any]
@@ -363,6 +548,8 @@ Progress = Callable[[int, int], Any]
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
-METHODS: Registry[type] = Registry("merge method", "fusionlib.merging")
-METERS: Registry[Meter] = Registry("meter", "fusionlib.measures")
+METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging")
+STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics")
+STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
+MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")

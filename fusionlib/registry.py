@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from fusionlib.errors import UsageError, shown
@@ -23,8 +26,10 @@ class Registry(Generic[T]):
     Loading lazily keeps `registry` and `contracts` free of imports from the layers above them.
     """
 
-    def __init__(self, noun: str, package: str) -> None:
+    def __init__(self, noun: str, package: str, constant: str = "[A-Z_]+") -> None:
+        """`constant` is the name under which its modules know it, where the package registers elsewhere too."""
         self.noun = noun
+        self._registered = re.compile(rf'^@?{constant}\.register\("([^"]+)"\)', re.MULTILINE)
         self._package = package
         self._items: dict[str, T] = {}
         self._loaded = False
@@ -59,6 +64,20 @@ class Registry(Generic[T]):
         self._load()
         return tuple(sorted(self._items))
 
+    def names_in_files(self) -> tuple[str, ...]:
+        """The same as the package's files give them: read as text, so that a list of names loads none of them.
+
+        What was filed from elsewhere (the user's own code, say) is not among them.
+        """
+        return tuple(sorted(name for text in self._files() for name in self._registered.findall(text)))
+
+    def texts_in_files(self, attribute: str) -> tuple[str, ...]:
+        """The text that `attribute = "..."` gives in the class of each file that registers something, files in order
+        of their names.
+        """
+        given = re.compile(rf'^ +{attribute}(?:: [^=]+)? = "([^"]+)"', re.MULTILINE)
+        return tuple(text for file in self._files() if self._registered.search(file) for text in given.findall(file))
+
     def items(self) -> Iterator[tuple[str, T]]:
         """Pairs of name and implementation."""
         self._load()
@@ -67,6 +86,13 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         self._load()
         return name in self._items
+
+    def _files(self) -> Iterator[str]:
+        """The text of each module of the package, in the order in which they are loaded."""
+        spec = find_spec(self._package)
+        for folder in spec.submodule_search_locations or () if spec else ():
+            for path in sorted([*Path(folder).glob("*.py"), *Path(folder).glob("*/__init__.py")]):
+                yield path.read_text(encoding="utf-8")
 
     def _load(self) -> None:
         if self._loaded:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from fusionlib.contracts import DIAGNOSTICS
+from fusionlib.contracts import DIAGNOSTICS, MEASURES
 from fusionlib.diagnostics.evidence import USEFUL
 from fusionlib.diagnostics.verdict import CAUTIONS, RULES
 from fusionlib.errors import FusionError
@@ -58,7 +58,7 @@ def diagnostics(chosen: Selection) -> None:
         similarity_chart(pair, report["cka_pictures"])
     st.markdown("### The networks alone")
     networks_table(report)
-    rules_section(RULES, CAUTIONS, DIAGNOSTICS.items())
+    rules_section(RULES, CAUTIONS, (*DIAGNOSTICS.items(), *MEASURES.items()))
 
 
 def _choose_pair(report: dict, chosen: Selection) -> int:

@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from helpers import tiny_registered
 
+import fusionlib.cli.merge_recipes
+import fusionlib.lab.loop
+import fusionlib.studio  # noqa: F401 - what verbs load when they run: once here, and not in every child
 from fusionlib import contracts
 from fusionlib.cli import main
 from fusionlib.registry import Registry
-from fusionlib.runs import store
-from fusionlib.runs.keys import code_fingerprint
+from fusionlib.runs import database
 
 
 def child(case: dict[str, Any], out: int, err: int) -> int:
@@ -55,10 +57,9 @@ def answer(case: dict[str, Any]) -> tuple[int, str, str]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # threads do not survive a fork
-    store.PATIENCE_S = 0.05
+    database.PATIENCE_S = 0.05
     with tiny_registered():
-        code_fingerprint()
-        for registry in vars(contracts).values():  # loaded once here and not in every child
+        for registry in vars(contracts).values():  # loaded here for the same reason
             if isinstance(registry, Registry):
                 registry.names()
         print(json.dumps([answer(case) for case in json.load(sys.stdin)]))

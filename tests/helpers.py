@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +21,12 @@ from torch import Tensor, nn
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, Permutation, Preprocessing
+from fusionlib.contracts import ARCHITECTURES, MergeMethod, Permutation, Preprocessing, Sample
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import label_space
+from fusionlib.engine.build import Member
+from fusionlib.engine.statistics import find
+from fusionlib.engine.worker import Worker
 from fusionlib.studio import Options, Selection, Studio
 
 CPU = torch.device("cpu")
@@ -150,6 +157,78 @@ def pictures(count: int = 6, seed: int = 0, size: tuple[int, int] = (HEIGHT, WID
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 8, 3), dtype=np.uint8)
     return np.stack([np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BILINEAR)) for one in coarse])
+
+
+@dataclass(frozen=True)
+class Album:
+    """A dataset without files or masks."""
+
+    images: np.ndarray
+    spec, title, label_space, labelled, notes = "album", "Album", label_space("classes-3"), False, ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return f"picture {index}"
+
+    def load(self, index: int, whole: bool = False) -> Sample:
+        return Sample(self.name(index), self.images[index], None)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.images.tobytes()).hexdigest()
+
+    def picture_key(self, index: int) -> str:
+        return hashlib.sha256(self.images[index].tobytes()).hexdigest()
+
+
+def album(count: int = 2, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> DecodedCache:
+    """Pictures as they are handed to statistics."""
+    return DecodedCache(Album(pictures(count, seed, size)), 1 << 24)
+
+
+@dataclass
+class Memory:
+    """Where statistics are kept, without files; `puts` counts them."""
+
+    tables: dict[str, Any] = field(default_factory=dict)
+    puts: int = 0
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        return self.tables.get(key)
+
+    def put(self, key: str, table: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        self.tables[key], self.puts = dict(table), self.puts + 1
+
+
+MEMORY = Memory()
+
+
+@cache
+def worker() -> Worker:
+    """One for all tests that need a device's thread and no studio."""
+    return Worker("tests")
+
+
+def informed(method: MergeMethod, arena: Arena, tame: bool = False) -> MergeMethod:
+    """The method with all that it wants to know about an arena of tiny checkpoints.
+
+    With `tame` what looks at pictures is found out about other checkpoints of the same layout: a network runs with
+    their weights, whatever the arena holds.
+    """
+    if not method.statistics:
+        return method
+    looked_at = tamed(arena) if tame and method.needs == "pictures" else arena
+    return method.informed(find(method, looked_at, None, album(), worker=worker(), store=MEMORY).found or {})
+
+
+def tamed(arena: Arena) -> Arena:
+    """As many ordinary checkpoints in the same places."""
+    rows = torch.zeros(arena.weights.shape)
+    for number, row in enumerate(rows):
+        for name, view in arena.layout.views(row).items():
+            view.copy_(tiny_tensors(40 + number, len(arena.layout.view(row, "head.bias")))[name])
+    return replace(arena, weights=rows)
 
 
 def folder_data(folder: Path, count: int = 6, masks: bool = True) -> Path:
@@ -308,3 +387,16 @@ async def asked(
     start = next(message for message in sent if message["type"] == "http.response.start")
     headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
     return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in sent))
+
+
+def counted_forwards(monkeypatch: Any) -> list[int]:
+    """Grows with every forward pass of a measurement by the number of its pictures."""
+    seen: list[int] = []
+    real = Member.logits
+
+    def logits(self: Member, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        seen.append(len(images))
+        return real(self, images, size)
+
+    monkeypatch.setattr(Member, "logits", logits)
+    return seen

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from fusionlib.checkpoints.permuting import declared, permuted
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
-from fusionlib.engine.measure import Measurement
+from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import Cancelled, DataError, UsageError
-from fusionlib.merging.rebasin import Rebasin, declared, permuted
+from fusionlib.recipe import Recipe
 from fusionlib.studio import Choices, write_recipe
-from fusionlib.studio.barriers import ALPHAS, Ground, barrier_text, rebasin_barriers, recipe_barriers
-from tests.helpers import World, arena_of, folder_data, tiny_file, tiny_tensors, tiny_world
+from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers
+from tests.helpers import World, arena_of, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world
 
 
 @pytest.fixture
@@ -29,35 +29,32 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    seen: list[int] = []
-    add = Measurement.add
-    monkeypatch.setattr(Measurement, "add", lambda self, batch: (seen.append(len(batch.images)), add(self, batch))[1])
-    return seen
+    return counted_forwards(monkeypatch)
 
 
-def ground_of(world: World, buffers: str = "average") -> Ground:
+def with_a_shuffled_copy(world: World, folder: Path, buffers: str = "average") -> Recipe:
+    """Re-Basin of a; a with its units shuffled; b; so that the first match undoes the shuffle."""
+    arena = arena_of(folder / "packed", tiny_tensors(1), tiny_tensors(2))
+    orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    shuffled = permuted(arena.layout, declared(arena), orders, arena.weights[0])
+    tables = [
+        arena.layout.views(row) | dict(arena.integers[0]) for row in (arena.weights[0], shuffled, arena.weights[1])
+    ]
+    files = [saved(folder / f"{name}.safetensors", table) for name, table in zip("xyz", tables, strict=True)]
+    world.studio.sources.know(files, pictures_of(world))
+    return write_recipe(files, "rebasin", {}, buffers, pictures_of(world))
+
+
+def pictures_of(world: World) -> DecodedCache:
     pictures = world.studio.workspace.pictures(world.source, None)
     assert pictures is not None
-    a = world.studio.workspace.get("a").checkpoint
-    assert a is not None
-    return Ground(
-        pictures, world.studio.network_of(a), buffers, world.studio.worker, world.studio.store, world.studio.device
-    )
-
-
-def arena_with_a_shuffled_copy(folder: Path):
-    """a; a with its units shuffled; b; so that the first match undoes the shuffle."""
-    arena = arena_of(folder / "packed", tiny_tensors(1), tiny_tensors(1), tiny_tensors(2))
-    orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    arena.weights[1] = permuted(arena.layout, declared(arena), orders, arena.weights[0])
-    return replace(arena, fingerprints=("x", "y", "z"))  # other content, other fingerprint
+    return pictures
 
 
 @pytest.mark.parametrize("buffers", ["average", "gaussian", "recalibrate"])
 def test_matching_a_shuffled_copy_takes_the_barrier_away(world: World, tmp_path: Path, buffers: str) -> None:
-    arena = arena_with_a_shuffled_copy(tmp_path)
-    arena = replace(arena, names=("x", "y", "z"))
-    first, second = rebasin_barriers(Rebasin(), arena, ground_of(world, buffers))
+    recipe = with_a_shuffled_copy(world, tmp_path, buffers)
+    first, second = recipe_barriers(recipe, world.studio.runner, pictures_of(world))
     assert (first["name"], first["anchor"], first["buffers"], first["alphas"]) == ("y", "x", buffers, list(ALPHAS))
     assert first["moved"] > 0 and first["units"] == 16 and second["name"] == "z"
     before, after = first["before"], first["after"]
@@ -80,19 +77,18 @@ def test_matching_a_shuffled_copy_takes_the_barrier_away(world: World, tmp_path:
 
 def test_the_middle_is_what_the_merged_files_give(world: World, tmp_path: Path) -> None:
     checkpoints = [world.studio.workspace.get(name).checkpoint for name in "ab"]
-    pictures = world.studio.workspace.pictures(world.source, None)
-    recipe = write_recipe(checkpoints, "rebasin", {}, "average")  # type: ignore[arg-type]
-    shares = {"worker": world.studio.worker, "store": world.studio.store, "device": world.studio.device}
-    (entry,) = recipe_barriers(recipe, checkpoints, world.studio.network_of(checkpoints[0]), pictures, **shares)  # type: ignore[arg-type]
+    pictures, runner = pictures_of(world), world.studio.runner
+    world.studio.sources.know(checkpoints, pictures)  # type: ignore[arg-type]
+    (entry,) = recipe_barriers(write_recipe(checkpoints, "rebasin", {}, "average"), runner, pictures)  # type: ignore[arg-type]
     for method, parameters, path in (("rebasin", {}, entry["after"]), ("linear", {"alpha": 0.5}, entry["before"])):
         recipe = write_recipe(checkpoints, method, parameters, "average")  # type: ignore[arg-type]
         world.studio.merge(recipe, checkpoints, tmp_path / "m.safetensors")  # type: ignore[arg-type]
-        alone = world.studio.evaluate(open_checkpoint(tmp_path / "m.safetensors"), pictures)  # type: ignore[arg-type]
+        alone = world.studio.evaluate(open_checkpoint(tmp_path / "m.safetensors"), pictures)
         assert path["miou"][2] == pytest.approx(alone["miou"], abs=1e-6) and path["loss"][2] == pytest.approx(
             alone["loss"], abs=1e-6
         )
     with pytest.raises(UsageError, match="the method rebasin"):
-        recipe_barriers(recipe, checkpoints, world.studio.network_of(checkpoints[0]), pictures, **shares)  # type: ignore[arg-type]
+        recipe_barriers(recipe, runner, pictures)
 
 
 def test_points_are_shared_with_sweeps_and_measured_once(world: World, forwards: list[int]) -> None:
@@ -124,32 +120,26 @@ def test_a_match_that_moves_nothing_measures_nothing(world: World, tmp_path: Pat
 
 
 def test_cancelled_half_way_the_points_stay(world: World, tmp_path: Path, forwards: list[int]) -> None:
-    arena = arena_with_a_shuffled_copy(tmp_path)
+    recipe, runner, pictures = with_a_shuffled_copy(world, tmp_path), world.studio.runner, pictures_of(world)
 
     def until_the_third(done: int, total: int) -> None:
         if done >= 5:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        rebasin_barriers(Rebasin(), arena, ground_of(world), until_the_third)
+        recipe_barriers(recipe, runner, pictures, until_the_third)
     known, seen = len(forwards), []
     forwards.clear()
-    rebasin_barriers(Rebasin(), arena, ground_of(world), lambda done, total: seen.append((done, total)))
-    assert known == 5 and len(forwards) == 2 * 15 - 4, (
-        "three ends, twice three points for two others, of which two were there"
-    )
-    assert seen[-1] == (len(forwards), len(forwards))
+    recipe_barriers(recipe, runner, pictures, lambda done, total: seen.append((done, total)))
+    # The shuffle is undone, so that three points after the first match are the anchor itself.
+    assert known == 5 and len(forwards) == 2 * (3 + 3 * 3) - 5, "every picture once, whenever it was cancelled"
+    assert seen[-1][0] == seen[-1][1]
 
 
 def test_pictures_without_masks_are_refused(world: World, tmp_path: Path) -> None:
     bare = world.studio.workspace.open_pictures(f"pictures:{folder_data(tmp_path / 'bare', 1, masks=False)}", None)
-    ground = ground_of(world)
     with pytest.raises(DataError, match="no masks"):
-        rebasin_barriers(
-            Rebasin(),
-            arena_with_a_shuffled_copy(tmp_path),
-            Ground(bare, ground.architecture, "average", ground.worker, ground.store, ground.device),
-        )
+        recipe_barriers(with_a_shuffled_copy(world, tmp_path), world.studio.runner, bare)
 
 
 def test_merge_says_what_the_match_did_to_the_barrier(

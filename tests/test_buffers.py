@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares, weighted_average
-from fusionlib.merging.buffers import EQUAL_COUNTS, POLICIES, check_policy, merged_integers, pooled_moments, settle
+from fusionlib.merging.buffers import EQUAL_COUNTS, merged_integers, pooled_moments, settle
+from fusionlib.merging.choices import POLICIES, check_policy
 from fusionlib.merging.linear import Linear
 
 SHARES = st.lists(st.floats(0.01, 1), min_size=1, max_size=6).map(

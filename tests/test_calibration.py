@@ -1,11 +1,12 @@
-"""Calibration figures against closed forms and naive loops over pixels; the meter against both, and its laws of
-sums.
+"""Calibration figures against closed forms and naive loops over pixels; both measures against both, and their laws
+of sums.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionlib.contracts import IGNORE, METERS
+from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError, UsageError
-from fusionlib.measures import (
-    Observation,
+from fusionlib.measures.bins import FINE_BINS, KEPT_BINS, MINIMUM_COUNT, OFFERED_BINS, WITHIN, check_bins
+from fusionlib.measures.calibration import fine_bins
+from fusionlib.measures.calibration_figures import (
     adaptive_ece,
     brier,
     classwise_ece,
@@ -29,12 +31,12 @@ from fusionlib.measures import (
     misclassification_auroc,
     nll,
 )
-from fusionlib.measures.calibration import FINE_BINS, KEPT_BINS, OFFERED_BINS
-from fusionlib.measures.calibration_summary import MINIMUM_COUNT, calibration_summary, check_bins, confidence_histograms
+from fusionlib.measures.calibration_summary import calibration_summary, confidence_histograms
+from fusionlib.measures.observation import Observation
 
 CPU = torch.device("cpu")
 TO_CAMVID = torch.from_numpy(mapping(CITYSCAPES_VOID, CAMVID))
-METER = METERS.get("calibration")
+BOTH = ("calibration", "calibration_fine")
 
 
 def batch(seed, images=2, channels=5, classes=5, size=(9, 11), scale=3.0, void=0.2):
@@ -45,15 +47,16 @@ def batch(seed, images=2, channels=5, classes=5, size=(9, 11), scale=3.0, void=0
     return logits, truth
 
 
-def measured(*observations, classes=5):
-    state = METER.init(classes, CPU)
+def measured(*observations, classes=5, name="calibration"):
+    measure = MEASURES.get(name)
+    state = measure.init(classes, CPU)
     for observation in observations:
-        METER.update(state, observation)
+        measure.update(state, observation)
     return state
 
 
-def record(*observations, classes=5):
-    return METER.compute(measured(*observations, classes=classes))["calibration"]
+def record(*observations, classes=5, name="calibration"):
+    return MEASURES.get(name).compute(measured(*observations, classes=classes, name=name))[name]
 
 
 def predicting(confidence, right, classes=2):
@@ -207,12 +210,13 @@ def test_figures_equal_loops_over_pixels(drawn, bins):
         assert area is None
 
 
+@pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("mapped", [None, TO_CAMVID], ids=["same-space", "mapped"])
-def test_the_meter_equals_a_loop_over_pixels(mapped):
+def test_the_measures_equal_a_loop_over_pixels(mapped, name):
     classes, channels = (5, 5) if mapped is None else (11, 20)
     logits, truth = batch(3, channels=channels, classes=classes)
     rows = pixels_of(logits, truth, mapped, classes)
-    found = record(Observation(logits, truth, mapped, classes), classes=classes)
+    found = record(Observation(logits, truth, mapped, classes), classes=classes, name=name)
     for bins in OFFERED_BINS:
         figures = calibration_summary(found, bins)
         table = naive_bins(rows, bins)
@@ -231,7 +235,7 @@ def test_the_meter_equals_a_loop_over_pixels(mapped):
     )
     good, bad = ([row[0] for row in rows if row[1] == right] for right in (True, False))
     area = np.mean([(a > b) + 0.5 * (a == b) for a in good for b in bad])
-    assert figures["auroc"] == pytest.approx(area, abs=2e-3)
+    assert figures["auroc"] == pytest.approx(area, abs=2e-3 if name == "calibration_fine" else 5e-3)
     for label in range(classes + 1):
         mine = [row for row in rows if row[2] == label]
         assert calibration_summary(found, 10, label)["pixels"] == len(mine)
@@ -240,17 +244,18 @@ def test_the_meter_equals_a_loop_over_pixels(mapped):
         )
 
 
-def test_labels_are_those_of_the_confusion_meter_and_loss_that_of_the_cross_entropy_meter():
+@pytest.mark.parametrize("name", BOTH)
+def test_labels_are_those_of_the_confusion_matrix_and_the_likelihood_is_the_loss(name):
     logits, truth = batch(5, channels=20, classes=11, size=(40, 50))
-    found = record(Observation(logits, truth, TO_CAMVID, 11), classes=11)
+    found = record(Observation(logits, truth, TO_CAMVID, 11), classes=11, name=name)
     others = {}
-    for name in ("confusion", "cross_entropy"):
-        meter = METERS.get(name)
-        state = meter.init(11, CPU)
-        meter.update(state, Observation(logits, truth, TO_CAMVID, 11))
-        others |= meter.compute(state)
+    for other in ("confusion", "loss"):
+        measure = MEASURES.get(other)
+        state = measure.init(11, CPU)
+        measure.update(state, Observation(logits, truth, TO_CAMVID, 11))
+        others |= measure.compute(state)
     assert calibration_summary(found)["accuracy"] == others["pixel_accuracy"]
-    assert found["nll"] == pytest.approx(others["cross_entropy"], abs=1e-6)
+    assert found["nll"] == others["loss"]
     matrix = np.array(found["counts"]).sum(1)
     assert matrix[-1] == others["outside"] and np.array(found["correct"])[-1].sum() == 0
 
@@ -268,14 +273,61 @@ def test_sharing_one_pass_gives_the_same_as_each_property_alone():
 # --- edges -----------------------------------------------------------------------------------------------------------
 
 
-def test_confidence_one_is_in_the_last_bin_and_an_edge_belongs_to_the_upper_bin():
-    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+@pytest.mark.parametrize(("name", "bins"), zip(BOTH, (KEPT_BINS, FINE_BINS), strict=True))
+def test_confidence_one_is_in_the_last_bin_and_an_edge_belongs_to_the_upper_bin(name, bins):
     half = Observation(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
     sure = Observation(torch.tensor([200.0, 0.0]).view(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
     assert float(sure.confidence) == 1.0 and float(half.confidence) == 0.5
-    counts = measured(half, sure, classes=2)["outcomes"].sum((0, 1))
-    assert counts[FINE_BINS // 2] == 1 and counts[-1] == 1 and counts.sum() == 2
-    assert int(below * FINE_BINS) == FINE_BINS // 2 - 1, "float64 keeps the nearest float32 below an edge below it"
+    counts = measured(half, sure, classes=2, name=name)["outcomes"].sum((0, 1))
+    assert counts[bins // 2] == 1 and counts[-1] == 1 and counts.sum() == 2
+
+
+def test_bins_are_decided_exactly_beside_every_edge():
+    edges = (np.arange(FINE_BINS + 1) / FINE_BINS).astype(np.float32)
+    near = np.unique(np.concatenate([np.nextafter(edges, np.float32(0)), edges, np.nextafter(edges, np.float32(1))]))
+    exact = [min(int(Fraction(float(value)) * FINE_BINS), FINE_BINS - 1) for value in near]
+    assert fine_bins(torch.from_numpy(near)).tolist() == exact
+
+
+def test_the_fine_bins_of_the_last_one_and_the_others_are_where_they_belong():
+    middles = (np.arange(FINE_BINS) + 0.5) / FINE_BINS
+    seen = middles >= 0.51  # of two classes the predicted one has more than half
+    observation = predicting(middles[seen].tolist(), [True] * int(seen.sum()))
+    state = measured(observation, classes=2)
+    fine = measured(observation, classes=2, name="calibration_fine")["outcomes"]
+    assert np.array_equal(state["outcomes"], coarsen(fine, KEPT_BINS))
+    assert torch.equal(state["top"], fine[:, :, -WITHIN:].sum(1)) and state["top"][1].tolist() == [1] * WITHIN
+
+
+def spread(seed, pixels=40_000):
+    """Predictions of a network that is too sure: most of them near 1, wrong more often where confidence is low."""
+    rng = np.random.default_rng(seed)
+    confidence = 0.5 + 0.4999999 * rng.beta(3, 0.4, pixels)
+    return predicting(confidence.tolist(), (rng.random(pixels) < confidence**2).tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_needs_finer_bins_is_near_that_of_5040_and_all_else_is_the_same(seed):
+    kept, fine = (record(spread(seed), classes=2, name=name) for name in BOTH)
+    assert kept["auroc"][0] == pytest.approx(fine["auroc"][0], abs=2e-3)
+    for bins in OFFERED_BINS:
+        one, other = calibration_summary(kept, bins), calibration_summary(fine, bins)
+        assert one.pop("adaptive_ece") == pytest.approx(other.pop("adaptive_ece"), abs=2e-3)
+        assert one.pop("auroc") == pytest.approx(other.pop("auroc"), abs=2e-3)
+        for name, value in one.items():
+            assert value == (pytest.approx(other[name], abs=1e-6) if isinstance(value, float) else value), name
+
+
+def test_by_class_the_kept_bins_do_not_pretend_to_know_what_the_fine_ones_know():
+    logits, truth = batch(5, size=(40, 50))
+    kept, fine = (record(Observation(logits, truth), name=name) for name in BOTH)
+    for label in range(5):
+        one, other = calibration_summary(kept, 15, label), calibration_summary(fine, 15, label)
+        assert one["auroc"] is one["adaptive_ece"] is None
+        assert other["auroc"] is not None and other["adaptive_ece"] is not None
+        assert one["ece_sample_weighted"] == pytest.approx(other["ece_sample_weighted"], abs=1e-6)
+    found = MEASURES.get("calibration_fine").compute(measured(Observation(logits, truth), name="calibration_fine"))
+    assert found["class_auroc"] == fine["auroc"][1:6] and len(found["class_adaptive_ece"]) == 5
 
 
 def test_offered_bins_nest_in_the_kept_ones_and_those_in_the_fine_ones():
@@ -288,15 +340,16 @@ def test_offered_bins_nest_in_the_kept_ones_and_those_in_the_fine_ones():
         assert np.array_equal(coarsen(fine, bins), direct)
 
 
-def test_nan_leaves_figures_undefined_and_an_impossible_truth_only_the_likelihood():
+@pytest.mark.parametrize("name", BOTH)
+def test_nan_leaves_figures_undefined_and_an_impossible_truth_only_the_likelihood(name):
     logits, truth = batch(1, void=0.0)
     logits[0, :, 0, 0] = torch.nan
-    found = record(Observation(logits, truth))
+    found = record(Observation(logits, truth), name=name)
     assert found["undefined_pixels"] == 1 and calibration_summary(found)["ece_sample_weighted"] is None
     assert found["pixels"] == truth.numel() - 1
     logits[0, :, 0, 0] = torch.tensor([0.0, *[-torch.inf] * 4])
     truth[0, 0, 0] = 1
-    found = record(Observation(logits, truth))
+    found = record(Observation(logits, truth), name=name)
     assert (
         found["nll"] is None
         and found["brier"] is not None
@@ -317,19 +370,22 @@ def test_unknown_ids_are_refused_and_void_alone_gives_no_figures():
 # --- laws ------------------------------------------------------------------------------------------------------------
 
 
-def test_splitting_and_reordering_changes_no_bit():
+@pytest.mark.parametrize("measure", BOTH)
+def test_splitting_and_reordering_changes_no_bit(measure):
+    def measured_(*observations):
+        return measured(*observations, classes=11, name=measure)
+
     batches = [batch(seed, images=1, channels=20, classes=11) for seed in range(6)]
     observed = [Observation(*pair, TO_CAMVID, 11) for pair in batches]
-    whole = measured(*observed, classes=11)
-    backwards = measured(*observed[::-1], classes=11)
-    halves = [measured(*part, classes=11) for part in (observed[:2], observed[2:])]
+    whole, backwards = measured_(*observed), measured_(*observed[::-1])
+    halves = [measured_(*part) for part in (observed[:2], observed[2:])]
     for name, value in whole.items():
         assert value.dtype == torch.int64
         assert torch.equal(value, backwards[name]) and torch.equal(value, halves[0][name] + halves[1][name])
     together = Observation(
         torch.cat([pair[0] for pair in batches]), torch.cat([pair[1] for pair in batches]), TO_CAMVID, 11
     )
-    assert torch.equal(measured(together, classes=11)["outcomes"], whole["outcomes"])
+    assert torch.equal(measured_(together)["outcomes"], whole["outcomes"])
 
 
 def test_a_perfectly_calibrated_predictor_tends_to_zero_error():

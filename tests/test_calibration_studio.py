@@ -12,15 +12,15 @@ import torch
 from helpers import CPU, tiny_world, until
 
 from fusionlib.cli import main
-from fusionlib.contracts import IGNORE, METERS
+from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.engine.ensemble import OutputEnsemble
-from fusionlib.engine.temperature import ScaledNetwork, fit_temperature, scaled
+from fusionlib.engine.scaling import scaled
+from fusionlib.engine.temperature import fit_temperature
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
-from fusionlib.measures import Observation
-from fusionlib.measures.calibration_summary import OFFERED_BINS
-from fusionlib.measures.observation import first_maximum
-from fusionlib.studio import CALIBRATION_METERS, Selection, band, ensemble_point
+from fusionlib.measures.bins import OFFERED_BINS
+from fusionlib.measures.observation import Observation, first_maximum
+from fusionlib.studio import CALIBRATED, Selection, band, ensemble_point
 
 FIGURES = (
     "ece_sample_weighted",
@@ -116,7 +116,7 @@ def test_the_plain_sweep_and_the_calibration_one_do_not_mix(world) -> None:
     assert sweep.points["a"]["loss"] == pytest.approx(plain.points["a"]["loss"], abs=1e-6)
     assert "calibration" not in plain.points["a"]
     checkpoint = world.studio.workspace.get("a").checkpoint
-    known = world.studio.evaluate(checkpoint, view.pictures, meters=CALIBRATION_METERS)
+    known = world.studio.evaluate(checkpoint, view.pictures, measures=CALIBRATED)
     assert known["calibration"] == sweep.points["a"]["calibration"], "one question, one answer, whoever asks"
 
 
@@ -255,9 +255,12 @@ def test_with_one_split_temperature_is_fitted_on_one_half_and_reported_on_the_ot
     )
 
 
-def test_scaling_a_network_scales_its_logits(world) -> None:
-    network = ScaledNetwork(Fixed(torch.arange(12.0).view(1, 3, 2, 2)), 2.0)
-    assert torch.equal(network.logits(np.zeros((1, 2, 2, 3), np.uint8)), torch.arange(12.0).view(1, 3, 2, 2) / 2)
+def test_a_recipe_with_a_temperature_scales_its_logits(world) -> None:
+    build, recipe = world.studio.runner.builder.build, world.view().recipe(0.5)
+    plain, cool = build(recipe), build(recipe.model_copy(update={"temperature": 2.0}))
+    image = world.view().need_pictures().load(0).image[None]
+    assert torch.equal(cool.logits(image), plain.logits(image) / 2) and cool.key != plain.key
+    assert build(recipe.model_copy(update={"temperature": 1.0})).key == plain.key
 
 
 # --- all pairs -------------------------------------------------------------------------------------------------------
@@ -349,7 +352,7 @@ def test_the_order_of_pictures_changes_no_bit(world) -> None:
     view = world.view()
     blend = view.new_blend()
     blend.set_alone(0, world.studio.worker.run)
-    meter = METERS.get("calibration")
+    meter = MEASURES.get("calibration")
     states = []
     for order in ((0, 1, 2), (2, 0, 1)):
         state = meter.init(3, CPU)

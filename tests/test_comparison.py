@@ -11,13 +11,11 @@ import pytest
 
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
-from fusionlib.contracts import METHODS
-from fusionlib.engine.fisher import GRADIENT_COST
-from fusionlib.engine.measure import Measurement
+from fusionlib.contracts import METHODS, STATISTICS
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
-from fusionlib.studio import CALIBRATION_METERS, Choices, Own, write_recipe
-from tests.helpers import World, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
+from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
+from tests.helpers import World, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
 @pytest.fixture
@@ -38,15 +36,7 @@ def rows_of(comparison) -> dict[str, dict]:
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for every batch that is measured."""
-    seen: list[int] = []
-    add = Measurement.add
-
-    def counted(self, batch):
-        seen.append(len(batch.images))
-        return add(self, batch)
-
-    monkeypatch.setattr(Measurement, "add", counted)
-    return seen
+    return counted_forwards(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +60,7 @@ def test_a_row_is_what_the_merged_file_gives(world: World, tmp_path: Path, metho
     pictures = comparison.pictures
     recipe = write_recipe(checkpoints, method, {} if method == "isotropic" else {"anchor": 0}, buffers, pictures)
     world.studio.merge(recipe, checkpoints, tmp_path / "merged.safetensors", pictures)
-    alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, meters=CALIBRATION_METERS)
+    alone = world.studio.evaluate(open_checkpoint(tmp_path / "merged.safetensors"), pictures, measures=CALIBRATED)
     assert row["miou"] == pytest.approx(alone["miou"], abs=1e-6) and row["loss"] == pytest.approx(
         alone["loss"], abs=1e-5
     )
@@ -162,7 +152,7 @@ def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.Monk
     progress = comparison.progress
     monkeypatch.setattr(comparison, "progress", lambda done, total: (seen.append((done, total)), progress(done, total)))
     comparison.measure()
-    alone, gradients = 4 * 3, GRADIENT_COST * 4 * 3
+    alone, gradients = 4 * 3, STATISTICS.get("fisher").cost * 4 * 3
     assert {total for _, total in seen} == {alone + gradients + 4}
     during = [done for done, _ in seen if alone < done < alone + gradients]
     assert len(set(during)) == 4 * 3 - 1 and [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -280,11 +280,7 @@ def test_a_merge_of_a_merge_weighs_as_it_was_trained(
     merge = exported(tmp_path, checkpoints, method, "gaussian", worker, parameters)
     folded = exported(tmp_path, [merge, third], "isotropic", "gaussian", worker, name="folded")
     arena, item = Arena.pack(checkpoints, head=("head",)), build_method(method, parameters)
-    table = (
-        item.tensor_shares(arena)
-        if hasattr(item, "tensor_shares")
-        else dict.fromkeys(arena.layout.by_name, item.shares(2))
-    )
+    table = item.tensor_shares(arena) if item.tensorwise else dict.fromkeys(arena.layout.by_name, item.shares(2))
     for part in ("body", "head"):
         there = [one for one, share in zip(checkpoints, table[f"{part}.1.running_mean"], strict=True) if share]
         means, variances, counts = (

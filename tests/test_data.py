@@ -527,6 +527,9 @@ class Counted:
     def fingerprint(self) -> str:
         return self.content
 
+    def picture_key(self, index: int) -> str:
+        return f"picture {index}"
+
 
 def test_cache_decodes_once_until_it_is_full():
     source = Counted()

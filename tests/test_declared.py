@@ -11,15 +11,15 @@ from helpers import pictures
 from model_files import MAKE, NET, bound, net_with, registered, shapes, tensors_of
 from torch import nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.contracts import Output, Preprocessing
 from fusionlib.engine.activations import recorded
-from fusionlib.engine.fisher import picture_information
-from fusionlib.engine.identity import identities
+from fusionlib.engine.identity import architecture_key, identities
 from fusionlib.engine.recalibrate import recalibrate
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.lab.batches import CropSampler
-from fusionlib.outputs import logits_of
+from fusionlib.statistics.fisher import picture_information
 
 pytestmark = pytest.mark.usefixtures("architectures")
 
@@ -314,5 +314,5 @@ def test_every_declaration_is_part_of_the_keys_of_results(tmp_path: Path, line: 
     for text in ("", line):
         item = registered(tmp_path, f"{NET}{MAKE}{text}\n")
         item.code = "equal"
-        known.append(identities([(item, 4)], None))
-    assert known[0] != known[1]
+        known.append((identities([(item, 4)], None), architecture_key(item, 4)))
+    assert known[0][0] != known[1][0] and known[0][1] != known[1][1]

@@ -11,23 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import DIAGNOSTICS, IGNORE, Diagnostic
-from fusionlib.diagnostics import (
-    ActivationSimilarity,
-    AgreementMeter,
-    OracleMeter,
-    disagreement,
-    diversity,
-    linear_cka,
-    oracle,
-)
-from fusionlib.diagnostics.cka import POSITIONS
+from fusionlib.contracts import DIAGNOSTICS, IGNORE, MEASURES, Diagnostic, State
 from fusionlib.diagnostics.evidence import GAIN
 from fusionlib.engine.activations import blocks_of, recorded
 from fusionlib.errors import UsageError
-from fusionlib.measures import confusion_matrix, iou, mean_iou, pixel_accuracy
-from fusionlib.studio import Selection, diagnosis_functions
-from tests.helpers import TinyNet, tiny_file, tiny_world
+from fusionlib.measures.agreement import Agreement, disagreement, diversity
+from fusionlib.measures.cka import POSITIONS, Cka, linear_cka
+from fusionlib.measures.confusion import confusion_matrix, iou, mean_iou, pixel_accuracy
+from fusionlib.measures.oracle import Oracle, oracle
+from fusionlib.measures.states import add
+from fusionlib.studio import Selection
+from tests.helpers import CPU, TinyNet, counted_forwards, tiny_file, tiny_world
 
 CLASSES = 4
 SEEDS = st.integers(0, 2**31)
@@ -74,33 +68,36 @@ def test_the_oracle_is_the_paper_s_loop_and_beats_every_member(seed: int, member
 
 @settings(max_examples=25, deadline=None)
 @given(SEEDS)
-def test_streamed_meters_are_the_whole_in_any_order_and_split(seed: int) -> None:
+def test_streamed_counts_are_the_whole_in_any_order_and_split(seed: int) -> None:
     said, truth = scene(seed)
     groups = [(0, 1), (2, 0), (0, 1, 2)]
     cut = 1 + seed % 3
 
-    def count(order) -> tuple[OracleMeter, AgreementMeter]:
-        meters = OracleMeter(groups, CLASSES), AgreementMeter(3)
+    def count(order) -> list[State]:
+        """Of the agreement of all, then of the oracle of each group."""
+        found = [Agreement().init(CLASSES, CPU, 3), *(Oracle().init(CLASSES, CPU) for _ in groups)]
         for index in order:
             batch, (true,) = tensors(one[index : index + 1] for one in said), tensors([truth[index : index + 1]])
             before = [one.clone() for one in (*batch, true)]
-            for meter in meters:
-                meter.update(batch, true)
+            Agreement().add(found[0], batch, true)
+            for state, group in zip(found[1:], groups, strict=True):
+                Oracle().add(state, [batch[number] for number in group], true)
             assert all(torch.equal(one, old) for one, old in zip((*batch, true), before, strict=True))
-        return meters
+        return found
 
     whole, back = count(range(4)), count(reversed(range(4)))
-    halves = count(range(cut)), count(range(cut, 4))
-    for number in (0, 1):
-        halves[0][number].merge(halves[1][number])
-    for other in (back, halves[0]):
-        assert torch.equal(whole[0].matrices, other[0].matrices)
-        assert torch.equal(whole[1].differing, other[1].differing) and torch.equal(whole[1].wrong, other[1].wrong)
-    for group, matrix in zip(groups, whole[0].matrices, strict=True):
+    halves = [add(parts) for parts in zip(count(range(cut)), count(range(cut, 4)), strict=True)]
+    for other in (back, halves):
+        for one, same in zip(whole, other, strict=True):
+            assert all(torch.equal(one[name], same[name]) for name in one)
+    for group, state in zip(groups, whole[1:], strict=True):
         naive = confusion_matrix(truth, oracle([said[number] for number in group], truth), CLASSES)
-        np.testing.assert_array_equal(matrix.numpy(), naive)
-    assert whole[1].disagreement(0, 2) == disagreement(said[0], said[2], truth)
-    assert whole[1].diversity() == pytest.approx(diversity(said, truth))
+        np.testing.assert_array_equal(state["matrix"].numpy(), naive)
+        assert Oracle().compute(state)["oracle_miou"] == mean_iou(naive)
+    found = Agreement().compute(whole[0])
+    assert found["pair_disagreement"][1] == disagreement(said[0], said[2], truth)
+    assert found["diversity"] == pytest.approx(diversity(said, truth))
+    assert found["pair_diversity"][2] == pytest.approx(diversity(said[1:], truth))
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,9 +122,10 @@ def test_edge_cases_of_agreement() -> None:
     assert disagreement([0, 1, 2], [0, 1, 3], truth) == 0
     assert disagreement([0, 1, 2], [0, 1, 3]) == pytest.approx(1 / 3)
     assert disagreement([1], [2], [IGNORE]) is None
-    meter = AgreementMeter(2)
-    meter.update(tensors([[[[0, 1]]], [[[0, 2]]]]), None)
-    assert meter.disagreement(0, 1) == 0.5 and meter.diversity() is None
+    state = Agreement().init(CLASSES, CPU, 2)
+    Agreement().add(state, tensors([[[[0, 1]]], [[[0, 2]]]]), None)
+    found = Agreement().compute(state)
+    assert found["disagreement"] == 0.5 and found["diversity"] is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,14 +141,27 @@ def test_cka_is_its_formula_and_sees_neither_rotation_nor_scale(seed: int) -> No
     assert linear_cka(x, np.ones((60, 2))) is None
 
 
+def similarity(*pictures: tuple[dict, dict], first: int = 0) -> dict[str, float | None]:
+    """Block -> CKA of two networks' activations on pictures, numbered from `first`."""
+    state = Cka().init(CLASSES, CPU)
+    for number, (one, other) in enumerate(pictures, first):
+        Cka().add(state, one, other, number)
+    return {row["block"]: row["cka"] for row in Cka().compute(state)["cka"]}
+
+
 def test_cka_streams_feature_maps() -> None:
     torch.manual_seed(0)
     maps = [torch.randn(4, 3, 5, 6), torch.randn(4, 2, 5, 6)]
-    similarity = ActivationSimilarity(2, [(0, 1)])
-    for index in range(4):
-        similarity.add("block", [one[index : index + 1] for one in maps])
+    pictures = [tuple({"block": one[index : index + 1]} for one in maps) for index in range(4)]
     rows = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]
-    assert similarity.compute()[0]["block"] == pytest.approx(linear_cka(*rows))
+    assert similarity(*pictures)["block"] == pytest.approx(linear_cka(*rows))
+
+
+def test_large_means_cost_cka_no_digits_that_matter() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(500, 4, generator=draw).double(), torch.randn(500, 3, generator=draw).double()
+    y[:, 0] += x[:, 0]
+    assert linear_cka(x + 1e4, y - 1e3) == pytest.approx(linear_cka(x, y), rel=1e-6)
 
 
 def over_all_positions(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -164,10 +175,8 @@ def over_all_positions(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(cross.square().sum() / left.norm() / right.norm())
 
 
-def sampled(one: torch.Tensor, other: torch.Tensor, seed: int = 0) -> float:
-    similarity = ActivationSimilarity(2, [(0, 1)], seed)
-    similarity.add("block", [one, other])
-    found = similarity.compute()[0]["block"]
+def sampled(one: torch.Tensor, other: torch.Tensor, number: int = 0) -> float:
+    found = similarity(({"block": one}, {"block": other}), first=number)["block"]
     assert found is not None
     return found
 
@@ -184,7 +193,7 @@ def test_cka_of_a_wide_map_is_not_that_of_one_column() -> None:
 
 def test_cka_of_independent_maps_is_that_over_all_positions_on_the_mean() -> None:
     one, other = torch.randn(2, 1, 16, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = [sampled(one, other, seed) for seed in range(10)]
+    found = [sampled(one, other, number) for number in range(10)]
     assert np.mean(found) == pytest.approx(over_all_positions(one, other), abs=0.01)
     assert len(set(found)) == 10 and found[3] == sampled(one, other, 3)
 
@@ -192,21 +201,21 @@ def test_cka_of_independent_maps_is_that_over_all_positions_on_the_mean() -> Non
 def test_cka_draws_the_same_positions_whoever_else_is_compared() -> None:
     one, other = torch.randn(2, 2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     assert sampled(one, one.roll(1, 1)) == pytest.approx(1), "the same positions in both"
-    many = ActivationSimilarity(4, [(1, 3), (0, 2)])
-    many.add("block", [one[..., :50], one, None, other])
-    assert many.compute()[0]["block"] == sampled(one, other)
+    more = {"block": one, "wide": one[..., :50]}, {"wide": one, "block": other}
+    assert similarity(more) == {"block": sampled(one, other)}, "blocks of other sizes are left out"
     tokens = [both.flatten(2).transpose(1, 2) for both in (one, other)]
     assert sampled(*tokens) == sampled(one, other), "positions of a map are its tokens"
 
 
-def test_every_position_of_a_map_may_be_drawn_and_other_batches_draw_others() -> None:
+def test_every_position_of_a_map_may_be_drawn_and_other_pictures_draw_others(monkeypatch: pytest.MonkeyPatch) -> None:
     height, width = 64, 128
     places = torch.arange(height * width, dtype=torch.float32).view(1, 1, height, width)
-    similarity, seen = ActivationSimilarity(1, []), []
-    add_rows = similarity.add_rows
-    similarity.add_rows = lambda block, rows, shapes: (seen.append(rows[0][:, 0].long()), add_rows(block, rows, shapes))  # type: ignore
-    for _ in range(40):
-        similarity.add("block", [places])
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        "fusionlib.measures.cka._add_rows", lambda state, block, one, other, paired: seen.append(one[:, 0].long())
+    )
+    for number in range(40):
+        Cka().add({}, {"block": places}, {"block": places}, number)
     assert all(len(batch.unique()) == len(batch) == POSITIONS for batch in seen), "without replacement"
     counts = torch.bincount(torch.cat(seen), minlength=height * width)
     assert int(counts.min()) > 0 and not torch.equal(seen[0], seen[1])
@@ -214,14 +223,14 @@ def test_every_position_of_a_map_may_be_drawn_and_other_batches_draw_others() ->
     assert torch.allclose(columns, torch.full((width,), 1 / width), atol=0.2 / width)
 
 
-def test_figures_of_pairs_are_those_of_this_code_of_the_diagnostics(
+def test_figures_of_pairs_are_those_of_this_version_of_the_measures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tiny_world(tmp_path, count=1) as world:
         world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
         again = world.reopened()
         assert again.studio.diagnosis(["a", "b"], again.source, None).lacking() == ((), ())
-        monkeypatch.setattr(diagnosis_functions, "code_fingerprint", lambda folders: f"another measure in {folders}")
+        monkeypatch.setattr(type(MEASURES.get("cka")), "version", 1000)
         last = again.reopened()
         assert last.studio.diagnosis(["a", "b"], last.source, None).lacking() == ((0, 1), ((0, 1),))
         last.studio.store.close()
@@ -367,18 +376,7 @@ def test_a_single_known_network_is_measured_alone(tmp_path: Path) -> None:
 
 
 def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fusionlib.studio import diagnose
-
-    runs: list[tuple[int, list]] = []
-    joint = diagnose.JointMeasurement
-    monkeypatch.setattr(
-        diagnose,
-        "JointMeasurement",
-        lambda networks, *rest, pairs, **more: (
-            runs.append((len(networks), sorted(pairs))),
-            joint(networks, *rest, pairs=pairs, **more),
-        )[1],
-    )
+    forwards = counted_forwards(monkeypatch)
     with tiny_world(tmp_path, count=3) as world:
         tiny_file(tmp_path / "files", "c", 3)
         tiny_file(tmp_path / "files", "d", 4)
@@ -392,7 +390,7 @@ def test_another_set_measures_only_the_pairs_that_nobody_has(tmp_path: Path, mon
         large.measure(None)
         other = world.studio.diagnosis(["b", "d"], world.source, None)
         other.measure(None)
-        assert runs == [(3, [(0, 1), (0, 2), (1, 2)]), (4, [(0, 3), (1, 3), (2, 3)])]
+        assert len(forwards) == 3 * 3 + 4 * 3, "every network once for each set, none for what is known"
         report = large.report()
         assert report["pairs"][4]["cka"] == other.report()["pairs"][0]["cka"]
         large.measure(None, fresh=True)
@@ -491,10 +489,9 @@ def test_networks_of_other_classes_are_left_out_where_nothing_can_be_compared(tm
 
 def test_similarity_is_of_blocks_that_a_pair_shares() -> None:
     torch.manual_seed(0)
-    similarity = ActivationSimilarity(3, [(0, 1), (0, 2), (1, 2)])
-    same = torch.randn(1, 3, 5, 6)
-    similarity.add("one", [same, 2 * same, torch.randn(1, 3, 4, 4)])
-    similarity.add("two", [same, None, same])
-    found = similarity.compute()
-    assert [list(blocks) for blocks in found] == [["one"], ["two"], []]
-    assert found[0]["one"] == pytest.approx(1) and found[1]["two"] == pytest.approx(1)
+    same, small = torch.randn(1, 3, 5, 6), torch.randn(1, 3, 4, 4)
+    assert similarity(({"one": same, "two": same}, {"one": 2 * same})) == {"one": pytest.approx(1)}
+    assert similarity(({"two": same}, {"one": small, "two": same})) == {"two": pytest.approx(1)}
+    assert similarity(({"one": same, "two": same}, {"one": small})) == {}
+    later = ({"one": same}, {"one": same, "two": same})
+    assert similarity(later, ({"one": same, "two": same}, {"one": same, "two": same})) == {"one": pytest.approx(1)}

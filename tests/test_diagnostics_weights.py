@@ -12,21 +12,12 @@ from hypothesis import strategies as st
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoints
-from fusionlib.diagnostics import (
-    barrier,
-    barrier_point,
-    cosine_along_path,
-    cosine_from_gram,
-    discrepancy,
-    gram,
-    judge,
-    l2_from_gram,
-    norms_from_gram,
-    survey,
-    survey_arena,
-    weight_evidence,
-)
-from fusionlib.diagnostics.survey import CONVOLUTION, NORM, OTHER, PARAMETERS, WITH_STATISTICS
+from fusionlib.diagnostics.barrier import barrier, barrier_point
+from fusionlib.diagnostics.discrepancy import discrepancy
+from fusionlib.diagnostics.evidence import weight_evidence
+from fusionlib.diagnostics.gram import cosine_along_path, cosine_from_gram, gram, l2_from_gram, norms_from_gram
+from fusionlib.diagnostics.survey import CONVOLUTION, NORM, OTHER, PARAMETERS, WITH_STATISTICS, survey, survey_arena
+from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import CheckpointError, UsageError
 from tests.helpers import saved, tiny_checkpoints, tiny_tensors
 

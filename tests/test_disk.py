@@ -24,8 +24,8 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import evaluate, main
 from fusionlib.cli.common import open_studio
 from fusionlib.errors import UsageError
+from fusionlib.options import default_home
 from fusionlib.runs.store import Store
-from fusionlib.studio import default_home
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "--data folder:town"

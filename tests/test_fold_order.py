@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CPU, TinyArchitecture, pictures, saved, tiny_registered, tiny_tensors
+from helpers import CPU, TinyArchitecture, informed, pictures, saved, tiny_registered, tiny_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -26,8 +26,7 @@ from fusionlib.engine.worker import Worker
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.ensemble import RULES
-from fusionlib.merging.fisher import Fisher
+from fusionlib.merging.choices import RULES
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.runs.keys import mixture_key
@@ -84,14 +83,7 @@ def merged(name: str, policy: str, checkpoints: Sequence[Checkpoint], order: Seq
         Arena.pack([checkpoints[number] for number in order]),
         build_method(name, parameters_for(name, order)),
     )
-    if isinstance(method, Fisher):
-        draws = torch.rand(len(checkpoints), arena.layout.size, generator=torch.Generator().manual_seed(5))
-        by_name = [arena.layout.views(draws[number]) for number in order]
-        information = torch.zeros_like(arena.weights)
-        for row, table in zip(information, by_name, strict=True):
-            for key in sorted(table):
-                arena.layout.view(row, key).copy_(table[key])
-        method = method.informed(information)
+    method = informed(method, arena)
     mixture = method(arena)
     for row in mixture.weights:
         settle(policy, arena, method, row, list(order).index(1))

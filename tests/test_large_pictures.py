@@ -21,12 +21,12 @@ from fusionlib.data import files
 from fusionlib.data.files import WHOLE_PIXELS, read_picture, reduced_mask, reduction
 from fusionlib.data.orientation import shown_size, turned
 from fusionlib.data.spec import open_dataset
-from fusionlib.engine import maps, measure
-from fusionlib.engine.joint import JointMeasurement
-from fusionlib.engine.measure import MARGIN, TILE, batches
+from fusionlib.engine import maps
+from fusionlib.engine import observe as measure
+from fusionlib.engine.observe import MARGIN, TILE, batches
+from fusionlib.engine.statistics import find
 from fusionlib.engine.temperature import losses_at
-from fusionlib.errors import DataError
-from fusionlib.studio.information import informed
+from fusionlib.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[1]
 SMALL = 48 * 64 // 4
@@ -190,8 +190,8 @@ def test_without_tiles_nothing_is_measured_and_the_way_is_named(world: World) ->
     until(lambda: sweep.state != "running")
     assert sweep.state == "failed" and "--tiles" in sweep.message
     network, pictures = view.new_blend().network, view.pictures
-    with pytest.raises(DataError, match="--tiles"):
-        JointMeasurement([network, network], [view.source_space] * 2, pictures).run(world.studio.worker)
+    with pytest.raises(UsageError, match="--tiles"):
+        world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
     with pytest.raises(DataError, match="--tiles"):
         losses_at([1.0], network, pictures, world.studio.worker, None)
     with pytest.raises(DataError, match="--tiles"):
@@ -204,9 +204,8 @@ def test_what_must_see_a_picture_as_a_whole_refuses_large_ones(tiled_world: Worl
     view, studio = tiled_world.view(), tiled_world.studio
     from fusionlib.merging.fisher import Fisher
 
-    recipe = studio.recipe(view, 0.5)
     with pytest.raises(DataError, match="as a whole"):
-        informed(Fisher(), view.arena, (TinyArchitecture(), 3), view.pictures, recipe, studio.worker)
+        find(Fisher(), view.arena, (TinyArchitecture(), 3), view.pictures, worker=studio.worker)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (90, 100), (33, 200), (64, 64)])
@@ -256,15 +255,13 @@ def test_a_sweep_a_joint_measurement_and_a_temperature_go_by_tiles(tiled_world: 
     progress: list[tuple[int, int]] = []
     points = tiled_world.studio.sweep(view).measure(0.5, lambda *call: progress.append(call))["points"]
     assert [point["tiled"] for point in points] == [2, 2, 2] and progress[-1][0] <= progress[-1][1]
-    networks = [view.new_blend().network, view.new_blend().network]
-    for number, network in enumerate(networks):
-        worker.run(lambda network=network, number=number: network.load(view.arena.weights[number]))
-    joint = JointMeasurement(networks, [view.source_space] * 2, view.pictures).run(worker)
-    assert [single["tiled"] for single in joint["singles"]] == [2, 2]
-    assert joint["singles"][0]["miou"] == pytest.approx(points[-1]["miou"]) and joint["pixels"] == sum(
-        int((view.pictures.load(index, whole=True).truth != 255).sum()) for index in range(2)
-    )
-    (loss,) = losses_at([1.0], networks[0], view.pictures, worker, None)
+    diagnosis = tiled_world.studio.diagnosis(["a", "b"], tiled_world.source, None)
+    diagnosis.measure(None, fresh=True)
+    report = diagnosis.report()
+    assert report["singles"][0]["miou"] == pytest.approx(points[-1]["miou"])
+    assert report["pairs"][0]["oracle_miou"] is not None
+    network = tiled_world.studio.runner.builder.build(view.alone("a"))
+    (loss,) = losses_at([1.0], network, view.pictures, worker, None)
     assert loss == pytest.approx(points[-1]["loss"])
 
 

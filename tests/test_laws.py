@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import arena_of, tiny_registered, tiny_tensors
+from helpers import arena_of, informed, tiny_registered, tiny_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from fusionlib.contracts import METHODS, MergeMethod, Mixture
 from fusionlib.errors import FusionError, MergeError, UsageError
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.fisher import Fisher
 
 POLICIES = ("average", "gaussian", "anchor")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -34,8 +33,7 @@ def method(name: str, **parameters: object) -> MergeMethod:
 
 
 def merged(item: MergeMethod, arena: Arena, policy: str, out: torch.Tensor | None = None) -> Mixture:
-    if isinstance(item, Fisher):
-        item = item.informed(torch.rand(arena.weights.shape, generator=torch.Generator().manual_seed(5)))
+    item = informed(item, arena, tame=True)
     mixture = item(arena, out=out)
     for row in mixture.weights:
         settle(policy, arena, item, row)
@@ -156,10 +154,10 @@ def test_integers_stay_integers(arenas, name: str, policy: str) -> None:
 def test_a_counter_follows_the_statistics_of_its_own_layer(arenas, name: str, policy: str) -> None:
     keeps(name, "integers")
     arena, item = arenas[torch.float32], method(name)
-    anchor = getattr(item, "anchor", None)
+    anchor = item.anchor
     integers = merged_integers(policy, arena, item)
     for layer in arena.layout.statistics:
-        shares = item.tensor_shares(arena)[layer.mean.name] if hasattr(item, "tensor_shares") else item.shares(2)
+        shares = item.tensor_shares(arena)[layer.mean.name] if item.tensorwise else item.shares(2)
         counts = [int(table[layer.counter]) for table in arena.integers]
         heaviest = [number for number in (0, 1) if shares[number] == max(shares)]
         owner = anchor if anchor in heaviest else min(heaviest, key=lambda number: arena.fingerprints[number])

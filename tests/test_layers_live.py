@@ -118,9 +118,11 @@ def test_step_by_step_and_at_once_give_the_same_bytes_under_every_buffer_policy(
 def test_the_same_weight_everywhere_is_a_point_of_the_sweep(world: World) -> None:
     view = world.view()
     profile = profile_of(view.arena.layout, "module", rows([0.3] * 5))
-    assert view.key_of(profile) == view.key_of(0.3)
+    build = world.studio.runner.builder.build
+    assert build(view.recipe(profile)).key == build(view.recipe(0.3)).key
     assert (decoded(view.frame(0, profile).png) == decoded(view.frame(0, 0.3).png)).all()
-    assert view.key_of(profile_of(view.arena.layout, "block", rows(DRAWN))) != view.key_of(0.3)
+    drawn = profile_of(view.arena.layout, "block", rows(DRAWN))
+    assert build(view.recipe(drawn)).key != build(view.recipe(0.3)).key
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -77,7 +77,9 @@ def test_each_checkpoint_has_a_pane_of_its_own_letter(world: World) -> None:
 def test_alpha_is_the_weight_of_a_and_the_others_share_the_rest(world: World) -> None:
     view = view_of(world)
     assert view.uniform(0.5).shares(3) == (0.5, 0.25, 0.25)
-    assert view.key_of(0.5) == view.key_of(profile_of(view.arena.layout, "module", [[0.5, 0.25, 0.25]] * 5, 0, 3))
+    build = world.studio.runner.builder.build
+    profile = profile_of(view.arena.layout, "module", [[0.5, 0.25, 0.25]] * 5, 0, 3)
+    assert build(view.recipe(0.5)).key == build(view.recipe(profile)).key
     sweep = world.studio.sweep(view)
     sweep.want(0.5)
     until(lambda: sweep.state != "running")

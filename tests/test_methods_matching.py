@@ -7,21 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CPU, TinyArchitecture, arena_of, pictures, tiny_registered, tiny_tensors
+from helpers import CPU, TinyArchitecture, arena_of, informed, pictures, tiny_registered, tiny_tensors
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Layout
+from fusionlib.checkpoints.permuting import declared, permuted
 from fusionlib.checkpoints.reader import TensorInfo
-from fusionlib.contracts import ARCHITECTURES, Permutation
+from fusionlib.contracts import ARCHITECTURES, Found, Permutation
 from fusionlib.engine.blend import Blend
 from fusionlib.engine.ensemble import OutputEnsemble
-from fusionlib.engine.fisher import fisher_information, picture_information, seeded
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.merging.buffers import settle
-from fusionlib.merging.ensemble import RULES, Ensemble
+from fusionlib.merging.choices import RULES
+from fusionlib.merging.ensemble import Ensemble
 from fusionlib.merging.fisher import FLOOR, Fisher
-from fusionlib.merging.rebasin import Rebasin, declared, match, permuted
+from fusionlib.merging.rebasin import Rebasin
+from fusionlib.statistics.fisher import picture_information, seeded
+from fusionlib.statistics.permutation import match
 
 BUILT_IN = [name for name in ARCHITECTURES.names() if hasattr(ARCHITECTURES.get(name), "permutations")]
 IMAGES = pictures(3)
@@ -85,7 +88,7 @@ def test_merging_with_a_permuted_copy_of_itself_gives_the_network_back(tmp_path:
     arena = arena_of(tmp_path, *[tiny_tensors(1)] * 2)
     orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     arena.weights[1] = permuted(arena.layout, declared(arena), orders, arena.weights[0])
-    method = Rebasin()
+    method = informed(Rebasin(), arena)
     mixture = method(arena)
     settle(policy, arena, method, mixture.weights[0])
     assert torch.equal(mixture.weights[0], arena.weights[0])
@@ -99,7 +102,7 @@ def test_the_identity_is_said_and_found_for_close_networks(tmp_path: Path) -> No
         tiny_tensors(1),
         {key: value * 1.01 if value.is_floating_point() else value for key, value in tiny_tensors(1).items()},
     )
-    assert "the match is the identity" in Rebasin()(arena).notes[0]
+    assert "the match is the identity" in informed(Rebasin(), arena)(arena).notes[0]
 
 
 def test_matching_never_lowers_the_likeness_and_more_restarts_never_either(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_matching_never_lowers_the_likeness_and_more_restarts_never_either(tmp_p
 
 def test_the_counterpart_of_weight_zero_is_not_looked_at_and_alpha_weighs_the_anchor(tmp_path: Path) -> None:
     arena = arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2), tiny_tensors(3))
-    assert torch.equal(Rebasin(alpha=1.0, anchor=1)(arena).weights[0], arena.weights[1])
+    assert torch.equal(informed(Rebasin(alpha=1.0, anchor=1), arena)(arena).weights[0], arena.weights[1])
     assert Rebasin(alpha=0.5, anchor=2).shares(3) == (0.25, 0.25, 0.5) and Rebasin().shares(3) == (1 / 3,) * 3
 
 
@@ -134,12 +137,12 @@ def test_networks_without_a_declaration_and_wrong_ones_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArchitectureError, match="not declared"):
-        Rebasin()(arena_of(tmp_path, {"w": torch.ones(3)}, {"w": torch.ones(3)}))
+        informed(Rebasin(), arena_of(tmp_path, {"w": torch.ones(3)}, {"w": torch.ones(3)}))
     arena = arena_of(tmp_path / "t", tiny_tensors(1), tiny_tensors(2))
     for axes in ((("nose.weight", 0, 0),), (("stem.weight", 7, 0),), (("stem.weight", 0, 1),)):
         monkeypatch.setattr(TinyArchitecture, "permutations", (Permutation("wrong", 8, axes),))
         with pytest.raises(ArchitectureError, match="does not fit"):
-            Rebasin(seed=len(axes))(arena)
+            informed(Rebasin(seed=50 + len(axes)), arena)
 
 
 # --- Fisher -----------------------------------------------------------------------------------------------------------
@@ -150,12 +153,17 @@ def three(tmp_path: Path) -> Arena:
     return arena_of(tmp_path, *(tiny_tensors(seed) for seed in (1, 2, 3)))
 
 
+def found(information: torch.Tensor) -> Found:
+    """F (K, P) as a method is told it."""
+    return {("fisher", (number,)): {"information": row} for number, row in enumerate(information)}
+
+
 @pytest.mark.parametrize("settings", [{}, {"favour_anchor": False}, {"normalise": False, "favour_anchor": False}])
 def test_fisher_with_equal_information_is_the_mean(three: Arena, settings: dict) -> None:
     equal = torch.rand(three.weights.shape[1], generator=torch.Generator().manual_seed(0)).expand(3, -1) + 1
-    merged = Fisher(**settings).informed(equal)(three).weights[0]
+    merged = Fisher(**settings).informed(found(equal))(three).weights[0]
     assert torch.allclose(merged, three.weights.mean(0), atol=1e-6)
-    weighted = Fisher(lambdas=(0.5, 0.3, 0.2), favour_anchor=False).informed(equal)(three).weights[0]
+    weighted = Fisher(lambdas=(0.5, 0.3, 0.2), favour_anchor=False).informed(found(equal))(three).weights[0]
     naive = (torch.tensor([[0.5], [0.3], [0.2]]) * three.weights).sum(0)
     assert torch.allclose(weighted, naive, atol=1e-6)
 
@@ -163,11 +171,10 @@ def test_fisher_with_equal_information_is_the_mean(three: Arena, settings: dict)
 def test_fisher_is_the_formula_and_favours_the_anchor_where_nothing_depends(three: Arena) -> None:
     information = torch.rand(three.weights.shape, generator=torch.Generator().manual_seed(0))
     information[:, :8] = 0
-    merged = Fisher(anchor=2).informed(information)(three).weights[0]
+    merged = Fisher(anchor=2).informed(found(information))(three).weights[0]
     assert torch.allclose(merged[:8], three.weights[2, :8], atol=1e-6)
-    plain = (
-        Fisher(normalise=False, favour_anchor=False, lambdas=(0.2, 0.3, 0.5)).informed(information)(three).weights[0]
-    )
+    unnormalised = Fisher(normalise=False, favour_anchor=False, lambdas=(0.2, 0.3, 0.5))
+    plain = unnormalised.informed(found(information))(three).weights[0]
     weights = information.double() * torch.tensor([[0.2], [0.3], [0.5]], dtype=torch.float64)
     entry = three.layout.by_name["body.weight"]
     here = slice(entry.offset, entry.end)
@@ -178,8 +185,8 @@ def test_fisher_is_the_formula_and_favours_the_anchor_where_nothing_depends(thre
     )
     scaled = information * torch.tensor([[1.0], [100.0], [0.01]])
     assert torch.allclose(
-        Fisher(favour_anchor=False).informed(scaled)(three).weights[0],
-        Fisher(favour_anchor=False).informed(information)(three).weights[0],
+        Fisher(favour_anchor=False).informed(found(scaled))(three).weights[0],
+        Fisher(favour_anchor=False).informed(found(information))(three).weights[0],
         atol=1e-5,
     ), "normalised by its norm"
 
@@ -193,7 +200,7 @@ def shares_of(information: torch.Tensor, **settings: Any) -> torch.Tensor:
     rows[settings.get("anchor", 0)] = 1
     padded = torch.nn.functional.pad(information, (0, layout.size - information.shape[1]))
     arena = Arena(layout, rows, ({}, {}), ("a", "b"), ("0", "1"))
-    return Fisher(**settings).informed(padded)(arena).weights[0, : information.shape[1]]
+    return Fisher(**settings).informed(found(padded))(arena).weights[0, : information.shape[1]]
 
 
 @pytest.mark.parametrize("size", [10**4, 10**7])
@@ -229,7 +236,7 @@ def test_fisher_without_information_is_refused(three: Arena) -> None:
     with pytest.raises(UsageError, match="Give --data"):
         Fisher()(three)
     with pytest.raises(UsageError):
-        Fisher().informed(torch.ones(2, 5))(three)
+        Fisher().informed(found(torch.ones(3, 5)))(three)
 
 
 def bound(arena: Arena, number: int = 0) -> BoundNetwork:
@@ -249,19 +256,16 @@ def test_sampled_information_tends_to_the_exact_one(three: Arena) -> None:
 
 
 def test_information_is_non_negative_seeded_and_zero_for_statistics(three: Arena) -> None:
-    network = bound(three)
-    before = network.flat.clone()
-    first = fisher_information(network, IMAGES)
-    assert torch.equal(first, fisher_information(network, IMAGES)) and not torch.equal(
-        first, fisher_information(network, IMAGES, seed=1)
-    )
-    assert (first >= 0).all() and first.sum() > 0 and torch.isfinite(first).all()
-    assert (first[three.mean_index] == 0).all() and (first[three.variance_index] == 0).all()
-    assert torch.equal(network.flat, before)
+    before = three.weights.clone()
+    rows = [informed(Fisher(seed=seed), three).table("fisher", 0)["information"] for seed in (0, 0, 1)]
+    assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2])
+    assert (rows[0] >= 0).all() and rows[0].sum() > 0 and torch.isfinite(rows[0]).all()
+    assert (rows[0][three.mean_index] == 0).all() and (rows[0][three.variance_index] == 0).all()
+    alone = [picture_information(bound(three), IMAGES[number], "sampled", seeded(0, number)) for number in (0, 1)]
+    assert torch.allclose(rows[0], sum(alone) / 2, rtol=1e-5, atol=0), "the mean over pictures"
+    assert torch.equal(three.weights, before)
     with pytest.raises(UsageError, match="at most 1024"):
-        fisher_information(network, IMAGES, "exact")
-    with pytest.raises(UsageError, match="No pictures"):
-        fisher_information(network, [])
+        informed(Fisher(labels="exact"), three)
 
 
 # --- the output ensemble ----------------------------------------------------------------------------------------------

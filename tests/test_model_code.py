@@ -22,12 +22,13 @@ from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
 from fusionlib.data.labels import CAMVID, CITYSCAPES, numbered
 from fusionlib.engine import identity
-from fusionlib.engine.identity import runs_of
+from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.recipes import write_recipe
 from fusionlib.errors import UsageError
 from fusionlib.merging.profile import LayerProfile
+from fusionlib.runs.answers import Subject, labels_key
 from fusionlib.studio import Choices, Options, Selection, Studio
-from fusionlib.studio.ensemble import evaluate_ensemble
 from pages.widgets import server
 
 MODEL = """import torch
@@ -115,16 +116,8 @@ def in_library(studio: Studio) -> Any:
     diagnosis.measure(0.5)
     sweep = studio.sweep_files(*(Path(f"files/{name}.safetensors") for name in "ab"), lambda: pictures, "average")
     report = diagnosis.report()
-    ensemble = evaluate_ensemble(
-        items,
-        [studio.network_of(item) for item in items],
-        "softmax",
-        pictures,
-        worker=studio.worker,
-        store=studio.store,
-        device=studio.device,
-        precision="float32",
-    )
+    studio.sources.know(items)
+    ensemble = studio.measure(write_recipe(items, "ensemble", {}, "average"), pictures)
     return {
         "evaluate": studio.evaluate(items[0], pictures)["loss"],
         "ensemble": ensemble["loss"],
@@ -325,30 +318,28 @@ class Mapped(TinyArchitecture):
         return "camvid"
 
 
-def test_what_runs_is_told_by_code_preprocessing_head_classes_precision_and_device() -> None:
-    tiny, cpu = TinyArchitecture(), torch.device("cpu")
-    base = runs_of([(tiny, 11)], CAMVID, "float32", cpu)
-    assert base == runs_of([(TinyArchitecture(), 11)] * 2, CAMVID, "float32", cpu)
-    others = [
-        runs_of([(Other(), 11)], CAMVID, "float32", cpu),
-        runs_of([(Headless(), 11)], CAMVID, "float32", cpu),
-        runs_of([(tiny, 19)], CAMVID, "float32", cpu),
-        runs_of([(tiny, 11)], numbered(11), "float32", cpu),
-        runs_of([(tiny, 19)], CITYSCAPES, "float32", cpu),
-        runs_of([(tiny, 11)], CAMVID, "mixed", cpu),
-        runs_of([(tiny, 11)], CAMVID, "float32", torch.device("cuda")),
-        runs_of([(Mapped(), 3)], CAMVID, "float32", cpu),
-        runs_of([None], CAMVID, "float32", cpu),
-        runs_of([(tiny, 11), (Other(), 11)], CAMVID, "float32", cpu),
+def test_what_runs_is_told_by_code_preprocessing_and_classes() -> None:
+    tiny = TinyArchitecture()
+    base = architecture_key(tiny, 11)
+    assert base == architecture_key(TinyArchitecture(), 11)
+    others = [architecture_key(Other(), 11), architecture_key(tiny, 19), architecture_key(Mapped(), 11)]
+    assert len({base, *others}) == 4
+    meanings = [labels_key(*two) for two in ((CAMVID, CAMVID), (CAMVID, numbered(11)), (CITYSCAPES, CAMVID))]
+    subjects = [
+        Subject((base,), meanings[0], "float32", "cpu"),
+        Subject((base,), meanings[0], "mixed", "cpu"),
+        Subject((base,), meanings[0], "float32", "cuda"),
+        *(Subject((base,), meaning, "float32", "cpu") for meaning in meanings[1:]),
+        Subject((base, base), meanings[0], "float32", "cpu"),
     ]
-    assert len({json.dumps(item) for item in (base, *others)}) == 11
+    assert len({subject.key for subject in subjects}) == len(subjects)
 
 
 def test_a_class_registered_in_code_counts_with_its_file() -> None:
     here = identity._code_of(TinyArchitecture)
     assert here.startswith("helpers.TinyArchitecture ") and len(here) > 64
     enet = type(ARCHITECTURES.get("enet"))
-    assert identity._code_of(enet) == f"{enet.__module__}.{enet.__qualname__}", "the library's own code is in every key"
+    assert identity._code_of(enet) == f"{enet.__module__}.{enet.__qualname__}", "the library's own has a version"
 
 
 def test_files_of_other_dtypes_in_a_view_have_keys_of_their_own(tmp_path: Path) -> None:
@@ -357,5 +348,9 @@ def test_files_of_other_dtypes_in_a_view_have_keys_of_their_own(tmp_path: Path) 
         folder_data(tmp_path / "data", 1)
         studio = Studio(Options(demo=False, home=tmp_path / "home", device="cpu"))
         views = [studio.view_files([item.path for item in chosen], None, "average") for chosen in (files[:2], files)]
-        two, three = views[0].key_of(LayerProfile(rest=(0.5, 0.5))), views[1].key_of(LayerProfile(rest=(0.5, 0.5, 0.0)))
-        assert two["members"] == three["members"] and two != three, "rounded to the dtype of the third"
+        build = studio.runner.builder.build
+        two, three = (
+            build(view.recipe(LayerProfile(rest=rest))).key
+            for view, rest in zip(views, ((0.5, 0.5), (0.5, 0.5, 0.0)), strict=True)
+        )
+        assert two != three, "rounded to the dtype of the third"

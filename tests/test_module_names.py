@@ -13,8 +13,8 @@ from torch import nn
 from fusionlib.architectures.modules import named_modules
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.engine.activations import recorded
-from fusionlib.engine.fisher import picture_information
 from fusionlib.engine.recalibrate import recalibrate
+from fusionlib.statistics.fisher import picture_information
 
 pytestmark = pytest.mark.usefixtures("architectures")
 

@@ -19,7 +19,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES
-from fusionlib.studio.options import app_options
+from fusionlib.options import app_options
 from pages.widgets import server
 
 pytestmark = pytest.mark.usefixtures("architectures")

@@ -10,6 +10,7 @@ import torch
 from helpers import CPU, TinyArchitecture, TinyNet, arena_of, pictures, tiny_tensors
 from torch import nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import ARCHITECTURES, IGNORE
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
@@ -17,7 +18,6 @@ from fusionlib.engine.maps import pixel_maps
 from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.measures.observation import Observation
-from fusionlib.outputs import logits_of
 
 IMAGES = pictures(3)
 

@@ -15,8 +15,9 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import METHODS
-from fusionlib.diagnostics import judge, survey, weight_evidence
-from fusionlib.diagnostics.evidence import FEW
+from fusionlib.diagnostics.evidence import FEW, weight_evidence
+from fusionlib.diagnostics.survey import survey
+from fusionlib.diagnostics.verdict import judge
 from fusionlib.studio import Selection, outlook
 from fusionlib.studio.outlook import OutlookDesk, averages, curve_evidence, gravest, path_summary
 from pages.widgets import server

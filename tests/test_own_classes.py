@@ -15,7 +15,7 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import OwnClasses
 from fusionlib.data.labels import CAMVID, CITYSCAPES, LabelSpace, label_space, mapping, spread_palette
-from fusionlib.engine.measure import target_mapping
+from fusionlib.engine.observe import target_mapping
 from fusionlib.errors import DataError, UsageError
 
 pytestmark = pytest.mark.usefixtures("architectures")

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from fusionlib import plain_yaml
-from fusionlib.checkpoints.recipe import read_recipe
 from fusionlib.cli.settings import parse_settings
 from fusionlib.data.classes_file import read_classes
 from fusionlib.errors import LONGEST, DataError, FusionError, RecipeError, UsageError, shown
 from fusionlib.merging.build import build_method
 from fusionlib.plain_yaml import load_yaml, read_yaml
+from fusionlib.recipe import read_recipe
 
 SECONDS = 10.0
 """What a loaded machine may take; written out, the bombs take centuries."""

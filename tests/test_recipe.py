@@ -11,8 +11,9 @@ from helpers import tiny_checkpoints, tiny_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusionlib.checkpoints.recipe import Calibration, Recipe, Source, open_sources, read_recipe
+from fusionlib.checkpoints.sources import open_sources
 from fusionlib.errors import RecipeError, UsageError
+from fusionlib.recipe import Calibration, Recipe, Source, read_recipe
 from fusionlib.studio import write_recipe
 
 PRINT = "0" * 64

@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
 from fusionlib import contracts
-from fusionlib.contracts import ARCHITECTURES, DATASETS, DIAGNOSTICS, METERS, METHODS, Architecture, parameters_of
+from fusionlib.contracts import ARCHITECTURES, DATASETS, DIAGNOSTICS, MEASURES, METHODS, Architecture, parameters_of
 from fusionlib.data.labels import label_space
 from fusionlib.errors import UsageError
 from fusionlib.registry import Registry
@@ -47,6 +49,36 @@ def test_modules_are_imported_at_the_first_look_only(monkeypatch: pytest.MonkeyP
     assert asked == []
     registry.names(), registry.names()
     assert asked.count("fusionlib.charts") == 1
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_names_read_from_the_files_are_those_that_loading_registers(name: str) -> None:
+    registry = REGISTRIES[name]
+    assert registry.names_in_files() == registry.names()
+
+
+def test_texts_read_from_the_files_are_those_of_the_classes() -> None:
+    assert sorted(DATASETS.texts_in_files("usage")) == sorted(item.usage for _, item in DATASETS.items())
+    assert set(METHODS.texts_in_files("title")) == {method.title for _, method in METHODS.items()}
+
+
+def test_names_are_read_without_loading_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "numbers_of_a_test").mkdir()
+    for file, text in (
+        ("__init__", ""),
+        ("two", '@NUMBERS.register("two")\nclass Two:\n    title: ClassVar[str] = "The second"\n'),
+        (
+            "one",
+            'raise SystemExit\nNUMBERS.register("one")(1)\nNUMBERS.register("uno")(1)\nLETTERS.register("a")("A")\n',
+        ),
+        ("helper", '"""Not `NUMBERS.register("three")`."""\ndef f():\n    NUMBERS.register("four")(4)\n'),
+    ):
+        (tmp_path / "numbers_of_a_test" / f"{file}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[int] = Registry("number", "numbers_of_a_test", "NUMBERS")
+    assert registry.names_in_files() == ("one", "two", "uno")
+    assert registry.texts_in_files("title") == ("The second",)
+    assert "numbers_of_a_test" not in sys.modules
 
 
 @pytest.mark.parametrize("name", REGISTRIES)
@@ -88,6 +120,7 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
     assert dataclasses.is_dataclass(method) and method.__dataclass_params__.frozen
     assert method.title and method.summary and method.citation and method.__doc__
     assert isinstance(method.breaks, frozenset)
+    assert isinstance(method.version, int) and method.version >= 1
     for law in method.breaks:
         assert law in method.__doc__, f"the docstring must explain why {law} does not hold"
     for item in parameters_of(method):
@@ -99,9 +132,9 @@ def test_methods_are_frozen_dataclasses_whose_fields_a_widget_can_draw(name: str
             assert item.choices and item.default in item.choices
 
 
-@pytest.mark.parametrize("name", METERS.names())
-def test_meters_name_their_source(name: str) -> None:
-    item = METERS.get(name)
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_measures_name_their_source(name: str) -> None:
+    item = MEASURES.get(name)
     assert item.title and item.source
     assert all(callable(getattr(item, verb)) for verb in ("init", "update", "compute"))
 

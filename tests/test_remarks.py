@@ -17,7 +17,7 @@ from page_tools import opened, text, tiny_files
 from PIL import Image
 
 from fusionlib.cli import main
-from fusionlib.contracts import IGNORE, METERS
+from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.data.spec import open_dataset
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.observation import Observation
@@ -54,7 +54,7 @@ def test_one_class_alone_says_next_to_nothing() -> None:
 def test_the_meter_counts_void_and_support_of_batches_that_add() -> None:
     rng = np.random.default_rng(0)
     truth = torch.from_numpy(rng.choice([0, 2, IGNORE], (4, 5, 6)).astype(np.uint8))
-    meter = METERS.get("confusion")
+    meter = MEASURES.get("confusion")
     whole, halves = (meter.init(3, torch.device("cpu")) for _ in range(2))
     for state, parts in ((whole, [truth]), (halves, truth.split(2))):
         for part in parts:

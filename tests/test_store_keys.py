@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionlib.runs import keys
-from fusionlib.runs import store as module
-from fusionlib.runs.keys import code_fingerprint, content_key, ensemble_key, mixture_key, profile_key
+from fusionlib.runs import database as module
+from fusionlib.runs.keys import key_of
 from fusionlib.runs.store import Store
 
 A, B = "a" * 64, "b" * 64
@@ -56,10 +55,10 @@ def test_the_journal_of_a_damaged_file_does_not_get_into_the_new_one(tmp_path: P
     live = Store(tmp_path / "live" / "results.sqlite")
     for number in range(50):
         live.put(f"k{number}", {"x": "y" * 500})
-    live._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    live.database._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     live.put("k3", {"x": "in the journal alone"})
     path = tmp_path / "results.sqlite"
-    shutil.copy(live.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
+    shutil.copy(live.database.path.with_name("results.sqlite-wal"), path.with_name("results.sqlite-wal"))
     path.write_bytes(b"damaged" * 1000)
     store = Store(path)
     assert store.get("k3") is None and store.notes
@@ -104,7 +103,7 @@ def test_of_two_that_find_the_damage_one_sets_the_file_aside(tmp_path: Path) -> 
 def test_a_value_that_is_no_json_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.sqlite")
     store.put("k", {"x": 1})
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+    with closing(sqlite3.connect(store.database.path, isolation_level=None)) as db:
         db.execute("UPDATE results SET value = '{\"x\": '")
     assert store.get("k") is None
 
@@ -131,13 +130,13 @@ def test_a_locked_file_is_waited_for_once_and_then_gone_without(
 def test_a_full_disk_loses_nothing_that_is_asked_of_this_process(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.sqlite")
     store.put("small", {"x": 1})
-    store._db.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
+    store.database._file.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
     store.put("large", {"x": "y" * 50_000})
     assert store.notes == ("1 result could not be kept: database or disk is full",)
     assert store.get("large") == {"x": "y" * 50_000} and store.get("small") == {"x": 1}
-    assert rows(store.path).keys() == {"small"}
+    assert rows(store.database.path).keys() == {"small"}
     store.put("next", {"x": 2})
-    assert store.notes == () and rows(store.path).keys() == {"small", "large", "next"}, "there is room again"
+    assert store.notes == () and rows(store.database.path).keys() == {"small", "large", "next"}, "there is room again"
 
 
 @pytest.mark.parametrize("blocked", ["file/home", "results.sqlite"])
@@ -159,7 +158,7 @@ def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:
     store.put("k", {"x": 1})
     shutil.rmtree(tmp_path / "home")
     store.put("new", {"x": 2})
-    assert rows(store.path) == {"new": '{"x": 2}'} and store.notes == ()
+    assert rows(store.database.path) == {"new": '{"x": 2}'} and store.notes == ()
 
 
 def test_a_killed_process_loses_nothing_that_it_had_put(tmp_path: Path) -> None:
@@ -214,95 +213,10 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["one", "two", "three"]), VALUES, min_size=1))
 def test_a_key_does_not_depend_on_order_but_on_every_part(parts: dict) -> None:
-    key = content_key("test", None, **parts)
-    assert key == content_key("test", None, **dict(reversed(parts.items())))
+    key = key_of("test", parts)
+    assert key == key_of("test", dict(reversed(parts.items())))
     assert len(key) == 64
-    assert key != content_key("other", None, **parts)
+    assert key != key_of("other", parts)
     for name in parts:
-        assert key != content_key("test", None, **{**parts, name: [parts[name], "changed"]})
-        assert key != content_key("test", None, **{other: value for other, value in parts.items() if other != name})
-
-
-def test_a_key_depends_on_the_code_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = content_key("test", None, x=1)
-    monkeypatch.setattr(keys, "code_fingerprint", lambda: "other code")
-    assert content_key("test", None, x=1) != before
-
-
-def test_the_codes_fingerprint_covers_what_decides_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(keys.__file__).parent.parent
-    shutil.copytree(root, tmp_path / "fusionlib", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(keys, "__file__", str(tmp_path / "fusionlib" / "runs" / "keys.py"))
-    bare = code_fingerprint.__wrapped__
-    before = bare()
-    for name, decides in (
-        ("merging/linear.py", True),
-        ("measures/confusion.py", True),
-        ("engine/network.py", True),
-        ("data/labels.py", True),
-        ("architectures/enet.py", True),
-        ("checkpoints/reader.py", True),
-        ("contracts.py", True),
-        ("studio/comparison_networks.py", True),
-        ("studio/view.py", True),
-        ("studio/live.py", False),
-        ("imaging/png.py", False),
-    ):
-        with (tmp_path / "fusionlib" / name).open("a") as file:
-            file.write("\n# changed\n")
-        assert (bare() != before) is decides, name
-        before = bare()
-
-
-def test_a_checkpoint_alone_is_itself_whatever_stands_beside_it() -> None:
-    for buffers in ("average", "gaussian"):
-        assert mixture_key([A, B], [1.0, 0.0], buffers) == mixture_key([A], [1.0], buffers) == {"single": A}
-        assert mixture_key([B, A, B], [0, 1, 0], buffers) == {"single": A}
-    assert mixture_key([A, B], [0.0, 1.0], "average") == {"single": B}
-
-
-def test_mixtures_differ_by_shares_members_policy_and_anchor() -> None:
-    base = mixture_key([A, B], [0.25, 0.75], "average")
-    others = [
-        mixture_key([A, B], [0.75, 0.25], "average"),
-        mixture_key([B, A], [0.25, 0.75], "anchor"),
-        mixture_key([A, B], [0.25, 0.75], "gaussian"),
-        mixture_key([A, B], [0.25, 0.75], "anchor"),
-        mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="x"),
-        mixture_key([A, B], [0.25, 0.75], "recalibrate", calibration="y"),
-    ]
-    assert len({content_key("test", None, mixture=item) for item in (base, *others)}) == 7
-    assert base == mixture_key([A, "c" * 64, B], [0.25, 0.0, 0.75], "average")
-
-
-def test_the_order_of_the_checkpoints_tells_nothing_apart_where_it_changes_nothing() -> None:
-    for alpha in (0.1, 0.3, 0.35, 0.5, 0.85):
-        assert mixture_key([A, B], [alpha, 1 - alpha], "gaussian") == mixture_key(
-            [B, A], [1 - alpha, 1 - (1 - alpha)], "gaussian"
-        )
-    assert mixture_key([A, B], [0.3, 0.7], "anchor") != mixture_key([B, A], [0.7, 0.3], "anchor"), (
-        "other statistics are kept"
-    )
-
-
-def test_profiles_and_ensembles_are_the_same_in_every_order() -> None:
-    table, turned = {"x": (0.1, 0.9), "y": (1.0, 0.0)}, {"y": (0.0, 1.0), "x": (0.9, 0.1 + 1e-16)}
-    assert profile_key([A, B], table, "average", 0) == profile_key([B, A], turned, "average", 0)
-    assert profile_key([A, B], table, "anchor", 0) == profile_key([B, A], turned, "anchor", 1)
-    assert profile_key([A, B], table, "anchor", 0) != profile_key([B, A], turned, "anchor", 0)
-    assert profile_key([A, B], table, "average", 0) != profile_key([B, A], table, "average", 0)
-    assert ensemble_key([A, B], (0.3, 0.7), "softmax") == ensemble_key([B, A], (0.7, 1 - 0.7), "softmax")
-    assert ensemble_key([A, B], (0.3, 0.7), "softmax") != ensemble_key([A, B], (0.3, 0.7), "logit")
-    assert ensemble_key([A, B], (0.3, 0.7), "softmax") != ensemble_key([A, B], (0.7, 0.3), "softmax")
-
-
-def test_another_version_of_what_computes_gives_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_fingerprint.__wrapped__()
-    monkeypatch.setattr(keys, "version", lambda name: "0.1")
-    assert code_fingerprint.__wrapped__() != before
-
-
-def test_an_end_under_another_policy_is_not_the_checkpoint_itself() -> None:
-    assert mixture_key([A, B], [0.0, 1.0], "anchor") != {"single": B}, "it has A's statistics"
-    assert mixture_key([A, B], [0.0, 1.0], "anchor") != mixture_key(["c" * 64, B], [0.0, 1.0], "anchor")
-    assert "single" not in mixture_key([A, B], [1.0, 0.0], "recalibrate", calibration="x")
+        assert key != key_of("test", {**parts, name: [parts[name], "changed"]})
+        assert key != key_of("test", {other: value for other, value in parts.items() if other != name})

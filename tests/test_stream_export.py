@@ -23,8 +23,8 @@ from helpers import (
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.checkpoints.recipe import Calibration, Recipe, open_sources, read_recipe
 from fusionlib.checkpoints.rounding import round_to_dtype
+from fusionlib.checkpoints.sources import open_sources
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.blend import Blend
@@ -34,6 +34,7 @@ from fusionlib.merging import stream
 from fusionlib.merging.buffers import merged_integers, settle
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.stream import stream_merge
+from fusionlib.recipe import Calibration, Recipe, read_recipe
 from fusionlib.studio import write_recipe
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -39,7 +39,7 @@ def _at_torch(program: str, **own: str) -> str:
     "program",
     [
         "import app",
-        "import fusionlib.cli.evaluate",
+        "import fusionlib.cli; fusionlib.cli.main(['methods'])",
         "import fusionlib.studio",
         "sys.path.insert(0, 'tests'); import conftest, torch",
     ],

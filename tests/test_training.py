@@ -17,7 +17,8 @@ from fusionlib.contracts import Preprocessing, Sample
 from fusionlib.data.spec import open_dataset
 from fusionlib.errors import Cancelled, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
-from fusionlib.lab.loop import Trainer, TrainingPlan, class_weights
+from fusionlib.lab.loop import Trainer, class_weights
+from fusionlib.lab.plan import TrainingPlan
 from fusionlib.lab.schedule import SCHEDULES
 
 PLAN = TrainingPlan(architecture="tiny", classes=3, epochs=3, batch=2, lr=0.05, crop=(24, 32), seed=5)

@@ -7,10 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fusionlib.diagnostics import guesses, judge
-from fusionlib.diagnostics.evidence import CLOSE, FEW, GAIN, NEAR_ZERO, SEPARATE, Evidence
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES
-from fusionlib.measures import blind_figures, confusion_matrix, mean_iou, pixel_accuracy
+from fusionlib.diagnostics.evidence import CLOSE, FEW, GAIN, NEAR_ZERO, SEPARATE, Evidence, guesses
+from fusionlib.diagnostics.verdict import CAUTIONS, RULES, judge
+from fusionlib.measures.confusion import blind_figures, confusion_matrix, mean_iou, pixel_accuracy
 
 RELATED = Evidence(0.981, convolutions=0.968, worst_block=("regular2_5", 0.933))
 STRANGERS = Evidence(0.705, convolutions=0.002, worst_block=("regular5_1", -0.046))

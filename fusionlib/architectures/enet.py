@@ -12,7 +12,7 @@ convolution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -212,8 +212,7 @@ class ENetArchitecture:
         last = shapes.get("transposed_conv.weight")
         if last is None or len(last) != 4 or "initial_block.main_branch.weight" not in shapes:
             return None
-        with torch.device("meta"):
-            expected = {name: tuple(tensor.shape) for name, tensor in ENet(last[1]).state_dict().items()}
+        expected = _shapes(last[1])
         counters = {name for name in expected if name.endswith("num_batches_tracked")}
         same = all(shapes.get(name, shape if name in counters else None) == shape for name, shape in expected.items())
         return last[1] if same else None
@@ -230,6 +229,13 @@ class ENetArchitecture:
     def label_space(self, classes: int) -> str:
         """See the class docstring; other counts get numbered classes."""
         return self._spaces.get(classes, f"classes-{classes}")
+
+
+@lru_cache(maxsize=16)  # every file that is opened is asked about twice, and building takes 50 ms
+def _shapes(classes: int) -> Mapping[str, tuple[int, ...]]:
+    """What an ENet of that many outputs consists of; nothing is allocated."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in ENet(classes).state_dict().items()}
 
 
 ARCHITECTURES.register("enet")(ENetArchitecture())

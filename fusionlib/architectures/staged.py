@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.modules import methods_of_torch
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.contracts import Output, Preprocessing, Stage
 from fusionlib.errors import ArchitectureError
-from fusionlib.outputs import logits_of
 
 SIDES = (96, 130)
 """Of the random picture that is tried."""

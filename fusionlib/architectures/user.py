@@ -16,12 +16,12 @@ from torch import nn
 
 from fusionlib.architectures.declared import classes_of, head_of, output_of, preprocessing_of
 from fusionlib.architectures.modules import methods_of_torch
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.architectures.own_modules import OwnModules
 from fusionlib.architectures.sources import content_of, imported_files
 from fusionlib.architectures.staged import check_stages, trial_picture
 from fusionlib.contracts import ARCHITECTURES, OwnClasses, Stage, class_count
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
-from fusionlib.outputs import logits_of
 from fusionlib.quiet import quiet
 
 log = logging.getLogger(__name__)

@@ -83,6 +83,18 @@ class Arena:
         other.__dict__["memo"] = self.memo  # what is known about the rows stays known
         return other
 
+    def only(self, numbers: Sequence[int]) -> Arena:
+        """An arena of these rows in this order, a single one without a copy."""
+        rows = self.weights[numbers[0] : numbers[0] + 1] if len(numbers) == 1 else self.weights[list(numbers)]
+        return replace(
+            self,
+            weights=rows,
+            integers=tuple(self.integers[number] for number in numbers),
+            names=tuple(self.names[number] for number in numbers),
+            fingerprints=tuple(self.fingerprints[number] for number in numbers),
+            notes=(),
+        )
+
     @property
     def in_order(self) -> tuple[str, ...]:
         """Names of the floating tensors in the order in which the network registers them, as far as that is known."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from fusionlib.checkpoints.choices import RULE
 from fusionlib.checkpoints.prefixes import (
     BESIDE,
     STRAYS,
@@ -30,7 +31,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 Recognise = Callable[[Shapes], object]
 """Anything but None where a known network has these tensors; further ones may lie beside them."""
 
-RULE = "the trained network before averages and teachers of it"
 _DEEPEST = 4
 _FEWEST = 16
 """A group with less than this part of a file's tensors is a module of a network, not one."""

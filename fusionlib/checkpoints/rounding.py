@@ -10,14 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from fusionlib.checkpoints.choices import SAME, WRITTEN
 from fusionlib.checkpoints.layout import ALIGNMENT, Entry, Layout
 from fusionlib.errors import MergeError, UsageError
-
-SAME = "same"
-WRITTEN = {SAME: None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""What floating tensors may be written in, by the name that users give; `same`: each in the narrowest that holds it in
-all files.
-"""
 
 _PIECE = 1 << 20
 """Elements checked and rounded at a time, so that a whole network needs no second copy in the narrow type."""
@@ -27,7 +22,7 @@ def written_dtype(name: str | None) -> torch.dtype | None:
     """The dtype of that name; None where every tensor keeps its own. Raises `UsageError` that lists the valid names."""
     if name is not None and name not in WRITTEN:
         raise UsageError(f"Unknown dtype {name!r}", f"one of {', '.join(WRITTEN)}", "Correct --dtype")
-    return WRITTEN[name or SAME]
+    return None if name in (None, SAME) else getattr(torch, name)
 
 
 def fits(values: Tensor, dtype: torch.dtype) -> bool:

@@ -8,25 +8,43 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from fusionlib import __version__
-from fusionlib.cli import compare, diagnose, evaluate, inspect, layers, merge, methods, sweep, train
 from fusionlib.errors import Cancelled, FusionError, printable
-from fusionlib.studio import OneLineParser
+from fusionlib.options import OneLineParser
 
-VERBS = (inspect, diagnose, layers, compare, methods, merge, evaluate, sweep, train)
-"""One module a verb: each has `NAME`, `HELP`, `add_arguments(parser)` and `run(arguments) -> dict` and
+VERBS: Mapping[str, str] = {
+    "inspect": "Show what checkpoints contain and whether they can be merged",
+    "diagnose": "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and"
+    " losses too",
+    "layers": "What each layer, block or part contributes to a merge",
+    "compare": "Measure every merge method, the single networks and their ensemble in one table",
+    "methods": "List every merge method with its parameters and its source",
+    "measures": "List everything that can be measured, with its figures and its source",
+    "studies": "List every study: what can be worked off as a run",
+    "results": "List, show or prune what has been measured",
+    "runs": "List runs, cancel one or go on with one, in whichever process it was started",
+    "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
+    "evaluate": "Measure one checkpoint on labelled pictures",
+    "sweep": "Measure alpha A + (1 - alpha) B along alpha",
+    "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
+}
+"""Verb to its line of help. The module of that name has `add_arguments(parser)`, `run(arguments) -> dict` and
 `show(result)`.
+
+It is loaded when the verb is asked for, and loads torch, the studio and what else it computes with in `run`: whoever
+reads a help text, or mistypes an option, does not wait for them.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, run one verb, print its result as text or with `--json` as JSON."""
-    given = _parser().parse_args(arguments)
+    given = parse(arguments)
     try:
-        result = given.verb.run(given)
+        result = given.module.run(given)
     except FusionError as error:
         _say(given, error.one_line)
         if remark := _not_kept(given):
@@ -36,11 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(given, f"stopped; {_not_kept(given) or 'what was finished is kept'}")
         raise SystemExit(130) from None
     remark = _not_kept(given)
+    passes = given.studio.runner.tally if given.studio and getattr(given, "data", None) else None
+    result |= passes.listed() if passes else {}
     try:
         if given.json:
             print(json.dumps({**result, **({"not_kept": given.studio.notes} if remark else {})}, indent=1))
         else:
-            given.verb.show(_printable(result))
+            given.module.show(_printable(result))
+            if passes:
+                print(passes.line)
         sys.stdout.flush()
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,8 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(given, remark)
 
 
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of a verb; `module` is the verb's."""
+    return _parser().parse_args(arguments)
+
+
 def _say(given: argparse.Namespace, text: str) -> None:
-    print(f"fusionlib {given.verb.NAME}: {text}", file=sys.stderr)
+    print(f"fusionlib {given.verb}: {text}", file=sys.stderr)
 
 
 def _not_kept(given: argparse.Namespace) -> str:
@@ -70,15 +97,25 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
+class _VerbParser(OneLineParser):
+    """The arguments of one verb, which its module adds when they are parsed."""
+
+    verb = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        module = import_module(f"{__name__}.{self.verb}")
+        module.add_arguments(self)
+        self.add_argument("--json", action="store_true", help="print the result as JSON for machines")
+        self.set_defaults(verb=self.verb, module=module, studio=None)
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m fusionlib", description="Merge segmentation checkpoints and measure the merge."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=OneLineParser)
-    for verb in VERBS:
-        part = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP)
-        verb.add_arguments(part)
-        part.add_argument("--json", action="store_true", help="print the result as JSON for machines")
-        part.set_defaults(verb=verb, studio=None)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=_VerbParser)
+    for verb, line in VERBS.items():
+        verbs.add_parser(verb, help=line, description=line).verb = verb
     return parser

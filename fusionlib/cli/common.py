@@ -8,25 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.groups import Choice, renames_of
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.rounding import WRITTEN
-from fusionlib.contracts import Progress
-from fusionlib.data.cache import DecodedCache
-from fusionlib.data.spec import usages
-from fusionlib.engine.measure import MARGIN, TILE
+from fusionlib.checkpoints.choices import WRITTEN
+from fusionlib.contracts import DATASETS, Progress
 from fusionlib.errors import UsageError, shown
-from fusionlib.studio import Options, OutlookDesk, Studio, add_options, default_home, gravest
+from fusionlib.options import Options, add_options, default_home
+
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.reader import Checkpoint
+    from fusionlib.data.cache import DecodedCache
+    from fusionlib.studio import OutlookDesk, Studio
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--data`, `--split`, `--limit`."""
-    parser.add_argument("--data", required=required, metavar="SPEC", help=f"one of {', '.join(usages())}")
+    usages = ", ".join(DATASETS.texts_in_files("usage"))
+    parser.add_argument("--data", required=required, metavar="SPEC", help=f"one of {usages}")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 
@@ -54,6 +52,8 @@ def open_studio(given: argparse.Namespace) -> Studio:
 
     It is `given.studio` too.
     """
+    from fusionlib.studio import Studio
+
     given.studio = Studio(
         Options(
             models=tuple(given.model),
@@ -86,6 +86,10 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
 
     Which network was taken from a file with several goes to standard error.
     """
+    from fusionlib.checkpoints.compare import recognise
+    from fusionlib.checkpoints.groups import Choice, renames_of
+    from fusionlib.checkpoints.reader import open_checkpoints
+
     choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
     choice.check(paths)
     opened = open_checkpoints(paths, choice=choice)
@@ -112,6 +116,8 @@ def show_remarks(result: Mapping[str, Any]) -> None:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar with time left on standard error; silent where that is no terminal."""
+    from tqdm import tqdm
+
     with tqdm(desc=title, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -127,6 +133,8 @@ def weights_say(
     """The gravest verdict among pairs from weights alone, with `shared` on what two have in common; None for a single
     one, or NaN.
     """
+    from fusionlib.studio import OutlookDesk, gravest
+
     judged = (outlooks or OutlookDesk()).of_files(checkpoints) if len(checkpoints) > 1 else []
     return (
         gravest([(names, replace(known, compatible=known.compatible or shared)) for names, known in judged])
@@ -151,12 +159,13 @@ def percent(value: float | None) -> str:
 
 def tiles_note(figures: Mapping[str, Any] | None) -> str:
     """A line on pictures that were measured in tiles; nothing where none was."""
-    tiled = (figures or {}).get("tiled", 0)
+    if not figures or not (tiled := figures.get("tiled", 0)):
+        return ""
+    from fusionlib.engine.observe import MARGIN, TILE
+
     return (
         f"{tiled} of {figures['images']} pictures in tiles of {TILE} with {MARGIN} pixels around each: a network that"
         " sees farther may differ near their seams from what it says of the whole\n"
-        if figures and tiled
-        else ""
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.cli.common import (
     add_data,
@@ -19,10 +19,11 @@ from fusionlib.cli.common import (
 )
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import POLICIES
-from fusionlib.studio import GROUPS, Choices, Own
+from fusionlib.merging.choices import POLICIES
+from fusionlib.studies.choices import GROUPS
 
-NAME, HELP = "compare", "Measure every merge method, the single networks and their ensemble in one table"
+if TYPE_CHECKING:
+    from fusionlib.studio import Own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +79,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             f"One checkpoint, {given.checkpoints[0].name}", "two or more to compare", "Name another checkpoint"
         )
+    from fusionlib.studio import Choices
+
     methods = tuple(dict.fromkeys(given.methods.split(","))) if given.methods else None
     choices = Choices(
         given.anchor,
@@ -146,6 +149,8 @@ def _data_options(given: argparse.Namespace) -> list[str]:
 
 
 def _own(text: str) -> Own:
+    from fusionlib.studio import Own
+
     method, *settings = text.split()[:50] or [""]
     values = parse_settings(method, settings)
     return Own(

@@ -17,17 +17,11 @@ from fusionlib.cli.common import (
     progress_bar,
     show_remarks,
 )
-from fusionlib.diagnostics.survey import CONVOLUTION
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
-from fusionlib.studies.grid import alpha_grid
-from fusionlib.studio.outlook import FINE
+from fusionlib.merging.choices import POLICIES, check_policy
+from fusionlib.studies.grid import FINE, alpha_grid
 
 STEP = 0.25
-NAME, HELP = (
-    "diagnose",
-    "Say whether checkpoints can be merged, and why: weights alone, or with --data their functions and losses too",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +109,8 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _show_pair(pair: dict[str, Any], tau: float) -> None:
+    from fusionlib.diagnostics.survey import CONVOLUTION
+
     print(f"\n{pair['a']} + {pair['b']}: {pair['verdict']['level'].upper()}")
     print(f"    {pair['verdict']['sentence']}")
     worst = pair["verdict"]["evidence"]["worst_block"]

@@ -6,16 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.architectures.user import register_user_models
-from fusionlib.checkpoints.compare import preflight
-from fusionlib.checkpoints.reader import check_finite
-from fusionlib.checkpoints.sharing import REASONS, shared_table
 from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
 from fusionlib.contracts import class_count
-from fusionlib.studio import add_group
-
-NAME, HELP = "inspect", "Show what checkpoints contain and whether they can be merged"
+from fusionlib.options import add_group
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
+    from fusionlib.architectures.user import register_user_models
+    from fusionlib.checkpoints.compare import preflight
+    from fusionlib.checkpoints.reader import check_finite
+    from fusionlib.checkpoints.sharing import shared_table
+
     register_user_models(given.model)
     opened = open_files(given, given.checkpoints)
     report = preflight(opened).to_dict()
@@ -89,6 +88,8 @@ def _outlook(report: dict[str, Any]) -> str:
 
 
 def _show_sharing(table: dict[str, Any], names: list[str]) -> None:
+    from fusionlib.checkpoints.sharing import REASONS
+
     own = f"of {names[table['anchor']]}"
     for row in table["tensors"]:
         print(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fusionlib.checkpoints.arena import Arena
 from fusionlib.cli.common import (
     add_data,
     add_dtype,
@@ -21,12 +20,13 @@ from fusionlib.cli.common import (
     show_remarks,
 )
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
-from fusionlib.merging.profile import LayerProfile
-from fusionlib.merging.slices import GRANULARITIES
-from fusionlib.studio import PRESETS, Studio, preset_profile, uniform_profile
+from fusionlib.merging.choices import GRANULARITIES, POLICIES, check_policy
+from fusionlib.studies.choices import PRESETS
 
-NAME, HELP = "layers", "What each layer, block or part contributes to a merge"
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.arena import Arena
+    from fusionlib.merging.profile import LayerProfile
+    from fusionlib.studio import Studio
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +85,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _profile(given: argparse.Namespace, arena: Arena, described: dict[str, Any]) -> LayerProfile:
+    from fusionlib.studio import preset_profile, uniform_profile
+
     layout, count = arena.layout, len(arena)
     try:
         if given.weights is not None:

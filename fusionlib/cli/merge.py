@@ -5,38 +5,29 @@ F`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.atomic import check_target, write_atomically
-from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.recipe import Recipe, open_sources, read_recipe
-from fusionlib.checkpoints.sharing import unlike
 from fusionlib.cli.common import (
     add_data,
     add_dtype,
-    add_options,
-    numbers,
     open_data,
-    open_files,
     open_studio,
     progress_bar,
     show_verdict,
     weights_say,
 )
-from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
+from fusionlib.cli.settings import add_sharing
 from fusionlib.contracts import METHODS, parameters_of
-from fusionlib.data.cache import DecodedCache
-from fusionlib.errors import CheckpointError, UsageError, WriteError
-from fusionlib.merging.buffers import POLICIES, anchor_of, check_policy
-from fusionlib.merging.build import build_method
-from fusionlib.studio import Studio, write_recipe
-from fusionlib.studio.barriers import barrier_text, recipe_barriers
-from fusionlib.studio.outlook import averages
+from fusionlib.errors import UsageError, WriteError
+from fusionlib.merging.choices import POLICIES
+from fusionlib.options import add_options
 
-NAME, HELP = "merge", "Merge checkpoints, by a recipe or directly, into one safetensors file"
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.reader import Checkpoint
+    from fusionlib.recipe import Recipe
+    from fusionlib.studio import Studio
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoints", nargs="+", default=[], type=Path, metavar="CHECKPOINT", help="the same, behind an option"
     )
-    parser.add_argument("--method", help=f"one of {', '.join(METHODS.names())} (default linear); see `methods`")
+    parser.add_argument(
+        "--method", help=f"one of {', '.join(METHODS.names_in_files())} (default linear); see `methods`"
+    )
     parser.add_argument(
         "--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the method"
     )
@@ -88,16 +81,19 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Merge and say what was written; `files` has one entry a file, the first of which is repeated above."""
     if given.out.suffix != ".safetensors":
         raise UsageError(f"--out {given.out.name}", "a name ending in .safetensors", "Change --out")
+    from fusionlib.checkpoints.reader import open_checkpoints
+    from fusionlib.cli.merge_recipes import outs_of, prepared
+
     given.sources = [*given.sources, *given.checkpoints]
     if not given.sources:
         raise UsageError("Nothing to merge", "a recipe, or two or more checkpoints", "Name them")
     studio = open_studio(given)
-    recipes, checkpoints, calibration = _prepared(given, studio)
-    outs = _outs(given.out, recipes, checkpoints)
+    recipes, checkpoints, calibration = prepared(given, studio)
+    outs = outs_of(given.out, recipes, checkpoints)
     for out in outs:
         if out.resolve() in {item.path.resolve() for item in checkpoints}:
             raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
-    saved = _outs(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
+    saved = outs_of(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
     for target in (*outs, *filter(None, saved)):
         check_target(target)
     files = []
@@ -152,7 +148,14 @@ def show(result: dict[str, Any]) -> None:
         if file["recipe"]:
             print(f"    recipe: {file['recipe']}")
     show_verdict(result["verdict"])
-    for entry in result.get("barriers", ()):
+    if "barriers" in result:
+        _show_barriers(result["barriers"])
+
+
+def _show_barriers(barriers: list[dict[str, Any]]) -> None:
+    from fusionlib.studio.barriers import barrier_text
+
+    for entry in barriers:
         if text := barrier_text(entry):
             print(f"{entry['name']} to {entry['anchor']}: {text}")
 
@@ -161,6 +164,8 @@ def _verdict(studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]) -> d
     """What the weights say of the average; None for a method that does not average them as they are, and for renamed
     tensors.
     """
+    from fusionlib.studio.outlook import averages
+
     if not averages(recipe.method) or (recipe.shared is not None and recipe.shared.rename):
         return None
     return weights_say(checkpoints, studio.outlooks, shared=recipe.shared is not None)
@@ -171,7 +176,7 @@ def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
     offered = {
         item.name: item.default
         for item in parameters_of(METHODS.get(recipe.method))
-        if item.name in ("base", "backbone", "head")
+        if item.checkpoint and item.name != "anchor"
     }
     words = ("the first", "the second")
     return [
@@ -184,129 +189,17 @@ def _defaulted(recipe: Recipe, checkpoints: list[Checkpoint]) -> list[str]:
 def _barriers(
     given: argparse.Namespace, studio: Studio, recipe: Recipe, checkpoints: list[Checkpoint]
 ) -> list[dict[str, Any]] | None:
-    """What Re-Basin did to the barriers, where labelled pictures are named to measure them on; the file is there by
+    """What moving units did to the barriers, where labelled pictures are named to measure them on; the file is there by
     now.
     """
-    if recipe.method != "rebasin" or not given.data:
+    from fusionlib.merging.build import build_method
+    from fusionlib.studio.barriers import moves_units, recipe_barriers
+
+    if not moves_units(build_method(recipe.method, recipe.parameters)) or not given.data:
         return None
     pictures = open_data(studio, given)
     if not pictures.labelled:
         return None
     with progress_bar("barriers") as progress:
-        return recipe_barriers(
-            recipe,
-            checkpoints,
-            studio.network_of(checkpoints[0]),
-            pictures,
-            worker=studio.worker,
-            store=studio.store,
-            device=studio.device,
-            precision=studio.options.precision,
-            progress=progress,
-        )
-
-
-def _outs(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> list[Path]:
-    """One name a file: with several results each has the name of the checkpoint whose head it keeps."""
-    if len(recipes) == 1:
-        return [out]
-    stems = ["".join(c if c.isalnum() or c in "-_." else "_" for c in item.name)[:100] for item in checkpoints]
-    names = [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems)]
-    return [out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names]
-
-
-def _prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
-    first = given.sources[0]
-    if first.suffix in (".yaml", ".yml"):
-        settings = (
-            given.alpha,
-            given.weights,
-            given.buffers,
-            given.dtype,
-            given.method,
-            given.set,
-            given.anchor,
-            sharing_of(given),
-            given.group,
-        )
-        if len(given.sources) > 1 or any(setting not in (None, []) for setting in settings):
-            raise UsageError(
-                "A recipe together with checkpoints or settings",
-                "a recipe alone: it says everything",
-                "Leave the rest out, or merge without a recipe",
-            )
-        recipe = read_recipe(first)
-        calibration = _calibration(given, studio, recipe)
-        return [recipe], open_sources(recipe, [first.parent, *given.folder], recognise), calibration
-    if len(given.sources) < 2:
-        raise CheckpointError(
-            f"One checkpoint, {first.name}", "two or more, or a recipe ending in .yaml", "Name another checkpoint"
-        )
-    # In full, because a recipe's relative paths count from the recipe, which may be saved in another folder; links are
-    # not followed, because a download cache gives the files that they lead to no names.
-    checkpoints = open_files(given, [path.absolute() for path in given.sources])
-    calibration = open_data(studio, given) if given.data else None
-    return list(_recipes(given, checkpoints, calibration)), checkpoints, calibration
-
-
-def _calibration(given: argparse.Namespace, studio: Studio, recipe: Recipe) -> DecodedCache | None:
-    if recipe.calibration is None:
-        return None
-    return open_data(studio, given) if given.data else studio.workspace.open_pictures(recipe.calibration.data, None)
-
-
-def _recipes(
-    given: argparse.Namespace, checkpoints: list[Checkpoint], calibration: DecodedCache | None
-) -> Iterator[Recipe]:
-    """One recipe; of the method backbone without an anchor one for every checkpoint, because each keeps its own
-    head.
-    """
-    method = given.method or "linear"
-    buffers = check_policy(given.buffers or "average")
-    parameters = {**_short_form(given, method, len(checkpoints)), **parse_settings(method, given.set)}
-    parameters, anchor = _anchored(given.anchor, method, parameters)
-    anchors = range(len(checkpoints)) if method == "backbone" and "anchor" not in parameters else [None]
-    for number in anchors:
-        own = parameters if number is None else {**parameters, "anchor": number}
-        built = build_method(method, own)
-        at = anchor_of(built, len(checkpoints), anchor or 0)
-        sharing = sharing_of(given) or (unlike(checkpoints, at) if getattr(built, "takes_unlike", False) else None)
-        yield write_recipe(
-            checkpoints,
-            method,
-            own,
-            buffers,
-            calibration,
-            given.count,
-            anchor=anchor,
-            sharing=sharing,
-            dtype=given.dtype,
-        )
-
-
-def _short_form(given: argparse.Namespace, method: str, count: int) -> dict[str, Any]:
-    """What --alpha and --weights say, and for linear what leaving both out means."""
-    if given.weights and given.alpha is not None:
-        raise UsageError("Both --alpha and --weights", "one of them", "Leave one out")
-    if given.weights:
-        return {"weights": list(numbers(given.weights))}
-    if given.alpha is not None:
-        return {"alpha": given.alpha}
-    if method != "linear" or given.set:
-        return {}
-    return {"alpha": 0.5} if count == 2 else {"weights": [1 / count] * count}
-
-
-def _anchored(anchor: int | None, method: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """The parameters with --anchor where the method has an anchor or a base; else the number for the recipe itself."""
-    names = {item.name for item in parameters_of(METHODS.get(method))}
-    name = next((name for name in ("anchor", "base") if name in names), None)
-    if anchor is None or (name is None and method != "head_swap"):
-        return parameters, anchor
-    if name is None or name in parameters:
-        raise UsageError(
-            f"--anchor with {method}" if name is None else f"Both --anchor and --set {name}",
-            "one way to say it",
-            "Use --set backbone=N head=N" if name is None else "Leave one out",
-        )
-    return {**parameters, name: anchor}, None
+        studio.sources.know(checkpoints, pictures)
+        return recipe_barriers(recipe, studio.runner, pictures, progress)

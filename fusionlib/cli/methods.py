@@ -7,8 +7,6 @@ from typing import Any
 
 from fusionlib.contracts import METHODS, parameters_of
 
-NAME, HELP = "methods", "List every merge method with its parameters and its source"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb: none."""
@@ -23,7 +21,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "title": method.title,
                 "summary": method.summary,
                 "citation": method.citation,
+                "version": method.version,
                 "needs": method.needs,
+                "statistics": list(method.statistics),
                 "parameters": [_plain(item) for item in parameters_of(method)],
             }
             for name, method in sorted(METHODS.items())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fusionlib.checkpoints.groups import renames_of
-from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, Parameter, parameters_of
 from fusionlib.errors import UsageError
-from fusionlib.plain_yaml import load_yaml
+
+if TYPE_CHECKING:
+    from fusionlib.checkpoints.sharing import Sharing
 
 
 def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
@@ -36,6 +36,8 @@ def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
 def _value(item: Parameter, text: str) -> Any:
     if isinstance(item.default, str):
         return text
+    from fusionlib.plain_yaml import load_yaml
+
     listed = isinstance(item.default, tuple) and not text.startswith("[")
     try:
         return load_yaml(f"[{text}]" if listed else text)
@@ -66,4 +68,7 @@ def sharing_of(given: argparse.Namespace) -> Sharing | None:
     """What these options say; None where none of them was given."""
     if not (given.shared or given.rename or given.exclude):
         return None
+    from fusionlib.checkpoints.groups import renames_of
+    from fusionlib.checkpoints.sharing import Sharing
+
     return Sharing(renames_of(given.rename), tuple(given.exclude))

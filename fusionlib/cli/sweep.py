@@ -20,9 +20,7 @@ from fusionlib.cli.common import (
     show_verdict,
     tiles_note,
 )
-from fusionlib.merging.buffers import POLICIES, check_policy
-
-NAME, HELP = "sweep", "Measure alpha A + (1 - alpha) B along alpha"
+from fusionlib.merging.choices import POLICIES, check_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,15 +8,10 @@ from typing import Any
 
 from fusionlib.cli.common import progress_bar, show_remarks
 from fusionlib.contracts import ARCHITECTURES
-from fusionlib.data.cache import DecodedCache
-from fusionlib.data.spec import open_dataset
-from fusionlib.engine.network import choose_device
 from fusionlib.errors import UsageError
-from fusionlib.lab.loop import Trainer, TrainingPlan
+from fusionlib.lab.plan import TrainingPlan
 from fusionlib.lab.schedule import SCHEDULES
-from fusionlib.studio import add_group
-
-NAME, HELP = "train", "Train a network from scratch or from a checkpoint, one checkpoint an epoch"
+from fusionlib.options import add_group
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", type=Path, metavar="CHECKPOINT", help="fine-tune from this one instead of from scratch"
     )
     add_group(parser)
-    parser.add_argument("--arch", default=plan.architecture, help=f"one of {', '.join(ARCHITECTURES.names())}")
+    parser.add_argument("--arch", default=plan.architecture, help=f"one of {', '.join(ARCHITECTURES.names_in_files())}")
     parser.add_argument("--classes", type=int, help="outputs of the network (default: the classes of the data)")
     parser.add_argument("--seed", type=int, default=plan.seed, help="initialisation, order of pictures and dropout")
     parser.add_argument("--epochs", type=int, default=plan.epochs)
@@ -56,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Train and list the epochs."""
+    from fusionlib.data.cache import DecodedCache
+    from fusionlib.data.spec import open_dataset
+    from fusionlib.engine.network import choose_device
+    from fusionlib.lab.loop import Trainer
+
     dataset = DecodedCache(open_dataset(given.data, given.split), 2 << 30)
     plan = TrainingPlan(
         architecture=given.arch,

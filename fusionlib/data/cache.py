@@ -30,6 +30,7 @@ class DecodedCache:
         self._gates: dict[int, Lock] = {}
         self._lock = Lock()
         self._fingerprint = dataset.fingerprint()
+        self._keys = [dataset.picture_key(index) for index in range(len(dataset))]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -72,6 +73,10 @@ class DecodedCache:
         """The dataset's content key when this was made; asking again costs nothing."""
         return self._fingerprint
 
+    def picture_key(self, index: int) -> str:
+        """The dataset's key of picture `index` when this was made; asking again costs nothing."""
+        return self._keys[index]
+
     def is_current(self) -> bool:
         """Whether the files are still those of the fingerprint."""
         return self.dataset.fingerprint() == self._fingerprint
@@ -82,11 +87,14 @@ class DecodedCache:
         Called after a pass and before its figures are kept: they would be of no content.
         """
         if not self.is_current():
-            raise ChangedDataError(
-                f"The pictures of {self.title} were changed after they were opened",
-                "files that stay as they are",
-                "Look at the folders again, then measure anew",
-            )
+            raise self._changed()
+
+    def _changed(self) -> ChangedDataError:
+        return ChangedDataError(
+            f"The pictures of {self.title} were changed after they were opened",
+            "files that stay as they are",
+            "Look at the folders again, then measure anew",
+        )
 
     def _find(self, index: int) -> Sample | None:
         sample = self._samples.get(index)
@@ -97,6 +105,8 @@ class DecodedCache:
     def _decode(self, index: int) -> Sample:
         try:
             sample = self.dataset.load(index)
+            if self.dataset.picture_key(index) != self._keys[index]:
+                raise self._changed()
             with self._lock:
                 self._keep(index, sample)
             return sample

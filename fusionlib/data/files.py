@@ -186,12 +186,22 @@ def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
     """
     total = hashlib.sha256(labels.encode())
     for name, path in files:
-        try:
-            status = path.stat()
-            content = _digest(
-                os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-            )
-        except OSError as problem:
-            raise unreadable(path, problem) from problem
-        total.update(f"\n{name}\n{content}".encode("utf-8", "surrogateescape"))
+        total.update(f"\n{name}\n{file_digest(path)}".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read again only when its size, its inode or one of its times differs.
+
+    Raises `DataError` that names a lost file.
+    """
+    try:
+        status = path.stat()
+        return _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    except OSError as problem:
+        raise unreadable(path, problem) from problem
+
+
+def picture_digest(meaning: str, *files: Path) -> str:
+    """SHA-256 over what pixels mean and the contents of a picture's files; neither names nor places count."""
+    return hashlib.sha256("\n".join((meaning, *map(file_digest, files))).encode()).hexdigest()

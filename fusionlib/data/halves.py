@@ -36,6 +36,10 @@ class EveryOther:
             f"{self.dataset.dataset.fingerprint()} every other from {self.start}".encode()
         ).hexdigest()
 
+    def picture_key(self, index: int) -> str:
+        """The dataset's own."""
+        return self.dataset.picture_key(self._place(index))
+
     def _place(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")

@@ -10,6 +10,7 @@ from fusionlib.contracts import Sample
 from fusionlib.data.elsewhere import no_pictures
 from fusionlib.data.files import (
     fingerprint_files,
+    picture_digest,
     picture_orientation,
     picture_size,
     read_picture,
@@ -79,6 +80,12 @@ class PairedDataset:
         ]
         legend = self.legend.text(any(pair.coloured for pair in self.pairs))
         return fingerprint_files(f"{self.label_space.names} {legend}", files)
+
+    def picture_key(self, index: int) -> str:
+        """SHA-256 of label space, legend, orientations and the contents of picture and mask."""
+        pair = self.pairs[index]
+        legend = self.legend.text(pair.coloured)
+        return picture_digest(f"{self.label_space.names} {legend} {pair.orientations}", pair.image, pair.mask)
 
 
 def find_pairs(images: Path, masks: Path, argument: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:

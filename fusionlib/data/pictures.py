@@ -10,6 +10,7 @@ from fusionlib.data.elsewhere import no_pictures
 from fusionlib.data.files import (
     existing_folder,
     fingerprint_files,
+    picture_digest,
     picture_orientation,
     picture_size,
     read_picture,
@@ -52,6 +53,10 @@ class Pictures:
     def fingerprint(self) -> str:
         """SHA-256 of file names and contents."""
         return fingerprint_files("pictures", ((path.name, path) for path in self.files))
+
+    def picture_key(self, index: int) -> str:
+        """SHA-256 of the file's content, which holds its orientation."""
+        return picture_digest("picture", self.files[index])
 
 
 class PicturesFolder:

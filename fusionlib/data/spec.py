@@ -127,6 +127,10 @@ class First:
         """Of the whole dataset and the limit."""
         return hashlib.sha256(f"{self.dataset.fingerprint()} first {self.limit}".encode()).hexdigest()
 
+    def picture_key(self, index: int) -> str:
+        """The dataset's own."""
+        return self.dataset.picture_key(self._checked(index))
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.limit:
             raise IndexError(f"picture {index} of {self.limit}")

@@ -46,6 +46,11 @@ class Streets:
         """SHA-256 of the generator's version and what is asked of it."""
         return hashlib.sha256(f"streets {VERSION} {self.domain} {self.split} {self.count}".encode()).hexdigest()
 
+    def picture_key(self, index: int) -> str:
+        """SHA-256 of the generator's version and the scene: the same in every split and count that has it."""
+        domain, seed = self._scene(index)
+        return hashlib.sha256(f"streets {VERSION} {domain} {seed}".encode()).hexdigest()
+
     def _scene(self, index: int) -> tuple[str, int]:
         if not 0 <= index < self.count:
             raise IndexError(f"scene {index} of {self.count}")

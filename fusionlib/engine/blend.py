@@ -4,7 +4,7 @@ device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.engine.worker import Run
 from fusionlib.errors import UsageError
-from fusionlib.merging.buffers import check_policy, merged_integers, settle
-from fusionlib.merging.profile import LayerProfile, apply_profile
+from fusionlib.merging.buffers import merged_integers, settle
+from fusionlib.merging.choices import check_policy
 
 CALIBRATION_PICTURES = 16
 """How many pictures `recalibrate` measures with unless told otherwise: enough for stable means, about a second of
@@ -47,9 +47,7 @@ class Blend:
         self.notes: tuple[str, ...] = ()
         self.recomputed: tuple[str, ...] = ()
         self._present: MergeMethod | int | None = None
-        self._held: LayerProfile | None = (
-            None  # whose merge the scratch buffer holds, so that a next one writes only what differs
-        )
+        self._held: MergeMethod | None = None  # whose merge the scratch buffer holds, for a next one to update
         same = arena.weights.dtype == network.flat.dtype and arena.weights.device == network.flat.device
         # Merging straight into the network's own buffer spares a pass over the weights wherever the types allow it.
         self._scratch = network.flat if same else torch.empty_like(arena.weights[0])
@@ -88,22 +86,19 @@ class Blend:
 
     def _merge(self, method: MergeMethod) -> None:
         with torch.inference_mode():
-            first = self._write(method)
+            before, self._held = self._held, None  # what fails half-way holds nothing
+            written = method.update(self.arena, self._scratch, before)
+            first = self._write(method) if written is None else ()
             notes = settle(self.buffers, self.arena, method, self._scratch)
-            round_to_dtype(self.arena.layout, self._scratch, self._rewritten(method))
+            round_to_dtype(self.arena.layout, self._scratch, None if written is None else self._touched(written))
             if self._scratch is not self.network.flat:
                 self.network.load(self._scratch)
-        self._held = method if isinstance(method, LayerProfile) else None
+        if written is not None:
+            self._held, self.recomputed = method, written
         self.notes = (*first, *notes)
 
     def _write(self, method: MergeMethod) -> tuple[str, ...]:
-        """Write the merge into the scratch buffer, of a profile after a profile only the tensors whose weights
-        differ.
-        """
-        before, self._held = self._held, None  # what fails half-way holds nothing
-        if isinstance(method, LayerProfile):
-            self.recomputed = apply_profile(self.arena, method, self._scratch, before)
-            return ()
+        """Write the whole merge into the scratch buffer. Its remarks."""
         mixture = method(self.arena, out=self._scratch)
         if len(mixture.weights) != 1:
             raise UsageError(
@@ -113,16 +108,10 @@ class Blend:
             )
         return mixture.notes
 
-    def _rewritten(self, method: MergeMethod) -> list[Entry] | None:
-        """The tensors that `_write` has written: of a profile those whose weights differ, and running statistics; None:
-        all.
-        """
-        names = set(self.recomputed) if isinstance(method, LayerProfile) else None
-        return (
-            None
-            if names is None
-            else [entry for entry in self.arena.layout.entries if entry.name in names or entry.kind == "buffer"]
-        )
+    def _touched(self, names: Collection[str]) -> list[Entry]:
+        """These tensors, and running statistics, which the policy has written."""
+        updated = set(names)
+        return [entry for entry in self.arena.layout.entries if entry.name in updated or entry.kind == "buffer"]
 
     def _settle(self, method: MergeMethod) -> None:
         with torch.inference_mode():

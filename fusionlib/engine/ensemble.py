@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlib.engine.network import Network
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares, fold_order
-from fusionlib.merging.ensemble import RULES
+from fusionlib.merging.choices import RULES
 
 
 class OutputEnsemble:
@@ -49,24 +49,34 @@ class OutputEnsemble:
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
         """Pictures (N, H, W, 3) uint8 -> what the class docstring says (N, C, h, w) float32."""
-        with torch.inference_mode():
-            total: Tensor | None = None
-            for network, share in self.members:
-                part = self._part(network.logits(images, size), share)
-                total = part if total is None else total.add_(part)
-            assert total is not None  # shares sum to 1, so one of them is above 0
-            if self.rule in ("logit", "product"):
-                return total
-            # A probability that underflowed stays a number: -inf would make a neighbour's difference NaN.
-            return total.clamp_(min=torch.finfo(total.dtype).tiny).log_()
+        parts = (network.logits(images, size) for network, _ in self.members)
+        return combined(parts, [share for _, share in self.members], self.rule)
 
-    def _part(self, logits: Tensor, share: float) -> Tensor:
-        if self.rule == "logit":
-            return logits * share
-        if self.rule == "product":
-            return logits.log_softmax(1).mul_(share * len(self.members))
-        probabilities = logits.softmax(1)
-        if self.rule == "softmax":
-            return probabilities.mul_(share)
-        confidence, label = probabilities.max(1, keepdim=True)
-        return torch.zeros_like(probabilities).scatter_(1, label, confidence * share)
+
+def combined(parts: Iterable[Tensor], shares: Sequence[float], rule: str) -> Tensor:
+    """Logits of M networks (N, C, h, w) as those of one, by `rule` (see `OutputEnsemble`); M `shares` sum to 1.
+
+    `parts` are taken one at a time, so that no more than two are held.
+    """
+    with torch.inference_mode():
+        total: Tensor | None = None
+        for logits, share in zip(parts, shares, strict=True):
+            part = _part(logits, share, rule, len(shares))
+            total = part if total is None else total.add_(part)
+        assert total is not None  # shares sum to 1, so one of them is above 0
+        if rule in ("logit", "product"):
+            return total
+        # A probability that underflowed stays a number: -inf would make a neighbour's difference NaN.
+        return total.clamp_(min=torch.finfo(total.dtype).tiny).log_()
+
+
+def _part(logits: Tensor, share: float, rule: str, count: int) -> Tensor:
+    if rule == "logit":
+        return logits * share
+    if rule == "product":
+        return logits.log_softmax(1).mul_(share * count)
+    probabilities = logits.softmax(1)
+    if rule == "softmax":
+        return probabilities.mul_(share)
+    confidence, label = probabilities.max(1, keepdim=True)
+    return torch.zeros_like(probabilities).scatter_(1, label, confidence * share)

@@ -12,9 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from fusionlib.contracts import Architecture, Output, OwnClasses
 from fusionlib.data.labels import LabelSpace, label_space, mapping
@@ -26,22 +23,37 @@ Network = tuple[Architecture, int]
 LIBRARY = Path(__file__).resolve().parents[1]
 
 
-def runs_of(
-    networks: Iterable[Network | None], target: LabelSpace | None, precision: str, device: torch.device
-) -> dict[str, Any]:
-    """The part of a content key that tells how networks run, as JSON values: `identities`, how precisely, and where.
-
-    CPU and CUDA are told apart: they compute in other orders, and in mixed precision with other types.
-    """
-    return {"networks": identities(networks, target), "precision": precision, "device": device.type}
-
-
 def identities(networks: Iterable[Network | None], target: LabelSpace | None) -> list[str]:
     """What tells these networks from others, equal ones once; None is an unknown one.
 
     `target` is the label space of the pictures.
     """
     return sorted({_identity(*known, target) if known else "" for known in networks})
+
+
+def architecture_key(architecture: Architecture, classes: int) -> str:
+    """SHA-256 over what turns weights into answers: the code (user's) or the class and its version, the preprocessing
+    and the classes.
+    """
+    kind = type(architecture)
+    name = f"{kind.__module__}.{kind.__qualname__} {getattr(architecture, 'version', 1)}"
+    space = _found(architecture.label_space(classes))
+    about = {
+        "code": getattr(architecture, "code", None) or (name if _is_ours(kind) else _code_of(kind)),
+        "classes": classes,
+        "preprocessing": asdict(architecture.preprocessing),
+        "output": repr(getattr(architecture, "output", None)),
+        "space": [repr(architecture.label_space(classes)), space.names if space else None],
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _is_ours(kind: type) -> bool:
+    try:
+        return Path(inspect.getfile(kind)).resolve().is_relative_to(LIBRARY)
+    except (OSError, TypeError):
+        return False
 
 
 def _identity(architecture: Architecture, classes: int, target: LabelSpace | None) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from fusionlib.contracts import Progress
 from fusionlib.errors import Cancelled, FusionError, UsageError
+
+Lease = Callable[[Progress], AbstractContextManager[Progress]]
+"""Waits until nobody else does the same, passing their progress on, and gives what to report to while it is held."""
 
 
 class Job:
@@ -22,12 +26,15 @@ class Job:
         self.title, self.state, self.message = title, "idle", None
         self.done, self.total = 0, 0
         self.result: Any = None
+        self.lease: Lease | None = None
+        """What keeps others from doing the same work at the same time; None: nobody else could."""
         self._cancel = threading.Event()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._ended.set()
         self._begun = 0.0
         self._next: Callable[[Job], Any] | None = None
+        self._told: Progress = self._note
 
     def start(self, work: Callable[[Job], Any]) -> Job:
         """Begin, unless it is running already. While a cancelled run is still ending, begin as soon as it has."""
@@ -49,6 +56,9 @@ class Job:
 
     def progress(self, done: int, total: int) -> None:
         """Say how far the work is. Raises `Cancelled` when it should stop."""
+        self._told(done, total)
+
+    def _note(self, done: int, total: int) -> None:
         self.done, self.total = done, total
         if self._cancel.is_set():
             raise Cancelled
@@ -113,12 +123,15 @@ class Job:
 
     def _outcome(self, work: Callable[[Job], Any]) -> tuple[str, str | None]:
         try:
-            self.result = work(self)
+            with self.lease(self._note) if self.lease else nullcontext(self._note) as self._told:
+                self.result = work(self)
         except Cancelled:
             return "cancelled", None
         except FusionError as error:
             return "failed", error.one_line
         except Exception as error:  # noqa: BLE001 - a job may fail for any reason; the app must go on and say which
             return "failed", f"{type(error).__name__}: {error}"
+        finally:
+            self._told = self._note
         # A cancel between two steps leaves nothing to do, and the work ends without an exception.
         return ("cancelled" if self._cancel.is_set() else "done"), None

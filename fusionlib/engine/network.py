@@ -11,24 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.modules import methods_of_torch, named_modules
+from fusionlib.architectures.outputs import described, logits_of
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import Architecture, Output, class_count
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.inputs import Inputs
+from fusionlib.engine.precision import PRECISIONS
 from fusionlib.engine.stages import Trail
 from fusionlib.engine.turns import Superseded
 from fusionlib.engine.worker import Run, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
-from fusionlib.outputs import described, logits_of
 from fusionlib.quiet import quiet
-
-PRECISIONS: Mapping[str, str] = {
-    "float32": "Exact: every figure is computed in float32",
-    "mixed": (
-        "Automatic mixed precision (bfloat16 on CPU, float16 on CUDA): faster, figures may differ in the third digit"
-    ),
-}
 
 
 class Network(Protocol):
@@ -75,6 +69,8 @@ class BoundNetwork:
                 f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision"
             )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
+        self.occupant: object = None
+        """Whose weights it holds, where several share it."""
         self.space = _checked_space(architecture, classes)
         self.flat = torch.zeros(layout.size, device=device)
         self.integers: dict[str, Tensor] = {}

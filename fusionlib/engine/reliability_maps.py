@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fusionlib.contracts import IGNORE
-from fusionlib.measures.calibration import KEPT_BINS
+from fusionlib.measures.bins import KEPT_BINS
 from fusionlib.measures.observation import Observation
 
 

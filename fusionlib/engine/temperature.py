@@ -6,17 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlib.contracts import IGNORE, METERS, Progress
+from fusionlib.contracts import IGNORE, MEASURES, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.engine.measure import Batch, batches
 from fusionlib.engine.network import Network
+from fusionlib.engine.observe import Batch, batches
 from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
-from fusionlib.measures.observation import Observation, first_maximum
+from fusionlib.measures.observation import Observation
 
 COARSE = tuple(2 ** (half / 2) for half in range(-4, 7))
 """First pass: 0.25 to 8 in steps of the root of 2, 1 among them."""
@@ -37,35 +36,6 @@ class Temperature:
     at_limit: bool
 
 
-def scaled(logits: Tensor, temperature: float) -> Tensor:
-    """`logits / temperature`, (N, C, H, W), with the same first maximum at every pixel.
-
-    In real numbers division keeps the order; in float32 two neighbours may become equal and the lower class would win.
-    The class that won before is then put one step of float32 above the others.
-    """
-    if not temperature > 0:
-        raise DataError(f"Temperature {temperature}", "a number above 0", "Fit it, or use 1")
-    cooler = logits / temperature
-    before, (peak, after) = first_maximum(logits)[1], first_maximum(cooler)
-    changed = (before != after) & (before < logits.shape[1])
-    if bool(changed.any()):
-        n, y, x = torch.nonzero(changed, as_tuple=True)
-        cooler[n, before[n, y, x], y, x] = torch.nextafter(peak[n, y, x], torch.full_like(peak[n, y, x], torch.inf))
-    return cooler
-
-
-class ScaledNetwork:
-    """A network whose logits are divided by a temperature after resizing."""
-
-    def __init__(self, network: Network, temperature: float) -> None:
-        self.network, self.temperature, self.device = network, temperature, network.device
-
-    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
-        """As the network's own, (N, C, h, w) float32."""
-        with torch.inference_mode():
-            return scaled(self.network.logits(images, size), self.temperature)
-
-
 def losses_at(
     temperatures: Sequence[float],
     network: Network,
@@ -77,14 +47,14 @@ def losses_at(
     """Mean negative log-likelihood in nats at each temperature over all labelled pixels, in one pass of forwards; inf:
     undefined.
     """
-    meter, classes = METERS.get("cross_entropy"), pictures.label_space.count
-    states = [meter.init(classes, network.device) for _ in temperatures]
+    measure, classes = MEASURES.get("loss"), pictures.label_space.count
+    states = [measure.init(classes, network.device) for _ in temperatures]
 
     def look(batch: Batch) -> None:
         with torch.inference_mode():
             logits, ids = batch.logits_of(network), torch.from_numpy(batch.truths).to(network.device)
             for state, temperature in zip(states, temperatures, strict=True):
-                meter.update(state, Observation(logits / temperature, ids, mapping, classes))
+                measure.update(state, Observation(logits / temperature, ids, mapping, classes))
 
     if len(pictures) and pictures.load(0).truth is None:
         raise DataError(
@@ -100,7 +70,7 @@ def losses_at(
         if progress is not None:
             progress(done, len(pictures))
     pictures.verify()
-    return [math.inf if loss is None else loss for loss in (meter.compute(state)["cross_entropy"] for state in states)]
+    return [math.inf if loss is None else loss for loss in (measure.compute(state)["loss"] for state in states)]
 
 
 def fit_temperature(

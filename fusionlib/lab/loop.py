@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.outputs import logits_of
 from fusionlib.atomic import make_folder, write_atomically
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import open_checkpoint
@@ -20,44 +20,8 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Output, Progress
 from fusionlib.errors import LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
+from fusionlib.lab.plan import TrainingPlan
 from fusionlib.lab.schedule import SCHEDULES
-from fusionlib.outputs import logits_of
-
-LARGEST_SEED = 2**40
-"""Seeds of the epochs are derived from it and must fit torch's 64 bits."""
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Everything that decides what a run produces. Two runs of one plan on one machine give the same checkpoints."""
-
-    architecture: str = "enet"
-    classes: int = 19
-    seed: int = 0
-    epochs: int = 10
-    batch: int = 8
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 2e-4
-    schedule: str = "cosine"
-    crop: tuple[int, int] = (128, 256)
-    class_weights: bool = True
-
-    def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UsageError(
-                f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule"
-            )
-        for name in ("epochs", "batch", "lr", "classes"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
-        for name, limit in (("momentum", 1), ("weight_decay", math.inf), ("seed", LARGEST_SEED)):
-            if not 0 <= getattr(self, name) < limit:
-                raise UsageError(
-                    f"{name} is {getattr(self, name)}",
-                    f"a number from 0, below {limit}",
-                    f"Correct --{name.replace('_', '-')}",
-                )
 
 
 def class_weights(frequencies: Tensor) -> Tensor:

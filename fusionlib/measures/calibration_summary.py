@@ -1,4 +1,4 @@
-"""From what the calibration meter keeps to named figures, for any offered number of bins and any class."""
+"""From what the calibration measures keep to named figures, for any offered number of bins and any class."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from fusionlib.errors import UsageError
-from fusionlib.measures.calibration import KEPT_BINS, OFFERED_BINS
+from fusionlib.contracts import Figure
+from fusionlib.measures.bins import DEFAULT_BINS, KEPT_BINS, MINIMUM_COUNT, OFFERED_BINS, check_bins
 from fusionlib.measures.calibration_figures import classwise_ece, coarsen, ece, jensen_shannon, kl, mce
 
-DEFAULT_BINS = 15
-MINIMUM_COUNT = 100
-"""Pixels that a bin needs to take part in the robust MCE."""
-
-
-def check_bins(bins: int) -> int:
-    """`bins` itself. Raises `UsageError` for a number that is not offered."""
-    if bins not in OFFERED_BINS:
-        raise UsageError(f"{bins} bins", f"one of {', '.join(map(str, OFFERED_BINS))}", "Choose another number of bins")
-    return bins
+FIGURES = (
+    Figure("ece_sample_weighted", "ECE", "%", "lower", 2, "Gap of confidence and accuracy, weighted by pixels"),
+    Figure("ece_unweighted", "ECE, unweighted", "%", "lower", 2, "The same as a mean over the bins that are not empty"),
+    Figure("ece_unweighted_all_bins", "ECE, all bins", "%", "lower", 2, "The same, empty bins in the denominator"),
+    Figure("mce", "MCE", "%", "lower", 2, "The largest gap of a bin, however few pixels are in it"),
+    Figure("mce_minimum_count", "MCE, robust", "%", "lower", 2, f"Over bins of at least {MINIMUM_COUNT} pixels"),
+    Figure("adaptive_ece", "Adaptive ECE", "%", "lower", 2, "ECE in bins of equal mass"),
+    Figure("classwise_ece", "Classwise ECE", "%", "lower", 2, "Mean ECE over predicted classes"),
+    Figure("brier", "Brier score", "", "lower", 4, "Mean squared error of the probabilities, 0 to 2"),
+    Figure("nll", "NLL", "nats", "lower", 4, "Mean negative log-likelihood of the true class"),
+    Figure("kl", "KL", "nats", "higher", 3, "Divergence of the confidences of right and of wrong pixels"),
+    Figure("js", "Jensen-Shannon", "nats", "higher", 3, "The same, symmetric: 0 to log 2"),
+    Figure("auroc", "AUROC", "", "higher", 3, "Probability that a right pixel is more confident than a wrong one"),
+)
+"""What is shown of `calibration_summary`, at the default number of bins."""
 
 
 def calibration_summary(
     record: Mapping[str, Any], bins: int = DEFAULT_BINS, label: int | None = None
 ) -> dict[str, Any]:
-    """All figures of one measured network: fractions and nats, None where undefined. `record` is the meter's
-    `calibration` entry.
+    """All figures of one measured network: fractions and nats, None where undefined or not known. `record` is the entry
+    `calibration` of that measure, or `calibration_fine` of the other, which knows more by class.
 
     `label` restricts to the pixels predicted as that class (C: outside the annotation's space); Brier score, likelihood
     and classwise ECE are then None. Keys: `ece_sample_weighted`, `ece_unweighted` (mean over non-empty bins),
@@ -104,6 +109,7 @@ def confidence_histograms(record: Mapping[str, Any], label: int | None = None) -
 
 __all__ = [
     "DEFAULT_BINS",
+    "FIGURES",
     "KEPT_BINS",
     "MINIMUM_COUNT",
     "OFFERED_BINS",

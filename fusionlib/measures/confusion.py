@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, METERS
+from fusionlib.contracts import IGNORE, MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.errors import DataError
 from fusionlib.measures.observation import Observation
 
@@ -16,13 +16,13 @@ Fractions = list[float | None]
 
 
 def count_pairs(truth: torch.Tensor, predicted: torch.Tensor, classes: int) -> torch.Tensor:
-    """Count (truth, prediction) pairs: int64 ids of any equal shape -> (classes, classes + 1) int64.
+    """Count (truth, prediction) pairs: whole ids of any equal shape -> (classes, classes + 1) int64.
 
     Every possible byte has a row, so void falls into rows of its own instead of being masked out first, and ids that
     the label space does not have are seen rather than lost. Raises `DataError` that names those.
     """
     width = classes + 1
-    pairs = truth.reshape(-1) * width + predicted.reshape(-1)
+    pairs = truth.reshape(-1).int() * width + predicted.reshape(-1)
     counts = torch.bincount(pairs, minlength=(IGNORE + 1) * width)
     if counts.numel() > (IGNORE + 1) * width or bool(counts[classes * width : IGNORE * width].any()):
         unknown = sorted(set(torch.unique(truth).tolist()) - {*range(classes), IGNORE})
@@ -128,30 +128,46 @@ def blind_figures(matrix: Any) -> dict[str, Any] | None:
     }
 
 
-class ConfusionMeter:
+class Confusion:
     """Counts the confusion matrix and gives mIoU, IoU, precision, recall and pixel accuracy, all as fractions.
 
     State: `matrix` (C, C + 1) int64, `[truth][prediction]`; the last column holds predictions outside the label space;
     `void` () int64. Counts are integers, so neither the order of the pictures nor how they are split changes anything.
     """
 
-    title = "IoU and accuracy"
-    source = "PASCAL VOC and Cityscapes benchmarks: one confusion matrix over the whole dataset"
+    title: ClassVar[str] = "IoU and accuracy"
+    summary: ClassVar[str] = "How well the predicted regions lie on the annotated ones, class by class"
+    source: ClassVar[str] = "PASCAL VOC and Cityscapes benchmarks: one confusion matrix over the whole dataset"
+    version: ClassVar[int] = 1
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "one"
+    grain: ClassVar[Grain] = "picture"
+    always: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure("miou", "mIoU", "%", "higher", 2, "Mean IoU over the classes in truth or prediction"),
+        Figure("pixel_accuracy", "Pixel accuracy", "%", "higher", 2, "Labelled pixels predicted right"),
+        Figure("iou", "IoU", "%", "higher", 2, "Intersection of truth and prediction over their union", "class"),
+        Figure("precision", "Precision", "%", "higher", 2, "Pixels predicted as the class that are of it", "class"),
+        Figure("recall", "Recall", "%", "higher", 2, "Pixels of the class that are predicted as it", "class"),
+        Figure("support", "Support", "pixels", "", 0, "Labelled pixels of the class", "class"),
+    )
 
-    def init(self, classes: int, device: torch.device) -> dict[str, torch.Tensor]:
+    def init(self, classes: int, device: torch.device, members: int = 1) -> State:
         """Zeros for `classes` classes."""
         return {
             "matrix": torch.zeros(classes, classes + 1, dtype=torch.int64, device=device),
             "void": torch.zeros((), dtype=torch.int64, device=device),
         }
 
-    def update(self, state: dict[str, torch.Tensor], observation: Observation) -> None:
-        """Add the labelled pixels of one batch. Raises `DataError` when the truth has an unknown id."""
-        counts = count_pairs(observation.truth_ids, observation.predicted, observation.classes)
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add the labelled pixels. Raises `DataError` when the truth has an unknown id."""
+        (observation,) = observations
+        counts = count_pairs(observation.truth, observation.predicted_bytes, observation.classes)
         state["matrix"] += counts
         state["void"] += observation.truth.numel() - counts.sum()
 
-    def compute(self, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    def compute(self, state: State) -> dict[str, Any]:
         """`miou`, `pixel_accuracy`; `iou`, `precision`, `recall`, `support` (pixels) per class; `pixels` (labelled),
         `outside` (of them) and `void` (beside them); `blind` (`blind_figures`).
         """
@@ -170,4 +186,4 @@ class ConfusionMeter:
         }
 
 
-METERS.register("confusion")(ConfusionMeter())
+MEASURES.register("confusion")(Confusion())

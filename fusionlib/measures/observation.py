@@ -1,104 +1,79 @@
-"""What one batch shows: logits and truth, and everything that meters derive from them, computed once."""
+"""What one picture shows: logits and truth, and everything that measures derive from them, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from fusionlib.contracts import IGNORE
 from fusionlib.errors import UsageError
+from fusionlib.measures.planes import Look, Planes, first_at, first_maximum, plain_layout
 
 _FAINT = 1e-30
 """Below this a float32 sum of exponentials has lost digits to underflow and is computed again, relative to itself."""
 
-
-_BAND = 16
-"""Rows copied at a time."""
-
-_CACHED = 440_000
-"""Logits worked on at a time by each thread: few enough for the cache beside it, enough that starting the threads costs
-little.
+UNIT = 2.0**-24
+"""Step of sums over pixels, in nats or as a fraction. Each pixel is rounded to a multiple of it, at most 3e-8 off:
+less than float32's own rounding at 1. The sum is a whole number, the same to the last bit in every order and split.
+int64 then holds 5.5e11 nats: a million-pixel picture at 1 nat 550,000 times.
 """
 
-
-class Planes(NamedTuple):
-    """What one pass over the logits leaves of each pixel, (N, H, W) each, all relative to the exponential of its
-    largest logit.
-
-    `total`: sum of exponentials; `label`, `truth`: of those that count as the predicted and as the true class (any
-    class at void pixels); `squares`: sum of squares over the classes of the target space and "outside".
-    """
-
-    total: torch.Tensor
-    label: torch.Tensor
-    truth: torch.Tensor
-    squares: torch.Tensor
+LIMIT = 2.0**24
+"""Losses at or above this many nats (and NaN, infinity) are counted instead of being summed."""
 
 
-def first_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest logit of each pixel and its class: (N, C, H, W) -> (N, H, W) float, (N, H, W) int64; C up to 255.
+class FixedSum(NamedTuple):
+    """A sum over labelled pixels in steps of `UNIT`, () int64 each: of those below `LIMIT`, and how many are not."""
 
-    Ties go to the lowest class, as `logits.max(1)` does, and a pixel with a NaN gets C (no class). Comparing with the
-    maximum and reducing bytes takes a third of the time of `max(1)`, whose index bookkeeping is not vectorised.
-    """
-    peak = logits.amax(1)
-    return peak, _first_at(logits, peak)
-
-
-def _first_at(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """(N, H, W) int64: the first class whose logit is the pixel's largest."""
-    classes = logits.shape[1]
-    countdown = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device).view(1, -1, 1, 1)
-    rank = _reaches(logits, peak.unsqueeze(1)).mul_(countdown).amax(1)
-    return classes - rank.long()
-
-
-def _reaches(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) uint8: 1 where the logit is not below `peak`.
-
-    NumPy compares three times faster than torch on CPUs.
-    """
-    if logits.device.type == "cpu" and logits.dtype == torch.float32:
-        return torch.from_numpy(np.greater_equal(logits.detach().numpy(), peak.detach().numpy()).view(np.uint8))
-    return (logits >= peak).view(torch.uint8)
-
-
-def _plain_layout(logits: torch.Tensor) -> torch.Tensor:
-    """`logits.contiguous()`: reductions over the class axis are 2-10 times slower on channels_last than this copy.
-
-    Band by band the transposition stays in the processor's cache, which makes it three times faster.
-    """
-    if logits.is_contiguous() or logits.is_cuda:
-        return logits.contiguous()
-    plain = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
-    for top in range(0, logits.shape[2], _BAND):
-        plain[:, :, top : top + _BAND] = logits[:, :, top : top + _BAND]
-    return plain
+    steps: torch.Tensor
+    beyond: torch.Tensor
 
 
 class Observation:
-    """One batch, shared by all meters: each property is computed at its first use and kept.
+    """One picture, band or batch as one network sees it: what all measures share is computed once, at its first use.
 
     `logits` (N, C, H, W) floating, at the annotation's size, and computed with in float32; `truth` (N, H, W) uint8 or
-    int64 ids of the target space, `IGNORE` for void; `mapping` (C,) int64 target id of each of the network's classes,
-    -1 for none, or None when both spaces are the same; `classes` the target space's class count (default C).
-    An ensemble is observed through the logarithms of its probabilities.
+    int64 ids of the target space, `IGNORE` for void, or None for pictures without masks; `mapping` (C,) int64 target id
+    of each of the network's classes, -1 for none, or None when both spaces are the same; `classes` the target space's
+    class count (default C). `activations` are block -> feature map where they were recorded, `picture` is the number of
+    the first picture in its data. An ensemble is observed through the logarithms of its probabilities.
+
+    One pass over the logits gives labels and sums of probabilities alike, band by band in the processor's cache. With
+    `lean` labels alone are expected to be asked for: they come first, and whatever else is asked costs a pass more.
 
     Raises `UsageError` when shapes or types do not fit. Ids of `truth` are checked where they are counted.
     """
 
     def __init__(
-        self, logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None = None, classes: int | None = None
+        self,
+        logits: torch.Tensor,
+        truth: torch.Tensor | None,
+        mapping: torch.Tensor | None = None,
+        classes: int | None = None,
+        *,
+        activations: Mapping[str, torch.Tensor] | None = None,
+        picture: int = 0,
+        lean: bool = False,
     ) -> None:
+        self.labelled = truth is not None
+        if truth is None:
+            truth = torch.full((logits.shape[0], *logits.shape[2:]), IGNORE, dtype=torch.uint8, device=logits.device)
         _check(logits, truth, mapping, classes)
-        self.logits = _plain_layout(logits.float())
+        self._raw = logits.detach().float()
         self.truth = truth
         self.mapping = mapping
         self.classes = logits.shape[1] if classes is None else classes
+        self.activations = activations or {}
+        self.picture = picture
+        self._lean = lean
+
+    @cached_property
+    def logits(self) -> torch.Tensor:
+        """(N, C, H, W) float32, contiguous."""
+        return plain_layout(self._raw)
 
     @cached_property
     def valid(self) -> torch.Tensor:
@@ -112,20 +87,42 @@ class Observation:
 
     @cached_property
     def _peak(self) -> torch.Tensor:
-        return self.logits.amax(1)
+        return self._planes.peak if "_planes" in self.__dict__ else self.logits.amax(1)
+
+    @cached_property
+    def _labels(self) -> torch.Tensor:
+        if self._lean and "_planes" not in self.__dict__:
+            return first_at(self.logits, self._peak)
+        return self._planes.labels
 
     @cached_property
     def labels(self) -> torch.Tensor:
         """(N, H, W) int64: argmax in the network's space, ties to the lowest; C where a logit is NaN."""
-        return _first_at(self.logits, self._peak)
+        return self._labels.long()
+
+    @cached_property
+    def predicted_bytes(self) -> torch.Tensor:
+        """(N, H, W) uint8: `labels` as target ids; `classes` stands for "outside the target space"."""
+        if self._lean and "_planes" not in self.__dict__:
+            return self._labels if self.mapping is None else self._targets.take(self.labels).to(torch.uint8)
+        return self._planes.predicted
 
     @cached_property
     def predicted(self) -> torch.Tensor:
-        """(N, H, W) int64: `labels` as target ids; `classes` stands for "outside the target space"."""
-        if self.mapping is None:
-            return self.labels
+        """(N, H, W) int64: the same in the type that indexing needs."""
+        return self.predicted_bytes.long()
+
+    @cached_property
+    def right(self) -> torch.Tensor:
+        """(N, H, W) bool: labelled pixels whose prediction is the truth."""
+        return (self.predicted_bytes == self.truth).logical_and_(self.valid)
+
+    @cached_property
+    def _targets(self) -> torch.Tensor:
+        """(C + 1,) int64: the target id of each label; `classes` for those without, and for NaN."""
+        assert self.mapping is not None
         table = torch.where(self.mapping < 0, self.classes, self.mapping)
-        return torch.cat([table, table.new_tensor([self.classes])]).take(self.labels)
+        return torch.cat([table, table.new_tensor([self.classes])])
 
     @cached_property
     def _exponentials(self) -> torch.Tensor:
@@ -134,7 +131,9 @@ class Observation:
 
     @cached_property
     def _sum(self) -> torch.Tensor:
-        return self._planes.total if "_planes" in self.__dict__ else self._exponentials.sum(1)
+        if "_exponentials" in self.__dict__:
+            return self._exponentials.sum(1)
+        return self._planes.total
 
     @cached_property
     def log_normaliser(self) -> torch.Tensor:
@@ -153,14 +152,16 @@ class Observation:
         log p = log sum_{c: mapping(c) = truth} exp(logit_c) - log_normaliser; -inf for a class that nothing maps to.
         Both terms are taken relative to the largest logit, which keeps float32's digits.
         """
-        ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)  # void: any class, masked below
-        if self.mapping is not None:
-            score = self._mapped_score(ids, self.mapping)
-        elif "_planes" in self.__dict__:
-            return self._planes.truth.sub(self._sum.log()).masked_fill_(~self.valid, 0.0)
-        else:
-            score = self.logits.gather(1, ids).squeeze(1) - self._peak
-        return score.sub_(self._sum.log()).masked_fill_(~self.valid, 0.0)
+        planes = self._planes
+        score = planes.truth if self.mapping is None else self._mapped_score(planes)
+        return score.sub(planes.total.log()).masked_fill_(~self.valid, 0.0)
+
+    @cached_property
+    def loss(self) -> FixedSum:
+        """-log p(true class) in nats, summed over the labelled pixels."""
+        loss = -self.truth_log_probability  # 0 at void pixels
+        below = loss < LIMIT  # false for NaN too
+        return FixedSum(fixed_sum(loss, below), (~below).sum())
 
     @cached_property
     def target_probabilities(self) -> torch.Tensor:
@@ -169,7 +170,10 @@ class Observation:
         """
         if self.mapping is None:
             return self._exponentials / self._sum.unsqueeze(1)
-        return self._sums_by_target(self._members(self.mapping)) / self._sum.unsqueeze(1)
+        members = self.mapping.unsqueeze(0) == torch.arange(self.classes, device=self.mapping.device).unsqueeze(1)
+        with torch.autocast(self._raw.device.type, enabled=False):
+            sums = torch.einsum("tc,nchw->nthw", members.float(), self._exponentials)
+        return sums / self._sum.unsqueeze(1)
 
     @cached_property
     def label_confidence(self) -> torch.Tensor:
@@ -179,7 +183,7 @@ class Observation:
         Classes without a counterpart are one category, "outside". The same as `confidence` where both spaces are one.
         """
         planes = self._planes
-        return self.confidence if self.mapping is None else (planes.label / planes.total).clamp_(max=1.0)
+        return planes.total.reciprocal() if planes.said is None else (planes.said / planes.total).clamp_(max=1.0)
 
     @cached_property
     def squared_error(self) -> torch.Tensor:
@@ -192,62 +196,24 @@ class Observation:
 
     @cached_property
     def _planes(self) -> Planes:
-        ids = self.truth_ids.clamp(max=self.classes - 1).unsqueeze(1)
-        members = (
-            None
-            if self.mapping is None
-            else torch.cat([self._members(self.mapping), (self.mapping < 0).unsqueeze(0)]).float()
-        )
-        planes = Planes(*(torch.empty_like(self._peak) for _ in Planes._fields))
-        with torch.autocast(self.logits.device.type, enabled=False):
-            for band in self._bands():
-                self._fill(Planes(*(plane[band] for plane in planes)), band, ids, members)
-        return planes
+        targets = None if self.mapping is None else self._targets
+        return Look(self._raw, self.truth_ids, targets, self.classes).planes()
 
-    def _bands(self) -> Iterator[tuple[slice, slice]]:
-        images, classes, height, width = self.logits.shape
-        rows = height if self.logits.is_cuda else max(1, _CACHED * torch.get_num_threads() // (classes * width))
-        for image in range(images):
-            for top in range(0, height, rows):
-                yield slice(image, image + 1), slice(top, top + rows)
-
-    def _fill(self, planes: Planes, band: tuple[slice, slice], ids: torch.Tensor, members: torch.Tensor | None) -> None:
-        """One band of `_planes`; without a mapping `truth` is a logit less the largest, exact to float32, and `label`
-        is not needed.
-        """
-        image, rows = band
-        shifted = self.logits[image, :, rows] - self._peak[band].unsqueeze(1)
-        if members is None:
-            torch.gather(shifted, 1, ids[image, :, rows], out=planes.truth.unsqueeze(1))
-        weights = shifted.exp_()
-        torch.sum(weights, 1, out=planes.total)
-        if members is not None:
-            weights = torch.matmul(members, weights.flatten(2)).view(1, len(members), *weights.shape[2:])
-            planes.label.copy_(weights.gather(1, self.predicted[band].unsqueeze(1)).squeeze(1))
-            torch.gather(weights, 1, ids[image, :, rows], out=planes.truth.unsqueeze(1))
-        torch.sum(weights.mul_(weights), 1, out=planes.squares)
-
-    def _members(self, mapping: torch.Tensor) -> torch.Tensor:
-        """(classes, C) bool: which of the network's classes count as each target."""
-        return mapping.unsqueeze(0) == torch.arange(self.classes, device=mapping.device).unsqueeze(1)
-
-    def _sums_by_target(self, members: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.logits.device.type, enabled=False):
-            return torch.einsum("tc,nchw->nthw", members.float(), self._exponentials)
-
-    def _mapped_score(self, ids: torch.Tensor, mapping: torch.Tensor) -> torch.Tensor:
-        """(N, H, W): log sum of exp(logit - peak) over the network's classes that count as class `ids` (N, 1, H, W)."""
-        members = self._members(mapping)
-        if "_planes" in self.__dict__:
-            total = self._planes.truth
-        else:
-            total = self._sums_by_target(members).gather(1, ids).squeeze(1)
-        score = total.log()
-        n, y, x = torch.nonzero((total < _FAINT) & self.valid, as_tuple=True)
-        if len(n):
-            alone = self.logits[n, :, y, x].masked_fill(~members[ids[n, 0, y, x]], -torch.inf).logsumexp(1)
-            score[n, y, x] = alone - self._peak[n, y, x]
+    def _mapped_score(self, planes: Planes) -> torch.Tensor:
+        """(N, H, W): log sum of exp(logit - peak) over the network's classes that count as the true class."""
+        score = planes.truth.log()
+        faint = (planes.truth < _FAINT) & self.valid
+        if bool(faint.any()):
+            n, y, x = torch.nonzero(faint, as_tuple=True)
+            mine = self._targets[:-1] == self.truth_ids[n, y, x].unsqueeze(1)
+            alone = self._raw[n, :, y, x].masked_fill(~mine, -torch.inf).logsumexp(1)
+            score[n, y, x] = alone - planes.peak[n, y, x]
         return score
+
+
+def fixed_sum(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Sum of float32 `values` over the pixels `counted` (bool), in steps of `UNIT`: () int64."""
+    return torch.where(counted, values, 0.0).mul_(1 / UNIT).round_().sum(dtype=torch.int64)
 
 
 def _check(logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | None, classes: int | None) -> None:
@@ -273,3 +239,6 @@ def _check(logits: torch.Tensor, truth: torch.Tensor, mapping: torch.Tensor | No
             "one target id per logit, and the target's class count",
             "Map from the network's label space",
         )
+
+
+__all__ = ["LIMIT", "UNIT", "FixedSum", "Observation", "first_maximum", "fixed_sum"]

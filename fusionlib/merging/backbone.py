@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, Shares, parameter
 from fusionlib.merging.buffers import anchor_of
-from fusionlib.merging.slices import Shares, clear_gaps, merge_slices, parts_of
+from fusionlib.merging.slices import clear_gaps, merge_slices, parts_of
 
 
 @METHODS.register("backbone")
 @dataclass(frozen=True)
-class Backbone:
+class Backbone(MergeMethod):
     """`theta = mean_i theta_i` in the backbone; in the head `theta = theta_a`, the anchor's, with its own running
     statistics.
 
@@ -31,8 +31,9 @@ class Backbone:
     summary: ClassVar[str] = "The mean of all backbones under the anchor's own head; one result per checkpoint"
     citation: ClassVar[str] = "Training-Free Model Merging for MTDA, separate heads"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
+    tensorwise: ClassVar[bool] = True
     takes_unlike: ClassVar[bool] = True
+    for_each_anchor: ClassVar[bool] = True
 
     anchor: int = parameter(
         0, "Number of the checkpoint whose head is kept, from 0", min=0, max=63, step=1, checkpoint=True

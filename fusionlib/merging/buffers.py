@@ -5,7 +5,7 @@ The fourth policy, `recalibrate`, needs pictures and lives in `fusionlib.engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,30 +15,14 @@ from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.contracts import MergeMethod
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import SHARE_DIGITS, fold_order, weighted_average
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.slices import Shares
-
-POLICIES: Mapping[str, str] = {
-    "average": "Average running means and variances with the same weights as the parameters",
-    "gaussian": (
-        "Pool the checkpoints' Gaussians: means weighted by batches seen, variance with the spread of the means"
-    ),
-    "anchor": "Keep the statistics of the anchor (the first checkpoint)",
-    "recalibrate": "Measure the statistics anew on unlabelled pictures with the merged weights",
-}
-"""Policy name to what it does, in one line."""
 
 EQUAL_COUNTS = "Batch counters are missing or zero"
 """How the note begins that says in which layers the Gaussians are pooled with equal counts."""
 
 NAMED = 3
 """Layers that a note names; of further ones it says how many there are."""
-
-
-def check_policy(policy: str) -> str:
-    """`policy` itself. Raises `UsageError` that lists the valid ones."""
-    if policy not in POLICIES:
-        raise UsageError(f"Unknown buffer policy {policy!r}", f"one of {', '.join(POLICIES)}", "Correct --buffers")
-    return policy
 
 
 def pooled_moments(means: Tensor, variances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,11 +44,10 @@ def layer_shares(method: MergeMethod, arena: Arena) -> tuple[Shares, ...]:
     """K weights for each batch-norm layer of `arena.layout.statistics`: what its running statistics and its counter
     follow.
 
-    Those of the layer's own tensors where the method has such (`tensor_shares`), else those of the whole network. A
+    Those of the layer's own tensors where the method has such, else those of the whole network. A
     layer that the checkpoints do not share is the anchor's in every row, so one row stands for all of them.
     """
-    count, tensor_shares = len(arena), getattr(method, "tensor_shares", None)
-    table = tensor_shares(arena) if tensor_shares else {}
+    count, table = len(arena), method.tensor_shares(arena)
     whole, one = method.shares(count), (1.0, *(0.0,) * (count - 1))
     return tuple(
         one if item.mean.name in arena.own else tuple(table.get(item.mean.name, whole))
@@ -76,7 +59,7 @@ def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: 
     """Set the running statistics in `out` (P,), which `method` has just written, as `policy` says. Returns remarks for
     the user.
 
-    `average` weighs like the parameters; a method with weights by tensor (`tensor_shares`) has done so already with
+    `average` weighs like the parameters; a `tensorwise` method has done so already with
     those of the statistics' own tensors, as the layer-wise paper does. `gaussian` weighs by batches seen, as the paper
     and its code do, whatever the merge weights are; a checkpoint whose weight in a layer is 0 takes no part there, so
     that the ends of a path are the checkpoints themselves. The statistics therefore jump at the very ends of an alpha
@@ -86,17 +69,12 @@ def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: 
     Raises: `UsageError` for an unknown policy, or an anchor that is not there.
     """
     check_policy(policy)
-    if getattr(method, "keeps_statistics", False):
+    if method.keeps_statistics:
         return ()
     anchor = anchor_of(method, len(arena), anchor)
-    if hasattr(method, "aligned"):  # the statistics of moved units have moved with them
-        arena = method.aligned(arena)  # type: ignore[attr-defined]
-    if (
-        not arena.layout.statistics
-        or policy == "recalibrate"
-        or (policy == "average" and hasattr(method, "tensor_shares"))
-    ):
+    if not arena.layout.statistics or policy == "recalibrate" or (policy == "average" and method.tensorwise):
         return ()
+    arena = method.aligned(arena)  # the statistics of moved units have moved with them
     if policy == "gaussian":
         return _pool(arena, layer_shares(method, arena), out)
     members = fold_order(arena.fingerprints, method.shares(len(arena))) if policy == "average" else [(anchor, 1.0)]
@@ -108,7 +86,7 @@ def settle(policy: str, arena: Arena, method: MergeMethod, out: Tensor, anchor: 
 
 def anchor_of(method: MergeMethod, count: int, default: int = 0) -> int:
     """The method's anchor, `default` where it has none. Raises `UsageError` where there is no such checkpoint."""
-    anchor = int(getattr(method, "anchor", default))
+    anchor = default if method.anchor is None else method.anchor
     if not 0 <= anchor < count:
         raise UsageError(
             f"Anchor {anchor} of {count} checkpoints", f"a number from 0 to {count - 1}", "Correct the anchor"
@@ -169,7 +147,7 @@ def merged_integers(policy: str, arena: Arena, method: MergeMethod, anchor: int 
             owners[shares] = (
                 [number for number, share in enumerate(shares) if _weighs(share)]
                 if policy == "gaussian"
-                else [_heaviest(arena, shares, getattr(method, "anchor", None))]
+                else [_heaviest(arena, shares, method.anchor)]
             )
         first, *others = (arena.integers[number][name] for number in owners[shares])
         merged[name] = sum(others, start=first)

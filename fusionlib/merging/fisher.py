@@ -5,14 +5,14 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows, check_shares, fold_order
 
@@ -21,7 +21,7 @@ FLOOR = 1e-6
 
 @METHODS.register("fisher")
 @dataclass(frozen=True)
-class Fisher:
+class Fisher(MergeMethod):
     """`theta_k = sum_i l_i F_ik theta_ik / sum_i l_i F_ik`, F (K, P) the diagonal Fisher information of each network.
 
     `normalise` divides l_i by the L2 norm of F_i, so that a network with larger gradients does not win everywhere.
@@ -33,14 +33,15 @@ class Fisher:
 
     Source: Matena and Raffel 2022, "Merging Models with Fisher-Weighted Averaging", Eq. 2 and section 3; norm and floor
     as in the authors' code. Computed in float64 as a chain of interpolations, which gives equal parameters back
-    exactly. How F is estimated: `fusionlib.engine.fisher`. Breaks endpoints and unweighted: there is no alpha.
+    exactly. How F is estimated: `fusionlib.statistics.fisher`. Breaks endpoints and unweighted: there is no alpha.
     """
 
     title: ClassVar[str] = "Fisher"
     summary: ClassVar[str] = "Each parameter weighed by how much each network's predictions depend on it"
     citation: ClassVar[str] = "Matena and Raffel 2022, Merging Models with Fisher-Weighted Averaging"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "pictures"
+    needs: ClassVar = "pictures"
+    statistics: ClassVar[tuple[str, ...]] = ("fisher",)
 
     anchor: int = parameter(
         0,
@@ -59,50 +60,50 @@ class Fisher:
         choices=("sampled", "exact"),
     )
     seed: int = parameter(0, "Seed of the sampled labels", min=0, max=2**31 - 1, step=1)
-    information: Tensor | None = field(default=None, compare=False, repr=False, metadata={"hidden": True})
-
-    def informed(self, information: Tensor) -> Fisher:
-        """The same method that knows F (K, P)."""
-        return replace(self, information=information)
 
     def shares(self, count: int) -> tuple[float, ...]:
         """The lambdas."""
         return check_shares(self.lambdas, count) if self.lambdas else (1 / count,) * count
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
-        if self.information is None or self.information.shape != arena.weights.shape:
-            raise UsageError(
-                "Fisher merging without the Fisher information of these checkpoints",
-                "unlabelled pictures to estimate it on",
-                "Give --data",
-            )
-        shares = self.shares(len(arena))
+        members = fold_order(arena.fingerprints, self.shares(len(arena)))
+        information = [self._information(arena, number) for number, _ in members]
         out = torch.empty_like(arena.weights[0]) if out is None else out
-        average_rows(arena, shares, out)
-        scales, order = self._scales(shares), [number for number, _ in fold_order(arena.fingerprints, shares)]
+        average_rows(arena, self.shares(len(arena)), out)
+        scales = self._scales(information, [share for _, share in members])
         for entry in arena.layout.entries:
             if entry.kind == "buffer" or entry.name in arena.own:
                 continue
             here = slice(entry.offset, entry.end)
-            weights = self._weights(scales, here)
-            _fold([arena.weights[number, here] for number in order], [weights[number] for number in order], out[here])
+            weights = [
+                self._weighed(row[here], number == self.anchor, scale)
+                for row, (number, _), scale in zip(information, members, scales, strict=True)
+            ]
+            _fold([arena.weights[number, here] for number, _ in members], weights, out[here])
         return Mixture(out[None], torch.ones(1))
 
-    def _scales(self, shares: tuple[float, ...]) -> Tensor:
-        """(K, 1) float64: l_i, divided by the norm of F_i as it was estimated."""
-        assert self.information is not None
-        scales = torch.tensor(shares, dtype=torch.float64, device=self.information.device)
-        if self.normalise:
-            norms = torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in self.information])
-            scales = scales / torch.where(norms > 0, norms, 1)
-        return scales.unsqueeze(1)
+    def _information(self, arena: Arena, number: int) -> Tensor:
+        """F (P,) of a checkpoint. Raises `UsageError` where it is not known, or not of this network."""
+        row = self.table("fisher", number)["information"]
+        if row.shape != arena.weights[number].shape:
+            raise UsageError(
+                f"Fisher information of {len(row)} elements for networks of {arena.layout.size}",
+                "information about these checkpoints",
+                "Estimate it on them",
+            )
+        return row.to(arena.weights.device)
 
-    def _weights(self, scales: Tensor, here: slice) -> Tensor:
-        assert self.information is not None
-        weights = self.information[:, here].to(torch.float64, copy=True)
-        if self.favour_anchor:
-            weights[self.anchor].clamp_(min=FLOOR)
-        return weights.mul_(scales)
+    def _scales(self, information: Sequence[Tensor], shares: Sequence[float]) -> list[Tensor]:
+        """The l_i in float64, each divided by the norm of F_i as it was estimated."""
+        scales = torch.tensor(shares, dtype=torch.float64, device=information[0].device)
+        if self.normalise:
+            norms = torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in information])
+            scales = scales / torch.where(norms > 0, norms, 1)
+        return list(scales)
+
+    def _weighed(self, information: Tensor, leads: bool, scale: Tensor) -> Tensor:
+        weights = information.to(torch.float64, copy=True)
+        return (weights.clamp_(min=FLOOR) if leads and self.favour_anchor else weights).mul_(scale)
 
 
 def _fold(rows: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor) -> None:

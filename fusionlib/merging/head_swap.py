@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,14 +10,14 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, Shares, parameter
 from fusionlib.errors import UsageError
-from fusionlib.merging.slices import Shares, clear_gaps, merge_slices, parts_of
+from fusionlib.merging.slices import clear_gaps, merge_slices, parts_of
 
 
 @METHODS.register("head_swap")
 @dataclass(frozen=True)
-class HeadSwap:
+class HeadSwap(MergeMethod):
     """`theta = theta_b` in the backbone and `theta_h` in the head, each with its running statistics; nothing is
     averaged.
 
@@ -28,7 +29,7 @@ class HeadSwap:
     summary: ClassVar[str] = "The backbone of one checkpoint under the head of another"
     citation: ClassVar[str] = "Control experiment for Training-Free Model Merging for MTDA, separate heads"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
+    tensorwise: ClassVar[bool] = True
     takes_unlike: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
@@ -61,6 +62,11 @@ class HeadSwap:
             for part, chosen in (("backbone", self.backbone), ("head", self.head))
         }
         return {name: rows[part] for name, part in parts_of(arena).items()}
+
+    def remark(self, names: Sequence[str]) -> str:
+        """Who gives what."""
+        rest = "; the others take no part" if len(names) > 2 else ""
+        return f"backbone of {names[self.backbone]}, head of {names[self.head]}{rest}"
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         out = torch.empty_like(arena.weights[0]) if out is None else out

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture
+from fusionlib.contracts import METHODS, MergeMethod, Mixture
 from fusionlib.merging.average import average_rows
 
 
 @METHODS.register("isotropic")
 @dataclass(frozen=True)
-class Isotropic:
+class Isotropic(MergeMethod):
     """`theta = 1/M sum_i theta_i`, every checkpoint alike; no hyper-parameters.
 
     Source: the baseline of the layer-wise and the buffer-merging papers; "Model soups" (Wortsman et al. 2022) calls it
@@ -26,7 +26,7 @@ class Isotropic:
     summary: ClassVar[str] = "The mean of all checkpoints, each with weight 1/M"
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, baseline; Wortsman et al. 2022 (uniform soup)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
+    streams: ClassVar[bool] = True
 
     def shares(self, count: int) -> tuple[float, ...]:
         """1/M each."""

@@ -13,17 +13,17 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry
 from fusionlib.checkpoints.sharing import unmatched
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, Shares, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.buffers import anchor_of
-from fusionlib.merging.slices import Shares, clear_gaps, merge_slices, unit_of
+from fusionlib.merging.slices import clear_gaps, merge_slices, unit_of
 
 RAMPS = ("tensor", "module", "block")
 
 
 @METHODS.register("layerwise")
 @dataclass(frozen=True)
-class Layerwise:
+class Layerwise(MergeMethod):
     """`H_i^(j) = (Np - j) / (Np M)` for i != a, `H_a^(j) = 1 - (M - 1) (Np - j) / (Np M)`; `theta^(j) = sum_i H_i^(j)
     theta_i^(j)`.
 
@@ -46,7 +46,7 @@ class Layerwise:
     summary: ClassVar[str] = "Uniform at the first tensor, the anchor alone at the last, a straight ramp between"
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, H with anchor, Fig. 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
+    tensorwise: ClassVar[bool] = True
     takes_unlike: ClassVar[bool] = True
 
     anchor: int = parameter(

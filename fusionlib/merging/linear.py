@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows, check_shares
 
 
 @METHODS.register("linear")
 @dataclass(frozen=True)
-class Linear:
+class Linear(MergeMethod):
     """`theta = sum_i a_i theta_i`; for two checkpoints `theta = alpha A + (1 - alpha) B`, so alpha is the weight of the
     FIRST.
 
@@ -28,13 +28,17 @@ class Linear:
     title: ClassVar[str] = "Linear"
     summary: ClassVar[str] = "Weighted average of all tensors; for two checkpoints alpha A + (1 - alpha) B"
     citation: ClassVar[str] = "Weight Fusion, section 2, Listing 2"
-    breaks: ClassVar[frozenset[str]] = frozenset()
-    needs: ClassVar[str] = "weights"
+    streams: ClassVar[bool] = True
 
     alpha: float = parameter(
         0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01
     )
     weights: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; takes the place of alpha")
+
+    @classmethod
+    def defaults(cls, count: int) -> dict[str, Any]:
+        """Half of each of two, equal weights for more."""
+        return {"alpha": 0.5} if count == 2 else {"weights": [1 / count] * count}
 
     def shares(self, count: int) -> tuple[float, ...]:
         """The weight of each of `count` checkpoints.

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.layout import Layout
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, Shares, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import check_shares
-from fusionlib.merging.slices import GRANULARITIES, Shares, clear_gaps, mean_shares, merge_slices, unit_of, units
+from fusionlib.merging.choices import GRANULARITIES
+from fusionlib.merging.slices import clear_gaps, mean_shares, merge_slices, unit_of, units
 
 
 @METHODS.register("profile")
 @dataclass(frozen=True)
-class LayerProfile:
+class LayerProfile(MergeMethod):
     """`theta^(l) = sum_i w_i^(l) theta_i^(l)`, the weights of each unit l on the simplex: none negative, summing to 1.
 
     Units that `weights` does not name get `rest`; without `rest`, equal weights. Running statistics follow the weights
@@ -35,7 +35,10 @@ class LayerProfile:
     summary: ClassVar[str] = "Weights of its own for every layer or block, named one by one"
     citation: ClassVar[str] = "Layer-wise Model Merging, general form"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
+    tensorwise: ClassVar[bool] = True
+    no_defaults: ClassVar[str] = (
+        "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
+    )
 
     anchor: int = parameter(
         0,
@@ -56,8 +59,9 @@ class LayerProfile:
         rows = [check_shares(row, count) for row in self.weights.values()]
         return mean_shares([*rows, self._rest(count)] if self.rest or not rows else rows)
 
-    def by_tensor(self, layout: Layout, count: int) -> dict[str, Shares]:
+    def tensor_shares(self, arena: Arena) -> dict[str, Shares]:
         """K weights by tensor name. Raises `UsageError` for an unknown unit, or weights off the simplex."""
+        layout, count = arena.layout, len(arena)
         rows = {name: check_shares(row, count) for name, row in self.weights.items()}
         known = units(layout, self.granularity)
         for name in rows:
@@ -70,12 +74,12 @@ class LayerProfile:
         rest = self._rest(count)
         return {entry.name: rows.get(unit_of(entry, self.granularity), rest) for entry in layout.entries}
 
-    def tensor_shares(self, arena: Arena) -> dict[str, Shares]:
-        """`by_tensor` of an arena."""
-        return self.by_tensor(arena.layout, len(arena))
-
     def _rest(self, count: int) -> Shares:
         return check_shares(self.rest, count) if self.rest else (1 / count,) * count
+
+    def update(self, arena: Arena, out: Tensor, held: MergeMethod | None) -> tuple[str, ...]:
+        """Only slices whose weights are not those of `held`, where that is a profile."""
+        return apply_profile(arena, self, out, held if isinstance(held, LayerProfile) else None)
 
     def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
         out = torch.empty_like(arena.weights[0]) if out is None else out
@@ -96,8 +100,8 @@ def apply_profile(
     Returns the names of the tensors that were recomputed, in network order. Running statistics are merged like the
     other tensors of their unit; call `fusionlib.merging.buffers.settle` for the buffer policy afterwards, each time.
     """
-    table = profile.by_tensor(arena.layout, len(arena))
-    before = previous.by_tensor(arena.layout, len(arena)) if previous is not None else {}
+    table = profile.tensor_shares(arena)
+    before = previous.tensor_shares(arena) if previous is not None else {}
     # Statistics always: a policy other than average has overwritten them since.
     changed = [
         entry for entry in arena.layout.entries if entry.kind == "buffer" or before.get(entry.name) != table[entry.name]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, Mixture, parameter
+from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows, fold_order
 
@@ -19,7 +19,7 @@ PARALLEL = "Nearly parallel weights were interpolated linearly, where the sphere
 
 @METHODS.register("slerp")
 @dataclass(frozen=True)
-class Slerp:
+class Slerp(MergeMethod):
     """`theta = (sin(alpha w) A + sin((1 - alpha) w) B) / sin w`, w the angle between A and B; alpha is the weight of A.
 
     The angle is that of each tensor, or of all parameters as one vector. Where `|cos w| > threshold` the result is the
@@ -34,8 +34,6 @@ class Slerp:
     title: ClassVar[str] = "SLERP"
     summary: ClassVar[str] = "Interpolation along the arc between two checkpoints, tensor by tensor or as a whole"
     citation: ClassVar[str] = "Shoemake 1985, Animating rotation with quaternion curves"
-    breaks: ClassVar[frozenset[str]] = frozenset()
-    needs: ClassVar[str] = "weights"
 
     alpha: float = parameter(
         0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01

@@ -8,15 +8,10 @@ from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Entry, Layout
+from fusionlib.contracts import Shares
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import average_rows
-
-GRANULARITIES = ("tensor", "module", "block", "part")
-"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and
-head.
-"""
-
-Shares = tuple[float, ...]
+from fusionlib.merging.choices import GRANULARITIES
 
 
 def unit_of(entry: Entry, granularity: str) -> str:

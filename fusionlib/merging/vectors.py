@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import Mixture, parameter
+from fusionlib.contracts import MergeMethod, Mixture, parameter
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.slices import merge_slices
 
 
 @dataclass(frozen=True)
-class FromBase(ABC):
+class FromBase(MergeMethod):
     """`theta = theta_base + change`, the change made of task vectors `theta_i - theta_base`; a method says which in
     `add_changes`.
 
@@ -28,7 +28,6 @@ class FromBase(ABC):
     """
 
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
-    needs: ClassVar[str] = "weights"
 
     base: int = parameter(
         0, "Number of the checkpoint that the others were trained from, from 0", min=0, max=63, step=1, checkpoint=True

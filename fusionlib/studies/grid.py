@@ -10,6 +10,11 @@ from fusionlib.errors import UsageError
 SMALLEST = 0.001
 """A thousand points; no curve needs more, and a slip of the keyboard must not ask for a billion."""
 
+FINE = 0.125
+"""Distance of alphas around a path's best merge before it is judged: unequal networks have their best at 0.125 to
+0.25.
+"""
+
 EPSILON = 1e-9
 """Alphas are rounded to nine decimals."""
 

@@ -16,38 +16,35 @@ from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.labels import label_space
-from fusionlib.engine.identity import identities, runs_of
-from fusionlib.engine.measure import DEFAULT_METERS, Measurement
-from fusionlib.engine.network import BoundNetwork, choose_device
+from fusionlib.engine.build import Builder, forwards_of
+from fusionlib.engine.identity import identities
+from fusionlib.engine.merge import Merger, Sources
+from fusionlib.engine.network import choose_device
+from fusionlib.engine.recipes import recipe_alone, source_of
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.runs.keys import content_key
+from fusionlib.options import Options, app_options
+from fusionlib.recipe import Recipe
+from fusionlib.runs.answers import Answers
+from fusionlib.runs.desk import RunDesk
+from fusionlib.runs.runner import BASIC, Runner
+from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
-from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep, ensemble_point
+from fusionlib.studies.choices import GROUPS, PRESETS
+from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_desk import ComparisonDesk
-from fusionlib.studio.comparison_rows import GROUPS, SUBSETS_OF, Choices, Own, checkpoint_parameters
+from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
-from fusionlib.studio.information import InformationCache
 from fusionlib.studio.layer_desk import LayerDesk
-from fusionlib.studio.layers import (
-    PRESETS,
-    mixture_name,
-    preset_profile,
-    profile_of,
-    profile_parameters,
-    uniform_profile,
-)
+from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.options import OneLineParser, Options, add_group, add_options, app_options, default_home
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.sweep import Sweep
@@ -55,7 +52,7 @@ from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = [
-    "CALIBRATION_METERS",
+    "CALIBRATED",
     "GROUPS",
     "LETTERS",
     "PRESETS",
@@ -72,7 +69,6 @@ __all__ = [
     "LayerProfile",
     "LiveDesk",
     "MergeView",
-    "OneLineParser",
     "Options",
     "Own",
     "Selection",
@@ -80,12 +76,9 @@ __all__ = [
     "Studio",
     "Sweep",
     "Workspace",
-    "add_group",
-    "add_options",
     "app_options",
     "band",
     "checkpoint_parameters",
-    "default_home",
     "ensemble_point",
     "gravest",
     "mixture_name",
@@ -101,7 +94,7 @@ ARENA_BYTES = 4 << 30
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
-KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "fisher")
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "statistics")
 """Folders of the home folder that files are written into."""
 
 
@@ -115,9 +108,13 @@ class Studio:
         self.worker = Worker(str(self.device))
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
-        self.store = Store(options.home / "results.sqlite")
-        self.information = InformationCache(options.home / "fisher")
+        self.answers = Answers(options.home / "results.sqlite")
+        self.store = Store(self.answers.database)
+        self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
+        self.sources = Sources()
+        merger = Merger(self.worker, self.device, self.sources, self.statistics)
+        self.runner = Runner(Builder(merger, options.precision), self.answers)
         self.live = LiveDesk()
         self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
@@ -125,22 +122,19 @@ class Studio:
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
         self.outlooks = OutlookDesk()
-        self.calibration = CalibrationDesk(self.view, self.workspace, self.store)
-        self.layers = LayerDesk(self.store, options.home / "profiles")
-        self.comparisons = ComparisonDesk(
-            self.workspace,
-            worker=self.worker,
-            store=self.store,
-            device=self.device,
-            precision=options.precision,
-            cache=self.information,
-            outlooks=self.outlooks,
-        )
+        self.calibration = CalibrationDesk(self.view, self.workspace, self.runner, self.store)
+        self.layers = LayerDesk(self.runner, options.home / "profiles")
+        self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+
+    @property
+    def runs(self) -> RunDesk:
+        """The runs of the home folder, whichever process owns them."""
+        return self.runner.desk
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the home folder: what could not be kept there, and what was damaged."""
-        return (*self.store.notes, *self.information.notes)
+        return (*self.store.notes, *self.statistics.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -170,7 +164,7 @@ class Studio:
         """The sweep of a view, running or not; the same one for every page and session that looks at this content."""
         with self._lock:
             if view.id not in self._sweeps:
-                self._sweeps[view.id] = Sweep(view, self.store)
+                self._sweeps[view.id] = Sweep(view, self.runner, self.store)
             return self._sweeps[view.id]
 
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
@@ -192,7 +186,7 @@ class Studio:
         dtype: str | None = None,
     ) -> Sweep:
         """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.store)
+        return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.runner, self.store)
 
     def view_files(
         self,
@@ -218,9 +212,7 @@ class Studio:
         arena.require_finite()
         pictures = open_pictures() if open_pictures else None
         selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
-        return MergeView(
-            selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent
-        )
+        return self._view(selection, checkpoints, arena, architecture, pictures)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this
@@ -258,28 +250,14 @@ class Studio:
             checkpoints,
             pictures,
             buffers,
-            worker=self.worker,
-            store=self.store,
-            device=self.device,
-            precision=self.options.precision,
+            runner=self.runner,
             open_sweep=self.sweep,
         )
 
     def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""
-        if isinstance(mixture, LayerProfile):
-            method, parameters = "profile", profile_parameters(mixture)
-        else:
-            weights = view.uniform(mixture).weights
-            method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
-        return write_recipe(
-            self._checkpoints(view),
-            method,
-            parameters,
-            view.selection.buffers,
-            view.pictures,
-            dtype=view.selection.dtype,
-        )
+        self._checkpoints(view)
+        return view.recipe(mixture)
 
     def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
         """Write what the view shows into the home folder; the file's name says what it is."""
@@ -297,7 +275,7 @@ class Studio:
             device=self.device,
             calibration=view.pictures,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
 
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
@@ -326,8 +304,21 @@ class Studio:
             device=self.device,
             calibration=calibration,
             progress=progress,
-            cache=self.information,
+            cache=self.statistics,
         )
+
+    def measure(
+        self,
+        recipe: Recipe,
+        pictures: DecodedCache,
+        progress: Progress | None = None,
+        *,
+        measures: Sequence[str] = BASIC,
+        fresh: bool = False,
+    ) -> dict[str, Any]:
+        """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`."""
+        figures = self.runner.measure(recipe, pictures, progress, measures=measures, fresh=fresh)
+        return {**figures, "forwards": forwards_of(recipe), "classes": list(pictures.label_space.names)}
 
     def evaluate(
         self,
@@ -335,36 +326,13 @@ class Studio:
         pictures: DecodedCache,
         *,
         fresh: bool = False,
-        meters: Sequence[str] = DEFAULT_METERS,
+        measures: Sequence[str] = BASIC,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Figures of one checkpoint on labelled pictures; from the store when they are known, unless `fresh`."""
-        architecture, classes = self.network_of(checkpoint)
-        runs = runs_of([(architecture, classes)], pictures.label_space, self.options.precision, self.device)
-        key = content_key(
-            "evaluation",
-            runs,
-            mixture={"single": checkpoint.fingerprint},
-            data=pictures.fingerprint(),
-            meters=tuple(meters),
-        )
-        known = None if fresh else self.store.get(key)
-        if known is None:
-            arena = Arena.pack([checkpoint], head=architecture.head, device=self.device)
-            arena.require_finite()
-            network = BoundNetwork(
-                architecture,
-                classes,
-                arena.layout,
-                arena.integers[0],
-                device=self.device,
-                precision=self.options.precision,
-            )
-            self.worker.run(lambda: network.load(arena.weights[0]))
-            space = label_space(architecture.label_space(classes))
-            known = Measurement(network, space, pictures, meters=meters).run(self.worker, progress)
-            self.store.put(key, known)
-        return {**known, "classes": list(pictures.label_space.names)}
+        """Figures of one checkpoint on labelled pictures; what is known is not measured again, unless `fresh`."""
+        self.network_of(checkpoint)
+        self.sources.know([checkpoint])
+        return self.measure(recipe_alone(checkpoint), pictures, progress, measures=measures, fresh=fresh)
 
     def network_of(self, checkpoint: Checkpoint) -> tuple[Architecture, int]:
         """The network of a checkpoint. Raises `ArchitectureError` when none is known."""
@@ -392,10 +360,32 @@ class Studio:
     def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
         architecture = items[0].architecture
         head = architecture[0].head if architecture else ()
-        arena = Arena.pack([item.checkpoint for item in items], head=head, device=self.device)  # type: ignore[misc]
+        checkpoints: list[Checkpoint] = [item.checkpoint for item in items]  # type: ignore[misc]
+        arena = Arena.pack(checkpoints, head=head, device=self.device)
         arena.require_finite()
+        return self._view(selection, checkpoints, arena, architecture, pictures)
+
+    def _view(
+        self,
+        selection: Selection,
+        checkpoints: Sequence[Checkpoint],
+        arena: Arena,
+        architecture: tuple[Architecture, int] | None,
+        pictures: DecodedCache | None,
+    ) -> MergeView:
+        """A view whose recipes find what is open."""
+        self.sources.know(checkpoints, pictures)
+        sources = [source_of(item) for item in checkpoints]
         return MergeView(
-            selection, arena, architecture, pictures, self.worker, self.device, self.options.precision, self.recent
+            selection,
+            sources,
+            arena,
+            architecture,
+            pictures,
+            self.worker,
+            self.device,
+            self.options.precision,
+            self.recent,
         )
 
     def _evict(self) -> None:

@@ -4,165 +4,88 @@ units are matched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
-from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Recipe
-from fusionlib.contracts import Architecture, Progress
+from fusionlib.checkpoints.permuting import Moves
+from fusionlib.contracts import MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.data.labels import label_space
 from fusionlib.diagnostics.barrier import MODES, barrier
-from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.engine.identity import runs_of
-from fusionlib.engine.jobs import Job
-from fusionlib.engine.measure import DEFAULT_METERS, Measurement
-from fusionlib.engine.network import BoundNetwork
-from fusionlib.engine.worker import Worker
+from fusionlib.engine.statistics import find
 from fusionlib.errors import DataError, UsageError
-from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
-from fusionlib.merging.linear import Linear
-from fusionlib.merging.rebasin import Rebasin
-from fusionlib.runs.keys import content_key, mixture_key
-from fusionlib.runs.store import Store
-from fusionlib.studio.calibrate import CALIBRATION_METERS
+from fusionlib.recipe import Recipe
+from fusionlib.runs.runner import Runner
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where the paths are measured, alpha being the anchor's weight; the ends are the networks themselves, with their own
 statistics.
 """
 
-Pair = tuple[Arena, Arena]
-"""The anchor and another checkpoint, as it is and with its units in the anchor's order."""
+
+def moves_units(method: MergeMethod) -> bool:
+    """Whether a method brings the units of all checkpoints into the anchor's order."""
+    return "permutation" in method.statistics
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What paths are measured with: labelled pictures, the network, a buffer policy (`count` pictures for
-    `recalibrate`), the device.
-    """
-
-    pictures: DecodedCache
-    architecture: tuple[Architecture, int]
-    buffers: str
-    worker: Worker
-    store: Store
-    device: torch.device
-    precision: str = "float32"
-    count: int = CALIBRATION_PICTURES
-
-    @cached_property
-    def data(self) -> str:
-        """Content key of the pictures, which takes a look at every file."""
-        return self.pictures.fingerprint()
-
-    @cached_property
-    def runs(self) -> dict[str, Any]:
-        """What runs, for content keys."""
-        return runs_of([self.architecture], self.pictures.label_space, self.precision, self.device)
-
-    def key(self, pair: Pair, after: bool, alpha: float, meters: Sequence[str] = DEFAULT_METERS) -> str:
-        """Content key of a point, the very one that sweeps, diagnoses and `evaluate` ask for; the ends are the same
-        before and after.
-        """
-        if alpha in (0.0, 1.0):
-            mixture: Mapping[str, Any] = {"single": pair[0].fingerprints[0 if alpha else 1]}
-        else:
-            more: dict[str, Any] = {"dtypes": pair[after].widened} if pair[after].widened else {}
-            more |= {"calibration": self.data, "count": self.count} if self.buffers == "recalibrate" else {}
-            mixture = mixture_key(pair[after].fingerprints, Linear(alpha).shares(2), self.buffers, **more)
-        return content_key("evaluation", self.runs, mixture=mixture, data=self.data, meters=tuple(meters))
-
-    def known(self, pair: Pair, after: bool, alpha: float) -> dict[str, Any] | None:
-        """The figures of a point where they are stored, whichever meters came with them."""
-        found = (
-            self.store.get(self.key(pair, after, alpha, meters)) for meters in (DEFAULT_METERS, CALIBRATION_METERS)
-        )
-        return next((figures for figures in found if figures is not None), None)
-
-
-def rebasin_barriers(
-    method: Rebasin, arena: Arena, ground: Ground, progress: Progress | None = None, *, fresh: bool = False
+def recipe_barriers(
+    recipe: Recipe,
+    runner: Runner,
+    pictures: DecodedCache,
+    progress: Progress | None = None,
+    *,
+    fresh: bool = False,
 ) -> list[dict[str, Any]]:
-    """One entry for every checkpoint that was matched to the anchor: what moved, and its path `before` and `after` the
-    match.
+    """One entry for every checkpoint that a recipe of Re-Basin matches to its anchor: what moved, and its path `before`
+    and `after` the match.
 
     A path has `loss` (nats) and `miou` at `alphas`, and under `barriers` how high each is by both definitions (see
-    `fusionlib.diagnostics.barrier`). Where no unit moved both are None: the path is the same one. Points are stored as
-    they are measured. Progress is in forward passes; it may raise `Cancelled`. Raises `DataError` without masks.
+    `fusionlib.diagnostics.barrier`). Where no unit moved both are None: the path is the same one. Progress is in
+    forward passes; it may raise `Cancelled`. Raises `DataError` without masks, `UsageError` for any other method.
     """
-    if not ground.pictures.labelled:
-        raise DataError(
-            f"{ground.pictures.title} has no masks", "labelled pictures to measure barriers on", "Name data with masks"
+    method = build_method(recipe.method, recipe.parameters)
+    if not moves_units(method):
+        raise UsageError(
+            f"Barriers before and after {recipe.method}",
+            "the method rebasin",
+            "Use sweep or diagnose for the path itself",
         )
+    if not pictures.labelled:
+        raise DataError(
+            f"{pictures.title} has no masks", "labelled pictures to measure barriers on", "Name data with masks"
+        )
+    merger = runner.builder.merger
+    anchor = merger.anchor(recipe, method)
+    arena = merger.arena(recipe, anchor)
 
-    def step(call: Callable[[], Any]) -> Any:
-        if progress is not None:
-            progress(0, 0)
-        return ground.worker.run(call)
-
-    aligned, moves, anchor = method.aligned(arena, step), method.moves(arena), anchor_of(method, len(arena))
-    pairs = {
-        number: (_pair(arena, anchor, number), _pair(aligned, anchor, number))
+    method = find(method, arena, worker=runner.worker, store=merger.statistics, progress=progress)
+    moves = {
+        want.members[1]: Moves.of(method.table(want.statistic, *want.members).values())
+        for want in method.wanted(len(arena))
+    }
+    paths = {
+        (number, after): _recipes(recipe, anchor, number, after)
         for number, item in moves.items()
         if item.units
+        for after in (True, False)
     }
-    points = _measure(list(pairs.values()), ground, progress, fresh)
+    points = _measured([one for path in paths.values() for one in path], runner, pictures, progress, fresh)
 
     def path(number: int, after: bool) -> dict[str, Any] | None:
-        return _path([points[ground.key(pairs[number], after, alpha)] for alpha in ALPHAS]) if number in pairs else None
+        found = paths.get((number, after))
+        return _path([points[one.content] for one in found]) if found else None
 
     return [
         {
-            "name": arena.names[number],
-            "anchor": arena.names[anchor],
-            "moved": item.units,
-            "units": item.of_units,
-            "groups": item.groups,
-            "of_groups": item.of_groups,
-            "buffers": ground.buffers,
-            "images": len(ground.pictures),
+            **_about(arena.names, anchor, number, item),
+            "buffers": recipe.buffers,
+            "images": len(pictures),
             "alphas": list(ALPHAS),
             "before": path(number, False),
             "after": path(number, True),
         }
         for number, item in moves.items()
     ]
-
-
-def recipe_barriers(
-    recipe: Recipe,
-    checkpoints: Sequence[Checkpoint],
-    architecture: tuple[Architecture, int],
-    pictures: DecodedCache,
-    *,
-    worker: Worker,
-    store: Store,
-    device: torch.device,
-    precision: str = "float32",
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """The same for a recipe of Re-Basin, and wait; an interrupt cancels. Raises `UsageError` for any other method."""
-    method = build_method(recipe.method, recipe.parameters)
-    if not isinstance(method, Rebasin):
-        raise UsageError(
-            f"Barriers before and after {recipe.method}",
-            "the method rebasin",
-            "Use sweep or diagnose for the path itself",
-        )
-    arena = Arena.pack(checkpoints, head=architecture[0].head, device=device)
-    arena.require_finite()
-    count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
-    ground = Ground(pictures, architecture, recipe.buffers, worker, store, device, precision, count)
-    job = Job("barriers").start(lambda job: rebasin_barriers(method, arena, ground, job.progress))
-    job.follow(progress, "barriers that can be measured")
-    return job.result
 
 
 def barrier_text(entry: Mapping[str, Any]) -> str:
@@ -183,65 +106,50 @@ def barrier_text(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _pair(arena: Arena, anchor: int, number: int) -> Arena:
-    rows = [anchor, number]
-    return replace(
-        arena,
-        weights=arena.weights[rows],
-        integers=tuple(arena.integers[row] for row in rows),
-        names=tuple(arena.names[row] for row in rows),
-        fingerprints=tuple(arena.fingerprints[row] for row in rows),
-        notes=(),
-    )
-
-
-def _measure(
-    pairs: Sequence[Pair], ground: Ground, progress: Progress | None, fresh: bool
-) -> dict[str, dict[str, Any]]:
-    """The figures of all points of these paths by content key; those that the store has cost nothing, unless
-    `fresh`.
-    """
-    wanted = {
-        ground.key(pair, after, alpha): (pair, after, alpha)
-        for pair in pairs
-        for after in (True, False)
-        for alpha in ALPHAS
+def _about(names: Sequence[str], anchor: int, number: int, item: Moves) -> dict[str, Any]:
+    return {
+        "name": names[number],
+        "anchor": names[anchor],
+        "moved": item.units,
+        "units": item.of_units,
+        "groups": item.groups,
+        "of_groups": item.of_groups,
     }
-    points = (
-        {} if fresh else {key: known for key, point in wanted.items() if (known := ground.known(*point)) is not None}
-    )
-    left = [point for key, point in wanted.items() if key not in points]
-    images = len(ground.pictures)
-    for number, (pair, after, alpha) in enumerate(left):
 
-        def advance(done: int, _: int, before: int = number * images) -> None:
+
+def _recipes(recipe: Recipe, anchor: int, number: int, after: bool) -> list[Recipe]:
+    """The networks along the path from another checkpoint (alpha 0) to the anchor, with its units moved or not."""
+    pair = (recipe.checkpoints[anchor], recipe.checkpoints[number])
+    method, given = (recipe.method, {**recipe.parameters, "anchor": 0}) if after else ("linear", {})
+    two = recipe.model_copy(update={"checkpoints": pair, "method": method, "anchor": None})
+    return [
+        two.alone(0 if alpha else 1)
+        if alpha in (0.0, 1.0)
+        else two.model_copy(update={"parameters": {**given, "alpha": alpha}})
+        for alpha in ALPHAS
+    ]
+
+
+def _measured(
+    recipes: Sequence[Recipe],
+    runner: Runner,
+    pictures: DecodedCache,
+    progress: Progress | None,
+    fresh: bool,
+) -> dict[str, dict[str, Any]]:
+    """Figures by the content of the recipe; those that are known cost nothing, unless `fresh`."""
+    wanted = list({one.content: one for one in recipes}.values())
+    known = [None] * len(wanted) if fresh else runner.recall(wanted, pictures)
+    points = {one.content: found for one, found in zip(wanted, known, strict=True) if found is not None}
+    left, images = [one for one in wanted if one.content not in points], len(pictures)
+    for number, one in enumerate(left):
+
+        def advance(done: int, total: int, before: int = number * images) -> None:
             if progress is not None:
-                progress(before + done, len(left) * images)
+                progress(before + (round(images * done / total) if total else 0), len(left) * images)
 
-        key = ground.key(pair, after, alpha)
-        points[key] = _point(pair[after], alpha, ground, advance)
-        ground.store.put(key, points[key])
+        points[one.content] = runner.measure(one, pictures, advance, fresh=fresh)
     return points
-
-
-def _point(pair: Arena, alpha: float, ground: Ground, advance: Progress) -> dict[str, Any]:
-    architecture, classes = ground.architecture
-    network = BoundNetwork(
-        architecture, classes, pair.layout, pair.integers[0], device=pair.weights.device, precision=ground.precision
-    )
-    blend = Blend(pair, network, ground.buffers, calibration=ground.pictures, count=ground.count)
-
-    def run(call: Callable[[], Any]) -> Any:
-        advance(0, 1)  # a cancel is seen between the pictures of a recalibration too
-        return ground.worker.run(call)
-
-    if alpha in (0.0, 1.0):
-        blend.set_alone(0 if alpha else 1, run)
-    else:
-        blend.set(Linear(alpha), run)
-    return Measurement(network, label_space(architecture.label_space(classes)), ground.pictures).run(
-        ground.worker, advance
-    )
 
 
 def _path(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,24 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from fusionlib.contracts import Progress
 from fusionlib.engine.blend import Blend
 from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.maps import bands
-from fusionlib.engine.measure import target_mapping
 from fusionlib.engine.network import Network
+from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.reliability_maps import ReliabilityMaps, reliability_maps
 from fusionlib.engine.worker import FRAME, Run
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import highlight
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
+from fusionlib.measures.bins import DEFAULT_BINS
+from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.linear import Linear
-from fusionlib.runs.keys import ensemble_key
+from fusionlib.recipe import Recipe
+from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.store import Store
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
 
-CALIBRATION_METERS = ("confusion", "calibration", "cross_entropy")
-"""Calibration before cross-entropy: it leaves behind what the loss needs, so the softmax is computed once."""
+CALIBRATED = (*BASIC, "calibration")
+"""What the points of a calibration curve are asked for: every pass over masks brings it."""
 
 _ENSEMBLE = "ensemble@"
 
@@ -44,39 +47,34 @@ class CalibrationSweep(Sweep):
     Raises `DataError` where the pictures have no masks.
     """
 
-    def __init__(self, view: MergeView, store: Store) -> None:
+    def __init__(self, view: MergeView, runner: Runner, store: Store) -> None:
         if not view.need_pictures().labelled:
             raise DataError(
                 f"{view.need_pictures().title} has no masks",
                 "labelled pictures: calibration compares confidence with truth",
                 "Choose data with masks in the sidebar",
             )
-        super().__init__(view, store, CALIBRATION_METERS)
+        super().__init__(view, runner, store)
         self.title = f"calibration {view.selection.a} - {view.selection.b}"
-        self._second: Blend | None = None
         self._eyes: tuple[Blend, Blend] | None = None
         self._looking = threading.Lock()
 
-    def mixture_of(self, point: Point) -> dict[str, Any]:
-        """As in any sweep; an ensemble is its members with their shares."""
+    def recipe_at(self, point: Point) -> Recipe:
+        """As in any sweep; a point may be an output ensemble."""
         alpha = _alpha_of(point)
-        if alpha is None:
-            return super().mixture_of(point)
-        return dict(ensemble_key(self.view.arena.fingerprints, Linear(alpha).shares(2), "softmax"))
+        return super().recipe_at(point) if alpha is None else self.view.ensemble(alpha)
 
-    def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
-        """As in any sweep; an ensemble needs a second network beside the blend's."""
-        alpha = _alpha_of(point)
-        if alpha is None:
-            return super().network_at(point, blend, run)
-        self._second = self._second or self.view.new_blend()
-        return self._ensemble((blend, self._second), alpha, run)
+    def measure_point(self, point: Point, progress: Progress) -> dict[str, Any]:
+        """As in any sweep, with calibration in the same table."""
+        pictures = self.view.need_pictures()
+        return self.runner.measure(self.recipe_at(point), pictures, progress, measures=CALIBRATED, fresh=self.fresh)
 
     def find(self, point: Point) -> dict[str, Any] | None:
         """The figures of a point where they are known, here or in the store."""
         known = self.points.get(point)
-        if known is None:
-            known = self.store.get(self.point_key(point))
+        if known is None or "calibration" not in known:
+            pictures = self.view.need_pictures()
+            (known,) = self.runner.recall([self.recipe_at(point)], pictures, CALIBRATED)
             if known is not None:
                 with self.guard:
                     self.points[point] = known
@@ -134,10 +132,7 @@ class CalibrationSweep(Sweep):
             return view.worker.run(call, FRAME)
 
         self._eyes = self._eyes or (view.new_blend(), view.new_blend())
-        alpha = _alpha_of(point)
-        network = (
-            super().network_at(point, self._eyes[0], run) if alpha is None else self._ensemble(self._eyes, alpha, run)
-        )
+        network = self._network_at(point, self._eyes, run)
 
         def observe() -> ReliabilityMaps:
             with torch.inference_mode():
@@ -147,6 +142,16 @@ class CalibrationSweep(Sweep):
                 return reliability_maps(bands(logits, truth, mapping, view.space.count))
 
         return run(observe)
+
+    def _network_at(self, point: Point, blends: tuple[Blend, Blend], run: Run) -> Network:
+        """A network to look through, made at once: interactive frames do not wait for the runner."""
+        if (alpha := _alpha_of(point)) is not None:
+            return self._ensemble(blends, alpha, run)
+        if isinstance(point, str):
+            blends[0].set_alone(self.view.ends.index(point), run)
+        else:
+            blends[0].set(self.view.uniform(point), run)
+        return blends[0].network
 
     def _ensemble(self, blends: Sequence[Blend], alpha: float, run: Run) -> OutputEnsemble:
         for number, blend in enumerate(blends):

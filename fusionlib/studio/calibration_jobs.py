@@ -14,16 +14,22 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
 from fusionlib.engine.identity import identities
 from fusionlib.engine.jobs import Job
-from fusionlib.engine.measure import Measurement, target_mapping
-from fusionlib.engine.temperature import ScaledNetwork, fit_temperature
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, calibration_summary
-from fusionlib.runs.keys import content_key
+from fusionlib.engine.observe import target_mapping
+from fusionlib.engine.temperature import fit_temperature
+from fusionlib.measures.bins import DEFAULT_BINS
+from fusionlib.measures.calibration_summary import calibration_summary
+from fusionlib.recipe import Recipe
+from fusionlib.runs.keys import key_of
+from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid
-from fusionlib.studio.calibrate import CALIBRATION_METERS, CalibrationSweep
+from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep
 from fusionlib.studio.sweep import Point
 from fusionlib.studio.view import MergeView, Selection
 from fusionlib.studio.workspace import Workspace
+
+VERSION = 1
+"""Of the fit; raised when its results move."""
 
 KEPT = 8
 """Views whose calibration is kept at hand."""
@@ -111,8 +117,8 @@ def pair_selections(names: Sequence[str], source: str, split: str | None, buffer
 
 
 class TemperatureScaling(Job):
-    """T of one network fitted on some pictures and reported on others, by default those of the view; the result is
-    stored by content.
+    """T of one network fitted on some pictures and reported on others, by default those of the view; the fit is stored
+    by content.
     """
 
     def __init__(
@@ -127,79 +133,71 @@ class TemperatureScaling(Job):
         super().__init__(f"temperature of {point}")
         self.view, self.point, self.fit_on, self.sweep, self.store = view, point, fit_on, sweep, store
         self.report_on = report_on or view.need_pictures()
-        self._before_key = (
-            sweep.point_key(point)
-            if report_on is None
-            else content_key(
-                "evaluation",
-                view.runs_on(report_on),
-                mixture=sweep.mixture_of(point),
-                data=report_on.fingerprint(),
-                meters=CALIBRATION_METERS,
-            )
-        )
-        self.key = content_key(
-            "temperature",
-            view.runs_on(self.report_on),
-            mixture=sweep.mixture_of(point),
-            meters=CALIBRATION_METERS,
-            data=self.report_on.fingerprint(),
-            fit=fit_on.fingerprint(),
-            fit_runs=view.runs_on(fit_on),
-        )
+        self.recipe, self.runner = sweep.recipe_at(point), sweep.runner
+        builder = self.runner.builder
+        self.key = key_of("temperature", VERSION, builder.memo(self.recipe), fit_on.fingerprint(), builder.precision)
+        self.page = key_of("temperature page", self.key, self.report_on.fingerprint())
+        """What tells it from others on a page: the same fit may be reported on other pictures."""
         self.result = store.get(self.key)
-        if self.result is not None:
+        if self.summaries() is not None:
             self.state = "done"
 
     def want(self) -> None:
         """Fit and report, unless that is known."""
-        if self.store.get(self.key) is None or self.store.get(self._before_key) is None:
+        if self.summaries() is None:
             self.start(self._work)
 
     def summaries(self, bins: int = DEFAULT_BINS) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Figures on the reported pictures at T = 1 and at the fitted T; None until both are known."""
-        before = self.store.get(self._before_key) if self.result is not None else None
-        if self.result is None or before is None:
+        if self.result is None:
+            return None
+        found = self.runner.recall(self._recipes(self.result["temperature"]), self.report_on, CALIBRATED)
+        if None in found:
             return None
         plain, after = (
-            {**calibration_summary(found["calibration"], bins), "miou": found["miou"]}
-            for found in (before, self.result["scaled"])
+            {**calibration_summary(one["calibration"], bins), "miou": one["miou"]}  # type: ignore[index]
+            for one in found
         )
         return plain, after
 
+    def _recipes(self, temperature: float) -> list[Recipe]:
+        return [self.recipe, self.recipe.model_copy(update={"temperature": temperature})]
+
     def _work(self, _: Job) -> dict[str, Any]:
-        view, pictures = self.view, self.report_on
+        view, pictures, runner = self.view, self.report_on, self.runner
         fit, count = 2 * len(self.fit_on), len(pictures)
-        first = 0 if self.store.get(self._before_key) is not None else count
-        total = fit + first + count
+        total, done = fit + 2 * count, fit
         self.progress(0, total)
-        network = self.sweep.network_at(self.point, view.new_blend(), view.worker.run)
-        mapping = target_mapping(view.source_space, self.fit_on.label_space, view.device)
-        found = fit_temperature(network, self.fit_on, view.worker, mapping, lambda done, _: self.progress(done, total))
-        if first:
-            plain = Measurement(network, view.source_space, pictures, meters=CALIBRATION_METERS)
-            self.store.put(self._before_key, plain.run(view.worker, lambda done, _: self.progress(fit + done, total)))
-        scaled = Measurement(
-            ScaledNetwork(network, found.value), view.source_space, pictures, meters=CALIBRATION_METERS
-        )
-        after = scaled.run(view.worker, lambda done, _: self.progress(fit + first + done, total))
-        result = {
-            "temperature": found.value,
-            "fit_nll_before": found.before,
-            "fit_nll_after": min(loss for _, loss in found.losses),
-            "losses": [list(pair) for pair in found.losses],
-            "at_limit": found.at_limit,
-            "scaled": after,
-        }
-        self.store.put(self.key, result)
+        result = self.store.get(self.key)
+        if result is None:
+            network = runner.builder.build(self.recipe, lambda *_: self.progress(0, total))
+            mapping = target_mapping(network.space, self.fit_on.label_space, view.device)
+            found = fit_temperature(
+                network, self.fit_on, view.worker, mapping, lambda done, _: self.progress(done, total)
+            )
+            result = {
+                "temperature": found.value,
+                "fit_nll_before": found.before,
+                "fit_nll_after": min(loss for _, loss in found.losses),
+                "losses": [list(pair) for pair in found.losses],
+                "at_limit": found.at_limit,
+            }
+            self.store.put(self.key, result)
+        for recipe in self._recipes(result["temperature"]):
+            runner.measure(
+                recipe, pictures, lambda part, _, at=done: self.progress(at + part, total), measures=CALIBRATED
+            )
+            done += count
         return result
 
 
 class CalibrationDesk:
     """The calibrations of a process: one per content, whichever page or session asks."""
 
-    def __init__(self, open_view: Callable[[Selection], MergeView], workspace: Workspace, store: Store) -> None:
-        self._open_view, self._workspace, self._store = open_view, workspace, store
+    def __init__(
+        self, open_view: Callable[[Selection], MergeView], workspace: Workspace, runner: Runner, store: Store
+    ) -> None:
+        self._open_view, self._workspace, self._runner, self._store = open_view, workspace, runner, store
         self._sweeps: OrderedDict[str, CalibrationSweep] = OrderedDict()
         self._jobs: OrderedDict[str, PairSet | TemperatureScaling] = OrderedDict()
         self._lock = threading.RLock()
@@ -208,7 +206,7 @@ class CalibrationDesk:
         """The calibration of a view. Raises `DataError` without masks."""
         with self._lock:
             if view.id not in self._sweeps:
-                self._sweeps[view.id] = CalibrationSweep(view, self._store)
+                self._sweeps[view.id] = CalibrationSweep(view, self._runner, self._store)
                 _forget_oldest(self._sweeps)
             self._sweeps.move_to_end(view.id)
             return self._sweeps[view.id]
@@ -219,15 +217,8 @@ class CalibrationDesk:
         items = [self._workspace.get(name) for name in dict.fromkeys(names)]
         pictures = self._workspace.pictures(source, split)
         networks = identities((item.architecture for item in items), pictures.label_space)
-        key = content_key(
-            "pairs",
-            None,
-            names=names,
-            prints=[item.checkpoint.fingerprint for item in items],  # type: ignore[union-attr]
-            data=pictures.fingerprint(),
-            buffers=buffers,
-            networks=networks,
-        )
+        prints = [item.checkpoint.fingerprint for item in items]  # type: ignore[union-attr]
+        key = key_of("pairs", list(names), prints, pictures.fingerprint(), buffers, networks)
         selections = pair_selections(names, source, split, buffers)
         return self._job(key, PairSet(selections, lambda wanted: self.sweep(self._open_view(wanted))))  # type: ignore[return-value]
 
@@ -239,7 +230,7 @@ class CalibrationDesk:
         """
         first, second = (fit_on, None) if fit_on is not None else halves(view.need_pictures())
         job = TemperatureScaling(view, point, first, self.sweep(view), self._store, second)
-        return self._job(job.key, job)  # type: ignore[return-value]
+        return self._job(job.page, job)  # type: ignore[return-value]
 
     def _job(self, key: str, fresh: PairSet | TemperatureScaling) -> PairSet | TemperatureScaling:
         with self._lock:

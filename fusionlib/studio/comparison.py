@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Recipe
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.contracts import METHODS, Progress
+from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.diagnostics.verdict import judge
-from fusionlib.engine.blend import CALIBRATION_PICTURES
-from fusionlib.engine.identity import runs_of
 from fusionlib.engine.jobs import Job
-from fusionlib.engine.measure import Measurement
-from fusionlib.engine.worker import Worker
+from fusionlib.engine.recipes import recipe_alone, write_recipe
 from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
+from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
-from fusionlib.runs.keys import content_key
+from fusionlib.question import Question, Told
+from fusionlib.recipe import Recipe
+from fusionlib.runs.keys import key_of
+from fusionlib.runs.runner import Runner, figures_of
 from fusionlib.runs.store import Store
-from fusionlib.studio.barriers import ALPHAS
-from fusionlib.studio.calibrate import CALIBRATION_METERS
-from fusionlib.studio.comparison_networks import Built, RowNetworks
+from fusionlib.studio.barriers import ALPHAS, barrier_text, moves_units, recipe_barriers
+from fusionlib.studio.calibrate import CALIBRATED
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
-from fusionlib.studio.export import write_recipe
-from fusionlib.studio.information import InformationCache
+from fusionlib.studio.export import sharing_notes
 from fusionlib.studio.outlook import OutlookDesk, averages
+from fusionlib.studio.plans import lease, set_plan
 
 GUESSES = "guesses: no better than the commonest class everywhere"
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
@@ -54,11 +52,7 @@ class Comparison(Job):
         pictures: DecodedCache,
         choices: Choices,
         *,
-        worker: Worker,
-        store: Store,
-        device: torch.device,
-        precision: str,
-        cache: InformationCache | None = None,
+        runner: Runner,
         outlooks: OutlookDesk | None = None,
     ) -> None:
         super().__init__("comparison " + ", ".join(item.name for item in checkpoints))
@@ -70,26 +64,20 @@ class Comparison(Job):
             )
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
-        self.worker, self.store, self.outlooks = worker, store, outlooks or OutlookDesk()
-        self.networks = RowNetworks(
-            checkpoints,
-            pictures,
-            worker=worker,
-            store=store,
-            device=device,
-            precision=precision,
-            cache=cache,
-            sharing=self.choices.sharing,
-            dtype=self.choices.dtype,
-        )
-        if not any(self.networks.known):
+        self.runner, self.outlooks = runner, outlooks or OutlookDesk()
+        self._store = Store(runner.answers.database)
+        runner.builder.merger.sources.know(checkpoints, pictures)
+        if not any(map(runner.builder.merger.recognised, checkpoints)):
             raise unknown_network(checkpoints)
         self.names = _unique([item.name for item in checkpoints])
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`
         self.current: str | None = None
-        self._data = pictures.fingerprint()
-        self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by content key
+        prints = [item.fingerprint for item in checkpoints]
+        plan = set_plan("compare", [item.path for item in checkpoints], pictures, *self.choices.options)
+        self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint(), str(self.choices))
+        self._recipes: dict[tuple, Recipe] = {}
+        self._found: dict[str, dict[str, Any]] = {}  # figures, or the reason why there are none, by recipe
         self.recall()
 
     def recall(self) -> None:
@@ -119,6 +107,8 @@ class Comparison(Job):
 
     def measure(self, progress: Progress | None = None, *, fresh: bool = False) -> None:
         """The same, and wait. Raises `UsageError` where the table as a whole failed."""
+        known = {} if fresh else {self._key(row): self.recipe_of(row) for row in self.rows() if self._figures(row)}
+        self.runner.spare(known.values(), self.pictures)
         self.want(fresh=fresh)
         self.follow(progress, "a comparison that runs through")
 
@@ -168,7 +158,7 @@ class Comparison(Job):
             "members": [self.names[number] for number in row.members],
             "anchor": self.names[row.members[0]],
             **figures,
-            "forwards": len(row.members) if row.method == "ensemble" else 1,
+            "forwards": row.networks,
             "merge_seconds": found.get("merge_seconds"),
             "evaluation_seconds": found.get("evaluation_seconds"),
             "gain": gain,
@@ -216,22 +206,25 @@ class Comparison(Job):
                     later = self._work_left([other for other in left if self._key(other) not in tried])
                     done = self._measure_row(row, done, later, fresh)
         finally:
-            self.networks.forget()
+            self.runner.builder.merger.forget()
             self.current = None
 
     def _measure_row(self, row: Row, done: int, later: int, fresh: bool) -> int:
-        """Measure and store one row; what goes wrong is noted in it, and tried again at the next run.
+        """Measure one row; what goes wrong is noted in it, and tried again at the next run.
 
         Forward passes done by then.
         """
-        work, pictures, self.current = self._work(row), len(self.pictures), row.name
+        self.current, work = row.name, self._work(row)
 
-        def prepare(part: int, whole: int) -> None:
-            self.progress(done + part, done + whole + work + later)
+        def along(part: int, whole: int) -> None:
+            self.progress(done + part, done + max(whole, work) + later)
 
-        prepare(0, self.networks.preparing(row))
+        along(0, 0)
+        begun = time.perf_counter()
         try:
-            built = self.networks.of(row, prepare, fresh=fresh)
+            recipe = self.recipe_of(row)
+            told = self._ask(recipe, along, fresh)
+            barriers = self._barriers(row, recipe, lambda part, whole: along(work + part, work + whole), fresh)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - one row may fail for any reason; the others go on and this one says which
@@ -239,23 +232,51 @@ class Comparison(Job):
                 error, "not applicable" if isinstance(error, FusionError) else "failed"
             )
             return done
-        base, begun = self.done, time.perf_counter()
-
-        def measure(part: int, _: int) -> None:
-            self.progress(base + part * work // pictures, base + work + later)
-
-        measure(0, pictures)
-        try:
-            figures = Measurement(built.network, built.space, self.pictures, meters=CALIBRATION_METERS).run(
-                self.worker, measure
-            )
-        except Cancelled:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._found[self._key(row)] = _refused(error, "failed")
-            return self.done
-        self._keep(row, figures, built, time.perf_counter() - begun)
+        took = time.perf_counter() - begun - told[0].seconds
+        self._found[self._key(row)] = self._described(row, told, barriers, took)
         return self.done
+
+    def _ask(self, recipe: Recipe, progress: Progress | None, fresh: bool = False) -> list[Told]:
+        questions = [Question((recipe,), self.pictures.fingerprint(), name) for name in CALIBRATED]
+        return self.runner.ask(questions, self.pictures, progress, fresh=fresh)
+
+    def _described(
+        self, row: Row, told: Sequence[Told], barriers: Sequence[dict[str, Any]], seconds: float | None
+    ) -> dict[str, Any]:
+        """What the table shows of a row that is measured."""
+        texts = {entry["name"]: barrier_text(entry) for entry in barriers}
+        notes = [
+            "; ".join(filter(None, (note, texts.get(note.partition(":")[0], "")))) if barriers else note
+            for note in told[0].notes
+        ]
+        merged = row.method != "single" and row.networks == 1
+        return {
+            **_compact(figures_of(told)),
+            "merge_seconds": told[0].seconds if merged else None,
+            "evaluation_seconds": seconds,
+            "notes": [*self._shared_note(row), *notes],
+            "barriers": list(barriers),
+        }
+
+    def _shared_note(self, row: Row) -> tuple[str, ...]:
+        recipe = self.recipe_of(row)
+        if recipe.shared is None:
+            return ()
+        merger = self.runner.builder.merger
+        anchor = merger.anchor(recipe, build_method(recipe.method, recipe.parameters))
+        return sharing_notes(merger.arena(recipe, anchor), anchor)
+
+    def _barriers(self, row: Row, recipe: Recipe, progress: Progress, fresh: bool) -> list[dict[str, Any]]:
+        """What a match did to the barriers; kept, because to find it out again takes a match."""
+        if not _has_barriers(row):
+            return []
+        found = recipe_barriers(recipe, self.runner, self.pictures, progress, fresh=fresh)
+        self._store.put(self._barriers_key(recipe), {"barriers": found})
+        return found
+
+    def _barriers_key(self, recipe: Recipe) -> str:
+        builder = self.runner.builder
+        return key_of("barriers", ALPHAS, builder.memo(recipe), self.pictures.fingerprint(), builder.precision)
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts, so that evaluation seconds are those of forward passes."""
@@ -266,14 +287,12 @@ class Comparison(Job):
         self._begun = time.monotonic()
 
     def _work(self, row: Row) -> int:
-        return len(self.pictures) * (len(row.members) if row.method == "ensemble" else 1)
+        return len(self.pictures) * row.networks
 
     def _work_left(self, rows: Sequence[Row]) -> int:
         """Forward passes to come, rows included that wait for scores."""
         later = 0 if self._scores() is not None else deferred(len(self.names), self.choices)
-        known = {
-            self._key(row): self.networks.preparing(row) + self._work(row) for row in rows if not self._settled(row)
-        }
+        known = {self._key(row): self._work(row) for row in rows if not self._settled(row)}
         return sum(known.values()) + later * len(self.pictures)
 
     def _settled(self, row: Row) -> bool:
@@ -292,57 +311,25 @@ class Comparison(Job):
         return None if any(one is None for one in found) else [one.get("miou") for one in found]  # type: ignore[union-attr]
 
     def _key(self, row: Row) -> str:
-        """Content key of a row: equal networks have one row's worth of measuring, whatever group asks for them."""
-        prints = [self.checkpoints[number].fingerprint for number in row.members]
-        method, parameters = row.method, dict(row.parameters)
-        if method == "linear" and not row.obstacle:
-            equal = len(set(build_method(method, parameters).shares(len(prints)))) == 1  # which is the isotropic merge
-            method, parameters = ("isotropic", {}) if equal else (method, parameters)
-        return content_key(
-            "comparison",
-            self._runs(row),
-            checkpoints=prints,
-            method=method,
-            parameters=parameters,
-            buffers=row.buffers,
-            data=self._data,
-            meters=CALIBRATION_METERS,
-            count=CALIBRATION_PICTURES,
-            **({"barriers": ALPHAS} if method == "rebasin" else {}),
-            **self._choices_key(row),
-        )
+        """What tells a row's network from others: rows of one network are measured once, whatever group asks."""
+        return row.name if row.obstacle else self.recipe_of(row).content
 
-    def _runs(self, row: Row) -> dict[str, Any]:
-        networks = self.networks
-        return runs_of(
-            [networks.known[number] for number in row.members],
-            self.pictures.label_space,
-            networks.precision,
-            networks.device,
-        )
+    def recipe_of(self, row: Row) -> Recipe:
+        """The network of a row. Raises what writing a recipe raises."""
+        key = (row.method, row.members, row.buffers, json.dumps(row.parameters, sort_keys=True, default=list))
+        if key not in self._recipes:
+            self._recipes[key] = self._written(row)
+        return self._recipes[key]
 
-    def _choices_key(self, row: Row) -> dict[str, Any]:
-        """What of the choices changes the merge of a row, where it is not the default."""
-        sharing, dtype = self.choices.sharing, self.choices.dtype
-        if row.method in ("single", "ensemble"):
-            return {}
-        return {
-            **({} if sharing is None else {"rename": list(sharing.rename.items()), "exclude": sharing.exclude}),
-            **({} if dtype is None else {"dtype": dtype}),
-        }
-
-    def recipe(self, name: str) -> Recipe:
-        """How to make the merged network of a row again.
-
-        Raises `UsageError` for a row that is not one merged network.
-        """
-        row = next((row for row in self.rows() if row.name == name), None)
-        if row is None or row.obstacle or row.method in ("single", "ensemble"):
-            raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
-        members = self.members(row)
-        sharing = self.choices.sharing
-        if sharing is None and getattr(METHODS.get(row.method), "takes_unlike", False):
-            sharing = unlike(members)
+    def _written(self, row: Row) -> Recipe:
+        members = [self.checkpoints[number] for number in row.members]
+        if row.method == "single":
+            return recipe_alone(members[0])
+        sharing, method = self.choices.sharing, build_method(row.method, row.parameters)
+        if method.keeps_statistics:  # every member runs by itself
+            return write_recipe(members, row.method, dict(row.parameters), "average")
+        if sharing is None and method.takes_unlike:
+            sharing = unlike(members, anchor_of(method, len(members)))
         return write_recipe(
             members,
             row.method,
@@ -353,42 +340,47 @@ class Comparison(Job):
             dtype=self.choices.dtype,
         )
 
+    def recipe(self, name: str) -> Recipe:
+        """How to make the merged network of a row again.
+
+        Raises `UsageError` for a row that is not one merged network.
+        """
+        row = next((row for row in self.rows() if row.name == name), None)
+        if row is None or row.obstacle or row.method == "single" or row.networks > 1:
+            raise UsageError(f"Row {name[:80]!r}", "a row that is one merged network", "Choose another row")
+        return self.recipe_of(row)
+
     def members(self, row: Row | str) -> list[Checkpoint]:
         """The checkpoints of a row, the anchor first."""
         found = next(one for one in self.rows() if one.name == row) if isinstance(row, str) else row
         return [self.checkpoints[number] for number in found.members]
 
     def _recall(self, row: Row) -> bool:
-        key = self._key(row)
-        known = self.store.get(key)
-        if known is None and row.method == "single":  # `evaluate` and the Calibration page ask the same question
-            figures = self.store.get(self._evaluation_key(row))
-            known = None if figures is None else _compact(figures)
-        if known is not None:
-            self._found[key] = known
-        return known is not None
+        """Take what is known of a row, without running anything; whether it was."""
+        try:
+            recipe = self.recipe_of(row)
+            questions = [Question((recipe,), self.pictures.fingerprint(), name) for name in CALIBRATED]
+            told = [one for one in self.runner.known(questions, self.pictures) if one is not None]
+            if len(told) < len(questions):
+                return False
+            barriers = self._known_barriers(row, recipe)
+        except FusionError:
+            return False  # measuring says why
+        if barriers is None:
+            return False
+        self._found[self._key(row)] = self._described(row, told, barriers, None)
+        return True
 
-    def _keep(self, row: Row, figures: dict[str, Any], built: Built, evaluating: float) -> None:
-        if row.method == "single":
-            self.store.put(self._evaluation_key(row), figures)
-        found = {
-            **_compact(figures),
-            "merge_seconds": built.seconds,
-            "evaluation_seconds": evaluating,
-            "notes": list(built.notes),
-            "barriers": list(built.barriers),
-        }
-        self.store.put(self._key(row), found)
-        self._found[self._key(row)] = found
+    def _known_barriers(self, row: Row, recipe: Recipe) -> list[dict[str, Any]] | None:
+        """Barriers of a row as they were found; None where they are to be."""
+        if not _has_barriers(row):
+            return []
+        known = self._store.get(self._barriers_key(recipe))
+        return None if known is None else known["barriers"]
 
-    def _evaluation_key(self, row: Row) -> str:
-        return content_key(
-            "evaluation",
-            self._runs(row),
-            mixture={"single": self.checkpoints[row.members[0]].fingerprint},
-            data=self._data,
-            meters=CALIBRATION_METERS,
-        )
+
+def _has_barriers(row: Row) -> bool:
+    return row.method != "single" and moves_units(build_method(row.method, row.parameters))
 
 
 def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:

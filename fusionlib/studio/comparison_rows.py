@@ -13,16 +13,9 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.merging.buffers import POLICIES, check_policy
 from fusionlib.merging.build import build_method
-
-GROUPS: Mapping[str, str] = {
-    "methods": "Every merge method with its default parameters",
-    "buffers": "Buffer ablation: the mean of all parameters with each policy for running statistics",
-    "incremental": "Checkpoints added one by one, best first, isotropic and layer-wise",
-    "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
-}
-"""Sets of rows that may be asked for beside the single networks, and what they show."""
+from fusionlib.merging.choices import POLICIES, check_policy
+from fusionlib.studies.choices import GROUPS
 
 SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""
@@ -76,6 +69,18 @@ class Choices:
     sharing: Sharing | None = None
     dtype: str | None = None
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The same on the command line of `compare`."""
+        given = ["--anchor", str(self.anchor), "--buffers", self.buffers, "--rows", ",".join(self.groups)]
+        given += ["--methods", ",".join(self.methods)] if self.methods else []
+        given += ["--base", str(self.base)] if self.base is not None else []
+        given += ["--dtype", self.dtype] if self.dtype else []
+        for own in self.own:
+            settings = (f"{name}={_setting(value)}" for name, value in own.parameters)
+            given += ["--try", " ".join((own.method, *settings))]
+        return (*given, *_sharing_options(self.sharing))
+
     def checked(self, count: int) -> Choices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
         check_policy(self.buffers)
@@ -117,6 +122,11 @@ class Row:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     obstacle: str | None = None
 
+    @property
+    def networks(self) -> int:
+        """How many networks answer together."""
+        return 1 if self.method == "single" else build_method(self.method, self.parameters).networks(len(self.members))
+
 
 def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] | None) -> list[Row]:
     """All rows in order.
@@ -146,18 +156,18 @@ def deferred(count: int, choices: Choices) -> int:
 
 
 def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
-    """Cheap rows first, the ensemble after all that are one network, and at the end what cannot be measured."""
-    needs = METHODS.get(row.method).needs
+    """Cheap rows first, what is several networks after all that are one, and at the end what cannot be measured."""
     return (
         row.obstacle is not None,
-        row.method == "ensemble",
-        ("weights", "architecture", "pictures").index(needs),
+        row.networks > 1,
+        ("weights", "architecture", "pictures").index(METHODS.get(row.method).needs),
         row.name,
     )
 
 
 def _method_row(name: str, choices: Choices, count: int) -> Row:
-    offered = {item.name for item in parameters_of(METHODS.get(name))}
+    kind = METHODS.get(name)
+    offered = {item.name: item.default for item in parameters_of(kind)}
     members, given, obstacle = _led(range(count), choices.anchor), {}, None
     if "base" in offered:
         if choices.base is None:
@@ -166,20 +176,16 @@ def _method_row(name: str, choices: Choices, count: int) -> Row:
             )
         else:
             given = {"base": members.index(choices.base)}
-    elif name == "linear" and count > 2:
-        given = {"weights": [1 / count] * count}
-    elif "anchor" in offered:
-        given = {"anchor": 0}
-    if name == "profile":
-        obstacle = (
-            "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
-        )
+    else:
+        given = {key: value for key, value in kind.defaults(count).items() if value != offered[key]}
+        given |= {"anchor": 0} if "anchor" in offered else {}
+    obstacle = kind.no_defaults or obstacle
     if obstacle is None:
         try:
             build_method(name, given).shares(count)
         except FusionError as error:
             obstacle = error.one_line
-    return Row("methods", name, name, members, "" if name == "ensemble" else choices.buffers, given, obstacle)
+    return Row("methods", name, name, members, _buffers(name, choices), given, obstacle)
 
 
 def _own_row(own: Own, choices: Choices, names: Sequence[str]) -> Row:
@@ -206,7 +212,11 @@ def _own_row(own: Own, choices: Choices, names: Sequence[str]) -> Row:
         build_method(own.method, given).shares(count)
     except FusionError as error:
         obstacle = error.one_line
-    return Row("own", title, own.method, members, "" if own.method == "ensemble" else choices.buffers, given, obstacle)
+    return Row("own", title, own.method, members, _buffers(own.method, choices), given, obstacle)
+
+
+def _buffers(method: str, choices: Choices) -> str:
+    return "" if METHODS.get(method).keeps_statistics else choices.buffers
 
 
 def checkpoint_parameters(method: str) -> set[str]:
@@ -255,7 +265,7 @@ def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]
         # The chosen anchor leads wherever it is a member; elsewhere the best member does, as in the layer-wise paper.
         leader = choices.anchor if choices.anchor in members else max(members, key=lambda number: scores[number])
         for method in RIVALS:
-            given = {"anchor": 0} if method == "layerwise" else {}
+            given = {"anchor": 0} if "anchor" in checkpoint_parameters(method) else {}
             rows.append(
                 Row(group, f"{group}: {title}, {method}", method, _led(members, leader), choices.buffers, given)
             )
@@ -290,10 +300,10 @@ def remark(row: Row, names: Sequence[str], choices: Choices) -> str:
     """What of a row its name does not tell: values that are a first try, who takes part, who leads."""
     if row.obstacle:
         return ""
-    if row.method == "head_swap":
-        built = build_method(row.method, row.parameters)
-        two = [names[row.members[getattr(built, part)]] for part in ("backbone", "head")]
-        return f"backbone of {two[0]}, head of {two[1]}" + ("; the others take no part" if len(row.members) > 2 else "")
+    if row.method != "single":
+        own = build_method(row.method, row.parameters).remark([names[number] for number in row.members])
+        if own:
+            return own
     led = "anchor" in parameters_text(row) or row.buffers == "anchor" or choices.sharing is not None
     if row.group in ("incremental", "subsets") and led and row.members[0] != choices.anchor:
         return f"anchor {names[row.members[0]]}: the best of these"
@@ -314,11 +324,11 @@ def untuned(row: Row) -> str:
 def command(
     row: Row, files: Sequence[str], data: Sequence[str], sharing: Sharing | None = None, dtype: str | None = None
 ) -> str | None:
-    """How to write this row's merge to a file on the command line; None for what is no single merged network.
+    """How to write this row's merge to a file on the command line; None for what is not merged, or several networks.
 
     `data` are the options that name pictures, for methods and policies that look at some.
     """
-    if row.method in ("single", "ensemble") or row.obstacle:
+    if row.method == "single" or row.obstacle or row.networks > 1:
         return None
     settings = [f"{name}={_setting(value)}" for name, value in row.parameters.items()]
     needs_pictures = row.buffers == "recalibrate" or METHODS.get(row.method).needs == "pictures"

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import torch
-
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Architecture, Progress
@@ -20,18 +18,18 @@ from fusionlib.diagnostics.discrepancy import TAU
 from fusionlib.diagnostics.evidence import SHARE
 from fusionlib.diagnostics.survey import WeightSurvey, survey
 from fusionlib.engine.jobs import Job
-from fusionlib.engine.joint import JointMeasurement
-from fusionlib.engine.network import BoundNetwork
-from fusionlib.engine.worker import Worker
+from fusionlib.engine.recipes import source_of
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.runs.keys import content_key
+from fusionlib.recipe import Recipe
+from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
-from fusionlib.studies.grid import alpha_grid, around_best
-from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair, numbered
+from fusionlib.studies.grid import FINE, alpha_grid, around_best
+from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair
 from fusionlib.studio.diagnosis_report import full_report
-from fusionlib.studio.outlook import FINE, closer_points, path_summary
-from fusionlib.studio.sweep import ENDS, Sweep
+from fusionlib.studio.outlook import closer_points, path_summary
+from fusionlib.studio.plans import lease, set_plan
+from fusionlib.studio.sweep import ENDS, Sweep, sweep_key
 from fusionlib.studio.view import MergeView, Selection
 
 GRIDS = (0.05, 0.1, 0.125, 0.25, 0.5)
@@ -53,36 +51,23 @@ class Diagnosis(Job):
         pictures: DecodedCache | None,
         buffers: str,
         *,
-        worker: Worker,
-        store: Store,
-        device: torch.device,
-        precision: str,
+        runner: Runner,
         open_sweep: OpenSweep | None = None,
     ) -> None:
         super().__init__("diagnosis " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to diagnose", "Name another checkpoint")
         self.checkpoints, self.pictures, self.buffers = tuple(checkpoints), pictures, buffers
-        self.worker, self.store, self.device, self.precision = worker, store, device, precision
+        self.runner, self.store = runner, Store(runner.answers.database)
+        runner.builder.merger.sources.know(checkpoints, pictures)
         self.pairs = tuple(combinations(range(len(checkpoints)), 2))
         self.obstacles = Obstacles(checkpoints, pictures)
         self.known = self.obstacles.known
-        # Reading the fingerprint anew looks at every file; once per diagnosis is enough, because changed data gives
-        # another diagnosis.
-        self._table = (
-            FunctionTable(
-                checkpoints,
-                pictures,
-                pictures.fingerprint(),
-                self.obstacles,
-                store=store,
-                precision=precision,
-                device=device,
-            )
-            if pictures
-            else None
-        )
-        self._open_sweep = open_sweep or (lambda view: Sweep(view, store))
+        prints = [item.fingerprint for item in checkpoints]
+        plan = set_plan("diagnose", [item.path for item in checkpoints], pictures, "--buffers", buffers)
+        self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint() if pictures else "", buffers)
+        self._table = FunctionTable(checkpoints, pictures, self.obstacles, runner) if pictures else None
+        self._open_sweep = open_sweep or (lambda view: Sweep(view, runner, self.store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
         self._unfit: dict[tuple[int, int], str] = {}
@@ -205,7 +190,7 @@ class Diagnosis(Job):
         )
         if lack.networks:
             self._decode(total)
-            self._table.keep(lack, self._run_joint(lack, lambda done, _: self.progress(done, total)))
+            self._table.measure(lack, lambda done, _: self.progress(done, total), fresh=fresh)
             self.news += 1
         for place, (pair, count) in enumerate(passes.items()):
             later = len(self.pictures) * sum(list(passes.values())[place + 1 :])
@@ -239,25 +224,31 @@ class Diagnosis(Job):
         How many are left open around the best merge of an unknown path shows only then: two are counted for each
         halving of the step.
         """
-        assert self._table is not None
-        known = {self._table.single_key(number) for number in lack.networks}
+        assert self._table is not None and self.pictures is not None
+        memo = self.runner.builder.memo
+        known = {memo(self._table.recipes[number]) for number in lack.networks}
         passes = {}
         for pair in pairs:
             view = self._light_view(*pair)
-            keys = list(self._keys(view, alpha_grid(step)).values()) if view else []
-            grid = len(keys) if fresh else sum(self.store.get(key) is None for key in set(keys) - known)
+            recipes = list(self._recipes(view, alpha_grid(step)).values()) if view else []
+            if not fresh:
+                found = self.runner.recall(recipes, self.pictures)
+                recipes = [one for one, there in zip(recipes, found, strict=True) if there is None]
+            memos = set(map(memo, recipes))
+            grid = len(memos - known)
             passes[pair] = grid + (closer_points(step) if grid else len(_open_around_best(self.path(*pair))))
-            known |= set(keys)
+            known |= memos
         return passes
 
     def _passes_for(self, view: MergeView, points: Sequence[float | str], fresh: bool) -> int:
         """Forward passes that these points take."""
         assert self.pictures is not None
-        keys = self._keys(view, (point for point in points if isinstance(point, float)))
-        unknown = (
-            len(points) if fresh else sum(self.store.get(key) is None for key in {keys[point] for point in points})
-        )
-        return unknown * len(self.pictures)
+        recipes = self._recipes(view, (point for point in points if isinstance(point, float)))
+        wanted = [recipes[point] for point in points]
+        found = [None] * len(points) if fresh else self.runner.recall(wanted, self.pictures)
+        unknown = [one for one, there in zip(wanted, found, strict=True) if there is None]
+        count = len(unknown) if fresh else len(set(map(self.runner.builder.memo, unknown)))
+        return count * len(self.pictures)
 
     def _decode(self, total: int) -> None:
         """Read all pictures before the clock starts: decoding says nothing about how long the forward passes will
@@ -268,23 +259,6 @@ class Diagnosis(Job):
             self.progress(0, total)
             self.pictures.load(index)
         self._begun = time.monotonic()
-
-    def _run_joint(self, lack: Lack, progress: Progress) -> dict[str, Any]:
-        networks, spaces = [], []
-        for index in lack.networks:
-            architecture, classes = self._architecture(index)
-            arena = Arena.pack([self.checkpoints[index]], head=architecture.head, device=self.device)
-            arena.require_finite()
-            network = BoundNetwork(
-                architecture, classes, arena.layout, arena.integers[0], device=self.device, precision=self.precision
-            )
-            self.worker.run(lambda network=network, arena=arena: network.load(arena.weights[0]))
-            networks.append(network)
-            spaces.append(self.obstacles.spaces[index])
-        assert self.pictures is not None
-        return JointMeasurement(
-            networks, spaces, self.pictures, cka_pictures=CKA_PICTURES, pairs=tuple(numbered(lack))
-        ).run(self.worker, progress)
 
     def _head(self) -> tuple[str, ...]:
         """Name prefixes of the head in the first network that is known."""
@@ -300,13 +274,26 @@ class Diagnosis(Job):
         data = self.pictures.spec if self.pictures else ""
         return Selection(self.checkpoints[a].name, self.checkpoints[b].name, data, None, self.buffers)
 
+    def _view(self, a: int, b: int, arena: Arena) -> MergeView:
+        builder = self.runner.builder
+        return MergeView(
+            self._selection(a, b),
+            [source_of(self.checkpoints[number]) for number in (a, b)],
+            arena,
+            self._architecture(a),
+            self.pictures,
+            builder.worker,
+            builder.device,
+            builder.precision,
+        )
+
     def _full_view(self, a: int, b: int) -> MergeView:
         architecture = self._architecture(a)
-        arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], head=architecture[0].head, device=self.device)
-        arena.require_finite()
-        return MergeView(
-            self._selection(a, b), arena, architecture, self.pictures, self.worker, self.device, self.precision
+        arena = Arena.pack(
+            [self.checkpoints[a], self.checkpoints[b]], head=architecture[0].head, device=self.runner.builder.device
         )
+        arena.require_finite()
+        return self._view(a, b, arena)
 
     def _light_view(self, a: int, b: int) -> MergeView | None:
         """A view that can only name its results: statistics alone are packed, so that looking results up reads next to
@@ -317,15 +304,7 @@ class Diagnosis(Job):
             if self.obstacles.path(min(a, b), max(a, b)) is None:
                 try:
                     arena = Arena.pack([self.checkpoints[a], self.checkpoints[b]], only_statistics=True)
-                    view = MergeView(
-                        self._selection(a, b),
-                        arena,
-                        self._architecture(a),
-                        self.pictures,
-                        self.worker,
-                        self.device,
-                        self.precision,
-                    )
+                    view = self._view(a, b, arena)
                 except FusionError as error:
                     self._unfit[a, b] = f"There is no path between them: {error.got}"
             self._lights[a, b] = view
@@ -336,20 +315,16 @@ class Diagnosis(Job):
         return {} if view is None else self._known_points(view)
 
     def _known_points(self, view: MergeView) -> dict[float | str, dict[str, Any]]:
-        indexed = (self.store.get(content_key("sweep", view.runs, view=view.id)) or {}).get("alphas", ())
+        assert self.pictures is not None
+        indexed = (self.store.get(sweep_key(view)) or {}).get("alphas", ())
         alphas = {float(alpha) for alpha in (*indexed, *(point for step in GRIDS for point in alpha_grid(step)))}
-        return {
-            point: figures
-            for point, key in self._keys(view, alphas).items()
-            if (figures := self.store.get(key)) is not None
-        }
+        recipes = self._recipes(view, alphas)
+        found = self.runner.recall(list(recipes.values()), self.pictures)
+        return {point: figures for point, figures in zip(recipes, found, strict=True) if figures is not None}
 
-    def _keys(self, view: MergeView, alphas: Iterable[float]) -> dict[float | str, str]:
-        """The keys of these points, and of the two networks alone."""
-        assert self._table is not None
-        mixtures: dict[float | str, Any] = {alpha: view.key_of(alpha) for alpha in alphas}
-        mixtures |= {end: {"single": view.arena.fingerprints[number]} for number, end in enumerate(ENDS)}
-        return {point: self._table.evaluation_key(mixture, view.runs) for point, mixture in mixtures.items()}
+    def _recipes(self, view: MergeView, alphas: Iterable[float]) -> dict[float | str, Recipe]:
+        """The networks at these points, and the two alone."""
+        return {**{alpha: view.recipe(alpha) for alpha in alphas}, **{end: view.alone(end) for end in ENDS}}
 
 
 def _legs(sweep: Sweep, step: float, fresh: bool) -> Iterator[tuple[Sequence[float | str], Callable[[Progress], Any]]]:

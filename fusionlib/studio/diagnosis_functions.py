@@ -4,22 +4,21 @@ measures only the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
-
-import torch
 
 from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.nearest import explanations
 from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space, mapping
-from fusionlib.engine.identity import Network, runs_of
-from fusionlib.engine.joint import DEFAULT_METERS
+from fusionlib.engine.identity import Network
+from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import FusionError
-from fusionlib.runs.keys import code_fingerprint, content_key
-from fusionlib.runs.store import Store
+from fusionlib.question import Question
+from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.studio.outlook import can_match
 
 CKA_PICTURES = 4
@@ -141,37 +140,25 @@ class Obstacles:
 
 
 class FunctionTable:
-    """What the store has of a set's networks and pairs on some pictures; `figures` gives it in the form of
-    `JointMeasurement`.
-    """
+    """What is known of a set's networks and pairs on some pictures; `figures` has it all as JSON values."""
 
     def __init__(
-        self,
-        checkpoints: Sequence[Checkpoint],
-        pictures: DecodedCache,
-        data: str,
-        obstacles: Obstacles,
-        *,
-        store: Store,
-        precision: str,
-        device: torch.device,
+        self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, obstacles: Obstacles, runner: Runner
     ) -> None:
-        self._prints = [item.fingerprint for item in checkpoints]
-        self.pictures, self._data, self.obstacles, self._store = pictures, data, obstacles, store
-        self._precision, self._device = precision, device
+        self.pictures, self.obstacles, self.runner = pictures, obstacles, runner
+        runner.builder.merger.sources.know(checkpoints, pictures)
+        self.recipes = tuple(map(recipe_alone, checkpoints))
         self.members = tuple(number for number, why in enumerate(obstacles.singles) if why is None)
         self.pairs = tuple(pair for pair, why in obstacles.pairs.items() if why is None)
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[Question, Mapping[str, Any]] = {}
 
     def figures(self) -> dict[str, Any] | None:
-        """`singles` (None where not known), known `pairs` and the `set` of all that can be measured; None while nothing
-        is known.
+        """`singles` (None where not known, or without masks), known `pairs` and the `set` of all that can be measured;
+        None while nothing is known.
         """
-        singles = [
-            self._get(self.single_key(number)) if number in self.members else None
-            for number in range(len(self._prints))
-        ]
-        pairs = {pair: found for pair in self.pairs if (found := self._get(self._pair_key(pair))) is not None}
+        self._recall()
+        singles = [self._single(number) if number in self.members else None for number in range(len(self.recipes))]
+        pairs = {pair: found for pair in self.pairs if (found := self._pair(pair)) is not None}
         if not pairs and not any(singles):
             return None
         return {
@@ -184,81 +171,83 @@ class FunctionTable:
 
     def lacking(self, fresh: bool = False) -> Lack:
         """What has to run. A pair needs both of its networks; the oracle of the set all that can be measured."""
-        pairs = tuple(pair for pair in self.pairs if fresh or self._get(self._pair_key(pair)) is None)
+        self._recall()
+        pairs = tuple(pair for pair in self.pairs if fresh or not self._knows(self._of_pair(pair)))
         wanted = {number for pair in pairs for number in pair}
         if self.pictures.labelled:
-            wanted |= {number for number in self.members if fresh or self._get(self.single_key(number)) is None}
-            wanted |= set(self.members) if self._set() is None and len(self.members) > 1 else set()
+            wanted |= {number for number in self.members if fresh or not self._knows(self._of_single(number))}
+            wanted |= set(self.members) if fresh or not self._knows(self._of_set()) else set()
         return Lack(tuple(sorted(wanted)), pairs)
 
-    def keep(self, lack: Lack, found: Mapping[str, Any]) -> None:
-        """Store what a joint measurement of `lack` gave, each under its own key."""
-        for number, figures in zip(lack.networks, found["singles"], strict=False):  # none on pictures without masks
-            self._put(self.single_key(number), figures)
-        for row in found["pairs"]:
-            pair = (lack.networks[row["a"]], lack.networks[row["b"]])
-            self._put(self._pair_key(pair), {name: value for name, value in row.items() if name not in ("a", "b")})
-        if lack.networks == self.members and len(self.members) > 2:
-            self._put(self._set_key(), found["set"])
+    def measure(self, lack: Lack, progress: Progress, *, fresh: bool = False) -> None:
+        """Find out what is lacking, in one pass over the pictures with one forward pass a network."""
+        questions = [question for pair in lack.pairs for question in self._of_pair(pair)]
+        questions += [question for number in lack.networks for question in self._of_single(number)]
+        if set(lack.networks) == set(self.members):
+            questions += self._of_set()
+        told = self.runner.ask(questions, self.pictures, progress, fresh=fresh)
+        self._found |= {one.question: one.figures for one in told}
 
-    def evaluation_key(self, mixture: Any, runs: Mapping[str, Any]) -> str:
-        """The key under which sweeps, `evaluate` and diagnoses share what is measured of one network."""
-        return content_key("evaluation", runs, mixture=mixture, data=self._data, meters=DEFAULT_METERS)
+    def _recall(self) -> None:
+        """Look for what is not known here yet: others may have measured it since."""
+        every = [one for pair in self.pairs for one in self._of_pair(pair)]
+        every += [one for number in self.members for one in self._of_single(number)] + self._of_set()
+        left = [question for question in dict.fromkeys(every) if question not in self._found]
+        known = self.runner.known(left, self.pictures)
+        self._found |= {one.question: one.figures for one in known if one is not None}
 
-    def _runs(self, numbers: Sequence[int]) -> dict[str, Any]:
-        return runs_of(
-            [self.obstacles.known[number] for number in numbers],
-            self.pictures.label_space,
-            self._precision,
-            self._device,
-        )
+    def _knows(self, questions: Sequence[Question]) -> bool:
+        return all(question in self._found for question in questions)
+
+    def _of_single(self, number: int) -> list[Question]:
+        return self._ask((number,), BASIC) if self.pictures.labelled else []
+
+    def _of_pair(self, pair: Sequence[int]) -> list[Question]:
+        """In order: pixels that all get wrong keep the first network's error."""
+        return self._ask(pair, ("agreement", *(("oracle",) if self.pictures.labelled else ()), "cka"))
+
+    def _of_set(self) -> list[Question]:
+        if not self.pictures.labelled or len(self.members) < 2:
+            return []
+        return self._ask(self.members, ("agreement", "oracle"))
+
+    def _ask(self, numbers: Sequence[int], measures: Sequence[str]) -> list[Question]:
+        recipes = tuple(self.recipes[number] for number in numbers)
+        return [Question(recipes, self.pictures.fingerprint(), name) for name in measures]
+
+    def _single(self, number: int) -> dict[str, Any] | None:
+        questions = self._of_single(number)
+        if not questions or not self._knows(questions):
+            return None
+        return {"images": len(self.pictures), **{k: v for one in questions for k, v in self._found[one].items()}}
+
+    def _pair(self, pair: Pair) -> dict[str, Any] | None:
+        questions = self._of_pair(pair)
+        if not self._knows(questions):
+            return None
+        found = {one.measure: self._found[one] for one in questions}
+        return {**_agreed(found["agreement"]), **_oracled(found.get("oracle")), "cka": found["cka"]["cka"]}
 
     def _set(self) -> dict[str, Any] | None:
-        """The oracle and the diversity of all members: of two the pair's own."""
-        found = self._get(
-            self._pair_key(self.members) if len(self.members) == 2 and self.members in self.pairs else self._set_key()
-        )
-        return found and {name: found[name] for name in ("diversity", "oracle_miou", "oracle_pixel_accuracy")}
-
-    def single_key(self, number: int) -> str:
-        """The key of a network alone."""
-        return self.evaluation_key({"single": self._prints[number]}, self._runs([number]))
-
-    def _pair_key(self, pair: Sequence[int]) -> str:
-        return self._joint_key("pair diagnosis", pair, cka=CKA_PICTURES)
-
-    def _set_key(self) -> str:
-        return self._joint_key("set diagnosis", self.members)
-
-    def _joint_key(self, kind: str, numbers: Sequence[int], **more: Any) -> str:
-        """In order: pixels that all get wrong keep the first network's error."""
-        return content_key(
-            kind,
-            self._runs(numbers),
-            checkpoints=[self._prints[number] for number in numbers],
-            data=self._data,
-            diagnostics=code_fingerprint(("diagnostics",)),
-            **more,
-        )
-
-    def _get(self, key: str) -> dict[str, Any] | None:
-        if key not in self._found and (found := self._store.get(key)) is not None:
-            self._found[key] = found
-        return self._found.get(key)
-
-    def _put(self, key: str, figures: Mapping[str, Any]) -> None:
-        self._found[key] = dict(figures)
-        self._store.put(key, figures)
+        """The oracle and the diversity of all members."""
+        questions = self._of_set()
+        if not questions or not self._knows(questions):
+            return None
+        found = {one.measure: self._found[one] for one in questions}
+        return {"diversity": _agreed(found["agreement"])["diversity"], **_oracled(found["oracle"])}
 
 
-def numbered(lack: Lack) -> Iterator[Pair]:
-    """The pairs of `lack` by the places of their networks in it."""
-    place = {number: index for index, number in enumerate(lack.networks)}
-    return ((place[a], place[b]) for a, b in lack.pairs)
+def _agreed(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {"disagreement": figures.get("disagreement"), "diversity": figures.get("diversity")}
+
+
+def _oracled(figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = ("oracle_miou", "oracle_pixel_accuracy")
+    return {name: None if figures is None else figures[name] for name in names}
 
 
 def _space(known: Network | None) -> LabelSpace | None:
     return label_space(known[0].label_space(known[1])) if known else None
 
 
-__all__ = ["CKA_PICTURES", "FunctionTable", "Lack", "Obstacles", "Pair", "numbered"]
+__all__ = ["CKA_PICTURES", "FunctionTable", "Lack", "Obstacles", "Pair"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,21 +14,24 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.recipe import Calibration, Recipe, Shared, Source
-from fusionlib.checkpoints.rounding import SAME, round_to_dtype, written_dtype
+from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.recipes import write_recipe
+from fusionlib.engine.statistics import Kept, find
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import RecipeError, UsageError
-from fusionlib.merging.buffers import anchor_of, check_policy, merged_integers, settle
+from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
-from fusionlib.merging.linear import Linear
+from fusionlib.merging.choices import check_policy
 from fusionlib.merging.stream import stream_merge
-from fusionlib.studio.information import InformationCache, informed
+from fusionlib.recipe import Recipe
+
+__all__ = ["Export", "run_recipe", "sharing_notes", "write_recipe"]
 
 
 @dataclass(frozen=True)
@@ -41,53 +43,6 @@ class Export:
     notes: tuple[str, ...]
 
 
-def write_recipe(
-    checkpoints: Sequence[Checkpoint],
-    method: str,
-    parameters: dict[str, Any],
-    buffers: str,
-    calibration: DecodedCache | None = None,
-    count: int = CALIBRATION_PICTURES,
-    *,
-    anchor: int | None = None,
-    sharing: Sharing | None = None,
-    dtype: str | None = None,
-) -> Recipe:
-    """The recipe of a merge. `calibration` pictures are named where the buffer policy or the method needs some.
-
-    `anchor` is for methods without an anchor of their own: whose statistics `anchor` keeps, and whose tensors what is
-    not shared. `dtype` is the name of what floating tensors are written in, None or `same` their own.
-    """
-    written_dtype(dtype)
-    built = build_method(method, parameters)
-    used = None
-    reader = "Buffer policy recalibrate" if check_policy(buffers) == "recalibrate" else f"Method {method}"
-    if buffers == "recalibrate" or built.needs == "pictures":
-        if calibration is None:
-            raise UsageError(
-                f"{reader} without pictures",
-                "unlabelled pictures of the target domain",
-                "Give --data, or choose another policy or method",
-            )
-        if count < 1:
-            raise UsageError(f"{reader} with {count} pictures", "at least one", "Raise --count")
-        used = Calibration(data=calibration.spec, fingerprint=calibration.fingerprint(), count=count)
-    shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
-    sources = tuple(
-        Source(path=str(item.path), fingerprint=item.fingerprint, group=item.naming.group) for item in checkpoints
-    )
-    return Recipe(
-        method=method,
-        parameters=parameters,
-        buffers=buffers,
-        anchor=anchor,
-        shared=shared,
-        calibration=used,
-        dtype=None if dtype == SAME else dtype,  # type: ignore[arg-type]
-        checkpoints=sources,
-    )
-
-
 def run_recipe(
     recipe: Recipe,
     checkpoints: Sequence[Checkpoint],
@@ -97,12 +52,12 @@ def run_recipe(
     device: torch.device,
     calibration: DecodedCache | None = None,
     progress: Progress | None = None,
-    cache: InformationCache | None = None,
+    cache: Kept | None = None,
 ) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
     Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they
-    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about a checkpoint.
+    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about checkpoints.
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
@@ -113,7 +68,7 @@ def run_recipe(
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
-    if isinstance(method, Linear) and not looks and recipe.shared is None and anchor == 0:
+    if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
         return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
     method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read
@@ -121,8 +76,9 @@ def run_recipe(
     if looks:
         _require_same_pictures(recipe, calibration)
     arena = _packed(recipe, checkpoints, anchor, device)
-    if method.needs == "pictures" and architecture is not None and calibration is not None:
-        method = informed(method, arena, architecture, calibration, recipe, worker, cache, progress)
+    if method.statistics:
+        count = recipe.calibration.count if recipe.calibration else None
+        method = find(method, arena, architecture, calibration, count, worker=worker, store=cache, progress=progress)
     arena = arena.written_in(dtype)
     if recipe.buffers == "recalibrate" and architecture is not None:
         network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)

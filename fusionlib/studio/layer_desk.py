@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusionlib.runs.store import Store
+from fusionlib.runs.runner import Runner
 from fusionlib.studio.layer_jobs import Contribution, ProfileJob
 from fusionlib.studio.layer_presets import PresetShelf
 from fusionlib.studio.layers import describe
@@ -26,8 +26,8 @@ class _Jobs(NamedTuple):
 class LayerDesk:
     """The same jobs for every page and session that looks at a view."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
-        self.store, self.shelf = store, PresetShelf(folder)
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        self.runner, self.shelf = runner, PresetShelf(folder)
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _Jobs] = OrderedDict()
 
@@ -51,7 +51,9 @@ class LayerDesk:
     def _jobs(self, view: MergeView) -> _Jobs:
         with self._lock:
             if view.id not in self._open:
-                self._open[view.id] = _Jobs(ProfileJob("profile", view, self.store), Contribution(view, self.store), {})
+                self._open[view.id] = _Jobs(
+                    ProfileJob("profile", view, self.runner), Contribution(view, self.runner), {}
+                )
                 idle = [key for key, jobs in self._open.items() if not any(job.state == "running" for job in jobs[:2])]
                 for key in idle[: max(0, len(self._open) - VIEWS)]:
                     del self._open[key]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from fusionlib.engine.blend import Blend
 from fusionlib.engine.jobs import Job
-from fusionlib.engine.measure import DEFAULT_METERS, Measurement
 from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.runs.keys import content_key
-from fusionlib.runs.store import Store
+from fusionlib.runs.runner import Runner
+from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
@@ -24,13 +22,12 @@ class ProfileJob(QueueJob[LayerProfile]):
     What the store has is not measured again, also after a restart.
     """
 
-    def __init__(self, title: str, view: MergeView, store: Store) -> None:
+    def __init__(self, title: str, view: MergeView, runner: Runner) -> None:
         super().__init__(f"{title} {' - '.join(view.selection.names)}", _measure_wanted)
-        self.view, self.store = view, store
+        self.view, self.runner = view, runner
         self._known: dict[str, dict[str, Any]] = {}
         self.fresh = False
-        # Reading it anew looks at every file; changed data gives another view.
-        self._data = view.pictures.fingerprint() if view.pictures else ""
+        self.lease = lease(runner.desk, view_plan("layers", view), title, view.id)
 
     def want(self, profiles: Iterable[LayerProfile]) -> None:
         """Measure these in this order, in place of what was waiting.
@@ -49,24 +46,20 @@ class ProfileJob(QueueJob[LayerProfile]):
 
     def figures(self, profile: LayerProfile) -> dict[str, Any] | None:
         """What is known of a profile, here or in the store."""
-        return self._recalled(self.key_of(profile))
-
-    def _recalled(self, key: str) -> dict[str, Any] | None:
-        if key not in self._known and not self.fresh and (stored := self.store.get(key)) is not None:
-            self._known[key] = stored
+        key = self.key_of(profile)
+        if key not in self._known and not self.fresh and self.view.pictures is not None:
+            (found,) = self.runner.recall([self.view.recipe(profile)], self.view.pictures)
+            if found is not None:
+                self._known[key] = found
         return self._known.get(key)
 
     def key_of(self, profile: LayerProfile) -> str:
-        """The evaluation's content key, the same as a sweep's where the profile is uniform."""
-        return content_key(
-            "evaluation", self.view.runs, mixture=self.view.key_of(profile), data=self._data, meters=DEFAULT_METERS
-        )
+        """What tells a profile of this view from others."""
+        return self.view.recipe(profile).content
 
     def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
-        """Add a measured profile, here and in the store."""
-        key = self.key_of(profile)
-        self.store.put(key, figures)
-        self._known[key] = figures
+        """Add a measured profile."""
+        self._known[self.key_of(profile)] = figures
 
     def status(self) -> dict[str, Any]:
         """State and progress as JSON values; `done` and `total` count forward passes."""
@@ -85,8 +78,8 @@ class Contribution(ProfileJob):
     it.
     """
 
-    def __init__(self, view: MergeView, store: Store) -> None:
-        super().__init__("contribution", view, store)
+    def __init__(self, view: MergeView, runner: Runner) -> None:
+        super().__init__("contribution", view, runner)
         self.profile: LayerProfile | None = None
         self._keys: dict[str, list[str]] = {}
 
@@ -124,7 +117,7 @@ class Contribution(ProfileJob):
                 "warnings": [],
             }
         figures = {name: [self._value(key, of) for key in keys] for name, keys in self._keys.items()}
-        base = self._recalled(self._keys["base"][0])
+        base = self._known.get(self._keys["base"][0])
         warnings = annotation_warnings(base, self.view.space.names) if base else []
         return {
             **self.status(),
@@ -141,7 +134,7 @@ class Contribution(ProfileJob):
         }
 
     def _value(self, key: str, of: str) -> float | None:
-        figures = self._recalled(key)
+        figures = self._known.get(key)
         if figures is None:
             return None
         return figures["miou"] if of == "miou" else figures["iou"][int(of)]
@@ -171,22 +164,16 @@ def _with(profile: LayerProfile, weights: dict[str, tuple[float, ...]]) -> Layer
 def _measure_wanted(job: Job) -> None:
     """The background work: profile after profile until none is wanted."""
     assert isinstance(job, ProfileJob)
-    blend: Blend | None = None
-    view, images, finished = job.view, len(job.view.need_pictures()), 0
+    view, pictures, finished = job.view, job.view.need_pictures(), 0
+    images = len(pictures)
     while (profile := job.next_wanted()) is not None:
 
-        def progress(done: int, _: int, base: int = finished) -> None:
-            job.progress(base * images + done, (base + 1 + job.waiting()) * images)
+        def progress(done: int, of: int, base: int = finished) -> None:
+            part = round(images * done / of) if of else 0
+            job.progress(base * images + part, (base + 1 + job.waiting()) * images)
 
-        def run(call: Callable[[], Any], progress: Callable[[int, int], None] = progress) -> Any:
-            progress(0, images)  # a cancel is seen between the pictures of a recalibration too
-            return view.worker.run(call)
-
-        progress(0, images)
+        progress(0, 0)
         if job.figures(profile) is None:
-            blend = blend or view.new_blend()
-            blend.set(profile, run)
-            job.keep(
-                profile, Measurement(blend.network, view.source_space, view.need_pictures()).run(view.worker, progress)
-            )
+            recipe = view.recipe(profile)
+            job.keep(profile, job.runner.measure(recipe, pictures, progress, fresh=job.fresh))
         finished += 1

@@ -11,8 +11,9 @@ import yaml
 from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.errors import UsageError, WriteError, shown
+from fusionlib.merging.choices import GRANULARITIES
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.merging.slices import GRANULARITIES, units
+from fusionlib.merging.slices import units
 from fusionlib.plain_yaml import read_yaml
 from fusionlib.studio.layers import profile_of
 

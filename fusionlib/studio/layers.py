@@ -17,14 +17,13 @@ from fusionlib.checkpoints.layout import Layout
 from fusionlib.diagnostics.discrepancy import TAU, differences
 from fusionlib.diagnostics.gram import as_floats, cosine_from_gram, products_of
 from fusionlib.errors import UsageError
+from fusionlib.merging.choices import GRANULARITIES
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.merging.slices import GRANULARITIES, unit_of, units
+from fusionlib.merging.slices import unit_of, units
+from fusionlib.studies.choices import PRESETS
 
 DIGITS = 4
 """Decimals of a weight: what travels, what is shown and what is exported are the same number."""
-
-PRESETS = ("equal", "ramp", "step", "backbone", "head", "cosine")
-"""Curves of the anchor's weight that the page and the command line offer."""
 
 ROUNDING = 1e-3
 """How far rounded weights may sum from 1; the heaviest takes up the difference."""
@@ -110,6 +109,7 @@ def profile_parameters(profile: LayerProfile) -> dict[str, Any]:
         "anchor": profile.anchor,
         "granularity": profile.granularity,
         "weights": {name: list(shares) for name, shares in profile.weights.items()},
+        **({"rest": list(profile.rest)} if profile.rest else {}),
     }
 
 

@@ -21,12 +21,7 @@ from fusionlib.diagnostics.evidence import SHARE, Evidence, weight_evidence
 from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import CheckpointError
-from fusionlib.studies.grid import around_best, best_merge
-
-FINE = 0.125
-"""Distance of alphas around a path's best merge before it is judged: unequal networks have their best at 0.125 to
-0.25.
-"""
+from fusionlib.studies.grid import FINE, around_best, best_merge
 
 PAIRS = 4096
 """Pairs whose figures are remembered: a few hundred bytes each."""
@@ -113,7 +108,7 @@ def gravest(judged: Judged) -> dict[str, Any]:
 
 def averages(method: str) -> bool:
     """Whether a merge method averages weights as they are in the files, so that a verdict on them concerns it."""
-    return getattr(METHODS.get(method), "averages", True)
+    return METHODS.get(method).averages
 
 
 class OutlookDesk:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from fusionlib.contracts import Progress
-from fusionlib.engine.blend import Blend
 from fusionlib.engine.jobs import Job
-from fusionlib.engine.measure import DEFAULT_METERS, Measurement
-from fusionlib.engine.network import Network
-from fusionlib.engine.worker import Run
 from fusionlib.measures.annotation import annotation_warnings
-from fusionlib.runs.keys import content_key
+from fusionlib.recipe import Recipe
+from fusionlib.runs.keys import key_of
+from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid, coarse_to_fine
+from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
 from fusionlib.studio.view import MergeView
 
@@ -29,23 +28,28 @@ class Sweep(QueueJob[Point]):
     """Points of one view: alphas, and each checkpoint alone. Belongs to the content, not to a page: reloads find it
     again.
 
-    Each point is stored as soon as it is measured; points that the store has are not measured again, also after a
-    restart. `meters` are the names of what is measured at each.
+    Each point is kept as soon as it is measured; points that are known are not measured again, also after a restart.
     """
 
-    def __init__(self, view: MergeView, store: Store, meters: Sequence[str] = DEFAULT_METERS) -> None:
+    def __init__(self, view: MergeView, runner: Runner, store: Store) -> None:
         super().__init__(f"sweep {' - '.join(view.selection.names)}", _measure_wanted)
-        self.view, self.store, self.meters = view, store, tuple(meters)
+        self.view, self.runner, self.store = view, runner, store
         self.points: dict[Point, dict[str, Any]] = {}
         self.fresh = False
         self._planned = 0
-        more = {} if self.meters == DEFAULT_METERS else {"meters": self.meters}
-        self._index_key = content_key("sweep", view.runs, view=view.id, **more)
+        self._index_key = sweep_key(view)
+        self._plan(0.05)
         self._recall()
 
     def want(self, step: float) -> None:
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""
+        self._plan(step)
         self.want_points((*self.view.ends, *coarse_to_fine(alpha_grid(step))))
+
+    def _plan(self, step: float) -> None:
+        """What is to be done, for whoever looks at the runs."""
+        plan = view_plan("sweep", self.view, "--step", f"{step:g}")
+        self.lease = lease(self.runner.desk, plan, self.view.id)
 
     def want_points(self, points: Iterable[Point]) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
@@ -74,6 +78,8 @@ class Sweep(QueueJob[Point]):
         grid = alpha_grid(step)
         if fresh:
             self.points, self.fresh = {}, True
+        known = [point for point in (*self.view.ends, *grid) if point in self.points]
+        self.runner.spare(map(self.recipe_at, known), self.view.need_pictures())
         self.want(step)
         self.follow(progress, "a sweep that runs through")
         return _finished(self.snapshot(), grid)
@@ -137,47 +143,33 @@ class Sweep(QueueJob[Point]):
             listed = sorted(point for point in self.points if not isinstance(point, str))
         self.store.put(self._index_key, {"alphas": listed})
 
-    def point_key(self, point: Point) -> str:
-        """Content key of a point's evaluation."""
-        view = self.view
-        assert view.pictures is not None
-        return content_key(
-            "evaluation",
-            view.runs,
-            mixture=self.mixture_of(point),
-            data=view.pictures.fingerprint(),
-            meters=self.meters,
-        )
+    def recipe_at(self, point: Point) -> Recipe:
+        """The network at a point."""
+        return self.view.alone(point) if isinstance(point, str) else self.view.recipe(point)
 
-    def mixture_of(self, point: Point) -> dict[str, Any]:
-        """What identifies the network at a point for the store of results."""
-        return (
-            {"single": self.view.arena.fingerprints[self.view.ends.index(point)]}
-            if isinstance(point, str)
-            else self.view.key_of(point)
-        )
-
-    def network_at(self, point: Point, blend: Blend, run: Run) -> Network:
-        """Make the blend's network that of a point; every step goes through `run`."""
-        if isinstance(point, str):
-            blend.set_alone(self.view.ends.index(point), run)
-        else:
-            blend.set(self.view.uniform(point), run)
-        return blend.network
+    def measure_point(self, point: Point, progress: Progress) -> dict[str, Any]:
+        """The figures of a point; nothing runs where they are known."""
+        pictures = self.view.need_pictures()
+        return self.runner.measure(self.recipe_at(point), pictures, progress, fresh=self.fresh)
 
     def _fraction(self) -> float:
         return self.done / self.total if self.total else 0.0
 
     def _recall(self) -> None:
-        if self.view.pictures is None or not self.view.pictures.labelled:
+        pictures = self.view.pictures
+        if self.view.obstacle or pictures is None or not pictures.labelled:
             return
         known = (self.store.get(self._index_key) or {}).get("alphas", ())
-        for point in {*self.view.ends, *alpha_grid(0.05), *known}:
-            figures = self.store.get(self.point_key(point))
-            if figures is not None:
-                self.points[point] = figures
+        points = list(dict.fromkeys((*self.view.ends, *alpha_grid(0.05), *known)))
+        found = self.runner.recall([self.recipe_at(point) for point in points], pictures)
+        self.points = {point: figures for point, figures in zip(points, found, strict=True) if figures is not None}
         if self.points:
             self.state = "done"
+
+
+def sweep_key(view: MergeView) -> str:
+    """Where the store lists the alphas that were measured of a view, beside those of the usual grids."""
+    return key_of("sweep", view.id)
 
 
 def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, Any]:
@@ -198,30 +190,14 @@ def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, An
 def _measure_wanted(job: Job) -> None:
     """The background work of a sweep: point after point until none is wanted."""
     assert isinstance(job, Sweep)
-    blend: Blend | None = None
-    images = len(job.view.need_pictures())
-    finished = 0
+    pictures, finished = job.view.need_pictures(), 0
     while (point := job.next_wanted()) is not None:
-        job.progress(finished * images, (finished + 1 + job.waiting()) * images)
-        figures = None if job.fresh else job.store.get(job.point_key(point))
-        if figures is None:
-            blend = blend or job.view.new_blend()
-            figures = _measure(job, blend, point, finished)
-            job.store.put(job.point_key(point), figures)
-        job.keep(point, figures)
+
+        def progress(done: int, of: int, finished: int = finished) -> None:
+            images = len(pictures)
+            part = round(images * done / of) if of else 0
+            job.progress(finished * images + part, (finished + 1 + job.waiting()) * images)
+
+        progress(0, 0)
+        job.keep(point, job.measure_point(point, progress))
         finished += 1
-
-
-def _measure(sweep: Sweep, blend: Blend, point: Point, finished: int) -> dict[str, Any]:
-    view, images = sweep.view, len(sweep.view.pictures or ())
-
-    def progress(done: int, _: int) -> None:
-        sweep.progress(finished * images + done, (finished + 1 + sweep.waiting()) * images)
-
-    def run(call: Any) -> Any:
-        progress(0, images)  # a cancel is seen between the pictures of a recalibration too
-        return view.worker.run(call)
-
-    assert view.pictures is not None
-    network = sweep.network_at(point, blend, run)
-    return Measurement(network, view.source_space, view.pictures, meters=sweep.meters).run(view.worker, progress)

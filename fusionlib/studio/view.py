@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,14 +17,14 @@ import torch
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import IGNORE, METERS, Architecture, Sample
+from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.engine.identity import runs_of
+from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
-from fusionlib.engine.measure import target_mapping
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
@@ -32,7 +32,9 @@ from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.runs.keys import content_key, mixture_key, profile_key
+from fusionlib.recipe import Calibration, Recipe, Source, checkpoint_alone
+from fusionlib.runs.keys import key_of
+from fusionlib.studio.layers import profile_parameters
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
@@ -83,6 +85,7 @@ class MergeView:
     def __init__(
         self,
         selection: Selection,
+        sources: Sequence[Source],
         arena: Arena,
         architecture: tuple[Architecture, int] | None,
         pictures: DecodedCache | None,
@@ -94,30 +97,27 @@ class MergeView:
         written = arena.written_in(written_dtype(selection.dtype))
         # Where that is what the files have, it is the same view.
         self.selection = replace(selection, dtype=None) if written is arena else selection
+        self.sources = tuple(sources)
         self.arena, self.pictures, self.worker = written, pictures, worker
         self.device, self.precision, self._known = device, precision, architecture
         self._lock = InOrder()
         self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
-        self.runs = self.runs_on(pictures)
-        """What runs: a part of every key of this view's figures."""
-        self.id = content_key(
+        self.id = key_of(
             "view",
-            self.runs,
-            fingerprints=arena.fingerprints,
-            buffers=selection.buffers,
-            data=pictures.fingerprint() if pictures else None,
-            **self._dtype_key,
+            arena.fingerprints,
+            self.selection.buffers,
+            self.selection.dtype,
+            pictures.fingerprint() if pictures else None,
+            architecture_key(*architecture) if architecture else None,
+            precision,
+            device.type,
         )[:24]
 
     @property
     def architecture(self) -> Architecture | None:
         """The network; None where nobody knows it."""
         return self._known[0] if self._known else None
-
-    def runs_on(self, pictures: DecodedCache | None) -> dict[str, Any]:
-        """The same for other pictures."""
-        return runs_of([self._known], pictures.label_space if pictures else None, self.precision, self.device)
 
     @property
     def obstacle(self) -> str | None:
@@ -174,29 +174,39 @@ class MergeView:
         others = len(self.arena) - 1
         return Linear(alpha) if others == 1 else Linear(weights=(alpha, *((1 - alpha) / others,) * others))
 
-    def key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
-        """What identifies the mixture at an alpha, or of a layer profile, for the store of results."""
-        return self._key_of(mixture) | self._dtype_key
-
-    @property
-    def _dtype_key(self) -> dict[str, str]:
-        return {"dtype": self.selection.dtype} if self.selection.dtype else {}
-
-    def _key_of(self, mixture: float | LayerProfile) -> dict[str, Any]:
-        more: dict[str, Any] = {"dtypes": self.arena.widened} if self.arena.widened else {}
-        if self.selection.buffers == "recalibrate" and self.pictures is not None:
-            more |= {"calibration": self.pictures.fingerprint(), "count": CALIBRATION_PICTURES}
+    def recipe(self, mixture: float | LayerProfile) -> Recipe:
+        """What the view shows at an alpha, or of a layer profile, as a recipe."""
+        method, parameters = "profile", {}
         if isinstance(mixture, LayerProfile):
-            table = mixture.by_tensor(self.arena.layout, len(self.arena))
-            own_anchor = self.selection.buffers == "anchor" and mixture.anchor != 0
-            if own_anchor or len(set(table.values())) > 1:
-                return dict(profile_key(self.arena.fingerprints, table, self.selection.buffers, mixture.anchor, **more))
-            shares = next(
-                iter(table.values())
-            )  # the same weight everywhere is a point of the sweep: measured once for both
+            parameters = profile_parameters(mixture)
         else:
-            shares = self.uniform(mixture).shares(len(self.arena))
-        return dict(mixture_key(self.arena.fingerprints, shares, self.selection.buffers, **more))
+            weights = self.uniform(mixture).weights
+            method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
+        return self._recipe(method, parameters)
+
+    def ensemble(self, alpha: float) -> Recipe:
+        """The networks of the view as they are, answering together: `alpha A + (1 - alpha) mean(others)`."""
+        shares = self.uniform(alpha).shares(len(self.sources))
+        return Recipe(method="ensemble", parameters={"weights": list(shares)}, checkpoints=self.sources)
+
+    def alone(self, pane: str) -> Recipe:
+        """The checkpoint of a pane as it is, with its own statistics."""
+        return checkpoint_alone(self.sources[self.ends.index(pane)])
+
+    def _recipe(self, method: str, parameters: dict[str, Any]) -> Recipe:
+        calibration = None
+        if self.selection.buffers == "recalibrate" and self.pictures is not None:
+            calibration = Calibration(
+                data=self.pictures.spec, fingerprint=self.pictures.fingerprint(), count=CALIBRATION_PICTURES
+            )
+        return Recipe(
+            method=method,
+            parameters=parameters,
+            buffers=self.selection.buffers,
+            calibration=calibration,
+            dtype=self.selection.dtype,  # type: ignore[arg-type]
+            checkpoints=self.sources,
+        )
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
@@ -292,7 +302,7 @@ class MergeView:
 
     def _look(self, network: BoundNetwork, sample: Sample, resume: bool, run: Run) -> tuple[Any, dict[str, Any]]:
         """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
-        size, meter = sample.image.shape[:2], METERS.get("confusion")
+        size, meter = sample.image.shape[:2], MEASURES.get("confusion")
         logits = network.logits(sample.image[None], size, resume, run)
         truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
         ids, mapping = (
@@ -303,7 +313,7 @@ class MergeView:
 
         def band(rows: slice) -> tuple[np.ndarray, ...]:
             with torch.inference_mode():
-                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count)
+                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count, lean=True)
                 if sample.truth is not None:
                     meter.update(state, observation)
                 return pixel_maps(observation)

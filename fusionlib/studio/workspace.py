@@ -23,8 +23,8 @@ from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import CheckpointError, FusionError, UsageError, shown
 from fusionlib.listing import skipped_notes
 from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.options import Options
 from fusionlib.runs.uploads import UploadFolder
-from fusionlib.studio.options import Options
 from fusionlib.studio.sources import listed_checkpoints, short_name
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"

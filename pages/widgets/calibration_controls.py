@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.measures.calibration_summary import DEFAULT_BINS, OFFERED_BINS
+from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS
 from fusionlib.studio import CalibrationSweep, ensemble_point
 from pages.widgets.problems import plain
 from pages.widgets.url import restored, write

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.checkpoints.rounding import SAME, WRITTEN
+from fusionlib.checkpoints.choices import SAME, WRITTEN
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.server import studio
 

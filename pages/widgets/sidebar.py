@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fusionlib.merging.buffers import POLICIES
+from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
 from pages.widgets.problems import plain
 from pages.widgets.server import studio

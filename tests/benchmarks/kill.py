@@ -36,7 +36,6 @@ from safetensors.torch import save  # noqa: E402
 
 from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
 from fusionlib.data.spec import open_dataset  # noqa: E402
-from fusionlib.runs.keys import code_fingerprint  # noqa: E402
 from fusionlib.runs.uploads import UploadFolder  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
 
@@ -208,7 +207,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, tiny_registered():
         place = Path(folder)
         whole = prepared(place)
-        code_fingerprint(), open_dataset(f"folder:{place / 'town'}")
+        open_dataset(f"folder:{place / 'town'}")
         for number in range(given.kills):
             kind, home = list(WORK)[number % len(WORK)], place / f"home {number}"
             said = killed(place, home, kind, chance)

@@ -139,7 +139,7 @@ def bench_calibration(rounds: int = 40) -> None:
     demo's networks.
     """
     from fusionlib.contracts import METERS
-    from fusionlib.measures import Observation
+    from fusionlib.measures.observation import Observation
 
     with tempfile.TemporaryDirectory() as home:
         studio, selection = demo_studio(home)
@@ -238,7 +238,7 @@ def bench_cosine(elements: int = 61_000_000, tensors: int = 320) -> None:
     listing.
     """
     from fusionlib.checkpoints.reader import open_checkpoints
-    from fusionlib.diagnostics import survey
+    from fusionlib.diagnostics.survey import survey
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_TMP")) as folder:
         paths = [Path(folder) / f"{name}.safetensors" for name in "ab"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fusionlib import __version__
-from fusionlib.checkpoints.groups import Choice, Recognise
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.errors import CheckpointError, RecipeError, clipped
+from fusionlib.errors import RecipeError, clipped
 from fusionlib.plain_yaml import read_yaml
 
 LIMIT_BYTES = 1 << 20
@@ -56,8 +53,10 @@ class Calibration(_Strict):
 
 
 class Recipe(_Strict):
-    """Checkpoints, method, hyper-parameters and buffer policy; `dtype` where floating tensors are not written in their
-    own.
+    """Names any network: checkpoints, method, hyper-parameters and buffer policy. One checkpoint is itself.
+
+    `dtype` where floating tensors are not written in their own; logits are divided by `temperature`, which can be
+    measured and not be written.
     """
 
     version: Literal[1] = 1
@@ -69,11 +68,21 @@ class Recipe(_Strict):
     shared: Shared | None = None
     calibration: Calibration | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
+
+    @property
+    def content(self) -> str:
+        """What it says, as a text that tells it from others; where its files lie counts as well."""
+        return self.model_dump_json(exclude={"tool"})
 
     def to_yaml(self) -> str:
         """As text, keys in the order of the class."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
+    def alone(self, number: int) -> Recipe:
+        """The recipe of one of its checkpoints alone, with its own statistics."""
+        return checkpoint_alone(self.checkpoints[number])
 
     def without_folders(self) -> Recipe:
         """The same with file names only: what travels inside an exported file tells nothing about the machine."""
@@ -83,6 +92,11 @@ class Recipe(_Strict):
             kind, _, rest = calibration.data.partition(":")
             calibration = calibration.model_copy(update={"data": f"{kind}:{Path(rest).name}"})
         return self.model_copy(update={"checkpoints": sources, "calibration": calibration})
+
+
+def checkpoint_alone(source: Source) -> Recipe:
+    """A checkpoint as a recipe: the average of itself."""
+    return Recipe(method="linear", parameters={"weights": [1.0]}, checkpoints=(source,))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -111,43 +125,3 @@ def _load_yaml(path: Path) -> Any:
         raise RecipeError(
             f"{path.name} cannot be read: {error}", "a YAML recipe", "Check the path and the file"
         ) from error
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long for the file system, say
-        return False
-
-
-def open_sources(recipe: Recipe, folders: Sequence[Path], recognise: Recognise | None = None) -> list[Checkpoint]:
-    """Open the checkpoints, relative paths tried in each of `folders`. `recognise` helps where no group is named.
-
-    Raises `RecipeError` where a file is missing or its fingerprint is no longer the recipe's: other bytes would
-    silently give another network.
-    """
-    opened = []
-    for source in recipe.checkpoints:
-        candidates = [folder / source.path for folder in folders]
-        path = next((candidate for candidate in candidates if _is_there(candidate)), None)
-        if path is None:
-            raise RecipeError(
-                f"{source.path[:200]} is not there",
-                "the checkpoints beside the recipe, or in a folder given with --folder",
-                "Move the file there or correct the path",
-            )
-        try:
-            checkpoint = open_checkpoint(
-                path, choice=Choice(() if source.group is None else (source.group,), recognise)
-            )
-        except CheckpointError as error:
-            raise RecipeError(error.got, error.needs, error.do) from error
-        if checkpoint.fingerprint != source.fingerprint:
-            raise RecipeError(
-                f"{path.name} has fingerprint {checkpoint.fingerprint[:12]}…, the recipe names"
-                f" {source.fingerprint[:12]}…",
-                "the file that the recipe was written for",
-                "Find the original file, or write a new recipe",
-            )
-        opened.append(checkpoint)
-    return opened

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from fusionlib.checkpoints.groups import RULE, renames_of
-from fusionlib.data.spec import usages
-from fusionlib.engine.network import PRECISIONS
+from fusionlib.checkpoints.choices import RULE
+from fusionlib.checkpoints.groups import renames_of
+from fusionlib.contracts import DATASETS
+from fusionlib.engine.precision import PRECISIONS
 from fusionlib.errors import UsageError, printable
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -108,7 +109,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         action="append",
         default=[],
         metavar="SPEC",
-        help=f"data to show, one of {', '.join(usages())}; may be given several times",
+        help=f"data to show, one of {', '.join(DATASETS.texts_in_files('usage'))}; may be given several times",
     )
     parser.add_argument(
         "--rename",

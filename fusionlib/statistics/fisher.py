@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlib.engine.network import BoundNetwork
+from fusionlib.contracts import STATISTICS, LoadedNetwork, Progress, Subject
 from fusionlib.errors import CheckpointError, UsageError
 
 EXACT_LIMIT = 1024
 """Backward passes a picture for the exact expectation: one for every class of every pixel."""
 
 
-GRADIENT_COST = 6
-"""What one picture's gradient costs beside its evaluation, for progress bars.
+class FisherInformation:
+    """The mean of `picture_information` over pictures, each with a generator of its own seeded by its number."""
 
-Measured with ENet at 480x360 on two cores: 6 to 8.
-"""
+    title: ClassVar = "Fisher information"
+    summary: ClassVar = "How much a network's predictions depend on each of its parameters"
+    source: ClassVar = "Matena and Raffel 2022, Merging Models with Fisher-Weighted Averaging, section 3"
+    version: ClassVar = 1
+    needs: ClassVar = "pictures"
+    grain: ClassVar = "checkpoint"
+    options: ClassVar = ("labels", "seed")
+    cost: ClassVar = 6  # measured with ENet at 480x360 on two cores: 6 to 8
+
+    def estimate(self, subject: Subject, options: Mapping[str, Any], progress: Progress) -> dict[str, Tensor]:
+        """`information` (P,) float32. Sums are float64."""
+        network, labels, seed = subject.network(0), options["labels"], options["seed"]
+        total = torch.zeros_like(network.flat, dtype=torch.float64)
+        for done, (number, image) in enumerate(subject.pictures):
+            progress(done, subject.count)
+            total += subject.run(
+                lambda image=image, number=number: picture_information(network, image, labels, seeded(seed, number))
+            )
+        progress(subject.count, subject.count)
+        return {"information": (total / subject.count).to(network.flat.dtype).cpu()}
 
 
-def picture_information(network: BoundNetwork, image: np.ndarray, labels: str, generator: torch.Generator) -> Tensor:
+def picture_information(network: LoadedNetwork, image: np.ndarray, labels: str, generator: torch.Generator) -> Tensor:
     """Fisher information (P,) float32 of one picture (H, W, 3) uint8, per pixel of the network's output; 0 at running
     statistics.
 
@@ -69,22 +88,9 @@ def _exact(scores: Tensor, leaf: Tensor) -> Tensor:
     return total / len(scores)
 
 
-def fisher_information(
-    network: BoundNetwork, images: Iterable[np.ndarray], labels: str = "sampled", seed: int = 0
-) -> Tensor:
-    """The mean of `picture_information` over pictures (H, W, 3) uint8, each with a generator of its own seeded by its
-    number.
-    """
-    total, count = torch.zeros_like(network.flat, dtype=torch.float64), 0
-    for count, image in enumerate(images, start=1):
-        total += picture_information(network, image, labels, seeded(seed, count - 1))
-    if not count:
-        raise UsageError(
-            "No pictures to estimate Fisher information on", "at least one unlabelled picture", "Choose data"
-        )
-    return (total / count).to(network.flat.dtype)
-
-
 def seeded(seed: int, number: int) -> torch.Generator:
     """The generator of picture `number`: independent of how many came before it."""
     return torch.Generator().manual_seed((seed << 20) + number)
+
+
+STATISTICS.register("fisher")(FisherInformation())

@@ -1,0 +1,274 @@
+"""From a recipe to merged weights: the one way, whether they are measured, shown or written."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.compare import network_of, recognise
+from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.nearest import unknown_network
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
+from fusionlib.checkpoints.sharing import Sharing
+from fusionlib.checkpoints.sources import open_sources
+from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Mixture, Progress
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.spec import open_dataset
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.statistics import Kept, find
+from fusionlib.engine.worker import Worker
+from fusionlib.errors import RecipeError, UsageError
+from fusionlib.merging.buffers import anchor_of, merged_integers, settle
+from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
+from fusionlib.recipe import Recipe, Source, checkpoint_alone
+
+KEPT_ARENAS = 4
+"""Packed sets of checkpoints that are kept for the next recipe, which mostly has the same ones."""
+
+KEPT_BYTES = 4 << 30
+"""Bytes that these take together; the last one stays whatever it takes."""
+
+PICTURE_BYTES = 256 << 20
+
+Known = tuple[Architecture, int]
+"""An architecture with its class count."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a recipe gives: `rows` (M tensors (P,)) in the arena's dtype with `coefficients` (M), and integer tensors.
+
+    `anchor` is the place of the checkpoint whose network, and whose own tensors, it has.
+    """
+
+    arena: Arena
+    method: MergeMethod
+    rows: tuple[Tensor, ...]
+    coefficients: tuple[float, ...]
+    integers: Mapping[str, Tensor]
+    anchor: int
+    notes: tuple[str, ...]
+    rule: str = "softmax"
+
+
+class Sources:
+    """The checkpoints and pictures that recipes name: those that are open, by content; others are opened by path."""
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._pictures: dict[str, DecodedCache] = {}
+
+    def know(self, checkpoints: Sequence[Checkpoint] = (), pictures: DecodedCache | None = None) -> None:
+        """Take these for what recipes name by their content."""
+        self._checkpoints |= {item.fingerprint: item for item in checkpoints}
+        if pictures is not None:
+            self._pictures[pictures.fingerprint()] = pictures
+
+    def checkpoint(self, source: Source) -> Checkpoint:
+        """The checkpoint of a source. Raises `RecipeError` where it is not there, or no longer what it was."""
+        found = self._checkpoints.get(source.fingerprint)
+        if found is None:
+            (found,) = open_sources(checkpoint_alone(source), [Path()], recognise)
+            self._checkpoints[source.fingerprint] = found
+        return found
+
+    def checkpoints(self, recipe: Recipe) -> list[Checkpoint]:
+        """Those of a recipe, in its order."""
+        return [self.checkpoint(source) for source in recipe.checkpoints]
+
+    def calibration(self, recipe: Recipe) -> DecodedCache | None:
+        """The pictures that a recipe measures with. Raises `RecipeError` where they are others by now."""
+        wanted = recipe.calibration
+        if wanted is None:
+            return None
+        found = self._pictures.get(wanted.fingerprint)
+        if found is None:
+            found = DecodedCache(open_dataset(wanted.data, None), PICTURE_BYTES)
+            if found.fingerprint() != wanted.fingerprint:
+                raise RecipeError(
+                    "The calibration pictures are not those of the recipe",
+                    "the same pictures",
+                    "Name them with --data, or write a new recipe",
+                )
+            self._pictures[wanted.fingerprint] = found
+        return found
+
+
+class Merger:
+    """Carries out recipes. Every torch call goes through the worker, so that frames can go in between.
+
+    `statistics` keeps what methods had to find out before they could merge.
+    """
+
+    def __init__(
+        self, worker: Worker, device: torch.device, sources: Sources | None = None, statistics: Kept | None = None
+    ) -> None:
+        self.worker, self.device = worker, device
+        self.sources = Sources() if sources is None else sources
+        self.statistics = statistics
+        self._arenas: OrderedDict[tuple, Arena] = OrderedDict()
+        self._recognised: dict[str, Known | None] = {}
+        self._registered: tuple[Architecture, ...] = ()
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Let go of the packed weights that are kept for the next recipe."""
+        with self._lock:
+            self._arenas.clear()
+
+    def anchor(self, recipe: Recipe, method: MergeMethod) -> int:
+        """The place of the checkpoint whose network, and whose own tensors, the merge has."""
+        return anchor_of(method, len(recipe.checkpoints), recipe.anchor or 0)
+
+    def network(self, recipe: Recipe) -> Known:
+        """The network that runs a recipe. Raises `ArchitectureError` where nobody knows it."""
+        method = build_method(recipe.method, recipe.parameters)
+        checkpoint = self.sources.checkpoint(recipe.checkpoints[self.anchor(recipe, method)])
+        known = self.recognised(checkpoint)
+        if known is None:
+            raise unknown_network([checkpoint])
+        return known
+
+    def recognised(self, checkpoint: Checkpoint) -> Known | None:
+        """The network that a checkpoint belongs to; looked for once, as long as the same architectures are known."""
+        registered = tuple(architecture for _, architecture in ARCHITECTURES.items())
+        with self._lock:
+            same = len(registered) == len(self._registered)
+            if not same or any(one is not other for one, other in zip(registered, self._registered, strict=True)):
+                self._recognised, self._registered = {}, registered
+            known = self._recognised
+        if checkpoint.fingerprint not in known:
+            known[checkpoint.fingerprint] = network_of(checkpoint.shapes)
+        return known[checkpoint.fingerprint]
+
+    def arena(self, recipe: Recipe, anchor: int) -> Arena:
+        """The checkpoints of a recipe, packed; finite. Raises `LayoutError` where they do not fit one another."""
+        checkpoints = self.sources.checkpoints(recipe)
+        sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
+        key = (tuple(item.fingerprint for item in checkpoints), anchor if sharing else None, str(recipe.shared))
+        known = self.recognised(checkpoints[anchor])
+        head = known[0].head if known else ()
+        with self._lock:
+            if key not in self._arenas:
+                arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=self.device)
+                arena.require_finite()
+                self._arenas[key] = arena
+                self._evict()
+            self._arenas.move_to_end(key)
+            return self._arenas[key]
+
+    def merge(self, recipe: Recipe, progress: Progress | None = None) -> Merged:
+        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`.
+
+        Raises: `MergeError` where a value does not fit the dtype in which it will be written; `RecipeError`,
+        `LayoutError`, `UsageError` for what cannot be merged.
+        """
+        method = build_method(recipe.method, recipe.parameters)
+        check_policy(recipe.buffers)
+        method.shares(len(recipe.checkpoints))  # a wrong number of checkpoints is said before anything is read
+        anchor = self.anchor(recipe, method)
+        calibration = self.sources.calibration(recipe)
+        arena = self.arena(recipe, anchor)
+        if method.statistics:
+            method = self._informed(method, arena, recipe, calibration, progress)
+        arena = arena.written_in(written_dtype(recipe.dtype))
+        if recipe.buffers == "recalibrate" and not method.keeps_statistics:
+            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, progress)
+        else:
+            mixture = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
+        if calibration is not None:
+            calibration.verify()
+        integers = merged_integers(recipe.buffers, arena, method, anchor)
+        rows, coefficients = tuple(mixture.weights), tuple(mixture.coefficients.tolist())
+        return Merged(arena, method, rows, coefficients, integers, anchor, mixture.notes, mixture.rule)
+
+    def _informed(
+        self,
+        method: MergeMethod,
+        arena: Arena,
+        recipe: Recipe,
+        calibration: DecodedCache | None,
+        progress: Progress | None,
+    ) -> MergeMethod:
+        if method.needs == "pictures" and calibration is None:
+            raise UsageError(
+                f"{method.title} without pictures", "unlabelled pictures of the target domain", "Give --data"
+            )
+        return find(
+            method,
+            arena,
+            self.network(recipe) if method.needs == "pictures" else None,
+            calibration,
+            recipe.calibration.count if recipe.calibration else None,
+            worker=self.worker,
+            store=self.statistics,
+            progress=progress,
+        )
+
+    def _recalibrated(
+        self,
+        method: MergeMethod,
+        arena: Arena,
+        recipe: Recipe,
+        calibration: DecodedCache | None,
+        anchor: int,
+        progress: Progress | None,
+    ) -> Mixture:
+        architecture, classes = self.network(recipe)
+        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device)
+        count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
+        blend = Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
+        total, calls = min(count, len(calibration or ())), 0
+
+        def run(call: Callable[[], object]) -> object:
+            nonlocal calls
+            if progress is not None:
+                progress(min(total, max(0, calls - 2)), total)  # a merge and a reset come before the pictures
+            calls += 1
+            return self.worker.run(call)
+
+        blend.set(method, run)
+        return Mixture(network.flat[None], torch.ones(1), blend.notes)
+
+    def _evict(self) -> None:
+        while len(self._arenas) > 1 and (
+            len(self._arenas) > KEPT_ARENAS or sum(one.weights.nbytes for one in self._arenas.values()) > KEPT_BYTES
+        ):
+            self._arenas.popitem(last=False)
+
+
+def _settled(method: MergeMethod, arena: Arena, buffers: str, anchor: int) -> Mixture:
+    """The members of the mixture, each with its running statistics, rounded as they will be written."""
+    with torch.inference_mode():
+        mixture = method(arena)
+        notes = list(mixture.notes)
+        for row in mixture.weights:
+            notes += [note for note in settle(buffers, arena, method, row, anchor) if note not in notes]
+            round_to_dtype(arena.layout, row)
+        return replace(mixture, notes=tuple(notes))
+
+
+def weights_key(layout: Layout, flat: Tensor, integers: Mapping[str, Tensor]) -> str:
+    """SHA-256 of one network's tensors by name: floats as float32, which is what runs, and integers.
+
+    In the order of the names, not of the file: the same network in another order of tensors is the same. Batch counters
+    are left out, because no answer depends on them.
+    """
+    total = hashlib.sha256()
+    flat = flat.detach().to("cpu", torch.float32)
+    for name in sorted({*layout.by_name, *(one for one in integers if not one.endswith(COUNTER))}):
+        values = layout.view(flat, name) if name in layout.by_name else integers[name].cpu()
+        total.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
+        total.update(memoryview(values.contiguous().view(-1).view(torch.uint8).numpy()))
+    return total.hexdigest()

@@ -1,0 +1,231 @@
+"""What has been measured: states of pictures and figures of splits, by what was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fusionlib.data.labels import LabelSpace, counterparts
+from fusionlib.errors import DataError
+from fusionlib.question import Question
+from fusionlib.runs import desk, store
+from fusionlib.runs.database import Database
+
+LAYOUT = 2
+"""Version of the tables. The one before had figures alone, under keys with hashes of source code in them."""
+
+MOST_VALUES = 500
+"""Values of one statement: SQLite takes no more than 999 in its older versions."""
+
+SCHEMA = f"""
+{store.SCHEMA}{desk.SCHEMA}
+CREATE TABLE IF NOT EXISTS builds (
+    memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS subjects (
+    key TEXT PRIMARY KEY, builds TEXT NOT NULL, recipes TEXT NOT NULL, labels TEXT NOT NULL, precision TEXT NOT NULL,
+    device TEXT NOT NULL, software TEXT NOT NULL, created REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS answers (
+    subject TEXT NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, data TEXT NOT NULL, spec TEXT NOT NULL,
+    images INTEGER NOT NULL, tiled INTEGER NOT NULL, figures TEXT NOT NULL, created REAL NOT NULL,
+    PRIMARY KEY (subject, measure, version, data)
+);
+CREATE TABLE IF NOT EXISTS states (
+    subject BLOB NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, picture BLOB NOT NULL, state BLOB NOT NULL,
+    tiles INTEGER NOT NULL, PRIMARY KEY (subject, measure, version, picture)
+) WITHOUT ROWID;
+PRAGMA user_version = {LAYOUT};
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is measured, and how: build keys in the order in which a measure takes them, what their labels count as,
+    precision and device.
+    """
+
+    builds: tuple[str, ...]
+    labels: str
+    precision: str
+    device: str
+
+    @property
+    def key(self) -> str:
+        """SHA-256 over all of it and over what computes and decodes: other versions may give other numbers."""
+        parts = (*self.builds, self.labels, self.precision, self.device, software())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a recipe was built into: the build key, what the user must know of the merge, and how long it took."""
+
+    build: str
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Figures of a measure on a split of `images` pictures, of which `tiled` were measured in tiles."""
+
+    figures: Mapping[str, Any]
+    images: int
+    tiled: int
+
+
+@cache
+def software() -> str:
+    """Versions of what computes and decodes."""
+    return " ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow"))
+
+
+def labels_key(source: LabelSpace, target: LabelSpace) -> str:
+    """SHA-256 over what a network's classes count as in the annotation's; the same for the same meaning."""
+    try:
+        found = counterparts(source, target)
+        ids = None if found is None else found.tolist()
+    except DataError:  # whoever measures says so
+        ids = "none"
+    return hashlib.sha256(json.dumps([source.names, target.names, ids]).encode()).hexdigest()
+
+
+class Answers:
+    """The tables of one home folder, see `SCHEMA`."""
+
+    def __init__(self, where: Path | Database) -> None:
+        self.database = where if isinstance(where, Database) else Database(where, SCHEMA, _migrate)
+
+    def build(self, memo: str) -> Remembered | None:
+        """What a recipe was built into, by `Builder.memo`."""
+        return self.builds([memo]).get(memo)
+
+    def builds(self, memos: Iterable[str]) -> dict[str, Remembered]:
+        """What those of these recipes were built into that have been."""
+        wanted, found = list(dict.fromkeys(memos)), {}
+        for start in range(0, len(wanted), MOST_VALUES):
+            part = wanted[start : start + MOST_VALUES]
+            marks = ",".join("?" * len(part))
+            rows = self.database.read(f"SELECT memo, build, notes, seconds FROM builds WHERE memo IN ({marks})", part)
+            with suppress(TypeError, ValueError):
+                found |= {memo: Remembered(build, tuple(json.loads(notes)), took) for memo, build, notes, took in rows}
+        return found
+
+    def keep_build(self, memo: str, found: Remembered) -> None:
+        """Remember what a recipe was built into."""
+        row = (memo, found.build, json.dumps(found.notes), found.seconds, time.time())
+        self.database.write("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?)", [row], counted=False)
+
+    def find(self, subject: Subject, measure: str, version: int, data: str) -> Answer | None:
+        """The figures of a split, where they are known."""
+        rows = self.database.read(
+            "SELECT figures, images, tiled FROM answers WHERE subject = ? AND measure = ? AND version = ? AND data = ?",
+            (subject.key, measure, version, data),
+        )
+        try:
+            return Answer(json.loads(rows[0][0]), rows[0][1], rows[0][2]) if rows else None
+        except (TypeError, ValueError):
+            return None
+
+    def keep(self, subject: Subject, measure: str, version: int, question: Question, spec: str, answer: Answer) -> None:
+        """Store the figures of a split, and who they are of."""
+        recipes = [one.without_folders().model_dump(mode="json", exclude_none=True) for one in question.recipes]
+        who = (" ".join(subject.builds), json.dumps(recipes), subject.labels, subject.precision, subject.device)
+        now = time.time()
+        self.database.write(
+            "INSERT OR IGNORE INTO subjects VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(subject.key, *who, software(), now)],
+            counted=False,
+        )
+        figures = json.dumps(dict(answer.figures))
+        what = (subject.key, measure, version, question.data, spec, answer.images, answer.tiled, figures, now)
+        self.database.write("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [what])
+
+    def pictures(self, subject: Subject, measure: str, version: int) -> frozenset[bytes]:
+        """Short keys of the pictures whose states are known."""
+        rows = self.database.read(
+            "SELECT picture FROM states WHERE subject = ? AND measure = ? AND version = ?",
+            (short(subject.key), measure, version),
+        )
+        return frozenset(row[0] for row in rows)
+
+    def states(
+        self, subject: Subject, measure: str, version: int, pictures: Iterable[str]
+    ) -> dict[bytes, tuple[bytes, int]]:
+        """Packed states, each with its number of tiles, of those of these pictures that are known, by short key."""
+        wanted = {short(key) for key in pictures}
+        rows = self.database.read(
+            "SELECT picture, state, tiles FROM states WHERE subject = ? AND measure = ? AND version = ?",
+            (short(subject.key), measure, version),
+        )
+        return {picture: (state, tiles) for picture, state, tiles in rows if picture in wanted}
+
+    def keep_states(self, rows: Iterable[tuple[Subject, str, int, str, bytes, int]]) -> None:
+        """Store states of pictures: subject, measure, version, picture's key, packed state, tiles. All or none."""
+        self.database.write(
+            "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (short(subject.key), measure, version, short(picture), state, tiles)
+                for subject, measure, version, picture, state, tiles in rows
+            ],
+            counted=False,
+        )
+
+    def listed(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """What is known, newest first, as JSON values: who, on what, by what measure, and the figures."""
+        rows = self.database.read(
+            "SELECT a.subject, s.recipes, a.spec, a.data, a.measure, a.version, a.figures, a.images, s.precision, "
+            "s.device, s.software, a.created FROM answers a JOIN subjects s ON s.key = a.subject "
+            "ORDER BY a.created DESC LIMIT ?",
+            (limit,),
+        )
+        names = ("key", "recipe", "data", "data_key", "measure", "version", "figures", "images", "precision", "device",
+                 "software", "created")  # fmt: skip
+        listed = [dict(zip(names, row, strict=True)) for row in rows]
+        for one in listed:
+            one["recipe"], one["figures"] = json.loads(one["recipe"]), json.loads(one["figures"])
+        return listed
+
+    def prune(self, keep: Mapping[str, int]) -> dict[str, int]:
+        """Remove what no current version of a measure asks for (`keep` has them by name); rows removed by table."""
+        removed = {}
+        for table in ("answers", "states"):
+            names = " OR ".join("(measure = ? AND version = ?)" for _ in keep) or "0"
+            values = [part for pair in keep.items() for part in pair]
+            removed[table] = self.database.change(f"DELETE FROM {table} WHERE NOT ({names})", values) or 0
+        removed["subjects"] = (
+            self.database.change("DELETE FROM subjects WHERE key NOT IN (SELECT subject FROM answers)") or 0
+        )
+        return removed
+
+
+def short(key: str) -> bytes:
+    """16 bytes that stand for a key: enough to tell pictures and subjects apart, at a quarter of the space."""
+    return hashlib.sha256(key.encode()).digest()[:16]
+
+
+def _migrate(file: sqlite3.Connection) -> str:
+    """Drop the results of the layout before, whose keys nobody asks for any more; says how many there were."""
+    (layout,) = file.execute("PRAGMA user_version").fetchone()
+    if layout >= LAYOUT:
+        return ""
+    tables = {row[0] for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "results" not in tables:
+        return ""
+    (count,) = file.execute("SELECT count(*) FROM results").fetchone()
+    file.execute("DROP TABLE results")
+    return (
+        f"{count} results of an earlier version were dropped: they are measured anew when they are asked for"
+        if count
+        else ""
+    )

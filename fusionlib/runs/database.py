@@ -1,0 +1,163 @@
+"""One SQLite file that several threads and processes may use, and that nobody depends on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusionlib.atomic import reason
+
+PATIENCE_S = 10.0
+"""How long to wait for others who hold the file; once that was in vain, not at all until it is free again."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+Row = tuple[Any, ...]
+
+
+class Database:
+    """Tables in a file; no trouble with it is an error.
+
+    What cannot be written is kept in memory as long as the process lives, found there by the same questions, and
+    written with the next rows that can be. A file that SQLite cannot read is set aside under another name and a new
+    one begun. `notes` says both.
+
+    `schema` creates the tables where they are not there; `migrate` looks at a file of an earlier version first and says
+    what it dropped. A row is on its way to the disk once `write` has returned: the end of the process, `kill -9`
+    included, loses none. (A power cut may lose the last ones, never damage the file: the journal is synced at
+    checkpoints only.)
+    """
+
+    def __init__(
+        self, path: Path, schema: str, migrate: Callable[[sqlite3.Connection], str] | None = None, noun: str = "result"
+    ) -> None:
+        self.path, self._schema, self._migrate, self._noun = path, schema, migrate, noun
+        self._lock = threading.RLock()
+        self._file: sqlite3.Connection | None = None
+        self._spare = self._in_memory()
+        self._inode, self._patience = 0, PATIENCE_S
+        self._unwritten: list[tuple[str, Row, bool]] = []
+        self._trouble = self._damage = self._dropped = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the file: rows that could not be kept, a file that was set aside, or dropped."""
+        count = sum(counted for _, _, counted in self._unwritten)
+        nouns = self._noun if count == 1 else f"{self._noun}s"
+        lost = f"{count} {nouns} could not be kept: {self._trouble}" if count else ""
+        return tuple(filter(None, (self._dropped, self._damage, lost)))
+
+    def read(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a SELECT, those that could not be written first; of a file that cannot be read none."""
+        with self._lock:
+            held = self._spare.execute(statement, values).fetchall() if self._unwritten else []
+            try:
+                return held + self._run(lambda file: file.execute(statement, values).fetchall())
+            except (OSError, sqlite3.Error):
+                return held  # it is found out again, and `write` says what is wrong with the file
+
+    def write(self, statement: str, rows: Iterable[Row], *, counted: bool = True) -> None:
+        """Carry out a statement once a row, all or none. `counted`: each row is one that `notes` speaks of."""
+        waiting = [(statement, tuple(row), counted) for row in rows]
+        with self._lock:
+            try:
+                self._run(lambda file: _all(file, self._unwritten + waiting))
+                if self._unwritten:
+                    self._unwritten, self._spare = [], self._in_memory()
+            except (OSError, sqlite3.Error) as problem:
+                self._trouble = reason(problem) if isinstance(problem, OSError) else str(problem)
+                _all(self._spare, waiting)
+                self._unwritten += waiting
+
+    def change(self, statement: str, values: Sequence[Any] = ()) -> int | None:
+        """Carry out one statement for all processes at once; rows changed, None where the file is out of reach."""
+        with self._lock:
+            try:
+                return self._run(lambda file: file.execute(statement, values).rowcount)
+            except (OSError, sqlite3.Error):
+                return None
+
+    def close(self) -> None:
+        """Release the file; the next question opens it again."""
+        with self._lock:
+            self._close()
+
+    def _in_memory(self) -> sqlite3.Connection:
+        spare = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        spare.executescript(self._schema)
+        return spare
+
+    def _run(self, call: Callable[[sqlite3.Connection], Any]) -> Any:
+        """What `call` gives for the file. One that turns out to be damaged is replaced first."""
+        try:
+            try:
+                found = call(self._opened())
+            except sqlite3.DatabaseError as problem:
+                if getattr(problem, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                    raise
+                self._replace()
+                found = call(self._opened())
+        except (OSError, sqlite3.Error):
+            self._close()  # so that the next question finds whatever is there by then
+            self._patience = 0.0
+            raise
+        self._patience = PATIENCE_S
+        return found
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._file is not None and self._moved():
+            self._close()
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(
+                self.path, timeout=self._patience, check_same_thread=False, isolation_level=None
+            )
+            self._inode = self.path.stat().st_ino
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=NORMAL")
+            if self._migrate is not None:
+                self._dropped = self._migrate(self._file) or self._dropped
+            self._file.executescript(self._schema)
+        return self._file
+
+    def _moved(self) -> bool:
+        """Whether the file that was opened has been removed or set aside: what is written to it would be lost."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _replace(self) -> None:
+        """Set the damaged file aside, unless another process has done so since it was opened here."""
+        self._close()
+        if self._moved():
+            return
+        aside = self.path.with_suffix(f".damaged-{int(time.time())}")
+        for ending in ("", "-wal", "-shm"):  # a journal left behind would be replayed into the new file
+            old = self.path.with_name(self.path.name + ending)
+            if old.exists():
+                os.rename(old, aside.with_name(aside.name + ending))
+        self._damage = f"The store of {self._noun}s was damaged; it was set aside as {aside.name} and a new one begun"
+
+
+def _all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Row, bool]]) -> None:
+    """Carry out all statements, or none."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, row, _ in statements:
+            connection.execute(statement, row)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

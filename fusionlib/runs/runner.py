@@ -1,0 +1,298 @@
+"""Answers questions: what is known from the tables, the rest by one pass for all measures of the same networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusionlib.contracts import MEASURES, Measure, Progress, State
+from fusionlib.data.cache import DecodedCache
+from fusionlib.data.labels import LabelSpace
+from fusionlib.engine.build import Builder, Built, forwards_of
+from fusionlib.engine.observe import Pass, Task, look_through
+from fusionlib.errors import DataError, UsageError
+from fusionlib.measures import states
+from fusionlib.question import Question, Tally, Told
+from fusionlib.recipe import Recipe
+from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
+from fusionlib.runs.desk import RunDesk
+
+BASIC = ("confusion", "loss")
+"""What is asked of a network where nobody says otherwise."""
+
+FLUSH_S = 0.2
+"""How long states of finished pictures wait for one another on their way to the disk."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question with what it was found to be about."""
+
+    question: Question
+    measure: Measure
+    subject: Subject
+    merges: tuple[Remembered, ...]
+
+    @property
+    def name(self) -> str:
+        return self.question.measure
+
+    @property
+    def place(self) -> tuple[Subject, str, int]:
+        """Where its answer lies."""
+        return self.subject, self.question.measure, self.measure.version
+
+
+class Runner:
+    """One for all that is measured in a process: builds networks, runs passes, keeps and tells answers.
+
+    Every torch call goes through the builder's worker, so that live frames go before any batch.
+    """
+
+    def __init__(self, builder: Builder, answers: Answers) -> None:
+        self.builder, self.answers, self.worker = builder, answers, builder.worker
+        self.desk = RunDesk(answers.database)
+        self.tally = Tally()
+        """Forward passes of this process, run and spared."""
+
+    def ask(
+        self,
+        questions: Sequence[Question],
+        pictures: DecodedCache,
+        progress: Progress | None = None,
+        *,
+        fresh: bool = False,
+    ) -> list[Told]:
+        """The answers to questions about these pictures, in order: one pass for all of them together.
+
+        With `fresh` nothing that is known counts. Progress is in forward passes, and may raise `Cancelled`: pictures
+        that are finished by then are known the next time. Raises what builds and passes raise, before any pass.
+        """
+        tally, begun = self.tally, time.perf_counter()
+        target = self._target(questions, pictures)
+        builts: dict[str, Built] = {}
+        asked = [self._identified(question, target, builts, progress) for question in questions]
+        told = [None if fresh else self._known(one, pictures) for one in asked]
+        left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
+        before = tally.run
+        if left:
+            self._measure(left, target, pictures, builts, _Steps(tally, progress), fresh)
+        networks = {build: one for asking in asked for build, one in _networks(asking)}
+        self.spare(networks.values(), pictures)
+        tally.known -= tally.run - before
+        tally.seconds += time.perf_counter() - begun
+        return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
+
+    def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
+        """Count the passes of networks whose figures somebody wanted and found."""
+        self.tally.known += sum(map(forwards_of, recipes)) * len(pictures)
+
+    def measure(
+        self,
+        recipe: Recipe,
+        pictures: DecodedCache,
+        progress: Progress | None = None,
+        *,
+        measures: Sequence[str] = BASIC,
+        fresh: bool = False,
+    ) -> dict[str, Any]:
+        """Figures of one network by several measures, in one table; `images` and `tiled` beside them. As `ask`."""
+        questions = [Question((recipe,), pictures.fingerprint(), name) for name in measures]
+        return figures_of(self.ask(questions, pictures, progress, fresh=fresh))
+
+    def recall(
+        self, recipes: Sequence[Recipe], pictures: DecodedCache, measures: Sequence[str] = BASIC
+    ) -> list[dict[str, Any] | None]:
+        """The same of several networks, without running anything: None for those of which something is not known."""
+        data = pictures.fingerprint()
+        told = self.known([Question((one,), data, name) for one in recipes for name in measures], pictures)
+        groups = [told[start : start + len(measures)] for start in range(0, len(told), len(measures))]
+        return [None if None in group else figures_of(filter(None, group)) for group in groups]
+
+    def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
+        """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
+        if not questions:
+            return []
+        recipes = {id(recipe): recipe for question in questions for recipe in question.recipes}
+        memos = {place: self.builder.memo(recipe) for place, recipe in recipes.items()}
+        merges = self.answers.builds(memos.values())
+        found: list[Told | None] = []
+        for question in questions:
+            there = [merges.get(memos[id(recipe)]) for recipe in question.recipes]
+            if None in there:
+                found.append(None)
+            else:
+                asked = self._asked(question, there, self._target([question], pictures))  # type: ignore[arg-type]
+                found.append(self._known(asked, pictures))
+        return found
+
+    def _target(self, questions: Sequence[Question], pictures: DecodedCache) -> LabelSpace:
+        """What labels count as: the annotation's classes, without masks the networks' own."""
+        if pictures.labelled:
+            return pictures.label_space
+        if any(MEASURES.get(question.measure).needs == "masks" for question in questions):
+            raise DataError(
+                f"{pictures.title} has no masks",
+                "labelled pictures to measure on",
+                "Choose data with masks; pictures without them can still be looked at",
+            )
+        spaces = {space.names: space for one in questions for space in map(self.builder.space, one.recipes)}
+        if len(spaces) > 1:
+            raise UsageError(
+                "Networks of different classes on pictures without masks", "one label space", "Choose data with masks"
+            )
+        return next(iter(spaces.values()))
+
+    def _identified(
+        self, question: Question, target: LabelSpace, builts: dict[str, Built], progress: Progress | None
+    ) -> _Asked:
+        merges = []
+        for recipe in question.recipes:
+            memo = self.builder.memo(recipe)
+            found = self.answers.build(memo)
+            if found is None:
+                built = self.builder.build(recipe, _only_cancel(progress))
+                builts[built.key] = built
+                found = Remembered(built.key, built.notes, built.seconds)
+                self.answers.keep_build(memo, found)
+            merges.append(found)
+        return self._asked(question, merges, target)
+
+    def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> _Asked:
+        labels = " ".join(labels_key(self.builder.space(recipe), target)[:16] for recipe in question.recipes)
+        builds = tuple(merge.build for merge in merges)
+        subject = Subject(builds, labels, self.builder.precision, self.builder.device.type)
+        return _Asked(question, MEASURES.get(question.measure), subject, tuple(merges))
+
+    def _known(self, one: _Asked, pictures: DecodedCache) -> Told | None:
+        found = self.answers.find(*one.place, one.question.data)
+        if found is None and one.measure.grain == "picture":
+            found = self._summed(one, pictures)
+        return None if found is None else self._told(one, found, known=True)
+
+    def _found(self, one: _Asked, pictures: DecodedCache) -> Told:
+        """The answer after a pass: from the tables, into which it went."""
+        picturewise = one.measure.grain == "picture"
+        found = self._summed(one, pictures) if picturewise else self.answers.find(*one.place, one.question.data)
+        assert found is not None, "a pass leaves a state of every picture"
+        return self._told(one, found, known=False)
+
+    def _told(self, one: _Asked, found: Answer, *, known: bool) -> Told:
+        notes = tuple(dict.fromkeys(note for merge in one.merges for note in merge.notes))
+        seconds = sum(merge.seconds for merge in one.merges)
+        return Told(one.question, found.figures, found.images, found.tiled, known, one.subject.builds, notes, seconds)
+
+    def _summed(self, one: _Asked, pictures: DecodedCache) -> Answer | None:
+        """Figures out of the states of pictures, in their order, and kept; None where one is missing."""
+        keys = [pictures.picture_key(index) for index in range(len(pictures))]
+        rows = self.answers.states(*one.place, keys)
+        if len(rows) < len(set(keys)):
+            return None
+        found = [rows[short(key)] for key in keys]
+        total = states.add([states.unpack(packed) for packed, _ in found])
+        answer = Answer(one.measure.compute(total), len(keys), sum(tiles > 0 for _, tiles in found))
+        self._keep(one, answer, pictures)
+        return answer
+
+    def _keep(self, one: _Asked, answer: Answer, pictures: DecodedCache) -> None:
+        self.answers.keep(*one.place, one.question, pictures.spec, answer)
+
+    def _measure(
+        self,
+        left: Sequence[_Asked],
+        target: LabelSpace,
+        pictures: DecodedCache,
+        builts: dict[str, Built],
+        steps: _Steps,
+        fresh: bool,
+    ) -> None:
+        """One pass for all that is asked and not known, and for what every pass over masks feeds."""
+        recipes = {build: recipe for one in left for build, recipe in _networks(one)}
+        order = list(recipes)
+        preparing = _only_cancel(steps)
+        networks = [builts.get(build) or self.builder.build(one, preparing) for build, one in recipes.items()]
+        asked = {one.place: one for one in left}
+        for build, recipe in recipes.items() if pictures.labelled else ():
+            for one in self._always(build, recipe, left[0].question.data, target):
+                asked.setdefault(one.place, one)
+        rows = _Rows(self.answers)
+        tasks = [self._task(one, order, pictures, rows, fresh) for one in asked.values()]
+        work = Pass(networks, target, pictures, [task for task in tasks if task.wanted], self.worker)
+        look_through(pictures, work.indices)
+        try:
+            work.run(steps)
+        finally:
+            rows.flush()
+        pictures.verify()
+        for one, task in zip(asked.values(), tasks, strict=True):
+            if one.measure.grain == "split" and (state := task.state) is not None:
+                figures = self.worker.run(lambda one=one, state=state: one.measure.compute(state))
+                self._keep(one, Answer(figures, len(pictures), 0), pictures)
+
+    def _always(self, build: str, recipe: Recipe, data: str, target: LabelSpace) -> list[_Asked]:
+        """The measures of one network that every pass over masks feeds, whoever asks."""
+        names = [name for name, measure in MEASURES.items() if measure.always and measure.networks == "one"]
+        return [self._asked(Question((recipe,), data, name), [Remembered(build)], target) for name in names]
+
+    def _task(self, one: _Asked, order: Sequence[str], pictures: DecodedCache, rows: _Rows, fresh: bool) -> Task:
+        wanted = frozenset(range(len(pictures)))
+        if one.measure.grain == "split":
+            wanted = wanted if fresh or not self.answers.find(*one.place, one.question.data) else frozenset()
+        elif not fresh:
+            there = self.answers.pictures(*one.place)
+            wanted = frozenset(index for index in wanted if short(pictures.picture_key(index)) not in there)
+
+        def keep(index: int, state: State, tiles: int) -> None:
+            rows.add((*one.place, pictures.picture_key(index), states.pack(state), tiles))
+
+        return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
+
+
+def _only_cancel(progress: Progress | None) -> Progress | None:
+    """Lets a build be cancelled; pictures that it looks at are no forward passes of a measurement."""
+    return None if progress is None else lambda *_: progress(0, 0)
+
+
+def figures_of(told: Iterable[Told]) -> dict[str, Any]:
+    """Figures of one network by several measures as one table."""
+    figures: dict[str, Any] = {}
+    for one in told:
+        figures |= {"images": one.images, "tiled": one.tiled, **one.figures}
+    return figures
+
+
+def _networks(one: _Asked) -> list[tuple[str, Recipe]]:
+    """Build keys of a question with their recipes."""
+    return list(zip(one.subject.builds, one.question.recipes, strict=True))
+
+
+class _Steps:
+    """Progress that also counts forward passes."""
+
+    def __init__(self, tally: Tally, progress: Progress | None) -> None:
+        self._tally, self._progress, self._done = tally, progress, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._tally.run += max(0, done - self._done)
+        self._done = max(done, self._done)
+        if self._progress is not None:
+            self._progress(done, total)
+
+
+class _Rows:
+    """States of pictures on their way into the tables, a few times a second."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers, self._rows, self._last = answers, [], time.monotonic()
+
+    def add(self, row: tuple) -> None:
+        self._rows.append(row)
+        if time.monotonic() - self._last > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._answers.keep_states(self._rows)
+        self._rows, self._last = [], time.monotonic()

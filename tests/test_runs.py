@@ -1,0 +1,98 @@
+"""Runs: asked twice a piece of work runs once, a dead owner is succeeded, a cancel reaches another process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fusionlib.errors import Cancelled
+from fusionlib.runs import desk as module
+from fusionlib.runs.answers import Answers
+from fusionlib.runs.desk import Plan, RunDesk
+from tests.helpers import until
+
+PLAN = Plan("sweep", ("sweep", "a", "b"))
+
+
+@pytest.fixture
+def desks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunDesk]:
+    """Two processes' views of one home folder."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    return [RunDesk(Answers(tmp_path / "results.sqlite").database) for _ in range(2)]
+
+
+def test_a_run_is_a_row_with_its_progress_and_its_end(desks: list[RunDesk]) -> None:
+    with desks[0].held("k", PLAN) as progress:
+        progress(3, 12)
+        (row,) = until(lambda: [one for one in desks[1].listed() if one["done"] == 3])
+        assert (row["kind"], row["state"], row["total"], row["owner"]) == ("sweep", "running", 12, desks[0].owner)
+        assert row["seconds_left"] > 0 and row["arguments"] == ["sweep", "a", "b"]
+    assert desks[1].find(row["id"])["state"] == "done"  # type: ignore[index]
+    with pytest.raises(ZeroDivisionError), desks[0].held("k", PLAN):
+        raise ZeroDivisionError("by zero")
+    assert [(one["state"], one["message"]) for one in desks[1].listed()] == [("failed", "by zero")]
+
+
+def test_whoever_comes_second_follows_and_finds_everything_done(desks: list[RunDesk]) -> None:
+    order, seen = [], []
+
+    def second() -> None:
+        with desks[1].held("k", PLAN, lambda *how: seen.append(how)):
+            order.append("second")
+
+    with desks[0].held("k", PLAN) as progress:
+        progress(5, 9)
+        other = threading.Thread(target=second)
+        other.start()
+        until(lambda: (5, 9) in seen)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+    with desks[1].held("another", PLAN):  # other work does not wait
+        pass
+
+
+def test_a_dead_owner_is_succeeded(desks: list[RunDesk], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desks[0]._take("k", PLAN)
+    assert not desks[1]._take("k", PLAN)
+    monkeypatch.setattr(module, "STALE_S", 0.05)
+    time.sleep(0.1)
+    assert [one["state"] for one in desks[1].listed()] == ["stale"]
+    with desks[1].held("k", PLAN):
+        assert desks[0].listed()[0]["owner"] == desks[1].owner
+
+
+def test_a_cancel_reaches_the_owner_wherever_it_is(desks: list[RunDesk]) -> None:
+    def cancelled() -> None:
+        with desks[0].held("k", PLAN) as progress:
+            assert desks[1].cancel(desks[1].listed()[0]["id"])
+            while True:
+                progress(1, 2)
+                time.sleep(0.01)
+
+    with pytest.raises(Cancelled):
+        cancelled()
+    (row,) = desks[1].listed()
+    assert row["state"] == "cancelled" and not desks[1].cancel(row["id"]) and not desks[1].cancel("nobody")
+    with desks[1].held("k", PLAN) as progress:
+        progress(1, 2)  # asked for again, it runs
+
+
+def test_whoever_follows_may_give_up(desks: list[RunDesk]) -> None:
+    def impatient(*_: int) -> None:
+        raise Cancelled
+
+    with desks[0].held("k", PLAN), pytest.raises(Cancelled), desks[1].held("k", PLAN, impatient):
+        raise AssertionError("nobody but the owner gets here")
+    assert desks[0].listed()[0]["state"] == "done"
+
+
+def test_without_its_file_work_simply_runs(tmp_path: Path) -> None:
+    (tmp_path / "results.sqlite").mkdir()
+    desk = RunDesk(Answers(tmp_path / "results.sqlite").database)
+    with desk.held("k", PLAN) as progress:
+        progress(1, 2)
+    assert desk.listed() == []
