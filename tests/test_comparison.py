@@ -125,13 +125,13 @@ def test_a_cancelled_run_goes_on_where_it_stopped(
     world: World, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison = compared(world, methods=("isotropic", "layerwise"))
-    keep = comparison._keep
+    describe = comparison._described
 
-    def keep_and_cancel(*arguments) -> None:
-        keep(*arguments)
+    def describe_and_cancel(*arguments):
         comparison.cancel()
+        return describe(*arguments)
 
-    monkeypatch.setattr(comparison, "_keep", keep_and_cancel)
+    monkeypatch.setattr(comparison, "_described", describe_and_cancel)
     comparison.want()
     until(lambda: comparison.state == "cancelled")
     monkeypatch.undo()  # the count of forwards with it

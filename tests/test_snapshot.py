@@ -309,6 +309,8 @@ def test_figures_are_never_kept_under_the_hash_of_another_content(world: World) 
     kept = world.folder / "kept"
     shutil.copytree(world.folder / "files", kept)
     _change_a(world, "same size and time")
+    assert studio.evaluate(opened, pictures, fresh=True)["miou"] == right, "packed before it was overwritten"
+    studio.runner.builder.merger.forget()
     with pytest.raises(CheckpointError, match="was changed"):
         studio.evaluate(opened, pictures, fresh=True)
     assert studio.evaluate(open_checkpoint(kept / "a.pth"), pictures)["miou"] == right

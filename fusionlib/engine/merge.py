@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.sources import open_sources
 from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Mixture, Progress
-from fusionlib.data.cache import DecodedCache
+from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.data.spec import open_dataset
-from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.network import BoundNetwork
-from fusionlib.engine.statistics import Kept, find
+from fusionlib.engine.recalibrate import Recalibration
+from fusionlib.engine.statistics import Kept, find, work
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
@@ -180,11 +181,15 @@ class Merger:
         anchor = self.anchor(recipe, method)
         calibration = self.sources.calibration(recipe)
         arena = self.arena(recipe, anchor)
+        told = progress or (lambda *_: None)
+        found = work(method, len(recipe.checkpoints), min(_count(recipe), len(calibration or ())))
+        whole = self.preparing(recipe, len(calibration or ()))
         if method.statistics:
-            method = self._informed(method, arena, recipe, calibration, progress)
+            method = self._informed(method, arena, recipe, calibration, lambda done, _: told(done, whole))
         arena = arena.written_in(written_dtype(recipe.dtype))
         if recipe.buffers == "recalibrate" and not method.keeps_statistics:
-            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, progress)
+            along = lambda done, _: told(found + done, whole)  # noqa: E731
+            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, along)
         else:
             mixture = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
         if calibration is not None:
@@ -192,6 +197,13 @@ class Merger:
         integers = merged_integers(recipe.buffers, arena, method, anchor)
         rows, coefficients = tuple(mixture.weights), tuple(mixture.coefficients.tolist())
         return Merged(arena, method, rows, coefficients, integers, anchor, mixture.notes, mixture.rule)
+
+    def preparing(self, recipe: Recipe, pictures: int) -> int:
+        """Forward passes' worth of work before the merge is there, where `pictures` can be looked at."""
+        method, count = build_method(recipe.method, recipe.parameters), min(_count(recipe), pictures)
+        anew = recipe.buffers == "recalibrate" and not method.keeps_statistics
+        members = len(recipe.checkpoints)
+        return work(method, members, count) + (count * method.networks(members) if anew else 0)
 
     def _informed(
         self,
@@ -223,23 +235,28 @@ class Merger:
         recipe: Recipe,
         calibration: DecodedCache | None,
         anchor: int,
-        progress: Progress | None,
+        progress: Progress,
     ) -> Mixture:
-        architecture, classes = self.network(recipe)
-        network = BoundNetwork(architecture, classes, arena.layout, arena.integers[anchor], device=self.device)
-        count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
-        blend = Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
-        total, calls = min(count, len(calibration or ())), 0
-
-        def run(call: Callable[[], object]) -> object:
-            nonlocal calls
-            if progress is not None:
-                progress(min(total, max(0, calls - 2)), total)  # a merge and a reset come before the pictures
-            calls += 1
-            return self.worker.run(call)
-
-        blend.set(method, run)
-        return Mixture(network.flat[None], torch.ones(1), blend.notes)
+        """The mixture, each network with running statistics that were measured anew."""
+        if calibration is None:
+            raise UsageError(
+                "Buffer policy recalibrate without pictures",
+                "unlabelled pictures of the target domain",
+                "Give --data, or choose another policy",
+            )
+        run, total, done = self.worker.run, 0, 0
+        network = BoundNetwork(*self.network(recipe), arena.layout, arena.integers[anchor], device=self.device)
+        mixture = run(lambda: _settled(method, arena, recipe.buffers, anchor))
+        for row in mixture.weights:
+            run(lambda row=row: network.load(row))
+            running = run(lambda: Recalibration(network))
+            for index in calibration.spread(_count(recipe)):
+                progress(done, total)
+                image = unreduced(calibration.load(index)).image[None]
+                run(lambda image=image, running=running: running.add(image))
+                done += 1
+            run(lambda row=row: _keep_rounded(arena.layout, network.flat, row))
+        return mixture
 
     def _evict(self) -> None:
         while len(self._arenas) > 1 and (
@@ -257,6 +274,17 @@ def _settled(method: MergeMethod, arena: Arena, buffers: str, anchor: int) -> Mi
             notes += [note for note in settle(buffers, arena, method, row, anchor) if note not in notes]
             round_to_dtype(arena.layout, row)
         return replace(mixture, notes=tuple(notes))
+
+
+def _count(recipe: Recipe) -> int:
+    """Pictures that are looked at before a merge, at most."""
+    return recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
+
+
+def _keep_rounded(layout: Layout, flat: Tensor, out: Tensor) -> None:
+    with torch.inference_mode():
+        round_to_dtype(layout, flat)
+        out.copy_(flat)
 
 
 def weights_key(layout: Layout, flat: Tensor, integers: Mapping[str, Tensor]) -> str:

@@ -73,12 +73,13 @@ class Runner:
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts: dict[str, Built] = {}
-        asked = [self._identified(question, target, builts, progress) for question in questions]
+        steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures))
+        asked = [self._identified(question, target, builts, steps) for question in questions]
         told = [None if fresh else self._known(one, pictures) for one in asked]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
         before = tally.run
         if left:
-            self._measure(left, target, pictures, builts, _Steps(tally, progress), fresh)
+            self._measure(left, target, pictures, builts, steps, fresh)
         networks = {build: one for asking in asked for build, one in _networks(asking)}
         self.spare(networks.values(), pictures)
         tally.known -= tally.run - before
@@ -145,20 +146,23 @@ class Runner:
             )
         return next(iter(spaces.values()))
 
-    def _identified(
-        self, question: Question, target: LabelSpace, builts: dict[str, Built], progress: Progress | None
-    ) -> _Asked:
+    def _identified(self, question: Question, target: LabelSpace, builts: dict[str, Built], steps: _Steps) -> _Asked:
         merges = []
         for recipe in question.recipes:
             memo = self.builder.memo(recipe)
             found = self.answers.build(memo)
             if found is None:
-                built = self.builder.build(recipe, _only_cancel(progress))
+                built = self._build(recipe, steps)
                 builts[built.key] = built
                 found = Remembered(built.key, built.notes, built.seconds)
                 self.answers.keep_build(memo, found)
             merges.append(found)
         return self._asked(question, merges, target)
+
+    def _build(self, recipe: Recipe, steps: _Steps) -> Built:
+        built = self.builder.build(recipe, steps.preparing)
+        steps.prepared()
+        return built
 
     def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> _Asked:
         labels = " ".join(labels_key(self.builder.space(recipe), target)[:16] for recipe in question.recipes)
@@ -211,8 +215,7 @@ class Runner:
         """One pass for all that is asked and not known, and for what every pass over masks feeds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
         order = list(recipes)
-        preparing = _only_cancel(steps)
-        networks = [builts.get(build) or self.builder.build(one, preparing) for build, one in recipes.items()]
+        networks = [builts.get(build) or self._build(one, steps) for build, one in recipes.items()]
         asked = {one.place: one for one in left}
         for build, recipe in recipes.items() if pictures.labelled else ():
             for one in self._always(build, recipe, left[0].question.data, target):
@@ -250,11 +253,6 @@ class Runner:
         return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
 
 
-def _only_cancel(progress: Progress | None) -> Progress | None:
-    """Lets a build be cancelled; pictures that it looks at are no forward passes of a measurement."""
-    return None if progress is None else lambda *_: progress(0, 0)
-
-
 def figures_of(told: Iterable[Told]) -> dict[str, Any]:
     """Figures of one network by several measures as one table."""
     figures: dict[str, Any] = {}
@@ -268,17 +266,33 @@ def _networks(one: _Asked) -> list[tuple[str, Recipe]]:
     return list(zip(one.subject.builds, one.question.recipes, strict=True))
 
 
-class _Steps:
-    """Progress that also counts forward passes."""
+def _distinct(questions: Iterable[Question]) -> list[Recipe]:
+    """The networks that questions are about, each once."""
+    return list({recipe.content: recipe for question in questions for recipe in question.recipes}.values())
 
-    def __init__(self, tally: Tally, progress: Progress | None) -> None:
-        self._tally, self._progress, self._done = tally, progress, 0
+
+class _Steps:
+    """Progress of building networks, `ahead` passes before they are measured, then of the passes, which it counts."""
+
+    def __init__(self, tally: Tally, progress: Progress | None, ahead: int) -> None:
+        self._tally, self._progress, self._ahead = tally, progress, ahead
+        self._done = self._before = self._building = 0
+
+    def preparing(self, done: int, total: int) -> None:
+        """So much of a build is done, in forward passes' worth of work."""
+        self._building = total
+        if self._progress is not None:
+            self._progress(self._before + done, self._before + total + self._ahead)
+
+    def prepared(self) -> None:
+        """A build has come to its end."""
+        self._before, self._building = self._before + self._building, 0
 
     def __call__(self, done: int, total: int) -> None:
         self._tally.run += max(0, done - self._done)
         self._done = max(done, self._done)
         if self._progress is not None:
-            self._progress(done, total)
+            self._progress(self._before + done, self._before + total)
 
 
 class _Rows:

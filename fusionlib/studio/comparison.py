@@ -287,7 +287,10 @@ class Comparison(Job):
         self._begun = time.monotonic()
 
     def _work(self, row: Row) -> int:
-        return len(self.pictures) * row.networks
+        """Forward passes' worth of work, as far as it is known beforehand."""
+        count = len(self.pictures)
+        ahead = 0 if row.obstacle else self.runner.builder.merger.preparing(self.recipe_of(row), count)
+        return ahead + count * row.networks
 
     def _work_left(self, rows: Sequence[Row]) -> int:
         """Forward passes to come, rows included that wait for scores."""
