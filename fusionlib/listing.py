@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusionlib.errors import clipped
+from fusionlib.errors import clipped, printable
 
 CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -91,9 +91,5 @@ def skipped_notes(listings: Sequence[Listing]) -> tuple[str, ...]:
 
 
 def _counted(kind: str, names: Sequence[str]) -> str:
-    examples = ", ".join(_printable(name) for name in names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
-    return f"{len(names)} {_KINDS[kind][len(names) > 1]} ({examples})"
-
-
-def _printable(name: str) -> str:
-    return clipped("".join(sign if sign.isprintable() else "?" for sign in name), 40)
+    examples = [clipped(printable(name), 40) for name in names[:_EXAMPLES]] + ["..."] * (len(names) > _EXAMPLES)
+    return f"{len(names)} {_KINDS[kind][len(names) > 1]} ({', '.join(examples)})"

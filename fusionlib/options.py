@@ -10,13 +10,14 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from fusionlib.checkpoints.choices import RULE
+from fusionlib.checkpoints.groups import renames_of
 from fusionlib.contracts import DATASETS
 from fusionlib.engine.precision import PRECISIONS
 from fusionlib.errors import UsageError, printable
@@ -56,6 +57,7 @@ class Options:
     uploads: bool = True
     tiles: bool = False
     groups: tuple[str, ...] = ()
+    renames: Mapping[str, str] = field(default_factory=dict)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -109,6 +111,13 @@ def app_options(arguments: Sequence[str]) -> Options:
         metavar="SPEC",
         help=f"data to show, one of {', '.join(DATASETS.texts_in_files('usage'))}; may be given several times",
     )
+    parser.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="PATTERN=NAME",
+        help="regular expression on the names of tensors, and what to put there, so that they become the network's",
+    )
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
     parser.add_argument(
@@ -149,6 +158,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         given.uploads or not given.no_token,
         given.tiles,
         tuple(given.group),
+        renames_of(given.rename),
     )
 
 

@@ -19,7 +19,7 @@ def quiet() -> Iterator[None]:
     For torch reading files and for the user's network: what they warn of (how a pickle was written, a deprecated call)
     is addressed to whoever wrote those.
     """
-    if not any(entry[2] is _OfQuietThreads for entry in warnings.filters):  # others may have reset the filters
+    if not warnings.filters or warnings.filters[0][2] is not _OfQuietThreads:  # others may have set theirs before it
         warnings.simplefilter("ignore", _OfQuietThreads)
     _inside.depth = getattr(_inside, "depth", 0) + 1
     try:

@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.calibration_controls import choose, run_row
 from pages.widgets.calibration_paths import curve_section, pairs_section, temperature_section
 from pages.widgets.calibration_reliability import figures_section, reliability_section, separation_section
-from pages.widgets.problems import show_problem
+from pages.widgets.problems import plain, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
@@ -23,11 +22,9 @@ def calibration(chosen: Selection) -> None:
         st.info(
             (
                 "No data is loaded: choose labelled data on the Workspace page."
-                if recognise(view.arena.shapes)
-                else (
-                    "No model code is known for these checkpoints, and calibration needs to run them. Start the app"
-                    " with --model file.py:factory to measure it."
-                )
+                if view.architecture is not None
+                else "No model code is known for these checkpoints, and calibration needs to run them:"
+                f" {plain(f'{view.unknown.what}. {view.unknown.do}.')}"
             ),
             icon=":material/info:",
         )

@@ -9,7 +9,7 @@ from fusionlib.errors import FusionError, LayoutError
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.live import live_view
-from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
@@ -50,7 +50,7 @@ def merge_view() -> None:
 def _class_change(view, alpha: float) -> None:
     st.markdown("### What the merge changes, class by class")
     if view.obstacle or not view.pictures.labelled:
-        st.caption(view.obstacle or "These pictures have no masks, so there is nothing to measure against.")
+        st.caption(plain(view.obstacle or "These pictures have no masks, so there is nothing to measure against."))
         return
     snapshot = studio().sweep(view).snapshot()
     if not snapshot["points"] or not snapshot["a"] or not snapshot["b"]:

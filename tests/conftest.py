@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fusionlib  # noqa: F401 - before torch, whose threads it tells how to wait
+from fusionlib.contracts import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,3 +20,10 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set FUSION_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    ARCHITECTURES.names()
+    monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))

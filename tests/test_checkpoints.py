@@ -665,6 +665,19 @@ def test_one_tensor_in_two_shards(tmp_path: Path) -> None:
     assert "two shards" in refusal(folder / "m.safetensors.index.json").got
 
 
+def test_endings_count_in_any_case_and_hidden_files_do_not(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "big", {"module.a": "ONE.SafeTensors", "module.b": "two.safetensors"})
+    (folder / "one.safetensors").rename(folder / "ONE.SafeTensors")
+    (folder / "m.safetensors.index.json").rename(folder / "M.SAFETENSORS.INDEX.JSON")
+    (folder / "._M.safetensors.index.json").write_bytes(b"what a Mac leaves beside it")
+    by_folder, by_index = open_checkpoint(folder), open_checkpoint(folder / "M.SAFETENSORS.INDEX.JSON")
+    assert list(by_folder.tensors) == list(by_index.tensors) == ["a", "b"]
+    torch.save({"a": torch.ones(1)}, folder / "zip.SAFETENSORS")
+    assert "written by torch.save" in refusal(folder / "zip.SAFETENSORS").got
+    (folder / "text.SAFETENSORS").write_text("no header")
+    assert "not a checkpoint" not in refusal(folder / "text.SAFETENSORS").got, "read as what it says it is"
+
+
 def test_folder_without_index(tmp_path: Path) -> None:
     assert "has no *.index.json" in refusal(tmp_path).got and "no checkpoint file in it" in refusal(tmp_path).do
     save_file(network(), tmp_path / "lone.safetensors")

@@ -229,7 +229,7 @@ def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_pa
         for seed in (1, 2)
     ]
     pictures = world.studio.workspace.pictures(world.source, None)
-    with pytest.raises(ArchitectureError, match="--model"):
+    with pytest.raises(ArchitectureError, match=r"they are those of tiny.*--rename"):
         world.studio.comparisons.of(odd, pictures, Choices())  # type: ignore[arg-type]
     a = world.studio.workspace.get("a").checkpoint
     rows = world.studio.comparisons.of([odd[0], a], pictures, Choices())  # type: ignore[list-item, arg-type]
@@ -237,7 +237,7 @@ def test_a_set_without_any_known_network_is_refused_at_once(world: World, tmp_pa
     found = rows_of(rows)
     assert (
         found["a"]["state"] == "measured"
-        and "--model" in found["odd1"]["note"]
+        and "they are those of tiny" in found["odd1"]["note"]
         and found["isotropic"]["state"] == "not applicable"
     )
 

@@ -6,49 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_files import NET, shapes
 
 from fusionlib.architectures.user import register_user_model
 from fusionlib.checkpoints.compare import recognise
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
 from fusionlib.errors import ArchitectureError, UsageError
 
-HEAD = "import torch\nfrom torch import nn\n"
-NET = """
-class Net(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.body = nn.Conv2d(3, 6, 3, padding=1)
-        self.norm = nn.BatchNorm2d(6)
-        self.head = nn.Conv2d(6, classes, 1)
-    def forward(self, x):
-        return {"out": self.head(self.norm(self.body(x)))}
-"""
-
 
 @pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    ARCHITECTURES.names()
-    monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
-
+def model(tmp_path: Path, architectures: None):
     def make(code: str, factory: str = "make", name: str = "mine") -> str:
-        (tmp_path / f"{name}.py").write_text(HEAD + NET + code)
+        (tmp_path / f"{name}.py").write_text(NET + code)
         return register_user_model(f"{tmp_path}/{name}.py:{factory}")
 
     return make
-
-
-def shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "body.weight": (6, 3, 3, 3),
-        "body.bias": (6,),
-        "norm.weight": (6,),
-        "norm.bias": (6,),
-        "norm.running_mean": (6,),
-        "norm.running_var": (6,),
-        "norm.num_batches_tracked": (),
-        "head.weight": (classes, 6, 1, 1),
-        "head.bias": (classes,),
-    }
 
 
 @pytest.mark.parametrize("classes", [2, 11, 19, 150])

@@ -52,15 +52,17 @@ def head_of(module: ModuleType) -> tuple[str, ...]:
 def classes_of(module: ModuleType) -> str | OwnClasses | None:
     """The label space of LABEL_SPACE and LABEL_MAP; None where the file has neither. Raises `UsageError`."""
     space, counts_as = getattr(module, "LABEL_SPACE", None), _label_map(module)
-    if space is None and counts_as:
-        raise _wrong(module, "LABEL_MAP", "the classes that it maps: LABEL_SPACE", "given without LABEL_SPACE")
+    if space is None:
+        if counts_as:
+            raise _wrong(module, "LABEL_MAP", "the classes that it maps: LABEL_SPACE", "given without LABEL_SPACE")
+        return None
     if isinstance(space, tuple | list):
         _check_names(module, space)
         space = tuple(space)
         for name, _ in counts_as:
             if name not in space:
                 raise _wrong(module, "LABEL_MAP", f"names of LABEL_SPACE: {_listed(space)}", f"with {shown(name)}")
-    elif space is not None and (not isinstance(space, str) or not space):
+    elif not isinstance(space, str) or not space:
         raise _wrong(module, "LABEL_SPACE", "a name, as 'cityscapes', or the names of all classes, as ['road', 'car']")
     return OwnClasses(space, counts_as) if counts_as or isinstance(space, tuple) else space
 

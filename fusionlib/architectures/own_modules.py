@@ -37,15 +37,18 @@ class OwnModules:
         self.path, self.folder = path, path.parent
         self.loaded: dict[str, ModuleType] = {}
         self._offered = frozenset(_names_in(self.folder))
-        imported = {file.relative_to(self.folder).parts[0].removesuffix(".py") for file in imported_files(path)}
+        files = imported_files(path)
+        imported = {file.relative_to(self.folder).parts[0].removesuffix(".py") for file in files}
         self._names = self._offered & imported
-        self._builtins = {**vars(builtins), "__import__": self._import}
+        self._sources = {file: file.read_bytes() for file in files}
+        self.names = {**vars(builtins), "__import__": self._import}
+        """The built-in names, as its files see them."""
         importlib.invalidate_caches()
 
     def run(self) -> ModuleType:
         """Run the model file, as a module that others of its folder can import."""
         name = f"fusion_user_{self.path.stem}"
-        spec = importlib.util.spec_from_loader(name, _AsItIs(name, str(self.path), self._builtins))
+        spec = importlib.util.spec_from_loader(name, _AsItWas(name, str(self.path), self))
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         self._names |= {name}
@@ -53,6 +56,14 @@ class OwnModules:
         with self.active():
             spec.loader.exec_module(module)
         return module
+
+    def source(self, file: Path) -> bytes:
+        """What a file of the folder held when the model file was loaded, or at the first look for one that no import
+        statement names.
+        """
+        if file not in self._sources:
+            self._sources[file] = file.read_bytes()
+        return self._sources[file]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -91,7 +102,7 @@ class OwnModules:
         if spec is not None:
             self._names |= {top}
             if type(spec.loader) is SourceFileLoader:
-                spec.loader = _AsItIs(name, spec.loader.path, self._builtins)
+                spec.loader = _AsItWas(name, spec.loader.path, self)
         return spec
 
     def _owns(self, name: str) -> bool:
@@ -113,18 +124,20 @@ class OwnModules:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
 
 
-class _AsItIs(SourceFileLoader):
-    """Runs a source as it is now: bytecode knows it by its second and size alone, and is neither read nor written."""
+class _AsItWas(SourceFileLoader):
+    """Runs a source as it was when the model file was loaded. Bytecode, which knows a source by its second and size
+    alone, is neither read nor written.
+    """
 
-    def __init__(self, name: str, path: str, names: dict[str, Any]) -> None:
+    def __init__(self, name: str, path: str, own: OwnModules) -> None:
         super().__init__(name, path)
-        self._builtins = names
+        self._own = own
 
     def get_code(self, fullname: str) -> Any:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        return self.source_to_code(self._own.source(Path(self.path)), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__dict__["__builtins__"] = self._builtins
+        module.__dict__["__builtins__"] = self._own.names
         super().exec_module(module)
 
 

@@ -80,7 +80,8 @@ class UserArchitecture:
         self._outputs: int | None = None
         self.problem: str | None = None
         """What the factory raised last, for whoever wonders why the network was not recognised."""
-        self.takes_classes = bool(inspect.signature(self._make).parameters)
+        kinds = {item.kind for item in inspect.signature(self._make).parameters.values()}
+        self.takes_classes = bool(kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         """The class count when every tensor of the network is among `shapes`; counts are tried from the tensors' own
@@ -245,9 +246,10 @@ def _name_of(spec: str) -> str:
 
 def _load(path: Path, spec: str) -> Loaded:
     """Run the file, and what it imports from its folder, as they are now."""
-    own, files = OwnModules(path), imported_files(path)
     try:
+        files = imported_files(path)
         before = content_of(path.parent, files)
+        own = OwnModules(path)
         with quiet():
             module = own.run()
         files = tuple(dict.fromkeys((*files, *own.files)))

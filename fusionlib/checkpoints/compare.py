@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.findings import Finding, describe
+from fusionlib.checkpoints.nearest import Explanation, explanations, tensor_shapes
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import UsageError
@@ -31,7 +32,7 @@ class Preflight:
     `shared`: names that all have. `missing`: name -> display names of the checkpoints that lack it. `mismatched`: name
     -> K shapes, None where it is missing. `kinds`: names that are floating in one file and integer in another.
     `integers`: integer tensors that must be equal and are not. `dtypes`: dtype -> K tensor counts. `same_file`: pairs
-    of equal content.
+    of equal content. `unknown`: names of checkpoints whose network nobody knows, with the reason; equal ones together.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -43,6 +44,7 @@ class Preflight:
     dtypes: Mapping[str, tuple[int, ...]]
     parameters: tuple[int, ...]
     architectures: tuple[tuple[str, int] | None, ...]
+    unknown: tuple[tuple[tuple[str, ...], Explanation], ...]
     same_file: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = ()
 
@@ -101,6 +103,8 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     mismatched = dict(_mismatched(names, checkpoints))
     fitting = [name for name in shared if name not in mismatched]
     kinds = {name: None for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1}
+    known = tuple(recognise(item.shapes, architectures) for item in checkpoints)
+    unknown = [item for item, found in zip(checkpoints, known, strict=True) if found is None]
     report = Preflight(
         checkpoints=tuple(checkpoints),
         shared=shared,
@@ -114,7 +118,11 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
         integers=tuple(name for name in fitting if name not in kinds and _differs(name, checkpoints)),
         dtypes=_count_dtypes(checkpoints),
         parameters=tuple(item.parameters for item in checkpoints),
-        architectures=tuple(recognise(item.shapes, architectures) for item in checkpoints),
+        architectures=known,
+        unknown=tuple(
+            (tuple(unknown[number].name for number in group), why)
+            for group, why in explanations(unknown, architectures)
+        ),
         same_file=tuple((a.name, b.name) for a, b in combinations(checkpoints, 2) if a.fingerprint == b.fingerprint),
     )
     return replace(report, findings=describe(report))
@@ -141,11 +149,7 @@ def recognise(
 
 
 def _tensor_count(architecture: Architecture, classes: int) -> int:
-    try:
-        with torch.device("meta"):
-            return len(architecture.build(classes).state_dict())
-    except Exception:  # noqa: BLE001 - the user's own code; it may need real tensors
-        return len(architecture.build(classes).state_dict())
+    return len(tensor_shapes(architecture, classes) or ())
 
 
 def network_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, int] | None:

@@ -139,12 +139,11 @@ def _networks(report: Preflight) -> Iterator[Finding]:
             f"Different architectures are recognised: {_listed(sorted(known))}",
             WAYS if report.shared else FOREIGN,
         )
-    unknown = [item.name for item, found in zip(report.checkpoints, report.architectures, strict=True) if found is None]
-    if unknown:
+    for names, why in report.unknown:
         yield Finding(
             "info",
-            f"No architecture is known for {_listed(unknown)}",
-            "Compare, merge and export work; for pictures start with --model FILE.py:FACTORY",
+            f"No architecture is known for {_listed(names)}: {why.what}",
+            f"Compare, merge and export work without. For pictures: {why.do[:1].lower()}{why.do[1:]}",
         )
 
 

@@ -141,6 +141,17 @@ def name_tensors(
     return _with_renames(naming, rename)
 
 
+def renames_of(texts: Sequence[str]) -> Mapping[str, str]:
+    """`PATTERN=NAME` texts as a mapping. Raises `UsageError`."""
+    renames = {}
+    for text in texts:
+        pattern, equals, replacement = text.rpartition("=")
+        if not equals or not pattern:
+            raise UsageError(f"--rename {text[:80]}", "PATTERN=NAME", "Correct --rename")
+        renames[pattern] = replacement
+    return renames
+
+
 def renamed(name: str, rename: Mapping[str, str]) -> str:
     """`name` after every regular expression has been replaced, in turn. Raises `UsageError` for one that is none."""
     for pattern, replacement in rename.items():

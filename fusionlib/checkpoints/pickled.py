@@ -12,7 +12,6 @@ import io
 import pickle
 import re
 import struct
-import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -27,9 +26,7 @@ from fusionlib.checkpoints.stand_ins import is_network, load_with_stand_ins, wit
 from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
-
-# A remark about files of other tools that nobody here can act on; it would stand in the middle of a one-line error.
-warnings.filterwarnings("ignore", message="Detected pickle protocol")
+from fusionlib.quiet import quiet
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
@@ -91,7 +88,8 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
     try:
-        return load_with_stand_ins(load)
+        with quiet():  # remarks about files of other tools, which nobody here can act on
+            return load_with_stand_ins(load)
     except Exception as problem:  # noqa: BLE001 - torch raises a dozen kinds here, KeyError and AttributeError among them
         text = str(problem)
         wanted = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", text)

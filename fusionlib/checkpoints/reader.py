@@ -159,7 +159,7 @@ def open_checkpoint(
     try:
         if path.is_dir():
             return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes, choice)
-        if path.name.endswith(INDEX_ENDING):
+        if path.name.lower().endswith(INDEX_ENDING):
             return _open_sharded(path, path, name or _folder_name(path), limit_bytes, choice)
         return _open_single(path, name or path.stem, limit_bytes, choice)
     except OSError as problem:
@@ -325,7 +325,7 @@ def _format_of(file: Snapshot) -> str:
     if start[8:9] == b"{":
         return "safetensors"
     other = next((what for magic, what in _OTHER_CONTENT.items() if start.startswith(magic)), None)
-    if not other and path.suffix == ".safetensors":
+    if not other and path.suffix.lower() == ".safetensors":
         if start.startswith(ZIP_MAGIC):  # torch.load goes by this ending, so it cannot be asked to read the file
             raise CheckpointError(
                 f"{path.name} was written by torch.save, not as safetensors",

@@ -19,7 +19,7 @@ INDEX_ENDING = ".index.json"
 
 def find_index(folder: Path) -> Path:
     """The only index in `folder`. Raises `CheckpointError` where there is none, or several."""
-    found = sorted(folder.glob(f"*{INDEX_ENDING}"))
+    found = list_folder(folder, (INDEX_ENDING,)).files
     if len(found) == 1:
         return found[0]
     if found:
@@ -79,7 +79,7 @@ def open_shards(index: Path, weight_map: dict[str, str], shards: Iterable[Snapsh
 def _shard_path(index: Path, name: str) -> Path:
     if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
         raise _bad_index(index, f"points to {name!r}, which is no plain file name")
-    if not name.endswith(".safetensors"):
+    if not name.lower().endswith(".safetensors"):
         raise _bad_index(index, f"points to {name!r}, which is no safetensors file")
     path = index.parent / name
     if not path.is_file():

@@ -87,9 +87,8 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
     Which network was taken from a file with several goes to standard error.
     """
     from fusionlib.checkpoints.compare import recognise
-    from fusionlib.checkpoints.groups import Choice
+    from fusionlib.checkpoints.groups import Choice, renames_of
     from fusionlib.checkpoints.reader import open_checkpoints
-    from fusionlib.cli.settings import renames_of
 
     choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
     choice.check(paths)

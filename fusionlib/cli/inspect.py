@@ -8,6 +8,7 @@ from typing import Any
 
 from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
+from fusionlib.contracts import class_count
 from fusionlib.options import add_group
 
 
@@ -31,13 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
-    from fusionlib.architectures.user import register_user_model
+    from fusionlib.architectures.user import register_user_models
     from fusionlib.checkpoints.compare import preflight
     from fusionlib.checkpoints.reader import check_finite
     from fusionlib.checkpoints.sharing import shared_table
 
-    for spec in given.model:
-        register_user_model(spec)
+    register_user_models(given.model)
     opened = open_files(given, given.checkpoints)
     report = preflight(opened).to_dict()
     if given.finite:
@@ -55,7 +55,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 def show(report: dict[str, Any]) -> None:
     """Print it for people."""
     for item in report["checkpoints"]:
-        network = f"{item['architecture']}, {item['classes']} classes" if item["architecture"] else "unknown network"
+        known = item["architecture"]
+        network = f"{known}, {class_count(item['classes'])} classes" if known else "unknown network"
         print(
             f"{item['name']}: {network}, {item['parameters']:,} parameters in {item['tensors']} tensors,"
             f" {item['fingerprint'][:12]}"

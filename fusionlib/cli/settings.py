@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusionlib.contracts import METHODS, Parameter, parameters_of
@@ -68,17 +68,7 @@ def sharing_of(given: argparse.Namespace) -> Sharing | None:
     """What these options say; None where none of them was given."""
     if not (given.shared or given.rename or given.exclude):
         return None
+    from fusionlib.checkpoints.groups import renames_of
     from fusionlib.checkpoints.sharing import Sharing
 
     return Sharing(renames_of(given.rename), tuple(given.exclude))
-
-
-def renames_of(texts: Sequence[str]) -> Mapping[str, str]:
-    """`PATTERN=NAME` texts as a mapping. Raises `UsageError`."""
-    renames = {}
-    for text in texts:
-        pattern, equals, replacement = text.rpartition("=")
-        if not equals or not pattern:
-            raise UsageError(f"--rename {text[:80]}", "PATTERN=NAME", "Correct --rename")
-        renames[pattern] = replacement
-    return renames

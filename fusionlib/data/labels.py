@@ -191,6 +191,12 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     )
 
 
+def counterparts(source: LabelSpace, target: LabelSpace) -> np.ndarray | None:
+    """The same as `mapping`; None where every class counts as itself and nothing is to be done."""
+    same = source == target or (source.names == target.names and not source.counts_as)
+    return None if same else mapping(source, target)
+
+
 def _declared(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     by_name = {label.casefold(): number for number, label in enumerate(target.names)}
     try:

@@ -135,7 +135,7 @@ class Builder:
         for one in parts_of(recipe) or (recipe,):
             architecture, classes = self.merger.network(one)
             space = label_space(architecture.label_space(classes))
-            spaces[space.names] = space
+            spaces[space.names, space.counts_as] = space
         if len(spaces) > 1:
             raise UsageError(
                 f"An ensemble over label spaces {', '.join(sorted(space.name for space in spaces.values()))}",

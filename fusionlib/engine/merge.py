@@ -15,6 +15,7 @@ from torch import Tensor
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
@@ -27,7 +28,7 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.engine.statistics import Kept, find, work
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, RecipeError, UsageError
+from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
@@ -137,11 +138,7 @@ class Merger:
         checkpoint = self.sources.checkpoint(recipe.checkpoints[self.anchor(recipe, method)])
         known = self.recognised(checkpoint)
         if known is None:
-            raise ArchitectureError(
-                f"No model code is known for {checkpoint.name}",
-                "the network's code, to run pictures through it",
-                "Give --model file.py:factory; inspect, merge and diagnose without data work without",
-            )
+            raise unknown_network([checkpoint])
         return known
 
     def recognised(self, checkpoint: Checkpoint) -> Known | None:

@@ -12,7 +12,7 @@ import torch
 from fusionlib.contracts import IGNORE, Measure, Progress, Sample, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import WHOLE_PIXELS
-from fusionlib.data.labels import LabelSpace, mapping
+from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.build import Built
 from fusionlib.engine.network import Network
@@ -30,9 +30,8 @@ tile in place of the picture.
 
 def target_mapping(source: LabelSpace, target: LabelSpace, device: torch.device) -> torch.Tensor | None:
     """The mapping between two label spaces as `Observation` takes it: None where they are the same."""
-    if source.names == target.names:
-        return None
-    return torch.from_numpy(mapping(source, target)).to(device)
+    found = counterparts(source, target)
+    return None if found is None else torch.from_numpy(found).to(device)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fusionlib.data.labels import LabelSpace, mapping
+from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.errors import DataError
 from fusionlib.question import Question
 from fusionlib.runs import desk, store
@@ -93,10 +93,11 @@ def software() -> str:
 def labels_key(source: LabelSpace, target: LabelSpace) -> str:
     """SHA-256 over what a network's classes count as in the annotation's; the same for the same meaning."""
     try:
-        counterparts = None if source.names == target.names else mapping(source, target).tolist()
+        found = counterparts(source, target)
+        ids = None if found is None else found.tolist()
     except DataError:  # whoever measures says so
-        counterparts = "none"
-    return hashlib.sha256(json.dumps([source.names, target.names, counterparts]).encode()).hexdigest()
+        ids = "none"
+    return hashlib.sha256(json.dumps([source.names, target.names, ids]).encode()).hexdigest()
 
 
 class Answers:

@@ -14,9 +14,10 @@ from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import ARCHITECTURES, Architecture, Progress
+from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
@@ -24,7 +25,7 @@ from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.network import choose_device
 from fusionlib.engine.recipes import recipe_alone, source_of
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, ChangedCheckpointError, UsageError
+from fusionlib.errors import ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
@@ -338,12 +339,7 @@ class Studio:
         self.workspace.refresh_models()
         known = network_of(checkpoint.shapes)
         if known is None:
-            raised = [problem for _, item in ARCHITECTURES.items() if (problem := getattr(item, "problem", None))]
-            raise ArchitectureError(
-                "; ".join([f"No network is known for the tensors of {checkpoint.name}", *raised]),
-                f"one of {', '.join(ARCHITECTURES.names())}, or your own code",
-                "Give --model file.py:factory; inspect and merge work without",
-            )
+            raise unknown_network([checkpoint])
         return known
 
     def _checkpoints(self, view: MergeView) -> list[Checkpoint]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
@@ -17,7 +18,7 @@ from fusionlib.diagnostics.evidence import guesses
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import recipe_alone, write_recipe
-from fusionlib.errors import ArchitectureError, Cancelled, DataError, FusionError, UsageError
+from fusionlib.errors import Cancelled, DataError, FusionError, UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.buffers import anchor_of
@@ -67,11 +68,7 @@ class Comparison(Job):
         self._store = Store(runner.answers.database)
         runner.builder.merger.sources.know(checkpoints, pictures)
         if not any(map(runner.builder.merger.recognised, checkpoints)):
-            raise ArchitectureError(
-                f"No network is known for {', '.join(item.name for item in checkpoints)}",
-                "the network's code: every row runs pictures through it",
-                "Give --model file.py:factory; inspect, merge and diagnose without data work without",
-            )
+            raise unknown_network(checkpoints)
         self.names = _unique([item.name for item in checkpoints])
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from fusionlib.checkpoints.compare import network_of
+from fusionlib.checkpoints.nearest import explanations
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
@@ -46,6 +47,11 @@ class Obstacles:
         self.known = tuple(network_of(item.shapes) for item in checkpoints)
         self.spaces = tuple(_space(one) for one in self.known)
         self._names, self._pictures = [item.name for item in checkpoints], pictures
+        self._why = {
+            self._without[place]: why
+            for group, why in explanations([checkpoints[number] for number in self._without])
+            for place in group
+        }
         self.singles = tuple(self._single(number) for number in range(len(checkpoints)))
         self.pairs: Mapping[Pair, str | None] = {
             pair: self._pair(*pair) for pair in combinations(range(len(checkpoints)), 2)
@@ -54,20 +60,28 @@ class Obstacles:
     @property
     def whole(self) -> str | None:
         """Why nothing at all can be measured."""
-        if len(self.unknown) == len(self._names):
-            return _unknown(self._names)
+        if len(self._without) == len(self._names):
+            return self._unknown(range(len(self._names)))
         if self._pictures is None:
             return NO_DATA
         return None if None in self.singles else self.notes()[0]
 
     @property
-    def unknown(self) -> list[str]:
-        """Names of the checkpoints whose network nobody knows."""
-        return [name for name, known in zip(self._names, self.known, strict=True) if known is None]
+    def _without(self) -> list[int]:
+        """Numbers of the checkpoints whose network nobody knows."""
+        return [number for number, known in enumerate(self.known) if known is None]
+
+    def _unknown(self, numbers: Sequence[int]) -> str:
+        names = ", ".join(self._names[number] for number in numbers)
+        whats, dos = (dict.fromkeys(texts) for texts in zip(*(self._why[number] for number in numbers), strict=True))
+        return (
+            f"{NO_CODE} for {names}, so only {'its' if len(numbers) == 1 else 'their'} weights can be compared:"
+            f" {'; '.join(whats)}. {'. '.join(dos)}"
+        )
 
     def notes(self) -> list[str]:
         """Each obstacle of a single checkpoint once, for people; those without a network in one sentence."""
-        notes = [_unknown(self.unknown)] if self.unknown else []
+        notes = [self._unknown(self._without)] if self._without else []
         return notes + list(
             dict.fromkeys(why for why, known in zip(self.singles, self.known, strict=True) if why and known)
         )
@@ -96,7 +110,7 @@ class Obstacles:
     def _single(self, number: int) -> str | None:
         space = self.spaces[number]
         if space is None:
-            return _unknown([self._names[number]])
+            return self._unknown([number])
         if self._pictures is None:
             return NO_DATA
         if self._pictures.labelled:
@@ -108,9 +122,9 @@ class Obstacles:
 
     def _pair(self, a: int, b: int) -> str | None:
         spaces = [space for number in (a, b) if (space := self.spaces[number]) is not None]
-        unknown = [self._names[number] for number in (a, b) if self.spaces[number] is None]
+        unknown = [number for number in (a, b) if self.spaces[number] is None]
         if unknown:
-            return _unknown(unknown)
+            return self._unknown(unknown)
         reason = self.singles[a] or self.singles[b]
         if (
             reason is None
@@ -234,13 +248,6 @@ def _oracled(figures: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _space(known: Network | None) -> LabelSpace | None:
     return label_space(known[0].label_space(known[1])) if known else None
-
-
-def _unknown(names: Sequence[str]) -> str:
-    return (
-        f"{NO_CODE} for {', '.join(names)}, so only {'its' if len(names) == 1 else 'their'} weights can be compared. "
-        "Start with --model file.py:factory to run the network"
-    )
 
 
 __all__ = ["CKA_PICTURES", "FunctionTable", "Lack", "Obstacles", "Pair"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.compare import recognise
+from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
@@ -23,7 +24,7 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.recipes import write_recipe
 from fusionlib.engine.statistics import Kept, find
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ArchitectureError, RecipeError, UsageError
+from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
@@ -133,11 +134,7 @@ def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
 def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
     known = recognise(checkpoint.shapes)
     if known is None:
-        raise ArchitectureError(
-            "Pictures for an unknown architecture",
-            "the network's code, to run pictures through it",
-            "Give --model file.py:factory, or choose a method and a policy that need no pictures",
-        )
+        raise unknown_network([checkpoint])
     return ARCHITECTURES.get(known[0]), known[1]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
@@ -123,12 +124,17 @@ class MergeView:
         """Why pictures cannot be shown, in words; None when they can."""
         if self._known is None:
             return (
-                "No model code is known for these checkpoints, so there are no pictures. Comparing, merging and"
-                " exporting work. Start the app with --model file.py:factory to see masks."
+                f"No model code is known for these checkpoints, so there are no pictures: {self.unknown.what}."
+                f" Comparing, merging and exporting work. {self.unknown.do}, to see masks."
             )
         return (
             None if self.pictures is not None else "No data is loaded: choose data on the Workspace page to see masks."
         )
+
+    @cached_property
+    def unknown(self) -> Explanation:
+        """Why nobody knows the network, where that is so."""
+        return explain(self.arena.shapes)
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -326,9 +332,9 @@ class MergeView:
     def _need_network(self) -> tuple[Architecture, int]:
         if self._known is None:
             raise ArchitectureError(
-                "No model code is known for these checkpoints",
+                f"No model code is known for these checkpoints: {self.unknown.what}",
                 "the network that they belong to",
-                "Start with --model file.py:factory; merging and exporting work without",
+                f"{self.unknown.do}; {WITHOUT}",
             )
         return self._known
 

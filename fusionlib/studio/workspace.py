@@ -349,7 +349,8 @@ class Workspace:
 
     def _open(self, path: Path, name: str, origin: str, group: str | None) -> Checkpoint:
         """With `group`, or the operator's for files of the operator's folders that have it."""
-        opened = open_checkpoint(path, name=name, choice=Choice(recognise=recognise))
+        rename = {} if origin == "demo" else self.options.renames
+        opened = open_checkpoint(path, name=name, choice=Choice(recognise=recognise, rename=rename))
         asked = None if origin in ("demo", "upload") else Choice(self.options.groups).group_of(path)
         if group is not None or asked is None:
             return opened if group is None else opened.take(group)

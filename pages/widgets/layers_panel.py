@@ -15,6 +15,7 @@ from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profil
 from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
+from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
 PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
@@ -76,7 +77,7 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
     """What each unit contributes, as a chart and as the table behind it; `profile` is the one that is drawn now."""
     st.markdown("### What each layer contributes")
     if view.obstacle or not view.need_pictures().labelled:
-        st.caption(view.obstacle or "These pictures have no masks, so there is nothing to measure against.")
+        st.caption(plain(view.obstacle or "These pictures have no masks, so there is nothing to measure against."))
         return
     job = studio().layers.contribution(view)
     of = "miou"

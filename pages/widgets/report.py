@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.contracts import class_count
 from fusionlib.studio import Item, Workspace
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.sidebar import choose
@@ -180,7 +181,7 @@ def _row(item: Item) -> dict[str, Any]:
     return {
         "name": item.name,
         "from": item.origin,
-        "network": f"{network[0].title}, {network[1]} classes" if network else "unknown",
+        "network": f"{network[0].title}, {class_count(network[1])} classes" if network else "unknown",
         "parameters": checkpoint.parameters,
         "tensors": len(checkpoint.tensors),
         "MB": checkpoint.size_bytes / 1e6,

@@ -1,0 +1,285 @@
+"""Why no network is known for a checkpoint: which comes nearest, what keeps it from fitting, and what would help.
+
+Shapes only: networks are made without numbers, once for each class count.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+
+from fusionlib.checkpoints.layout import COUNTER
+from fusionlib.contracts import ARCHITECTURES, Architecture
+from fusionlib.errors import ArchitectureError, FusionError
+from fusionlib.registry import Registry
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+_EXAMPLES, _RENAMES, _OFFERS, _SAME_ENDING = 3, 3, 4, 8
+_GAIN = 0.25
+"""Share of a network's tensors that a rename must bring into place where not all get there: less is chance."""
+
+WITHOUT = "inspecting, merging and exporting work without"
+RENAMING = "evaluate, sweep, diagnose, layers or the app"
+"""What takes names as the network's: elsewhere renames are between checkpoints."""
+
+
+class Named(Protocol):
+    """What is explained: a checkpoint."""
+
+    name: str
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Near:
+    """How the tensors of a checkpoint differ from those of a network, once `renames` (pattern, replacement) are made.
+
+    `reshaped` are (name, shape in the checkpoint, shape in the network). `fits`: with the renames the network is known.
+    """
+
+    network: str
+    classes: int
+    tensors: int
+    renames: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+    reshaped: tuple[tuple[str, Shape, Shape], ...]
+    fits: bool = False
+
+    @property
+    def common(self) -> int:
+        """Tensors of the network that the checkpoint has."""
+        return self.tensors - len(self.missing) - len(self.reshaped)
+
+    @property
+    def likeness(self) -> float:
+        """The share of them among all tensors of either."""
+        return self.common / max(1, self.tensors + len(self.left_over))
+
+    @property
+    def options(self) -> str:
+        """The renames as they are typed."""
+        return " ".join(f"--rename {shlex.quote(f'{pattern}={name}')}" for pattern, name in self.renames)
+
+    def __str__(self) -> str:
+        classes = f"{self.classes} class{'' if self.classes == 1 else 'es'}" if self.classes else ""
+        if self.fits:
+            return f"they are those of {self.network}{classes and f' with {classes}'}"
+        differences = [
+            _counted(len(self.missing), "is missing", "are missing", self.missing),
+            _counted(
+                len(self.reshaped),
+                "has another shape",
+                "have other shapes",
+                [f"{name} is {has} and not {needs}" for name, has, needs in self.reshaped],
+            ),
+            _counted(len(self.left_over), "is left over", "are left over", self.left_over),
+        ]
+        sizes = " and ".join(filter(None, (classes, f"{self.tensors} tensors")))
+        return f"nearest is {self.network} with {sizes}: {'; '.join(filter(None, differences)) or 'none is missing'}"
+
+
+class Explanation(NamedTuple):
+    """What is so, and what to do about it, without full stops."""
+
+    what: str
+    do: str
+
+
+def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Near | None:
+    """The registered network with most tensors in common with these, of equals the one registered last; None where none
+    has any.
+    """
+    found = [near for name, item in architectures.items() if (near := _compared(name, item, shapes)) is not None]
+    return max(enumerate(found), key=lambda pair: (pair[1].fits, pair[1].likeness, pair[0]))[1] if found else None
+
+
+def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
+    """Why no network is known for tensors of these shapes."""
+    named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
+    near = nearest(shapes, architectures)
+    raised = [
+        problem
+        for _, item in architectures.items()
+        if (problem := getattr(item, "problem", None)) and not any(_MADE.get(item, {}).values())
+    ]
+    if near is None:
+        what = f"they have no tensor in common with {' or '.join(architectures.names())}"
+    else:
+        what = str(near)
+    if near is not None and near.renames:
+        what += f", under other names: {near.options}"
+    what = "; ".join([what, *raised])
+    if near is not None and near.fits:
+        return Explanation(what, f"Give {near.options} to {RENAMING}")
+    if named:
+        return Explanation(what, f"Correct the code of {' or '.join(named)}, or the names with --rename PATTERN=NAME")
+    return Explanation(what, "Give the network's code with --model FILE.py:FACTORY")
+
+
+def explanations(
+    items: Sequence[Named], architectures: Registry[Architecture] = ARCHITECTURES
+) -> list[tuple[list[int], Explanation]]:
+    """Numbers of these checkpoints with what explains them; those of equal tensors together."""
+    groups: dict[frozenset[Any], list[int]] = {}
+    for number, item in enumerate(items):
+        groups.setdefault(frozenset(item.shapes.items()), []).append(number)
+    return [(group, explain(items[group[0]].shapes, architectures)) for group in groups.values()]
+
+
+def unknown_network(items: Sequence[Named], architectures: Registry[Architecture] = ARCHITECTURES) -> ArchitectureError:
+    """The error for checkpoints whose network nobody knows."""
+    told = explanations(items, architectures)
+    names = [", ".join(items[number].name for number in group) for group, _ in told]
+    return ArchitectureError(
+        "; ".join(f"No network is known for {name}: {why.what}" for name, (_, why) in zip(names, told, strict=True)),
+        f"the tensors of one of {', '.join(architectures.names())}",
+        f"{'. '.join(dict.fromkeys(why.do for _, why in told))}; {WITHOUT}",
+    )
+
+
+def _compared(name: str, architecture: Architecture, shapes: Shapes) -> Near | None:
+    """None where the factory makes no network at all, or there is nothing in common."""
+    sizes = {shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255}
+    takes = getattr(architecture, "takes_classes", True)
+    counts = (2, 3, *sorted(sizes - {2, 3})) if takes else (0,)
+    probes: dict[int, Shapes] = {}
+    for classes in counts:
+        if len(probes) < 2 and (own := tensor_shapes(architecture, classes)):
+            probes[classes] = own
+    if not probes:
+        return None
+    classes, own = next(iter(probes.items()))
+    renames, found = _aligned(own, shapes)
+    if len(probes) == 2 and (count := _class_count(probes, found)) is not None:
+        classes, own = count, tensor_shapes(architecture, count) or own
+        renames, found = _aligned(own, shapes)
+    near = _difference(name, classes, own, found, renames)
+    if renames and not (near.missing or near.reshaped):
+        with suppress(FusionError):  # what keeps it from running is said where it is run
+            near = replace(near, fits=architecture.recognise(found) is not None)
+    return near if near.common else None
+
+
+def _difference(name: str, classes: int, own: Shapes, found: Shapes, renames: tuple[tuple[str, str], ...]) -> Near:
+    needed = {tensor: shape for tensor, shape in own.items() if not tensor.endswith(COUNTER)}
+    return Near(
+        name,
+        classes,
+        len(needed),
+        renames,
+        tuple(tensor for tensor in needed if tensor not in found),
+        tuple(tensor for tensor in found if tensor not in own and not tensor.endswith(COUNTER)),
+        tuple((tensor, found[tensor], shape) for tensor, shape in needed.items() if found.get(tensor, shape) != shape),
+    )
+
+
+_MADE: WeakKeyDictionary[Architecture, dict[int, Shapes | None]] = WeakKeyDictionary()
+
+
+def tensor_shapes(architecture: Architecture, classes: int) -> Shapes | None:
+    """Shape by name of the network's tensors; None where it cannot be made with so many classes. Found out once."""
+    made = _MADE.setdefault(architecture, {})
+    if classes not in made:
+        own = getattr(architecture, "shapes", None)
+        try:
+            made[classes] = own(classes) if own else _built(architecture, classes)
+        except Exception:  # noqa: BLE001 - the user's own code, which may refuse a count in whichever way
+            made[classes] = None
+    return made[classes]
+
+
+def _built(architecture: Architecture, classes: int) -> Shapes:
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in architecture.build(classes).state_dict().items()}
+
+
+def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
+    """What the checkpoint has where the network's shapes follow the class count; most of the places decide."""
+    (_, one), (_, other) = probes.items()
+    votes: Counter[int] = Counter()
+    for name, shape in one.items():
+        axes = [axis for axis, (a, b) in enumerate(zip(shape, other.get(name, shape), strict=False)) if a != b]
+        if len(axes) == 1 and len(found.get(name, ())) == len(shape):
+            votes[found[name][axes[0]]] += 1
+    return votes.most_common(1)[0][0] if votes else None
+
+
+def _aligned(own: Shapes, shapes: Shapes) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+    """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names."""
+    renames, found = _renamed(own, shapes, 1)
+    if all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
+        return renames, found
+    return _renamed(own, shapes, max(1, _GAIN * len(own)))
+
+
+def _renamed(own: Shapes, shapes: Shapes, least: float) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+    """The same, each of them a gain of that many tensors at least."""
+    renames: dict[str, str] = {}
+    found = shapes
+    while len(renames) < _RENAMES:
+        before, best = _in_place(own, found), (0, "", "", found)
+        for start, name in _offers(own, found):
+            after = {
+                name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
+                for tensor, shape in found.items()
+            }
+            if len(after) == len(found) and start not in renames:
+                best = max(best, (_in_place(own, after) - before, start, name, after), key=lambda item: item[0])
+        gain, start, name, found_then = best
+        if gain < least:
+            break
+        renames[start], found = name, found_then
+    typed = tuple((f"^{re.escape(start)}", name.replace("\\", r"\\")) for start, name in renames.items())
+    return typed, found
+
+
+def _in_place(own: Shapes, found: Shapes) -> int:
+    return sum(found.get(name) == shape for name, shape in own.items())
+
+
+def _offers(own: Shapes, found: Shapes) -> list[tuple[str, str]]:
+    """Renames that most tensors out of place would need: another beginning before the longest ending that they share
+    with a tensor of the network of the same shape.
+    """
+    wanted: dict[str, list[str]] = {}
+    for name, shape in own.items():
+        if found.get(name) != shape:
+            for ending in _endings(name):
+                wanted.setdefault(ending, []).append(name)
+    votes: Counter[tuple[str, str]] = Counter()
+    for name, shape in found.items():
+        if own.get(name) == shape:
+            continue
+        for ending in _endings(name):
+            alike = [item for item in wanted.get(ending, ())[:_SAME_ENDING] if own[item] == shape]
+            votes.update((name.removesuffix(ending), item.removesuffix(ending)) for item in alike)
+            if alike:
+                break
+    return [pair for pair, _ in votes.most_common(_OFFERS)]
+
+
+def _endings(name: str) -> Iterator[str]:
+    """The name, and what is left of it behind each dot, longest first."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
+
+
+def _counted(count: int, one: str, many: str, examples: Collection[str]) -> str:
+    shown = ", ".join(list(examples)[:_EXAMPLES]) + (", ..." if count > _EXAMPLES else "")
+    return f"{count} {one if count == 1 else many} ({shown})" if count else ""
