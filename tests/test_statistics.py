@@ -271,5 +271,6 @@ def test_values_move_with_the_version_alone(tmp_path: Path, name: str) -> None:
     flat = torch.cat([table[key].double().flatten() for key in sorted(table)])
     steps = torch.arange(len(flat), dtype=torch.float64)
     sums = (float(flat.norm()), float(flat @ torch.cos(steps)), float(flat @ torch.sin(1.7 * steps)))
+    assert name in FIGURES, f"a new statistic: {sums}"
     version, expected = FIGURES[name]
     assert statistic.version == version and sums == pytest.approx(expected, rel=1e-3), "values moved: raise the version"
