@@ -12,9 +12,9 @@ import torch
 from helpers import MEMORY, Memory, TinyArchitecture, album, arena_of, informed, tiny_registered, tiny_tensors, worker
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Mixture, Progress, Subject, parameters_of
+from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Mixture, Progress, Subject, Wanted, parameters_of
 from fusionlib.data.cache import DecodedCache
-from fusionlib.engine.statistics import find, work
+from fusionlib.engine.statistics import _Finder, find, work
 from fusionlib.errors import ArchitectureError, Cancelled, UsageError
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.fisher import Fisher
@@ -250,3 +250,27 @@ def test_a_set_has_one_table_whatever_the_order(arena: Arena) -> None:
     assert store.puts == 1 and torch.equal(*rows)
     found(Shrunk(power=2.0), arena, store)
     assert store.puts == 2
+
+
+FIGURES: Mapping[str, tuple[int, tuple[float, ...]]] = {
+    "fisher": (1, (3.562967778688791, -0.09109474056413736, 1.6944756022551661)),
+    "gram": (1, (14.826171525293242, -1.927966005149679, -1.7464880555822258)),
+    "permutation": (1, (16.73320053068151, 6.655582611041528, 11.479414091375121)),
+}
+"""Version of each statistic, and three sums over what it finds out about tiny checkpoints."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_move_with_the_version_alone(tmp_path: Path, name: str) -> None:
+    given = {"labels": "exact", "seed": 0, "restarts": 2, "widest": 8192}
+    statistic, arena = STATISTICS.get(name), arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2))
+    members = (0,) if statistic.grain == "checkpoint" else (0, 1)
+    want = Wanted(name, members, {key: given[key] for key in statistic.options})
+    finder = _Finder(arena, None, album(size=(8, 12)), None, worker(), None)
+    table = finder.table(want, lambda done, total: None)
+    flat = torch.cat([table[key].double().flatten() for key in sorted(table)])
+    steps = torch.arange(len(flat), dtype=torch.float64)
+    sums = (float(flat.norm()), float(flat @ torch.cos(steps)), float(flat @ torch.sin(1.7 * steps)))
+    assert name in FIGURES, f"a new statistic: {sums}"
+    version, expected = FIGURES[name]
+    assert statistic.version == version and sums == pytest.approx(expected, rel=1e-3), "values moved: raise the version"
