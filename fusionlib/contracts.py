@@ -449,14 +449,15 @@ State: TypeAlias = "dict[str, torch.Tensor]"
 class Figure:
     """One number that a measure gives, as tables, command line, curves and the browser show it.
 
-    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`
-    or empty; `digits` are those after the point as shown. `better` says which way is good, empty: neither. With `each`
-    it is a list: one entry per class, per bin of confidence, per pair of networks, or per block of them.
+    `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`,
+    the range of a score that has none, or empty; `digits` are those after the point as shown. `better` says which way
+    is good, empty: neither. With `each` it is a list: one entry per class, per bin of confidence, per pair of networks,
+    or per block of them.
     """
 
     name: str
     label: str
-    unit: Literal["%", "nats", "pixels", ""]
+    unit: Literal["%", "nats", "pixels", "0 to 2", ""]
     better: Literal["higher", "lower", ""]
     digits: int
     help: str

@@ -332,7 +332,7 @@ def test_evaluate_with_calibration_prints_the_contract(
         assert len(json.loads(capsys.readouterr().out)["bins"]) == bins
     main([*arguments, "--calibration"])
     text = capsys.readouterr().out
-    assert "ECE (sample-weighted)" in text and "ECE (unweighted mean over bins, the paper's)" in text
+    assert "ECE, sample-weighted" in text and "ECE, unweighted (the paper's)" in text
     main([*arguments, "--json"])
     assert "bins" not in json.loads(capsys.readouterr().out)
     with pytest.raises(SystemExit) as stopped:

@@ -81,7 +81,7 @@ def test_measures_declare_what_the_contract_asks_for(name: str) -> None:
     assert item.figures and len({figure.name for figure in item.figures}) == len(item.figures)
     for figure in item.figures:
         assert figure.label and figure.help and not figure.help.endswith(".") and figure.digits >= 0
-        assert figure.unit in ("%", "nats", "pixels", "") and figure.better in ("higher", "lower", "")
+        assert figure.unit in ("%", "nats", "pixels", "0 to 2", "") and figure.better in ("higher", "lower", "")
 
 
 @pytest.mark.parametrize("name", PRESENT)

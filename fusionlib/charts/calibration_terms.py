@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fusionlib.measures.calibration_summary import FIGURES
+from fusionlib.measures.confusion import Confusion
+
 
 @dataclass(frozen=True)
 class Term:
@@ -29,74 +32,10 @@ class Term:
 
 
 TERMS: Mapping[str, Term] = {
-    "miou": Term(
-        "mIoU",
-        "%",
-        True,
-        "Mean intersection over union of the classes present; the quality that calibration is set against.",
-    ),
-    "ece_sample_weighted": Term(
-        "ECE, sample-weighted",
-        "%",
-        False,
-        "Expected calibration error: mean over bins of |accuracy - confidence|, each bin weighted by its pixels.",
-    ),
-    "ece_unweighted": Term(
-        "ECE, unweighted (the paper's)",
-        "%",
-        False,
-        "The paper's ECE: plain mean over non-empty bins of |accuracy - confidence|; a bin of three pixels counts like "
-        "one of millions.",
-    ),
-    "ece_unweighted_all_bins": Term(
-        "ECE, unweighted, empty bins count",
-        "%",
-        False,
-        "As the paper's, but divided by the number of all bins: empty ones count as gap 0. "
-        "The paper does not say which it uses.",
-    ),
-    "mce_minimum_count": Term(
-        "MCE, bins of 100 pixels or more",
-        "%",
-        False,
-        "Largest |accuracy - confidence| of a bin with 100 pixels or more.",
-    ),
-    "mce": Term(
-        "MCE, literal", "%", False, "Largest |accuracy - confidence| of any non-empty bin; one pixel can decide it."
-    ),
-    "adaptive_ece": Term(
-        "adaptive ECE", "%", False, "ECE over as many bins, cut so that each holds the same number of pixels."
-    ),
-    "classwise_ece": Term(
-        "classwise ECE",
-        "%",
-        False,
-        "Mean over classes of the ECE of the pixels predicted as that class (top-label form).",
-    ),
-    "brier": Term(
-        "Brier score",
-        "0 to 2",
-        False,
-        "Mean over pixels of the squared distance between probabilities and the one-hot truth.",
-    ),
-    "nll": Term("NLL", "nats", False, "Negative log-likelihood: mean of -log p(true class)."),
-    "kl": Term(
-        "KL, right from wrong",
-        "nats",
-        True,
-        "sum P log(P / Q): P confidence histogram of right pixels, Q of wrong ones, natural logarithm, 1e-12 added to"
-        " each normalised bin; 0 when confidence tells nothing; n/a when one of the two sets is empty.",
-    ),
-    "js": Term("Jensen-Shannon", "nats", True, "The symmetric form of KL without epsilon, from 0 to log 2 = 0.693."),
-    "auroc": Term(
-        "misclassification AUROC",
-        "",
-        True,
-        "Probability that a right pixel is more confident than a wrong one; 0.5 is chance. From the fine histogram,"
-        " ties half.",
-    ),
+    figure.name: Term(figure.label, figure.unit, figure.better == "higher", f"{figure.help}.")
+    for figure in (*(one for one in Confusion.figures if one.name == "miou"), *FIGURES)
 }
-"""By their key in `calibration_summary`, in the order of tables."""
+"""mIoU, which calibration is set against, and the figures of `calibration_summary`, in the order of tables."""
 
 
 def figure_rows(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:

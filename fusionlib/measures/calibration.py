@@ -108,10 +108,10 @@ def named(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def usable_pixels(observation: Observation) -> torch.Tensor:
     """(N, H, W) bool: labelled pixels without NaN. Raises `DataError` when the truth has an unknown id."""
-    unknown = (observation.truth >= observation.classes).logical_and_(observation.valid)
-    if bool(unknown.any()):
+    void = observation.truth.numel() - observation.pixels
+    if bool(torch.count_nonzero(observation.truth >= observation.classes) != void):
         raise DataError(
-            f"Annotation ids {sorted(set(torch.unique(observation.truth[unknown]).tolist()))}",
+            f"Annotation ids {sorted(set(torch.unique(observation.truth).tolist()))}",
             f"ids 0 to {observation.classes - 1}, or 255 for void",
             "Correct the masks",
         )
@@ -126,7 +126,7 @@ def fine_bins(confidence: torch.Tensor) -> torch.Tensor:
 def add_losses(state: State, observation: Observation, usable: torch.Tensor) -> None:
     """Add `losses`, `pixels`, `undefined` and `unlikely` of the pixels that are `usable`."""
     counted, loss = usable.sum(), observation.loss  # pixels with NaN are beyond its limit too
-    undefined = observation.valid.sum() - counted
+    undefined = observation.pixels - counted
     state["losses"] += torch.stack([fixed_sum(observation.squared_error, usable), loss.steps])
     state["pixels"] += counted
     state["undefined"] += undefined

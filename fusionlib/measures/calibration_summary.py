@@ -12,20 +12,101 @@ from fusionlib.measures.bins import DEFAULT_BINS, KEPT_BINS, MINIMUM_COUNT, OFFE
 from fusionlib.measures.calibration_figures import classwise_ece, coarsen, ece, jensen_shannon, kl, mce
 
 FIGURES = (
-    Figure("ece_sample_weighted", "ECE", "%", "lower", 2, "Gap of confidence and accuracy, weighted by pixels"),
-    Figure("ece_unweighted", "ECE, unweighted", "%", "lower", 2, "The same as a mean over the bins that are not empty"),
-    Figure("ece_unweighted_all_bins", "ECE, all bins", "%", "lower", 2, "The same, empty bins in the denominator"),
-    Figure("mce", "MCE", "%", "lower", 2, "The largest gap of a bin, however few pixels are in it"),
-    Figure("mce_minimum_count", "MCE, robust", "%", "lower", 2, f"Over bins of at least {MINIMUM_COUNT} pixels"),
-    Figure("adaptive_ece", "Adaptive ECE", "%", "lower", 2, "ECE in bins of equal mass"),
-    Figure("classwise_ece", "Classwise ECE", "%", "lower", 2, "Mean ECE over predicted classes"),
-    Figure("brier", "Brier score", "", "lower", 4, "Mean squared error of the probabilities, 0 to 2"),
-    Figure("nll", "NLL", "nats", "lower", 4, "Mean negative log-likelihood of the true class"),
-    Figure("kl", "KL", "nats", "higher", 3, "Divergence of the confidences of right and of wrong pixels"),
-    Figure("js", "Jensen-Shannon", "nats", "higher", 3, "The same, symmetric: 0 to log 2"),
-    Figure("auroc", "AUROC", "", "higher", 3, "Probability that a right pixel is more confident than a wrong one"),
+    Figure(
+        "ece_sample_weighted",
+        "ECE, sample-weighted",
+        "%",
+        "lower",
+        2,
+        "Expected calibration error: mean over bins of |accuracy - confidence|, each bin weighted by its pixels",
+    ),
+    Figure(
+        "ece_unweighted",
+        "ECE, unweighted (the paper's)",
+        "%",
+        "lower",
+        2,
+        "The paper's ECE: plain mean over non-empty bins of |accuracy - confidence|; a bin of three pixels counts like"
+        " one of millions",
+    ),
+    Figure(
+        "ece_unweighted_all_bins",
+        "ECE, unweighted, empty bins count",
+        "%",
+        "lower",
+        2,
+        "As the paper's, but divided by the number of all bins: empty ones count as gap 0. The paper does not say which"
+        " it uses",
+    ),
+    Figure(
+        "mce_minimum_count",
+        f"MCE, bins of {MINIMUM_COUNT} pixels or more",
+        "%",
+        "lower",
+        2,
+        f"Largest |accuracy - confidence| of a bin with {MINIMUM_COUNT} pixels or more",
+    ),
+    Figure(
+        "mce",
+        "MCE, literal",
+        "%",
+        "lower",
+        2,
+        "Largest |accuracy - confidence| of any non-empty bin; one pixel can decide it",
+    ),
+    Figure(
+        "adaptive_ece",
+        "adaptive ECE",
+        "%",
+        "lower",
+        2,
+        "ECE over as many bins, cut so that each holds the same number of pixels",
+    ),
+    Figure(
+        "classwise_ece",
+        "classwise ECE",
+        "%",
+        "lower",
+        2,
+        "Mean over classes of the ECE of the pixels predicted as that class (top-label form)",
+    ),
+    Figure(
+        "brier",
+        "Brier score",
+        "0 to 2",
+        "lower",
+        4,
+        "Mean over pixels of the squared distance between probabilities and the one-hot truth",
+    ),
+    Figure("nll", "NLL", "nats", "lower", 4, "Negative log-likelihood: mean of -log p(true class)"),
+    Figure(
+        "kl",
+        "KL, right from wrong",
+        "nats",
+        "higher",
+        4,
+        "sum P log(P / Q): P confidence histogram of right pixels, Q of wrong ones, natural logarithm, 1e-12 added to"
+        " each normalised bin; 0 when confidence tells nothing; n/a when one of the two sets is empty",
+    ),
+    Figure(
+        "js",
+        "Jensen-Shannon",
+        "nats",
+        "higher",
+        4,
+        "The symmetric form of KL without epsilon, from 0 to log 2 = 0.693",
+    ),
+    Figure(
+        "auroc",
+        "misclassification AUROC",
+        "",
+        "higher",
+        4,
+        "Probability that a right pixel is more confident than a wrong one; 0.5 is chance. From a histogram that is"
+        " fine where most pixels are, ties half",
+    ),
 )
-"""What is shown of `calibration_summary`, at the default number of bins."""
+"""What is shown of `calibration_summary`, in the order of tables."""
 
 
 def calibration_summary(

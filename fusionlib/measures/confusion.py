@@ -145,7 +145,7 @@ class Confusion:
     always: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset()
     figures: ClassVar[tuple[Figure, ...]] = (
-        Figure("miou", "mIoU", "%", "higher", 2, "Mean IoU over the classes in truth or prediction"),
+        Figure("miou", "mIoU", "%", "higher", 2, "Mean intersection over union of the classes in truth or prediction"),
         Figure("pixel_accuracy", "Pixel accuracy", "%", "higher", 2, "Labelled pixels predicted right"),
         Figure("iou", "IoU", "%", "higher", 2, "Intersection of truth and prediction over their union", "class"),
         Figure("precision", "Precision", "%", "higher", 2, "Pixels predicted as the class that are of it", "class"),

@@ -39,7 +39,7 @@ class Loss:
         (observation,) = observations
         loss = observation.loss
         state["sum"] += loss.steps
-        state["pixels"] += observation.valid.sum()
+        state["pixels"] += observation.pixels
         state["undefined"] += loss.beyond
 
     def compute(self, state: State) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class Observation:
         return self.truth != IGNORE
 
     @cached_property
+    def pixels(self) -> torch.Tensor:
+        """() int64: how many pixels have a label."""
+        return self.valid.sum()
+
+    @cached_property
     def truth_ids(self) -> torch.Tensor:
         """(N, H, W) int64: `truth`, void included, in the type that indexing needs."""
         return self.truth.long()

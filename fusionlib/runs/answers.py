@@ -44,7 +44,6 @@ CREATE TABLE IF NOT EXISTS states (
     subject BLOB NOT NULL, measure TEXT NOT NULL, version INTEGER NOT NULL, picture BLOB NOT NULL, state BLOB NOT NULL,
     tiles INTEGER NOT NULL, PRIMARY KEY (subject, measure, version, picture)
 ) WITHOUT ROWID;
-PRAGMA user_version = {LAYOUT};
 """
 
 
@@ -104,7 +103,7 @@ class Answers:
     """The tables of one home folder, see `SCHEMA`."""
 
     def __init__(self, where: Path | Database) -> None:
-        self.database = where if isinstance(where, Database) else Database(where, SCHEMA, _migrate)
+        self.database = where if isinstance(where, Database) else Database(where, SCHEMA, LAYOUT, _migrate)
 
     def build(self, memo: str) -> Remembered | None:
         """What a recipe was built into, by `Builder.memo`."""

@@ -27,16 +27,16 @@ class Database:
     written with the next rows that can be. A file that SQLite cannot read is set aside under another name and a new
     one begun. `notes` says both.
 
-    `schema` creates the tables where they are not there; `migrate` looks at a file of an earlier version first and says
-    what it dropped. A row is on its way to the disk once `write` has returned: the end of the process, `kill -9`
-    included, loses none. (A power cut may lose the last ones, never damage the file: the journal is synced at
-    checkpoints only.)
+    `schema` creates the tables where they are not there. Files have the number `layout` in them (0: any will do);
+    `migrate` looks at one of an earlier layout first and says what it dropped. A row is on its way to the disk once
+    `write` has returned: the end of the process, `kill -9` included, loses none. (A power cut may lose the last ones,
+    never damage the file: the journal is synced at checkpoints only.)
     """
 
     def __init__(
-        self, path: Path, schema: str, migrate: Callable[[sqlite3.Connection], str] | None = None, noun: str = "result"
+        self, path: Path, schema: str, layout: int = 0, migrate: Callable[[sqlite3.Connection], str] | None = None
     ) -> None:
-        self.path, self._schema, self._migrate, self._noun = path, schema, migrate, noun
+        self.path, self._schema, self._layout, self._migrate = path, schema, layout, migrate
         self._lock = threading.RLock()
         self._file: sqlite3.Connection | None = None
         self._spare = self._in_memory()
@@ -48,7 +48,7 @@ class Database:
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the file: rows that could not be kept, a file that was set aside, or dropped."""
         count = sum(counted for _, _, counted in self._unwritten)
-        nouns = self._noun if count == 1 else f"{self._noun}s"
+        nouns = "result" if count == 1 else "results"
         lost = f"{count} {nouns} could not be kept: {self._trouble}" if count else ""
         return tuple(filter(None, (self._dropped, self._damage, lost)))
 
@@ -120,10 +120,16 @@ class Database:
             self._inode = self.path.stat().st_ino
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=NORMAL")
-            if self._migrate is not None:
-                self._dropped = self._migrate(self._file) or self._dropped
-            self._file.executescript(self._schema)
+            self._prepare(self._file)
         return self._file
+
+    def _prepare(self, file: sqlite3.Connection) -> None:
+        """Make the tables. Of a file that has them nothing is written: a full disk can still be read."""
+        if self._layout and file.execute("PRAGMA user_version").fetchone()[0] == self._layout:
+            return
+        if self._migrate is not None:
+            self._dropped = self._migrate(file) or self._dropped
+        file.executescript(self._schema + f"PRAGMA user_version = {self._layout};")
 
     def _moved(self) -> bool:
         """Whether the file that was opened has been removed or set aside: what is written to it would be lost."""
@@ -147,7 +153,7 @@ class Database:
             old = self.path.with_name(self.path.name + ending)
             if old.exists():
                 os.rename(old, aside.with_name(aside.name + ending))
-        self._damage = f"The store of {self._noun}s was damaged; it was set aside as {aside.name} and a new one begun"
+        self._damage = f"The store of results was damaged; it was set aside as {aside.name} and a new one begun"
 
 
 def _all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Row, bool]]) -> None:

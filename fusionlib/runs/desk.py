@@ -55,6 +55,7 @@ class RunDesk:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._held: set[str] = set()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @contextmanager
@@ -65,6 +66,7 @@ class RunDesk:
         Progress may raise `Cancelled`, also because somebody asked for it in another process.
         """
         self._wait_for(key, plan, progress)
+        self._held.add(key)
         beat = _Beat(self, key, progress)
         state, message = "failed", ""
         try:
@@ -78,6 +80,7 @@ class RunDesk:
             raise
         finally:
             beat.end()
+            self._held.discard(key)
             self._close(key, state, message)
 
     def listed(self, limit: int = 100) -> list[dict[str, Any]]:
@@ -120,8 +123,9 @@ class RunDesk:
             return True
         taken = self._database.change(
             "UPDATE runs SET state = 'running', done = 0, total = 0, seconds_left = NULL, message = '', owner = ?, "
-            "heartbeat = ?, cancel = 0, created = ?, plan = ? WHERE key = ? AND (state != 'running' OR heartbeat < ?)",
-            (self.owner, now, now, plan.text, key, now - STALE_S),
+            "heartbeat = ?, cancel = 0, created = ?, plan = ? WHERE key = ? AND "
+            "(state != 'running' OR heartbeat < ? OR owner = ?)",
+            (self.owner, now, now, plan.text, key, now - STALE_S, "" if key in self._held else self.owner),
         )
         return taken is None or bool(taken)
 

@@ -173,7 +173,11 @@ def figures_section(look: Look) -> None:
     undefined = sum(summary["undefined_pixels"] for _, _, summary in known)
     st.caption(
         "One row a figure, the best network of each in colour; click a definition to read all of it."
-        + (" Figures that make no sense for one class alone are left out." if look.label is not None else "")
+        + (
+            " Figures that make no sense for one class alone, or take finer bins than are kept, are left out."
+            if look.label is not None
+            else ""
+        )
         + (f" {undefined:,} pixels have no probability (NaN), so figures are n/a." if undefined else "")
     )
     twin(figure_rows([(name, summary) for _, name, summary in known]), "calibration")
@@ -222,8 +226,8 @@ def separation_section(look: Look) -> None:
         ):
             column.plotly_chart(separation_figure(name, *counts), key=f"calibration-separation-{role}", config=PLAIN)
             column.caption(
-                f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats, "
-                f"AUROC {_short(summary['auroc'])}."
+                f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats"
+                + ("." if summary["auroc"] is None else f", AUROC {_short(summary['auroc'])}.")
             )
     st.caption(
         "The less the two overlap, the better low confidence warns of errors. KL and Jensen-Shannon compare the two"
