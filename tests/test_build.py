@@ -123,7 +123,7 @@ def test_the_memo_knows_content_and_not_places(builder: Builder, files: list[Che
 def test_what_is_not_there_is_said(builder: Builder, files: list[Checkpoint], tmp_path: Path) -> None:
     unknown = saved(tmp_path / "odd.safetensors", {"odd.weight": torch.zeros(3)})
     builder.merger.sources.know([unknown])
-    with pytest.raises(ArchitectureError, match="No model code"):
+    with pytest.raises(ArchitectureError, match="No network is known"):
         builder.build(recipe_alone(unknown))
     gone = recipe_alone(files[0]).model_dump(mode="json")
     gone["checkpoints"][0] |= {"fingerprint": "0" * 64, "path": "nowhere.safetensors"}
