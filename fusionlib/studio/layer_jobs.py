@@ -10,6 +10,7 @@ from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.merging.profile import LayerProfile
+from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
@@ -48,14 +49,24 @@ class ProfileJob(QueueJob[LayerProfile]):
         """What is known of a profile, here or in the store."""
         key = self.key_of(profile)
         if key not in self._known and not self.fresh and self.view.pictures is not None:
-            (found,) = self.runner.recall([self.view.recipe(profile)], self.view.pictures)
+            (found,) = self.runner.recall([self.recipe_of(profile)], self.view.pictures)
             if found is not None:
                 self._known[key] = found
         return self._known.get(key)
 
     def key_of(self, profile: LayerProfile) -> str:
         """What tells a profile of this view from others."""
-        return self.view.recipe(profile).content
+        return self.recipe_of(profile).content
+
+    def recipe_of(self, profile: LayerProfile) -> Recipe:
+        """The network of a profile: the same weights everywhere are a plain average, as a sweep measures it."""
+        view = self.view
+        rows = set(profile.tensor_shares(view.arena).values())
+        own_anchor = view.selection.buffers == "anchor" and profile.anchor != 0
+        recipe = view.recipe(profile)
+        if len(rows) > 1 or own_anchor:
+            return recipe
+        return recipe.model_copy(update={"method": "linear", "parameters": {"weights": list(next(iter(rows)))}})
 
     def keep(self, profile: LayerProfile, figures: dict[str, Any]) -> None:
         """Add a measured profile."""
@@ -164,7 +175,7 @@ def _with(profile: LayerProfile, weights: dict[str, tuple[float, ...]]) -> Layer
 def _measure_wanted(job: Job) -> None:
     """The background work: profile after profile until none is wanted."""
     assert isinstance(job, ProfileJob)
-    view, pictures, finished = job.view, job.view.need_pictures(), 0
+    pictures, finished = job.view.need_pictures(), 0
     images = len(pictures)
     while (profile := job.next_wanted()) is not None:
 
@@ -174,6 +185,6 @@ def _measure_wanted(job: Job) -> None:
 
         progress(0, 0)
         if job.figures(profile) is None:
-            recipe = view.recipe(profile)
+            recipe = job.recipe_of(profile)
             job.keep(profile, job.runner.measure(recipe, pictures, progress, fresh=job.fresh))
         finished += 1
