@@ -298,5 +298,5 @@ def weights_key(layout: Layout, flat: Tensor, integers: Mapping[str, Tensor]) ->
     for name in sorted({*layout.by_name, *(one for one in integers if not one.endswith(COUNTER))}):
         values = layout.view(flat, name) if name in layout.by_name else integers[name].cpu()
         total.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
-        total.update(memoryview(values.contiguous().view(-1).view(torch.uint8).numpy()))
+        total.update(memoryview(values.contiguous().view(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]
     return total.hexdigest()

@@ -28,7 +28,10 @@ from fusionlib.quiet import quiet
 class Network(Protocol):
     """What a measurement needs of a network: one set of weights, an ensemble of several, or one with scaled logits."""
 
-    device: torch.device
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB -> logits (N, C, h, w) float32 at `size` (default: the pictures')."""

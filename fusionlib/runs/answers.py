@@ -190,7 +190,7 @@ class Answers:
         )
         names = ("key", "recipe", "data", "data_key", "measure", "version", "figures", "images", "precision", "device",
                  "software", "created")  # fmt: skip
-        listed = [dict(zip(names, row, strict=True)) for row in rows]
+        listed: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
         for one in listed:
             one["recipe"], one["figures"] = json.loads(one["recipe"]), json.loads(one["figures"])
         return listed

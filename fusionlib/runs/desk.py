@@ -184,7 +184,7 @@ class _Beat:
 
 
 def _row(values: Sequence[Any]) -> dict[str, Any]:
-    row = dict(zip(_COLUMNS, values, strict=True))
+    row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
     if row["state"] == "running" and row["heartbeat"] < time.time() - STALE_S:
         row["state"] = "stale"
     row["arguments"] = json.loads(row.pop("plan"))["arguments"]
