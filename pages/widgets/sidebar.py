@@ -7,6 +7,7 @@ import streamlit as st
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
 from pages.widgets.problems import plain
+from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
 ABSENT = "not-here"
@@ -24,6 +25,7 @@ def sidebar() -> None:
         else:
             _selectors(workspace, names)
         _summary(workspace)
+    runs_drawer()
 
 
 def selection() -> Selection | None:
