@@ -375,6 +375,7 @@ class Studio:
     ) -> MergeView:
         """A view whose recipes find what is open."""
         self.sources.know(checkpoints, pictures)
+        self.runner.builder.merger.adopt(checkpoints, arena)
         sources = [source_of(item) for item in checkpoints]
         return MergeView(
             selection,
