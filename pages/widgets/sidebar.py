@@ -48,6 +48,8 @@ def choose(a: str, b: str) -> None:
 
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
+    if {"a", "b"} & set(st.query_params):  # of a pair in a link Streamlit leaves out what is the first option
+        first = second = names[0]
     _begin("a", names, first)
     _begin("b", names, second)
     st.selectbox(
