@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fusionlib.diagnostics.bootstrap import COVERAGE, FEWEST, PICTURES, in_points
 from fusionlib.diagnostics.evidence import CLOSE, FEW, FLAT, GAIN, NEAR_ZERO, SEPARATE, SHARE, Evidence, guesses
 
 Level = Literal["merge", "no difference", "measure to know", "do not merge"]
@@ -70,7 +71,11 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Apply `RULES` to what is known. Weights alone never promise a gain: it takes a measured path to say `merge`."""
+    """Apply `RULES` to what is known.
+
+    Neither weights alone nor a few pictures promise a gain: it takes a measured path, and an interval around its gain
+    that lies above 0, to say `merge`.
+    """
     rule = next(rule for rule in RULES if rule.applies(evidence))
     alpha = None if rule.then == "do not merge" else 0.5 if evidence.best_alpha is None else evidence.best_alpha
     return Verdict(
@@ -92,6 +97,8 @@ def _figures(known: Evidence) -> dict[str, Any]:
         "worst_block": None if worst is None else {"block": worst[0], "cosine": worst[1]},
         "headroom": known.headroom,
         "gain": known.gain,
+        "interval": known.interval and list(known.interval),
+        "units": known.units and {"count": known.units.count, "kind": known.units.kind},
         "best_alpha": known.best_alpha,
         "pictures": known.pictures,
         "guessing": known.guessing,
@@ -135,9 +142,16 @@ def _about_path(known: Evidence) -> list[str]:
         flat = known.loss_scale is not None and known.loss_barrier <= FLAT * known.loss_scale
         reasons.append("loss barrier none" if flat else f"loss barrier {known.loss_barrier:.2f} nats")
     if known.gain is not None:
-        less = f": less than {100 * GAIN:g} point is no difference" if -GAIN < known.gain < GAIN else ""
-        reasons.append(f"the best measured merge {_gained(known.gain)} against the better of the two{less}")
+        reasons.append(f"the best measured merge {_gained(known.gain)} against the better of the two{_chance(known)}")
     return reasons
+
+
+def _chance(known: Evidence) -> str:
+    """How sure a gain is."""
+    if known.interval is not None:
+        held = ", so that none may be left" if known.change == 0 and (known.gain or 0) > 0 else ""
+        return f", with {100 * COVERAGE:g} % confidence {in_points(known.interval)} points{held}"
+    return "" if known.change else f": less than {_POINT} is no difference"
 
 
 def _gained(gain: float) -> str:
@@ -158,7 +172,7 @@ def _about_block(known: Evidence) -> list[str]:
 
 
 def _about_refining(known: Evidence) -> list[str]:
-    if known.gain is None or known.gain >= GAIN or not known.unrefined:
+    if known.change is None or known.change > 0 or not known.unrefined:
         return []
     return [
         f"next to the best point alpha {' and '.join(f'{alpha:g}' for alpha in known.unrefined)} "
@@ -204,9 +218,10 @@ def _about_pictures(known: Evidence) -> list[str]:
     if known.pictures is None:
         return []
     count = f"{known.pictures} picture{'' if known.pictures == 1 else 's'}"
+    units = "" if known.units is None or known.units.kind == PICTURES else f", {known.units.words}"
     if known.pictures < FEW:
-        return [f"caution, the figures are rough, measured on {count} only ({FEW} or more tell better)"]
-    return [f"measured on {count}"]
+        return [f"caution, the figures are rough, measured on {count} only{units} ({FEW} or more pictures tell better)"]
+    return [f"measured on {count}{units}"]
 
 
 def _both_guess(known: Evidence) -> bool:
@@ -225,7 +240,25 @@ def _kind(known: Evidence) -> str:
 
 def _points(known: Evidence) -> str:
     where = "" if known.best_alpha is None else f" at alpha {known.best_alpha:g}"
-    return f"{_gained(known.gain or 0.0)}{where}"
+    sure = "" if known.interval is None else f" ({in_points(known.interval)})"
+    return f"{_gained(known.gain or 0.0)}{sure}{where}"
+
+
+def _untold(known: Evidence) -> str:
+    return f"{_points(known)}, no interval {_why_untold(known)}"
+
+
+def _why_untold(known: Evidence) -> str:
+    """Why a measured gain has no interval."""
+    if known.units is None or known.units.enough:
+        return "without figures of single pictures"
+    return f"from {known.units.words}"
+
+
+def _how_to_know(known: Evidence) -> str:
+    if known.units is not None and known.units.enough:
+        return "measure anew to know"
+    return "measure on more pictures to know: on so few it may have gained by chance"
 
 
 def _ensemble(known: Evidence) -> str:
@@ -254,6 +287,9 @@ def _cosine(value: float | None) -> str:
 
 _POINT = f"{100 * GAIN:g} point"
 _TOOL = "the threshold is this tool's default"
+
+_INTERVAL = f"{100 * COVERAGE:g} % interval"
+_BOOTSTRAP = "intervals by a paired bootstrap over groups of pictures, the best alpha chosen again in each resample"
 
 _PATH = f"(from {SHARE:g} to {1 - SHARE:g}: nearer to an end it is nearly that network)"
 
@@ -292,26 +328,36 @@ RULES = (
         lambda _: "do not merge before they do better than guessing: look at label space and preprocessing first",
     ),
     Rule(
-        f"the best measured merge {_PATH} is {_POINT} of mIoU or more above the better network",
+        f"the {_INTERVAL} of the best measured merge's gain {_PATH} over the better network lies above 0",
         "merge",
-        "measured; Weight Fusion, section 2.2 (alpha by validation)",
-        lambda known: known.gain is not None and known.gain >= GAIN,
+        f"measured; Weight Fusion, section 2.2 (alpha by validation); {_BOOTSTRAP}",
+        lambda known: known.interval is not None and known.change == 1,
         _points,
         lambda known: f"merge them; start at alpha {0.5 if known.best_alpha is None else known.best_alpha:g}",
     ),
     Rule(
-        f"the best measured merge is less than {_POINT} above or below the better network",
+        f"there is no interval (fewer than {FEWEST} units), and the best measured merge is {_POINT} of mIoU or more"
+        " above the better network",
+        "measure to know",
+        f"measured; {_TOOL}",
+        lambda known: known.interval is None and known.change == 1,
+        _untold,
+        _how_to_know,
+    ),
+    Rule(
+        f"the interval holds 0; without one: the best measured merge is less than {_POINT} above or below the better"
+        " network",
         "no difference",
-        f"measured; {_TOOL}, until intervals decide",
-        lambda known: known.gain is not None and known.gain > -GAIN,
+        f"measured; {_BOOTSTRAP}; {_TOOL}",
+        lambda known: known.change == 0,
         _points,
         lambda _: "a merge makes no difference to mIoU; look at calibration too",
     ),
     Rule(
-        f"the best measured merge is {_POINT} or more below the better network",
+        f"the interval lies below 0; without one: the best measured merge is {_POINT} or more below the better network",
         "do not merge",
-        "measured",
-        lambda known: known.gain is not None,
+        f"measured; {_BOOTSTRAP}; {_TOOL}",
+        lambda known: known.change == -1,
         _points,
         lambda _: "do not merge; an ensemble of outputs may still gain",
     ),
