@@ -9,7 +9,8 @@ import pytest
 
 from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.diagnostics.evidence import CLOSE, FEW, GAIN, NEAR_ZERO, SEPARATE, Evidence, guesses
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES, judge
+from fusionlib.diagnostics.reasons import CAUTIONS
+from fusionlib.diagnostics.verdict import RULES, judge
 from fusionlib.measures.confusion import blind_figures, confusion_matrix, mean_iou, pixel_accuracy
 
 RELATED = Evidence(0.981, convolutions=0.968, worst_block=("regular2_5", 0.933))
@@ -114,7 +115,7 @@ def test_an_interval_decides_by_the_side_of_0_on_which_it_lies_however_small_the
             assert judge(sure(known, (low + high) / 2, low, high)).level == level
     said = judge(sure(RELATED, 0.02, -0.004, 0.05, pictures=101))
     for part in (
-        "gains 2.0 points against the better of the two, with 95 % confidence -0.4 to +5.0 points, so that none may",
+        "gains 2.0 points against the better of the two, with 95 % confidence -0.4 to +5.0 points: it may be none",
         "measured on 101 pictures, 11 runs of up to 10 neighbouring pictures",
     ):
         assert part in said.sentence
