@@ -84,7 +84,7 @@ def test_a_few_pictures_of_one_sequence_have_no_interval(tmp_path: Path) -> None
         world.studio.sweep(world.view()).measure(0.5)
         found = world.studio.outlook(world.view())
         assert found["evidence"]["interval"] is None and found["level"] != "merge"
-        assert found["evidence"]["units"] == {"count": 1, "kind": "runs of up to 10 neighbouring pictures"}
+        assert found["evidence"]["units"] == {"count": 1, "kind": "run of up to 10 neighbouring pictures"}
 
 
 def test_the_command_line_says_the_interval_and_what_was_resampled(

@@ -57,7 +57,12 @@ class Units:
     @property
     def words(self) -> str:
         """`11 runs of up to 10 neighbouring pictures`."""
-        return f"{self.count} {_SINGULAR[self.kind] if self.count == 1 else self.kind}"
+        return f"{self.count} {self.noun}"
+
+    @property
+    def noun(self) -> str:
+        """The kind, as it stands behind the count."""
+        return _SINGULAR[self.kind] if self.count == 1 else self.kind
 
 
 def units_of(groups: Sequence[str]) -> Units:

@@ -89,7 +89,7 @@ def _figures(known: Evidence) -> dict[str, Any]:
         "headroom": known.headroom,
         "gain": known.gain,
         "interval": known.interval and list(known.interval),
-        "units": known.units and {"count": known.units.count, "kind": known.units.kind},
+        "units": known.units and {"count": known.units.count, "kind": known.units.noun},
         "best_alpha": known.best_alpha,
         "pictures": known.pictures,
         "guessing": known.guessing,
