@@ -33,6 +33,7 @@ from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe, Source, checkpoint_alone
 
 KEPT_ARENAS = 4
@@ -178,8 +179,9 @@ class Merger:
             self._arenas[tuple(item.fingerprint for item in checkpoints), None, "None"] = arena
             self._evict()
 
-    def merge(self, recipe: Recipe, progress: Progress | None = None) -> Merged:
-        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`.
+    def merge(self, recipe: Recipe, progress: Progress | None = None, tally: Tally | None = None) -> Merged:
+        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`. `tally` counts
+        the passes.
 
         Raises: `MergeError` where a value does not fit the dtype in which it will be written; `RecipeError`,
         `LayoutError`, `UsageError` for what cannot be merged.
@@ -194,11 +196,11 @@ class Merger:
         found = work(method, len(recipe.checkpoints), min(_count(recipe), len(calibration or ())))
         whole = self.preparing(recipe, len(calibration or ()))
         if method.statistics:
-            method = self._informed(method, arena, recipe, calibration, lambda done, _: told(done, whole))
+            method = self._informed(method, arena, recipe, calibration, lambda done, _: told(done, whole), tally)
         arena = arena.written_in(written_dtype(recipe.dtype))
         if recipe.buffers == "recalibrate" and not method.keeps_statistics:
             along = lambda done, _: told(found + done, whole)  # noqa: E731
-            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, along)
+            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, along, tally or Tally())
         else:
             mixture = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
         if calibration is not None:
@@ -221,6 +223,7 @@ class Merger:
         recipe: Recipe,
         calibration: DecodedCache | None,
         progress: Progress | None,
+        tally: Tally | None,
     ) -> MergeMethod:
         if method.needs == "pictures" and calibration is None:
             raise UsageError(
@@ -235,6 +238,7 @@ class Merger:
             worker=self.worker,
             store=self.statistics,
             progress=progress,
+            tally=tally,
         )
 
     def _recalibrated(
@@ -245,6 +249,7 @@ class Merger:
         calibration: DecodedCache | None,
         anchor: int,
         progress: Progress,
+        tally: Tally,
     ) -> Mixture:
         """The mixture, each network with running statistics that were measured anew."""
         if calibration is None:
@@ -263,7 +268,7 @@ class Merger:
                 progress(done, total)
                 image = unreduced(calibration.load(index)).image[None]
                 run(lambda image=image, running=running: running.add(image))
-                done += 1
+                done, tally.run = done + 1, tally.run + 1
             run(lambda row=row: _keep_rounded(arena.layout, network.flat, row))
         return mixture
 
