@@ -29,7 +29,10 @@ def reasons(known: Evidence) -> tuple[str, ...]:
     start = (
         []
         if known.compatible
-        else ["their tensors differ in name or shape, so they cannot be averaged tensor by tensor"]
+        else [
+            "their tensors differ in name or shape, so they cannot be averaged tensor by tensor (what they share can:"
+            " --shared, layerwise, backbone, head_swap)"
+        ]
     )
     said = [text for remark in CAUTIONS for text in remark.says(known)]
     return (*start, *_about_direction(known), *_about_oracle(known), *_about_path(known), *said)
