@@ -34,7 +34,7 @@ def diagnostics(chosen: Selection) -> None:
         return
     with st.spinner("Comparing weights", show_time=True):
         diagnosis = studio().diagnosis(names, chosen.source, chosen.split, chosen.buffers)
-        seen, report = diagnosis.news, diagnosis.report(tau)
+        seen, report = diagnosis.parts_known, diagnosis.report(tau)
     panel = st.container()
     st.markdown("### All pairs")
     left, right = st.columns([3, 2], gap="large")

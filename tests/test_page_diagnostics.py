@@ -68,10 +68,10 @@ def test_what_is_measured_while_the_job_runs_draws_the_page_anew(monkeypatch: py
     monkeypatch.setattr(diagnostics_controls.st, "rerun", lambda scope: drawn.append(scope))
     column = SimpleNamespace(progress=lambda *_: None, button=lambda *_, **__: False)
     monkeypatch.setattr(diagnostics_controls.st, "columns", lambda *_, **__: (column, column))
-    job = SimpleNamespace(state="running", news=1, seconds_left=None, done=1, total=9, cancel=None)
+    job = SimpleNamespace(state="running", parts_known=1, seconds_left=None, done=1, total=9, cancel=None)
     diagnostics_controls._progress(job, 1)
     assert not drawn
-    job.news = 2
+    job.parts_known = 2
     diagnostics_controls._progress(job, 1)
     assert drawn == ["app"]
 

@@ -38,8 +38,8 @@ from fusionlib.studies.choices import GROUPS, PRESETS
 from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
-from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
+from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.intervals import Chance, Intervals

@@ -25,7 +25,7 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import FINE, alpha_grid, around_best
-from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair
+from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Obstacles, Pair, Unmeasured
 from fusionlib.studio.diagnosis_report import full_report
 from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.outlook import closer_points, merges_on, path_summary
@@ -74,7 +74,7 @@ class Diagnosis(Job):
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
         self._unfit: dict[tuple[int, int], str] = {}
-        self.news = 0
+        self.parts_known = 0
         """Grows whenever something new is known: the networks have run, or a pair's path is finished."""
         self._lock = threading.Lock()
 
@@ -103,9 +103,9 @@ class Diagnosis(Job):
         """The function-space figures that are known, here or in the store, of whatever set they were measured with."""
         return self._table.figures() if self._table else None
 
-    def lacking(self, fresh: bool = False) -> Lack:
+    def lacking(self, fresh: bool = False) -> Unmeasured:
         """The networks that have to run until all that can be known is, and the pairs that lack figures."""
-        return self._table.lacking(fresh) if self._table else Lack((), ())
+        return self._table.lacking(fresh) if self._table else Unmeasured((), ())
 
     def path_obstacle(self, a: int, b: int) -> str | None:
         """Why there is no path to measure between two, in words; None where there is one."""
@@ -205,11 +205,11 @@ class Diagnosis(Job):
         if lack.networks:
             self._decode(total)
             self._table.measure(lack, lambda done, _: self.progress(done, total), fresh=fresh)
-            self.news += 1
+            self.parts_known += 1
         for place, (pair, count) in enumerate(passes.items()):
             later = len(self.pictures) * sum(list(passes.values())[place + 1 :])
             done = self._measure_path(pair, step or 0.25, done, len(self.pictures) * count, later, fresh)
-            self.news += 1
+            self.parts_known += 1
             self.progress(done, done + later)
 
     def _measure_path(self, pair: Pair, step: float, done: int, planned: int, later: int, fresh: bool) -> int:
@@ -230,7 +230,7 @@ class Diagnosis(Job):
         return done
 
     def _passes(
-        self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool
+        self, step: float, pairs: Sequence[tuple[int, int]], lack: Unmeasured, fresh: bool
     ) -> dict[tuple[int, int], int]:
         """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor
         `lack` will.
