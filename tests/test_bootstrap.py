@@ -160,3 +160,4 @@ def test_a_path_of_equals_is_seldom_told_apart_and_a_gain_of_size_is() -> None:
 
 def test_bounds_are_shown_on_their_side_of_0() -> None:
     assert in_points((0.004, 0.029)) == "+0.4 to +2.9" and in_points((-0.00012, 0.0001)) == "-0.01 to +0.01"
+    assert in_points((3e-5, 0.0)) == "+0.003 to +0"

@@ -143,8 +143,8 @@ def gain_interval(
 
 
 def in_points(interval: Sequence[float]) -> str:
-    """`+0.4 to +2.9`: fractions as points, with a second digit where the first would hide the side of 0."""
-    return " to ".join(f"{100 * bound:+.{1 if abs(bound) >= 0.0005 else 2}f}" for bound in interval)
+    """`+0.4 to +2.9`: fractions as points, with more digits where the first would hide the side of 0 (`+0.003`)."""
+    return " to ".join(f"{100 * bound:+{'.1f' if abs(bound) >= 0.0005 else '.1g'}}" for bound in interval)
 
 
 def _numbered(names: Sequence[object]) -> tuple[int, ...]:
