@@ -10,11 +10,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib import __version__
 from fusionlib.errors import Cancelled, FusionError, printable
 from fusionlib.options import OneLineParser
+
+if TYPE_CHECKING:
+    from fusionlib.question import Tally
 
 VERBS: Mapping[str, str] = {
     "inspect": "Show what checkpoints contain and whether they can be merged",
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(given, f"stopped; {_not_kept(given) or 'what was finished is kept'}")
         raise SystemExit(130) from None
     remark = _not_kept(given)
-    passes = given.studio.runner.tally if given.studio and getattr(given, "data", None) else None
+    passes = _passes(given)
     result |= passes.listed() if passes else {}
     try:
         if given.json:
@@ -76,6 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The arguments of a verb; `module` is the verb's."""
     return _parser().parse_args(arguments)
+
+
+def _passes(given: argparse.Namespace) -> Tally | None:
+    """The forward passes of a verb that measures; of one that measures only sometimes, where it did."""
+    tally = given.studio.runner.tally if given.studio else None
+    always = getattr(given, "data", None) and given.measures
+    return tally if tally is not None and (always or tally.counted) else None
 
 
 def _say(given: argparse.Namespace, text: str) -> None:
@@ -106,7 +116,8 @@ class _VerbParser(OneLineParser):
         module = import_module(f"{__name__}.{self.verb}")
         module.add_arguments(self)
         self.add_argument("--json", action="store_true", help="print the result as JSON for machines")
-        self.set_defaults(verb=self.verb, module=module, studio=None)
+        self.set_defaults(verb=self.verb, module=module, studio=None, command=[self.verb, *(args or ())])
+        self.set_defaults(measures=self.get_default("measures") is not False)
         return super().parse_known_args(args, namespace)
 
 

@@ -18,6 +18,7 @@ from fusionlib.options import Options, add_options, default_home
 if TYPE_CHECKING:
     from fusionlib.checkpoints.reader import Checkpoint
     from fusionlib.data.cache import DecodedCache
+    from fusionlib.recipe import Recipe
     from fusionlib.studio import OutlookDesk, Studio
 
 
@@ -50,20 +51,24 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def open_studio(given: argparse.Namespace) -> Studio:
     """A studio without the demo and without folders: the verbs name their files themselves.
 
-    It is `given.studio` too.
+    It is `given.studio` too, made at the first call.
     """
+    from fusionlib.checkpoints.groups import renames_of
     from fusionlib.studio import Studio
 
-    given.studio = Studio(
-        Options(
-            models=tuple(given.model),
-            demo=False,
-            home=given.home or default_home(),
-            device=given.device,
-            precision=given.precision,
-            tiles=given.tiles,
+    if given.studio is None:
+        named = {name: getattr(given, name) for name in ("device", "precision", "tiles") if hasattr(given, name)}
+        given.studio = Studio(
+            Options(
+                models=tuple(getattr(given, "model", ())),
+                demo=False,
+                home=getattr(given, "home", None) or default_home(),
+                groups=tuple(given.group),
+                renames=renames_of(getattr(given, "renames", ())),
+                **named,
+            )
         )
-    )
+        given.studio.runs.command = tuple(given.command)
     return given.studio
 
 
@@ -82,7 +87,8 @@ def add_rename(parser: argparse.ArgumentParser) -> None:
 
 
 def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpoint]:
-    """The checkpoints of a verb, opened as `--group`, `--rename` and the known networks say.
+    """The checkpoints of a verb, opened as `--group`, `--rename` and the known networks say; a recipe file is the
+    network that it names, merged into the home folder.
 
     Which network was taken from a file with several goes to standard error.
     """
@@ -92,11 +98,36 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
 
     choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
     choice.check(paths)
-    opened = open_checkpoints(paths, choice=choice)
+    files = iter(open_checkpoints([path for path in paths if not is_recipe(path)], choice=choice))
+    opened = [_merged(given, path) if is_recipe(path) else next(files) for path in paths]
     for item in opened:
         for note in item.naming.notes if item.naming.several and not getattr(given, "shows_notes", False) else ():
             print(f"{item.name}: {note}", file=sys.stderr)
     return opened
+
+
+def is_recipe(path: Path) -> bool:
+    """Whether a file named in place of a checkpoint is a recipe."""
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
+def read_recipe_file(given: argparse.Namespace, path: Path) -> Recipe:
+    """A recipe with its checkpoints, and with the pictures that it looks at where those are the verb's own."""
+    studio = open_studio(given)
+    recipe = studio.recipes.read(path)
+    data = getattr(given, "data", None)
+    if recipe.calibration is not None and data:
+        for spec in [data] if isinstance(data, str) else data:
+            studio.sources.know(
+                pictures=studio.workspace.open_pictures(spec, given.split, getattr(given, "limit", None))
+            )
+    return recipe
+
+
+def _merged(given: argparse.Namespace, path: Path) -> Checkpoint:
+    recipe = read_recipe_file(given, path)
+    with progress_bar("merge") as progress:
+        return given.studio.recipes.checkpoint(recipe, path, progress)
 
 
 def open_data(studio: Studio, given: argparse.Namespace) -> DecodedCache:

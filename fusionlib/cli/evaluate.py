@@ -11,11 +11,13 @@ from fusionlib.cli.common import (
     add_data,
     add_rename,
     add_running,
+    is_recipe,
     open_data,
     open_files,
     open_studio,
     percent,
     progress_bar,
+    read_recipe_file,
     show_remarks,
     tiles_note,
 )
@@ -86,8 +88,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     by_class = {
         name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")
     }
-    ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
     forwards = figures.pop("forwards")
+    ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
+    if forwards > 1 and not given.others:
+        ensemble = {"method": recipe.method, "parameters": recipe.parameters}
     return {
         "path": str(given.checkpoint),
         "fingerprint": prints,
@@ -105,16 +109,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def _recipe(given: argparse.Namespace, studio: Studio, rule: str) -> tuple[Recipe, str]:
     """The network to be measured, and the SHA-256 of the first file; an unknown network is said before data is read."""
-    from fusionlib.checkpoints.compare import recognise
-    from fusionlib.checkpoints.sources import open_sources
     from fusionlib.engine.recipes import recipe_alone, write_recipe
-    from fusionlib.recipe import read_recipe
 
-    if given.checkpoint.suffix in (".yaml", ".yml") and not given.others:
-        recipe = read_recipe(given.checkpoint)
-        opened = open_sources(recipe, [given.checkpoint.parent], recognise)
-        studio.sources.know(opened)
-        return recipe, opened[0].fingerprint
+    if is_recipe(given.checkpoint) and not given.others:
+        recipe = read_recipe_file(given, given.checkpoint)
+        studio.runner.builder.space(recipe)
+        return recipe, recipe.checkpoints[0].fingerprint
     opened = open_files(given, [given.checkpoint, *given.others])
     for item in opened:
         studio.network_of(item)
@@ -150,9 +150,8 @@ def show(result: dict[str, Any]) -> None:
     names = ", ".join([result["path"], *result.get("with", ())])
     print(f"{names} on {result['data']}, {result['images']} pictures")
     if "forwards" in result:
-        print(
-            f"output ensemble, rule {result['rule']}: {result['forwards']} forward passes a picture, a merge costs one"
-        )
+        what = f"output ensemble, rule {result['rule']}" if "rule" in result else f"networks of {result['method']}"
+        print(f"{what}: {result['forwards']} forward passes a picture, a merge costs one")
     print(tiles_note(result), end="")
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
     add_group(parser)
+    parser.add_argument("--home", type=Path, metavar="DIR", help="folder that keeps what recipes are merged into")
     parser.set_defaults(shows_notes=True)
     add_sharing(parser)
     parser.add_argument(

@@ -12,6 +12,7 @@ from fusionlib.atomic import check_target, write_atomically
 from fusionlib.cli.common import (
     add_data,
     add_dtype,
+    is_recipe,
     open_data,
     open_studio,
     progress_bar,
@@ -34,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("sources", nargs="*", type=Path, metavar="RECIPE.yaml | CHECKPOINT ...")
     parser.add_argument(
-        "--checkpoints", nargs="+", default=[], type=Path, metavar="CHECKPOINT", help="the same, behind an option"
+        "--checkpoints",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="CHECKPOINT",
+        help="the same, behind an option; of several a recipe is the network that it names",
     )
     parser.add_argument(
         "--method", help=f"one of {', '.join(METHODS.names_in_files())} (default linear); see `methods`"
@@ -75,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data(parser, required=False)
     add_options(parser)
+    parser.set_defaults(measures=False)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
@@ -84,11 +91,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.checkpoints.reader import open_checkpoints
     from fusionlib.cli.merge_recipes import outs_of, prepared
 
+    by_recipe = bool(given.sources) or len(given.checkpoints) == 1
     given.sources = [*given.sources, *given.checkpoints]
     if not given.sources:
         raise UsageError("Nothing to merge", "a recipe, or two or more checkpoints", "Name them")
     studio = open_studio(given)
-    recipes, checkpoints, calibration = prepared(given, studio)
+    recipes, checkpoints, calibration = prepared(given, studio, by_recipe and is_recipe(given.sources[0]))
     outs = outs_of(given.out, recipes, checkpoints)
     for out in outs:
         if out.resolve() in {item.path.resolve() for item in checkpoints}:

@@ -32,12 +32,14 @@ def outs_of(out: Path, recipes: list[Recipe], checkpoints: list[Checkpoint]) -> 
     return [out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names]
 
 
-def prepared(given: argparse.Namespace, studio: Studio) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
+def prepared(
+    given: argparse.Namespace, studio: Studio, by_recipe: bool
+) -> tuple[list[Recipe], list[Checkpoint], DecodedCache | None]:
     """The recipes, the opened checkpoints that all of them merge, and the pictures to measure with, where some are
-    named.
+    named. `by_recipe`: the first source is one that says everything.
     """
     first = given.sources[0]
-    if first.suffix in (".yaml", ".yml"):
+    if by_recipe:
         settings = (
             given.alpha,
             given.weights,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fusionlib.cli.common import progress_bar, show_remarks
+from fusionlib.cli.common import is_recipe, open_files, progress_bar, show_remarks
 from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import UsageError
 from fusionlib.lab.plan import TrainingPlan
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.set_defaults(measures=False)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
@@ -76,9 +77,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             "an empty folder, or --resume",
             "Choose another --out, or add --resume to continue that run",
         )
-    trainer = Trainer(
-        plan, dataset, given.out, start=given.start, groups=given.group, device=choose_device(given.device)
-    )
+    start = given.start
+    if start is not None and is_recipe(start):
+        (start,) = (item.path for item in open_files(given, [start]))
+    trainer = Trainer(plan, dataset, given.out, start=start, groups=given.group, device=choose_device(given.device))
     if given.resume:
         trainer.resume()
     with progress_bar("train") as progress:

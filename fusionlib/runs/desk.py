@@ -8,9 +8,10 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fusionlib.contracts import Progress
@@ -30,20 +31,22 @@ CREATE TABLE IF NOT EXISTS runs (
     heartbeat REAL NOT NULL, cancel INTEGER NOT NULL, created REAL NOT NULL
 );
 """
-_COLUMNS = ("id", "kind", "state", "done", "total", "seconds_left", "owner", "message", "plan", "heartbeat", "created")
+_COLUMNS = ("id", "kind", "state", "done", "total", "seconds_left", "owner", "message", "plan", "heartbeat", "created",
+            "cancel")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run works off, as a plain value: `kind` of study, and the command line that does the same."""
+    """What a run works off, as a plain value: `kind` of study, and the command line that does the same in `folder`."""
 
     kind: str
     arguments: tuple[str, ...]
+    folder: str = ""
 
     @property
     def text(self) -> str:
         """As the table has it."""
-        return json.dumps({"kind": self.kind, "arguments": list(self.arguments)})
+        return json.dumps({"kind": self.kind, "arguments": list(self.arguments), "folder": self.folder})
 
 
 class RunDesk:
@@ -56,7 +59,11 @@ class RunDesk:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held: set[str] = set()
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.command: tuple[str, ...] = ()
+        """What this process is doing, where it is a verb: then that is how to go on with any run of it."""
+        self.options: tuple[str, ...] = ()
+        """Options that its networks need: else any run of it has them on its command line too."""
+        self.owner = f"{_place()}:{os.getpid()}:{secrets.token_hex(3)}"
 
     @contextmanager
     def held(self, key: str, plan: Plan, progress: Progress | None = None) -> Iterator[Progress]:
@@ -72,7 +79,7 @@ class RunDesk:
         try:
             yield beat.progress
             state = "done"
-        except Cancelled:
+        except (Cancelled, KeyboardInterrupt):
             state = "cancelled"
             raise
         except BaseException as problem:
@@ -84,7 +91,11 @@ class RunDesk:
             self._close(key, state, message)
 
     def listed(self, limit: int = 100) -> list[dict[str, Any]]:
-        """All runs, newest first, as JSON values. A run whose owner has died is `stale`: it can be resumed."""
+        """All runs, newest first, as JSON values.
+
+        A run that was asked to stop and has yet to come to the end of its picture is `stopping`; one whose owner has
+        died is `stale`: it can be resumed.
+        """
         rows = self._database.read(f"SELECT {', '.join(_COLUMNS)} FROM runs ORDER BY created DESC LIMIT ?", (limit,))
         return [_row(row) for row in rows]
 
@@ -94,10 +105,11 @@ class RunDesk:
         return _row(rows[0]) if rows else None
 
     def cancel(self, id: str) -> bool:
-        """Ask a run to stop, whoever owns it; whether there is such a run that is running."""
-        return bool(
-            self._database.change("UPDATE runs SET cancel = 1 WHERE id = ? AND state IN ('running', 'stopping')", (id,))
-        )
+        """Ask a run to stop, whoever owns it; whether there is such a run that is running, or cut off."""
+        found = self.find(id)
+        state = "cancelled" if found is not None and found["state"] == "stale" else "running"
+        asked = "UPDATE runs SET cancel = 1, state = ? WHERE id = ? AND state = 'running'"
+        return bool(self._database.change(asked, (state, id)))
 
     def forget(self, older_than_s: float) -> int:
         """Remove rows of runs that ended so long ago; how many."""
@@ -106,15 +118,25 @@ class RunDesk:
         return gone or 0
 
     def _wait_for(self, key: str, plan: Plan, progress: Progress | None) -> None:
-        while not self._take(key, plan):
-            rows = self._database.read("SELECT done, total FROM runs WHERE key = ?", (key,))
+        """Become the owner, following whoever is. A run that is cancelled by its id ends for those who follow too."""
+        follows = False
+        while True:
+            rows = self._database.read("SELECT done, total, cancel FROM runs WHERE key = ?", (key,))
+            done, total, cancelled = rows[0] if rows else (0, 0, False)
+            if follows and cancelled:
+                raise Cancelled
+            if self._take(key, plan):
+                return
+            follows = follows or not cancelled  # whoever asks for what is just ending wants it anew
             if progress is not None:
-                progress(*(rows[0] if rows else (0, 0)))
+                progress(done, total)
             time.sleep(LOOK_S)
 
     def _take(self, key: str, plan: Plan) -> bool:
         """Become the owner, unless somebody alive is; True as well where the table is out of reach."""
         now = time.time()
+        owners = self._database.read("SELECT owner FROM runs WHERE key = ?", (key,))
+        dead = next((owner for (owner,) in owners if _has_died(owner)), "")
         fresh = (secrets.token_hex(4), key, plan.kind, plan.text, self.owner, now, now)
         added = self._database.change(
             "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, 'running', 0, 0, NULL, '', ?, ?, 0, ?)", fresh
@@ -124,8 +146,8 @@ class RunDesk:
         taken = self._database.change(
             "UPDATE runs SET state = 'running', done = 0, total = 0, seconds_left = NULL, message = '', owner = ?, "
             "heartbeat = ?, cancel = 0, created = ?, plan = ? WHERE key = ? AND "
-            "(state != 'running' OR heartbeat < ? OR owner = ?)",
-            (self.owner, now, now, plan.text, key, now - STALE_S, "" if key in self._held else self.owner),
+            "(state != 'running' OR heartbeat < ? OR owner = ? OR owner = ?)",
+            (self.owner, now, now, plan.text, key, now - STALE_S, dead, "" if key in self._held else self.owner),
         )
         return taken is None or bool(taken)
 
@@ -185,10 +207,41 @@ class _Beat:
 
 def _row(values: Sequence[Any]) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
-    if row["state"] == "running" and row["heartbeat"] < time.time() - STALE_S:
-        row["state"] = "stale"
-    row["arguments"] = json.loads(row.pop("plan"))["arguments"]
-    return row
+    if row["state"] == "running":
+        gone = row["heartbeat"] < time.time() - STALE_S or _has_died(row["owner"])
+        row["state"] = "stale" if gone else "stopping" if row["cancel"] else "running"
+    del row["cancel"]
+    return {**row, **_plan(row.pop("plan"))}
 
 
-Work = Callable[[Progress], Any]
+def _plan(text: Any) -> dict[str, Any]:
+    """Command line and folder out of a row; no arguments where somebody has damaged it."""
+    try:
+        found = json.loads(text)
+        return {"arguments": list(map(str, found["arguments"])), "folder": str(found.get("folder", ""))}
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return {"arguments": [], "folder": ""}
+
+
+@cache
+def _place() -> str:
+    """Where numbers of processes mean the same: this machine, and of its containers this one."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # a system without them
+        space = 0
+    return f"{socket.gethostname()}:{space}"
+
+
+def _has_died(owner: str) -> bool:
+    """Whether a process is known to be gone: whoever was killed need not be waited for."""
+    place, _, rest = owner.rpartition(":")[0].rpartition(":")
+    if place != _place() or not rest.isdecimal() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

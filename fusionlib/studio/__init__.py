@@ -30,7 +30,7 @@ from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
-from fusionlib.runs.desk import RunDesk
+from fusionlib.runs.desk import Plan, RunDesk
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
@@ -47,7 +47,9 @@ from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
+from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
+from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -126,6 +128,8 @@ class Studio:
         self.calibration = CalibrationDesk(self.view, self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+        self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
+        self.runner.desk.options = process_options(options)
 
     @property
     def runs(self) -> RunDesk:
@@ -317,6 +321,7 @@ class Studio:
             calibration=calibration,
             progress=progress,
             cache=self.statistics,
+            tally=self.runner.tally,
         )
 
     def measure(
@@ -328,8 +333,16 @@ class Studio:
         measures: Sequence[str] = BASIC,
         fresh: bool = False,
     ) -> dict[str, Any]:
-        """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`."""
-        figures = self.runner.measure(recipe, pictures, progress, measures=measures, fresh=fresh)
+        """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`.
+
+        A run: who asks for the same network on the same pictures elsewhere follows.
+        """
+        builder = self.runner.builder
+        content = (builder.memo(recipe), pictures.fingerprint(), builder.precision, builder.device.type)
+        files = [Path(source.path) for source in recipe.checkpoints]
+        plan = set_plan("evaluate", files, pictures) if len(files) == 1 else Plan("evaluate", ())
+        with lease(self.runs, plan, *content)(progress or (lambda *_: None)) as told:
+            figures = self.runner.measure(recipe, pictures, told, measures=measures, fresh=fresh)
         return {**figures, "forwards": forwards_of(recipe), "classes": list(pictures.label_space.names)}
 
     def evaluate(

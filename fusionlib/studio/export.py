@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
 from fusionlib.merging.stream import stream_merge
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 
 __all__ = ["Export", "run_recipe", "sharing_notes", "write_recipe"]
@@ -53,11 +55,13 @@ def run_recipe(
     calibration: DecodedCache | None = None,
     progress: Progress | None = None,
     cache: Kept | None = None,
+    tally: Tally | None = None,
 ) -> Export:
     """Carry out `recipe` on its opened checkpoints and write `out` atomically, the recipe in the file's metadata.
 
     Linear merges stream from file to file; other methods need the whole arena in memory, and a network only where they
-    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about checkpoints.
+    or the buffer policy look at pictures. `cache` keeps what is expensive to find out about checkpoints, `tally` counts
+    forward passes.
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
@@ -78,13 +82,16 @@ def run_recipe(
     arena = _packed(recipe, checkpoints, anchor, device)
     if method.statistics:
         count = recipe.calibration.count if recipe.calibration else None
-        method = find(method, arena, architecture, calibration, count, worker=worker, store=cache, progress=progress)
+        more: dict[str, Any] = {"worker": worker, "store": cache, "progress": progress, "tally": tally}
+        method = find(method, arena, architecture, calibration, count, **more)
     arena = arena.written_in(dtype)
     if recipe.buffers == "recalibrate" and architecture is not None:
         network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)
         count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
         blend = Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
         blend.set(method, worker.run)
+        if tally is not None and calibration is not None:
+            tally.run += len(calibration.spread(count))
         flat, notes = network.flat, blend.notes
     else:
         flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
@@ -101,7 +108,7 @@ def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tup
             raise UsageError(
                 f"{method.title} is {len(mixture.weights)} networks, not one",
                 "a method that gives one network",
-                "Measure it with evaluate A --with B, or choose another method to write a file",
+                "Measure it with evaluate A --with B or evaluate RECIPE.yaml, or choose another method to write a file",
             )
         flat = mixture.weights[0]
         notes = settle(buffers, arena, method, flat, anchor)
