@@ -210,6 +210,13 @@ class Dataset(Protocol):
         """
         ...
 
+    def group(self, index: int) -> str:
+        """Name of what picture `index` belongs to (a video sequence, a city): pictures of one group err together.
+
+        Its own where it stands alone. A part of a dataset has the groups of the whole.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""
@@ -348,6 +355,8 @@ class MergeMethod(ABC):
     """Whether it takes checkpoints of different heads by itself, without being asked to merge what they share."""
     keeps_statistics: ClassVar[bool] = False
     """Whether every network that it gives keeps its own running statistics, whatever the buffer policy is."""
+    whole_checkpoints: ClassVar[bool] = False
+    """Whether its networks are the checkpoints as they are, each in its own architecture: they need not be alike."""
     for_each_anchor: ClassVar[bool] = False
     """Whether it is meant to be used once per checkpoint as the anchor, where nobody names one."""
     no_defaults: ClassVar[str] = ""
@@ -489,7 +498,10 @@ class Measure(Protocol):
     """Which of the values that `compute` gives are figures to show; it may give more."""
 
     def init(self, classes: int, device: torch.device, members: int = 1) -> State:
-        """The state of no pictures, for `classes` classes of the annotation and `members` networks."""
+        """The state of no pictures, for `classes` classes of the annotation and `members` networks.
+
+        Of grain `picture` every state has its names, shapes and types: what lies in the tables is held against it.
+        """
         ...
 
     def update(self, state: State, *observations: Observation) -> None:

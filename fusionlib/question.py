@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fusionlib.recipe import Recipe
@@ -21,6 +22,10 @@ class Question:
     measure: str
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.measure, self.data, tuple(one.content for one in self.recipes)))
 
 
@@ -44,11 +49,20 @@ class Told:
 
 @dataclass
 class Tally:
-    """Forward passes of a piece of work: run, and spared because their answers were known."""
+    """Forward passes of a piece of work: run, and spared because their answers were known.
+
+    A picture that one network sees is one, whether it is measured, recalibrated or estimated on; that of an ensemble
+    is one for each member.
+    """
 
     run: int = 0
     known: int = 0
     seconds: float = 0.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether there was anything to run."""
+        return bool(self.run or self.known)
 
     def listed(self) -> dict[str, Any]:
         """As the JSON of every verb that measures has it."""

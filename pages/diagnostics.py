@@ -4,7 +4,8 @@ import streamlit as st
 
 from fusionlib.contracts import DIAGNOSTICS, MEASURES
 from fusionlib.diagnostics.evidence import USEFUL
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES
+from fusionlib.diagnostics.reasons import CAUTIONS
+from fusionlib.diagnostics.verdict import RULES
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.diagnostics_charts import (

@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, MergeMethod, Permutation, Preprocessing, Sample
+from fusionlib.contracts import (
+    ARCHITECTURES,
+    METHODS,
+    MergeMethod,
+    Mixture,
+    Permutation,
+    Preprocessing,
+    Sample,
+    parameter,
+)
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import label_space
 from fusionlib.engine.build import Member
@@ -160,6 +169,39 @@ def pictures(count: int = 6, seed: int = 0, size: tuple[int, int] = (HEIGHT, WID
 
 
 @dataclass(frozen=True)
+class Threefold(MergeMethod):
+    """Three networks on the line between the first checkpoint and the second, around its middle."""
+
+    title, summary, citation = "Threefold", "Three networks around the mean", "made for these tests"
+
+    spread: float = parameter(0.2, "How far the outer two lie from the middle", min=0.0, max=0.5)
+
+    def shares(self, count: int) -> tuple[float, ...]:
+        return (1 / count,) * count
+
+    def networks(self, count: int) -> int:
+        return 3
+
+    def alphas(self) -> tuple[float, ...]:
+        return (0.5 - self.spread, 0.5, 0.5 + self.spread)
+
+    def __call__(self, arena: Arena, out: Tensor | None = None) -> Mixture:
+        a, b = arena.weights[:2]
+        return Mixture(torch.stack([one * a + (1 - one) * b for one in self.alphas()]), torch.tensor([0.25, 0.5, 0.25]))
+
+
+@contextmanager
+def threefold_registered() -> Iterator[None]:
+    """`threefold` is a merge method inside the block: M = 3, and no checkpoint is a member."""
+    METHODS.names()
+    METHODS.register("threefold")(Threefold)
+    try:
+        yield
+    finally:
+        del METHODS._items["threefold"]
+
+
+@dataclass(frozen=True)
 class Album:
     """A dataset without files or masks."""
 
@@ -180,6 +222,9 @@ class Album:
 
     def picture_key(self, index: int) -> str:
         return hashlib.sha256(self.images[index].tobytes()).hexdigest()
+
+    def group(self, index: int) -> str:
+        return self.name(index)
 
 
 def album(count: int = 2, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> DecodedCache:

@@ -19,6 +19,7 @@ from fusionlib.errors import ArchitectureError, Cancelled, UsageError
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.fisher import Fisher
 from fusionlib.merging.rebasin import Rebasin
+from fusionlib.question import Tally
 from fusionlib.runs.statistics import StatisticsStore
 
 NAMES = STATISTICS.names()
@@ -266,7 +267,7 @@ def test_values_move_with_the_version_alone(tmp_path: Path, name: str) -> None:
     statistic, arena = STATISTICS.get(name), arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2))
     members = (0,) if statistic.grain == "checkpoint" else (0, 1)
     want = Wanted(name, members, {key: given[key] for key in statistic.options})
-    finder = _Finder(arena, None, album(size=(8, 12)), None, worker(), None)
+    finder = _Finder(arena, None, album(size=(8, 12)), None, worker(), None, Tally())
     table = finder.table(want, lambda done, total: None)
     flat = torch.cat([table[key].double().flatten() for key in sorted(table)])
     steps = torch.arange(len(flat), dtype=torch.float64)

@@ -25,6 +25,7 @@ from fusionlib.engine.scaling import scaled
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.build import build_method
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 
 
@@ -144,13 +145,13 @@ class Builder:
             )
         return next(iter(spaces.values()))
 
-    def build(self, recipe: Recipe, progress: Progress | None = None) -> Built:
-        """The network of a recipe, ready to be measured. Progress and errors as `Merger.merge`."""
+    def build(self, recipe: Recipe, progress: Progress | None = None, tally: Tally | None = None) -> Built:
+        """The network of a recipe, ready to be measured. Progress, tally and errors as `Merger.merge`."""
         space, begun = self.space(recipe), time.perf_counter()
         if parts := parts_of(recipe):
             together = self._together(recipe, [self.build(part, progress) for part in parts], space)
             return together.scaled(recipe.temperature)
-        merged = self.merger.merge(recipe, progress)
+        merged = self.merger.merge(recipe, progress, tally)
         known = self.merger.network(recipe)
         members = tuple(
             self.worker.run(lambda row=row: self._member(known, merged.arena, merged.integers, row))
@@ -193,12 +194,12 @@ class Builder:
 
 def forwards_of(recipe: Recipe) -> int:
     """Forward passes a picture, as far as the recipe alone tells."""
-    return len(parts_of(recipe)) or 1
+    return build_method(recipe.method, recipe.parameters).networks(len(recipe.checkpoints))
 
 
 def parts_of(recipe: Recipe) -> tuple[Recipe, ...]:
     """The recipes of the networks that answer together, each a checkpoint alone; nothing where weights are merged."""
-    if not METHODS.get(recipe.method).keeps_statistics:
+    if not METHODS.get(recipe.method).whole_checkpoints:
         return ()
     return tuple(recipe.alone(number) for number in range(len(recipe.checkpoints)))
 

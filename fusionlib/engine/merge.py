@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from fusionlib.errors import RecipeError, UsageError
 from fusionlib.merging.buffers import anchor_of, merged_integers, settle
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
+from fusionlib.question import Tally
 from fusionlib.recipe import Recipe, Source, checkpoint_alone
 
 KEPT_ARENAS = 4
@@ -68,7 +70,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._checkpoints: dict[str, Checkpoint] = {}
-        self._pictures: dict[str, DecodedCache] = {}
+        self._opened: DecodedCache | None = None
+        self._pictures: WeakValueDictionary[str, DecodedCache] = WeakValueDictionary()  # what is decoded is large
 
     def know(self, checkpoints: Sequence[Checkpoint] = (), pictures: DecodedCache | None = None) -> None:
         """Take these for what recipes name by their content."""
@@ -102,6 +105,7 @@ class Sources:
                     "the same pictures",
                     "Name them with --data, or write a new recipe",
                 )
+            self._opened = found
             self._pictures[wanted.fingerprint] = found
         return found
 
@@ -169,8 +173,15 @@ class Merger:
             self._arenas.move_to_end(key)
             return self._arenas[key]
 
-    def merge(self, recipe: Recipe, progress: Progress | None = None) -> Merged:
-        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`.
+    def adopt(self, checkpoints: Sequence[Checkpoint], arena: Arena) -> None:
+        """Take these checkpoints as somebody has packed them, finite, in place of packing them again."""
+        with self._lock:
+            self._arenas[tuple(item.fingerprint for item in checkpoints), None, "None"] = arena
+            self._evict()
+
+    def merge(self, recipe: Recipe, progress: Progress | None = None, tally: Tally | None = None) -> Merged:
+        """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`. `tally` counts
+        the passes.
 
         Raises: `MergeError` where a value does not fit the dtype in which it will be written; `RecipeError`,
         `LayoutError`, `UsageError` for what cannot be merged.
@@ -185,11 +196,11 @@ class Merger:
         found = work(method, len(recipe.checkpoints), min(_count(recipe), len(calibration or ())))
         whole = self.preparing(recipe, len(calibration or ()))
         if method.statistics:
-            method = self._informed(method, arena, recipe, calibration, lambda done, _: told(done, whole))
+            method = self._informed(method, arena, recipe, calibration, lambda done, _: told(done, whole), tally)
         arena = arena.written_in(written_dtype(recipe.dtype))
         if recipe.buffers == "recalibrate" and not method.keeps_statistics:
             along = lambda done, _: told(found + done, whole)  # noqa: E731
-            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, along)
+            mixture = self._recalibrated(method, arena, recipe, calibration, anchor, along, tally or Tally())
         else:
             mixture = self.worker.run(lambda: _settled(method, arena, recipe.buffers, anchor))
         if calibration is not None:
@@ -212,6 +223,7 @@ class Merger:
         recipe: Recipe,
         calibration: DecodedCache | None,
         progress: Progress | None,
+        tally: Tally | None,
     ) -> MergeMethod:
         if method.needs == "pictures" and calibration is None:
             raise UsageError(
@@ -226,6 +238,7 @@ class Merger:
             worker=self.worker,
             store=self.statistics,
             progress=progress,
+            tally=tally,
         )
 
     def _recalibrated(
@@ -236,6 +249,7 @@ class Merger:
         calibration: DecodedCache | None,
         anchor: int,
         progress: Progress,
+        tally: Tally,
     ) -> Mixture:
         """The mixture, each network with running statistics that were measured anew."""
         if calibration is None:
@@ -254,7 +268,7 @@ class Merger:
                 progress(done, total)
                 image = unreduced(calibration.load(index)).image[None]
                 run(lambda image=image, running=running: running.add(image))
-                done += 1
+                done, tally.run = done + 1, tally.run + 1
             run(lambda row=row: _keep_rounded(arena.layout, network.flat, row))
         return mixture
 

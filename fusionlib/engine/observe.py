@@ -86,17 +86,15 @@ class Pass:
         for batch in batches(self.pictures, self.batch, self.indices):
             needed = self._needed(set(batch.indices))
             seen: dict[int, list[Observation]] = {}
+            self._tiles += batch.tile
             for number in needed:
                 if progress is not None:
                     progress(done, total)
                 seen[number] = self.worker.run(lambda n=number, b=batch: self._observe(n, b), JOB)
                 done += self.networks[number].forwards * batch.finished
-            self._tiles += batch.tile
-            for place, index in enumerate(batch.indices):
-                shown = {number: observations[place] for number, observations in seen.items()}
-                self.worker.run(lambda i=index, s=shown: self._add(i, s, open_states), JOB)
-                if batch.finished:
-                    self._finish(index, open_states)
+                self._share(batch, seen, number, open_states)
+            if batch.finished:
+                self._tiles = 0
         if progress is not None:
             progress(done, total)
 
@@ -140,9 +138,23 @@ class Pass:
                 )
             return found
 
-    def _add(self, index: int, seen: Mapping[int, Observation], open_states: dict[int, State]) -> None:
+    def _share(
+        self, batch: Batch, seen: Mapping[int, list[Observation]], last: int, open_states: dict[int, State]
+    ) -> None:
+        """Feed the tasks of which network `last` is the last: others need not wait for theirs, or be lost with them."""
+        ready = [number for number, task in enumerate(self.tasks) if max(task.members) == last]
+        for place, index in enumerate(batch.indices):
+            shown = {number: observations[place] for number, observations in seen.items()}
+            self.worker.run(lambda i=index, s=shown: self._add(i, s, ready, open_states), JOB)
+            if batch.finished:
+                self._finish(index, ready, open_states)
+
+    def _add(
+        self, index: int, seen: Mapping[int, Observation], ready: Sequence[int], open_states: dict[int, State]
+    ) -> None:
         with torch.inference_mode():
-            for number, task in enumerate(self.tasks):
+            for number in ready:
+                task = self.tasks[number]
                 if index not in task.wanted:
                     continue
                 if task.measure.grain == "split":
@@ -153,11 +165,10 @@ class Pass:
                 assert state is not None
                 task.measure.update(state, *(seen[member] for member in task.members))
 
-    def _finish(self, index: int, open_states: dict[int, State]) -> None:
-        for number, task in enumerate(self.tasks):
-            if number in open_states and index in task.wanted:
-                task.keep(index, open_states.pop(number), self._tiles)
-        self._tiles = 0
+    def _finish(self, index: int, ready: Sequence[int], open_states: dict[int, State]) -> None:
+        for number in ready:
+            if number in open_states and index in self.tasks[number].wanted:
+                self.tasks[number].keep(index, open_states.pop(number), self._tiles)
 
 
 @dataclass(frozen=True)

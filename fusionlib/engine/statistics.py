@@ -21,6 +21,7 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.merging.buffers import anchor_of
+from fusionlib.question import Tally
 
 
 class Kept(Protocol):
@@ -41,11 +42,13 @@ def find(
     worker: Worker,
     store: Kept | None = None,
     progress: Progress | None = None,
+    tally: Tally | None = None,
 ) -> MergeMethod:
     """The method with all that it wants to know about `arena`; itself where that is nothing, or known to it.
 
     Pictures are looked at evenly spaced, `count` of them (default: all). Each table is stored as soon as it is whole.
     Progress is in forward passes' worth of work; it may raise `Cancelled`, which a picture or a sweep later ends it.
+    `tally` counts the forward passes themselves, and those of tables that were found.
 
     Raises: `UsageError` and `ArchitectureError` where pictures or the network that runs them are wanted and not given,
     `DataError` where the pictures have changed meanwhile.
@@ -55,7 +58,7 @@ def find(
     wanted = [want for want in method.wanted(len(arena)) if (want.statistic, want.members) not in known]
     if not wanted:
         return method
-    found = _Finder(arena, architecture, pictures, count, worker, store)
+    found = _Finder(arena, architecture, pictures, count, worker, store, tally or Tally())
     costs = [found.cost(want) for want in wanted]
     for number, want in enumerate(wanted):
         before, total = sum(costs[:number]), sum(costs)
@@ -83,10 +86,11 @@ class _Finder:
         count: int | None,
         worker: Worker,
         store: Kept | None,
+        tally: Tally,
     ) -> None:
         self.arena, self.pictures = arena, pictures
         self.architecture = architecture or network_of(arena.shapes)
-        self.worker, self.store = worker, store
+        self.worker, self.store, self.tally = worker, store, tally
         self._found: dict[str, Mapping[str, Tensor]] = {}
         there = 0 if pictures is None else len(pictures)
         self.count = there if count is None else min(count, there)
@@ -113,6 +117,8 @@ class _Finder:
                 self.pictures.verify()
             if self.store:
                 self.store.put(key, table, about)
+        elif statistic.needs == "pictures":
+            self.tally.known += self.count * len(members)
         self._found[key] = table
         return table
 
@@ -158,12 +164,15 @@ class _Finder:
 
         if statistic.needs != "pictures":
             return Subject(arena, self.worker.run, network)
-        return Subject(arena, self.worker.run, network, self._walk(), self.count)
+        return Subject(arena, self.worker.run, network, self._walk(len(members)), self.count)
 
-    def _walk(self) -> Iterator[tuple[int, np.ndarray]]:
+    def _walk(self, members: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The pictures, each seen by all members."""
         assert self.pictures is not None
         for index in self.pictures.spread(self.count):
-            yield index, unreduced(self.pictures.load(index)).image
+            image = unreduced(self.pictures.load(index)).image
+            self.tally.run += members
+            yield index, image
 
 
 def content(arena: Arena, number: int) -> str:

@@ -34,6 +34,7 @@ class Ensemble(MergeMethod):
     citation: ClassVar[str] = "Lakshminarayanan et al. 2017; Efficient Self-Ensemble, Eq. 3 to 5"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     keeps_statistics: ClassVar[bool] = True
+    whole_checkpoints: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
     rule: str = parameter("softmax", "; ".join(f"{name}: {what}" for name, what in RULES.items()), choices=tuple(RULES))

@@ -7,12 +7,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.errors import DataError
@@ -20,8 +19,12 @@ from fusionlib.question import Question
 from fusionlib.runs import desk, store
 from fusionlib.runs.database import Database
 
-LAYOUT = 2
-"""Version of the tables. The one before had figures alone, under keys with hashes of source code in them."""
+LAYOUT = 3
+"""Version of the tables. The first had figures alone, under keys with hashes of source code in them; the second did not
+know what a build costs.
+"""
+
+T = TypeVar("T")
 
 MOST_VALUES = 500
 """Values of one statement: SQLite takes no more than 999 in its older versions."""
@@ -29,7 +32,8 @@ MOST_VALUES = 500
 SCHEMA = f"""
 {store.SCHEMA}{desk.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
-    memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
+    memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
+    forwards INTEGER NOT NULL, passes INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS subjects (
     key TEXT PRIMARY KEY, builds TEXT NOT NULL, recipes TEXT NOT NULL, labels TEXT NOT NULL, precision TEXT NOT NULL,
@@ -67,11 +71,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a recipe was built into: the build key, what the user must know of the merge, and how long it took."""
+    """What a recipe was built into: the build key, what the user must know of the merge, and how long it took.
+
+    `forwards` are its forward passes a picture, `passes` those that finding out what the merge needs takes.
+    """
 
     build: str
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    forwards: int = 1
+    passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Answers:
 
     def __init__(self, where: Path | Database) -> None:
         self.database = where if isinstance(where, Database) else Database(where, SCHEMA, LAYOUT, _migrate)
+        self._spoilt: set[tuple[bytes, str, int, bytes]] = set()  # rows of no use in a file that cannot be written
 
     def build(self, memo: str) -> Remembered | None:
         """What a recipe was built into, by `Builder.memo`."""
@@ -115,15 +125,19 @@ class Answers:
         for start in range(0, len(wanted), MOST_VALUES):
             part = wanted[start : start + MOST_VALUES]
             marks = ",".join("?" * len(part))
-            rows = self.database.read(f"SELECT memo, build, notes, seconds FROM builds WHERE memo IN ({marks})", part)
-            with suppress(TypeError, ValueError):
-                found |= {memo: Remembered(build, tuple(json.loads(notes)), took) for memo, build, notes, took in rows}
+            rows = self.database.read(
+                f"SELECT memo, build, notes, seconds, forwards, passes FROM builds WHERE memo IN ({marks})", part
+            )
+            for memo, build, notes, *costs in rows:
+                said = _json(notes, list)
+                if said is not None and isinstance(build, str) and all(isinstance(cost, int | float) for cost in costs):
+                    found[memo] = Remembered(build, tuple(map(str, said)), *costs)
         return found
 
     def keep_build(self, memo: str, found: Remembered) -> None:
         """Remember what a recipe was built into."""
-        row = (memo, found.build, json.dumps(found.notes), found.seconds, time.time())
-        self.database.write("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?)", [row], counted=False)
+        row = (memo, found.build, json.dumps(found.notes), found.seconds, time.time(), found.forwards, found.passes)
+        self.database.write("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?, ?)", [row], counted=False)
 
     def find(self, subject: Subject, measure: str, version: int, data: str) -> Answer | None:
         """The figures of a split, where they are known."""
@@ -131,10 +145,11 @@ class Answers:
             "SELECT figures, images, tiled FROM answers WHERE subject = ? AND measure = ? AND version = ? AND data = ?",
             (subject.key, measure, version, data),
         )
-        try:
-            return Answer(json.loads(rows[0][0]), rows[0][1], rows[0][2]) if rows else None
-        except (TypeError, ValueError):
-            return None
+        for text, images, tiled in rows:
+            figures = _json(text, dict)
+            if figures is not None and isinstance(images, int) and isinstance(tiled, int):
+                return Answer(figures, images, tiled)
+        return None
 
     def keep(self, subject: Subject, measure: str, version: int, question: Question, spec: str, answer: Answer) -> None:
         """Store the figures of a split, and who they are of."""
@@ -156,29 +171,37 @@ class Answers:
             "SELECT picture FROM states WHERE subject = ? AND measure = ? AND version = ?",
             (short(subject.key), measure, version),
         )
-        return frozenset(row[0] for row in rows)
+        about = (short(subject.key), measure, version)
+        return frozenset(picture for (picture,) in rows if (*about, picture) not in self._spoilt)
 
     def states(
-        self, subject: Subject, measure: str, version: int, pictures: Iterable[str]
+        self, subject: Subject, measure: str, version: int, pictures: Iterable[bytes]
     ) -> dict[bytes, tuple[bytes, int]]:
         """Packed states, each with its number of tiles, of those of these pictures that are known, by short key."""
-        wanted = {short(key) for key in pictures}
+        wanted = set(pictures)
         rows = self.database.read(
             "SELECT picture, state, tiles FROM states WHERE subject = ? AND measure = ? AND version = ?",
             (short(subject.key), measure, version),
         )
-        return {picture: (state, tiles) for picture, state, tiles in rows if picture in wanted}
+        # What could not be written yet comes first, and counts in place of what the file has.
+        return {picture: (state, tiles) for picture, state, tiles in reversed(rows) if picture in wanted}
 
     def keep_states(self, rows: Iterable[tuple[Subject, str, int, str, bytes, int]]) -> None:
         """Store states of pictures: subject, measure, version, picture's key, packed state, tiles. All or none."""
-        self.database.write(
-            "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (short(subject.key), measure, version, short(picture), state, tiles)
-                for subject, measure, version, picture, state, tiles in rows
-            ],
-            counted=False,
-        )
+        listed = [
+            (short(subject.key), measure, version, short(picture), state, tiles)
+            for subject, measure, version, picture, state, tiles in rows
+        ]
+        self.database.write("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)", listed, counted=False)
+        self._spoilt -= {row[:4] for row in listed}
+
+    def drop_states(self, subject: Subject, measure: str, version: int, pictures: Iterable[bytes]) -> None:
+        """Forget states of pictures, by short key, that turned out to be damaged: they are unknown from now on."""
+        about = (short(subject.key), measure, version)
+        for picture in pictures:
+            statement = "DELETE FROM states WHERE subject = ? AND measure = ? AND version = ? AND picture = ?"
+            if self.database.change(statement, (*about, picture)) is None:
+                self._spoilt.add((*about, picture))
 
     def listed(self, limit: int = 1000) -> list[dict[str, Any]]:
         """What is known, newest first, as JSON values: who, on what, by what measure, and the figures."""
@@ -192,8 +215,8 @@ class Answers:
                  "software", "created")  # fmt: skip
         listed: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
         for one in listed:
-            one["recipe"], one["figures"] = json.loads(one["recipe"]), json.loads(one["figures"])
-        return listed
+            one["recipe"], one["figures"] = _json(one["recipe"], list), _json(one["figures"], dict)
+        return [one for one in listed if one["recipe"] and one["figures"] is not None]
 
     def prune(self, keep: Mapping[str, int]) -> dict[str, int]:
         """Remove what no current version of a measure asks for (`keep` has them by name); rows removed by table."""
@@ -213,13 +236,22 @@ def short(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:16]
 
 
+def _json(text: Any, kind: type[T]) -> T | None:
+    """A JSON value of a kind; None for a text that is none: somebody else may have written it."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, kind) else None
+
+
 def _migrate(file: sqlite3.Connection) -> str:
-    """Drop the results of the layout before, whose keys nobody asks for any more; says how many there were."""
+    """Bring a file of an earlier layout to this one. Says how many results were dropped, whose keys nobody asks for."""
     (layout,) = file.execute("PRAGMA user_version").fetchone()
-    if layout >= LAYOUT:
-        return ""
     tables = {row[0] for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "results" not in tables:
+    if layout == 2 and "builds" in tables:
+        file.execute("DROP TABLE builds")  # a memory of merges, made again by the next ones
+    if layout >= 2 or "results" not in tables:
         return ""
     (count,) = file.execute("SELECT count(*) FROM results").fetchone()
     file.execute("DROP TABLE results")

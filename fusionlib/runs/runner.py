@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from fusionlib.contracts import MEASURES, Measure, Progress, State
 from fusionlib.data.cache import DecodedCache
@@ -19,21 +22,21 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
 from fusionlib.runs.desk import RunDesk
 
+CPU = torch.device("cpu")
+
 BASIC = ("confusion", "loss")
 """What is asked of a network where nobody says otherwise."""
-
-FLUSH_S = 0.2
-"""How long states of finished pictures wait for one another on their way to the disk."""
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question with what it was found to be about."""
+    """A question with what it was found to be about; labels count as one of `classes`."""
 
     question: Question
     measure: Measure
     subject: Subject
     merges: tuple[Remembered, ...]
+    classes: int
 
     @property
     def name(self) -> str:
@@ -43,6 +46,16 @@ class _Asked:
     def place(self) -> tuple[Subject, str, int]:
         """Where its answer lies."""
         return self.subject, self.question.measure, self.measure.version
+
+    def states_of(self, rows: Mapping[bytes, tuple[bytes, int]]) -> dict[bytes, State]:
+        """States by picture, without those that are none of this measure: somebody has damaged them."""
+        like = self.measure.init(self.classes, CPU, len(self.subject.builds))
+        found = {}
+        for picture, (packed, tiles) in rows.items():
+            if isinstance(packed, bytes) and isinstance(tiles, int):
+                with suppress(DataError):
+                    found[picture] = states.unpack(packed, like)
+        return found
 
 
 class Runner:
@@ -77,18 +90,18 @@ class Runner:
         asked = [self._identified(question, target, builts, steps) for question in questions]
         told = [None if fresh else self._known(one, pictures) for one in asked]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
-        before = tally.run
         if left:
             self._measure(left, target, pictures, builts, steps, fresh)
-        networks = {build: one for asking in asked for build, one in _networks(asking)}
-        self.spare(networks.values(), pictures)
-        tally.known -= tally.run - before
+        merges = {merge.build: merge for one in asked for merge in one.merges}
+        tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) - steps.passed
+        tally.known += sum(merge.passes for build, merge in merges.items() if build not in builts)
         tally.seconds += time.perf_counter() - begun
         return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
 
     def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
         """Count the passes of networks whose figures somebody wanted and found."""
-        self.tally.known += sum(map(forwards_of, recipes)) * len(pictures)
+        merges = {merge.build: merge for merge in self.answers.builds(map(self.builder.memo, recipes)).values()}
+        self.tally.known += sum(merge.passes + merge.forwards * len(pictures) for merge in merges.values())
 
     def measure(
         self,
@@ -114,19 +127,36 @@ class Runner:
 
     def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
+        return [None if one is None else self._known(one, pictures) for one in self._placed(questions, pictures)]
+
+    def pictures(self, question: Question, pictures: DecodedCache) -> list[State] | None:
+        """The state of every picture, in order, without running anything; None where one is not known.
+
+        Their sum is what the figures of the question follow from: intervals and rankings are arithmetic over them.
+        Raises `UsageError` for a measure that keeps none of single pictures.
+        """
+        if MEASURES.get(question.measure).grain != "picture":
+            raise UsageError(
+                f"States of single pictures of {question.measure}", "a measure of grain picture", "Ask another measure"
+            )
+        (one,) = self._placed([question], pictures)
+        found = None if one is None else self._states(one, pictures)
+        return None if found is None else [state for state, _ in found]
+
+    def _placed(self, questions: Sequence[Question], pictures: DecodedCache) -> list[_Asked | None]:
+        """Where the answers to questions lie; None for those about a network that was never built."""
         if not questions:
             return []
         recipes = {id(recipe): recipe for question in questions for recipe in question.recipes}
         memos = {place: self.builder.memo(recipe) for place, recipe in recipes.items()}
         merges = self.answers.builds(memos.values())
-        found: list[Told | None] = []
+        found: list[_Asked | None] = []
         for question in questions:
             there = [merges.get(memos[id(recipe)]) for recipe in question.recipes]
             if None in there:
                 found.append(None)
             else:
-                asked = self._asked(question, there, self._target([question], pictures))  # type: ignore[arg-type]
-                found.append(self._known(asked, pictures))
+                found.append(self._asked(question, there, self._target([question], pictures)))  # type: ignore[arg-type]
         return found
 
     def _target(self, questions: Sequence[Question], pictures: DecodedCache) -> LabelSpace:
@@ -150,25 +180,29 @@ class Runner:
         merges = []
         for recipe in question.recipes:
             memo = self.builder.memo(recipe)
-            found = self.answers.build(memo)
-            if found is None:
-                built = self._build(recipe, steps)
-                builts[built.key] = built
-                found = Remembered(built.key, built.notes, built.seconds)
-                self.answers.keep_build(memo, found)
-            merges.append(found)
+            merges.append(self.answers.build(memo) or self._remembered(self._build(recipe, builts, steps), memo))
         return self._asked(question, merges, target)
 
-    def _build(self, recipe: Recipe, steps: _Steps) -> Built:
-        built = self.builder.build(recipe, steps.preparing)
+    def _remembered(self, built: tuple[Built, int], memo: str) -> Remembered:
+        network, passes = built
+        found = Remembered(network.key, network.notes, network.seconds, network.forwards, passes)
+        self.answers.keep_build(memo, found)
+        return found
+
+    def _build(self, recipe: Recipe, builts: dict[str, Built], steps: _Steps) -> tuple[Built, int]:
+        """The network of a recipe, and what finding out what it needs takes in passes, those that were spared too."""
+        tally = self.tally
+        before = tally.run + tally.known
+        built = self.builder.build(recipe, steps.preparing, tally)
         steps.prepared()
-        return built
+        builts[built.key] = built
+        return built, tally.run + tally.known - before
 
     def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> _Asked:
         labels = " ".join(labels_key(self.builder.space(recipe), target)[:16] for recipe in question.recipes)
         builds = tuple(merge.build for merge in merges)
         subject = Subject(builds, labels, self.builder.precision, self.builder.device.type)
-        return _Asked(question, MEASURES.get(question.measure), subject, tuple(merges))
+        return _Asked(question, MEASURES.get(question.measure), subject, tuple(merges), target.count)
 
     def _known(self, one: _Asked, pictures: DecodedCache) -> Told | None:
         found = self.answers.find(*one.place, one.question.data)
@@ -189,16 +223,25 @@ class Runner:
         return Told(one.question, found.figures, found.images, found.tiled, known, one.subject.builds, notes, seconds)
 
     def _summed(self, one: _Asked, pictures: DecodedCache) -> Answer | None:
-        """Figures out of the states of pictures, in their order, and kept; None where one is missing."""
-        keys = [pictures.picture_key(index) for index in range(len(pictures))]
-        rows = self.answers.states(*one.place, keys)
-        if len(rows) < len(set(keys)):
+        """Figures out of the states of pictures, in their order, and kept; None where one is missing, or damaged."""
+        found = self._states(one, pictures)
+        if found is None:
             return None
-        found = [rows[short(key)] for key in keys]
-        total = states.add([states.unpack(packed) for packed, _ in found])
-        answer = Answer(one.measure.compute(total), len(keys), sum(tiles > 0 for _, tiles in found))
+        total = states.add([state for state, _ in found])
+        answer = Answer(one.measure.compute(total), len(found), sum(tiles > 0 for _, tiles in found))
         self._keep(one, answer, pictures)
         return answer
+
+    def _states(self, one: _Asked, pictures: DecodedCache) -> list[tuple[State, int]] | None:
+        """States of the pictures in their order, each with its number of tiles; None where one is missing, or damaged,
+        which is then forgotten.
+        """
+        keys = [short(pictures.picture_key(index)) for index in range(len(pictures))]
+        rows = self.answers.states(*one.place, keys)
+        there = one.states_of(rows)
+        if damaged := rows.keys() - there.keys():
+            self.answers.drop_states(*one.place, damaged)
+        return [(there[key], rows[key][1]) for key in keys] if there.keys() >= set(keys) else None
 
     def _keep(self, one: _Asked, answer: Answer, pictures: DecodedCache) -> None:
         self.answers.keep(*one.place, one.question, pictures.spec, answer)
@@ -215,7 +258,7 @@ class Runner:
         """One pass for all that is asked and not known, and for what every pass over masks feeds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
         order = list(recipes)
-        networks = [builts.get(build) or self._build(one, steps) for build, one in recipes.items()]
+        networks = [builts.get(build) or self._build(one, builts, steps)[0] for build, one in recipes.items()]
         asked = {one.place: one for one in left}
         for build, recipe in recipes.items() if pictures.labelled else ():
             for one in self._always(build, recipe, left[0].question.data, target):
@@ -224,8 +267,13 @@ class Runner:
         tasks = [self._task(one, order, pictures, rows, fresh) for one in asked.values()]
         work = Pass(networks, target, pictures, [task for task in tasks if task.wanted], self.worker)
         look_through(pictures, work.indices)
+
+        def along(done: int, total: int) -> None:
+            rows.flush()  # before the next picture begins: whatever ends the process, a finished one is known
+            steps(done, total)
+
         try:
-            work.run(steps)
+            work.run(along)
         finally:
             rows.flush()
         pictures.verify()
@@ -276,7 +324,7 @@ class _Steps:
 
     def __init__(self, tally: Tally, progress: Progress | None, ahead: int) -> None:
         self._tally, self._progress, self._ahead = tally, progress, ahead
-        self._done = self._before = self._building = 0
+        self.passed = self._before = self._building = 0
 
     def preparing(self, done: int, total: int) -> None:
         """So much of a build is done, in forward passes' worth of work."""
@@ -289,24 +337,22 @@ class _Steps:
         self._before, self._building = self._before + self._building, 0
 
     def __call__(self, done: int, total: int) -> None:
-        self._tally.run += max(0, done - self._done)
-        self._done = max(done, self._done)
+        self._tally.run += done - self.passed
+        self.passed = done
         if self._progress is not None:
             self._progress(self._before + done, self._before + total)
 
 
 class _Rows:
-    """States of pictures on their way into the tables, a few times a second."""
+    """States of pictures on their way into the tables, those of all measures of a picture together."""
 
     def __init__(self, answers: Answers) -> None:
-        self._answers, self._rows, self._last = answers, [], time.monotonic()
+        self._answers, self._rows = answers, []
 
     def add(self, row: tuple) -> None:
         self._rows.append(row)
-        if time.monotonic() - self._last > FLUSH_S:
-            self.flush()
 
     def flush(self) -> None:
         if self._rows:
             self._answers.keep_states(self._rows)
-        self._rows, self._last = [], time.monotonic()
+        self._rows = []

@@ -329,7 +329,7 @@ class Comparison(Job):
         if row.method == "single":
             return recipe_alone(members[0])
         sharing, method = self.choices.sharing, build_method(row.method, row.parameters)
-        if method.keeps_statistics:  # every member runs by itself
+        if method.whole_checkpoints:  # every member runs by itself
             return write_recipe(members, row.method, dict(row.parameters), "average")
         if sharing is None and method.takes_unlike:
             sharing = unlike(members, anchor_of(method, len(members)))

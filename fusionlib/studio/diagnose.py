@@ -27,7 +27,8 @@ from fusionlib.runs.store import Store
 from fusionlib.studies.grid import FINE, alpha_grid, around_best
 from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair
 from fusionlib.studio.diagnosis_report import full_report
-from fusionlib.studio.outlook import closer_points, path_summary
+from fusionlib.studio.intervals import Chance, Intervals
+from fusionlib.studio.outlook import closer_points, merges_on, path_summary
 from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.sweep import ENDS, Sweep, sweep_key
 from fusionlib.studio.view import MergeView, Selection
@@ -53,6 +54,7 @@ class Diagnosis(Job):
         *,
         runner: Runner,
         open_sweep: OpenSweep | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
         super().__init__("diagnosis " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
@@ -67,6 +69,7 @@ class Diagnosis(Job):
         plan = set_plan("diagnose", [item.path for item in checkpoints], pictures, "--buffers", buffers)
         self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint() if pictures else "", buffers)
         self._table = FunctionTable(checkpoints, pictures, self.obstacles, runner) if pictures else None
+        self._intervals = intervals or Intervals(runner)
         self._open_sweep = open_sweep or (lambda view: Sweep(view, runner, self.store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
@@ -134,6 +137,16 @@ class Diagnosis(Job):
         ]
         return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
 
+    def chance(self, a: int, b: int, alphas: Sequence[float]) -> Chance | None:
+        """How sure the gain of the best of these merges of two is, as `path` has them."""
+        assert self.pictures is not None
+        found = None
+        for pair, points in (((a, b), alphas), ((b, a), [round(1 - alpha, 9) for alpha in alphas])):
+            if (view := self._light_view(*pair)) is not None and (found is None or found.interval is None):
+                merges = [view.recipe(point) for point in points]
+                found = self._intervals.of([view.alone(end) for end in ENDS], merges, self.pictures)
+        return found
+
     def unmeasured(
         self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False
     ) -> list[tuple[int, int]]:
@@ -177,6 +190,7 @@ class Diagnosis(Job):
             paths,
             self.obstacles,
             {pair: self.path_obstacle(*pair) for pair in self.pairs},
+            {pair: self.chance(*pair, merges_on(path["points"])) for pair, path in paths.items() if path},
         )
         return {**report, "warnings": self.warnings()}
 
