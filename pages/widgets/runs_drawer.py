@@ -58,7 +58,7 @@ def _row(row: dict[str, Any]) -> None:
             "Cancel",
             key=f"run-cancel-{row['id']}",
             icon=":material/stop:",
-            on_click=studio().runs.cancel,
+            on_click=_cancel,
             args=(row["id"],),
             help="Ends after the picture in hand; what is finished is kept",
         )
@@ -68,3 +68,7 @@ def _row(row: dict[str, Any]) -> None:
     st.caption(f"{row['kind']} {state}{message}, {passes}")
     if row["state"] in ("stale", "cancelled"):
         st.code(shlex.join(("python", "-m", "fusionlib", "runs", "resume", row["id"])), language=None)
+
+
+def _cancel(id: str) -> None:
+    studio().runs.cancel(id)
