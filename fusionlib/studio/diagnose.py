@@ -142,9 +142,12 @@ class Diagnosis(Job):
         assert self.pictures is not None
         found = None
         for pair, points in (((a, b), alphas), ((b, a), [round(1 - alpha, 9) for alpha in alphas])):
-            if (view := self._light_view(*pair)) is not None and (found is None or found.interval is None):
+            view = self._light_view(*pair)
+            if view is not None:
                 merges = [view.recipe(point) for point in points]
                 found = self._intervals.of([view.alone(end) for end in ENDS], merges, self.pictures)
+            if found is not None and (found.interval is not None or not found.units.enough):
+                break
         return found
 
     def unmeasured(
