@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
     from fusionlib.question import Question
+    from fusionlib.recipe import Recipe
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -549,6 +550,12 @@ class Study(Protocol):
 
     def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
         """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
+        ...
+
+    def ahead(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[tuple[Recipe, str]]:
+        """Networks, each with the content key of a dataset, that are still to be measured as far as can be told: what
+        the time left is estimated from.
+        """
         ...
 
     def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:

@@ -49,6 +49,12 @@ def test_slerp_of_parallel_opposite_and_empty_vectors_is_linear_and_says_so(tmp_
     assert "linearly" in mixture.notes[0]
 
 
+@pytest.mark.parametrize("rows", [([0.0, 0.0], [1.0, 2.0]), ([3.0, 0.0], [3.0, 0.0]), ([3.0, 0.0], [-2.0, 0.0])])
+def test_without_an_arc_no_threshold_makes_slerp_divide_by_nothing(tmp_path: Path, rows) -> None:
+    mixture = Slerp(0.25, threshold=1.0)(plain(tmp_path, *rows))
+    assert mixture.weights[0, :2].tolist() == [0.25 * a + 0.75 * b for a, b in zip(*rows, strict=True)]
+
+
 def test_slerp_takes_two(three: Arena) -> None:
     with pytest.raises(UsageError, match="exactly two"):
         Slerp()(three)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from fusionlib.studio import OutlookDesk, Studio
 
 
-def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """`--data`, `--split`, `--limit`."""
+def add_data(parser: argparse.ArgumentParser, required: bool = True, several: bool = False) -> None:
+    """`--data`, `--split`, `--limit`; with `several` a list of data."""
     usages = ", ".join(DATASETS.texts_in_files("usage"))
-    parser.add_argument("--data", required=required, metavar="SPEC", help=f"one of {usages}")
+    text = f"one of {usages}" + (
+        "; may be given several times: merges look at pictures of the first" if several else ""
+    )
+    parser.add_argument("--data", required=required, metavar="SPEC", help=text, action="append" if several else "store")
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
 

@@ -75,7 +75,7 @@ class Slerp(MergeMethod):
         dot = sum(float(a.double() @ b.double()) for a, b in pairs)
         norms = [sum(float(pair[number].double().square().sum()) for pair in pairs) ** 0.5 for number in (0, 1)]
         cosine = dot / (norms[0] * norms[1]) if norms[0] and norms[1] else 1.0
-        if not abs(cosine) <= self.threshold:
+        if not abs(cosine) <= self.threshold or abs(cosine) >= 1:  # there is no arc, whatever the threshold
             return None
         angle = torch.tensor(cosine, dtype=torch.float64).acos()
         return tuple(float((share * angle).sin() / angle.sin()) for share in shares)

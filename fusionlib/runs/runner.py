@@ -77,15 +77,17 @@ class Runner:
         progress: Progress | None = None,
         *,
         fresh: bool = False,
+        networks: dict[str, Built] | None = None,
     ) -> list[Told]:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
-        With `fresh` nothing that is known counts. Progress is in forward passes, and may raise `Cancelled`: pictures
+        With `fresh` nothing that is known counts. `networks`, by build key, are those that whoever asks keeps for the
+        next question: what is built is put there, and what is there is not built again. Progress is in forward passes, and may raise `Cancelled`: pictures
         that are finished by then are known the next time. Raises what builds and passes raise, before any pass.
         """
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
-        builts: dict[str, Built] = {}
+        builts = {} if networks is None else networks
         steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures))
         asked = [self._identified(question, target, builts, steps) for question in questions]
         told = [None if fresh else self._known(one, pictures) for one in asked]
@@ -124,6 +126,15 @@ class Runner:
         told = self.known([Question((one,), data, name) for one in recipes for name in measures], pictures)
         groups = [told[start : start + len(measures)] for start in range(0, len(told), len(measures))]
         return [None if None in group else figures_of(filter(None, group)) for group in groups]
+
+    def need_masks(self, pictures: DecodedCache) -> None:
+        """Raises `DataError` for pictures that nothing can be held against."""
+        if not pictures.labelled:
+            raise DataError(
+                f"{pictures.title} has no masks",
+                "labelled pictures to measure on",
+                "Choose data with masks; pictures without them can still be looked at",
+            )
 
     def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
@@ -164,11 +175,7 @@ class Runner:
         if pictures.labelled:
             return pictures.label_space
         if any(MEASURES.get(question.measure).needs == "masks" for question in questions):
-            raise DataError(
-                f"{pictures.title} has no masks",
-                "labelled pictures to measure on",
-                "Choose data with masks; pictures without them can still be looked at",
-            )
+            self.need_masks(pictures)
         spaces = {space.names: space for one in questions for space in map(self.builder.space, one.recipes)}
         if len(spaces) > 1:
             raise UsageError(

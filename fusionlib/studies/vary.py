@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from fusionlib.contracts import METHODS, STUDIES, Parameter, parameters_of
@@ -17,7 +18,16 @@ MOST_POINTS = 1001
 """Points of one curve; a slip of the keyboard must not ask for a billion."""
 
 ASKED = ("confusion", "loss")
-SHOWN = ("miou", "pixel_accuracy", "loss", "iou", "images", "tiled")
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A network on a dataset, with what is asked of it."""
+
+    value: float
+    data: str
+    recipe: Recipe
+    questions: tuple[Question, ...]
 
 
 @STUDIES.register("sweep")
@@ -26,13 +36,15 @@ class Vary:
     """Figures of `method(parameter = value)` for every value on every dataset: a curve each.
 
     `recipe` names the merge with its other parameters; `data` are content keys of datasets with their specs. Values are
-    visited from coarse to fine, all datasets before the next value.
+    visited from coarse to fine, all datasets before the next value. With `against_mean` the value is the weight of the
+    first checkpoint in a weighted average, and the others share the rest equally.
     """
 
     recipe: Recipe
     parameter: str
     values: tuple[float, ...]
     data: tuple[tuple[str, str], ...]
+    against_mean: bool = False
 
     title: ClassVar[str] = "Sweep"
     summary: ClassVar[str] = "A parameter of a merge method over a range: alpha, a start layer, a density"
@@ -42,71 +54,94 @@ class Vary:
     def recipe_at(self, value: float) -> Recipe:
         """The network at a value."""
         parameters = {**self.recipe.parameters, self.parameter: value}
+        if self.against_mean:
+            others = len(self.recipe.checkpoints) - 1
+            parameters = {"weights": [value, *[(1 - value) / others] * others]}
         return self.recipe.model_copy(update={"parameters": parameters})
 
     def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
         """The first point that is not known, coarse to fine."""
-        for value in coarse_to_fine(self.values):
-            for key, _ in self.data:
-                wanted = self._asked(value, key)
-                if not all(question in known for question in wanted):
-                    return wanted
-        return ()
+        return next((point.questions for point in self._points if not _is_known(point, known)), ())
+
+    def ahead(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[tuple[Recipe, str]]:
+        """All points that are not known."""
+        return [(point.recipe, point.data) for point in self._points if not _is_known(point, known)]
 
     def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
-        """`curves`: one per dataset, with the points that are known in order of their value."""
-        return {
-            "curves": [
-                {"data": spec, "parameter": self.parameter, "points": self._points(key, known)}
-                for key, spec in self.data
-            ]
-        }
+        """`curves`: one per dataset, with the points that are known in order of their value, and the `best` by mIoU."""
+        curves = []
+        for key, spec in self.data:
+            there = [point for point in self._points if point.data == key and _is_known(point, known)]
+            points = [_listed(point, known) for point in sorted(there, key=lambda point: point.value)]
+            curves.append({"data": spec, "parameter": self.parameter, "points": points, "best": _best(points)})
+        return {"curves": curves}
 
-    def _points(self, data: str, known: Mapping[Question, Mapping[str, Any]]) -> list[dict[str, Any]]:
-        points = []
-        for value in self.values:
-            wanted = self._asked(value, data)
-            if all(question in known for question in wanted):
-                points.append({"value": value, **_shown(known, wanted)})
-        return points
-
-    def _asked(self, value: float, data: str) -> list[Question]:
-        recipe = self.recipe_at(value)
-        return [Question((recipe,), data, name) for name in ASKED]
+    @cached_property
+    def _points(self) -> tuple[_Point, ...]:
+        """All of them, in the order of the visit."""
+        recipes = {value: self.recipe_at(value) for value in self.values}
+        return tuple(
+            _Point(value, key, recipes[value], tuple(Question((recipes[value],), key, name) for name in ASKED))
+            for value in coarse_to_fine(self.values)
+            for key in dict.fromkeys(key for key, _ in self.data)
+        )
 
 
-def _shown(known: Mapping[Question, Mapping[str, Any]], wanted: Sequence[Question]) -> dict[str, Any]:
-    figures = {name: value for question in wanted for name, value in known[question].items()}
-    return {name: figures[name] for name in SHOWN if name in figures}
+def _is_known(point: _Point, known: Mapping[Question, Mapping[str, Any]]) -> bool:
+    return all(question in known for question in point.questions)
+
+
+def _listed(point: _Point, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"value": point.value}
+    for question in point.questions:
+        found |= known[question]
+    return found
+
+
+def _best(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    scored = [point for point in points if point.get("miou") is not None]
+    best = max(scored, key=lambda point: point["miou"], default=None)
+    return best and {"value": best["value"], "miou": best["miou"]}
 
 
 def values_of(method: str, text: str) -> tuple[str, tuple[float, ...]]:
-    """`p=from:to:step` as the parameter's name and its values, `to` included; a whole number where the parameter is.
+    """`p=from:to:step` as the parameter's name and its values: both ends, and the last step shorter where it does not
+    divide the range; whole numbers where the parameter is one.
 
     Raises: `UsageError` for an unknown parameter, one that is no number, an empty range, or a value out of bounds.
     """
     name, equals, span = text.partition("=")
-    known = {item.name: item for item in parameters_of(METHODS.get(method)) if _is_number(item)}
+    known = {item.name: item for item in numbers_of(method)}
+    if not known:
+        raise UsageError(
+            f"--vary {shown(text)} of {method}", "a method with a parameter that is a number", "See `methods`"
+        )
     if not equals or name not in known:
         raise UsageError(
             f"--vary {shown(text)}",
-            f"NAME=FROM:TO:STEP with a parameter of {method} that is a number: {', '.join(known) or 'it has none'}",
+            f"NAME=FROM:TO:STEP with a parameter of {method} that is a number: {', '.join(known)}",
             "Correct --vary",
         )
-    item, numbers = known[name], _numbers(text, span)
-    low, high, step = numbers
-    count = math.floor((high - low) / step + 1e-9) + 1
-    if not 1 <= count <= MOST_POINTS:
-        raise UsageError(f"--vary {shown(text)}: {count} points", f"1 to {MOST_POINTS}", "Correct the range")
-    values = [round(low + index * step, 9) for index in range(count)]
-    whole = isinstance(item.default, int)
-    if whole and any(value != int(value) for value in values):
-        raise UsageError(f"--vary {shown(text)}", f"whole numbers, as {name} is one", "Correct the range")
-    return name, tuple(int(value) if whole else value for value in values)
+    low, high, step = _numbers(text, span)
+    values = _grid(text, low, high, step)
+    item = known[name]
+    if isinstance(item.default, int):
+        if any(value != int(value) for value in values):
+            raise UsageError(f"--vary {shown(text)}", f"whole numbers, as {name} is one", "Correct the range")
+        values = tuple(map(int, values))
+    least, most = -math.inf if item.min is None else item.min, math.inf if item.max is None else item.max
+    if values[0] < least or values[-1] > most:
+        raise UsageError(f"--vary {shown(text)}", f"{name} from {least:g} to {most:g}", "Correct the range")
+    return name, values
 
 
-def _is_number(item: Parameter) -> bool:
-    return isinstance(item.default, int | float) and not isinstance(item.default, bool)
+def numbers_of(method: str) -> tuple[Parameter, ...]:
+    """The parameters of a method that can be varied."""
+    return tuple(
+        item
+        for item in parameters_of(METHODS.get(method))
+        if isinstance(item.default, int | float) and not isinstance(item.default, bool)
+    )
 
 
 def _numbers(text: str, span: str) -> tuple[float, float, float]:
@@ -114,6 +149,17 @@ def _numbers(text: str, span: str) -> tuple[float, float, float]:
         low, high, step = (float(part) for part in span.split(":"))
     except ValueError:
         raise UsageError(f"--vary {shown(text)}", "NAME=FROM:TO:STEP, as alpha=0:1:0.25", "Correct --vary") from None
-    if not all(map(math.isfinite, (low, high, step))) or step <= 0:
-        raise UsageError(f"--vary {shown(text)}", "finite numbers and a step above 0", "Correct --vary")
+    if not all(map(math.isfinite, (low, high, step))) or step <= 0 or high < low:
+        raise UsageError(
+            f"--vary {shown(text)}", "finite numbers, FROM not above TO, and a STEP above 0", "Correct the range"
+        )
     return low, high, step
+
+
+def _grid(text: str, low: float, high: float, step: float) -> tuple[float, ...]:
+    steps = (high - low) / step
+    if not steps <= MOST_POINTS - 1:
+        raise UsageError(f"--vary {shown(text)}", f"at most {MOST_POINTS} points", "Give a larger step")
+    values = [round(low + index * step, 9) for index in range(math.floor(steps + 1e-9) + 1)]
+    end = round(high, 9)
+    return tuple(values if values[-1] == end else [*values, end])

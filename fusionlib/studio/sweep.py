@@ -16,7 +16,7 @@ from fusionlib.runs.store import Store
 from fusionlib.studies.grid import alpha_grid, coarse_to_fine
 from fusionlib.studio.plans import lease, view_plan
 from fusionlib.studio.queue import QueueJob
-from fusionlib.studio.view import MergeView
+from fusionlib.studio.view import LETTERS, MergeView
 
 ENDS = ("a", "b")
 """A and B of a pair alone, with their own statistics: what a merge has to beat."""
@@ -180,8 +180,7 @@ def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, An
     return {
         "points": points,
         "best": {"alpha": best["alpha"], "miou": best["miou"]} if best else None,
-        "a": snapshot["a"],
-        "b": snapshot["b"],
+        **{end: snapshot[end] for end in LETTERS if end in snapshot},
         "images": snapshot["images"],
         "warnings": snapshot["warnings"],
     }

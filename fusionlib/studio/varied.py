@@ -1,0 +1,152 @@
+"""Curves over a parameter of a merge method: from files and what was wished to a study, worked off as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusionlib.checkpoints.choices import SAME
+from fusionlib.checkpoints.reader import Checkpoint
+from fusionlib.checkpoints.rounding import written_dtype
+from fusionlib.checkpoints.sharing import Sharing, unlike
+from fusionlib.contracts import METHODS, MergeMethod, Progress, parameters_of
+from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.recipes import source_of, write_recipe
+from fusionlib.errors import UsageError
+from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.merging.buffers import anchor_of
+from fusionlib.merging.build import build_method
+from fusionlib.merging.choices import check_policy
+from fusionlib.recipe import Recipe, Shared
+from fusionlib.runs.desk import Plan
+from fusionlib.runs.runner import Runner
+from fusionlib.runs.studies import work_off
+from fusionlib.studies.vary import Vary
+from fusionlib.studio.plans import lease
+
+
+@dataclass(frozen=True)
+class Wish:
+    """`method` with its other `parameters`, and the values that one of them is to have."""
+
+    method: str
+    parameters: Mapping[str, Any]
+    parameter: str
+    values: tuple[float, ...]
+    buffers: str = "average"
+    dtype: str | None = None
+
+    def checked(self) -> Wish:
+        """Itself. Raises `UsageError` where a parameter is both set and varied, or another takes its place."""
+        if self.parameter in self.parameters:
+            raise UsageError(
+                f"Both --set {self.parameter} and a curve over {self.parameter}",
+                "one of the two",
+                f"Leave --set {self.parameter} out, or vary another parameter",
+            )
+        if self.parameter == "alpha" and self.parameters.get("weights"):
+            raise UsageError(
+                "--set weights and a curve over alpha",
+                "one of the two: weights take the place of alpha",
+                "Leave one out",
+            )
+        return self
+
+    def against_mean(self, count: int) -> bool:
+        """Whether the value is the weight of the first of more than two checkpoints, where their method is an average:
+        of two alone alpha says it all.
+        """
+        names = {item.name for item in parameters_of(METHODS.get(self.method))}
+        return self.parameter == "alpha" and count > 2 and METHODS.get(self.method).streams and "weights" in names
+
+
+def varied(
+    files: Sequence[Checkpoint], wish: Wish, runner: Runner, open_pictures: Callable[[], Sequence[DecodedCache]]
+) -> tuple[Vary, Mapping[str, DecodedCache]]:
+    """The study of a wish, and its datasets by content key; those of merges that look at pictures are the first.
+
+    Whatever does not fit is said before data is read: `UsageError` for a value that the method refuses, `LayoutError`
+    for checkpoints that are not alike, `ArchitectureError` for an unknown network.
+    """
+    merger, count = runner.builder.merger, len(files)
+    study = Vary(_unread(files, wish), wish.parameter, wish.values, (), wish.against_mean(count))
+    methods = [_checked(study.recipe_at(value)) for value in wish.values]
+    places = [anchor_of(method, count) for method in methods]
+    merger.sources.know(files)
+    merger.network(study.recipe_at(wish.values[0]))
+    sharing = unlike(files, places[0]) if methods[0].takes_unlike else None
+    if not methods[0].whole_checkpoints:
+        shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
+        merger.arena(study.recipe.model_copy(update={"shared": shared}), places[0])
+    opened = open_pictures()
+    for one in opened:
+        runner.need_masks(one)
+    first = opened[0]
+    merger.sources.know(pictures=first)
+    recipe = _written(files, wish, study, first, sharing)
+    data = tuple((one.fingerprint(), one.spec) for one in opened)
+    study = Vary(recipe, wish.parameter, wish.values, data, study.against_mean)
+    return study, {one.fingerprint(): one for one in opened}
+
+
+def measure(
+    study: Vary,
+    runner: Runner,
+    pictures: Mapping[str, DecodedCache],
+    progress: Progress | None = None,
+    *,
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """The table of the study, each curve with its `classes`, `images` and `warnings`.
+
+    A run: whoever asks for the same elsewhere follows. Progress may raise `Cancelled`; what was measured is kept.
+    """
+    hold = lease(runner.desk, Plan("sweep", ()), _content(study), runner.builder.precision, runner.builder.device.type)
+    with hold(progress or (lambda *_: None)) as told:
+        table = work_off(study, runner, pictures, told, fresh=fresh)
+    for curve, (key, _) in zip(table["curves"], study.data, strict=True):
+        classes = list(pictures[key].label_space.names)
+        curve |= {
+            "classes": classes,
+            "images": len(pictures[key]),
+            "warnings": annotation_warnings(curve["points"][0], classes),
+        }
+    return table
+
+
+def _unread(files: Sequence[Checkpoint], wish: Wish) -> Recipe:
+    """The recipe as far as it can be told without pictures."""
+    check_policy(wish.buffers)
+    written_dtype(wish.dtype)
+    return Recipe(
+        method=wish.method,
+        parameters=dict(wish.parameters),
+        buffers=wish.buffers,
+        dtype=None if wish.dtype == SAME else wish.dtype,  # type: ignore[arg-type]
+        checkpoints=tuple(map(source_of, files)),
+    )
+
+
+def _checked(recipe: Recipe) -> MergeMethod:
+    """The method of a recipe. Raises `UsageError` where its parameters do not fit, or not so many checkpoints."""
+    method = build_method(recipe.method, recipe.parameters)
+    method.shares(len(recipe.checkpoints))
+    return method
+
+
+def _written(
+    files: Sequence[Checkpoint], wish: Wish, study: Vary, pictures: DecodedCache, sharing: Sharing | None
+) -> Recipe:
+    """The recipe with the pictures that it looks at, where it does; its parameters are those that do not vary."""
+    parameters = study.recipe_at(wish.values[0]).parameters
+    whole = write_recipe(files, wish.method, parameters, wish.buffers, pictures, sharing=sharing, dtype=wish.dtype)
+    return whole.model_copy(update={"parameters": dict(wish.parameters)})
+
+
+def _content(study: Vary) -> str:
+    """What tells a study from others, wherever its files lie and whatever its values are: these share their points."""
+    recipe = study.recipe.without_folders()
+    sources = tuple(one.model_copy(update={"path": "-"}) for one in recipe.checkpoints)
+    data = " ".join(sorted(key for key, _ in study.data))
+    return f"{recipe.model_copy(update={'checkpoints': sources}).content} {study.parameter} {data}"
