@@ -19,7 +19,7 @@ import numpy as np
 
 from fusionlib.errors import UsageError
 
-RESAMPLES = 400
+RESAMPLES = 2000
 SEED = 0
 COVERAGE = 0.95
 
