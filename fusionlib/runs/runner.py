@@ -82,8 +82,9 @@ class Runner:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
         With `fresh` nothing that is known counts. `networks`, by build key, are those that whoever asks keeps for the
-        next question: what is built is put there, and what is there is not built again. Progress is in forward passes, and may raise `Cancelled`: pictures
-        that are finished by then are known the next time. Raises what builds and passes raise, before any pass.
+        next question: what is built is put there, and what is there is not built again. Progress is in forward passes,
+        and may raise `Cancelled`: pictures that are finished by then are known the next time. Raises what builds and
+        passes raise, before any pass.
         """
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
