@@ -211,6 +211,13 @@ class Dataset(Protocol):
         """
         ...
 
+    def group(self, index: int) -> str:
+        """Name of what picture `index` belongs to (a video sequence, a city): pictures of one group err together.
+
+        Its own where it stands alone. A part of a dataset has the groups of the whole.
+        """
+        ...
+
 
 class DatasetOpener(Protocol):
     """What a dataset file registers: `open(argument, split)` of the spec `name:argument@split`."""

@@ -4,7 +4,8 @@ import streamlit as st
 
 from fusionlib.contracts import DIAGNOSTICS, MEASURES
 from fusionlib.diagnostics.evidence import USEFUL
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES
+from fusionlib.diagnostics.reasons import CAUTIONS
+from fusionlib.diagnostics.verdict import RULES
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection
 from pages.widgets.diagnostics_charts import (
@@ -33,7 +34,7 @@ def diagnostics(chosen: Selection) -> None:
         return
     with st.spinner("Comparing weights", show_time=True):
         diagnosis = studio().diagnosis(names, chosen.source, chosen.split, chosen.buffers)
-        seen, report = diagnosis.news, diagnosis.report(tau)
+        seen, report = diagnosis.parts_known, diagnosis.report(tau)
     panel = st.container()
     st.markdown("### All pairs")
     left, right = st.columns([3, 2], gap="large")

@@ -223,6 +223,9 @@ class Album:
     def picture_key(self, index: int) -> str:
         return hashlib.sha256(self.images[index].tobytes()).hexdigest()
 
+    def group(self, index: int) -> str:
+        return self.name(index)
+
 
 def album(count: int = 2, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> DecodedCache:
     """Pictures as they are handed to statistics."""

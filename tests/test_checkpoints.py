@@ -280,6 +280,40 @@ def test_unknown_classes_beside_tensors_are_skipped_without_being_called(tmp_pat
     )
 
 
+class Buffer(Settings):
+    """Keeps methods of its class among its values, as mmengine's HistoryBuffer does: `getattr` in the file."""
+
+    def mean(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_methods_that_a_skipped_object_names_are_skipped_with_it(tmp_path: Path, zipped: bool) -> None:
+    content = {"state_dict": network(), "message_hub": {"loss": Buffer(rows=np.ones(3), methods={"mean": Buffer.mean})}}
+    opened = open_checkpoint(saved(tmp_path, content, _use_new_zipfile_serialization=zipped))
+    assert all(torch.equal(opened.read(name), tensor) for name, tensor in network().items())
+    assert any("skipped without being called" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("owner", [torch.Tensor, "x", torch.ones(1), Settings(a=1)])
+def test_attributes_of_anything_else_are_refused(tmp_path: Path, owner: Any, zipped: bool) -> None:
+    content = {"model": network(), "x": Effect(getattr, owner, "values")}
+    problem = refusal(saved(tmp_path, content, _use_new_zipfile_serialization=zipped))
+    assert "wants to run code: getattr" in problem.got
+
+
+class Calls:
+    """Calls a method of an unknown class when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Buffer.mean, (None,)
+
+
+def test_what_a_name_of_a_method_stands_for_is_never_called(tmp_path: Path) -> None:
+    refusal(saved(tmp_path, {"model": network(), "x": Calls()}))
+
+
 def test_whole_pickled_networks_open_without_their_code(tmp_path: Path) -> None:
     inner = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
     inner.register_buffer("passing", torch.ones(2), persistent=False)
@@ -332,6 +366,15 @@ REFUSED: dict[str, Callable[[Path], Any]] = {
         {"model": network(), "args": argparse.Namespace(a=1)}, path, pickle_protocol=4
     ),
     "plain pickle": lambda path: path.write_bytes(pickle.dumps({"epoch": 1, "state_dict": network()}, protocol=4)),
+    "deep": lambda path: torch.save({"runner": {"net": {"state_dict": network()}}, "x": Effect(str.upper, "x")}, path),
+    "a network deep in it": lambda path: torch.save({"a": {"b": nn.Linear(3, 2)}, "x": Effect(str.upper, "x")}, path),
+    "a list": lambda path: torch.save([1, network(), Effect(str.upper, "x")], path),
+    "optimizer before it": lambda path: torch.save(
+        {"optimizer": dict(enumerate(network().values())), "net": network(), "x": Effect(str.upper, "x")}, path
+    ),
+    "arrays": lambda path: path.write_bytes(
+        pickle.dumps({"model": {name: tensor.numpy() for name, tensor in network().items()}, "by": "x"}, protocol=4)
+    ),
     "flat plain pickle": lambda path: path.write_bytes(pickle.dumps(network(), protocol=2)),
 }
 
@@ -352,11 +395,20 @@ def test_the_way_out_of_every_refusal_works_as_printed_and_on_one_line(
         opened = open_checkpoint(tmp_path / "a.safetensors")
         expected = (
             {"weight": (2, 3), "bias": (2,)}
-            if kind == "old whole network"
+            if kind in ("old whole network", "a network deep in it")
             else {name: tuple(tensor.shape) for name, tensor in network().items()}
         )
         assert dict(opened.shapes) == expected
         (tmp_path / "a.safetensors").unlink()
+
+
+def test_the_way_out_writes_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path, {"history": [1, 2], "x": Effect(str.upper, "x")})
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line.strip() for line in refusal(path).do.splitlines()[1:-1]), {})
+    assert "no tensors" in capsys.readouterr().out and not path.with_suffix(".safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,9 @@ def test_the_workspace_takes_it(root, tmp_path):
     assert source.problem is None and workspace.first_split(source.name) == "val"
     assert workspace.check_data(source.name, "val") == (4, (), ())
     assert "void everywhere" in workspace.check_data(source.name, "test").notes[0]
+
+
+def test_a_city_is_a_group_with_and_without_masks(root: Path) -> None:
+    for split, cities in (("val", ["frankfurt", "frankfurt", "lindau", "lindau"]), ("test", ["berlin", "berlin"])):
+        dataset = open_dataset(f"cityscapes:{root}@{split}")
+        assert [dataset.group(index) for index in range(len(dataset))] == cities

@@ -31,7 +31,8 @@ for verb in {list(VERBS)}:
     print(verb, f"fusionlib.cli.{{verb}}" in sys.modules)
     loads(verb, "--help")
     loads(verb, "--no-such-option")
-import fusionlib.contracts, fusionlib.recipe, fusionlib.registry, fusionlib.studies.choices, fusionlib.studies.grid
+import fusionlib.contracts, fusionlib.recipe, fusionlib.registry, fusionlib.question
+import fusionlib.studies.choices, fusionlib.studies.grid, fusionlib.studies.vary
 print("plans", *{{"torch", "numpy"}} & sys.modules.keys())
 """
 

@@ -530,6 +530,9 @@ class Counted:
     def picture_key(self, index: int) -> str:
         return f"picture {index}"
 
+    def group(self, index: int) -> str:
+        return "all"
+
 
 def test_cache_decodes_once_until_it_is_full():
     source = Counted()

@@ -427,9 +427,9 @@ def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: P
         found.measure(0.5, lambda done, total: totals.append(total))
         passes = images * (3 + 2 * (1 + 4))  # the ends, the middle of each path, and twice two next to its best merge
         assert set(totals) <= {passes} and found.total == found.done == passes
-        assert found.news == 3 and found.unmeasured(0.5) == []
+        assert found.parts_known == 3 and found.unmeasured(0.5) == []
         found.measure(0.5)
-        assert (found.news, found.total) == (3, 0), "all is known: nothing runs"
+        assert (found.parts_known, found.total) == (3, 0), "all is known: nothing runs"
         found.measure(0.5, fresh=True)
         assert found.total == found.done == images * (3 + 3 * (5 + 4))
 

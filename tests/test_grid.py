@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionlib.errors import UsageError
@@ -43,6 +43,7 @@ def test_nothing_is_wanted_around_a_path_without_a_merge() -> None:
     assert around_best({0.0: 1, 1.0: 0}, 0.125) == around_best({}, 0.125) == ()
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.floats(0.002, 1))
 def test_a_grid_has_both_ends_and_no_gap_wider_than_its_step(step: float) -> None:
     grid = alpha_grid(step)

@@ -165,6 +165,8 @@ def test_averages_of_parameters_alone_keep_the_statistics_of_the_network(tmp_pat
     assert torch.equal(chosen.read("norm.running_var"), NET["norm.running_var"])
     assert torch.equal(chosen.read("norm.weight"), NET["norm.weight"] + 1)
     assert "9 tensors); the other 7 are the student's" in chosen.notes[0] and list(chosen.tensors) == list(NET)
+    names = dict.fromkeys(("b.c", "b.d", "ema_b_c", "ema_b_d"), (1,))
+    assert name_tensors("x", names, "ema").notes == ("the averages ema_* taken (2 tensors)",)
 
 
 def test_a_group_may_be_named_for_one_file(tmp_path: Path) -> None:

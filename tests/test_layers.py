@@ -115,6 +115,48 @@ def test_pages_hold_no_torch(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "torchvision"}
 
 
+def modules() -> dict[str, Path]:
+    """Dotted name to file of everything that is ours."""
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in [*LIBRARY, *FRONT]}
+    return {name.removesuffix(".__init__"): path for name, path in named.items()}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that reach one another: what is left when whatever imports nothing has been taken away."""
+    left = {name: set(others) for name, others in arrows.items()}
+    while ends := [name for name, others in left.items() if not others & set(left)]:
+        for name in ends:
+            del left[name]
+    found = []
+    for name in left:
+        reached, waiting = set(), [name]
+        while waiting:
+            waiting += [other for other in left[waiting.pop()] if other in left and other not in reached]
+            reached |= set(waiting)
+        if name in reached:
+            found.append(reached)
+    return found
+
+
+def test_no_module_reaches_itself() -> None:
+    known = modules()
+
+    def module_of(name: str) -> str | None:
+        parts = name.split(".")
+        return next((one for count in range(len(parts), 0, -1) if (one := ".".join(parts[:count])) in known), None)
+
+    arrows = {
+        name: {other for imported in imports_of(path) if (other := module_of(imported)) not in (None, name)}
+        for name, path in known.items()
+    }
+    assert circles(arrows) == []  # type: ignore[arg-type]
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [{"b", "c"}, {"b", "c"}]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
 def test_the_walk_sees_imports_in_functions_and_skips_those_for_type_checkers() -> None:
     code = (
         "import a.b\nif TYPE_CHECKING:\n    import c\nelse:\n    import e\ndef f():\n    from d import x, y\n    from ."

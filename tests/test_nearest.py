@@ -54,6 +54,12 @@ def test_the_class_count_is_read_off_the_head(classes: int) -> None:
     assert near.missing == ("initial_block.main_branch.weight",) and not near.reshaped and not near.left_over
 
 
+def test_no_class_count_is_made_up_where_the_head_is_missing() -> None:
+    heads = {name for name, shape in enet(7).items() if shape != enet(8)[name]}
+    assert heads and "nearest is enet with" in explain(without(enet(7), *heads)).what
+    assert "classes" not in explain(without(enet(7), *heads)).what
+
+
 def test_the_nearest_of_several_is_named(tmp_path: Path) -> None:
     registered(tmp_path, NET + MAKE)
     registered(tmp_path, "from torch import nn\n\ndef make(n):\n    return nn.Conv2d(9, n, 1)\n", name="far")
@@ -84,6 +90,7 @@ RENAMED = {
     "a prefix": lambda name: f"seg.net.{name}",
     "another beginning": lambda name: name.replace("body.", "backbone.stem."),
     "two of them": lambda name: name.replace("body.", "backbone.").replace("norm.", "bn1."),
+    "another head": lambda name: name.replace("head.", "classifier."),
     "one with signs of regular expressions": lambda name: f"a+b[0].{name}",
 }
 

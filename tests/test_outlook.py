@@ -15,10 +15,12 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.contracts import METHODS
+from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.diagnostics.evidence import FEW, weight_evidence
 from fusionlib.diagnostics.survey import survey
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.studio import Selection, outlook
+from fusionlib.studio.intervals import Chance
 from fusionlib.studio.outlook import OutlookDesk, averages, curve_evidence, gravest, path_summary
 from pages.widgets import server
 from pages.widgets.routes import live_routes
@@ -130,7 +132,8 @@ def test_a_curve_decides_what_the_weights_leave_open(tmp_path: Path) -> None:
     assert curve_evidence(known, found, "xy") == known
     found |= {"b": figures(0.40)}
     assert curve_evidence(known, found, "xy").gain is None and len(curve_evidence(known, found, "xy").ends) == 2
-    for middle, level in ((0.44, "merge"), (0.415, "no difference"), (0.2, "do not merge")):
+    asked, few = [], units_of(["drive"] * FEW)
+    for middle, level in ((0.44, "measure to know"), (0.415, "no difference"), (0.2, "do not merge")):
         found["points"] = [
             {"alpha": 0.0, **figures(0.9)},
             {"alpha": 0.5, **figures(middle)},
@@ -141,6 +144,11 @@ def test_a_curve_decides_what_the_weights_leave_open(tmp_path: Path) -> None:
             "an end under another policy is no merge, and neither is what is nearly an end"
         )
         assert judged.gain == pytest.approx(middle - 0.42) and judged.best_alpha == 0.5 and judged.pictures == FEW
+        for interval, other in ((None, level), ((0.01, 0.03), "merge"), ((-0.01, 0.03), "no difference")):
+            judged = curve_evidence(
+                known, found, "xy", lambda alphas, interval=interval: (asked.append(alphas), Chance(few, interval))[1]
+            )
+            assert judge(judged).level == other and judged.units == few and asked[-1] == [0.5]
 
 
 def test_a_path_without_masks_or_merges_has_no_gain() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import folder_data, pictures
-from model_files import MAKE, NET, bound, registered, tensors_of
+from model_files import MAKE, NET, bound, net_with, registered, tensors_of
 
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
@@ -98,3 +98,18 @@ def test_evaluate_counts_own_classes_as_those_of_the_data(
         evaluated(capsys)
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1 and "'cart'" in said and "road, car, sky" in said
+
+
+def test_evaluate_says_that_an_answer_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
+    folder_data(tmp_path / "town", 2)
+    names = "LABEL_SPACE = ['road', 'car', 'sky']\n"
+    item = registered(tmp_path, NET + MAKE + names)
+    save_tensors(tmp_path / "own.safetensors", dict(tensors_of(item, 3)))
+    assert not any("NaN" in warning for warning in evaluated(capsys)["warnings"])
+    registered(tmp_path, net_with("z * float('nan')") + names)
+    found = evaluated(capsys)
+    assert f"(NaN) at {found['undefined_pixels']} pixels" in found["warnings"][0] and found["loss"] is None

@@ -16,7 +16,7 @@ from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units
 from fusionlib.studio import Own
-from pages.widgets import own_link, server
+from pages.widgets import method_link, server
 from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -246,8 +246,10 @@ def test_a_link_brings_rows_of_your_own_and_nonsense_is_passed_over(start, files
 
 
 def test_weights_in_a_link_belong_to_checkpoints_by_name() -> None:
-    row = own_link.named(Own("fisher", (("anchor", 1), ("lambdas", (0.2, 0.8)), ("seed", 3))), ["a", "b"])
-    assert row["shares"] == {"lambdas": {"a": 0.2, "b": 0.8}} and own_link._read(json.loads(json.dumps(row))) == row
-    turned = own_link.numbered(row, ["b", "a"], dict)
+    row = method_link.named(Own("fisher", (("anchor", 1), ("lambdas", (0.2, 0.8)), ("seed", 3))), ["a", "b"])
+    assert row["shares"] == {"lambdas": {"a": 0.2, "b": 0.8}} and method_link._read(json.loads(json.dumps(row))) == row
+    turned = method_link.numbered(row, ["b", "a"], dict)
     assert turned is not None and dict(turned.parameters) == {"anchor": 0, "lambdas": (0.8, 0.2), "seed": 3}
-    assert own_link.numbered(row, ["a", "b", "c"], dict) is None and own_link.numbered(row, ["b", "c"], dict) is None
+    assert (
+        method_link.numbered(row, ["a", "b", "c"], dict) is None and method_link.numbered(row, ["b", "c"], dict) is None
+    )

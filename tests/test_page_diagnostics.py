@@ -14,7 +14,7 @@ from fusionlib.charts import diagnostics as figures
 from fusionlib.charts.diagnostics_pairs import pairs_figure
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.evidence import USEFUL
-from pages.widgets import diagnostics_charts, diagnostics_controls, server
+from pages.widgets import diagnostics_charts, diagnostics_controls, diagnostics_tables, diagnostics_verdict, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
 from tests.helpers import folder_data, tiny_tensors, tiny_world, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -68,10 +68,10 @@ def test_what_is_measured_while_the_job_runs_draws_the_page_anew(monkeypatch: py
     monkeypatch.setattr(diagnostics_controls.st, "rerun", lambda scope: drawn.append(scope))
     column = SimpleNamespace(progress=lambda *_: None, button=lambda *_, **__: False)
     monkeypatch.setattr(diagnostics_controls.st, "columns", lambda *_, **__: (column, column))
-    job = SimpleNamespace(state="running", news=1, seconds_left=None, done=1, total=9, cancel=None)
+    job = SimpleNamespace(state="running", parts_known=1, seconds_left=None, done=1, total=9, cancel=None)
     diagnostics_controls._progress(job, 1)
     assert not drawn
-    job.news = 2
+    job.parts_known = 2
     diagnostics_controls._progress(job, 1)
     assert drawn == ["app"]
 
@@ -238,9 +238,23 @@ def pair_of(number: int, **more) -> dict:
         "oracle_miou": None,
         "oracle_headroom": None,
         "gain": None,
-        "verdict": {"level": "measure to know"},
+        "verdict": {"level": "measure to know", "evidence": {"interval": None, "units": None}},
         **more,
     }
+
+
+def test_a_gain_is_shown_with_its_interval_and_what_was_resampled() -> None:
+    evidence = {"interval": [0.004, 0.029], "units": {"count": 11, "kind": "runs"}}
+    pairs = [pair_of(0), pair_of(1, gain=0.016, verdict={"level": "merge", "evidence": evidence})]
+    trace = next(trace for trace in pairs_figure(pairs, USEFUL, distance=True).data if trace.name == "path measured")
+    assert [row[4] for row in trace.customdata] == ["+1.6 points (+0.4 to +2.9)"]
+    said = diagnostics_verdict._sure
+    assert said(evidence) == "; +0.4 to +2.9 with 95 % confidence, from resampling 11 runs"
+    assert said({**evidence, "interval": None}) == "; no interval from 11 runs"
+    assert said({"interval": None, "units": None}) == ""
+    rows = [diagnostics_tables._interval(pair) for pair in pairs]
+    assert rows == [(None, None), [0.004, 0.029]]
+    assert [diagnostics_tables._resampled(pair) for pair in pairs] == [None, "11 runs"]
 
 
 def test_an_outlier_does_not_press_the_other_pairs_flat() -> None:

@@ -122,7 +122,7 @@ def test_checkpoints_that_do_not_fit_are_explained_and_nothing_ends(start, folde
     assert "differ" in app.error[0].value
     app.switch_page("workspace.py").run()
     assert not app.exception
-    assert any("cannot be merged" in item.value for item in app.warning)
+    assert any("cannot be merged tensor by tensor: 0 tensors are shared" in item.value for item in app.warning)
     assert any("broken" in item.value for item in app.error)
     assert str(folder) not in "".join(item.value for item in app.error)
 
@@ -212,3 +212,23 @@ def test_a_checkpoint_that_is_written_over_is_said_and_the_app_goes_on(start, fo
     assert not any("was changed" in item.value for item in app.error), (
         "opened anew, as another checkpoint or as a broken one"
     )
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ({"a": "cycle-2"}, ("cycle-2", "cycle-1")),
+        ({"b": "cycle-2"}, ("cycle-1", "cycle-2")),
+        ({"a": "cycle-2", "b": "start"}, ("cycle-2", "start")),
+        ({}, ("seed-11", "seed-12")),
+    ],
+)
+def test_a_link_that_leaves_out_the_first_option_means_it(start, query: dict[str, str], shown: tuple[str, str]) -> None:
+    """Streamlit writes no parameter for a widget at its first option: a shared link must not change the pair."""
+    start()
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    assert (box(app, "Checkpoint A").value, box(app, "Checkpoint B").value) == shown

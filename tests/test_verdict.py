@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.diagnostics.evidence import CLOSE, FEW, GAIN, NEAR_ZERO, SEPARATE, Evidence, guesses
-from fusionlib.diagnostics.verdict import CAUTIONS, RULES, judge
+from fusionlib.diagnostics.reasons import CAUTIONS
+from fusionlib.diagnostics.verdict import RULES, judge
 from fusionlib.measures.confusion import blind_figures, confusion_matrix, mean_iou, pixel_accuracy
 
 RELATED = Evidence(0.981, convolutions=0.968, worst_block=("regular2_5", 0.933))
@@ -18,8 +20,17 @@ GUESS = {"miou": 0.0272, "pixel_accuracy": 0.0733, "blind": BLIND}
 TRAINED = {"miou": 0.398, "pixel_accuracy": 0.748, "blind": BLIND}
 
 
+FEW_UNITS = units_of(["drive"] * 31)
+UNITS = units_of(["drive"] * 101)
+
+
 def measured(known: Evidence, gain: float, **more) -> Evidence:
-    return dataclasses.replace(known, gain=gain, best_alpha=0.25, **more)
+    """On too few pictures for an interval."""
+    return dataclasses.replace(known, gain=gain, best_alpha=0.25, **{"units": FEW_UNITS, **more})
+
+
+def sure(known: Evidence, gain: float, low: float, high: float, **more) -> Evidence:
+    return measured(known, gain, interval=(low, high), **{"units": UNITS, **more})
 
 
 RULED = [
@@ -27,9 +38,14 @@ RULED = [
     (Evidence(1.0, identical=True), "do not merge", "the same weights"),
     (Evidence(None), "do not merge", "no weights to compare"),
     (measured(RELATED, 0.05, ends=(("a", GUESS), ("b", GUESS))), "do not merge", "both networks guess"),
-    (measured(RELATED, 0.016), "merge", "gains 1.6 points at alpha 0.25"),
-    (measured(RELATED, 0.0012), "no difference", "gains 0.1 points at alpha 0.25"),
-    (measured(RELATED, -0.033), "do not merge", "loses 3.3 points at alpha 0.25"),
+    (sure(RELATED, 0.016, 0.004, 0.029), "merge", "gains 1.6 points (+0.4 to +2.9) at alpha 0.25"),
+    (
+        measured(RELATED, 0.016),
+        "measure to know",
+        "gains 1.6 points at alpha 0.25, no interval from 4 runs of up to 10 neighbouring pictures",
+    ),
+    (sure(RELATED, 0.016, -0.00012, 0.03), "no difference", "gains 1.6 points (-0.01 to +3.0) at alpha 0.25"),
+    (sure(RELATED, -0.033, -0.041, -0.02), "do not merge", "loses 3.3 points (-4.1 to -2.0) at alpha 0.25"),
     (STRANGERS, "do not merge", "separate runs, convolutions 0.00"),
     (RELATED, "measure to know", "convolutions 0.968, worst block regular2_5 0.933"),
 ]
@@ -73,7 +89,7 @@ def test_real_pairs_that_no_cosine_tells_apart_are_left_to_measuring(
         known = Evidence(cosine, convolutions=convolutions)
         assert judge(known).level == "measure to know"
         assert judge(dataclasses.replace(known, headroom=0.04)).level == "measure to know"
-        assert judge(measured(known, gain)).level == level
+        assert judge(sure(known, gain, gain - 0.01, gain + 0.01)).level == level
 
 
 @pytest.mark.parametrize("cosine", np.linspace(-1, 1, 41).tolist())
@@ -87,10 +103,39 @@ def test_weights_alone_never_promise_and_refuse_separate_runs_alone(cosine: floa
         assert judge(known).level == ("do not merge" if known.direction < SEPARATE else "measure to know")
 
 
-def test_a_path_outranks_the_weights_and_a_point_is_the_least_that_counts() -> None:
-    assert judge(measured(STRANGERS, 0.02)).level == "merge"
+def test_an_interval_decides_by_the_side_of_0_on_which_it_lies_however_small_the_gain() -> None:
+    for known in (RELATED, STRANGERS):
+        for low, high, level in (
+            (1e-6, 0.002, "merge"),
+            (0.0, 0.002, "no difference"),
+            (-0.05, 0.05, "no difference"),
+            (-0.002, 0.0, "no difference"),
+            (-0.002, -1e-6, "do not merge"),
+        ):
+            assert judge(sure(known, (low + high) / 2, low, high)).level == level
+    said = judge(sure(RELATED, 0.02, -0.004, 0.05, pictures=101))
+    for part in (
+        "gains 2.0 points against the better of the two, with 95 % confidence -0.4 to +5.0 points: it may be none",
+        "measured on 101 pictures, 11 runs of up to 10 neighbouring pictures",
+    ):
+        assert part in said.sentence
+    figures = said.to_dict()["evidence"]
+    assert figures["interval"] == [-0.004, 0.05]
+    assert figures["units"] == {"count": 11, "kind": "runs of up to 10 neighbouring pictures"}
+
+
+def test_too_few_units_never_say_merge_and_figures_without_states_ask_for_them() -> None:
+    for gain in (0.01, 0.3, 0.9):
+        found = judge(measured(RELATED, gain, pictures=31))
+        assert found.level == "measure to know" and found.measured and "measure on more pictures" in found.advice
+    lost = measured(RELATED, 0.3, units=UNITS)
+    assert judge(lost).advice == "measure anew to know" and "without figures of single pictures" in judge(lost).line
+
+
+def test_without_an_interval_a_path_outranks_the_weights_and_a_point_is_the_least_that_counts() -> None:
+    assert judge(measured(STRANGERS, 0.02)).level == "measure to know"
     assert [judge(measured(RELATED, gain)).level for gain in (GAIN, GAIN - 1e-6, 0.0, 1e-6 - GAIN, -GAIN)] == [
-        "merge",
+        "measure to know",
         "no difference",
         "no difference",
         "no difference",
@@ -107,12 +152,12 @@ def test_a_path_outranks_the_weights_and_a_point_is_the_least_that_counts() -> N
 
 
 def test_the_verdict_speaks_in_figures() -> None:
-    good = judge(measured(RELATED, 0.016, headroom=0.061, loss_barrier=0.0, loss_scale=1.0))
+    good = judge(sure(RELATED, 0.016, 0.004, 0.029, headroom=0.061, loss_barrier=0.0, loss_scale=1.0))
     for part in (
         "0.981 of direction, 0.968 in their convolutions, 0.933 in the worst block, regular2_5",
         "oracle would add 6.1 points",
         "loss barrier none",
-        "gains 1.6 points against the better of the two",
+        "gains 1.6 points against the better of the two, with 95 % confidence +0.4 to +2.9 points",
         "merge them; start at alpha 0.25",
     ):
         assert part in good.sentence
@@ -122,6 +167,8 @@ def test_the_verdict_speaks_in_figures() -> None:
         "worst_block": {"block": "regular2_5", "cosine": 0.933},
         "headroom": 0.061,
         "gain": 0.016,
+        "interval": [0.004, 0.029],
+        "units": {"count": 11, "kind": "runs of up to 10 neighbouring pictures"},
         "best_alpha": 0.25,
         "pictures": None,
         "guessing": [],
@@ -139,7 +186,8 @@ def test_what_a_network_needs_for_the_advice_is_said() -> None:
     )
     own = judge(dataclasses.replace(STRANGERS, matches=False)).advice
     assert "--model" not in own and "built-in networks alone" in own
-    assert "--model" in judge(Evidence(0.99, compatible=False, runs=False)).advice
+    unlike = judge(Evidence(0.99, compatible=False, runs=False)).sentence
+    assert all(word in unlike for word in ("--model", "--shared", "layerwise", "backbone"))
     assert (
         "--model" in judge(dataclasses.replace(RELATED, runs=False)).advice and "--model" not in judge(RELATED).advice
     )
@@ -160,7 +208,7 @@ def test_remarks_change_no_level() -> None:
     assert judge(full).level == judge(bare).level == "no difference"
     said = judge(full).sentence
     for part in (
-        "12 pictures only",
+        "measured on 12 pictures only, 4 runs of up to 10 neighbouring pictures",
         "another of the set, c, alone is 2.0 points better",
         "alpha 0.125 and 0.375 are not measured",
         "a guesses: 2.7 % mIoU and 7.3 % of the pixels, the commonest class everywhere has 2.8 and 30.6",
@@ -169,7 +217,7 @@ def test_remarks_change_no_level() -> None:
     ):
         assert part in said
     assert not [text for remark in CAUTIONS for text in remark.says(dataclasses.replace(bare, third=("c", 0.009)))]
-    assert f"measured on {FEW} pictures" in judge(dataclasses.replace(bare, pictures=FEW)).reasons
+    assert f"measured on {FEW} pictures" in judge(measured(RELATED, 0.002, pictures=FEW, units=None)).reasons
 
 
 def test_pairs_that_are_nearly_one_are_said_to_be_too_close_until_they_are_measured() -> None:
@@ -200,7 +248,7 @@ def test_two_that_guess_are_never_merged_whatever_their_merge_scores() -> None:
             and verdict.measured
             and verdict.to_dict()["evidence"]["guessing"] == ["a", "b"]
         )
-    assert judge(measured(RELATED, 0.2, ends=(("a", GUESS), ("b", TRAINED)))).level == "merge"
+    assert judge(sure(RELATED, 0.2, 0.1, 0.3, ends=(("a", GUESS), ("b", TRAINED)))).level == "merge"
 
 
 def test_what_is_reached_without_looking_is_what_such_networks_score() -> None:

@@ -357,7 +357,7 @@ def browser():
 @pytest.fixture(scope="module")
 def tab(browser, address):
     page = browser.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.goto(address)
     expect_attribute(page, "canvas-m", "data-alpha", "0.500")
     yield page

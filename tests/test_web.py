@@ -171,7 +171,9 @@ def test_what_is_over_the_limit_never_gets_into_memory(app: App, uploader: Uploa
     for number in range(3):
         with suppress(ConnectionError):  # the server hangs up on what it does not want
             assert uploader.put(300, f"f{number}", chunked).status == 413
-    assert max(app.resident_mb(), app.resident_mb(peak=True)) - before < 100
+    assert max(app.resident_mb(), app.resident_mb(peak=True)) - before < 200, (
+        "three uploads of 100 MB were taken into memory"
+    )
 
 
 def test_a_session_has_room_for_two_of_the_largest_and_gives_it_back(app: App, uploader: Uploader) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fusionlib.charts.diagnostics import MARGIN, QUIET, SECOND, name_of
+from fusionlib.diagnostics.bootstrap import in_points
 
 ZONE = "rgba(31, 138, 158, 0.10)"
 GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
@@ -196,10 +197,11 @@ def _details(part: Numbered) -> list[list[Any]]:
             name_of(pair),
             pair["verdict"]["level"],
             _percent(pair["oracle_headroom"], "+.1f"),
-            _percent(pair["gain"], "+.1f"),
+            _percent(pair["gain"], "+.1f") + ("" if interval is None else f" ({in_points(interval)})"),
             "n/a" if pair["l2"] is None else f"{pair['l2']:.4g}",
         ]
         for number, pair in part
+        for interval in (pair["verdict"]["evidence"]["interval"],)
     ]
 
 

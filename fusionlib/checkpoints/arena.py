@@ -281,7 +281,8 @@ def _require_same(first: Checkpoint, other: Checkpoint) -> None:
     example = wrong[0] if wrong else missing[0]
     detail = f"{ours[example].shape} against {theirs[example].shape}" if wrong else "present in only one of them"
     raise LayoutError(
-        f"{first.name} and {other.name} differ: {len(missing)} tensors missing, {len(wrong)} of another shape; "
+        f"{first.name} and {other.name} differ: {len(missing)} tensor{'' if len(missing) == 1 else 's'} missing,"
+        f" {len(wrong)} of another shape; "
         f"{example} is {detail}",
         "checkpoints with the same tensors",
         f"{WAYS if fitting else FOREIGN}. `inspect` lists the differences",

@@ -220,8 +220,9 @@ def _exact(shapes: Shapes, label: str) -> Naming:
         twins = averaged_twins(shapes)
         back = {plain: twin for twin, plain in twins.items()}
         clean = {back.get(name, name): name for name in shapes if name not in twins}
-        note = (
-            f"the averages {TWINS} taken ({len(twins)} tensors); the other {len(clean) - len(twins)} are the student's"
+        rest = len(clean) - len(twins)
+        note = f"the averages {TWINS} taken ({len(twins)} tensors)" + (
+            f"; the other {rest} {'is' if rest == 1 else 'are'} the student's" if rest else ""
         )
         return Naming(clean, label, (), (note,), label)
     clean = {

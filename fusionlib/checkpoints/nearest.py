@@ -48,7 +48,8 @@ class Named(Protocol):
 class Near:
     """How the tensors of a checkpoint differ from those of a network, once `renames` (pattern, replacement) are made.
 
-    `reshaped` are (name, shape in the checkpoint, shape in the network). `fits`: with the renames the network is known.
+    `classes` is 0 where nothing tells their number. `reshaped` are (name, shape in the checkpoint, shape in the
+    network). `fits`: with the renames the network is known.
     """
 
     network: str
@@ -168,6 +169,8 @@ def _compared(name: str, architecture: Architecture, shapes: Shapes) -> Near | N
     if len(probes) == 2 and (count := _class_count(probes, found)) is not None:
         classes, own = count, tensor_shapes(architecture, count) or own
         renames, found = _aligned(own, shapes)
+    elif len(probes) == 2 and probes[classes] != next(reversed(probes.values())):
+        classes = 0
     near = _difference(name, classes, own, found, renames)
     if renames and not (near.missing or near.reshaped):
         with suppress(FusionError):  # what keeps it from running is said where it is run
@@ -209,14 +212,35 @@ def _built(architecture: Architecture, classes: int) -> Shapes:
 
 
 def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
-    """What the checkpoint has where the network's shapes follow the class count; most of the places decide."""
+    """What the checkpoint has where the network's shapes follow the class count; most of the places decide.
+
+    Where it has none of these names, as with a head of another name, tensors beside those of the network are looked at
+    that end in the same word and differ in that size alone.
+    """
     (_, one), (_, other) = probes.items()
     votes: Counter[int] = Counter()
+    heads: dict[tuple[str, int, Shape], int] = {}
     for name, shape in one.items():
         axes = [axis for axis, (a, b) in enumerate(zip(shape, other.get(name, shape), strict=False)) if a != b]
-        if len(axes) == 1 and len(found.get(name, ())) == len(shape):
-            votes[found[name][axes[0]]] += 1
+        if len(axes) == 1:
+            heads[_outline(name, shape, axes[0])] = axes[0]
+            if len(found.get(name, ())) == len(shape):
+                votes[found[name][axes[0]]] += 1
+    if not votes:
+        axes_of_heads = set(heads.values())
+        votes.update(
+            shape[axis]
+            for name, shape in found.items()
+            if name not in one
+            for axis in axes_of_heads
+            if axis < len(shape) and _outline(name, shape, axis) in heads
+        )
     return votes.most_common(1)[0][0] if votes else None
+
+
+def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
+    """The last word of a name, and the shape without the size along `axis`."""
+    return name.rpartition(".")[2], axis, (*shape[:axis], *shape[axis + 1 :])
 
 
 def _aligned(own: Shapes, shapes: Shapes) -> tuple[tuple[tuple[str, str], ...], Shapes]:

@@ -41,6 +41,19 @@ _TORCH_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 _LOCAL_HEADER = 30
 """Bytes of a zip member's own header before its name."""
 
+_FIND_TENSORS = (
+    "parts = [saved]; inside = lambda part: list(part.values()) if isinstance(part, dict) else list(part) if"
+    " isinstance(part, (list, tuple)) else [part.state_dict()] if hasattr(part, 'state_dict') else [];",
+    "[parts.extend(inside(part)) for part in parts if len(parts) < 10**6];",
+    "is_tensor = lambda v: isinstance(v, torch.Tensor) or type(v).__name__ == 'ndarray' and v.dtype.kind in 'biuf';",
+    "tensors = lambda part: {k: torch.as_tensor(v) for k, v in part.items() if isinstance(k, str) and is_tensor(v)};",
+    "found = max((tensors(part) for part in parts if isinstance(part, dict)), key=len, default={});",
+    "found = {k: v.contiguous().clone() for k, v in found.items()};",
+)
+"""Statements that also run as one line, where a message is shown on one: `found` is the largest table of tensors (or
+arrays) by name in `saved`, however deep it lies.
+"""
+
 
 def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[str, ...]]:
     """Named tensors of a `.pth`, `.pt`, `.bin` or `.ckpt` and notes on how they were found.
@@ -241,15 +254,12 @@ def _refused(got: str, file: str, plain: bool = False) -> CheckpointError:
         if plain
         else f"torch.load({file!r}, map_location='cpu', weights_only=False)"
     )
+    save = f"safetensors.torch.save_file(found, {target!r}) if found else print('Found no tensors by name')"
+    lines = "\n    ".join((f"import pickle, torch, safetensors.torch; saved = {load};", *_FIND_TENSORS, save))
     return CheckpointError(
         f"{got}; it was refused and nothing was run",
         "a file of tensors alone",
-        "If you trust it, convert it in the environment that made it:\n    import pickle, torch, safetensors.torch;"
-        f" saved = {load}; parts = [saved, *getattr(saved, 'values', list)()];\n    parts = [getattr(part,"
-        " 'state_dict', lambda part=part: part)() for part in parts];\n    count = lambda part: sum(isinstance(v,"
-        " torch.Tensor) for v in part.values()) if hasattr(part, 'items') else -1;\n    found = max(parts,"
-        " key=count);\n    safetensors.torch.save_file({k: v.contiguous().clone() for k, v in found.items() if"
-        f" isinstance(v, torch.Tensor)}}, {target!r})\nand open the new file",
+        f"If you trust it, convert it in the environment that made it:\n    {lines}\nand open the new file",
     )
 
 

@@ -14,6 +14,7 @@ import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from pickle import UnpicklingError
 from threading import RLock
 from typing import Any
 
@@ -92,6 +93,22 @@ class StandIn:
         self.state = state
 
 
+class Attribute(StandIn):
+    """`getattr` on a stand-in: files name methods so (mmengine's HistoryBuffer). Nothing is looked up.
+
+    On anything else it is refused by its name, as other functions that act are.
+    """
+
+    path = "builtins.getattr"
+
+    def __new__(cls, *arguments: Any) -> Any:
+        """An object that does nothing. Raises `UnpicklingError` where the first argument is no unknown class."""
+        owner = arguments[0] if arguments else None
+        if not (isinstance(owner, type) and issubclass(owner, StandIn)):
+            raise UnpicklingError("It calls the function getattr on what is no unknown class")
+        return object.__new__(cls)
+
+
 def load_with_stand_ins(load: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
     """What `load` returns, and the names that became stand-ins.
 
@@ -114,8 +131,11 @@ def _learn(text: str, made: dict[str, type[StandIn]]) -> bool:
     unknown = re.search(r"Unsupported global: GLOBAL (\S+) was not", text)
     if unknown:
         path = unknown.group(1) if "." in unknown.group(1) else f"builtins.{unknown.group(1)}"
-        if path in made or len(made) >= _MOST_NAMES or not _is_plain(path):
+        if path in made or len(made) >= _MOST_NAMES or not (path == Attribute.path or _is_plain(path)):
             return False
+        if path == Attribute.path:
+            made[path] = Attribute
+            return True
         made[path] = type(f"StandIn{len(made)}", (StandIn,), {"path": path})
         return True
     wanted = re.search(r"Can only (SETITEM|append|extend).* but got .*", text)

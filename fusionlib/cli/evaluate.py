@@ -86,6 +86,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
     classes = figures.pop("classes")
     warnings = annotation_warnings(figures, classes)
+    if figures.get("undefined_pixels"):
+        warnings = [f"The network's answer is no number (NaN) at {figures['undefined_pixels']} pixels", *warnings]
     by_class = {
         name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")
     }

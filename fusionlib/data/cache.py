@@ -77,6 +77,10 @@ class DecodedCache:
         """The dataset's key of picture `index` when this was made; asking again costs nothing."""
         return self._keys[index]
 
+    def group(self, index: int) -> str:
+        """The dataset's."""
+        return self.dataset.group(index)
+
     def is_current(self) -> bool:
         """Whether the files are still those of the fingerprint."""
         return self.dataset.fingerprint() == self._fingerprint

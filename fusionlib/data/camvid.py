@@ -5,16 +5,21 @@ Brostow et al., "Semantic object classes in video: a high-definition ground trut
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from fusionlib.contracts import DATASETS
 from fusionlib.data.elsewhere import no_pictures
 from fusionlib.data.files import existing_folder
 from fusionlib.data.labels import CAMVID
 from fusionlib.data.masks import Legend, id_table
 from fusionlib.data.pairs import PairedDataset, checked, find_pairs
+from fusionlib.data.sequences import frame_groups
 from fusionlib.errors import shown
 
 _SPLITS = ("train", "val", "test")
 _VOID = 11
+_FRAME = re.compile(r"(?P<sequence>.+)_f?[0-9]+\Z", re.DOTALL)
 
 
 class CamVid:
@@ -41,7 +46,21 @@ class CamVid:
         pairs, skipped = find_pairs(folder / split, folder / f"{split}annot", argument)
         legend = Legend(id_table(range(CAMVID.count), [_VOID, 255]), classes=CAMVID.count)
         pairs, turns = checked(pairs, legend)
-        return PairedDataset(f"camvid:{argument}@{split}", f"CamVid {split}", CAMVID, pairs, legend, (*skipped, *turns))
+        return PairedDataset(
+            f"camvid:{argument}@{split}",
+            f"CamVid {split}",
+            CAMVID,
+            pairs,
+            legend,
+            (*skipped, *turns),
+            groups=_sequences([pair.name for pair in pairs]),
+        )
+
+
+def _sequences(names: Sequence[str]) -> tuple[str, ...]:
+    """`0001TP` of `0001TP_006690` and `0006R0` of `0006R0_f00930`; names of another form as in any folder."""
+    found = [_FRAME.match(name) for name in names]
+    return tuple(match["sequence"] if match else group for match, group in zip(found, frame_groups(names), strict=True))
 
 
 DATASETS.register("camvid")(CamVid())

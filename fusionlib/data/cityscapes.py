@@ -82,7 +82,8 @@ class Cityscapes:
             )
             return _without_masks(named[0], f"{named[1]} (masks not public)", pictures, (*skipped, why))
         pairs, turns = checked(pairs, _LEGENDS[ending])
-        return PairedDataset(*named, CITYSCAPES, pairs, _LEGENDS[ending], (*skipped, *turns))
+        groups = tuple(map(_city, (pair.image for pair in pairs)))
+        return PairedDataset(*named, CITYSCAPES, pairs, _LEGENDS[ending], (*skipped, *turns), groups=groups)
 
 
 def _part(argument: str, name: str) -> Path | None:
@@ -116,6 +117,13 @@ def _masks(folder: Path) -> list[Listing]:
         if folder.is_dir()
         else []
     )
+
+
+def _city(picture: Path) -> str:
+    """What a picture belongs to, its folder: a city was driven through in few days by one car, and the sequences in its
+    file names are cut from those drives.
+    """
+    return picture.parent.name
 
 
 def _unexpected(listing: Listing) -> Listing:
@@ -156,7 +164,8 @@ def _all_void(pairs: Sequence[Pair], legend: Legend) -> bool:
 def _without_masks(spec: str, title: str, pictures: Mapping[str, Path], notes: tuple[str, ...]) -> Pictures:
     for path in pictures.values():
         picture_size(path)
-    return Pictures(spec, title, tuple(pictures.values()), names=tuple(pictures), notes=notes)
+    files = tuple(pictures.values())
+    return Pictures(spec, title, files, names=tuple(pictures), notes=notes, groups=tuple(map(_city, files)))
 
 
 DATASETS.register("cityscapes")(Cityscapes())

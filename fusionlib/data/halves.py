@@ -40,6 +40,10 @@ class EveryOther:
         """The dataset's own."""
         return self.dataset.picture_key(self._place(index))
 
+    def group(self, index: int) -> str:
+        """The dataset's own."""
+        return self.dataset.group(self._place(index))
+
     def _place(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")

@@ -20,6 +20,7 @@ from fusionlib.data.files import (
 from fusionlib.data.labels import LabelSpace
 from fusionlib.data.masks import Legend
 from fusionlib.data.orientation import STORED, fitting, shown_size, turned
+from fusionlib.data.sequences import frame_groups
 from fusionlib.errors import DataError
 from fusionlib.listing import MASK_ENDINGS, PICTURE_ENDINGS, Listing, list_folder, skipped_notes, skipped_text
 
@@ -50,6 +51,11 @@ class PairedDataset:
     legend: Legend
     notes: tuple[str, ...] = ()
     labelled: bool = True
+    groups: tuple[str, ...] = ()
+    """What each pair belongs to, in place of what the names tell."""
+
+    def __post_init__(self) -> None:
+        self.groups = self.groups or frame_groups([pair.name for pair in self.pairs])
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -86,6 +92,10 @@ class PairedDataset:
         pair = self.pairs[index]
         legend = self.legend.text(pair.coloured)
         return picture_digest(f"{self.label_space.names} {legend} {pair.orientations}", pair.image, pair.mask)
+
+    def group(self, index: int) -> str:
+        """What it belongs to: see `frame_groups`, where the dataset has no rule of its own."""
+        return self.groups[index]
 
 
 def find_pairs(images: Path, masks: Path, argument: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:

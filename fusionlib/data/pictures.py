@@ -17,6 +17,7 @@ from fusionlib.data.files import (
     reduction,
 )
 from fusionlib.data.labels import UNLABELLED, LabelSpace
+from fusionlib.data.sequences import frame_groups
 from fusionlib.errors import DataError, shown
 from fusionlib.listing import PICTURE_ENDINGS, list_folder, skipped_notes
 
@@ -33,6 +34,11 @@ class Pictures:
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """In place of the files' own."""
+    groups: tuple[str, ...] = ()
+    """In place of those that the names tell."""
+
+    def __post_init__(self) -> None:
+        self.groups = self.groups or frame_groups([self.name(index) for index in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.files)
@@ -57,6 +63,10 @@ class Pictures:
     def picture_key(self, index: int) -> str:
         """SHA-256 of the file's content, which holds its orientation."""
         return picture_digest("picture", self.files[index])
+
+    def group(self, index: int) -> str:
+        """What it belongs to, by its name: see `frame_groups`."""
+        return self.groups[index]
 
 
 class PicturesFolder:

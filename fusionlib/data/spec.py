@@ -131,6 +131,10 @@ class First:
         """The dataset's own."""
         return self.dataset.picture_key(self._checked(index))
 
+    def group(self, index: int) -> str:
+        """The dataset's own."""
+        return self.dataset.group(self._checked(index))
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.limit:
             raise IndexError(f"picture {index} of {self.limit}")

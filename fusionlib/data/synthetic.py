@@ -51,6 +51,10 @@ class Streets:
         domain, seed = self._scene(index)
         return hashlib.sha256(f"streets {VERSION} {domain} {seed}".encode()).hexdigest()
 
+    def group(self, index: int) -> str:
+        """Its own: scenes are drawn one by one."""
+        return self.name(index)
+
     def _scene(self, index: int) -> tuple[str, int]:
         if not 0 <= index < self.count:
             raise IndexError(f"scene {index} of {self.count}")

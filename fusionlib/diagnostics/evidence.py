@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fusionlib.diagnostics.bootstrap import Units
 from fusionlib.diagnostics.survey import CONVOLUTION, WeightSurvey
 
 SEPARATE = 0.2
@@ -49,9 +50,10 @@ class Evidence:
 
     `cosine` is that of all parameters, `convolutions` that of the convolutions alone: scales of normalisation layers
     are alike in any two networks and can make strangers look related; `worst_block` has the lowest cosine of its
-    convolutions. `gain` is what the best measured merge has over the better of the two; `unrefined` are alphas next to
-    it that a verdict on the path still lacks. `ends` has the name and the figures of each network alone. `pictures` is
-    how many mIoU was measured on; `third` is the best other checkpoint of the set, with what its mIoU leads the pair's
+    convolutions. `gain` is what the best measured merge has over the better of the two, `interval` the 95 % interval
+    around it from resampling `units` (None where these are too few); `unrefined` are alphas next to it that a verdict
+    on the path still lacks. `ends` has the name and the figures of each network alone. `pictures` is how many mIoU was
+    measured on; `third` is the best other checkpoint of the set, with what its mIoU leads the pair's
     best measured merge by (negative: trails). `runs`: the code of both networks is known, which an ensemble needs;
     `matches`: the permutations of their network are known, which matching needs.
     """
@@ -63,6 +65,8 @@ class Evidence:
     worst_block: tuple[str, float] | None = None
     headroom: float | None = None
     gain: float | None = None
+    interval: tuple[float, float] | None = None
+    units: Units | None = None
     best_alpha: float | None = None
     unrefined: tuple[float, ...] = ()
     loss_barrier: float | None = None
@@ -82,6 +86,19 @@ class Evidence:
     def separate(self) -> bool:
         """Whether the weights look like those of separate runs."""
         return self.direction is not None and self.direction < SEPARATE
+
+    @property
+    def change(self) -> int | None:
+        """What measuring says of the best merge: 1 it gains, 0 the two cannot be told apart, -1 it loses; None where it
+        was not measured.
+
+        By the interval, where there is one, else by whole points.
+        """
+        if self.gain is None:
+            return None
+        if self.interval is None:
+            return (self.gain >= GAIN) - (self.gain <= -GAIN)
+        return (self.interval[0] > 0) - (self.interval[1] < 0)
 
     @property
     def guessing(self) -> list[str]:

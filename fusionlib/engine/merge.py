@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -69,7 +70,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._checkpoints: dict[str, Checkpoint] = {}
-        self._pictures: dict[str, DecodedCache] = {}
+        self._opened: DecodedCache | None = None
+        self._pictures: WeakValueDictionary[str, DecodedCache] = WeakValueDictionary()  # what is decoded is large
 
     def know(self, checkpoints: Sequence[Checkpoint] = (), pictures: DecodedCache | None = None) -> None:
         """Take these for what recipes name by their content."""
@@ -103,6 +105,7 @@ class Sources:
                     "the same pictures",
                     "Name them with --data, or write a new recipe",
                 )
+            self._opened = found
             self._pictures[wanted.fingerprint] = found
         return found
 
@@ -169,6 +172,12 @@ class Merger:
                 self._evict()
             self._arenas.move_to_end(key)
             return self._arenas[key]
+
+    def adopt(self, checkpoints: Sequence[Checkpoint], arena: Arena) -> None:
+        """Take these checkpoints as somebody has packed them, finite, in place of packing them again."""
+        with self._lock:
+            self._arenas[tuple(item.fingerprint for item in checkpoints), None, "None"] = arena
+            self._evict()
 
     def merge(self, recipe: Recipe, progress: Progress | None = None, tally: Tally | None = None) -> Merged:
         """Carry out a recipe. Progress is in forward passes' worth of work; it may raise `Cancelled`. `tally` counts

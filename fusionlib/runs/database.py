@@ -39,7 +39,7 @@ class Database:
         self.path, self._schema, self._layout, self._migrate = path, schema, layout, migrate
         self._lock = threading.RLock()
         self._file: sqlite3.Connection | None = None
-        self._spare = self._in_memory()
+        self._spare: sqlite3.Connection | None = None  # holds what could not be written
         self._inode, self._patience = 0, PATIENCE_S
         self._unwritten: list[tuple[str, Row, bool]] = []
         self._trouble = self._damage = self._dropped = ""
@@ -55,7 +55,7 @@ class Database:
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a SELECT, those that could not be written first; of a file that cannot be read none."""
         with self._lock:
-            held = self._spare.execute(statement, values).fetchall() if self._unwritten else []
+            held = self._spare.execute(statement, values).fetchall() if self._spare else []
             try:
                 return held + self._run(lambda file: file.execute(statement, values).fetchall())
             except (OSError, sqlite3.Error):
@@ -67,10 +67,13 @@ class Database:
         with self._lock:
             try:
                 self._run(lambda file: _all(file, self._unwritten + waiting))
-                if self._unwritten:
-                    self._unwritten, self._spare = [], self._in_memory()
+                self._unwritten = []
+                if self._spare is not None:
+                    self._spare.close()
+                    self._spare = None
             except (OSError, sqlite3.Error) as problem:
                 self._trouble = reason(problem) if isinstance(problem, OSError) else str(problem)
+                self._spare = self._spare or self._in_memory()
                 _all(self._spare, waiting)
                 self._unwritten += waiting
 

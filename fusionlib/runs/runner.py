@@ -139,19 +139,36 @@ class Runner:
 
     def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
+        return [None if one is None else self._known(one, pictures) for one in self._placed(questions, pictures)]
+
+    def pictures(self, question: Question, pictures: DecodedCache) -> list[State] | None:
+        """The state of every picture, in order, without running anything; None where one is not known.
+
+        Their sum is what the figures of the question follow from: intervals and rankings are arithmetic over them.
+        Raises `UsageError` for a measure that keeps none of single pictures.
+        """
+        if MEASURES.get(question.measure).grain != "picture":
+            raise UsageError(
+                f"States of single pictures of {question.measure}", "a measure of grain picture", "Ask another measure"
+            )
+        (one,) = self._placed([question], pictures)
+        found = None if one is None else self._states(one, pictures)
+        return None if found is None else [state for state, _ in found]
+
+    def _placed(self, questions: Sequence[Question], pictures: DecodedCache) -> list[_Asked | None]:
+        """Where the answers to questions lie; None for those about a network that was never built."""
         if not questions:
             return []
         recipes = {id(recipe): recipe for question in questions for recipe in question.recipes}
         memos = {place: self.builder.memo(recipe) for place, recipe in recipes.items()}
         merges = self.answers.builds(memos.values())
-        found: list[Told | None] = []
+        found: list[_Asked | None] = []
         for question in questions:
             there = [merges.get(memos[id(recipe)]) for recipe in question.recipes]
             if None in there:
                 found.append(None)
             else:
-                asked = self._asked(question, there, self._target([question], pictures))  # type: ignore[arg-type]
-                found.append(self._known(asked, pictures))
+                found.append(self._asked(question, there, self._target([question], pictures)))  # type: ignore[arg-type]
         return found
 
     def _target(self, questions: Sequence[Question], pictures: DecodedCache) -> LabelSpace:
@@ -215,17 +232,24 @@ class Runner:
 
     def _summed(self, one: _Asked, pictures: DecodedCache) -> Answer | None:
         """Figures out of the states of pictures, in their order, and kept; None where one is missing, or damaged."""
+        found = self._states(one, pictures)
+        if found is None:
+            return None
+        total = states.add([state for state, _ in found])
+        answer = Answer(one.measure.compute(total), len(found), sum(tiles > 0 for _, tiles in found))
+        self._keep(one, answer, pictures)
+        return answer
+
+    def _states(self, one: _Asked, pictures: DecodedCache) -> list[tuple[State, int]] | None:
+        """States of the pictures in their order, each with its number of tiles; None where one is missing, or damaged,
+        which is then forgotten.
+        """
         keys = [short(pictures.picture_key(index)) for index in range(len(pictures))]
         rows = self.answers.states(*one.place, keys)
         there = one.states_of(rows)
         if damaged := rows.keys() - there.keys():
             self.answers.drop_states(*one.place, damaged)
-        if not there.keys() >= set(keys):
-            return None
-        total = states.add([there[key] for key in keys])
-        answer = Answer(one.measure.compute(total), len(keys), sum(rows[key][1] > 0 for key in keys))
-        self._keep(one, answer, pictures)
-        return answer
+        return [(there[key], rows[key][1]) for key in keys] if there.keys() >= set(keys) else None
 
     def _keep(self, one: _Asked, answer: Answer, pictures: DecodedCache) -> None:
         self.answers.keep(*one.place, one.question, pictures.spec, answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from fusionlib.errors import UsageError
@@ -48,13 +48,17 @@ def coarse_to_fine(points: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(points[index] for index in order)
 
 
-def best_merge(scores: Mapping[float, float], least: float = 0.0) -> float | None:
-    """The alpha of the highest score between the ends, from `least` to 1 - `least` where any lies there; the first
-    among equals.
+def merges_of(alphas: Iterable[float], least: float = 0.0) -> list[float]:
+    """Those between the ends in order, from `least` to 1 - `least` where any lies there: nearer to an end it is nearly
+    that network.
     """
-    inner = [alpha for alpha in sorted(scores) if 0 < alpha < 1]
-    far = [alpha for alpha in inner if least - EPSILON <= alpha <= 1 - least + EPSILON]
-    return max(far or inner, key=scores.__getitem__, default=None)
+    inner = [alpha for alpha in sorted(alphas) if 0 < alpha < 1]
+    return [alpha for alpha in inner if least - EPSILON <= alpha <= 1 - least + EPSILON] or inner
+
+
+def best_merge(scores: Mapping[float, float], least: float = 0.0) -> float | None:
+    """The alpha of the highest score among `merges_of`; the first among equals."""
+    return max(merges_of(scores, least), key=scores.__getitem__, default=None)
 
 
 def around_best(scores: Mapping[float, float], fine: float, least: float = 0.0) -> tuple[float, ...]:

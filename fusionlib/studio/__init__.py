@@ -38,10 +38,11 @@ from fusionlib.studies.choices import GROUPS, PRESETS
 from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
-from fusionlib.studio.comparison_desk import ComparisonDesk
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
+from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
@@ -123,7 +124,7 @@ class Studio:
         self._sweeps: dict[str, Sweep] = {}
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
-        self.outlooks = OutlookDesk()
+        self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
         self.calibration = CalibrationDesk(self.view, self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
@@ -178,8 +179,18 @@ class Studio:
         judged = self.outlooks.of_arena(view.arena, view.architecture)
         if len(judged) == 1:
             ((names, evidence),) = judged
-            judged = [(names, curve_evidence(evidence, (sweep or self.sweep(view)).snapshot(), names))]
+            sweep = sweep or self.sweep(view)
+            judged = [(names, curve_evidence(evidence, sweep.snapshot(), names, self._chance_along(sweep)))]
         return gravest(judged)
+
+    def _chance_along(self, sweep: Sweep) -> Callable[[Sequence[float]], Chance | None]:
+        """How sure the gain of the best of some merges of a sweep is."""
+
+        def chance(alphas: Sequence[float]) -> Chance | None:
+            ends, merges = (list(map(sweep.recipe_at, points)) for points in (sweep.view.ends, alphas))
+            return self.intervals.of(ends, merges, sweep.view.need_pictures())
+
+        return chance
 
     def sweep_files(
         self,
@@ -256,6 +267,7 @@ class Studio:
             buffers,
             runner=self.runner,
             open_sweep=self.sweep,
+            intervals=self.intervals,
         )
 
     def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
@@ -388,6 +400,7 @@ class Studio:
     ) -> MergeView:
         """A view whose recipes find what is open."""
         self.sources.know(checkpoints, pictures)
+        self.runner.builder.merger.adopt(checkpoints, arena)
         sources = [source_of(item) for item in checkpoints]
         return MergeView(
             selection,

@@ -56,7 +56,7 @@ class CalibrationSweep(Sweep):
             )
         super().__init__(view, runner, store)
         self.title = f"calibration {view.selection.a} - {view.selection.b}"
-        self._eyes: tuple[Blend, Blend] | None = None
+        self._shown_by: tuple[Blend, Blend] | None = None
         self._looking = threading.Lock()
 
     def recipe_at(self, point: Point) -> Recipe:
@@ -131,8 +131,8 @@ class CalibrationSweep(Sweep):
         def run(call: Any) -> Any:
             return view.worker.run(call, FRAME)
 
-        self._eyes = self._eyes or (view.new_blend(), view.new_blend())
-        network = self._network_at(point, self._eyes, run)
+        self._shown_by = self._shown_by or (view.new_blend(), view.new_blend())
+        network = self._network_at(point, self._shown_by, run)
 
         def observe() -> ReliabilityMaps:
             with torch.inference_mode():

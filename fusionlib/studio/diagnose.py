@@ -25,9 +25,10 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.studies.grid import FINE, alpha_grid, around_best
-from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Lack, Obstacles, Pair
+from fusionlib.studio.diagnosis_functions import CKA_PICTURES, FunctionTable, Obstacles, Pair, Unmeasured
 from fusionlib.studio.diagnosis_report import full_report
-from fusionlib.studio.outlook import closer_points, path_summary
+from fusionlib.studio.intervals import Chance, Intervals
+from fusionlib.studio.outlook import closer_points, merges_on, path_summary
 from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.sweep import ENDS, Sweep, sweep_key
 from fusionlib.studio.view import MergeView, Selection
@@ -53,6 +54,7 @@ class Diagnosis(Job):
         *,
         runner: Runner,
         open_sweep: OpenSweep | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
         super().__init__("diagnosis " + ", ".join(item.name for item in checkpoints))
         if len(checkpoints) < 2:
@@ -67,11 +69,12 @@ class Diagnosis(Job):
         plan = set_plan("diagnose", [item.path for item in checkpoints], pictures, "--buffers", buffers)
         self.lease = lease(runner.desk, plan, *prints, pictures.fingerprint() if pictures else "", buffers)
         self._table = FunctionTable(checkpoints, pictures, self.obstacles, runner) if pictures else None
+        self._intervals = intervals or Intervals(runner)
         self._open_sweep = open_sweep or (lambda view: Sweep(view, runner, self.store))
         self._surveys: dict[float, WeightSurvey] = {}
         self._lights: dict[tuple[int, int], MergeView | None] = {}
         self._unfit: dict[tuple[int, int], str] = {}
-        self.news = 0
+        self.parts_known = 0
         """Grows whenever something new is known: the networks have run, or a pair's path is finished."""
         self._lock = threading.Lock()
 
@@ -100,9 +103,9 @@ class Diagnosis(Job):
         """The function-space figures that are known, here or in the store, of whatever set they were measured with."""
         return self._table.figures() if self._table else None
 
-    def lacking(self, fresh: bool = False) -> Lack:
+    def lacking(self, fresh: bool = False) -> Unmeasured:
         """The networks that have to run until all that can be known is, and the pairs that lack figures."""
-        return self._table.lacking(fresh) if self._table else Lack((), ())
+        return self._table.lacking(fresh) if self._table else Unmeasured((), ())
 
     def path_obstacle(self, a: int, b: int) -> str | None:
         """Why there is no path to measure between two, in words; None where there is one."""
@@ -133,6 +136,19 @@ class Diagnosis(Job):
             )
         ]
         return {"points": points, "buffers": self.buffers} if len(points) > 2 else None
+
+    def chance(self, a: int, b: int, alphas: Sequence[float]) -> Chance | None:
+        """How sure the gain of the best of these merges of two is, as `path` has them."""
+        assert self.pictures is not None
+        found = None
+        for pair, points in (((a, b), alphas), ((b, a), [round(1 - alpha, 9) for alpha in alphas])):
+            view = self._light_view(*pair)
+            if view is not None:
+                merges = [view.recipe(point) for point in points]
+                found = self._intervals.of([view.alone(end) for end in ENDS], merges, self.pictures)
+            if found is not None and (found.interval is not None or not found.units.enough):
+                break
+        return found
 
     def unmeasured(
         self, step: float, pairs: Sequence[tuple[int, int]] | None = None, *, fresh: bool = False
@@ -177,6 +193,7 @@ class Diagnosis(Job):
             paths,
             self.obstacles,
             {pair: self.path_obstacle(*pair) for pair in self.pairs},
+            {pair: self.chance(*pair, merges_on(path["points"])) for pair, path in paths.items() if path},
         )
         return {**report, "warnings": self.warnings()}
 
@@ -191,11 +208,11 @@ class Diagnosis(Job):
         if lack.networks:
             self._decode(total)
             self._table.measure(lack, lambda done, _: self.progress(done, total), fresh=fresh)
-            self.news += 1
+            self.parts_known += 1
         for place, (pair, count) in enumerate(passes.items()):
             later = len(self.pictures) * sum(list(passes.values())[place + 1 :])
             done = self._measure_path(pair, step or 0.25, done, len(self.pictures) * count, later, fresh)
-            self.news += 1
+            self.parts_known += 1
             self.progress(done, done + later)
 
     def _measure_path(self, pair: Pair, step: float, done: int, planned: int, later: int, fresh: bool) -> int:
@@ -216,7 +233,7 @@ class Diagnosis(Job):
         return done
 
     def _passes(
-        self, step: float, pairs: Sequence[tuple[int, int]], lack: Lack, fresh: bool
+        self, step: float, pairs: Sequence[tuple[int, int]], lack: Unmeasured, fresh: bool
     ) -> dict[tuple[int, int], int]:
         """How many points of each pair's path have to run: those that nobody has measured and no pair before it, nor
         `lack` will.

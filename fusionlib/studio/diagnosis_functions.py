@@ -30,7 +30,7 @@ NO_CODE = "No model code is known"
 NO_MASKS = "The pictures have no masks, so there is nothing to measure mIoU, loss or an oracle against"
 
 
-class Lack(NamedTuple):
+class Unmeasured(NamedTuple):
     """What is not known yet: the networks that have to run for it, and the pairs."""
 
     networks: tuple[int, ...]
@@ -169,7 +169,7 @@ class FunctionTable:
             "set": self._set() or {},
         }
 
-    def lacking(self, fresh: bool = False) -> Lack:
+    def lacking(self, fresh: bool = False) -> Unmeasured:
         """What has to run. A pair needs both of its networks; the oracle of the set all that can be measured."""
         self._recall()
         pairs = tuple(pair for pair in self.pairs if fresh or not self._knows(self._of_pair(pair)))
@@ -177,9 +177,9 @@ class FunctionTable:
         if self.pictures.labelled:
             wanted |= {number for number in self.members if fresh or not self._knows(self._of_single(number))}
             wanted |= set(self.members) if fresh or not self._knows(self._of_set()) else set()
-        return Lack(tuple(sorted(wanted)), pairs)
+        return Unmeasured(tuple(sorted(wanted)), pairs)
 
-    def measure(self, lack: Lack, progress: Progress, *, fresh: bool = False) -> None:
+    def measure(self, lack: Unmeasured, progress: Progress, *, fresh: bool = False) -> None:
         """Find out what is lacking, in one pass over the pictures with one forward pass a network."""
         questions = [question for pair in lack.pairs for question in self._of_pair(pair)]
         questions += [question for number in lack.networks for question in self._of_single(number)]
@@ -250,4 +250,4 @@ def _space(known: Network | None) -> LabelSpace | None:
     return label_space(known[0].label_space(known[1])) if known else None
 
 
-__all__ = ["CKA_PICTURES", "FunctionTable", "Lack", "Obstacles", "Pair"]
+__all__ = ["CKA_PICTURES", "FunctionTable", "Obstacles", "Pair", "Unmeasured"]

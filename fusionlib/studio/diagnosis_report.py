@@ -16,6 +16,7 @@ from fusionlib.diagnostics.gram import cosine_along_path
 from fusionlib.diagnostics.survey import GROUPS, WITH_STATISTICS, WeightSurvey
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.studio.diagnosis_functions import Obstacles, Pair
+from fusionlib.studio.intervals import Chance
 from fusionlib.studio.outlook import path_evidence, path_summary
 
 PATH = tuple(np.linspace(0, 1, 21).round(2).tolist())
@@ -28,18 +29,19 @@ def full_report(
     paths: Mapping[Pair, Mapping[str, Any] | None],
     obstacles: Obstacles,
     no_path: Mapping[Pair, str | None],
+    chances: Mapping[Pair, Chance | None],
 ) -> dict[str, Any]:
     """`pairs`, `singles` (in the order of `checkpoints`) and the `set`; None for whatever is not known.
 
     `reason` says why a network or a pair cannot be measured, `path_reason` why there is no path between two; None where
     they can be. `both_run` of a pair: whether each network alone can be measured, so that whatever reason there is is
-    the pair's own.
+    the pair's own. `chances`: how sure the gain of each measured path is.
     """
     singles = (functions or {}).get("singles") or [None] * len(checkpoints)
     joint = {(pair["a"], pair["b"]): pair for pair in (functions or {}).get("pairs", ())}
     images = (functions or {}).get("images")
     pairs = [
-        _pair(checkpoints, weights, pair, singles, joint.get(pair), path, images, obstacles)
+        _pair(checkpoints, weights, pair, singles, joint.get(pair), path, images, obstacles, chances.get(pair))
         for pair, path in paths.items()
     ]
     for row, pair in zip(pairs, paths, strict=True):
@@ -93,6 +95,7 @@ def _pair(
     path: Mapping[str, Any] | None,
     images: int | None,
     obstacles: Obstacles,
+    chance: Chance | None,
 ) -> dict[str, Any]:
     a, b = pair
     row = {"a": checkpoints[a].name, "b": checkpoints[b].name, **_weights(weights, a, b)}
@@ -119,7 +122,7 @@ def _pair(
         matches=obstacles.matches(*pair),
         ends=tuple((checkpoints[number].name, figures) for number in pair if (figures := singles[number]) is not None),
     )
-    row["verdict"] = judge(_measured(known, row, others, images)).to_dict()
+    row["verdict"] = judge(_measured(known, row, others, images, chance)).to_dict()
     return row
 
 
@@ -215,13 +218,15 @@ def _barriers(points: Sequence[Mapping[str, Any]], name: str, higher: bool) -> d
     return found
 
 
-def _measured(known: Evidence, row: Mapping[str, Any], others: Mapping[str, float], images: int | None) -> Evidence:
+def _measured(
+    known: Evidence, row: Mapping[str, Any], others: Mapping[str, float], images: int | None, chance: Chance | None
+) -> Evidence:
     """What the weights tell, and what of the pair's row was measured."""
     best = max(others, key=others.__getitem__, default=None)
     loss = (row["barrier"] or {}).get("loss") or {}
     measured = any(row[name] is not None for name in ("oracle_miou", "path"))
     return replace(
-        path_evidence(known, row, images if measured else None),
+        path_evidence(known, row, images if measured else None, chance),
         headroom=row["oracle_headroom"],
         loss_barrier=loss.get("entezari"),
         loss_scale=loss.get("scale"),

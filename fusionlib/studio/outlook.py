@@ -21,7 +21,8 @@ from fusionlib.diagnostics.evidence import SHARE, Evidence, weight_evidence
 from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import CheckpointError
-from fusionlib.studies.grid import FINE, around_best, best_merge
+from fusionlib.studies.grid import FINE, around_best, best_merge, merges_of
+from fusionlib.studio.intervals import Chance
 
 PAIRS = 4096
 """Pairs whose figures are remembered: a few hundred bytes each."""
@@ -55,30 +56,48 @@ def path_summary(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def path_evidence(known: Evidence, summary: Mapping[str, Any], images: int | None) -> Evidence:
-    """What is known with a path's summary; `images` is how many pictures it was measured on."""
+def path_evidence(
+    known: Evidence, summary: Mapping[str, Any], images: int | None, chance: Chance | None = None
+) -> Evidence:
+    """What is known with a path's summary; `images` is how many pictures it was measured on, `chance` how sure its gain
+    is.
+    """
     best = summary["best"]
     return replace(
         known,
         gain=summary["gain"],
+        interval=chance and chance.interval,
+        units=chance and chance.units,
         best_alpha=best["alpha"] if best else None,
         unrefined=tuple(summary["unrefined"]),
         pictures=images,
     )
 
 
-def curve_evidence(known: Evidence, found: Mapping[str, Any], names: Sequence[str]) -> Evidence:
-    """What is known with a sweep's points and ends (`a` at alpha 1, `b` at 0), as far as they are measured."""
+def curve_evidence(
+    known: Evidence,
+    found: Mapping[str, Any],
+    names: Sequence[str],
+    chance_of: Callable[[Sequence[float]], Chance | None] = lambda _: None,
+) -> Evidence:
+    """What is known with a sweep's points and ends (`a` at alpha 1, `b` at 0), as far as they are measured.
+
+    `chance_of` says how sure the gain of the best of these merges is.
+    """
     a, b = found["a"], found["b"]
     inner = [point for point in found["points"] if 0 < point["alpha"] < 1]
     if a is None or b is None:
         return known
     known = replace(known, ends=tuple(zip(names, (a, b), strict=True)))
-    return (
-        path_evidence(known, path_summary([{**b, "alpha": 0.0}, *inner, {**a, "alpha": 1.0}]), found["images"])
-        if inner
-        else known
-    )
+    if not inner:
+        return known
+    points = [{**b, "alpha": 0.0}, *inner, {**a, "alpha": 1.0}]
+    return path_evidence(known, path_summary(points), found["images"], chance_of(merges_on(points)))
+
+
+def merges_on(points: Sequence[Point]) -> list[float]:
+    """Alphas of a path's points that count as merges of the two, the best of which is judged."""
+    return merges_of([point["alpha"] for point in points if point["miou"] is not None], SHARE)
 
 
 def can_match(known: Known, other: Known) -> bool:

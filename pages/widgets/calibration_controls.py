@@ -17,7 +17,7 @@ STEPS = (0.25, 0.1, 0.05)
 
 
 @dataclass(frozen=True)
-class Look:
+class Shown:
     """The sweep of the view, the alpha of the merge, the networks shown (role, name, point), bins and class."""
 
     sweep: CalibrationSweep
@@ -46,7 +46,7 @@ def keep(name: str) -> None:
     st.session_state[f"kept/{name}"] = st.session_state[name]
 
 
-def choose(sweep: CalibrationSweep) -> Look:
+def choose(sweep: CalibrationSweep) -> Shown:
     """The row of controls."""
     view = sweep.view
     columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
@@ -86,7 +86,7 @@ def choose(sweep: CalibrationSweep) -> Look:
     ]
     if with_ensemble and 0 < alpha < 1:  # at an end it is A or B itself
         networks.append(("e", f"ensemble, {alpha:g} : {1 - alpha:.2g}", ensemble_point(alpha)))
-    return Look(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
+    return Shown(sweep, alpha, networks, bins, names.index(picked) - 1 if picked != names[0] else None)
 
 
 def at_hand(name: str, default: float, low: float, high: float) -> float:
@@ -100,7 +100,7 @@ def _take_alpha() -> None:
     st.session_state["alpha"] = round(float(st.session_state["calibration-alpha"]), 4)
 
 
-def run_row(look: Look) -> None:
+def run_row(look: Shown) -> None:
     """Measure what is missing of the networks shown, in the background."""
     sweep, missing = look.sweep, look.missing()
     if missing and not running(sweep, "networks", "Measuring"):

@@ -10,7 +10,7 @@ from fusionlib.charts.calibration import band_figure, curves_figure, temperature
 from fusionlib.charts.calibration_terms import TERMS, best_alpha, curve_rows, figure_rows
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection, band
-from pages.widgets.calibration_controls import Look, keep, kept, running, start_row
+from pages.widgets.calibration_controls import Shown, keep, kept, running, start_row
 from pages.widgets.diagnostics_tables import twin
 from pages.widgets.problems import show_problem
 from pages.widgets.server import studio
@@ -24,7 +24,7 @@ DEFAULT = ("ece_sample_weighted", "ece_unweighted", "nll", "brier", "kl", "auroc
 _OTHERS = [key for key in TERMS if key != "miou"]
 
 
-def curve_section(look: Look) -> list[str]:
+def curve_section(look: Shown) -> list[str]:
     """All figures against alpha under the mIoU curve, which fills in while it is measured.
 
     Returns the figures chosen.
@@ -50,7 +50,7 @@ def curve_section(look: Look) -> list[str]:
     return keys
 
 
-def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
+def _curves(look: Shown, points: list[dict[str, Any]], keys: list[str]) -> None:
     if len(points) < 3:
         st.caption("The curves appear here, coarse to fine, once three alphas are measured.")
         return
@@ -67,7 +67,7 @@ def _curves(look: Look, points: list[dict[str, Any]], keys: list[str]) -> None:
     twin(curve_rows(points), "calibration-along-alpha")
 
 
-def pairs_section(look: Look, keys: list[str]) -> None:
+def pairs_section(look: Shown, keys: list[str]) -> None:
     """Mean with min-max band over all pairs of a chosen set, mirrored at 0.5."""
     st.markdown("### Over all pairs of a set")
     chosen = look.sweep.view.selection
@@ -127,7 +127,7 @@ def pairs_section(look: Look, keys: list[str]) -> None:
     )
 
 
-def temperature_section(look: Look) -> None:
+def temperature_section(look: Shown) -> None:
     """Temperature scaling of one network: fitted on some pictures, reported on others."""
     st.markdown("### The rival: temperature scaling")
     st.caption(

@@ -11,7 +11,7 @@ from fusionlib.charts.calibration import reliability_figure, separation_figure
 from fusionlib.charts.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
 from fusionlib.measures.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
-from pages.widgets.calibration_controls import Look, at_hand
+from pages.widgets.calibration_controls import Shown, at_hand
 from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displayModeBar": False}
@@ -20,7 +20,7 @@ _CHART, _BIN, _BINS = "calibration-reliability", "calibration-bin", "calibration
 """The chart, the chosen network with the confidence in the middle of its bin, and how many bins are on the page."""
 
 
-def reliability_section(look: Look) -> None:
+def reliability_section(look: Shown) -> None:
     """Diagram on the left, the pixels of the chosen bin on the right."""
     known = look.known()
     if not known:
@@ -73,7 +73,7 @@ def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | N
     return None if worst is None else (role, worst)
 
 
-def _pictures(look: Look, known: list[tuple[str, str, dict[str, Any]]]) -> None:
+def _pictures(look: Shown, known: list[tuple[str, str, dict[str, Any]]]) -> None:
     chosen = _chosen(known)
     st.markdown("### Where these pixels are")
     if chosen is None:
@@ -154,7 +154,7 @@ def _go(number: int | None) -> None:
     st.session_state["picture"] = int(st.session_state["calibration-picture"]) if number is None else number
 
 
-def figures_section(look: Look) -> None:
+def figures_section(look: Shown) -> None:
     """All figures by network, each with its definition."""
     known = look.known()
     if not known:
@@ -209,7 +209,7 @@ def _table(known: list[tuple[str, str, dict[str, Any]]]) -> Any:
     return frame.style.apply(colour, axis=1)
 
 
-def separation_section(look: Look) -> None:
+def separation_section(look: Shown) -> None:
     """Confidence of right pixels against that of wrong ones."""
     points = {role: point for role, _, point in look.networks}
     known = [

@@ -19,7 +19,7 @@ from fusionlib.merging.slices import units
 from fusionlib.studio import Choices, Own
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.method_form import method_form
-from pages.widgets.own_link import from_link, into_link, named, numbered
+from pages.widgets.method_link import from_link, into_link, named, numbered
 from pages.widgets.problems import plain, show_problem
 from pages.widgets.server import studio
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from fusionlib.studies.grid import FINE
 from fusionlib.studio import Diagnosis, Selection
-from fusionlib.studio.diagnosis_functions import Lack
+from fusionlib.studio.diagnosis_functions import Unmeasured
 from fusionlib.studio.outlook import closer_points
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
@@ -93,7 +93,8 @@ def _changed(name: str, value: object) -> bool:
 def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], seen: int) -> None:
     """Run the networks on the chosen data in the background; the run goes on when the user looks at another page.
 
-    `judged` is the pair that the verdict is about, `seen` the diagnosis' count of news before the page was drawn.
+    `judged` is the pair that the verdict is about, `seen` the diagnosis' count of known parts before the page was
+    drawn.
     """
     for note in diagnosis.notes():
         st.info(
@@ -153,7 +154,7 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
     st.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked) + around)
 
 
-def _what_is_known(diagnosis: Diagnosis, lack: Lack, paths: int, others: bool) -> str:
+def _what_is_known(diagnosis: Diagnosis, lack: Unmeasured, paths: int, others: bool) -> str:
     """`paths` are not measured with the step chosen; `others`: the judged pair's is not among them."""
     if diagnosis.functions() is None:
         return (
@@ -179,7 +180,7 @@ def _paths(count: int) -> str:
 
 
 def _progress(diagnosis: Diagnosis, seen: int) -> None:
-    if diagnosis.state != "running" or diagnosis.news != seen:
+    if diagnosis.state != "running" or diagnosis.parts_known != seen:
         st.rerun(scope="app")
     left, right = st.columns([5, 1], vertical_alignment="center")
     seconds = diagnosis.seconds_left

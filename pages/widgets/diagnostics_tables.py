@@ -86,6 +86,9 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
                 "disagreement (%)": percent(pair["disagreement"]),
                 "diversity (%)": pair["diversity"],
                 "best merge gain (points)": percent(pair["gain"]),
+                "gain, 95 % from (points)": percent(_interval(pair)[0]),
+                "gain, 95 % to (points)": percent(_interval(pair)[1]),
+                "resampled": _resampled(pair),
                 "loss barrier, line (nats)": loss.get("entezari"),
                 "loss barrier, mean (nats)": loss.get("frankle"),
                 "mIoU barrier, line (points)": percent(miou.get("entezari")),
@@ -97,6 +100,15 @@ def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _worst(pair: Row, what: str) -> Any:
     return (pair["verdict"]["evidence"]["worst_block"] or {}).get(what)
+
+
+def _interval(pair: Row) -> Sequence[float | None]:
+    return pair["verdict"]["evidence"]["interval"] or (None, None)
+
+
+def _resampled(pair: Row) -> str | None:
+    units = pair["verdict"]["evidence"]["units"]
+    return units and f"{units['count']} {units['kind']}"
 
 
 def single_rows(singles: Sequence[Row]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.diagnostics.bootstrap import COVERAGE, in_points
 from pages.widgets.diagnostics_charts import open_in_merge
 from pages.widgets.problems import plain
 
@@ -89,7 +90,7 @@ def _figures(pair: dict[str, Any]) -> None:
         (
             "Best merge (points)",
             _text(pair["gain"], "+.1f", 100),
-            "of mIoU over the better of the two, where the path is measured",
+            f"of mIoU over the better of the two, where the path is measured{_sure(pair['verdict']['evidence'])}",
         ),
         ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
@@ -97,6 +98,17 @@ def _figures(pair: dict[str, Any]) -> None:
     ]
     for number, (label, value, help_text) in enumerate(figures):
         columns[number % 2].metric(label, value, help=help_text)
+
+
+def _sure(evidence: dict[str, Any]) -> str:
+    """The interval and what was resampled for it."""
+    interval, units = evidence["interval"], evidence["units"]
+    if units is None:
+        return ""
+    of = f"{units['count']} {units['kind']}"
+    if interval is None:
+        return f"; no interval from {of}"
+    return f"; {in_points(interval)} with {100 * COVERAGE:g} % confidence, from resampling {of}"
 
 
 def _text(value: float | None, form: str, scale: float = 1.0, unit: str = "") -> str:

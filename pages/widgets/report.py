@@ -116,10 +116,11 @@ def preflight_section(workspace: Workspace) -> None:
                 icon=":material/check_circle:",
             )
         elif not report.compatible:
+            alike = sum(name not in report.mismatched for name in report.shared)
             st.warning(
-                f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {len(report.shared)} tensors are "
+                f"These {len(chosen)} checkpoints cannot be merged tensor by tensor: {alike} tensors are "
                 f"shared, {len(report.missing)} missing somewhere, {len(report.mismatched)} of different shapes."
-                + (" The Compare page merges what they share." if len(report.shared) > len(report.mismatched) else ""),
+                + (" The Compare page merges what they share." if alike else ""),
                 icon=":material/block:",
             )
     findings = [item for item in report.findings if item.level != "info" or item.do]

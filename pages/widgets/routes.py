@@ -44,6 +44,7 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/truth/{{index:place}}", _guarded(_truth)),
         Route(f"{prefix}/sweep", _guarded(_sweep), methods=["GET", "POST", "DELETE"]),
         Route(f"{prefix}/verdict", _guarded(_verdict)),
+        Route(f"{prefix}/runs/{{id}}", _guarded(_run), methods=["GET", "DELETE"]),
         *layer_routes(prefix, _guarded),
     ]
 
@@ -150,6 +151,18 @@ def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
 
 def _verdict(_: Request, view: MergeView, __: bytes) -> Response:
     return JSONResponse(studio().outlook(view), headers={"Cache-Control": "no-store"})
+
+
+def _run(request: Request, _: MergeView, __: bytes) -> Response:
+    """A run of this server's home folder, whichever process owns it; DELETE asks it to stop."""
+    runs, wanted = studio().runs, request.path_params["id"]
+    if request.method == "DELETE":
+        runs.cancel(wanted)
+    found = runs.find(wanted)
+    if found is None:
+        raise UsageError(f"Run {wanted[:40]!r}", "the id of a run", "See the drawer of runs")
+    shown = {name: found[name] for name in ("id", "kind", "state", "done", "total", "seconds_left", "owner")}
+    return JSONResponse(shown, headers={"Cache-Control": "no-store"})
 
 
 def _start(sweep: Any, body: bytes) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
 from pages.widgets.problems import plain
+from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
 ABSENT = "not-here"
@@ -24,6 +25,7 @@ def sidebar() -> None:
         else:
             _selectors(workspace, names)
         _summary(workspace)
+    runs_drawer()
 
 
 def selection() -> Selection | None:
@@ -46,6 +48,8 @@ def choose(a: str, b: str) -> None:
 
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
+    if {"a", "b"} & set(st.query_params):  # of a pair in a link Streamlit leaves out what is the first option
+        first = second = names[0]
     _begin("a", names, first)
     _begin("b", names, second)
     st.selectbox(

@@ -1,0 +1,79 @@
+"""How sure a measured gain is: intervals out of the stored confusion matrices of single pictures."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from fusionlib.data.cache import DecodedCache
+from fusionlib.diagnostics.bootstrap import Units, gain_interval, unit_totals, units_of
+from fusionlib.question import Question
+from fusionlib.recipe import Recipe
+from fusionlib.runs.runner import Runner
+
+MEASURE = "confusion"
+
+TOTALS_BYTES = 64 << 20
+"""Of networks whose states were read: 2,000 of 19 classes on 64 pictures. Another interval needs most of them again."""
+
+INTERVALS = 4096
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What was resampled, and the interval around the gain; None where units are too few or states are not stored."""
+
+    units: Units
+    interval: tuple[float, float] | None
+
+
+class Intervals:
+    """Intervals of gains, each worked out once; nothing runs for them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._totals: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._found: OrderedDict[tuple, tuple[float, float]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, ends: Sequence[Recipe], merges: Sequence[Recipe], pictures: DecodedCache) -> Chance:
+        """How sure the gain of the best of `merges` over the best of `ends` is on these pictures."""
+        units = units_of([pictures.group(index) for index in range(len(pictures))])
+        if not (units.enough and ends and merges):
+            return Chance(units, None)
+        memo = self.runner.builder.memo
+        key = (pictures.fingerprint(), units, *(frozenset(map(memo, networks)) for networks in (ends, merges)))
+        with self._lock:
+            if key not in self._found:
+                interval = self._interval(ends, merges, pictures, units)
+                if interval is None:
+                    return Chance(units, None)
+                self._found[key] = interval
+                while len(self._found) > INTERVALS:
+                    self._found.popitem(last=False)
+            return Chance(units, self._found[key])
+
+    def _interval(
+        self, ends: Sequence[Recipe], merges: Sequence[Recipe], pictures: DecodedCache, units: Units
+    ) -> tuple[float, float] | None:
+        known = [[self._of(one, pictures, units) for one in networks] for networks in (ends, merges)]
+        found = [[one for one in networks if one is not None] for networks in known]
+        complete = len(found[0]) == len(ends) and len(found[1]) == len(merges)
+        return gain_interval(found[0], found[1]) if complete else None
+
+    def _of(self, recipe: Recipe, pictures: DecodedCache, units: Units) -> np.ndarray | None:
+        """What mIoU needs of a network, unit by unit; None where states are not stored."""
+        key = (self.runner.builder.memo(recipe), pictures.fingerprint())
+        if key not in self._totals:
+            states = self.runner.pictures(Question((recipe,), pictures.fingerprint(), MEASURE), pictures)
+            if states is None:
+                return None
+            self._totals[key] = unit_totals([state["matrix"].numpy() for state in states], units)
+            while len(self._totals) > 1 and sum(one.nbytes for one in self._totals.values()) > TOTALS_BYTES:
+                self._totals.popitem(last=False)
+        self._totals.move_to_end(key)
+        return self._totals[key]
