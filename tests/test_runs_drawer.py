@@ -46,6 +46,9 @@ def test_a_run_of_another_process_is_seen_and_cancelled_from_any_page(desk) -> N
             assert "Runs: 1 running" in drawer(app) and not app.exception
             (row,) = runs.listed()
             next(button for button in app.sidebar.button if button.key == f"run-cancel-{row['id']}").click().run()
+            assert runs.listed()[0]["state"] == "stopping" and "Runs: 1 running" in drawer(app), (
+                "until its picture ends"
+            )
             for _ in range(100):
                 progress(4, 12)
                 time.sleep(0.02)

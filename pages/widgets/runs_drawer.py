@@ -17,7 +17,8 @@ SHOWN = 8
 RECENT_S = 3600.0
 """How long a run that has ended stays in the drawer."""
 
-LIVE = ("running", "stale")
+WORKING = ("running", "stopping")
+LIVE = (*WORKING, "stale")
 
 
 def runs_drawer() -> None:
@@ -25,7 +26,7 @@ def runs_drawer() -> None:
     rows = _rows()
     if not rows:
         return
-    live = any(row["state"] == "running" for row in rows)
+    live = any(row["state"] in WORKING for row in rows)
     with st.sidebar:
         if live:
             st.fragment(_drawer, run_every=2.0)()
@@ -41,7 +42,7 @@ def _rows() -> list[dict[str, Any]]:
 
 def _drawer() -> None:
     rows = _rows()
-    running = sum(row["state"] == "running" for row in rows)
+    running = sum(row["state"] in WORKING for row in rows)
     with st.expander(f"Runs: {running} running" if running else "Runs", icon=":material/list_alt:"):
         for row in rows:
             _row(row)
@@ -51,15 +52,17 @@ def _row(row: dict[str, Any]) -> None:
     seconds = row["seconds_left"]
     left = "" if seconds is None else f", about {seconds:.0f} s left"
     passes = f"{row['done']} of {row['total']} passes" if row["total"] else "starting"
-    if row["state"] == "running":
+    if row["state"] in WORKING:
         share = min(1.0, row["done"] / row["total"]) if row["total"] else 0.0
-        st.progress(share, text=f"{row['kind']}: {passes}{left}")
+        stopping = row["state"] == "stopping"
+        st.progress(share, text=f"{row['kind']}: {'stopping, ' if stopping else ''}{passes}{left}")
         st.button(
             "Cancel",
             key=f"run-cancel-{row['id']}",
             icon=":material/stop:",
             on_click=_cancel,
             args=(row["id"],),
+            disabled=stopping,
             help="Ends after the picture in hand; what is finished is kept",
         )
         return
