@@ -342,6 +342,21 @@ def test_a_damaged_state_is_measured_again(bench: Bench, statement: str, forward
     assert bench.runner().measure(recipe, pictures, measures=ALWAYS) == good and len(forwards) == PICTURES + 1
 
 
+def test_whoever_needs_a_damaged_state_has_it_measured_though_the_figures_are_known(
+    bench: Bench, forwards: list[int]
+) -> None:
+    recipe, pictures = recipe_alone(bench.files[0]), bench.pictures()
+    good = bench.runner().measure(recipe, pictures)
+    with closing(bench.table()) as table:
+        table.execute("UPDATE states SET state = 'text' WHERE picture = (SELECT picture FROM states LIMIT 1)")
+    runner = bench.runner()
+    assert runner.measure(recipe, pictures) == good and len(forwards) == PICTURES, "figures need no states"
+    question = Question((recipe,), pictures.fingerprint(), "confusion")
+    assert runner.pictures(question, pictures) is None
+    assert runner.measure(recipe, pictures) == good and len(forwards) == PICTURES + 1
+    assert len(runner.pictures(question, pictures) or ()) == PICTURES
+
+
 def test_a_damaged_state_of_a_file_that_cannot_be_written_is_measured_again(
     bench: Bench, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

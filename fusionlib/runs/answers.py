@@ -196,7 +196,11 @@ class Answers:
         self._spoilt -= {row[:4] for row in listed}
 
     def drop_states(self, subject: Subject, measure: str, version: int, pictures: Iterable[bytes]) -> None:
-        """Forget states of pictures, by short key, that turned out to be damaged: they are unknown from now on."""
+        """Forget states of pictures, by short key, that turned out to be damaged: they are unknown from now on, and so
+        are figures of splits, which follow from the others again once these are measured.
+        """
+        figures = "DELETE FROM answers WHERE subject = ? AND measure = ? AND version = ?"
+        self.database.change(figures, (subject.key, measure, version))
         about = (short(subject.key), measure, version)
         for picture in pictures:
             statement = "DELETE FROM states WHERE subject = ? AND measure = ? AND version = ? AND picture = ?"
