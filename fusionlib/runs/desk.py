@@ -18,8 +18,8 @@ from fusionlib.contracts import Progress
 from fusionlib.errors import Cancelled
 from fusionlib.runs.database import Database
 
-HEARTBEAT_S, STALE_S = 2.0, 15.0
-"""How often an owner says that it lives, and after how long without it is taken for dead."""
+HEARTBEAT_S, STALE_S = 0.2, 15.0
+"""How often an owner says that it lives, and hears of a cancel; and after how long without it is taken for dead."""
 
 LOOK_S = 0.2
 """How often somebody who follows looks."""
@@ -196,7 +196,7 @@ class _Beat:
         self._tell()
 
     def _go_on(self) -> None:
-        while not self._ended.wait(min(HEARTBEAT_S, 0.5)):
+        while not self._ended.wait(HEARTBEAT_S):
             self._tell()
 
     def _tell(self) -> None:
