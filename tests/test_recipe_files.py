@@ -159,6 +159,7 @@ def test_what_it_looks_at_is_counted_once(place: Path, said) -> None:
     merged = said("merge", "a.pth", "b.pth", "--method", "fisher", *DATA, "--count", "2", "--save-recipe", "fish.yaml",
                   "--out", "fish.safetensors")  # fmt: skip
     assert (merged["forward_passes"], merged["forward_passes_known"]) == (4, 0), "two networks, two pictures"
+    assert merged["seconds"] > 0
     diagnosed = said("diagnose", "fish.yaml", "a.pth")
     assert (diagnosed["forward_passes"], diagnosed["forward_passes_known"]) == (0, 4), "their information is stored"
     again = said("diagnose", "fish.yaml", "a.pth")
@@ -216,6 +217,8 @@ def test_a_merge_of_three_networks_is_a_row_of_the_comparison(place: Path, said)
         ("diagnose a.pth changed.yaml", "fingerprint"),
         ("diagnose a.pth pictures.yaml", "Name them with --data"),
         ("sweep a.pth text.yaml --data folder:town", "text.yaml"),
+        ("evaluate half.yaml --data folder:town --group ema", "--group with recipes alone"),
+        ("diagnose half.yaml half.yaml --rename a=b", "--rename with recipes alone"),
     ],
 )
 def test_a_wrong_recipe_ends_with_one_line(place: Path, refused, line: str, named: str) -> None:

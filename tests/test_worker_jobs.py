@@ -11,7 +11,7 @@ from helpers import until
 
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.worker import FRAME, JOB, Worker
-from fusionlib.errors import UsageError
+from fusionlib.errors import Cancelled, UsageError
 
 
 @pytest.fixture
@@ -194,6 +194,13 @@ def test_an_interrupt_while_following_cancels_and_waits() -> None:
     with pytest.raises(KeyboardInterrupt):
         job.follow(interrupted)
     assert job.state == "cancelled" and not job.stopping
+
+
+def test_whoever_follows_what_somebody_else_cancels_is_told() -> None:
+    job = Job("test").start(endless)
+    with pytest.raises(Cancelled):
+        job.follow(lambda *_: job.cancel())
+    assert job.state == "cancelled"
 
 
 def test_a_cancelled_job_is_stopping_until_its_batch_ends() -> None:

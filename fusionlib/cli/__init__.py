@@ -31,8 +31,8 @@ VERBS: Mapping[str, str] = {
     "results": "List, show or prune what has been measured",
     "runs": "List runs, cancel one or go on with one, in whichever process it was started",
     "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
-    "evaluate": "Measure one checkpoint on labelled pictures",
-    "sweep": "Measure alpha A + (1 - alpha) B along alpha",
+    "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",
+    "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
     "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
 }
 """Verb to its line of help. The module of that name has `add_arguments(parser)`, `run(arguments) -> dict` and

@@ -99,6 +99,7 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
     from fusionlib.checkpoints.groups import Choice, renames_of
     from fusionlib.checkpoints.reader import open_checkpoints
 
+    refuse_unread(given, paths)
     choice = Choice(tuple(given.group), recognise, renames_of(getattr(given, "renames", ())))
     choice.check(paths)
     files = iter(open_checkpoints([path for path in paths if not is_recipe(path)], choice=choice))
@@ -112,6 +113,15 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
 def is_recipe(path: Path) -> bool:
     """Whether a file named in place of a checkpoint is a recipe."""
     return path.suffix.lower() in (".yaml", ".yml")
+
+
+def refuse_unread(given: argparse.Namespace, paths: Sequence[Path]) -> None:
+    """Raises `UsageError` for options on tensors of files where there are recipes alone, which say it themselves."""
+    unread = [name for name, value in (("--group", given.group), ("--rename", getattr(given, "renames", ()))) if value]
+    if unread and all(map(is_recipe, paths)):
+        raise UsageError(
+            f"{' and '.join(unread)} with recipes alone", "checkpoints to take tensors from", "Leave the option out"
+        )
 
 
 def read_recipe_file(given: argparse.Namespace, path: Path) -> Recipe:

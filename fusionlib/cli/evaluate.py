@@ -18,6 +18,7 @@ from fusionlib.cli.common import (
     percent,
     progress_bar,
     read_recipe_file,
+    refuse_unread,
     show_remarks,
     tiles_note,
 )
@@ -35,7 +36,7 @@ _OFFERED = ", ".join(map(str, OFFERED_BINS))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a recipe")
     parser.add_argument(
         "--with",
         dest="others",
@@ -114,6 +115,7 @@ def _recipe(given: argparse.Namespace, studio: Studio, rule: str) -> tuple[Recip
     from fusionlib.engine.recipes import recipe_alone, write_recipe
 
     if is_recipe(given.checkpoint) and not given.others:
+        refuse_unread(given, [given.checkpoint])
         recipe = read_recipe_file(given, given.checkpoint)
         studio.runner.builder.space(recipe)
         return recipe, recipe.checkpoints[0].fingerprint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 
@@ -27,6 +27,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "networks": measure.networks,
                 "grain": measure.grain,
                 "always": measure.always,
+                "parameters": [item.name for item in fields(measure)] if is_dataclass(measure) else [],
                 "figures": [asdict(figure) for figure in measure.figures],
             }
             for name, measure in sorted(MEASURES.items())

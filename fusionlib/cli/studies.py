@@ -23,7 +23,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "summary": study.summary,
                 "citation": study.source,
                 "version": study.version,
-                "parameters": [item.name for item in fields(study)],
+                "parameters": [{"name": item.name, "type": str(item.type)} for item in fields(study)],
             }
             for name, study in sorted(STUDIES.items())
         ]

@@ -74,7 +74,7 @@ class Job:
     def follow(self, progress: Progress | None = None, needs: str = "work that runs through") -> None:
         """Wait until the work has ended and pass its progress on; whatever interrupts the waiting cancels the work.
 
-        Raises: `UsageError` where it failed; whoever cancels it elsewhere leaves `state` cancelled.
+        Raises: `UsageError` where it failed, `Cancelled` where somebody else cancelled it.
         """
         try:
             while self.state == "running":
@@ -87,6 +87,8 @@ class Job:
             raise
         if self.state == "failed":
             raise UsageError(str(self.message), needs, "Correct what it names")
+        if self.state == "cancelled":
+            raise Cancelled
 
     @property
     def stopping(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def run_recipe(
 
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
+    begun = time.perf_counter()
     check_target(out)
     method = build_method(recipe.method, recipe.parameters)
     check_policy(recipe.buffers)
@@ -98,6 +100,8 @@ def run_recipe(
     if looks and calibration is not None:
         calibration.verify()
     _write(arena, merged_integers(recipe.buffers, arena, method, anchor), flat, out, metadata)
+    if tally is not None:
+        tally.seconds += time.perf_counter() - begun
     return Export(out, recipe, (*sharing_notes(arena, anchor), *notes))
 
 

@@ -1,16 +1,19 @@
-"""kill -9 at random moments of exports, uploads and sweeps: what is damaged, lost or left lying. `python
-tests/benchmarks/kill.py`.
+"""kill -9 at random moments of exports, uploads, sweeps and runs: what is damaged, lost, left lying or done twice.
+`python tests/benchmarks/kill.py`.
 
-Every kill has a process of its own, forked from one that has loaded everything, which does one of the three over and
-over on an empty home folder and says what it has finished. Then the folder is looked through, a process started on it
-as the app or a verb would be, and looked through again. Ends with status 1 where anything was damaged, lost or not
-cleared away. `--kills N --seed S` to repeat a run.
+Every kill has a process of its own, forked from one that has loaded everything, which does one of the first three over
+and over on an empty home folder and says what it has finished. Then the folder is looked through, a process started on
+it as the app or a verb would be, and looked through again. A run is the verb `sweep`, which says each forward pass that
+it has made; once it was killed, `runs resume` goes on with it, and no pass may be made twice but the one that the kill
+met. Ends with status 1 where anything was damaged, lost, done twice or not cleared away. `--kills N --seed S` to repeat
+a run.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -23,7 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +38,19 @@ from helpers import folder_data, tiny_file, tiny_registered  # noqa: E402
 from safetensors.torch import save  # noqa: E402
 
 from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
+from fusionlib.cli import main as main_of_verbs  # noqa: E402
 from fusionlib.data.spec import open_dataset  # noqa: E402
+from fusionlib.engine.build import Member  # noqa: E402
+from fusionlib.runs.answers import Answers  # noqa: E402
+from fusionlib.runs.desk import RunDesk  # noqa: E402
 from fusionlib.runs.uploads import UploadFolder  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
 
 SPAN_S = 0.4
 """A process lives for up to this long after it has begun."""
+
+PASS_S, RUN_PASSES = 0.008, 22
+"""What a forward pass of a run takes beside itself, and how many it has: eleven networks on two pictures."""
 
 ALPHAS = (0.25, 0.5, 0.75)
 LARGE = 1 << 20
@@ -111,7 +121,62 @@ def check_sweep(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]
     yield from ("lost" for key, value in results if key not in known or (times[key] == 1 and known[key] != value))
 
 
-WORK = {"export": (export, check_exports), "upload": (upload, check_uploads), "sweep": (sweep, check_sweep)}
+def run(studio: Studio, chance: random.Random, say: Say) -> None:
+    """The verb `sweep` on the home folder of the studio."""
+    place, data = studio.options.checkpoints[0], studio.options.data[0]
+    files = [str(place / f"{name}.pth") for name in "ab"]
+    verb(["sweep", *files, "--data", data, "--step", "0.1", "--home", str(studio.options.home)], say)
+    time.sleep(SPAN_S)  # until it is killed
+
+
+def verb(arguments: list[str], say: Say) -> None:
+    """A command line; said is each picture that a network has been shown."""
+    real = Member.logits
+
+    def logits(self: Member, images: Any, size: Any = None) -> Any:
+        time.sleep(PASS_S)
+        found = real(self, images, size)
+        say(f"{self.key} {digest(images.tobytes())}")
+        return found
+
+    Member.logits = logits  # type: ignore[method-assign]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        main_of_verbs(arguments)
+
+
+def resumed(home: Path, run: str) -> list[str]:
+    """What is said where somebody goes on with a run."""
+    out, end = os.pipe()
+
+    def work() -> None:
+        verb(["runs", "resume", run, "--home", str(home)], lambda line: os.write(end, f"{line}\n".encode()))
+        os._exit(0)
+
+    pid = in_a_fork(work)
+    os.close(end)
+    with os.fdopen(out) as lines:
+        said = lines.read().splitlines()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return said
+
+
+def check_run(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
+    """Pictures that are shown to a network once more when the run is gone on with."""
+    found = RunDesk(Answers(home / "results.sqlite").database).listed()
+    if not found or found[0]["state"] == "done":
+        return
+    again = resumed(home, found[0]["id"]) if found[0]["state"] == "stale" else []
+    twice = len(set(said) & set(again)) - 1  # one that was seen, and not kept yet, when the kill came
+    yield from ["done twice"] * max(0, twice)
+    yield from ["lost"] * (RUN_PASSES - len({*said, *again}))
+
+
+WORK = {
+    "export": (export, check_exports),
+    "upload": (upload, check_uploads),
+    "sweep": (sweep, check_sweep),
+    "run": (run, check_run),
+}
 
 
 def digest(content: Path | bytes) -> str:
@@ -217,7 +282,7 @@ def main() -> int:
             counts[kind].update(["damaged later"] * sum(1 for _ in WORK[kind][1](home, said, whole)))
             counts[kind]["not cleared away"] += left_lying(home)
             shutil.rmtree(home)
-    blame = ("damaged", "lost", "damaged later", "not cleared away")
+    blame = ("damaged", "lost", "done twice", "damaged later", "not cleared away")
     for kind, found in counts.items():
         print(
             f"{kind:8}" + ", ".join(f"{found[name]} {name}" for name in ("kills", "finished", "half written", *blame))
