@@ -101,7 +101,7 @@ def _listed(point: _Point, known: Mapping[Question, Mapping[str, Any]]) -> dict[
 def _best(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     scored = [point for point in points if point.get("miou") is not None]
     best = max(scored, key=lambda point: point["miou"], default=None)
-    return {"value": best["value"], "miou": best["miou"]} if best else None
+    return None if best is None else {"value": best["value"], "miou": best["miou"]}
 
 
 def values_of(method: str, text: str) -> tuple[str, tuple[float, ...]]:
