@@ -176,7 +176,7 @@ def test_a_few_kills_damage_nothing_lose_nothing_and_leave_nothing() -> None:
         timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["export", "upload", "sweep"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["export", "upload", "sweep", "run"]
 
 
 def other_ways(tree: ast.AST) -> Iterator[str]:
