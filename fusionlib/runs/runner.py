@@ -17,7 +17,7 @@ from fusionlib.engine.build import Builder, Built, forwards_of
 from fusionlib.engine.observe import Pass, Task, look_through
 from fusionlib.errors import DataError, UsageError
 from fusionlib.measures import states
-from fusionlib.question import Question, Tally, Told
+from fusionlib.question import Question, Tally, Told, figures_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
 from fusionlib.runs.desk import RunDesk
@@ -307,14 +307,6 @@ class Runner:
             rows.add((*one.place, pictures.picture_key(index), states.pack(state), tiles))
 
         return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
-
-
-def figures_of(told: Iterable[Told]) -> dict[str, Any]:
-    """Figures of one network by several measures as one table."""
-    figures: dict[str, Any] = {}
-    for one in told:
-        figures |= {"images": one.images, "tiled": one.tiled, **one.figures}
-    return figures
 
 
 def _networks(one: _Asked) -> list[tuple[str, Recipe]]:

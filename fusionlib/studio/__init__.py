@@ -35,7 +35,8 @@ from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
 from fusionlib.studies.choices import GROUPS, PRESETS
-from fusionlib.studio.calibrate import CALIBRATED, CalibrationSweep, ensemble_point
+from fusionlib.studies.curve import CALIBRATED
+from fusionlib.studio.calibrate import CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
@@ -125,7 +126,7 @@ class Studio:
         self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
         self._lock = threading.RLock()
         self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
-        self.calibration = CalibrationDesk(self.view, self.workspace, self.runner, self.store)
+        self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
