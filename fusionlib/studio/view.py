@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fusionlib.architectures.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
