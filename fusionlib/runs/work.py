@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +38,8 @@ class Work(Job):
         self.known: dict[Question, Told | Refused] = {}
         self.current = ""
         """What the pass under way is about."""
+        self.took: dict[Question, float] = {}
+        """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
         self._costs: dict[tuple[str, str], int] = {}
         self._contents: dict[int, tuple[str, Recipe]] = {}
@@ -49,7 +52,8 @@ class Work(Job):
         self.study = self.study if study is None else study
         if self.state != "running":
             self.fresh = fresh
-            self.known = {} if fresh else {one: told for one, told in dict(self.known).items() if isinstance(told, Told)}
+            known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
+            self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
 
     def run(self, study: Study | None = None, progress: Progress | None = None, *, fresh: bool = False) -> None:
@@ -72,13 +76,15 @@ class Work(Job):
         by_data: dict[str, list[Question]] = {}
         for one in questions:
             by_data.setdefault(one.data, []).append(one)
-        found = [
-            told
-            for key, asked in by_data.items()
-            for told in self.runner.known(asked, self.datasets[key])
-            if told is not None
-        ]
+        found = [told for key, asked in by_data.items() for told in self._there(asked, self.datasets[key])]
         return {told.question: told for told in found}
+
+    def _there(self, asked: Sequence[Question], pictures: DecodedCache) -> list[Told]:
+        """What the tables know; nothing of a network that cannot be made: to measure it says why."""
+        try:
+            return [told for told in self.runner.known(asked, pictures) if told is not None]
+        except FusionError:
+            return [told for one in asked for told in self._there([one], pictures)] if len(asked) > 1 else []
 
     @property
     def settled(self) -> bool:
@@ -143,6 +149,7 @@ class Work(Job):
             passed = whole
             self.progress(done + part, done + whole + ahead)
 
+        begun = time.perf_counter()
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
@@ -153,6 +160,7 @@ class Work(Job):
                 raise
             self.known |= dict.fromkeys(asked, _refused(error))
             return done
+        self.took |= dict.fromkeys(asked, time.perf_counter() - begun)
         self.known |= {told.question: told for told in found}
         self.told()
         return done + passed
@@ -164,8 +172,8 @@ class Work(Job):
     def _passes(self, steps: Iterable[Step]) -> int:
         """Forward passes that steps take, each network of a dataset once."""
         left = (one for step in steps for one in step.questions if one not in self.known)
-        of = ((recipe, one.data) for one in left for recipe in one.recipes)
-        costs = {(self._content(one), data): self._cost(one, data) for one, data in of}
+        asked = ((recipe, one.data) for one in left for recipe in one.recipes)
+        costs = {(self._content(recipe), data): self._cost(recipe, data) for recipe, data in asked}
         return sum(costs.values())
 
     def _cost(self, recipe: Recipe, data: str) -> int:

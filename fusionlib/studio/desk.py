@@ -12,7 +12,7 @@ from fusionlib.engine.jobs import Job
 Kept = TypeVar("Kept", bound=Job)
 
 MOST = 8
-"""Works kept at hand beside running ones."""
+"""Works kept at hand, unless more of them are running."""
 
 
 class WorkDesk(Generic[Kept]):
