@@ -20,7 +20,8 @@ from fusionlib.studies.compare import Row, led
 SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""
 
-RIVALS = ("isotropic", "layerwise")
+MEAN = "isotropic"
+"""The merge whose running statistics the buffer ablation varies: the plain mean."""
 ABLATION = {
     "anchor": "parameters only (anchor's statistics)",
     "average": "averaged statistics",
@@ -118,15 +119,19 @@ def plan(names: Sequence[str], choices: Choices) -> list[Row]:
     rows += [_own_row(own, choices, names) for own in choices.own]
     if "buffers" in choices.groups:
         members = led(range(count), choices.anchor)
-        rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
+        rows += [Row("buffers", f"buffers: {what}", MEAN, members, policy) for policy, what in ABLATION.items()]
     return [replace(row, networks=_networks(row)) for row in rows]
 
 
 def rivals(count: int, choices: Choices) -> list[Row]:
     """What is measured on subsets, each as a row of all checkpoints."""
     members = led(range(count), choices.anchor)
-    given = {name: {"anchor": 0} if "anchor" in checkpoint_parameters(name) else {} for name in RIVALS}
-    return [Row("rival", name, name, members, choices.buffers, given[name]) for name in RIVALS]
+    given = {
+        name: {"anchor": 0} if "anchor" in checkpoint_parameters(name) else {}
+        for name, kind in METHODS.items()
+        if kind.on_subsets
+    }
+    return [Row("rival", name, name, members, choices.buffers, values) for name, values in given.items()]
 
 
 def _networks(row: Row) -> int:

@@ -35,16 +35,12 @@ class _ProfileWork(Work):
 
     def figures(self, profile: LayerProfile) -> dict[str, Any] | None:
         """What is known of a profile, here or in the store."""
-        (step,) = self.curve([self.recipe_of(profile)]).steps({})
+        (step,) = Curve.planned([self.recipe_of(profile)], self.data).steps({})
         told = told_of(step.questions, self.known)
         if told is None and not self.fresh and self.measurable:
             self.known |= self.recalled(step.questions)
             told = told_of(step.questions, self.known)
         return None if told is None else figures_of(told)
-
-    def curve(self, recipes: Iterable[Recipe]) -> Curve:
-        """The study of some networks, one after the other."""
-        return Curve(tuple(enumerate(recipes)), self.data)
 
     def recipe_of(self, profile: LayerProfile) -> Recipe:
         """The network of a profile: the same weights everywhere are a plain average, as a sweep measures it."""
@@ -87,7 +83,7 @@ class ProfileJob(_ProfileWork):
     def want(self, profiles: Iterable[LayerProfile]) -> None:
         """Measure these in this order, in place of what was waiting. Raises `UsageError` where nothing can be."""
         self.need_measurable()
-        self.work_off(self.curve(map(self.recipe_of, profiles)))
+        self.work_off(Curve.planned([self.recipe_of(profile) for profile in profiles], self.data))
 
 
 class Contribution(_ProfileWork):
