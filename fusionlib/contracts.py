@@ -454,6 +454,9 @@ Grain = Literal["picture", "split"]
 State: TypeAlias = "dict[str, torch.Tensor]"
 """What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
 
+MAP = "map"
+"""Name in the state of a single picture of its map (H, W) uint8, see `MapMeasure`; a sum has none."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -475,7 +478,8 @@ class Figure:
 
 
 class Measure(Protocol):
-    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. No pixels are kept,
+    but by a `MapMeasure`.
 
     States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
     and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
@@ -511,6 +515,23 @@ class Measure(Protocol):
 
     def compute(self, state: State) -> dict[str, Any]:
         """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
+        ...
+
+
+@runtime_checkable
+class MapMeasure(Protocol):
+    """A measure of grain `picture` that has a map of each picture kept beside its state, as PNG: one byte a pixel.
+
+    Maps do not add, and no figure follows from them. A pass puts them together where a picture is seen in parts. Those
+    used longest ago are dropped where they take too much space, and made again when their question is asked.
+    """
+
+    def map(self, *observations: Observation) -> torch.Tensor:
+        """The maps (N, H, W) uint8 of what `update` is told."""
+        ...
+
+    def map_counts(self, state: State) -> torch.Tensor:
+        """Pixels by value, (values,) int64, of the map of the picture whose state this is: a damaged one has others."""
         ...
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from fusionlib.contracts import State
+from fusionlib.contracts import MAP, State
 from fusionlib.errors import DataError
 
 MAGIC = b"MS1"
@@ -32,12 +32,15 @@ _KINDS = (torch.int64, torch.float64)
 def add(states: Iterable[State]) -> State:
     """The sum of states, key by key in new tensors; what a state lacks is zero. Without states an empty one.
 
+    Maps of pictures are left out: they are none of the sum.
     Whole numbers are exact in any order and split; float64 is added in the order given. Raises `DataError` for states
     of different shapes or types, which are not of the same measure and classes.
     """
     total: State = {}
     for state in states:
         for name, tensor in state.items():
+            if name == MAP:
+                continue
             mine = total.get(name)
             if mine is None:
                 total[name] = tensor.clone()
