@@ -31,8 +31,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
-    from fusionlib.question import Question
-    from fusionlib.recipe import Recipe
+    from fusionlib.question import Known, Step
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -557,31 +556,34 @@ class Diagnostic:
         return self.compute(*arguments, **options)
 
 
-class Study(Protocol):
-    """A plan: which questions next, given what is known, and the table of what is known. Loads no torch.
+class Study:
+    """A plan: which questions, given what is known, and the table of what is known. Loads no torch.
 
-    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again. What it
-    asks for at once is found out in one pass.
+    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again.
     """
 
     title: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     version: ClassVar[int]
+    goes_on: ClassVar[bool] = False
+    """Whether what cannot be answered is one row's affair (`Refused`), and the others go on."""
 
-    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
-        """What to find out next, in one pass over one dataset; nothing where it has come to its end."""
-        ...
+    def steps(self, known: Known) -> Sequence[Step]:
+        """All that is to be found out as far as can be told, in order, a pass each.
 
-    def ahead(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[tuple[Recipe, str]]:
-        """Networks, each with the content key of a dataset, that are still to be measured as far as can be told: what
-        the time left is estimated from.
+        What is known may be among it and is skipped. Asked again after every answer: later steps may rest on earlier
+        ones. At the end nothing of it is unknown.
         """
-        ...
+        raise NotImplementedError
 
-    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+    def later(self, known: Known) -> int:
+        """About how many networks will be asked for that no step names yet: what the time left is estimated from."""
+        return 0
+
+    def table(self, known: Known) -> dict[str, Any]:
         """What is known so far, as JSON values."""
-        ...
+        raise NotImplementedError
 
 
 Progress = Callable[[int, int], Any]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusionlib.recipe import Recipe
 
@@ -45,6 +45,42 @@ class Told:
     builds: tuple[str, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a question has no answer, in one line. `applies` is False where it never will have one: the network cannot be
+    made or does not fit the pictures; otherwise something went wrong.
+    """
+
+    reason: str
+    applies: bool = False
+
+
+Known = Mapping[Question, Told | Refused]
+"""What a study has been told so far."""
+
+
+class Step(NamedTuple):
+    """Questions about one dataset that are found out together, in one pass; `title` says what it is about."""
+
+    questions: tuple[Question, ...]
+    title: str = ""
+
+
+def figures_of(told: Iterable[Told]) -> dict[str, Any]:
+    """Figures of one network by several measures as one table; `images` and `tiled` beside them."""
+    figures: dict[str, Any] = {}
+    for one in told:
+        figures |= {"images": one.images, "tiled": one.tiled, **one.figures}
+    return figures
+
+
+def told_of(questions: Iterable[Question], known: Known) -> list[Told] | None:
+    """The answers to questions, in order; None where one is missing or refused."""
+    found = [known.get(one) for one in questions]
+    there = [one for one in found if isinstance(one, Told)]
+    return there if len(there) == len(found) else None
 
 
 @dataclass

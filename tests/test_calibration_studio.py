@@ -15,11 +15,11 @@ from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.scaling import scaled
-from fusionlib.engine.temperature import fit_temperature
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
 from fusionlib.measures.bins import OFFERED_BINS
 from fusionlib.measures.observation import Observation, first_maximum
+from fusionlib.measures.states import add
 from fusionlib.studio import CALIBRATED, Selection, band, ensemble_point
 
 FIGURES = (
@@ -163,60 +163,47 @@ def test_temperature_never_changes_what_is_said(temperature: float) -> None:
         scaled(logits, 0.0)
 
 
-def test_a_known_temperature_is_found(world) -> None:
+def fitted(logits: torch.Tensor, truths: list[torch.Tensor]) -> dict:
+    measure = MEASURES.get("temperature")
+    states = []
+    for truth in truths:
+        states.append(measure.init(logits.shape[1], CPU))
+        measure.update(states[-1], Observation(logits, truth))
+    return measure.compute(add(states))
+
+
+def test_a_known_temperature_is_found() -> None:
     """Labels drawn from softmax(z): the logits k z then need T = k."""
     made = torch.Generator().manual_seed(0)
-    pictures = world.view().pictures
     true = torch.randn(1, 3, 48, 64, generator=made) * 1.5
-
-    class Drawn:
-        labelled, label_space = True, pictures.label_space
-
-        def __len__(self) -> int:
-            return 4
-
-        def load(self, index: int):
-            sample = pictures.load(0)
-            p = true.softmax(1)[0].permute(1, 2, 0).reshape(-1, 3)
-            ids = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(index)).view(48, 64)
-            return type(sample)(str(index), sample.image, ids.to(torch.uint8).numpy())
-
-        def verify(self) -> None:
-            """Nothing changes."""
-
+    p = true.softmax(1)[0].permute(1, 2, 0).reshape(-1, 3)
+    truths = [torch.multinomial(p, 1, generator=made).view(1, 48, 64).to(torch.uint8) for _ in range(4)]
     for factor in (0.5, 2.5):
-        calls: list[tuple[int, int]] = []
-        found = fit_temperature(
-            Fixed(true * factor), Drawn(), world.studio.worker, None, lambda *call, calls=calls: calls.append(call)
-        )
-        assert found.value == pytest.approx(factor, rel=0.04) and not found.at_limit
-        assert min(loss for _, loss in found.losses) <= found.before and calls[-1] == (8, 8)
-    assert fit_temperature(Fixed(true * 100), Drawn(), world.studio.worker, None).at_limit
+        found = fitted(true * factor, truths)
+        assert found["temperature"] == pytest.approx(factor, rel=0.04) and not found["at_limit"]
+        assert found["nll_after"] <= min(loss for _, loss in found["losses"]) <= found["nll_before"]
+    assert fitted(true * 100, truths)["at_limit"]
+    assert fitted(true, [torch.full((1, 48, 64), IGNORE, dtype=torch.uint8)])["temperature"] is None
 
 
-def test_fitting_needs_masks_and_labelled_pixels(world) -> None:
-    pictures = world.view().pictures
+def test_the_fit_is_the_minimum_that_a_search_by_gradient_finds() -> None:
+    """Cross-entropy in float64 over all pixels, minimised in log T to the last digits."""
+    made = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 5, 40, 50, generator=made) * 3
+    truth = torch.where(torch.rand(1, 40, 50, generator=made) < 0.4, logits.argmax(1), 2).to(torch.uint8)
+    found = fitted(logits, [truth])
+    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([log_t], max_iter=100, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
 
-    class Unlabelled:
-        label_space = pictures.label_space
+    def loss() -> torch.Tensor:
+        search.zero_grad()
+        value = torch.nn.functional.cross_entropy(logits.double() / log_t.exp(), truth.long())
+        value.backward()
+        return value
 
-        def __init__(self, truth) -> None:
-            self.truth = truth
-
-        def __len__(self) -> int:
-            return 1
-
-        def load(self, index: int):
-            sample = pictures.load(0)
-            return type(sample)("p", sample.image, self.truth)
-
-        def verify(self) -> None:
-            """Nothing changes."""
-
-    network = Fixed(torch.zeros(1, 3, 48, 64))
-    for truth in (None, np.full((48, 64), IGNORE, np.uint8)):
-        with pytest.raises(DataError):
-            fit_temperature(network, Unlabelled(truth), world.studio.worker, None)
+    search.step(loss)
+    assert found["temperature"] == pytest.approx(float(log_t.detach().exp()), rel=1e-3)
+    assert found["nll_after"] == pytest.approx(float(loss().detach()), abs=1e-5)
 
 
 def test_temperature_of_a_view_is_reported_stored_and_leaves_accuracy_alone(world) -> None:
@@ -232,7 +219,7 @@ def test_temperature_of_a_view_is_reported_stored_and_leaves_accuracy_alone(worl
     assert after["nll"] <= before["nll"] + 1e-6, "fitted and reported on the same pictures"
     again = world.reopened()
     stored = again.studio.calibration.temperature(again.view(), "a", again.view().pictures)
-    assert stored.state == "done" and stored.result == job.result
+    assert stored.state == "done" and stored.fit == job.fit
 
 
 def test_with_one_split_temperature_is_fitted_on_one_half_and_reported_on_the_other(world) -> None:

@@ -25,7 +25,6 @@ from fusionlib.engine import maps
 from fusionlib.engine import observe as measure
 from fusionlib.engine.observe import MARGIN, TILE, batches
 from fusionlib.engine.statistics import find
-from fusionlib.engine.temperature import losses_at
 from fusionlib.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -189,11 +188,11 @@ def test_without_tiles_nothing_is_measured_and_the_way_is_named(world: World) ->
     sweep.want(0.5)
     until(lambda: sweep.state != "running")
     assert sweep.state == "failed" and "--tiles" in sweep.message
-    network, pictures = view.new_blend().network, view.pictures
+    pictures = view.pictures
     with pytest.raises(UsageError, match="--tiles"):
         world.studio.diagnosis(["a", "b"], world.source, None).measure(None)
     with pytest.raises(DataError, match="--tiles"):
-        losses_at([1.0], network, pictures, world.studio.worker, None)
+        world.studio.runner.measure(view.alone("a"), pictures, measures=["temperature"])
     with pytest.raises(DataError, match="--tiles"):
         world.studio.evaluate(world.studio.workspace.get("a").checkpoint, pictures)
 
@@ -251,7 +250,7 @@ def test_tiles_cover_every_pixel_once_and_count_one_picture(
 
 
 def test_a_sweep_a_joint_measurement_and_a_temperature_go_by_tiles(tiled_world: World) -> None:
-    view, worker = tiled_world.view(), tiled_world.studio.worker
+    view = tiled_world.view()
     progress: list[tuple[int, int]] = []
     points = tiled_world.studio.sweep(view).measure(0.5, lambda *call: progress.append(call))["points"]
     assert [point["tiled"] for point in points] == [2, 2, 2] and progress[-1][0] <= progress[-1][1]
@@ -260,9 +259,8 @@ def test_a_sweep_a_joint_measurement_and_a_temperature_go_by_tiles(tiled_world: 
     report = diagnosis.report()
     assert report["singles"][0]["miou"] == pytest.approx(points[-1]["miou"])
     assert report["pairs"][0]["oracle_miou"] is not None
-    network = tiled_world.studio.runner.builder.build(view.alone("a"))
-    (loss,) = losses_at([1.0], network, view.pictures, worker, None)
-    assert loss == pytest.approx(points[-1]["loss"])
+    found = tiled_world.studio.runner.measure(view.alone("a"), view.pictures, measures=["temperature"])
+    assert found["nll_before"] == pytest.approx(points[-1]["loss"])
 
 
 def test_the_command_line_refuses_names_the_option_and_says_what_tiles_are(

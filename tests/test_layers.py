@@ -180,6 +180,50 @@ def test_an_upward_arrow_and_a_sideways_one_are_seen(tmp_path: Path, monkeypatch
     ]
 
 
+def words_imported(tree: ast.AST) -> set[str]:
+    """Every part of the dotted names in a module's imports, those for type checkers alone too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found |= {word for name in names for word in name.split(".")}
+    return found
+
+
+def networks_named(tree: ast.AST) -> set[str]:
+    """How a module names networks: the package that holds them, the registry, or what is filed there."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    imports = words_imported(tree)
+    return (names | imports) & {"ARCHITECTURES", "Architecture"} | imports & {"architectures"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fusionlib/checkpoints").rglob("*.py")), ids=lambda path: path.name)
+def test_reading_and_packing_know_no_network(path: Path) -> None:
+    assert not networks_named(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fusionlib/architectures").rglob("*.py")), ids=lambda path: path.name)
+def test_networks_know_no_files(path: Path) -> None:
+    assert "checkpoints" not in words_imported(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("code", "seen"),
+    [
+        ("from fusionlib.contracts import ARCHITECTURES as known", {"ARCHITECTURES"}),
+        ("from fusionlib import contracts\ncontracts.ARCHITECTURES.get('enet')", {"ARCHITECTURES"}),
+        ("if TYPE_CHECKING:\n    from fusionlib.contracts import Architecture", {"Architecture"}),
+        ("def f():\n    from fusionlib import architectures", {"architectures"}),
+        ("import fusionlib.architectures.recognise as r", {"architectures"}),
+        ("from ..architectures.recognise import recognise", {"architectures"}),
+        ("from fusionlib.contracts import Permutation\nreport.architectures, 'ARCHITECTURES'", set()),
+    ],
+)
+def test_a_named_network_is_seen(code: str, seen: set[str]) -> None:
+    assert networks_named(ast.parse(code)) == seen
+
+
 @pytest.mark.parametrize("path", [*LIBRARY, *FRONT], ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_say_what_they_are_for_and_stay_readable(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionlib.cli import main
+from fusionlib.contracts import Study
 from fusionlib.errors import UsageError
-from fusionlib.question import Question
+from fusionlib.question import Known, Question, Refused, Told
 from fusionlib.recipe import Recipe, Source
 from fusionlib.studies.grid import alpha_grid
 from fusionlib.studies.vary import MOST_POINTS, Vary, values_of
@@ -90,16 +91,22 @@ def study(count: int = 2, **more: Any) -> Vary:
     return Vary(recipe, "alpha", alpha_grid(0.25), (("t", "town"), ("l", "land")), **more)
 
 
+def next_step(item: Study, known: Known) -> tuple[Question, ...]:
+    """The first questions that are not answered."""
+    return next((step.questions for step in item.steps(known) if not set(step.questions) <= set(known)), ())
+
+
+def told(question: Question, **figures: Any) -> Told:
+    return Told(question, figures, 2, 0, False, ())
+
+
 def test_ends_come_first_and_every_dataset_before_the_next_value() -> None:
     item, known, visited = study(), {}, []
-    ahead = [len(item.ahead(known))]
-    while asked := item.questions(known):
+    while asked := next_step(item, known):
         visited.append((asked[0].recipes[0].parameters["alpha"], asked[0].data))
         assert {question.measure for question in asked} == {"confusion", "loss"}
-        known |= {question: {"miou": visited[-1][0], "images": 2} for question in asked}
-        ahead.append(len(item.ahead(known)))
+        known |= {question: told(question, miou=visited[-1][0]) for question in asked}
     assert visited == [(value, data) for value in (0, 1, 0.5, 0.25, 0.75) for data in ("t", "l")]
-    assert ahead == list(range(10, -1, -1))
     curves = item.table(known)["curves"]
     assert [(curve["data"], curve["parameter"]) for curve in curves] == [("town", "alpha"), ("land", "alpha")]
     assert [point["value"] for point in curves[0]["points"]] == [0, 0.25, 0.5, 0.75, 1]
@@ -109,9 +116,11 @@ def test_ends_come_first_and_every_dataset_before_the_next_value() -> None:
 def test_a_table_holds_what_is_known_so_far() -> None:
     item = study()
     assert [curve["points"] for curve in item.table({})["curves"]] == [[], []]
-    first = item.questions({})
-    assert item.table({first[0]: {"miou": 1.0}})["curves"][0]["points"] == [], "half a point is none"
-    known = {question: {"miou": None} for question in first}
+    first = next_step(item, {})
+    half = {first[0]: told(first[0], miou=1.0)}
+    assert item.table(half)["curves"][0]["points"] == [], "half a point is none"
+    assert item.table({**half, first[1]: Refused("no")})["curves"][0]["points"] == [], "and a refused one neither"
+    known = {question: told(question, miou=None) for question in first}
     (one, other) = item.table(known)["curves"]
     assert [point["value"] for point in one["points"]] == [0] and one["best"] is None and other["points"] == []
 
@@ -125,10 +134,7 @@ def test_of_more_than_two_alpha_weighs_the_first_against_the_mean_of_the_others(
 def test_a_thousand_points_are_planned_at_once() -> None:
     item = study()
     item = Vary(item.recipe, "alpha", alpha_grid(0.001), item.data[:1])
-    known: dict[Question, dict[str, Any]] = {}
-    while asked := item.questions(known):
-        known |= {question: {} for question in asked}
-    assert len(known) == 1001 * 2
+    assert len({question for step in item.steps({}) for question in step.questions}) == 1001 * 2
 
 
 def test_a_study_loads_nothing_that_computes() -> None:

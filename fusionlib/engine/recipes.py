@@ -27,6 +27,13 @@ def recipe_alone(checkpoint: Checkpoint) -> Recipe:
     return checkpoint_alone(source_of(checkpoint))
 
 
+def calibration_of(pictures: DecodedCache | None, buffers: str) -> Calibration | None:
+    """The pictures that the buffer policy looks at, where it looks at any."""
+    if buffers != "recalibrate" or pictures is None:
+        return None
+    return Calibration(data=pictures.spec, fingerprint=pictures.fingerprint(), count=CALIBRATION_PICTURES)
+
+
 def write_recipe(
     checkpoints: Sequence[Checkpoint],
     method: str,

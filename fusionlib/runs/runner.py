@@ -16,7 +16,7 @@ from fusionlib.engine.observe import Pass, Task, look_through
 from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.png import pack_labels
 from fusionlib.measures import states
-from fusionlib.question import Question, Tally, Told
+from fusionlib.question import Question, Tally, Told, figures_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
 from fusionlib.runs.desk import RunDesk
@@ -320,14 +320,6 @@ def _need_states(question: Question) -> None:
         raise UsageError(
             f"States of single pictures of {question.measure}", "a measure of grain picture", "Ask another measure"
         )
-
-
-def figures_of(told: Iterable[Told]) -> dict[str, Any]:
-    """Figures of one network by several measures as one table."""
-    figures: dict[str, Any] = {}
-    for one in told:
-        figures |= {"images": one.images, "tiled": one.tiled, **one.figures}
-    return figures
 
 
 def _networks(one: Asked) -> list[tuple[str, Recipe]]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from fusionlib.contracts import METHODS, STUDIES, Parameter, parameters_of
+from fusionlib.contracts import METHODS, STUDIES, Parameter, Study, parameters_of
 from fusionlib.errors import UsageError, shown
-from fusionlib.question import Question
+from fusionlib.question import Known, Question, Step, figures_of, told_of
 from fusionlib.recipe import Recipe
+from fusionlib.studies.curve import BASIC, best_of
 from fusionlib.studies.grid import coarse_to_fine
 
 MOST_POINTS = 1001
 """Points of one curve; a slip of the keyboard must not ask for a billion."""
-
-ASKED = ("confusion", "loss")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class _Point:
 
 @STUDIES.register("sweep")
 @dataclass(frozen=True)
-class Vary:
+class Vary(Study):
     """Figures of `method(parameter = value)` for every value on every dataset: a curve each.
 
     `recipe` names the merge with its other parameters; `data` are content keys of datasets with their specs. Values are
@@ -59,49 +58,35 @@ class Vary:
             parameters = {"weights": [value, *[(1 - value) / others] * others]}
         return self.recipe.model_copy(update={"parameters": parameters})
 
-    def questions(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[Question]:
-        """The first point that is not known, coarse to fine."""
-        return next((point.questions for point in self._points if not _is_known(point, known)), ())
+    def steps(self, known: Known) -> Sequence[Step]:
+        """All points, coarse to fine."""
+        return self._steps
 
-    def ahead(self, known: Mapping[Question, Mapping[str, Any]]) -> Sequence[tuple[Recipe, str]]:
-        """All points that are not known."""
-        return [(point.recipe, point.data) for point in self._points if not _is_known(point, known)]
-
-    def table(self, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
+    def table(self, known: Known) -> dict[str, Any]:
         """`curves`: one per dataset, with the points that are known in order of their value, and the `best` by mIoU."""
         curves = []
         for key, spec in self.data:
-            there = [point for point in self._points if point.data == key and _is_known(point, known)]
-            points = [_listed(point, known) for point in sorted(there, key=lambda point: point.value)]
-            curves.append({"data": spec, "parameter": self.parameter, "points": points, "best": _best(points)})
+            found = [(point, told_of(point.questions, known)) for point in self._points if point.data == key]
+            points = [{"value": point.value, **figures_of(told)} for point, told in found if told is not None]
+            points.sort(key=lambda point: point["value"])
+            curves.append(
+                {"data": spec, "parameter": self.parameter, "points": points, "best": best_of(points, "value")}
+            )
         return {"curves": curves}
+
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        return tuple(Step(point.questions, f"{self.parameter} {point.value:g}") for point in self._points)
 
     @cached_property
     def _points(self) -> tuple[_Point, ...]:
         """All of them, in the order of the visit."""
         recipes = {value: self.recipe_at(value) for value in self.values}
         return tuple(
-            _Point(value, key, recipes[value], tuple(Question((recipes[value],), key, name) for name in ASKED))
+            _Point(value, key, recipes[value], tuple(Question((recipes[value],), key, name) for name in BASIC))
             for value in coarse_to_fine(self.values)
             for key in dict.fromkeys(key for key, _ in self.data)
         )
-
-
-def _is_known(point: _Point, known: Mapping[Question, Mapping[str, Any]]) -> bool:
-    return all(question in known for question in point.questions)
-
-
-def _listed(point: _Point, known: Mapping[Question, Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": point.value}
-    for question in point.questions:
-        found |= known[question]
-    return found
-
-
-def _best(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    scored = [point for point in points if point.get("miou") is not None]
-    best = max(scored, key=lambda point: point["miou"], default=None)
-    return None if best is None else {"value": best["value"], "miou": best["miou"]}
 
 
 def values_of(method: str, text: str) -> tuple[str, tuple[float, ...]]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from fusionlib.contracts import Progress
 from fusionlib.engine.blend import Blend
 from fusionlib.engine.ensemble import OutputEnsemble
 from fusionlib.engine.maps import bands
@@ -25,13 +24,11 @@ from fusionlib.measures.bins import DEFAULT_BINS
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe
-from fusionlib.runs.runner import BASIC, Runner
+from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
+from fusionlib.studies.curve import CALIBRATED
 from fusionlib.studio.sweep import Point, Sweep
 from fusionlib.studio.view import MergeView
-
-CALIBRATED = (*BASIC, "calibration")
-"""What the points of a calibration curve are asked for: every pass over masks brings it."""
 
 _ENSEMBLE = "ensemble@"
 
@@ -46,6 +43,8 @@ class CalibrationSweep(Sweep):
 
     Raises `DataError` where the pictures have no masks.
     """
+
+    measures = CALIBRATED
 
     def __init__(self, view: MergeView, runner: Runner, store: Store) -> None:
         if not view.need_pictures().labelled:
@@ -64,21 +63,11 @@ class CalibrationSweep(Sweep):
         alpha = _alpha_of(point)
         return super().recipe_at(point) if alpha is None else self.view.ensemble(alpha)
 
-    def measure_point(self, point: Point, progress: Progress) -> dict[str, Any]:
-        """As in any sweep, with calibration in the same table."""
-        pictures = self.view.need_pictures()
-        return self.runner.measure(self.recipe_at(point), pictures, progress, measures=CALIBRATED, fresh=self.fresh)
-
     def find(self, point: Point) -> dict[str, Any] | None:
         """The figures of a point where they are known, here or in the store."""
-        known = self.points.get(point)
-        if known is None or "calibration" not in known:
-            pictures = self.view.need_pictures()
-            (known,) = self.runner.recall([self.recipe_at(point)], pictures, CALIBRATED)
-            if known is not None:
-                with self.guard:
-                    self.points[point] = known
-        return known
+        if point not in self.points:
+            self._recall((point,))
+        return self.points.get(point)
 
     def summary(self, point: Point, bins: int = DEFAULT_BINS, label: int | None = None) -> dict[str, Any] | None:
         """Calibration of a point with its mIoU (none for one class alone) and pixel accuracy; None while it is not
@@ -96,8 +85,7 @@ class CalibrationSweep(Sweep):
         """Summaries along alpha, in order, each with its `alpha`: all points known."""
         for end in (0.0, 1.0):  # under most policies A and B themselves, which may be known as such
             self.find(end)
-        with self.guard:
-            alphas = sorted(point for point in self.points if isinstance(point, float))
+        alphas = sorted(point for point in self.points if isinstance(point, float))
         return [{"alpha": alpha, **(self.summary(alpha, bins) or {})} for alpha in alphas]
 
     def where(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fusionlib.checkpoints.nearest import unknown_network
+from fusionlib.architectures.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
@@ -23,13 +23,17 @@ from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
-from fusionlib.question import Question, Told
+from fusionlib.question import (
+    Question,
+    Told,
+    figures_of,
+)
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
-from fusionlib.runs.runner import Runner, figures_of
+from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
+from fusionlib.studies.curve import CALIBRATED
 from fusionlib.studio.barriers import ALPHAS, barrier_text, moves_units, recipe_barriers
-from fusionlib.studio.calibrate import CALIBRATED
 from fusionlib.studio.comparison_rows import Choices, Row, command, deferred, parameters_text, plan, remark
 from fusionlib.studio.export import sharing_notes
 from fusionlib.studio.outlook import OutlookDesk, averages

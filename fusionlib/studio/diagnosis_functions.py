@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from fusionlib.checkpoints.compare import network_of
-from fusionlib.checkpoints.nearest import explanations
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache

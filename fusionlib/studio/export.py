@@ -11,18 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusionlib.architectures.nearest import unknown_network
+from fusionlib.architectures.recognise import Known, network_of
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
 from fusionlib.checkpoints.writer import SafetensorsWriter
-from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
+from fusionlib.contracts import MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.packing import packed
 from fusionlib.engine.recipes import write_recipe
 from fusionlib.engine.statistics import Kept, find
 from fusionlib.engine.worker import Worker
@@ -121,12 +122,9 @@ def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tup
 
 
 def _packed(recipe: Recipe, checkpoints: Sequence[Checkpoint], anchor: int, device: torch.device) -> Arena:
-    known = recognise(checkpoints[anchor].shapes)
-    head = ARCHITECTURES.get(known[0]).head if known else ()
+    known = network_of(checkpoints[anchor].shapes)
     sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
-    arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=device)
-    arena.require_finite()
-    return arena
+    return packed(checkpoints, known, anchor=anchor, sharing=sharing, device=device)
 
 
 def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
@@ -142,11 +140,11 @@ def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
     )
 
 
-def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
-    known = recognise(checkpoint.shapes)
+def _architecture(checkpoint: Checkpoint) -> Known:
+    known = network_of(checkpoint.shapes)
     if known is None:
         raise unknown_network([checkpoint])
-    return ARCHITECTURES.get(known[0]), known[1]
+    return known
 
 
 def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> None:

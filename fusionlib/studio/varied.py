@@ -21,7 +21,7 @@ from fusionlib.merging.choices import check_policy
 from fusionlib.recipe import Recipe, Shared
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.runner import Runner
-from fusionlib.runs.studies import work_off
+from fusionlib.runs.work import Work
 from fusionlib.studies.vary import Vary
 from fusionlib.studio.plans import lease
 
@@ -102,9 +102,10 @@ def measure(
 
     A run: whoever asks for the same elsewhere follows. Progress may raise `Cancelled`; what was measured is kept.
     """
-    hold = lease(runner.desk, Plan("sweep", ()), _content(study), runner.builder.precision, runner.builder.device.type)
-    with hold(progress or (lambda *_: None)) as told:
-        table = work_off(study, runner, pictures, told, fresh=fresh)
+    content = (_content(study), runner.builder.precision, runner.builder.device.type)
+    work = Work("sweep", study, runner, pictures, lease(runner.desk, Plan("sweep", ()), *content))
+    work.run(progress=progress, fresh=fresh)
+    table = work.table()
     for curve, (key, _) in zip(table["curves"], study.data, strict=True):
         classes = list(pictures[key].label_space.names)
         curve |= {

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from fusionlib.architectures.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
-from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.blend import Blend
 from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
+from fusionlib.engine.recipes import calibration_of
 from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
@@ -32,8 +33,9 @@ from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.linear import Linear
 from fusionlib.merging.profile import LayerProfile
-from fusionlib.recipe import Calibration, Recipe, Source, checkpoint_alone
+from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.keys import key_of
+from fusionlib.studies.path import MergePath
 from fusionlib.studio.layers import profile_parameters
 from fusionlib.studio.recent import Recent
 
@@ -176,37 +178,23 @@ class MergeView:
 
     def recipe(self, mixture: float | LayerProfile) -> Recipe:
         """What the view shows at an alpha, or of a layer profile, as a recipe."""
-        method, parameters = "profile", {}
         if isinstance(mixture, LayerProfile):
-            parameters = profile_parameters(mixture)
-        else:
-            weights = self.uniform(mixture).weights
-            method, parameters = "linear", {"weights": list(weights)} if weights else {"alpha": mixture}
-        return self._recipe(method, parameters)
+            return self.path.merge("profile", profile_parameters(mixture))
+        return self.path.at(mixture)
 
     def ensemble(self, alpha: float) -> Recipe:
         """The networks of the view as they are, answering together: `alpha A + (1 - alpha) mean(others)`."""
-        shares = self.uniform(alpha).shares(len(self.sources))
-        return Recipe(method="ensemble", parameters={"weights": list(shares)}, checkpoints=self.sources)
+        return self.path.ensemble(alpha)
 
     def alone(self, pane: str) -> Recipe:
         """The checkpoint of a pane as it is, with its own statistics."""
-        return checkpoint_alone(self.sources[self.ends.index(pane)])
+        return self.path.alone(self.ends.index(pane))
 
-    def _recipe(self, method: str, parameters: dict[str, Any]) -> Recipe:
-        calibration = None
-        if self.selection.buffers == "recalibrate" and self.pictures is not None:
-            calibration = Calibration(
-                data=self.pictures.spec, fingerprint=self.pictures.fingerprint(), count=CALIBRATION_PICTURES
-            )
-        return Recipe(
-            method=method,
-            parameters=parameters,
-            buffers=self.selection.buffers,
-            calibration=calibration,
-            dtype=self.selection.dtype,  # type: ignore[arg-type]
-            checkpoints=self.sources,
-        )
+    @cached_property
+    def path(self) -> MergePath:
+        """What the view's merges are made of."""
+        chosen = self.selection
+        return MergePath(self.sources, chosen.buffers, chosen.dtype, calibration_of(self.pictures, chosen.buffers))
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""

@@ -90,7 +90,7 @@ def pairs_section(look: Shown, keys: list[str]) -> None:
         return
     pairs = studio().calibration.pairs(picked, chosen.source, chosen.split, chosen.buffers)
     step = kept("calibration-step-pairs", 0.1)
-    count = len(pairs.selections)
+    count = len(pairs.paths)
     if not running(pairs, "pairs", f"Measuring {count} pair{'' if count == 1 else 's'}"):
         step = start_row(
             "pairs", f"Measure {count} pair{'' if count == 1 else 's'} along alpha", pairs.want, primary=False
@@ -169,8 +169,8 @@ def temperature_section(look: Shown) -> None:
         st.rerun()
     found = job.summaries(look.bins)
     _say_what_is_what(split, data, where, found is not None)
-    if found is not None and job.result is not None:
-        _temperature_result(job.result, found, network, where)
+    if found is not None and job.fit is not None:
+        _temperature_result(job.fit, found, network, where)
 
 
 def _say_what_is_what(split: tuple[str, str | None], data: tuple[str, str | None], where: str, done: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.sharing import REASONS, Sharing, shared_table

@@ -1,0 +1,195 @@
+"""Working off a study: what it asks is answered, step by step, and what is told lets it ask on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from fusionlib.contracts import Progress, Study
+from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.build import forwards_of
+from fusionlib.engine.jobs import Job, Lease
+from fusionlib.errors import Cancelled, FusionError, UsageError
+from fusionlib.question import Known, Question, Refused, Step, Told
+from fusionlib.recipe import Recipe
+from fusionlib.runs.runner import Runner
+
+
+class Work(Job):
+    """One study and what is known of it, worked off in a background thread for whoever looks.
+
+    `pictures` are its datasets by content key. What was found out stays known, here and in the tables: worked off
+    again, or replaced by a wider study, it goes on from there. Progress is in forward passes.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        study: Study,
+        runner: Runner,
+        pictures: Mapping[str, DecodedCache],
+        lease: Lease | None = None,
+    ) -> None:
+        super().__init__(title)
+        self.study, self.runner, self.datasets, self.lease = study, runner, pictures, lease
+        self.known: dict[Question, Told | Refused] = {}
+        self.current = ""
+        """What the pass under way is about."""
+        self.fresh = False
+        self._costs: dict[tuple[int, str], tuple[int, Recipe]] = {}
+
+    def begin(self, study: Study | None = None, *, fresh: bool = False) -> None:
+        """Begin or go on in the background, with a study in place of the present one where it is given.
+
+        `fresh`: what is known does not count. What could not be answered is tried again.
+        """
+        self.study = self.study if study is None else study
+        if self.state != "running":
+            self.fresh = fresh
+            self.known = {} if fresh else {one: told for one, told in self.known.items() if isinstance(told, Told)}
+        self.start(self._work_off)
+
+    def run(self, study: Study | None = None, progress: Progress | None = None, *, fresh: bool = False) -> None:
+        """The same, and wait. Raises `UsageError` where the study as a whole failed; an interrupt cancels."""
+        self.study = self.study if study is None else study
+        if not fresh:
+            self._spare()
+        self.begin(fresh=fresh)
+        self.follow(progress, "a measurement that runs through")
+
+    def recall(self) -> None:
+        """Take what the tables know, without running anything: others may have measured it since."""
+        tried: set[Question] = set()
+        while new := [one for one in self._unknown() if one not in tried]:
+            tried |= set(new)
+            self.known |= self.recalled(new)
+
+    def recalled(self, questions: Iterable[Question]) -> dict[Question, Told]:
+        """Answers that are in the tables; nothing runs."""
+        by_data: dict[str, list[Question]] = {}
+        for one in questions:
+            by_data.setdefault(one.data, []).append(one)
+        found = [
+            told
+            for key, asked in by_data.items()
+            for told in self.runner.known(asked, self.datasets[key])
+            if told is not None
+        ]
+        return {told.question: told for told in found}
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to find out."""
+        return next(self._left(), None) is None
+
+    def table(self) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        return self.study.table(dict(self.known))
+
+    def status(self) -> dict[str, Any]:
+        """State and progress as JSON values; `done` and `total` count forward passes."""
+        return {
+            "state": self.state,
+            "message": self.message,
+            "done": self.done,
+            "total": self.total,
+            "fraction": self.done / self.total if self.total else 0.0,
+            "seconds_left": self.seconds_left,
+        }
+
+    def told(self) -> None:
+        """Called after every answer."""
+
+    def more(self) -> Callable[[Job], Any] | None:
+        """The study may have grown while the last step was being finished."""
+        return None if self.settled else self._work_off
+
+    def _left(self) -> Iterator[Step]:
+        """Steps of which something is not known."""
+        known = dict(self.known)
+        return (step for step in self.study.steps(known) if any(one not in known for one in step.questions))
+
+    def _unknown(self) -> list[Question]:
+        return [one for step in self._left() for one in step.questions if one not in self.known]
+
+    def _work_off(self, _: Job) -> None:
+        networks: dict[str, Any] = {}
+        present: set[str] = set()
+        done = 0
+        try:
+            while (left := list(self._left())) and (step := left[0]):
+                here = {recipe.content for one in step.questions for recipe in one.recipes}
+                if not here <= present:  # of the same networks other datasets may be next
+                    networks.clear()
+                    present = here
+                done = self._answer(step, left[1:], done, networks)
+        finally:
+            self.current = ""
+
+    def _answer(self, step: Step, later: list[Step], done: int, networks: dict[str, Any]) -> int:
+        """Find out one step; forward passes done by then."""
+        self.current = step.title
+        asked = [one for one in step.questions if one not in self.known]
+        pictures, passed = self.datasets.get(asked[0].data), 0
+        if pictures is None:
+            raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
+        ahead = self._ahead(step, later, len(pictures))
+
+        def along(part: int, whole: int) -> None:
+            nonlocal passed
+            passed = whole
+            self.progress(done + part, done + whole + ahead)
+
+        self.progress(done, done + self._passes([step]) + ahead)
+        try:
+            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if not self.study.goes_on:
+                raise
+            self.known |= dict.fromkeys(asked, _refused(error))
+            return done
+        self.known |= {told.question: told for told in found}
+        self.told()
+        return done + passed
+
+    def _ahead(self, step: Step, later: list[Step], images: int) -> int:
+        """Forward passes after this step, as far as they can be told."""
+        return self._passes([step, *later]) - self._passes([step]) + self.study.later(dict(self.known)) * images
+
+    def _passes(self, steps: Iterable[Step]) -> int:
+        """Forward passes that steps take, each network of a dataset once."""
+        left = (one for step in steps for one in step.questions if one not in self.known)
+        costs = {(recipe.content, one.data): self._cost(recipe, one.data) for one in left for recipe in one.recipes}
+        return sum(costs.values())
+
+    def _cost(self, recipe: Recipe, data: str) -> int:
+        """Forward passes of a network over a dataset, and what making it takes in passes."""
+        key = id(recipe), data
+        if key not in self._costs:
+            images, making = len(self.datasets.get(data, ())), 0
+            with suppress(FusionError):  # measuring says why
+                making = self.runner.builder.merger.preparing(recipe, images)
+            self._costs[key] = forwards_of(recipe) * images + making, recipe  # held, so that no other gets its id
+        return self._costs[key][0]
+
+    def _spare(self) -> None:
+        """Count the passes of networks whose figures are wanted and here already."""
+        there: dict[str, dict[str, Recipe]] = {}
+        for step in self.study.steps(dict(self.known)):
+            for one in step.questions:
+                if one in self.known:
+                    there.setdefault(one.data, {}).update({recipe.content: recipe for recipe in one.recipes})
+        for key, recipes in there.items():
+            self.runner.spare(recipes.values(), self.datasets[key])
+
+
+def _refused(error: Exception) -> Refused:
+    if isinstance(error, FusionError):
+        return Refused(error.one_line)
+    return Refused(f"{type(error).__name__}: {error}", applies=True)
+
+
+__all__ = ["Known", "Work"]
