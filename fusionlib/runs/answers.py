@@ -222,7 +222,7 @@ class Answers:
         taken = self.maps.taken()
         for one in listed:
             one["recipe"], one["figures"] = _json(one["recipe"], list), _json(one["figures"], dict)
-            if there := taken.get(Owner(short(one["key"]), one["measure"], one["version"])):
+            if there := taken.get(Owner(short(str(one["key"])), one["measure"], one["version"])):
                 one |= {"maps": there.count, "map_bytes": there.bytes}
         return [one for one in listed if one["recipe"] and one["figures"] is not None]
 

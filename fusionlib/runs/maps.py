@@ -14,6 +14,9 @@ MAP_BYTES = 2048 << 20
 PAGE = 4096
 """SQLite keeps a map on whole pages of this size: that is what it takes."""
 
+NOTED_S = 1.0
+"""Uses within so many seconds are one: who looks at picture after picture does not write each time."""
+
 MOST_VALUES = 500
 """Values of one statement: SQLite takes no more than 999 in its older versions."""
 
@@ -88,7 +91,9 @@ class Maps:
             # What could not be written yet comes first, and counts in place of what the file has.
             found |= dict(reversed(rows))
         if found:
-            self.database.change(f"UPDATE maps_used SET used = ? WHERE {_MINE}", (time.time(), *owner))
+            now = time.time()
+            statement = f"UPDATE maps_used SET used = ? WHERE {_MINE} AND used < ?"
+            self.database.change(statement, (now, *owner, now - NOTED_S))
         return found
 
     def keep(self, rows: Iterable[tuple[Owner, bytes, bytes]]) -> None:
