@@ -361,6 +361,10 @@ class MergeMethod(ABC):
     """Whether it is meant to be used once per checkpoint as the anchor, where nobody names one."""
     no_defaults: ClassVar[str] = ""
     """Why it cannot be tried with its defaults, and what to do; empty where it can."""
+    by_preset: ClassVar[bool] = False
+    """Whether its parameters are drawn unit by unit and saved as a preset, too many for a form."""
+    on_subsets: ClassVar[bool] = False
+    """Whether a comparison tries it on the subsets of a set as well, as the tables of its paper do."""
     found: Found | None = field(default=None, kw_only=True, compare=False, repr=False, metadata={"hidden": True})
     """What it was told, see `informed`."""
 

@@ -17,8 +17,9 @@ from fusionlib.cli import main
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import Cancelled, DataError, UsageError
 from fusionlib.recipe import Recipe
+from fusionlib.studies.barriers import ALPHAS
 from fusionlib.studio import Choices, write_recipe
-from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers
+from fusionlib.studio.barriers import barrier_text, recipe_barriers
 from tests.helpers import World, arena_of, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world
 
 

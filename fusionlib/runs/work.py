@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +37,8 @@ class Work(Job):
         self.known: dict[Question, Told | Refused] = {}
         self.current = ""
         """What the pass under way is about."""
+        self.took: dict[Question, float] = {}
+        """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
         self._costs: dict[tuple[int, str], tuple[int, Recipe]] = {}
 
@@ -70,13 +73,15 @@ class Work(Job):
         by_data: dict[str, list[Question]] = {}
         for one in questions:
             by_data.setdefault(one.data, []).append(one)
-        found = [
-            told
-            for key, asked in by_data.items()
-            for told in self.runner.known(asked, self.datasets[key])
-            if told is not None
-        ]
+        found = [told for key, asked in by_data.items() for told in self._there(asked, self.datasets[key])]
         return {told.question: told for told in found}
+
+    def _there(self, asked: Sequence[Question], pictures: DecodedCache) -> list[Told]:
+        """What the tables know; nothing of a network that cannot be made: to measure it says why."""
+        try:
+            return [told for told in self.runner.known(asked, pictures) if told is not None]
+        except FusionError:
+            return [told for one in asked for told in self._there([one], pictures)] if len(asked) > 1 else []
 
     @property
     def settled(self) -> bool:
@@ -141,6 +146,7 @@ class Work(Job):
             passed = whole
             self.progress(done + part, done + whole + ahead)
 
+        begun = time.perf_counter()
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
@@ -151,6 +157,7 @@ class Work(Job):
                 raise
             self.known |= dict.fromkeys(asked, _refused(error))
             return done
+        self.took |= dict.fromkeys(asked, time.perf_counter() - begun)
         self.known |= {told.question: told for told in found}
         self.told()
         return done + passed
