@@ -481,8 +481,7 @@ class Figure:
 
 
 class Measure(Protocol):
-    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. No pixels are kept,
-    but by a `MapMeasure`.
+    """What is measured of networks on pictures: `init -> update -> compute` over a state. A `MapMeasure` keeps pixels.
 
     States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
     and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
@@ -525,12 +524,11 @@ class Measure(Protocol):
 class MapMeasure(Protocol):
     """A measure of grain `picture` that has a map of each picture kept beside its state, as PNG: one byte a pixel.
 
-    Maps do not add, and no figure follows from them. A pass puts them together where a picture is seen in parts. Those
-    used longest ago are dropped where they take too much space, and made again when their question is asked.
+    Maps do not add. Where space is short those used longest ago go, and are made again when their question is asked.
     """
 
     def map(self, *observations: Observation) -> torch.Tensor:
-        """The maps (N, H, W) uint8 of what `update` is told."""
+        """The maps (N, H, W) uint8 of what `update` is told: of pictures, or of a part of one."""
         ...
 
     def map_counts(self, state: State) -> torch.Tensor:
