@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
     from fusionlib.question import Known, Step
+    from fusionlib.recipe import Recipe
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -570,6 +571,15 @@ class Study:
     version: ClassVar[int]
     goes_on: ClassVar[bool] = False
     """Whether what cannot be answered is one row's affair (`Refused`), and the others go on."""
+
+    @classmethod
+    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Self:
+        """The study of these networks on the pictures of this content key: what `studies NAME` runs.
+
+        `settings` are those of its fields that are declared by `parameter`. Raises `UsageError` where a study needs
+        more than that, and so has a verb of its own.
+        """
+        raise UsageError(f"The study {cls.title}", "its own verb, which plans it", "See --help")
 
     def steps(self, known: Known) -> Sequence[Step]:
         """All that is to be found out as far as can be told, in order, a pass each.

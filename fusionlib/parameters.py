@@ -53,10 +53,10 @@ class Parameter:
 
 
 def parameters_of(method: type) -> tuple[Parameter, ...]:
-    """The hyper-parameters of a dataclass, in order of declaration, without what is `hidden`: the program sets that."""
+    """The hyper-parameters of a dataclass, in order of declaration: what `parameter` declares."""
     listed = []
     for item in fields(method):
-        if item.metadata.get("hidden"):
+        if "help" not in item.metadata:
             continue
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         listed.append(Parameter(item.name, default, **item.metadata))

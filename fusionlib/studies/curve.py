@@ -36,6 +36,11 @@ class Curve(Study):
     source: ClassVar[str] = "Weight Fusion, figures 1 and 2"
     version: ClassVar[int] = 1
 
+    @classmethod
+    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Curve:
+        """Each network by its number."""
+        return cls(tuple(enumerate(members)), data)
+
     def of(self, points: Mapping[Hashable, Recipe]) -> Curve:
         """The same questions of other networks."""
         return replace(self, points=tuple(points.items()))
