@@ -458,9 +458,6 @@ Grain = Literal["picture", "split"]
 State: TypeAlias = "dict[str, torch.Tensor]"
 """What a measure keeps: int64 (exact sums) or float64 tensors on one device, which add key by key."""
 
-MAP = "map"
-"""Name in the state of a single picture of its map (H, W) uint8, see `MapMeasure`; a sum has none."""
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -523,17 +520,10 @@ class Measure(Protocol):
 
 @runtime_checkable
 class MapMeasure(Protocol):
-    """A measure of grain `picture` that has a map of each picture kept beside its state, as PNG: one byte a pixel.
-
-    Maps do not add. Where space is short those used longest ago go, and are made again when their question is asked.
-    """
+    """A measure of grain `picture` that has a map of each kept beside its state, as PNG, as long as there is room."""
 
     def map(self, *observations: Observation) -> torch.Tensor:
-        """The maps (N, H, W) uint8 of what `update` is told: of pictures, or of a part of one."""
-        ...
-
-    def map_counts(self, state: State) -> torch.Tensor:
-        """Pixels by value, (values,) int64, of the map of the picture whose state this is: a damaged one has others."""
+        """The maps (N, H, W) uint8 of what `update` is told; `pixels` (values,) int64 of the state counts them."""
         ...
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, MAP, MapMeasure, Measure, Progress, Sample, State
+from fusionlib.contracts import IGNORE, MapMeasure, Measure, Progress, Sample, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace, counterparts
@@ -19,6 +19,7 @@ from fusionlib.engine.network import Network
 from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
 from fusionlib.measures.observation import Observation
+from fusionlib.measures.states import MAP
 
 TILE, MARGIN = 1024, 128
 """Sides of the squares that a very large picture is measured in, and how much of the picture around it each is seen

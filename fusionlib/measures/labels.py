@@ -48,10 +48,6 @@ class Labels:
         (observation,) = observations
         return observation.predicted_bytes
 
-    def map_counts(self, state: State) -> torch.Tensor:
-        """(C + 1,) int64."""
-        return state["pixels"]
-
     def compute(self, state: State) -> dict[str, Any]:
         """`predicted_share` and `predicted_pixels` by class; `predicted_outside`, pixels of none of them."""
         counts = state["pixels"].tolist()

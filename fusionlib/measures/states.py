@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from fusionlib.contracts import MAP, State
+from fusionlib.contracts import State
 from fusionlib.errors import DataError
 
 MAGIC = b"MS1"
@@ -25,6 +25,9 @@ MOST_ELEMENTS = 2**26
 """Of one state: unpacked they take 512 MB. Bytes may come from a file that others write."""
 
 MOST_TENSORS, MOST_DIMENSIONS, LONGEST_NAME = 4096, 8, 200
+
+MAP = "map"
+"""Name in the state of a single picture of its map (H, W) uint8, see `MapMeasure`. It is neither added nor packed."""
 
 _KINDS = (torch.int64, torch.float64)
 

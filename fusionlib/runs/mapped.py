@@ -8,9 +8,10 @@ from typing import overload
 
 import torch
 
-from fusionlib.contracts import MAP, State
+from fusionlib.contracts import State
 from fusionlib.errors import DataError
 from fusionlib.imaging.png import unpack_labels
+from fusionlib.measures.states import MAP
 
 Size = tuple[int, int]
 """Height and width."""

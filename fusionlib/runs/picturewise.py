@@ -100,14 +100,14 @@ class Picturewise:
 
     def maps(self, one: Asked, pictures: DecodedCache, indices: Sequence[int]) -> dict[bytes, bytes]:
         """Packed maps of those of these pictures that have one, by short key; a damaged one is forgotten."""
-        assert one.maps is not None and isinstance(one.measure, MapMeasure)
+        assert one.maps is not None
         places = {short(pictures.picture_key(index)): index for index in indices}
         rows = self.answers.maps.find(one.maps, places)
         sums = one.states_of(self.answers.states(*one.place, rows))
         whole = {
             key: packed
             for key, packed in rows.items()
-            if key in sums and is_whole(packed, pictures.size(places[key]), one.measure.map_counts(sums[key]))
+            if key in sums and is_whole(packed, pictures.size(places[key]), sums[key]["pixels"])
         }
         self.answers.maps.drop(one.maps, rows.keys() - whole.keys())
         return whole

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fusionlib.contracts import MAP, MEASURES, Progress, State
+from fusionlib.contracts import MEASURES, Progress, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace
 from fusionlib.engine.build import Builder, Built, forwards_of
@@ -302,10 +302,10 @@ class Runner:
             wanted = frozenset(index for index in wanted if short(pictures.picture_key(index)) not in there)
 
         def keep(index: int, state: State, tiles: int) -> None:
-            sums = {name: tensor for name, tensor in state.items() if name != MAP}
+            sums = {name: tensor for name, tensor in state.items() if name != states.MAP}
             rows.add((*one.place, pictures.picture_key(index), states.pack(sums), tiles))
             if one.maps is not None:
-                rows.add_map(one.maps, short(pictures.picture_key(index)), pack_labels(state[MAP].numpy()))
+                rows.add_map(one.maps, short(pictures.picture_key(index)), pack_labels(state[states.MAP].numpy()))
 
         return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
 
