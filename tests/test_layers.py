@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +58,12 @@ PAGES = 8
 
 LIBRARY = sorted((ROOT / "fusionlib").rglob("*.py"))
 FRONT = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+STUDIES = [path for path in LIBRARY if path.parent.name == "studies"]
+
+
+def dotted(path: Path) -> str:
+    """The name by which a module is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -115,10 +124,27 @@ def test_pages_hold_no_torch(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "torchvision"}
 
 
+@pytest.fixture(scope="module")
+def loading_torch() -> dict[str, bool]:
+    """Whether torch is there once a module of the studies has been imported; all of them in one process, in order."""
+    program = (
+        "import importlib, json, sys\nfound = {}\n"
+        "for name in sys.argv[1:]:\n    importlib.import_module(name)\n    found[name] = 'torch' in sys.modules\n"
+        "print(json.dumps(found))"
+    )
+    command = [sys.executable, "-c", program, *map(dotted, STUDIES)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_loads_no_torch(loading_torch: dict[str, bool], path: Path) -> None:
+    assert loading_torch[dotted(path)] is False
+
+
 def modules() -> dict[str, Path]:
     """Dotted name to file of everything that is ours."""
-    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in [*LIBRARY, *FRONT]}
-    return {name.removesuffix(".__init__"): path for name, path in named.items()}
+    return {dotted(path): path for path in [*LIBRARY, *FRONT]}
 
 
 def circles(arrows: dict[str, set[str]]) -> list[set[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +41,8 @@ class Work(Job):
         self.took: dict[Question, float] = {}
         """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
-        self._costs: dict[tuple[int, str], tuple[int, Recipe]] = {}
+        self._costs: dict[tuple[str, str], int] = {}
+        self._contents: dict[int, tuple[str, Recipe]] = {}
 
     def begin(self, study: Study | None = None, *, fresh: bool = False) -> None:
         """Begin or go on in the background, with a study in place of the present one where it is given.
@@ -50,7 +52,8 @@ class Work(Job):
         self.study = self.study if study is None else study
         if self.state != "running":
             self.fresh = fresh
-            self.known = {} if fresh else {one: told for one, told in self.known.items() if isinstance(told, Told)}
+            known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
+            self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
 
     def run(self, study: Study | None = None, progress: Progress | None = None, *, fresh: bool = False) -> None:
@@ -124,7 +127,7 @@ class Work(Job):
         done = 0
         try:
             while (left := list(self._left())) and (step := left[0]):
-                here = {recipe.content for one in step.questions for recipe in one.recipes}
+                here = {self._content(recipe) for one in step.questions for recipe in one.recipes}
                 if not here <= present:  # of the same networks other datasets may be next
                     networks.clear()
                     present = here
@@ -169,18 +172,26 @@ class Work(Job):
     def _passes(self, steps: Iterable[Step]) -> int:
         """Forward passes that steps take, each network of a dataset once."""
         left = (one for step in steps for one in step.questions if one not in self.known)
-        costs = {(recipe.content, one.data): self._cost(recipe, one.data) for one in left for recipe in one.recipes}
+        asked = ((recipe, one.data) for one in left for recipe in one.recipes)
+        costs = {(self._content(recipe), data): self._cost(recipe, data) for recipe, data in asked}
         return sum(costs.values())
 
     def _cost(self, recipe: Recipe, data: str) -> int:
         """Forward passes of a network over a dataset, and what making it takes in passes."""
-        key = id(recipe), data
+        key = self._content(recipe), data
         if key not in self._costs:
             images, making = len(self.datasets.get(data, ())), 0
             with suppress(FusionError):  # measuring says why
                 making = self.runner.builder.merger.preparing(recipe, images)
-            self._costs[key] = forwards_of(recipe) * images + making, recipe  # held, so that no other gets its id
-        return self._costs[key][0]
+            self._costs[key] = forwards_of(recipe) * images + making
+        return self._costs[key]
+
+    def _content(self, recipe: Recipe) -> str:
+        """What tells a network from others, found out once: what is left is counted anew after every step."""
+        if id(recipe) not in self._contents:
+            content = hashlib.sha256(recipe.content.encode()).hexdigest()
+            self._contents[id(recipe)] = content, recipe  # held, so that no other gets its id
+        return self._contents[id(recipe)][0]
 
     def _spare(self) -> None:
         """Count the passes of networks whose figures are wanted and here already."""

@@ -128,7 +128,7 @@ def rivals(count: int, choices: Choices) -> list[Row]:
     members = led(range(count), choices.anchor)
     given = {
         name: {"anchor": 0} if "anchor" in checkpoint_parameters(name) else {}
-        for name, kind in METHODS.items()
+        for name, kind in sorted(METHODS.items())
         if kind.on_subsets
     }
     return [Row("rival", name, name, members, choices.buffers, values) for name, values in given.items()]

@@ -36,7 +36,7 @@ from fusionlib.merging.profile import LayerProfile
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.keys import key_of
 from fusionlib.studies.path import MergePath
-from fusionlib.studio.layers import profile_parameters
+from fusionlib.studio.layers import describe, profile_parameters
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
@@ -195,6 +195,11 @@ class MergeView:
         """What the view's merges are made of."""
         chosen = self.selection
         return MergePath(self.sources, chosen.buffers, chosen.dtype, calibration_of(self.pictures, chosen.buffers))
+
+    @cached_property
+    def units(self) -> dict[str, Any]:
+        """Levels, units, cosines and preset curves, as JSON values; read from the weights at the first look."""
+        return describe(self.arena)
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
