@@ -78,6 +78,11 @@ class Registry(Generic[T]):
         given = re.compile(rf'^ +{attribute}(?:: [^=]+)? = "([^"]+)"', re.MULTILINE)
         return tuple(text for file in self._files() if self._registered.search(file) for text in given.findall(file))
 
+    def name_of(self, item: T) -> str:
+        """The name under which an item was filed. Raises `KeyError` where it was not."""
+        self._load()
+        return next(name for name, one in self._items.items() if one is item)
+
     def items(self) -> Iterator[tuple[str, T]]:
         """Pairs of name and implementation."""
         self._load()

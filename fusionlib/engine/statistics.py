@@ -71,6 +71,25 @@ def find(
     return method.informed(known)
 
 
+def recall(
+    method: MergeMethod,
+    arena: Arena,
+    architecture: Network | None = None,
+    pictures: DecodedCache | None = None,
+    count: int | None = None,
+    *,
+    worker: Worker,
+    store: Kept | None = None,
+) -> MergeMethod | None:
+    """The method with all that it wants to know, as far as nothing has to be looked at; None where pictures would."""
+    finder = _Finder(arena, architecture, pictures, count, worker, store, Tally())
+    known = dict(method.found or {})
+    for want in method.wanted(len(arena)):
+        if (want.statistic, want.members) not in known and not finder.there(want):
+            return None
+    return find(method, arena, architecture, pictures, count, worker=worker, store=store)
+
+
 def work(method: MergeMethod, checkpoints: int, pictures: int) -> int:
     """What finding out everything costs with so many checkpoints and pictures, in forward passes."""
     wanted = [STATISTICS.get(want.statistic) for want in method.wanted(checkpoints)]
@@ -100,15 +119,27 @@ class _Finder:
         statistic = STATISTICS.get(want.statistic)
         return statistic.cost * self.count if statistic.needs == "pictures" else 0
 
-    def table(self, want: Wanted, advance: Progress) -> Mapping[str, Tensor]:
-        """Found before, for a copy of the same checkpoint or in the store; else estimated and stored."""
+    def there(self, want: Wanted) -> bool:
+        """Whether a table needs no look at pictures: it is stored, or follows from weights."""
         statistic = STATISTICS.get(want.statistic)
-        self._check(statistic)
+        if statistic.needs != "pictures":
+            return True
+        return self.store is not None and self.store.get(self._place(statistic, want)[1]) is not None
+
+    def _place(self, statistic: Statistic, want: Wanted) -> tuple[tuple[int, ...], str, dict[str, Any]]:
+        """Members in their order, the key under which the table lies, and what that is about."""
         members = want.members
         if statistic.grain == "set":
             members = tuple(sorted(members, key=self.arena.fingerprints.__getitem__))
         about = self._about(statistic, want, members)
         key = hashlib.sha256(json.dumps(about, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return members, key, about
+
+    def table(self, want: Wanted, advance: Progress) -> Mapping[str, Tensor]:
+        """Found before, for a copy of the same checkpoint or in the store; else estimated and stored."""
+        statistic = STATISTICS.get(want.statistic)
+        self._check(statistic)
+        members, key, about = self._place(statistic, want)
         table = self._found.get(key) or (self.store.get(key) if self.store else None)
         if table is None:
             subject = self._subject(statistic, members)

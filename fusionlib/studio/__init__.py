@@ -46,8 +46,9 @@ from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.layer_desk import LayerDesk
-from fusionlib.studio.layers import mixture_name, preset_profile, profile_of, uniform_profile
+from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
+from fusionlib.studio.mixtures import Mixture, method_name, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
@@ -74,6 +75,7 @@ __all__ = [
     "LayerProfile",
     "LiveDesk",
     "MergeView",
+    "Mixture",
     "Options",
     "Own",
     "Selection",
@@ -86,7 +88,10 @@ __all__ = [
     "checkpoint_parameters",
     "ensemble_point",
     "gravest",
+    "method_name",
     "mixture_name",
+    "mixture_words",
+    "parameters_set",
     "preset_profile",
     "profile_of",
     "uniform_profile",
@@ -271,12 +276,12 @@ class Studio:
             intervals=self.intervals,
         )
 
-    def recipe(self, view: MergeView, mixture: float | LayerProfile) -> Recipe:
+    def recipe(self, view: MergeView, mixture: Mixture) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""
         self._checkpoints(view)
         return view.recipe(mixture)
 
-    def export(self, view: MergeView, mixture: float | LayerProfile, progress: Progress | None = None) -> Export:
+    def export(self, view: MergeView, mixture: Mixture, progress: Progress | None = None) -> Export:
         """Write what the view shows into the home folder; the file's name says what it is."""
         recipe = self.recipe(view, mixture)
         folder = self.options.home / "exports"
@@ -411,6 +416,8 @@ class Studio:
             self.device,
             self.options.precision,
             self.recent,
+            self.statistics,
+            self.runner.builder.build,
         )
 
     def _evict(self) -> None:

@@ -4,8 +4,6 @@ form.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -111,14 +109,6 @@ def profile_parameters(profile: LayerProfile) -> dict[str, Any]:
         "weights": {name: list(shares) for name, shares in profile.weights.items()},
         **({"rest": list(profile.rest)} if profile.rest else {}),
     }
-
-
-def mixture_name(mixture: float | LayerProfile) -> str:
-    """A short name for files: the alpha, or the granularity and the beginning of a hash of all weights."""
-    if not isinstance(mixture, LayerProfile):
-        return f"alpha{mixture:g}"
-    text = json.dumps(profile_parameters(mixture), sort_keys=True)
-    return f"{mixture.granularity}-profile-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def describe(arena: Arena) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,26 +16,28 @@ import torch
 from fusionlib.architectures.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
+from fusionlib.contracts import IGNORE, MEASURES, STATISTICS, Architecture, MergeMethod, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
-from fusionlib.engine.blend import Blend
+from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
+from fusionlib.engine.build import Built
 from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.recipes import calibration_of
+from fusionlib.engine.statistics import Kept, recall
 from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.linear import Linear
-from fusionlib.merging.profile import LayerProfile
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.keys import key_of
 from fusionlib.studies.path import MergePath
-from fusionlib.studio.layers import describe, profile_parameters
+from fusionlib.studio.layers import describe
+from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
@@ -95,6 +96,8 @@ class MergeView:
         device: torch.device,
         precision: str,
         recent: Recent | None = None,
+        statistics: Kept | None = None,
+        build: Callable[[Recipe], Built] | None = None,
     ) -> None:
         written = arena.written_in(written_dtype(selection.dtype))
         # Where that is what the files have, it is the same view.
@@ -104,6 +107,9 @@ class MergeView:
         self.device, self.precision, self._known = device, precision, architecture
         self._lock = InOrder()
         self.recent = Recent() if recent is None else recent
+        self.statistics, self._build = statistics, build
+        self._together: tuple[float | str, Built] | None = None
+        self._statistics: dict[str, Any] = {}  # what was found, by what was wanted
         self._blend: Blend | None = None
         self.id = key_of(
             "view",
@@ -176,11 +182,13 @@ class MergeView:
         others = len(self.arena) - 1
         return Linear(alpha) if others == 1 else Linear(weights=(alpha, *((1 - alpha) / others,) * others))
 
-    def recipe(self, mixture: float | LayerProfile) -> Recipe:
+    def recipe(self, mixture: Mixture) -> Recipe:
         """What the view shows at an alpha, or of a layer profile, as a recipe."""
-        if isinstance(mixture, LayerProfile):
-            return self.path.merge("profile", profile_parameters(mixture))
-        return self.path.at(mixture)
+        if not isinstance(mixture, MergeMethod):
+            return self.path.at(mixture)
+        calibration = calibration_of(self.pictures, "recalibrate") if mixture.needs == "pictures" else None
+        recipe = self.path.merge(method_name(mixture), parameters_set(mixture))
+        return recipe if calibration is None else recipe.model_copy(update={"calibration": calibration})
 
     def ensemble(self, alpha: float) -> Recipe:
         """The networks of the view as they are, answering together: `alpha A + (1 - alpha) mean(others)`."""
@@ -201,6 +209,34 @@ class MergeView:
         """Levels, units, cosines and preset curves, as JSON values; read from the weights at the first look."""
         return describe(self.arena)
 
+    def informed(self, method: MergeMethod) -> MergeMethod:
+        """The method with the statistics that it wants. Raises `UsageError` where pictures must be looked at first."""
+        if not method.statistics:
+            return method
+        wanted = [
+            (want.statistic, want.members, sorted(want.options.items())) for want in method.wanted(len(self.arena))
+        ]
+        key = repr(wanted)
+        if key not in self._statistics:
+            self._statistics = {key: self._recalled(method).found}  # of one at a time: Fisher is as large as the arena
+        found = self._statistics[key]
+        return method if found is None else method.informed(found)
+
+    def _recalled(self, method: MergeMethod) -> MergeMethod:
+        known = recall(
+            method,
+            self.arena,
+            self._known,
+            self.pictures,
+            CALIBRATION_PICTURES,
+            worker=self.worker,
+            store=self.statistics,
+        )
+        if known is None:
+            what = " and ".join(STATISTICS.get(name).title for name in method.statistics)
+            raise UsageError(f"The {what} of these checkpoints is not known yet", "a look at pictures", "Press Measure")
+        return known
+
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
         return encode_picture(self.need_pictures().load(self._checked(index)).image)
@@ -210,14 +246,12 @@ class MergeView:
         truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
-    def frame(
-        self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = ""
-    ) -> Frame:
+    def frame(self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = "") -> Frame:
         """What `ask` promises, once it is there."""
         return self.ask(index, mixture, pane, generation, session).result()
 
     def ask(
-        self, index: int, mixture: float | LayerProfile, pane: str = MERGE, generation: int = 0, session: str = ""
+        self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = ""
     ) -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
         ...).
@@ -227,7 +261,7 @@ class MergeView:
         of this pane.
         """
         if (pane != MERGE and pane not in self.ends) or (
-            not isinstance(mixture, LayerProfile) and not 0 <= mixture <= 1
+            not isinstance(mixture, MergeMethod) and not 0 <= mixture <= 1
         ):
             raise UsageError(
                 f"Pane {pane[:20]!r}, alpha {mixture}",
@@ -236,7 +270,7 @@ class MergeView:
             )
         self._checked(index)
         turns, line = self.worker.turns, (self.id, pane)
-        key = ("frame", self.id, index, pane, _short_name(mixture) if pane == MERGE else None)
+        key = ("frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
             found: Future[Frame] = Future()
@@ -256,30 +290,35 @@ class MergeView:
 
         return turns.ask(session, line, generation, lambda: self._render(key, index, mixture, pane, run))
 
-    def _render(self, key: tuple, index: int, mixture: float | LayerProfile, pane: str, run: Run) -> Frame:
+    def _render(self, key: tuple, index: int, mixture: Mixture, pane: str, run: Run) -> Frame:
         sample = self.need_pictures().load(index)
+        method = mixture if isinstance(mixture, MergeMethod) else self.uniform(mixture)
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
-        resume = pane == MERGE and isinstance(mixture, LayerProfile)
+        resume = pane == MERGE and method.tensorwise
         with self._lock:  # one network can be only one mixture at a time
             if (known := self.recent.get(key)) is not None:  # another session has asked for the same
                 return known
             self._blend = blend = self._blend or self.new_blend()
+            network: BoundNetwork | _Several = blend.network
             clock = [time.perf_counter()]
-            if pane == MERGE:
-                blend.set(mixture if isinstance(mixture, LayerProfile) else self.uniform(mixture), run)
+            if pane == MERGE and method.networks(len(self.arena)) > 1:
+                network = _Several(self._built(mixture))
+            elif pane == MERGE:
+                blend.set(self.informed(method), run)
             else:
                 blend.set_alone(self.ends.index(pane), run)
             clock.append(time.perf_counter())
             if sample.image.size > 3 * STEP_PIXELS:
-                maps, figures = self._look(blend.network, sample, resume, run)
+                maps, figures = self._look(network, sample, resume, run)
             else:
-                maps, figures = run(lambda: self._look(blend.network, sample, resume, at_once))
-            notes, began = list(blend.notes), blend.network.trail.began if resume else None
+                maps, figures = run(lambda: self._look(network, sample, resume, at_once))
+            notes = list(network.notes if isinstance(network, _Several) else blend.notes)
+            began = blend.network.trail.began if resume else None
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())
         spans = [round(1000 * (late - early), 2) for early, late in pairwise(clock)]
-        alpha = None if isinstance(mixture, LayerProfile) else mixture
+        alpha = None if isinstance(mixture, MergeMethod) else mixture
         frame = Frame(
             png,
             {
@@ -293,7 +332,20 @@ class MergeView:
         )
         return self.recent.keep(key, frame, len(png))
 
-    def _look(self, network: BoundNetwork, sample: Sample, resume: bool, run: Run) -> tuple[Any, dict[str, Any]]:
+    def _built(self, mixture: Mixture) -> Built:
+        """Several networks that answer together, made once for each mixture."""
+        if self._build is None:
+            raise UsageError(
+                "A merge that is several networks", "the studio, which builds them", "Choose another method"
+            )
+        key = mixture_key(mixture)
+        if self._together is None or self._together[0] != key:
+            self._together = key, self._build(self.recipe(mixture))
+        return self._together[1]
+
+    def _look(
+        self, network: BoundNetwork | _Several, sample: Sample, resume: bool, run: Run
+    ) -> tuple[Any, dict[str, Any]]:
         """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
         size, meter = sample.image.shape[:2], MEASURES.get("confusion")
         logits = network.logits(sample.image[None], size, resume, run)
@@ -338,12 +390,15 @@ class MergeView:
         return self.pictures
 
 
-def _short_name(mixture: float | LayerProfile) -> float | str:
-    """A hashable name of a mixture within one view, short also for a profile of thousands of tensors."""
-    if isinstance(mixture, LayerProfile):
-        parts = (mixture.granularity, mixture.anchor, tuple(mixture.weights.items()), mixture.rest)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-    return round(mixture, 6)
+class _Several:
+    """Networks that answer together, asked as one is."""
+
+    def __init__(self, built: Built) -> None:
+        self._built, self.notes = built, built.notes
+
+    def logits(self, images: np.ndarray, size: tuple[int, int], resume: bool, run: Run) -> torch.Tensor:
+        """Logits (N, C, h, w) of all together."""
+        return run(lambda: self._built.logits(images, size))
 
 
 __all__ = ["Frame", "MergeView", "Selection", "Superseded"]

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fusionlib.contracts import MergeMethod
 from fusionlib.errors import UsageError
+from fusionlib.merging.build import build_method
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.studio import MergeView, profile_of
 from pages.widgets.server import studio
@@ -51,6 +53,20 @@ def profile_in(view: MergeView, wish: dict[str, Any]) -> LayerProfile:
     return profile_of(
         view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), len(view.arena)
     )
+
+
+def mixture_in(view: MergeView, wish: dict[str, Any]) -> MergeMethod:
+    """What a request names: a method with its parameters, or a profile."""
+    if "method" not in wish:
+        return profile_in(view, wish)
+    name, parameters = wish["method"], wish.get("parameters", {})
+    if not isinstance(name, str) or not isinstance(parameters, dict):
+        raise UsageError(
+            "A method that is no name with parameters", '{"method": "slerp", "parameters": {}}', "Reload the page"
+        )
+    method = build_method(name, parameters)
+    method.shares(len(view.arena))
+    return method
 
 
 def _units(_: Request, view: MergeView, __: bytes) -> Response:

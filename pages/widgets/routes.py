@@ -18,7 +18,7 @@ from starlette.routing import Route
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import MergeView
-from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, parsed, profile_in
+from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
 from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
     """Waits without a thread, so that no number of pending frames keeps other requests from being answered."""
     query = request.query_params
     if request.method == "POST":
-        mixture = await run_in_threadpool(lambda: profile_in(view, parsed(body)))
+        mixture = await run_in_threadpool(lambda: mixture_in(view, parsed(body)))
     else:
         mixture = _number(query.get("alpha", "0.5"), "alpha")
     frame = await asyncio.wrap_future(

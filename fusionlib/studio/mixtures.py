@@ -1,0 +1,65 @@
+"""What a view can show as its merge: an alpha, a profile by layer, or any registered method with its parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fusionlib.contracts import METHODS, MergeMethod, parameters_of
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.studio.layers import profile_parameters
+
+Mixture = float | MergeMethod
+"""The weight of A in an average with the others, or a merge method."""
+
+
+def method_name(method: MergeMethod) -> str:
+    """The name under which a method is registered."""
+    return METHODS.name_of(type(method))
+
+
+def parameters_set(method: MergeMethod) -> dict[str, Any]:
+    """The hyper-parameters of a method that are not its defaults, as a recipe has them."""
+    if isinstance(method, LayerProfile):
+        return profile_parameters(method)
+    given = {item.name: (getattr(method, item.name), item.default) for item in parameters_of(type(method))}
+    return {name: _plain(value) for name, (value, default) in given.items() if value != default}
+
+
+def mixture_key(mixture: Mixture) -> float | str:
+    """A hashable name of a mixture within one view, short also for a profile of thousands of tensors."""
+    if not isinstance(mixture, MergeMethod):
+        return round(mixture, 6)
+    text = json.dumps([method_name(mixture), parameters_set(mixture)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def mixture_name(mixture: Mixture) -> str:
+    """What a file of it is called: `alpha0.5`, `block-profile-0123456789`, `ties-0123456789`."""
+    if not isinstance(mixture, MergeMethod):
+        return f"alpha{mixture:g}"
+    text = json.dumps(parameters_set(mixture), sort_keys=True)
+    kind = f"{mixture.granularity}-profile" if isinstance(mixture, LayerProfile) else method_name(mixture)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:10]}" if text != "{}" else kind
+
+
+def mixture_words(mixture: Mixture) -> str:
+    """In words: `TIES: density 0.25`."""
+    if not isinstance(mixture, MergeMethod):
+        return f"alpha {mixture:g}"
+    given = ", ".join(f"{name} {_short(value)}" for name, value in parameters_set(mixture).items())
+    return f"{mixture.title}: {given or 'defaults'}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: list(row) for key, row in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "/".join(f"{one:g}" for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
