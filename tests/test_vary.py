@@ -141,7 +141,7 @@ def test_a_study_loads_nothing_that_computes() -> None:
     program = (
         "import sys; from fusionlib.recipe import Recipe; from fusionlib.studies.vary import Vary;"
         "r = Recipe.model_validate({'checkpoints': [{'path': 'a', 'fingerprint': '0' * 64}]});"
-        "print(len(Vary(r, 'alpha', (0.0, 1.0), (('k', 's'),)).questions({})), 'torch' in sys.modules)"
+        "print(len(Vary(r, 'alpha', (0.0, 1.0), (('k', 's'),)).steps({})), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "False"]

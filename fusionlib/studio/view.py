@@ -21,7 +21,7 @@ from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import Blend
-from fusionlib.engine.identity import architecture_key
+from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
@@ -105,16 +105,9 @@ class MergeView:
         self._lock = InOrder()
         self.recent = Recent() if recent is None else recent
         self._blend: Blend | None = None
-        self.id = key_of(
-            "view",
-            arena.fingerprints,
-            self.selection.buffers,
-            self.selection.dtype,
-            pictures.fingerprint() if pictures else None,
-            architecture_key(*architecture) if architecture else None,
-            precision,
-            device.type,
-        )[:24]
+        self.id = view_key(
+            arena.fingerprints, self.selection.buffers, self.selection.dtype, pictures, architecture, precision, device
+        )
 
     @property
     def architecture(self) -> Architecture | None:
@@ -331,6 +324,28 @@ class MergeView:
         if self.pictures is None:
             raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
         return self.pictures
+
+
+def view_key(
+    fingerprints: Sequence[str],
+    buffers: str,
+    dtype: str | None,
+    pictures: DecodedCache | None,
+    network: Network | None,
+    precision: str,
+    device: torch.device,
+) -> str:
+    """What tells a view of checkpoints from others; nothing is packed for it."""
+    return key_of(
+        "view",
+        tuple(fingerprints),
+        buffers,
+        dtype,
+        pictures.fingerprint() if pictures else None,
+        architecture_key(*network) if network else None,
+        precision,
+        device.type,
+    )[:24]
 
 
 def _short_name(mixture: float | LayerProfile) -> float | str:
