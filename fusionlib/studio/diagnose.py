@@ -191,12 +191,11 @@ class Diagnosis(Work):
     def told(self) -> None:
         """Say which parts are finished, and list the points of paths for whoever looks for them next."""
         plan, known = self._under_way, dict(self.known)
-        left = plan.unfinished(known)
-        self.parts_known += len(self._unfinished - left)
-        self._unfinished = left
-        for path in plan.paths:
+        before, self._unfinished = self._unfinished, plan.unfinished(known)
+        self.parts_known += len(before - self._unfinished)
+        for path in (one for one in plan.paths if one.pair in before):
             found = merges_of(point["alpha"] for point in plan.points(path, known) or ())
-            self._paths[path.pair] = path.also(found)
+            self._paths[path.pair] = (self._path_of(path.pair) or path).also(found)
             list_alphas(self.store, self._index(path.pair), found)
 
     def _work_off(self, job: Job) -> None:
