@@ -228,7 +228,7 @@ class Diagnosis(Work):
         asked = list(self._plan.together)
         for pair in pairs:
             if (path := self._path_of(pair)) is not None:
-                turned = listed_alphas(self.store, self._index(pair[::-1]))
+                turned = listed_alphas(self.store, self._index((pair[1], pair[0])))
                 listed = {*listed_alphas(self.store, self._index(pair)), *(round(1 - alpha, 9) for alpha in turned)}
                 self._paths[pair] = path = path.also(listed)
                 asked += path.looked_for
