@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
     from fusionlib.question import Known, Step
+    from fusionlib.recipe import Recipe
 
 IGNORE = 255
 """The one id of void pixels in every truth map handed out by a dataset, whatever the files call it."""
@@ -361,6 +362,10 @@ class MergeMethod(ABC):
     """Whether it is meant to be used once per checkpoint as the anchor, where nobody names one."""
     no_defaults: ClassVar[str] = ""
     """Why it cannot be tried with its defaults, and what to do; empty where it can."""
+    by_preset: ClassVar[bool] = False
+    """Whether its parameters are drawn unit by unit and saved as a preset, too many for a form."""
+    on_subsets: ClassVar[bool] = False
+    """Whether a comparison tries it on the subsets of a set as well, as the tables of its paper do."""
     found: Found | None = field(default=None, kw_only=True, compare=False, repr=False, metadata={"hidden": True})
     """What it was told, see `informed`."""
 
@@ -547,6 +552,15 @@ class Study:
     version: ClassVar[int]
     goes_on: ClassVar[bool] = False
     """Whether what cannot be answered is one row's affair (`Refused`), and the others go on."""
+
+    @classmethod
+    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Self:
+        """The study of these networks on the pictures of this content key: what `studies NAME` runs.
+
+        `settings` are those of its fields that are declared by `parameter`. Raises `UsageError` where a study needs
+        more than that, and so has a verb of its own.
+        """
+        raise UsageError(f"The study {cls.title}", "its own verb, which plans it", "See --help")
 
     def steps(self, known: Known) -> Sequence[Step]:
         """All that is to be found out as far as can be told, in order, a pass each.

@@ -16,10 +16,12 @@ def parameter(
     step: float | None = None,
     choices: Sequence[str] | None = None,
     checkpoint: bool = False,
+    said_by: str = "",
 ) -> Any:
     """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help.
 
-    `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name.
+    `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name;
+    `said_by` names another parameter that says the same for any number of checkpoints.
     """
     about = {
         "help": help,
@@ -28,6 +30,7 @@ def parameter(
         "step": step,
         "choices": tuple(choices) if choices else None,
         "checkpoint": checkpoint,
+        "said_by": said_by,
     }
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default, metadata=about)
@@ -46,13 +49,14 @@ class Parameter:
     step: float | None
     choices: tuple[str, ...] | None
     checkpoint: bool = False
+    said_by: str = ""
 
 
 def parameters_of(method: type) -> tuple[Parameter, ...]:
-    """The hyper-parameters of a dataclass, in order of declaration, without what is `hidden`: the program sets that."""
+    """The hyper-parameters of a dataclass, in order of declaration: what `parameter` declares."""
     listed = []
     for item in fields(method):
-        if item.metadata.get("hidden"):
+        if "help" not in item.metadata:
             continue
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         listed.append(Parameter(item.name, default, **item.metadata))

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusionlib.checkpoints.permuting import declared, permuted
+from fusionlib.architectures.recognise import permutations_of
+from fusionlib.checkpoints.permuting import permuted
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
 from fusionlib.data.cache import DecodedCache
 from fusionlib.errors import Cancelled, DataError, UsageError
 from fusionlib.recipe import Recipe
+from fusionlib.studies.barriers import ALPHAS
 from fusionlib.studio import Choices, write_recipe
-from fusionlib.studio.barriers import ALPHAS, barrier_text, recipe_barriers
+from fusionlib.studio.barriers import barrier_text, recipe_barriers
 from tests.helpers import World, arena_of, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world
 
 
@@ -36,7 +38,7 @@ def with_a_shuffled_copy(world: World, folder: Path, buffers: str = "average") -
     """Re-Basin of a; a with its units shuffled; b; so that the first match undoes the shuffle."""
     arena = arena_of(folder / "packed", tiny_tensors(1), tiny_tensors(2))
     orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    shuffled = permuted(arena.layout, declared(arena), orders, arena.weights[0])
+    shuffled = permuted(arena.layout, permutations_of(arena.shapes), orders, arena.weights[0])
     tables = [
         arena.layout.views(row) | dict(arena.integers[0]) for row in (arena.weights[0], shuffled, arena.weights[1])
     ]

@@ -18,6 +18,7 @@ from helpers import (
     tiny_registered,
     tiny_tensors,
 )
+from safetensors.torch import save_file
 
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, METHODS
@@ -59,6 +60,30 @@ def builder(files: list[Checkpoint], worker: Worker) -> Builder:
 
 def linear(files: list[Checkpoint], *weights: float, buffers: str = "average", **more) -> Recipe:
     return write_recipe(files[: len(weights)], "linear", {"weights": list(weights)}, buffers, **more)
+
+
+@pytest.mark.parametrize("way", ["built", "written"])
+def test_files_sorted_by_name_are_ramped_in_the_order_of_their_network(
+    builder: Builder, files: list[Checkpoint], tmp_path: Path, worker: Worker, way: str
+) -> None:
+    for item in files:
+        save_file({name: item.read(name) for name in item.tensors}, tmp_path / f"sorted-{item.name}.safetensors")
+    ordered = [open_checkpoint(tmp_path / f"sorted-{item.name}.safetensors") for item in files]
+    assert list(ordered[0].tensors) != list(files[0].tensors)
+    builder.merger.sources.know(ordered)
+
+    def ramped(members: list[Checkpoint]) -> dict[str, torch.Tensor]:
+        recipe = write_recipe(members, "layerwise", {"anchor": 1}, "average")
+        if way == "built":
+            found = builder.merger.merge(recipe)
+            return found.arena.layout.views(found.rows[0])
+        out = run_recipe(recipe, members, tmp_path / "merged.safetensors", worker=worker, device=CPU).path
+        merged = open_checkpoint(out)
+        return {name: merged.read(name) for name, info in merged.tensors.items() if info.dtype.is_floating_point}
+
+    expected = ramped(files)
+    for name, found in ramped(ordered).items():  # members are folded in the order of their fingerprints, which differ
+        assert torch.allclose(found, expected[name], rtol=0, atol=1e-6), name
 
 
 def test_neither_order_nor_a_weight_of_nothing_makes_another_network(builder: Builder, files: list[Checkpoint]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import Preflight, preflight, recognise
+from fusionlib.checkpoints.compare import Preflight, preflight
 from fusionlib.checkpoints.findings import FOREIGN, WAYS
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
@@ -50,7 +53,8 @@ def compare(tmp_path: Path, registry: Registry[Architecture]):
         for letter, content in zip("ABCD", sets, strict=False):
             save_tensors(tmp_path / f"{letter}.safetensors", content)
             opened.append(open_checkpoint(tmp_path / f"{letter}.safetensors"))
-        return preflight(opened, registry)
+        known = partial(recognise, architectures=registry)
+        return preflight(opened, known, partial(explanations, architectures=registry))
 
     return run
 
@@ -160,10 +164,10 @@ def test_unknown_architecture_is_a_remark(compare) -> None:
     assert "--model" in next(item for item in report.findings if "No architecture" in item.title).do
 
 
-def test_single_checkpoint_and_none(compare, registry: Registry[Architecture]) -> None:
+def test_single_checkpoint_and_none(compare) -> None:
     assert compare(tensors()).compatible
     with pytest.raises(UsageError):
-        preflight([], registry)
+        preflight([], recognise, explanations)
 
 
 def test_json_contract(compare) -> None:
@@ -184,9 +188,9 @@ def test_real_pairs(real_data: Path) -> None:
     folder = real_data / "checkpoints"
     epochs = [open_checkpoint(folder / "enet-cityscapes" / f"epoch-0{epoch}.pth") for epoch in (30, 35)]
     other = open_checkpoint(folder / "enet-other-layout" / "enet_800epoch.pth")
-    report = preflight(epochs)
+    report = preflight(epochs, recognise, explanations)
     assert report.compatible
     assert len(report.shared) == 622
     assert report.architectures == (("enet", 20),) * 2
     assert recognise(other.shapes) is None
-    assert not preflight([*epochs, other]).compatible
+    assert not preflight([*epochs, other], recognise, explanations).compatible

@@ -12,7 +12,7 @@ from model_files import MAKE, NET, bound, net_with, registered, shapes, tensors_
 from torch import nn
 
 from fusionlib.architectures.outputs import logits_of
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.architectures.recognise import recognise
 from fusionlib.contracts import Output, Preprocessing
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.identity import architecture_key, identities

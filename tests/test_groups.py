@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import preflight, recognise
+from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.groups import Choice, agreed, name_tensors
 from fusionlib.checkpoints.prefixes import rank_of
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint, open_checkpoints
@@ -99,7 +101,7 @@ def test_the_same_network_as_other_tools_write_it(tmp_path: Path, how: str) -> N
     plain = file(tmp_path, NET, "plain")
     with tiny_registered():
         pair = open_checkpoints([opened.path, plain.path], choice=KNOWN)
-    assert preflight(pair).compatible
+    assert preflight(pair, recognise, explanations).compatible
     assert len(Arena.pack(pair).layout.order) == len(NET)
 
 
@@ -110,7 +112,7 @@ def test_names_or_the_other_file_decide_where_no_network_is_known(tmp_path: Path
     for name, content in (("a", AS_WRITTEN[how]), ("plain", NET)):
         torch.save(content, tmp_path / f"{name}.pth")
     pair = open_checkpoints([tmp_path / "a.pth", tmp_path / "plain.pth"])
-    assert preflight(pair).compatible and shift_of(pair[0]) == 0
+    assert preflight(pair, recognise, explanations).compatible and shift_of(pair[0]) == 0
 
 
 def test_what_is_set_aside_is_said(tmp_path: Path) -> None:

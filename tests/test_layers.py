@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +58,12 @@ PAGES = 8
 
 LIBRARY = sorted((ROOT / "fusionlib").rglob("*.py"))
 FRONT = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+STUDIES = [path for path in LIBRARY if path.parent.name == "studies"]
+
+
+def dotted(path: Path) -> str:
+    """The name by which a module is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -115,10 +124,27 @@ def test_pages_hold_no_torch(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "torchvision"}
 
 
+@pytest.fixture(scope="module")
+def loading_torch() -> dict[str, bool]:
+    """Whether torch is there once a module of the studies has been imported; all of them in one process, in order."""
+    program = (
+        "import importlib, json, sys\nfound = {}\n"
+        "for name in sys.argv[1:]:\n    importlib.import_module(name)\n    found[name] = 'torch' in sys.modules\n"
+        "print(json.dumps(found))"
+    )
+    command = [sys.executable, "-c", program, *map(dotted, STUDIES)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_loads_no_torch(loading_torch: dict[str, bool], path: Path) -> None:
+    assert loading_torch[dotted(path)] is False
+
+
 def modules() -> dict[str, Path]:
     """Dotted name to file of everything that is ours."""
-    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in [*LIBRARY, *FRONT]}
-    return {name.removesuffix(".__init__"): path for name, path in named.items()}
+    return {dotted(path): path for path in [*LIBRARY, *FRONT]}
 
 
 def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
@@ -178,6 +204,50 @@ def test_an_upward_arrow_and_a_sideways_one_are_seen(tmp_path: Path, monkeypatch
         "fusionlib.merging.linear.w",
         "fusionlib.studio.Studio",
     ]
+
+
+def words_imported(tree: ast.AST) -> set[str]:
+    """Every part of the dotted names in a module's imports, those for type checkers alone too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found |= {word for name in names for word in name.split(".")}
+    return found
+
+
+def networks_named(tree: ast.AST) -> set[str]:
+    """How a module names networks: the package that holds them, the registry, or what is filed there."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    imports = words_imported(tree)
+    return (names | imports) & {"ARCHITECTURES", "Architecture"} | imports & {"architectures"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fusionlib/checkpoints").rglob("*.py")), ids=lambda path: path.name)
+def test_reading_and_packing_know_no_network(path: Path) -> None:
+    assert not networks_named(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fusionlib/architectures").rglob("*.py")), ids=lambda path: path.name)
+def test_networks_know_no_files(path: Path) -> None:
+    assert "checkpoints" not in words_imported(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("code", "seen"),
+    [
+        ("from fusionlib.contracts import ARCHITECTURES as known", {"ARCHITECTURES"}),
+        ("from fusionlib import contracts\ncontracts.ARCHITECTURES.get('enet')", {"ARCHITECTURES"}),
+        ("if TYPE_CHECKING:\n    from fusionlib.contracts import Architecture", {"Architecture"}),
+        ("def f():\n    from fusionlib import architectures", {"architectures"}),
+        ("import fusionlib.architectures.recognise as r", {"architectures"}),
+        ("from ..architectures.recognise import recognise", {"architectures"}),
+        ("from fusionlib.contracts import Permutation\nreport.architectures, 'ARCHITECTURES'", set()),
+    ],
+)
+def test_a_named_network_is_seen(code: str, seen: set[str]) -> None:
+    assert networks_named(ast.parse(code)) == seen
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *FRONT], ids=lambda path: str(path.relative_to(ROOT)))

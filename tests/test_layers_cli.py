@@ -76,6 +76,16 @@ def test_contributions_are_differences_of_what_evaluate_says_of_the_merged_files
     assert "left out" in capsys.readouterr().out
 
 
+def test_what_is_in_the_store_is_not_measured_again_and_counts_as_known(capsys, files, tmp_path: Path) -> None:
+    data, home = ("--data", f"folder:{folder_data(tmp_path / 'data', 3)}"), ("--home", str(tmp_path / "home"))
+    first, again, fresh = (run(capsys, "layers", *files, *more, *data, *home) for more in ((), (), ("--fresh",)))
+    networks = 2 + 2 * len(BLOCKS)
+    assert (first["forward_passes"], first["forward_passes_known"]) == (3 * networks, 0)
+    assert (again["forward_passes"], again["forward_passes_known"]) == (0, 3 * networks)
+    assert (fresh["forward_passes"], fresh["forward_passes_known"]) == (3 * networks, 0)
+    assert first["units"] == again["units"] == fresh["units"]
+
+
 def test_an_unknown_network_still_shows_its_units(capsys, tmp_path: Path) -> None:
     for seed in range(2):
         torch.manual_seed(seed)

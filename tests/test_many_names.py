@@ -11,13 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from fusionlib.checkpoints.arena import registration_order
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import network_of, recognise
 from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.groups import agreed, name_tensors
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
 from fusionlib.contracts import ARCHITECTURES
+from fusionlib.engine.packing import registration_order
 
 NAMES = 20_000
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -48,7 +50,7 @@ def at_most(seconds: float) -> Iterator[None]:
 def test_preflight(other: dict) -> None:
     first, second = checkpoint("a"), checkpoint("b", **other)
     with at_most(2):
-        report = preflight([first, second])
+        report = preflight([first, second], recognise, explanations)
     assert report.compatible == (not other)
     assert len(report.shared) + len(report.missing) == len(first.tensors.keys() | second.tensors.keys())
 
@@ -88,6 +90,6 @@ def test_the_order_of_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ARCHITECTURES, "_items", {"listed": Known()})
     found = checkpoint("a")
     with at_most(2):
-        names, notes = registration_order(found)
+        names, notes = registration_order(found, network_of(found.shapes))
     assert notes == () and len(names) == NAMES * 4 // 5
     assert names[0] == f"layer{NAMES // 5 - 1}.running_var"

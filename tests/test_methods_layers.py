@@ -10,9 +10,11 @@ from helpers import arena_of, saved, tiny_registered, tiny_tensors
 from safetensors.torch import save_file
 
 from fusionlib.architectures.enet import ENet
-from fusionlib.checkpoints.arena import Arena, registration_order
+from fusionlib.architectures.recognise import network_of
+from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.sharing import Sharing, shared_table
+from fusionlib.engine.packing import packed, registration_order
 from fusionlib.errors import LayoutError, UsageError
 from fusionlib.merging.buffers import settle
 from fusionlib.merging.isotropic import Isotropic
@@ -86,11 +88,12 @@ def test_a_ramp_is_the_weighted_sum(three: Arena) -> None:
 def test_a_file_sorted_by_name_gets_the_order_of_its_network(tmp_path: Path) -> None:
     tensors = tiny_tensors(1)
     save_file(tensors, tmp_path / "sorted.safetensors")
+    files = [open_checkpoint(tmp_path / "sorted.safetensors")] * 2
     with tiny_registered():
-        arena = Arena.pack([open_checkpoint(tmp_path / "sorted.safetensors")] * 2)
+        arena = packed(files, network_of(files[0].shapes))
     assert arena.in_order == tuple(name for name, value in tensors.items() if value.is_floating_point())
     assert arena.in_order != tuple(arena.layout.by_name) and not arena.notes
-    unknown = Arena.pack([open_checkpoint(tmp_path / "sorted.safetensors")] * 2)
+    unknown = packed(files, network_of(files[0].shapes))
     assert "order" in unknown.notes[0] and Layerwise()(unknown).notes == unknown.notes
 
 
@@ -101,7 +104,8 @@ def test_enet_in_alphabetical_order_gets_its_own_order_back(tmp_path: Path) -> N
         {name: torch.zeros(shape) for name, shape in names.items() if not name.endswith("tracked")},
         tmp_path / "e.safetensors",
     )
-    order, notes = registration_order(open_checkpoint(tmp_path / "e.safetensors"))
+    file = open_checkpoint(tmp_path / "e.safetensors")
+    order, notes = registration_order(file, network_of(file.shapes))
     assert order == tuple(name for name in names if not name.endswith("tracked")) and not notes
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from helpers import CPU, TinyArchitecture, arena_of, informed, pictures, tiny_registered, tiny_tensors
 
+from fusionlib.architectures.recognise import permutations_of
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.checkpoints.permuting import declared, permuted
+from fusionlib.checkpoints.permuting import checked, permuted
 from fusionlib.checkpoints.reader import TensorInfo
 from fusionlib.contracts import ARCHITECTURES, Found, Permutation
 from fusionlib.engine.blend import Blend
@@ -69,7 +70,7 @@ def test_every_built_in_network_declares_its_permutations() -> None:
 @pytest.mark.parametrize("name", [*BUILT_IN, "tiny"])
 def test_permuting_changes_no_output_and_matching_restores_the_order(tmp_path: Path, name: str) -> None:
     arena = arena_of(tmp_path, *[fresh(name, 0)] * 2)
-    permutations = declared(arena)
+    permutations = checked(arena, permutations_of(arena.shapes))
     generator = torch.Generator().manual_seed(1)
     orders = [torch.randperm(item.size, generator=generator) for item in permutations]
     row = permuted(arena.layout, permutations, orders, arena.weights[0])
@@ -87,7 +88,7 @@ def test_permuting_changes_no_output_and_matching_restores_the_order(tmp_path: P
 def test_merging_with_a_permuted_copy_of_itself_gives_the_network_back(tmp_path: Path, policy: str) -> None:
     arena = arena_of(tmp_path, *[tiny_tensors(1)] * 2)
     orders = [torch.randperm(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    arena.weights[1] = permuted(arena.layout, declared(arena), orders, arena.weights[0])
+    arena.weights[1] = permuted(arena.layout, checked(arena, permutations_of(arena.shapes)), orders, arena.weights[0])
     method = informed(Rebasin(), arena)
     mixture = method(arena)
     settle(policy, arena, method, mixture.weights[0])
@@ -107,7 +108,7 @@ def test_the_identity_is_said_and_found_for_close_networks(tmp_path: Path) -> No
 
 def test_matching_never_lowers_the_likeness_and_more_restarts_never_either(tmp_path: Path) -> None:
     arena = arena_of(tmp_path, fresh("enet", 0), fresh("enet", 1))
-    permutations = declared(arena)
+    permutations = checked(arena, permutations_of(arena.shapes))
     counted = torch.zeros_like(arena.weights[0], dtype=torch.float64)
     for entry in arena.layout.entries:
         counted[entry.offset : entry.end] = entry.kind != "buffer"

@@ -11,7 +11,7 @@ from model_files import NET, bound, registered, shapes
 from torch import nn
 
 from fusionlib.architectures.modules import named_modules
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.architectures.recognise import recognise
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.recalibrate import recalibrate
 from fusionlib.statistics.fisher import picture_information

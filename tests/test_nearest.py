@@ -12,9 +12,10 @@ from helpers import folder_data, tiny_registered, tiny_tensors
 from model_files import MAKE, NET, registered, shapes, tensors_of
 from page_tools import opened, text
 
-from fusionlib.checkpoints.compare import preflight, recognise
+from fusionlib.architectures.nearest import explain, explanations, nearest, unknown_network
+from fusionlib.architectures.recognise import recognise, tensor_shapes
+from fusionlib.checkpoints.compare import preflight
 from fusionlib.checkpoints.groups import Choice, renames_of
-from fusionlib.checkpoints.nearest import explain, nearest, tensor_shapes, unknown_network
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
@@ -217,6 +218,7 @@ def test_the_app_says_it_and_takes_the_suggestion(place: Path, monkeypatch: pyte
 def test_a_report_explains_checkpoints_of_equal_tensors_together(place: Path) -> None:
     names = [(file, letter) for file in ("lacking", "other") for letter in "ab"]
     files = [open_checkpoint(f"files/{file}.safetensors", name=file + letter) for file, letter in names]
-    unknown = [item.title for item in preflight(files).findings if "No architecture" in item.title]
+    report = preflight(files, recognise, explanations)
+    unknown = [item.title for item in report.findings if "No architecture" in item.title]
     assert len(unknown) == 2 and "lackinga, lackingb" in unknown[0] and "othera, otherb" in unknown[1]
     assert str(unknown_network(files)).count("No network is known for") == 2

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, MEASURES, State
 from fusionlib.data.labels import label_space, mapping

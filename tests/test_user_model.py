@@ -8,8 +8,8 @@ import pytest
 import torch
 from model_files import NET, shapes
 
+from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import register_user_model
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.contracts import ARCHITECTURES, Preprocessing
 from fusionlib.errors import ArchitectureError, UsageError
 

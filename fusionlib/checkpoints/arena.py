@@ -11,13 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.findings import FOREIGN, WAYS
 from fusionlib.checkpoints.layout import COUNTER, Layout
-from fusionlib.checkpoints.reader import SORTED_NOTE, Checkpoint, TensorInfo
+from fusionlib.checkpoints.reader import Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
 from fusionlib.checkpoints.stored import Held
-from fusionlib.contracts import ARCHITECTURES
 from fusionlib.errors import CheckpointError, LayoutError
 
 
@@ -151,7 +149,6 @@ class Arena:
                 checkpoint.piece(entry.name, 0, entry.size, row[entry.offset : entry.end])
             tables.append({name: checkpoint.read(name).to(tensors[name].dtype) for name in layout.integers})
         _require_equal_integers(checkpoints, tables)
-        registration, notes = registration_order(first) if not only_statistics else ((), ())
         return cls(
             layout,
             weights.to(device),
@@ -159,9 +156,7 @@ class Arena:
             tuple(item.name for item in checkpoints),
             tuple(item.fingerprint for item in checkpoints),
             own,
-            registration,
-            notes,
-            widened,
+            widened=widened,
         )
 
 
@@ -205,27 +200,6 @@ def refuse_unless_finite(checkpoint: str, tensor: str, values: Tensor) -> None:
             "finite numbers in every tensor",
             "Use an earlier epoch: this training diverged, or the file is damaged",
         )
-
-
-def registration_order(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The floating tensors in the network's order, and notes; no names where the file's own order is to be trusted.
-
-    A sorted file puts `layer10` before `layer2` and the head before the stem. The order is then that of the
-    architecture, freshly built without memory; where no architecture is known, that of the file, and a note says so.
-    """
-    if SORTED_NOTE not in checkpoint.notes:
-        return (), ()
-    known = recognise(checkpoint.shapes)
-    if known is None:
-        return (), (f"{checkpoint.name}: {SORTED_NOTE}; weights that depend on the order follow the file's",)
-    try:
-        with torch.device("meta"):
-            names = list(ARCHITECTURES.get(known[0]).build(known[1]).state_dict())
-    except Exception as problem:  # noqa: BLE001 - the user's own code; it may need real tensors
-        return (), (f"{checkpoint.name}: {SORTED_NOTE}, and its network cannot be asked ({type(problem).__name__})",)
-    floating = dict.fromkeys(name for name, info in checkpoint.tensors.items() if info.dtype.is_floating_point)
-    ordered = dict.fromkeys(name for name in names if name in floating)
-    return (*ordered, *(name for name in floating if name not in ordered)), ()
 
 
 def _made_alike(

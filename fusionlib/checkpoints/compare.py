@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -11,15 +11,18 @@ from typing import Any
 import torch
 
 from fusionlib.checkpoints.findings import Finding, describe
-from fusionlib.checkpoints.nearest import Explanation, explanations, tensor_shapes
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import UsageError
-from fusionlib.registry import Registry
 
-__all__ = ["Finding", "Preflight", "network_of", "preflight", "recognise"]
+__all__ = ["Finding", "Preflight", "preflight"]
 
 Shapes = tuple[tuple[int, ...] | None, ...]
+
+Recognise = Callable[[Mapping[str, tuple[int, ...]]], tuple[str, int] | None]
+"""Name and class count of the network of tensors with these shapes; None where nobody knows it."""
+
+Explain = Callable[[Sequence[Checkpoint]], Sequence[tuple[Sequence[int], tuple[str, str]]]]
+"""Why no network is known for these checkpoints: numbers of equal ones, what is so, and what to do about it."""
 
 COUNTER = "num_batches_tracked"
 """The one integer buffer that may differ: it counts training steps."""
@@ -32,7 +35,8 @@ class Preflight:
     `shared`: names that all have. `missing`: name -> display names of the checkpoints that lack it. `mismatched`: name
     -> K shapes, None where it is missing. `kinds`: names that are floating in one file and integer in another.
     `integers`: integer tensors that must be equal and are not. `dtypes`: dtype -> K tensor counts. `same_file`: pairs
-    of equal content. `unknown`: names of checkpoints whose network nobody knows, with the reason; equal ones together.
+    of equal content. `unknown`: names of checkpoints whose network nobody knows, with what is so
+    and what to do about it; equal ones together.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -44,7 +48,7 @@ class Preflight:
     dtypes: Mapping[str, tuple[int, ...]]
     parameters: tuple[int, ...]
     architectures: tuple[tuple[str, int] | None, ...]
-    unknown: tuple[tuple[tuple[str, ...], Explanation], ...]
+    unknown: tuple[tuple[tuple[str, ...], tuple[str, str]], ...]
     same_file: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = ()
 
@@ -88,8 +92,10 @@ class Preflight:
         }
 
 
-def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Architecture] = ARCHITECTURES) -> Preflight:
+def preflight(checkpoints: Sequence[Checkpoint], recognise: Recognise, explain: Explain) -> Preflight:
     """Compare K >= 1 checkpoints by names, shapes, dtypes, fixed integers, content and architecture.
+
+    `recognise` tells which network a checkpoint belongs to, `explain` why none is known where that is so.
 
     Reads headers, the fixed integer tensors, and every byte once for the fingerprints.
 
@@ -103,7 +109,7 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
     mismatched = dict(_mismatched(names, checkpoints))
     fitting = [name for name in shared if name not in mismatched]
     kinds = {name: None for name in fitting if len({_is_float(item, name) for item in checkpoints}) > 1}
-    known = tuple(recognise(item.shapes, architectures) for item in checkpoints)
+    known = tuple(recognise(item.shapes) for item in checkpoints)
     unknown = [item for item, found in zip(checkpoints, known, strict=True) if found is None]
     report = Preflight(
         checkpoints=tuple(checkpoints),
@@ -119,45 +125,10 @@ def preflight(checkpoints: Sequence[Checkpoint], architectures: Registry[Archite
         dtypes=_count_dtypes(checkpoints),
         parameters=tuple(item.parameters for item in checkpoints),
         architectures=known,
-        unknown=tuple(
-            (tuple(unknown[number].name for number in group), why)
-            for group, why in explanations(unknown, architectures)
-        ),
+        unknown=tuple((tuple(unknown[number].name for number in group), why) for group, why in explain(unknown)),
         same_file=tuple((a.name, b.name) for a, b in combinations(checkpoints, 2) if a.fingerprint == b.fingerprint),
     )
     return replace(report, findings=describe(report))
-
-
-def recognise(
-    shapes: Mapping[str, tuple[int, ...]], architectures: Registry[Architecture] = ARCHITECTURES
-) -> tuple[str, int] | None:
-    """Name and class count of the registered architecture that takes tensors of these shapes, else None.
-
-    Of several the one that takes most of them; of equals the one registered last, because the user's own code comes
-    after ours.
-    """
-    found = [
-        (name, classes)
-        for name, architecture in architectures.items()
-        if (classes := architecture.recognise(shapes)) is not None
-    ]
-    if len(found) < 2:
-        return found[0] if found else None
-    return max(enumerate(found), key=lambda item: (_tensor_count(architectures.get(item[1][0]), item[1][1]), item[0]))[
-        1
-    ]
-
-
-def _tensor_count(architecture: Architecture, classes: int) -> int:
-    return len(tensor_shapes(architecture, classes) or ())
-
-
-def network_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Architecture, int] | None:
-    """The architecture itself that `recognise` names, with the class count: it stays the same where another takes its
-    name.
-    """
-    known = recognise(shapes)
-    return (ARCHITECTURES.get(known[0]), known[1]) if known else None
 
 
 def _mismatched(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Iterator[tuple[str, Shapes]]:

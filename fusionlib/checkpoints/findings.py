@@ -139,11 +139,11 @@ def _networks(report: Preflight) -> Iterator[Finding]:
             f"Different architectures are recognised: {_listed(sorted(known))}",
             WAYS if report.shared else FOREIGN,
         )
-    for names, why in report.unknown:
+    for names, (what, do) in report.unknown:
         yield Finding(
             "info",
-            f"No architecture is known for {_listed(names)}: {why.what}",
-            f"Compare, merge and export work without. For pictures: {why.do[:1].lower()}{why.do[1:]}",
+            f"No architecture is known for {_listed(names)}: {what}",
+            f"Compare, merge and export work without. For pictures: {do[:1].lower()}{do[1:]}",
         )
 
 

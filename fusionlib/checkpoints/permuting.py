@@ -1,4 +1,4 @@
-"""Hidden units in another order: which of a network's may be moved, and a row whose units were."""
+"""Hidden units in another order: whether a network's permutations fit an arena, and a row whose units were moved."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.contracts import ARCHITECTURES, Permutation
+from fusionlib.contracts import Permutation
 from fusionlib.errors import ArchitectureError
 
 
@@ -43,13 +42,11 @@ class Moves:
         )
 
 
-def declared(arena: Arena) -> tuple[Permutation, ...]:
-    """The permutations of the arena's network, checked against its tensors.
+def checked(arena: Arena, permutations: Sequence[Permutation]) -> tuple[Permutation, ...]:
+    """The permutations that the arena's network declares, checked against its tensors.
 
-    Raises `ArchitectureError` where there are none.
+    Raises `ArchitectureError` where there are none, where only a part is shared, or where one does not fit.
     """
-    known = recognise(arena.shapes)
-    permutations: Sequence[Permutation] = getattr(ARCHITECTURES.get(known[0]), "permutations", ()) if known else ()
     if not permutations or arena.own:
         what = "checkpoints that share only a part" if permutations else "a network whose permutations are not declared"
         raise ArchitectureError(

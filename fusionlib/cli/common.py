@@ -95,7 +95,7 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
 
     Which network was taken from a file with several goes to standard error.
     """
-    from fusionlib.checkpoints.compare import recognise
+    from fusionlib.architectures.recognise import recognise
     from fusionlib.checkpoints.groups import Choice, renames_of
     from fusionlib.checkpoints.reader import open_checkpoints
 

@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
+    from fusionlib.architectures.nearest import explanations
+    from fusionlib.architectures.recognise import recognise
     from fusionlib.architectures.user import register_user_models
     from fusionlib.checkpoints.compare import preflight
     from fusionlib.checkpoints.reader import check_finite
@@ -40,7 +42,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
     register_user_models(given.model)
     opened = open_files(given, given.checkpoints)
-    report = preflight(opened).to_dict()
+    report = preflight(opened, recognise, explanations).to_dict()
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
     sharing = sharing_of(given)

@@ -59,7 +59,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     view = studio.view_files(
         opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers, given.dtype
     )
-    described = studio.layers.units(view)
+    described = view.units
     profile = _profile(given, view.arena, described)
     level = described["levels"][given.granularity]
     units = [
@@ -98,8 +98,7 @@ def _profile(given: argparse.Namespace, arena: Arena, described: dict[str, Any])
 
 def _contributions(studio: Studio, view: Any, profile: LayerProfile, fresh: bool) -> dict[str, Any]:
     job = studio.layers.contribution(view)
-    job.fresh = fresh
-    job.measure(profile)
+    job.measure(profile, fresh=fresh)
     with progress_bar("layers") as progress:
         job.follow(progress, "layers that can be measured")
     found = job.snapshot()

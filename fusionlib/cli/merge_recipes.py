@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.checkpoints.sources import open_sources

@@ -19,14 +19,19 @@ def parse_settings(method: str, settings: Sequence[str]) -> dict[str, Any]:
     Raises: `UsageError` for an unknown method, an unknown name (which lists the valid ones) or a text that cannot be
     read.
     """
-    known = {item.name: item for item in parameters_of(METHODS.get(method))}
+    return read_settings(method, parameters_of(METHODS.get(method)), settings)
+
+
+def read_settings(what: str, offered: Sequence[Parameter], settings: Sequence[str]) -> dict[str, Any]:
+    """The same for the parameters of anything that has some."""
+    known = {item.name: item for item in offered}
     parameters: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or name not in known or name in parameters:
             raise UsageError(
                 f"--set {setting[:80]}",
-                f"NAME=VALUE, each once; {method} has {', '.join(known) or 'no parameters'}",
+                f"NAME=VALUE, each once; {what} has {', '.join(known) or 'no parameters'}",
                 "Correct --set",
             )
         parameters[name] = _value(known[name], text)

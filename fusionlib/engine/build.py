@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlib.architectures.recognise import Known
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Progress
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.ensemble import combined
 from fusionlib.engine.identity import architecture_key
-from fusionlib.engine.merge import Known, Merger, weights_key
+from fusionlib.engine.merge import Merger, weights_key
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.scaling import scaled
 from fusionlib.errors import UsageError

@@ -13,10 +13,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from fusionlib.architectures.nearest import unknown_network
+from fusionlib.architectures.recognise import Known, network_of, recognise
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.layout import COUNTER, Layout
-from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
 from fusionlib.checkpoints.sharing import Sharing
@@ -26,6 +26,7 @@ from fusionlib.data.cache import DecodedCache, unreduced
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.packing import packed
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.engine.statistics import Kept, find, work
 from fusionlib.engine.worker import Worker
@@ -43,9 +44,6 @@ KEPT_BYTES = 4 << 30
 """Bytes that these take together; the last one stays whatever it takes."""
 
 PICTURE_BYTES = 256 << 20
-
-Known = tuple[Architecture, int]
-"""An architecture with its class count."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +171,9 @@ class Merger:
         sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
         key = (tuple(item.fingerprint for item in checkpoints), anchor if sharing else None, str(recipe.shared))
         known = self.recognised(checkpoints[anchor])
-        head = known[0].head if known else ()
         with self._lock:
             if key not in self._arenas:
-                arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=self.device)
-                arena.require_finite()
-                self._arenas[key] = arena
+                self._arenas[key] = packed(checkpoints, known, anchor=anchor, sharing=sharing, device=self.device)
                 self._evict()
             self._arenas.move_to_end(key)
             return self._arenas[key]

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from fusionlib.architectures.recognise import network_of
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.layout import COUNTER
 from fusionlib.contracts import STATISTICS, MergeMethod, Progress, Statistic, Subject, Wanted
 from fusionlib.data.cache import DecodedCache, unreduced

@@ -27,6 +27,7 @@ class Isotropic(MergeMethod):
     citation: ClassVar[str] = "Layer-wise Model Merging for UDA, baseline; Wortsman et al. 2022 (uniform soup)"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     streams: ClassVar[bool] = True
+    on_subsets: ClassVar[bool] = True
 
     def shares(self, count: int) -> tuple[float, ...]:
         """1/M each."""

@@ -48,6 +48,7 @@ class Layerwise(MergeMethod):
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     tensorwise: ClassVar[bool] = True
     takes_unlike: ClassVar[bool] = True
+    on_subsets: ClassVar[bool] = True
 
     anchor: int = parameter(
         0, "Number of the checkpoint that dominates towards the output, from 0", min=0, max=63, step=1, checkpoint=True

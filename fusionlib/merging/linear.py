@@ -31,7 +31,7 @@ class Linear(MergeMethod):
     streams: ClassVar[bool] = True
 
     alpha: float = parameter(
-        0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01
+        0.5, "Weight of the first checkpoint; the second gets the rest", min=0.0, max=1.0, step=0.01, said_by="weights"
     )
     weights: tuple[float, ...] = parameter((), "One weight per checkpoint, summing to 1; takes the place of alpha")
 

@@ -36,6 +36,7 @@ class LayerProfile(MergeMethod):
     citation: ClassVar[str] = "Layer-wise Model Merging, general form"
     breaks: ClassVar[frozenset[str]] = frozenset({"endpoints", "unweighted"})
     tensorwise: ClassVar[bool] = True
+    by_preset: ClassVar[bool] = True
     no_defaults: ClassVar[str] = (
         "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
     )

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fusionlib.architectures.recognise import permutations_of
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.permuting import Moves, declared, permuted
+from fusionlib.checkpoints.permuting import Moves, checked, permuted
 from fusionlib.contracts import METHODS, MergeMethod, Mixture, parameter
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.buffers import anchor_of
@@ -67,7 +68,7 @@ class Rebasin(MergeMethod):
         return arena.memo[key]
 
     def _matched(self, arena: Arena, anchor: int, numbers: tuple[int, ...]) -> Arena:
-        permutations = declared(arena)
+        permutations = checked(arena, permutations_of(arena.shapes))
         weights, prints, notes = arena.weights.clone(), list(arena.fingerprints), []
         for number in numbers:
             table = self.table("permutation", anchor, number)

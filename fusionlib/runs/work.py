@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,8 +38,11 @@ class Work(Job):
         self.known: dict[Question, Told | Refused] = {}
         self.current = ""
         """What the pass under way is about."""
+        self.took: dict[Question, float] = {}
+        """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
-        self._costs: dict[tuple[int, str], tuple[int, Recipe]] = {}
+        self._costs: dict[tuple[str, str], int] = {}
+        self._contents: dict[int, tuple[str, Recipe]] = {}
 
     def begin(self, study: Study | None = None, *, fresh: bool = False) -> None:
         """Begin or go on in the background, with a study in place of the present one where it is given.
@@ -47,7 +52,8 @@ class Work(Job):
         self.study = self.study if study is None else study
         if self.state != "running":
             self.fresh = fresh
-            self.known = {} if fresh else {one: told for one, told in self.known.items() if isinstance(told, Told)}
+            known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
+            self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
 
     def run(self, study: Study | None = None, progress: Progress | None = None, *, fresh: bool = False) -> None:
@@ -70,13 +76,15 @@ class Work(Job):
         by_data: dict[str, list[Question]] = {}
         for one in questions:
             by_data.setdefault(one.data, []).append(one)
-        found = [
-            told
-            for key, asked in by_data.items()
-            for told in self.runner.known(asked, self.datasets[key])
-            if told is not None
-        ]
+        found = [told for key, asked in by_data.items() for told in self._there(asked, self.datasets[key])]
         return {told.question: told for told in found}
+
+    def _there(self, asked: Sequence[Question], pictures: DecodedCache) -> list[Told]:
+        """What the tables know; nothing of a network that cannot be made: to measure it says why."""
+        try:
+            return [told for told in self.runner.known(asked, pictures) if told is not None]
+        except FusionError:
+            return [told for one in asked for told in self._there([one], pictures)] if len(asked) > 1 else []
 
     @property
     def settled(self) -> bool:
@@ -119,7 +127,7 @@ class Work(Job):
         done = 0
         try:
             while (left := list(self._left())) and (step := left[0]):
-                here = {recipe.content for one in step.questions for recipe in one.recipes}
+                here = {self._content(recipe) for one in step.questions for recipe in one.recipes}
                 if not here <= present:  # of the same networks other datasets may be next
                     networks.clear()
                     present = here
@@ -141,6 +149,7 @@ class Work(Job):
             passed = whole
             self.progress(done + part, done + whole + ahead)
 
+        begun = time.perf_counter()
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
@@ -151,6 +160,7 @@ class Work(Job):
                 raise
             self.known |= dict.fromkeys(asked, _refused(error))
             return done
+        self.took |= dict.fromkeys(asked, time.perf_counter() - begun)
         self.known |= {told.question: told for told in found}
         self.told()
         return done + passed
@@ -162,18 +172,26 @@ class Work(Job):
     def _passes(self, steps: Iterable[Step]) -> int:
         """Forward passes that steps take, each network of a dataset once."""
         left = (one for step in steps for one in step.questions if one not in self.known)
-        costs = {(recipe.content, one.data): self._cost(recipe, one.data) for one in left for recipe in one.recipes}
+        asked = ((recipe, one.data) for one in left for recipe in one.recipes)
+        costs = {(self._content(recipe), data): self._cost(recipe, data) for recipe, data in asked}
         return sum(costs.values())
 
     def _cost(self, recipe: Recipe, data: str) -> int:
         """Forward passes of a network over a dataset, and what making it takes in passes."""
-        key = id(recipe), data
+        key = self._content(recipe), data
         if key not in self._costs:
             images, making = len(self.datasets.get(data, ())), 0
             with suppress(FusionError):  # measuring says why
                 making = self.runner.builder.merger.preparing(recipe, images)
-            self._costs[key] = forwards_of(recipe) * images + making, recipe  # held, so that no other gets its id
-        return self._costs[key][0]
+            self._costs[key] = forwards_of(recipe) * images + making
+        return self._costs[key]
+
+    def _content(self, recipe: Recipe) -> str:
+        """What tells a network from others, found out once: what is left is counted anew after every step."""
+        if id(recipe) not in self._contents:
+            content = hashlib.sha256(recipe.content.encode()).hexdigest()
+            self._contents[id(recipe)] = content, recipe  # held, so that no other gets its id
+        return self._contents[id(recipe)][0]
 
     def _spare(self) -> None:
         """Count the passes of networks whose figures are wanted and here already."""

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlib.architectures.recognise import permutations_of
 from fusionlib.checkpoints.layout import Layout
-from fusionlib.checkpoints.permuting import declared, take
+from fusionlib.checkpoints.permuting import checked, take
 from fusionlib.contracts import STATISTICS, Permutation, Progress, Subject
 
 SWEEPS = 100
@@ -46,7 +47,8 @@ class WeightMatching:
 
     def estimate(self, subject: Subject, options: Mapping[str, Any], progress: Progress) -> dict[str, Tensor]:
         """The second member's units in the order of the first's, by name of the permutation."""
-        arena, permutations = subject.arena, declared(subject.arena)
+        arena = subject.arena
+        permutations = checked(arena, permutations_of(arena.shapes))
 
         def step(call: Callable[[], Any]) -> Any:
             progress(0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -27,7 +27,7 @@ class Curve(Study):
     the content key of the pictures, `measures` are asked of each.
     """
 
-    points: tuple[tuple[Hashable, Recipe], ...]
+    points: tuple[tuple[Any, Recipe], ...]
     data: str
     measures: tuple[str, ...] = BASIC
 
@@ -36,7 +36,12 @@ class Curve(Study):
     source: ClassVar[str] = "Weight Fusion, figures 1 and 2"
     version: ClassVar[int] = 1
 
-    def of(self, points: Mapping[Hashable, Recipe]) -> Curve:
+    @classmethod
+    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Curve:
+        """Each network by its number."""
+        return cls(tuple(enumerate(members)), data)
+
+    def of(self, points: Mapping[Any, Recipe]) -> Curve:
         """The same questions of other networks."""
         return replace(self, points=tuple(points.items()))
 
@@ -44,7 +49,7 @@ class Curve(Study):
         """All points, in their order."""
         return self._steps
 
-    def found(self, known: Known) -> dict[Hashable, dict[str, Any]]:
+    def found(self, known: Known) -> dict[Any, dict[str, Any]]:
         """Figures of the points that are known, in their order."""
         told = (
             (point, told_of(step.questions, known)) for (point, _), step in zip(self.points, self._steps, strict=True)

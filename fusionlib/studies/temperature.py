@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fusionlib.contracts import STUDIES, Study
+from fusionlib.errors import UsageError
 from fusionlib.question import Known, Question, Step, figures_of, told_of
 from fusionlib.recipe import Recipe
 from fusionlib.studies.curve import CALIBRATED
@@ -28,6 +29,13 @@ class TemperatureScaling(Study):
     summary: ClassVar[str] = "T of one network fitted on some pictures, its calibration before and after on others"
     source: ClassVar[str] = "Guo et al. 2017, section 4.2"
     version: ClassVar[int] = 1
+
+    @classmethod
+    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> TemperatureScaling:
+        """Of one network, fitted and reported on the same pictures. Raises `UsageError` for more than one."""
+        if len(members) != 1:
+            raise UsageError(f"{len(members)} networks", "one whose temperature is fitted", "Name a single checkpoint")
+        return cls(members[0], data, data)
 
     def steps(self, known: Known) -> Sequence[Step]:
         """The fit, the network as it is, and with the fitted T."""

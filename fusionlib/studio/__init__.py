@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionlib.architectures.nearest import unknown_network
+from fusionlib.architectures.recognise import network_of, recognise
 from fusionlib.architectures.user import register_user_models
 from fusionlib.atomic import make_folder, tidy
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import network_of, recognise
 from fusionlib.checkpoints.groups import Choice
-from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import Architecture, Progress
@@ -23,6 +23,7 @@ from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
 from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.network import choose_device
+from fusionlib.engine.packing import packed
 from fusionlib.engine.recipes import recipe_alone, source_of
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import ChangedCheckpointError, UsageError
@@ -226,8 +227,7 @@ class Studio:
         )
         first, second, *more = (item.name for item in checkpoints)
         architecture = self.network_of(checkpoints[0]) if open_pictures else network_of(checkpoints[0].shapes)
-        arena = Arena.pack(checkpoints, head=architecture[0].head if architecture else (), device=self.device)
-        arena.require_finite()
+        arena = packed(checkpoints, architecture, device=self.device)
         pictures = open_pictures() if open_pictures else None
         selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
         return self._view(selection, checkpoints, arena, architecture, pictures)
@@ -386,10 +386,8 @@ class Studio:
 
     def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
         architecture = items[0].architecture
-        head = architecture[0].head if architecture else ()
         checkpoints: list[Checkpoint] = [item.checkpoint for item in items]  # type: ignore[misc]
-        arena = Arena.pack(checkpoints, head=head, device=self.device)
-        arena.require_finite()
+        arena = packed(checkpoints, architecture, device=self.device)
         return self._view(selection, checkpoints, arena, architecture, pictures)
 
     def _view(

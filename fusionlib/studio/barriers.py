@@ -1,6 +1,4 @@
-"""What Git Re-Basin does to the barriers: the path from the anchor to every other checkpoint, before and after its
-units are matched.
-"""
+"""What Git Re-Basin did to the barriers: how many units it moved, and the paths before and after."""
 
 from __future__ import annotations
 
@@ -10,22 +8,79 @@ from typing import Any
 from fusionlib.checkpoints.permuting import Moves
 from fusionlib.contracts import MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.diagnostics.barrier import MODES, barrier
+from fusionlib.diagnostics.barrier import MODES
 from fusionlib.engine.statistics import find
 from fusionlib.errors import DataError, UsageError
 from fusionlib.merging.build import build_method
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
+from fusionlib.runs.work import Work
+from fusionlib.studies.barriers import ALPHAS, Barriers, MatchedPath, matched_path
 
-ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Where the paths are measured, alpha being the anchor's weight; the ends are the networks themselves, with their own
-statistics.
-"""
+Match = Mapping[str, Any]
+"""What a match moved, as JSON values: name, anchor, moved, units, groups, of_groups and the checkpoint's `number`."""
 
 
 def moves_units(method: MergeMethod) -> bool:
     """Whether a method brings the units of all checkpoints into the anchor's order."""
     return "permutation" in method.statistics
+
+
+def matches(recipe: Recipe, runner: Runner, progress: Progress | None = None) -> list[Match]:
+    """What a recipe of Re-Basin moves, checkpoint by checkpoint. Raises `UsageError` for any other method."""
+    method = build_method(recipe.method, recipe.parameters)
+    if not moves_units(method):
+        raise UsageError(
+            f"Barriers before and after {recipe.method}",
+            "the method rebasin",
+            "Use sweep or diagnose for the path itself",
+        )
+    merger = runner.builder.merger
+    anchor = merger.anchor(recipe, method)
+    arena = merger.arena(recipe, anchor)
+    method = find(method, arena, worker=runner.worker, store=merger.statistics, progress=progress)
+    found = []
+    for want in method.wanted(len(arena)):
+        moved = Moves.of(method.table(want.statistic, *want.members).values())
+        found.append(
+            {
+                "number": want.members[1],
+                "name": arena.names[want.members[1]],
+                "anchor": arena.names[anchor],
+                "moved": moved.units,
+                "units": moved.of_units,
+                "groups": moved.groups,
+                "of_groups": moved.of_groups,
+            }
+        )
+    return found
+
+
+def paths_of(recipe: Recipe, found: Sequence[Match], runner: Runner) -> tuple[MatchedPath, ...]:
+    """The path of every checkpoint that was matched."""
+    anchor = runner.builder.merger.anchor(recipe, build_method(recipe.method, recipe.parameters))
+    return tuple(
+        matched_path(recipe, anchor, one["number"], one["name"]) if one["moved"] else MatchedPath(one["name"])
+        for one in found
+    )
+
+
+def listed(recipe: Recipe, found: Sequence[Match], paths: Sequence[Mapping[str, Any]], images: int) -> list[dict]:
+    """One entry for every checkpoint: what moved, and its path `before` and `after`, as the study's table has it.
+
+    Where no unit moved both are None: the path is the same one.
+    """
+    return [
+        {
+            **{name: value for name, value in one.items() if name != "number"},
+            "buffers": recipe.buffers,
+            "images": images,
+            "alphas": list(ALPHAS),
+            "before": path["before"],
+            "after": path["after"],
+        }
+        for one, path in zip(found, paths, strict=True)
+    ]
 
 
 def recipe_barriers(
@@ -36,56 +91,19 @@ def recipe_barriers(
     *,
     fresh: bool = False,
 ) -> list[dict[str, Any]]:
-    """One entry for every checkpoint that a recipe of Re-Basin matches to its anchor: what moved, and its path `before`
-    and `after` the match.
+    """One entry for every checkpoint that a recipe of Re-Basin matches to its anchor, as `listed` has them.
 
-    A path has `loss` (nats) and `miou` at `alphas`, and under `barriers` how high each is by both definitions (see
-    `fusionlib.diagnostics.barrier`). Where no unit moved both are None: the path is the same one. Progress is in
-    forward passes; it may raise `Cancelled`. Raises `DataError` without masks, `UsageError` for any other method.
+    Progress is in forward passes; it may raise `Cancelled`. Raises `DataError` without masks, `UsageError` for any
+    other method.
     """
-    method = build_method(recipe.method, recipe.parameters)
-    if not moves_units(method):
-        raise UsageError(
-            f"Barriers before and after {recipe.method}",
-            "the method rebasin",
-            "Use sweep or diagnose for the path itself",
-        )
     if not pictures.labelled:
         raise DataError(
             f"{pictures.title} has no masks", "labelled pictures to measure barriers on", "Name data with masks"
         )
-    merger = runner.builder.merger
-    anchor = merger.anchor(recipe, method)
-    arena = merger.arena(recipe, anchor)
-
-    method = find(method, arena, worker=runner.worker, store=merger.statistics, progress=progress)
-    moves = {
-        want.members[1]: Moves.of(method.table(want.statistic, *want.members).values())
-        for want in method.wanted(len(arena))
-    }
-    paths = {
-        (number, after): _recipes(recipe, anchor, number, after)
-        for number, item in moves.items()
-        if item.units
-        for after in (True, False)
-    }
-    points = _measured([one for path in paths.values() for one in path], runner, pictures, progress, fresh)
-
-    def path(number: int, after: bool) -> dict[str, Any] | None:
-        found = paths.get((number, after))
-        return _path([points[one.content] for one in found]) if found else None
-
-    return [
-        {
-            **_about(arena.names, anchor, number, item),
-            "buffers": recipe.buffers,
-            "images": len(pictures),
-            "alphas": list(ALPHAS),
-            "before": path(number, False),
-            "after": path(number, True),
-        }
-        for number, item in moves.items()
-    ]
+    found, data = matches(recipe, runner, progress), pictures.fingerprint()
+    work = Work("barriers", Barriers(paths_of(recipe, found, runner), data), runner, {data: pictures})
+    work.run(progress=progress, fresh=fresh)
+    return listed(recipe, found, work.table()["paths"], len(pictures))
 
 
 def barrier_text(entry: Mapping[str, Any]) -> str:
@@ -104,62 +122,3 @@ def barrier_text(entry: Mapping[str, Any]) -> str:
         f"{line} (over the mean of the ends: {mean}); {len(entry['alphas'])} alphas, {entry['images']} pictures, "
         f"statistics: {entry['buffers']}"
     )
-
-
-def _about(names: Sequence[str], anchor: int, number: int, item: Moves) -> dict[str, Any]:
-    return {
-        "name": names[number],
-        "anchor": names[anchor],
-        "moved": item.units,
-        "units": item.of_units,
-        "groups": item.groups,
-        "of_groups": item.of_groups,
-    }
-
-
-def _recipes(recipe: Recipe, anchor: int, number: int, after: bool) -> list[Recipe]:
-    """The networks along the path from another checkpoint (alpha 0) to the anchor, with its units moved or not."""
-    pair = (recipe.checkpoints[anchor], recipe.checkpoints[number])
-    method, given = (recipe.method, {**recipe.parameters, "anchor": 0}) if after else ("linear", {})
-    two = recipe.model_copy(update={"checkpoints": pair, "method": method, "anchor": None})
-    return [
-        two.alone(0 if alpha else 1)
-        if alpha in (0.0, 1.0)
-        else two.model_copy(update={"parameters": {**given, "alpha": alpha}})
-        for alpha in ALPHAS
-    ]
-
-
-def _measured(
-    recipes: Sequence[Recipe],
-    runner: Runner,
-    pictures: DecodedCache,
-    progress: Progress | None,
-    fresh: bool,
-) -> dict[str, dict[str, Any]]:
-    """Figures by the content of the recipe; those that are known cost nothing, unless `fresh`."""
-    wanted = list({one.content: one for one in recipes}.values())
-    known = [None] * len(wanted) if fresh else runner.recall(wanted, pictures)
-    points = {one.content: found for one, found in zip(wanted, known, strict=True) if found is not None}
-    left, images = [one for one in wanted if one.content not in points], len(pictures)
-    for number, one in enumerate(left):
-
-        def advance(done: int, total: int, before: int = number * images) -> None:
-            if progress is not None:
-                progress(before + (round(images * done / total) if total else 0), len(left) * images)
-
-        points[one.content] = runner.measure(one, pictures, advance, fresh=fresh)
-    return points
-
-
-def _path(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    values = {name: [point[name] for point in points] for name in ("loss", "miou")}
-    heights = {
-        name: (
-            None
-            if None in row
-            else {mode: barrier(ALPHAS, row, mode, higher_is_better=name == "miou") for mode in MODES}
-        )
-        for name, row in values.items()
-    }
-    return {**values, "barriers": heights}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -27,14 +25,12 @@ from fusionlib.studies.grid import alpha_grid, coarse_to_fine
 from fusionlib.studies.path import MergePath
 from fusionlib.studies.temperature import TemperatureScaling
 from fusionlib.studio.calibrate import CalibrationSweep
+from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.sweep import Point
 from fusionlib.studio.view import MergeView
 from fusionlib.studio.workspace import Workspace
 
 Pair = tuple[str, str]
-
-KEPT = 8
-"""Views whose calibration is kept at hand."""
 
 
 class PairSet(Work):
@@ -154,18 +150,13 @@ class CalibrationDesk:
 
     def __init__(self, workspace: Workspace, runner: Runner, store: Store) -> None:
         self._workspace, self._runner, self._store = workspace, runner, store
-        self._sweeps: OrderedDict[str, CalibrationSweep] = OrderedDict()
-        self._jobs: OrderedDict[str, PairSet | TemperatureJob] = OrderedDict()
-        self._lock = threading.RLock()
+        self._sweeps: WorkDesk[CalibrationSweep] = WorkDesk()
+        self._pairs: WorkDesk[PairSet] = WorkDesk()
+        self._temperatures: WorkDesk[TemperatureJob] = WorkDesk()
 
     def sweep(self, view: MergeView) -> CalibrationSweep:
         """The calibration of a view. Raises `DataError` without masks."""
-        with self._lock:
-            if view.id not in self._sweeps:
-                self._sweeps[view.id] = CalibrationSweep(view, self._runner, self._store)
-                _forget_oldest(self._sweeps)
-            self._sweeps.move_to_end(view.id)
-            return self._sweeps[view.id]
+        return self._sweeps.open(view.id, lambda: CalibrationSweep(view, self._runner, self._store))
 
     def pairs(self, names: Sequence[str], source: str, split: str | None, buffers: str) -> PairSet:
         """All pairs of `names` on one dataset; nothing is read yet."""
@@ -180,7 +171,7 @@ class CalibrationDesk:
             (a, b): MergePath((sources[a], sources[b]), buffers, None, calibration) for a, b in combinations(named, 2)
         }
         key = key_of("pairs", [item.fingerprint for item in files], pictures.fingerprint(), buffers)
-        return self._job(key, PairSet(paths, pictures, self._runner))  # type: ignore[return-value]
+        return self._pairs.open(key, lambda: PairSet(paths, pictures, self._runner))
 
     def temperature(self, view: MergeView, point: Point, fit_on: DecodedCache | None) -> TemperatureJob:
         """Temperature scaling of one network of the view, fitted on `fit_on`.
@@ -190,18 +181,4 @@ class CalibrationDesk:
         """
         first, second = (fit_on, view.need_pictures()) if fit_on is not None else halves(view.need_pictures())
         job = TemperatureJob(self.sweep(view).recipe_at(point), self._runner, first, second)
-        return self._job(job.page, job)  # type: ignore[return-value]
-
-    def _job(self, key: str, fresh: PairSet | TemperatureJob) -> PairSet | TemperatureJob:
-        with self._lock:
-            job = self._jobs.setdefault(key, fresh)
-            self._jobs.move_to_end(key)
-            _forget_oldest(self._jobs)
-            return job
-
-
-def _forget_oldest(jobs: OrderedDict[str, Any]) -> None:
-    """Figures stay in the store; what is dropped here are the weights that the oldest idle ones hold."""
-    for key in list(jobs)[:-1]:
-        if len(jobs) > KEPT and jobs[key].state != "running":
-            del jobs[key]
+        return self._temperatures.open(job.page, lambda: job)

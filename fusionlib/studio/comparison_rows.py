@@ -1,12 +1,11 @@
-"""What a comparison has as rows: single networks, every method, and the tables of the papers."""
+"""What a comparison has as rows before anything is measured, and what is said of each."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fusionlib.checkpoints.rounding import written_dtype
@@ -16,11 +15,13 @@ from fusionlib.errors import FusionError, UsageError
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import POLICIES, check_policy
 from fusionlib.studies.choices import GROUPS
+from fusionlib.studies.compare import Row, led
 
 SUBSETS_OF = 5
 """More checkpoints than this have too many subsets for one table."""
 
-RIVALS = ("isotropic", "layerwise")
+MEAN = "isotropic"
+"""The merge whose running statistics the buffer ablation varies: the plain mean."""
 ABLATION = {
     "anchor": "parameters only (anchor's statistics)",
     "average": "averaged statistics",
@@ -108,58 +109,43 @@ class Choices:
         return self
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: `members` are numbers of checkpoints, the anchor first; `obstacle` says why it cannot be
-    measured.
-    """
-
-    group: str
-    name: str
-    method: str
-    members: tuple[int, ...]
-    buffers: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    obstacle: str | None = None
-
-    @property
-    def networks(self) -> int:
-        """How many networks answer together."""
-        return 1 if self.method == "single" else build_method(self.method, self.parameters).networks(len(self.members))
-
-
-def plan(names: Sequence[str], choices: Choices, scores: Sequence[float | None] | None) -> list[Row]:
-    """All rows in order.
-
-    `scores` are the single networks' mIoU, without which the rows that depend on them are left out.
-    """
+def plan(names: Sequence[str], choices: Choices) -> list[Row]:
+    """All rows in order, but those that depend on the single networks' scores; without recipes."""
     count = len(names)
     rows = [Row("single", name, "single", (number,)) for number, name in enumerate(names)]
-    everyone = range(count)
     if "methods" in choices.groups:
         listed = [_method_row(name, choices, count) for name in choices.methods or METHODS.names()]
         rows += listed if choices.methods else sorted(listed, key=_by_cost)
     rows += [_own_row(own, choices, names) for own in choices.own]
     if "buffers" in choices.groups:
-        members = _led(everyone, choices.anchor)
-        rows += [Row("buffers", f"buffers: {what}", "isotropic", members, policy) for policy, what in ABLATION.items()]
-    if scores is not None:
-        rows += _scored_rows(names, choices, [-1.0 if score is None else score for score in scores])
-    return rows
+        members = led(range(count), choices.anchor)
+        rows += [Row("buffers", f"buffers: {what}", MEAN, members, policy) for policy, what in ABLATION.items()]
+    return [replace(row, networks=_networks(row)) for row in rows]
 
 
-def deferred(count: int, choices: Choices) -> int:
-    """How many rows wait for the scores of the single networks."""
-    incremental = count - 1 if "incremental" in choices.groups else 0
-    subsets = 2**count - count - 1 if "subsets" in choices.groups else 0
-    return len(RIVALS) * (incremental + subsets)
+def rivals(count: int, choices: Choices) -> list[Row]:
+    """What is measured on subsets, each as a row of all checkpoints."""
+    members = led(range(count), choices.anchor)
+    given = {
+        name: {"anchor": 0} if "anchor" in checkpoint_parameters(name) else {}
+        for name, kind in sorted(METHODS.items())
+        if kind.on_subsets
+    }
+    return [Row("rival", name, name, members, choices.buffers, values) for name, values in given.items()]
+
+
+def _networks(row: Row) -> int:
+    """How many networks answer together."""
+    if row.method == "single" or row.obstacle:
+        return 1
+    return build_method(row.method, row.parameters).networks(len(row.members))
 
 
 def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
     """Cheap rows first, what is several networks after all that are one, and at the end what cannot be measured."""
     return (
         row.obstacle is not None,
-        row.networks > 1,
+        _networks(row) > 1,
         ("weights", "architecture", "pictures").index(METHODS.get(row.method).needs),
         row.name,
     )
@@ -168,7 +154,7 @@ def _by_cost(row: Row) -> tuple[bool, bool, int, str]:
 def _method_row(name: str, choices: Choices, count: int) -> Row:
     kind = METHODS.get(name)
     offered = {item.name: item.default for item in parameters_of(kind)}
-    members, given, obstacle = _led(range(count), choices.anchor), {}, None
+    members, given, obstacle = led(range(count), choices.anchor), {}, None
     if "base" in offered:
         if choices.base is None:
             obstacle = (
@@ -203,7 +189,7 @@ def _own_row(own: Own, choices: Choices, names: Sequence[str]) -> Row:
             given,
             f"A checkpoint's number of 0 to {count - 1} is needed",
         )
-    members = _led(range(count), anchor)
+    members = led(range(count), anchor)
     given = {
         name: members.index(value) if name in numbers else _in_order(value, members) for name, value in given.items()
     }
@@ -247,36 +233,6 @@ def _plain(value: Any, names: Sequence[str], *, place: bool) -> str:
         if isinstance(value, Mapping)
         else str(value)
     )
-
-
-def _scored_rows(names: Sequence[str], choices: Choices, scores: Sequence[float]) -> list[Row]:
-    best_first = sorted(range(len(names)), key=lambda number: -scores[number])
-    wanted: list[tuple[str, str, Sequence[int]]] = []
-    if "incremental" in choices.groups:
-        wanted += [("incremental", f"best {size}", best_first[:size]) for size in range(2, len(names) + 1)]
-    if "subsets" in choices.groups:
-        wanted += [
-            ("subsets", " + ".join(names[number] for number in subset), subset)
-            for size in range(2, len(names) + 1)
-            for subset in combinations(range(len(names)), size)
-        ]
-    rows = []
-    for group, title, members in wanted:
-        # The chosen anchor leads wherever it is a member; elsewhere the best member does, as in the layer-wise paper.
-        leader = choices.anchor if choices.anchor in members else max(members, key=lambda number: scores[number])
-        for method in RIVALS:
-            given = {"anchor": 0} if "anchor" in checkpoint_parameters(method) else {}
-            rows.append(
-                Row(group, f"{group}: {title}, {method}", method, _led(members, leader), choices.buffers, given)
-            )
-    return rows
-
-
-def _led(members: Sequence[int], leader: int) -> tuple[int, ...]:
-    """The anchor first, the others in the order of the set: equal members are then equal content in every group of
-    rows.
-    """
-    return (leader, *(number for number in sorted(members) if number != leader))
 
 
 def parameters_text(row: Row) -> dict[str, Any]:

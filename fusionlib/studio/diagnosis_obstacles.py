@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from fusionlib.checkpoints.compare import network_of
-from fusionlib.checkpoints.nearest import explanations
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace, label_space, mapping

@@ -6,28 +6,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import recognise
-from fusionlib.checkpoints.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.rounding import round_to_dtype, written_dtype
-from fusionlib.checkpoints.sharing import Sharing
+from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.writer import SafetensorsWriter
-from fusionlib.contracts import ARCHITECTURES, Architecture, MergeMethod, Progress
+from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
-from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
-from fusionlib.engine.network import BoundNetwork
+from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.recipes import write_recipe
-from fusionlib.engine.statistics import Kept, find
+from fusionlib.engine.statistics import Kept
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import RecipeError, UsageError
-from fusionlib.merging.buffers import anchor_of, merged_integers, settle
+from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
 from fusionlib.merging.stream import stream_merge
@@ -77,56 +72,22 @@ def run_recipe(
     if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
         return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
-    method.shares(len(checkpoints))  # a wrong number of checkpoints is said before anything is read
-    architecture = _architecture(checkpoints[anchor]) if looks else None
     if looks:
         _require_same_pictures(recipe, calibration)
-    arena = _packed(recipe, checkpoints, anchor, device)
-    if method.statistics:
-        count = recipe.calibration.count if recipe.calibration else None
-        more: dict[str, Any] = {"worker": worker, "store": cache, "progress": progress, "tally": tally}
-        method = find(method, arena, architecture, calibration, count, **more)
-    arena = arena.written_in(dtype)
-    if recipe.buffers == "recalibrate" and architecture is not None:
-        network = BoundNetwork(*architecture, arena.layout, arena.integers[anchor], device=device)
-        count = recipe.calibration.count if recipe.calibration else CALIBRATION_PICTURES
-        blend = Blend(arena, network, recipe.buffers, calibration=calibration, count=count)
-        blend.set(method, worker.run)
-        if tally is not None and calibration is not None:
-            tally.run += len(calibration.spread(count))
-        flat, notes = network.flat, blend.notes
-    else:
-        flat, notes = worker.run(lambda: _merged(arena, method, recipe.buffers, anchor))
-    if looks and calibration is not None:
-        calibration.verify()
-    _write(arena, merged_integers(recipe.buffers, arena, method, anchor), flat, out, metadata)
+    needed = recipe if looks else recipe.model_copy(update={"calibration": None})
+    sources = Sources()
+    sources.know(checkpoints, calibration)
+    merged = Merger(worker, device, sources, cache).merge(needed, progress, tally)
+    if len(merged.rows) != 1:
+        raise UsageError(
+            f"{method.title} is {len(merged.rows)} networks, not one",
+            "a method that gives one network",
+            "Measure it with evaluate A --with B or evaluate RECIPE.yaml, or choose another method to write a file",
+        )
+    _write(merged.arena, merged.integers, merged.rows[0], out, metadata)
     if tally is not None:
         tally.seconds += time.perf_counter() - begun
-    return Export(out, recipe, (*sharing_notes(arena, anchor), *notes))
-
-
-def _merged(arena: Arena, method: MergeMethod, buffers: str, anchor: int) -> tuple[Tensor, tuple[str, ...]]:
-    with torch.inference_mode():
-        mixture = method(arena)
-        if len(mixture.weights) != 1:
-            raise UsageError(
-                f"{method.title} is {len(mixture.weights)} networks, not one",
-                "a method that gives one network",
-                "Measure it with evaluate A --with B or evaluate RECIPE.yaml, or choose another method to write a file",
-            )
-        flat = mixture.weights[0]
-        notes = settle(buffers, arena, method, flat, anchor)
-        round_to_dtype(arena.layout, flat)
-    return flat, (*mixture.notes, *notes)
-
-
-def _packed(recipe: Recipe, checkpoints: Sequence[Checkpoint], anchor: int, device: torch.device) -> Arena:
-    known = recognise(checkpoints[anchor].shapes)
-    head = ARCHITECTURES.get(known[0]).head if known else ()
-    sharing = None if recipe.shared is None else Sharing(recipe.shared.rename, recipe.shared.exclude)
-    arena = Arena.pack(checkpoints, head=head, anchor=anchor, sharing=sharing, device=device)
-    arena.require_finite()
-    return arena
+    return Export(out, recipe, (*sharing_notes(merged.arena, merged.anchor), *merged.notes))
 
 
 def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
@@ -140,13 +101,6 @@ def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:
             f" {arena.names[anchor]}"
         ),
     )
-
-
-def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, int]:
-    known = recognise(checkpoint.shapes)
-    if known is None:
-        raise unknown_network([checkpoint])
-    return ARCHITECTURES.get(known[0]), known[1]
 
 
 def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> None:

@@ -12,8 +12,8 @@ from itertools import combinations
 from threading import Thread
 from typing import Any
 
+from fusionlib.architectures.recognise import network_of
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.compare import network_of
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import METHODS, Architecture
 from fusionlib.diagnostics.evidence import Evidence, weight_evidence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fusionlib.architectures.recognise import recognise
 from fusionlib.atomic import make_folder
-from fusionlib.checkpoints.compare import recognise
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.sources import open_sources
 from fusionlib.contracts import STATISTICS, MergeMethod, Progress

@@ -91,7 +91,7 @@ class Sweep(Work):
     @property
     def points(self) -> dict[Point, dict[str, Any]]:
         """Figures of all points that are known."""
-        return self._all.found(dict(self.known))  # type: ignore[return-value]
+        return self._all.found(dict(self.known))
 
     @property
     def scores(self) -> dict[float, float]:

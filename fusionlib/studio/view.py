@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fusionlib.architectures.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import IGNORE, MEASURES, Architecture, Sample
 from fusionlib.data.cache import DecodedCache
@@ -36,7 +36,7 @@ from fusionlib.merging.profile import LayerProfile
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.keys import key_of
 from fusionlib.studies.path import MergePath
-from fusionlib.studio.layers import profile_parameters
+from fusionlib.studio.layers import describe, profile_parameters
 from fusionlib.studio.recent import Recent
 
 MERGE = "m"
@@ -188,6 +188,11 @@ class MergeView:
         """What the view's merges are made of."""
         chosen = self.selection
         return MergePath(self.sources, chosen.buffers, chosen.dtype, calibration_of(self.pictures, chosen.buffers))
+
+    @cached_property
+    def units(self) -> dict[str, Any]:
+        """Levels, units, cosines and preset curves, as JSON values; read from the weights at the first look."""
+        return describe(self.arena)
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""

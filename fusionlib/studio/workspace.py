@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fusionlib.architectures.nearest import explanations
+from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import refresh_user_models
-from fusionlib.checkpoints.compare import Preflight, preflight, recognise
+from fusionlib.checkpoints.compare import Preflight, preflight
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
 from fusionlib.checkpoints.layout import Layout
@@ -217,7 +219,8 @@ class Workspace:
 
     def preflight(self, names: Sequence[str]) -> Preflight:
         """The report for these checkpoints. Raises `UsageError` for an unknown name."""
-        return preflight([self.get(name).checkpoint for name in names])  # type: ignore[misc]
+        checkpoints: list[Checkpoint] = [self.get(name).checkpoint for name in names]  # type: ignore[misc]
+        return preflight(checkpoints, recognise, explanations)
 
     def finite_problems(self, names: Sequence[str]) -> list[str]:
         """NaN and infinity in these checkpoints, a sentence per tensor. Reads every byte once per content."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.checkpoints.compare import recognise
+from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.sharing import REASONS, Sharing, shared_table
-from fusionlib.contracts import ARCHITECTURES
+from fusionlib.contracts import ARCHITECTURES, METHODS
 from fusionlib.errors import FusionError
 from fusionlib.merging.slices import units
 from fusionlib.studio import Choices, Own
@@ -60,9 +60,10 @@ def _presets(members: Sequence[str], anchor: int) -> dict[str, Own]:
     known = recognise(checkpoint.shapes)
     layout = Layout.of(checkpoint.tensors, ARCHITECTURES.get(known[0]).head if known else ())
     found = studio().layers.shelf.fitting(layout, len(members))
+    method = next(name for name, kind in METHODS.items() if kind.by_preset)
     return {
         one["name"]: Own(
-            "profile",
+            method,
             (
                 ("anchor", one["anchor"]),
                 ("granularity", one["level"]),

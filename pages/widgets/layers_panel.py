@@ -69,7 +69,7 @@ def _profile(view: MergeView, text: str | None) -> LayerProfile:
         wish = json.loads(text or "{}")
         return profile_of(view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), count)
     except (ValueError, AttributeError, UsageError):
-        units = studio().layers.units(view)["levels"]["block"]["names"]
+        units = view.units["levels"]["block"]["names"]
         return profile_of(view.arena.layout, "block", [[1 / count] * count] * len(units), 0, count)
 
 

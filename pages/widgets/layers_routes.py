@@ -54,7 +54,7 @@ def profile_in(view: MergeView, wish: dict[str, Any]) -> LayerProfile:
 
 
 def _units(_: Request, view: MergeView, __: bytes) -> Response:
-    return JSONResponse(studio().layers.units(view), headers={"Cache-Control": "private, max-age=3600"})
+    return JSONResponse(view.units, headers={"Cache-Control": "private, max-age=3600"})
 
 
 def _profile(request: Request, view: MergeView, body: bytes) -> Response:

@@ -14,9 +14,6 @@ from fusionlib.merging.build import build_method
 from fusionlib.studio import Own
 from pages.widgets.problems import plain
 
-SAID_BY_WEIGHTS = {"linear": ("alpha",)}
-"""Parameters without a widget, because the weights say the same for any number of checkpoints."""
-
 FINE = 200
 """Steps up to which a slider can be set exactly."""
 
@@ -41,9 +38,9 @@ def method_form(
     )
     method = METHODS.get(name)
     st.caption(f"{method.summary}. Source: {method.citation}.")
-    if name == "profile":
+    if method.by_preset:
         return _preset(members, presets())
-    offered = [item for item in parameters_of(method) if item.name not in SAID_BY_WEIGHTS.get(name, ())]
+    offered = [item for item in parameters_of(method) if not item.said_by]
     defaults = {"anchor": anchor, "base": base if base is not None else anchor}
     single = [item for item in offered if not isinstance(item.default, tuple)]
     values: dict[str, Any] = {}

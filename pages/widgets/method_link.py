@@ -71,8 +71,8 @@ def _read(row: Any) -> dict[str, Any] | None:
         return None
     if "preset" in row:
         return (
-            {"method": "profile", "values": {}, "checkpoints": {}, "preset": str(row["preset"])}
-            if method == "profile"
+            {"method": method, "values": {}, "checkpoints": {}, "preset": str(row["preset"])}
+            if METHODS.get(method).by_preset
             else None
         )
     if set(checkpoints) - checkpoint_parameters(method) or set(shares) - _lists(method):

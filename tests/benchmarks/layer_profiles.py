@@ -40,7 +40,7 @@ def bench_layers(paired: Paired, frames: int = 40) -> None:
         while not server.started:
             time.sleep(0.05)
         connection = http.client.HTTPConnection("127.0.0.1", 8678)
-        count = len(studio.layers.units(view)["levels"]["block"]["names"])
+        count = len(view.units["levels"]["block"]["names"])
         merges: list[float] = []
         steps = iter(range(1, 10_000))
 

@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from fusionlib.checkpoints.compare import recognise  # noqa: E402
+from fusionlib.architectures.recognise import recognise  # noqa: E402
 from fusionlib.checkpoints.groups import Choice  # noqa: E402
 from fusionlib.checkpoints.reader import open_checkpoints  # noqa: E402
 from fusionlib.data.cache import DecodedCache  # noqa: E402

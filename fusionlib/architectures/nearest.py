@@ -12,17 +12,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
-import torch
-
-from fusionlib.checkpoints.layout import COUNTER
+from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
 from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
+COUNTER = "num_batches_tracked"
+"""No difference between networks: old files lack it."""
 
 _EXAMPLES, _RENAMES, _OFFERS, _SAME_ENDING = 3, 3, 4, 8
 _GAIN = 0.25
@@ -116,7 +113,7 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     raised = [
         problem
         for _, item in architectures.items()
-        if (problem := getattr(item, "problem", None)) and not any(_MADE.get(item, {}).values())
+        if (problem := getattr(item, "problem", None)) and not was_made(item)
     ]
     if near is None:
         what = f"they have no tensor in common with {' or '.join(architectures.names())}"
@@ -189,26 +186,6 @@ def _difference(name: str, classes: int, own: Shapes, found: Shapes, renames: tu
         tuple(tensor for tensor in found if tensor not in own and not tensor.endswith(COUNTER)),
         tuple((tensor, found[tensor], shape) for tensor, shape in needed.items() if found.get(tensor, shape) != shape),
     )
-
-
-_MADE: WeakKeyDictionary[Architecture, dict[int, Shapes | None]] = WeakKeyDictionary()
-
-
-def tensor_shapes(architecture: Architecture, classes: int) -> Shapes | None:
-    """Shape by name of the network's tensors; None where it cannot be made with so many classes. Found out once."""
-    made = _MADE.setdefault(architecture, {})
-    if classes not in made:
-        own = getattr(architecture, "shapes", None)
-        try:
-            made[classes] = own(classes) if own else _built(architecture, classes)
-        except Exception:  # noqa: BLE001 - the user's own code, which may refuse a count in whichever way
-            made[classes] = None
-    return made[classes]
-
-
-def _built(architecture: Architecture, classes: int) -> Shapes:
-    with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in architecture.build(classes).state_dict().items()}
 
 
 def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:

@@ -1,0 +1,147 @@
+"""One table of what can be made of a set of checkpoints: single networks, every method, the papers' tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from typing import Any, ClassVar
+
+from fusionlib.contracts import STUDIES, Study
+from fusionlib.question import Known, Question, Refused, Step, figures_of, told_of
+from fusionlib.recipe import Recipe
+from fusionlib.studies.barriers import Barriers, MatchedPath
+from fusionlib.studies.curve import CALIBRATED, best_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `members` are numbers of checkpoints, the anchor first; `networks` answer together.
+
+    `obstacle` says why it cannot be measured; such a row has no recipe.
+    """
+
+    group: str
+    name: str
+    method: str
+    members: tuple[int, ...]
+    buffers: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    obstacle: str | None = None
+    networks: int = 1
+    recipe: Recipe | None = None
+
+
+@STUDIES.register("compare")
+@dataclass(frozen=True)
+class Comparison(Study):
+    """mIoU, accuracy, loss and calibration of every row on one dataset, whose content key is `data`.
+
+    `rows` are those that are clear beforehand, single networks first. `rivals` are methods, each as a row of all
+    `names`, that are also measured on subsets: in the group `incremental` on the best two, three, ...; in `subsets` on
+    all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. `paths` are measured
+    beside the rows.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+    data: str
+    rivals: tuple[Row, ...] = ()
+    groups: tuple[str, ...] = ()
+    anchor: int = 0
+    paths: tuple[MatchedPath, ...] = ()
+
+    title: ClassVar[str] = "Comparison"
+    summary: ClassVar[str] = "Every method on one set of checkpoints, beside the single networks and their ensemble"
+    source: ClassVar[str] = "Layer-wise Model Merging, tables 1 to 4; Weight Fusion, tables 1 and 2"
+    version: ClassVar[int] = 1
+    goes_on: ClassVar[bool] = True
+
+    def all_rows(self, known: Known) -> list[Row]:
+        """All rows in order; those on subsets once the single networks are measured."""
+        scores = self.scores(known)
+        return [*self.rows, *(() if scores is None else self._on_subsets(scores))]
+
+    def steps(self, known: Known) -> Sequence[Step]:
+        """Row after row, then the paths."""
+        steps = [self.step(row) for row in self.all_rows(known)]
+        return [*(step for step in steps if step is not None), *Barriers(self.paths, self.data).steps(known)]
+
+    def later(self, known: Known) -> int:
+        """How many rows wait for the scores of the single networks."""
+        if self.scores(known) is not None:
+            return 0
+        return len(self.rivals) * sum(1 for _ in self._subsets(tuple(range(len(self.names)))))
+
+    def scores(self, known: Known) -> tuple[float, ...] | None:
+        """mIoU of the single networks, -1 where one cannot be measured; None until all were tried."""
+        found = [self.outcome(row, known) for row in self._singles]
+        if None in found:
+            return None
+        given = [one.get("miou") if isinstance(one, dict) else None for one in found]
+        return tuple(-1.0 if score is None else score for score in given)
+
+    def step(self, row: Row) -> Step | None:
+        """What is asked of a row; None of one that cannot be measured."""
+        if row.recipe is None:
+            return None
+        return Step(tuple(Question((row.recipe,), self.data, name) for name in CALIBRATED), row.name)
+
+    def outcome(self, row: Row, known: Known) -> dict[str, Any] | Refused | None:
+        """The figures of a row, why it has none, or None: not known yet."""
+        step = self.step(row)
+        if step is None:
+            return Refused(row.obstacle or "")
+        told = told_of(step.questions, known)
+        if told is not None:
+            return figures_of(told)
+        return next((one for question in step.questions if isinstance(one := known.get(question), Refused)), None)
+
+    def table(self, known: Known) -> dict[str, Any]:
+        """`rows` with `state` (measured, waiting, not applicable, failed), `reason` and figures; `best` by mIoU."""
+        rows = [self._listed(row, known) for row in self.all_rows(known)]
+        return {"rows": rows, "best": best_of(rows, "name")}
+
+    def _listed(self, row: Row, known: Known) -> dict[str, Any]:
+        found = self.outcome(row, known)
+        about = {"name": row.name, "group": row.group, "method": row.method, "members": list(row.members)}
+        if isinstance(found, Refused):
+            return {**about, "state": "failed" if found.applies else "not applicable", "reason": found.reason}
+        return {**about, "state": "waiting" if found is None else "measured", "reason": None, **(found or {})}
+
+    @cached_property
+    def _singles(self) -> list[Row]:
+        return [row for row in self.rows if row.group == "single"]
+
+    def _on_subsets(self, scores: Sequence[float]) -> Iterator[Row]:
+        best_first = tuple(sorted(range(len(scores)), key=lambda number: -scores[number]))
+        for group, title, members in self._subsets(best_first):
+            # The chosen anchor leads wherever it is a member; elsewhere the best member does, as in the layer-wise
+            # paper.
+            leader = self.anchor if self.anchor in members else max(members, key=lambda number: scores[number])
+            for rival in self.rivals:
+                yield self._of(rival, f"{group}: {title}, {rival.method}", group, led(members, leader))
+
+    def _subsets(self, best_first: Sequence[int]) -> Iterator[tuple[str, str, Sequence[int]]]:
+        sizes = range(2, len(self.names) + 1)
+        if "incremental" in self.groups:
+            yield from (("incremental", f"best {size}", best_first[:size]) for size in sizes)
+        if "subsets" in self.groups:
+            for size in sizes:
+                for subset in combinations(range(len(self.names)), size):
+                    yield "subsets", " + ".join(self.names[number] for number in subset), subset
+
+    def _of(self, rival: Row, name: str, group: str, members: tuple[int, ...]) -> Row:
+        recipe = rival.recipe
+        if recipe is not None:
+            sources = dict(zip(rival.members, recipe.checkpoints, strict=True))
+            recipe = recipe.model_copy(update={"checkpoints": tuple(sources[number] for number in members)})
+        return Row(group, name, rival.method, members, rival.buffers, rival.parameters, rival.obstacle, 1, recipe)
+
+
+def led(members: Sequence[int], leader: int) -> tuple[int, ...]:
+    """The anchor first, the others in the order of the set: equal members are then equal content in every group of
+    rows.
+    """
+    return (leader, *(number for number in sorted(members) if number != leader))

@@ -1,0 +1,118 @@
+"""`studies`: every registered study is listed, and one that needs no more than networks and pictures runs by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from helpers import folder_data, tiny_file, tiny_registered
+
+from fusionlib.cli import main
+from fusionlib.contracts import STUDIES, Study
+from fusionlib.parameters import parameter
+from fusionlib.question import Known, Question, Step, figures_of, told_of
+from fusionlib.recipe import Recipe
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """a.pth, b.pth and town/ of three pictures as working directory."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate("ab"):
+        tiny_file(tmp_path, name, seed)
+    folder_data(tmp_path / "town", 3)
+    with tiny_registered():
+        yield tmp_path
+
+
+def verb(capsys: pytest.CaptureFixture, *arguments: str) -> dict[str, Any]:
+    main([*arguments, "--home", "home", "--device", "cpu", "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def studied(capsys: pytest.CaptureFixture, *arguments: str) -> dict[str, Any]:
+    return verb(capsys, "studies", *arguments, "--data", "folder:town")
+
+
+def test_all_are_listed_with_their_version_and_source(capsys: pytest.CaptureFixture, place: Path) -> None:
+    found = verb(capsys, "studies")["studies"]
+    assert {"sweep", "curve", "compare", "barriers", "temperature"} <= {one["name"] for one in found}
+    assert [one["name"] for one in found] == sorted(STUDIES.names())
+    assert all(one["title"] and one["summary"] and one["citation"] and one["version"] > 0 for one in found)
+
+
+def test_a_curve_of_networks_is_what_evaluate_says(capsys: pytest.CaptureFixture, place: Path) -> None:
+    found = studied(capsys, "curve", "a.pth", "b.pth")
+    assert [point["point"] for point in found["points"]] == [0, 1] and found["forward_passes"] == 6
+    again = verb(capsys, "evaluate", "b.pth", "--data", "folder:town")
+    assert again["forward_passes"] == 0 and again["miou"] == found["points"][1]["miou"]
+
+
+def test_a_temperature_is_fitted_and_reported(capsys: pytest.CaptureFixture, place: Path) -> None:
+    found = studied(capsys, "temperature", "a.pth")
+    assert found["fit"]["nll_after"] <= found["fit"]["nll_before"] == pytest.approx(found["before"]["loss"])
+    assert found["after"]["miou"] == found["before"]["miou"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needs"),
+    [
+        (("nope", "a.pth"), "one of barriers"),
+        (("temperature",), "--data SPEC"),
+        (("temperature", "a.pth", "b.pth"), "one whose temperature"),
+        (("compare", "a.pth", "b.pth"), "its own verb"),
+        (("curve", "a.pth", "--set", "x=1"), "no parameters"),
+    ],
+)
+def test_what_cannot_run_is_said(
+    capsys: pytest.CaptureFixture, place: Path, arguments: Sequence[str], needs: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        studied(capsys, *arguments)
+    assert ended.value.code == 2 and needs in capsys.readouterr().err
+
+
+def test_a_new_study_is_one_class_and_one_line(
+    capsys: pytest.CaptureFixture, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the command line, worked off as a run, kept, and told from others by what it says of itself."""
+    monkeypatch.setattr(STUDIES, "_items", dict(STUDIES._items))
+
+    @STUDIES.register("better")
+    @dataclass(frozen=True)
+    class Better(Study):
+        """Which of several networks is above a score."""
+
+        members: tuple[Recipe, ...]
+        data: str
+        score: float = parameter(0.5, "mIoU to be above", min=0.0, max=1.0)
+        title: ClassVar[str] = "Better"
+        summary: ClassVar[str] = "Which networks are above a score"
+        source: ClassVar[str] = "a test"
+        version: ClassVar[int] = 1
+
+        @classmethod
+        def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Better:
+            return cls(tuple(members), data, **settings)
+
+        def steps(self, known: Known) -> Sequence[Step]:
+            return [Step((self.question(one),)) for one in self.members]
+
+        def question(self, recipe: Recipe) -> Question:
+            return Question((recipe,), self.data, "confusion")
+
+        def table(self, known: Known) -> dict[str, Any]:
+            told = [told_of((self.question(one),), known) for one in self.members]
+            return {"above": [bool(one) and figures_of(one)["miou"] > self.score for one in told]}
+
+    assert "better" in [one["name"] for one in verb(capsys, "studies")["studies"]]
+    found = studied(capsys, "better", "a.pth", "b.pth", "--set", "score=0")
+    assert found["above"] == [True, True] and found["forward_passes"] == 6
+    assert studied(capsys, "better", "a.pth", "b.pth", "--set", "score=1")["above"] == [False, False]
+    assert studied(capsys, "better", "a.pth")["forward_passes"] == 0
+    main(["runs", "--home", "home", "--json"])
+    assert {run["kind"] for run in json.loads(capsys.readouterr().out)["runs"]} == {"studies"}
