@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ class Sweep(Work):
         )
         self._all = self._study
         """Every point that was ever asked for."""
+        self._naming = threading.Lock()
         self._index_key = sweep_key(view.id)
         self._plan(0.05)
         self.look()
@@ -150,10 +152,12 @@ class Sweep(Work):
 
     def _curve(self, points: Iterable[Point]) -> Curve:
         """The study of these points; what they are is remembered, and listed for whoever opens the view next."""
-        wanted, named = tuple(points), dict(self._all.points)
-        if new := [point for point in dict.fromkeys(wanted) if point not in named]:
-            named |= {point: self.recipe_at(point) for point in new}
-            self._all = self._study.of(named)
+        wanted = tuple(points)
+        with self._naming:
+            named = dict(self._all.points)
+            if new := [point for point in dict.fromkeys(wanted) if point not in named]:
+                named |= {point: self.recipe_at(point) for point in new}
+                self._all = self._study.of(named)
         return self._study.of({point: named[point] for point in wanted})
 
     def _recall(self, points: Iterable[Point]) -> None:
