@@ -479,7 +479,7 @@ class Figure:
 
 
 class Measure(Protocol):
-    """Something that is measured of networks on pictures: `init -> update -> compute` over a state. Never keeps pixels.
+    """What is measured of networks on pictures: `init -> update -> compute` over a state. A `MapMeasure` keeps pixels.
 
     States add: that of a whole is the sum of those of its parts (`fusionlib.measures.states.add`), whatever the order
     and the split. Whole sums (int64) are exact; sums of float64 are the same to the last bit in the order of the
@@ -515,6 +515,15 @@ class Measure(Protocol):
 
     def compute(self, state: State) -> dict[str, Any]:
         """Figures as plain floats, whole numbers, lists and None (None: undefined)."""
+        ...
+
+
+@runtime_checkable
+class MapMeasure(Protocol):
+    """A measure of grain `picture` that has a map of each kept beside its state, as PNG, as long as there is room."""
+
+    def map(self, *observations: Observation) -> torch.Tensor:
+        """The maps (N, H, W) uint8 of what `update` is told; `pixels` (values,) int64 of the state counts them."""
         ...
 
 

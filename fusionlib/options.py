@@ -58,6 +58,11 @@ class Options:
     tiles: bool = False
     groups: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
+    home_mb: int = 2048
+
+    def __post_init__(self) -> None:
+        if self.home_mb < 0:
+            raise UsageError(f"--home-mb {self.home_mb}", "megabytes, 0 or more", "Correct --home-mb")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -80,6 +85,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tiles", action="store_true", help="measure pictures of more than 2 million pixels at full size, tile by tile"
     )
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
+    parser.add_argument(
+        "--home-mb",
+        type=int,
+        default=Options.home_mb,
+        metavar="N",
+        help="megabytes that label maps may take there; those used longest ago go first (default: 2048)",
+    )
 
 
 def add_group(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +171,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         given.tiles,
         tuple(given.group),
         renames_of(given.rename),
+        given.home_mb,
     )
 
 

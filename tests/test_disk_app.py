@@ -73,7 +73,7 @@ def test_an_export_says_in_three_lines_why_it_cannot_be_written(app: AppTest) ->
 def test_a_row_of_the_table_that_cannot_be_written_has_its_recipe_all_the_same(app: AppTest) -> None:
     app.switch_page("compare.py").run()
     button(app, "rows on 2 pictures").click().run()
-    comparison = next(iter(server.studio().comparisons._jobs.values()))
+    comparison = next(iter(server.studio().comparisons._works._works.values()))
     until(lambda: comparison.state == "done")
     app.run()
     button(app, "Write merged checkpoint").click().run()

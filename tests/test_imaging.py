@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from fusionlib.data.labels import CAMVID, CITYSCAPES
-from fusionlib.errors import UsageError
+from fusionlib.errors import DataError, UsageError
 from fusionlib.imaging.palette import colourise, overlay
-from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
+from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb, pack_labels, unpack_labels
 
 
 def decoded(data: bytes, mode: str) -> np.ndarray:
@@ -95,3 +99,55 @@ def test_overlay_refuses_other_sizes_and_opacities():
     for wrong in (lambda: overlay(image, labels[:1], CAMVID), lambda: overlay(image, labels, CAMVID, 1.5)):
         with pytest.raises(UsageError):
             wrong()
+
+
+# --- label maps that are kept ----------------------------------------------------------------------------------------
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_a_packed_label_map_is_exact_and_any_reader_reads_it(labels: np.ndarray) -> None:
+    packed = pack_labels(labels)
+    assert np.array_equal(unpack_labels(packed, *labels.shape), labels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(packed))), labels)
+
+
+LABELS = np.arange(63, dtype=np.uint8).reshape(7, 9)
+
+
+@given(st.integers(0, len(pack_labels(LABELS)) - 1), st.integers(1, 255))
+def test_any_changed_byte_of_a_label_map_is_noticed(place: int, change: int) -> None:
+    packed = bytearray(pack_labels(LABELS))
+    packed[place] ^= change
+    with pytest.raises(DataError, match="stored label map"):
+        unpack_labels(bytes(packed), 7, 9)
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_do_more_than_be_refused(data: bytes) -> None:
+    for one in (data, pack_labels(LABELS)[:41] + data, pack_labels(LABELS) + data + b"."):
+        with pytest.raises(DataError):
+            unpack_labels(one, 7, 9)
+
+
+def label_file(rows: bytes) -> bytes:
+    """A file whose checksums are right, whatever its rows are."""
+    whole, body = pack_labels(LABELS), zlib.compress(rows)
+    chunk = struct.pack(">I", len(body)) + b"IDAT" + body
+    return whole[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + whole[-12:]
+
+
+@pytest.mark.parametrize("rows", [bytes(69), bytes(71), b"", b"\1" + bytes(69), bytes(1 << 28)])
+def test_rows_that_are_not_those_of_the_size_are_refused_without_unpacking_them(rows: bytes) -> None:
+    data = label_file(rows)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="rows"):
+        unpack_labels(data, 7, 9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(data) + 100_000
+
+
+@pytest.mark.parametrize("labels", [np.zeros((2, 2)), np.zeros((0, 2), np.uint8), np.zeros((2, 2, 1), np.uint8)])
+def test_only_label_maps_are_packed(labels: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="label map"):
+        pack_labels(labels)

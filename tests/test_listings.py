@@ -31,10 +31,11 @@ def test_whatever_is_registered_is_listed_with_parameters_version_and_citation(p
     assert {"name": "parameter", "type": "str"} in sweep["parameters"]
     figures = {entry["name"]: entry["figures"] for entry in said("measures")["measures"]}
     assert {"name", "label", "unit", "better", "digits", "help", "each"} == set(figures["loss"][0])
+    assert {entry["name"] for entry in said("measures")["measures"] if entry["maps"]} == {"labels"}
 
 
 def test_results_are_listed_shown_and_pruned(place: Path, said, refused) -> None:
-    assert said("results", "list") == {"results": []}
+    assert said("results", "list") == {"results": [], "maps": {"count": 0, "bytes": 0}}
     measured = said("sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "0.5")
     listed = said("results", "list")["results"]
     wanted = {"key", "recipe", "data", "measure", "version", "figures"}
@@ -51,7 +52,7 @@ def test_results_are_listed_shown_and_pruned(place: Path, said, refused) -> None
     }
     assert len(said("results", "list", "--limit", "2")["results"]) == 2
     assert "one key" in refused("results", "show", "nothing") and "a key with show" in refused("results", "show")
-    assert said("results", "prune")["pruned"] == {"answers": 0, "states": 0, "subjects": 0}
+    assert said("results", "prune")["pruned"] == {"answers": 0, "states": 0, "maps": 0, "subjects": 0}
     with opened(place) as table:
         table.execute("UPDATE answers SET version = 99 WHERE measure = 'loss'")
         table.execute("UPDATE states SET version = 99 WHERE measure = 'loss'")

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionlib.contracts import IGNORE, MEASURES, Measure, State
+from fusionlib.contracts import IGNORE, MEASURES, MapMeasure, Measure, State
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError
 from fusionlib.measures import states
@@ -200,6 +200,19 @@ def test_bands_of_a_picture_are_the_picture(name: str, mapped: bool) -> None:
     one, other = measure.compute(whole), measure.compute(banded)
     for figure in measure.figures:  # float32 sums of probabilities may differ in the last digit
         assert one[figure.name] == pytest.approx(other[figure.name], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESENT if isinstance(MEASURES.get(name), MapMeasure)])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_states_count_the_values_of_maps(name: str, mapped: bool) -> None:
+    measure = MEASURES.get(name)
+    assert isinstance(measure, MapMeasure) and measure.grain == "picture" and not measure.always
+    shown, count = seen(3, members(measure), mapped), members(measure)
+    state = measure.init(11 if mapped else 20, CPU, count)
+    measure.update(state, *shown)
+    found = measure.map(*shown)
+    assert found.dtype == torch.uint8 and found.shape == (1, *SIZES[3])
+    assert torch.equal(found.flatten().bincount(minlength=len(state["pixels"])), state["pixels"])
 
 
 # --- pairs and sets --------------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(
         app.button_group[0].set_value(["subsets"]).run()
         assert "do not merge, c0" in app.get("page_link")[0].proto.label.replace("\\", "")
         button(app, "rows on 1 picture").click().run()
-        comparison = next(reversed(server.studio().comparisons._jobs.values()))
+        comparison = next(reversed(server.studio().comparisons._works._works.values()))
         until(lambda: comparison.state == "done")
         app.run()
         table = next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")

@@ -515,7 +515,7 @@ def test_compare_measures_and_writes_in_the_chosen_dtype(start, tmp_path: Path) 
     app.switch_page("compare.py").run()
     written_as(app).set_value("bfloat16").run()
     button(app, "rows on 1 pictures").click().run()
-    comparison = list(server.studio().comparisons._jobs.values())[-1]
+    comparison = list(server.studio().comparisons._works._works.values())[-1]
     until(lambda: comparison.state == "done")
     app.run()
     next(item for item in app.selectbox if item.label == "Row").set_value("isotropic").run()

@@ -53,7 +53,7 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     app.button_group[0].set_value(["methods", "buffers", "subsets"]).run()
     button(app, "rows on 2 pictures").click().run()
     assert not app.exception
-    comparison = next(iter(list(server.studio().comparisons._jobs.values())[::-1]))
+    comparison = next(iter(list(server.studio().comparisons._works._works.values())[::-1]))
     until(lambda: comparison.state == "done")
     app.switch_page("workspace.py").run()
     app.switch_page("compare.py").run()
@@ -77,7 +77,7 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
 def measured(app: AppTest) -> AppTest:
     """Press the one button and wait for the run behind it."""
     button(app, "rows on").click().run()
-    comparison = list(server.studio().comparisons._jobs.values())[-1]
+    comparison = list(server.studio().comparisons._works._works.values())[-1]
     until(lambda: comparison.state == "done")
     return app.run()
 

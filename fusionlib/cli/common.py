@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fusionlib.recipe import Recipe
     from fusionlib.studio import OutlookDesk, Studio
 
+_PROCESS = ("device", "precision", "tiles", "home_mb")
+"""Options of a process that verbs have where they matter."""
+
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True, several: bool = False) -> None:
     """`--data`, `--split`, `--limit`; with `several` a list of data."""
@@ -60,7 +63,7 @@ def open_studio(given: argparse.Namespace) -> Studio:
     from fusionlib.studio import Studio
 
     if given.studio is None:
-        named = {name: getattr(given, name) for name in ("device", "precision", "tiles") if hasattr(given, name)}
+        named = {name: getattr(given, name) for name in _PROCESS if hasattr(given, name)}
         given.studio = Studio(
             Options(
                 models=tuple(getattr(given, "model", ())),

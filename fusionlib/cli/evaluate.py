@@ -61,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --calibration: exact adaptive ECE and AUROC, also by class, from 5040 bins (a pass of its own)",
     )
+    parser.add_argument(
+        "--measure",
+        dest="further",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also this measure of one network, see `measures`; may be given several times",
+    )
     add_rename(parser)
     add_running(parser)
 
@@ -68,23 +76,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Figures as fractions and nats; per class by name, None where a class is absent."""
     bins, rule = _checked(given)
+    from fusionlib.cli.further import further_measures, named_figures
     from fusionlib.diagnostics.evidence import guesses
     from fusionlib.measures.annotation import annotation_warnings
     from fusionlib.measures.calibration_summary import calibration_summary
     from fusionlib.runs.runner import BASIC
 
+    further = further_measures(given.further)
     studio = open_studio(given)
     recipe, prints = _recipe(given, studio, rule)
     pictures = open_data(studio, given)
-    measures = (
-        *BASIC,
-        *(("calibration",) if given.calibration else ()),
-        *(("calibration_fine",) if given.fine else ()),
-    )
+    asked = {"calibration": given.calibration, "calibration_fine": given.fine}
+    measures = dict.fromkeys((*BASIC, *(name for name, wanted in asked.items() if wanted), *further))
     with progress_bar("evaluate") as progress:
-        figures = studio.measure(recipe, pictures, progress, measures=measures, fresh=given.fresh)
-    calibration = calibration_summary(figures.pop("calibration"), bins) if given.calibration else {}
+        figures = studio.measure(recipe, pictures, progress, measures=tuple(measures), fresh=given.fresh)
     classes = figures.pop("classes")
+    named = named_figures(further, figures, classes)
+    record = figures.pop("calibration", None)
+    calibration = calibration_summary(record, bins) if given.calibration else {}
     warnings = annotation_warnings(figures, classes)
     if figures.get("undefined_pixels"):
         warnings = [f"The network's answer is no number (NaN) at {figures['undefined_pixels']} pixels", *warnings]
@@ -103,6 +112,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "data": pictures.spec,
         **figures,
         **by_class,
+        **named,
+        **({"measures": list(further)} if further else {}),
         "guesses": guesses(figures),
         **calibration,
         "notes": list(pictures.notes),
@@ -169,6 +180,10 @@ def show(result: dict[str, Any]) -> None:
         print(
             f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}"
         )
-    if "ece_sample_weighted" in result:
+    if "bins" in result:
         show_calibration(result)
+    if "measures" in result:
+        from fusionlib.cli.further import show_further
+
+        show_further(result["measures"], result)
     show_remarks(result)

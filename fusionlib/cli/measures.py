@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The registry as JSON values."""
-    from fusionlib.contracts import MEASURES
+    from fusionlib.contracts import MEASURES, MapMeasure
 
     return {
         "measures": [
@@ -27,6 +27,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "networks": measure.networks,
                 "grain": measure.grain,
                 "always": measure.always,
+                "maps": isinstance(measure, MapMeasure),
                 "parameters": [item.name for item in fields(measure)] if is_dataclass(measure) else [],
                 "figures": [asdict(figure) for figure in measure.figures],
             }

@@ -27,6 +27,7 @@ class DecodedCache:
         self.limit_bytes, self.tiles = limit_bytes, tiles
         self.used_bytes = 0
         self._samples: OrderedDict[int, Sample] = OrderedDict()
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._gates: dict[int, Lock] = {}
         self._lock = Lock()
         self._fingerprint = dataset.fingerprint()
@@ -43,6 +44,12 @@ class DecodedCache:
         """Picture `index`, from memory when it is there. Raises `DataError` that names the file."""
         sample = self._reduced(index)
         return self.dataset.load(index, whole=True) if whole and sample.scale > 1 else sample
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of picture `index` as its file has it; it is read for that at most once."""
+        if index not in self._sizes:
+            self._sizes[index] = _shape(self.load(index, whole=True))
+        return self._sizes[index]
 
     def _reduced(self, index: int) -> Sample:
         with self._lock:
@@ -111,6 +118,8 @@ class DecodedCache:
             sample = self.dataset.load(index)
             if self.dataset.picture_key(index) != self._keys[index]:
                 raise self._changed()
+            if sample.scale == 1:
+                self._sizes[index] = _shape(sample)
             with self._lock:
                 self._keep(index, sample)
             return sample
@@ -141,6 +150,11 @@ def unreduced(sample: Sample) -> Sample:
             "Scale them down, or choose other data",
         )
     return sample
+
+
+def _shape(sample: Sample) -> tuple[int, int]:
+    height, width = sample.image.shape[:2]
+    return height, width
 
 
 def _size(sample: Sample) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fusionlib.contracts import IGNORE, Measure, Progress, Sample, State
+from fusionlib.contracts import IGNORE, MapMeasure, Measure, Progress, Sample, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace, counterparts
@@ -19,6 +19,7 @@ from fusionlib.engine.network import Network
 from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
 from fusionlib.measures.observation import Observation
+from fusionlib.measures.states import MAP
 
 TILE, MARGIN = 1024, 128
 """Sides of the squares that a very large picture is measured in, and how much of the picture around it each is seen
@@ -38,8 +39,9 @@ def target_mapping(source: LabelSpace, target: LabelSpace, device: torch.device)
 class Task:
     """A measure of some of a pass's networks: `members` are their numbers, in the order in which it takes them.
 
-    `wanted` are the numbers of the pictures that it lacks. `keep` is told the state of each picture, with how many
-    tiles it was measured in (0: as a whole); a measure of grain `split` has one `state` instead.
+    `wanted` are the numbers of the pictures that it lacks. `keep` is told the state of each picture (with its `MAP`, on
+    the CPU, where the measure has one) and how many tiles it was measured in (0: as a whole); a measure of grain
+    `split` has one `state` instead.
     """
 
     measure: Measure
@@ -145,12 +147,17 @@ class Pass:
         ready = [number for number, task in enumerate(self.tasks) if max(task.members) == last]
         for place, index in enumerate(batch.indices):
             shown = {number: observations[place] for number, observations in seen.items()}
-            self.worker.run(lambda i=index, s=shown: self._add(i, s, ready, open_states), JOB)
+            self.worker.run(lambda i=index, s=shown: self._add(i, s, batch, ready, open_states), JOB)
             if batch.finished:
                 self._finish(index, ready, open_states)
 
     def _add(
-        self, index: int, seen: Mapping[int, Observation], ready: Sequence[int], open_states: dict[int, State]
+        self,
+        index: int,
+        seen: Mapping[int, Observation],
+        batch: Batch,
+        ready: Sequence[int],
+        open_states: dict[int, State],
     ) -> None:
         with torch.inference_mode():
             for number in ready:
@@ -163,7 +170,10 @@ class Pass:
                     state = open_states[number] if number in open_states else self._zeros(task)
                     open_states[number] = state
                 assert state is not None
-                task.measure.update(state, *(seen[member] for member in task.members))
+                shown = [seen[member] for member in task.members]
+                task.measure.update(state, *shown)
+                if isinstance(task.measure, MapMeasure):
+                    _put_in(state, task.measure.map(*shown)[0], batch)
 
     def _finish(self, index: int, ready: Sequence[int], open_states: dict[int, State]) -> None:
         for number in ready:
@@ -171,12 +181,21 @@ class Pass:
                 self.tasks[number].keep(index, open_states.pop(number), self._tiles)
 
 
+def _put_in(state: State, part: torch.Tensor, batch: Batch) -> None:
+    """Put a part (h, w) of a map where it belongs in the map of the state's picture."""
+    (top, left), (height, width) = batch.corner, part.shape
+    if MAP not in state:
+        state[MAP] = torch.zeros(batch.whole or (height, width), dtype=torch.uint8)
+    state[MAP][top : top + height, left : left + width] = part
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures (N, H, W, 3) uint8 of these numbers, and the truth (N, h, w) uint8 of the part of them that begins `at`
     (row, column): all, but for tiles.
 
-    `finished` says how many pictures are complete with it.
+    `finished` says how many pictures are complete with it. The part begins at `corner` of the picture, whose truth is
+    of the size `whole` (None: the part's).
     """
 
     indices: tuple[int, ...]
@@ -185,6 +204,8 @@ class Batch:
     finished: int
     at: tuple[int, int] = (0, 0)
     tile: int = 0
+    corner: tuple[int, int] = (0, 0)
+    whole: tuple[int, int] | None = None
 
     def logits_of(self, network: Network) -> torch.Tensor:
         """Logits (N, C, h, w) of the part."""
@@ -252,6 +273,8 @@ def _tiles(index: int, sample: Sample) -> Iterator[Batch]:
             int(number == len(corners)),
             (top - first, left - begin),
             1,
+            (top, left),
+            (height, width),
         )
 
 

@@ -26,18 +26,24 @@ MOST_ELEMENTS = 2**26
 
 MOST_TENSORS, MOST_DIMENSIONS, LONGEST_NAME = 4096, 8, 200
 
+MAP = "map"
+"""Name in the state of a single picture of its map (H, W) uint8, see `MapMeasure`. It is neither added nor packed."""
+
 _KINDS = (torch.int64, torch.float64)
 
 
 def add(states: Iterable[State]) -> State:
     """The sum of states, key by key in new tensors; what a state lacks is zero. Without states an empty one.
 
+    Maps of pictures are left out: they are none of the sum.
     Whole numbers are exact in any order and split; float64 is added in the order given. Raises `DataError` for states
     of different shapes or types, which are not of the same measure and classes.
     """
     total: State = {}
     for state in states:
         for name, tensor in state.items():
+            if name == MAP:
+                continue
             mine = total.get(name)
             if mine is None:
                 total[name] = tensor.clone()

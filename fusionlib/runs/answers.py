@@ -16,21 +16,19 @@ from typing import Any, TypeVar
 from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.errors import DataError
 from fusionlib.question import Question
-from fusionlib.runs import desk, store
+from fusionlib.runs import desk, maps, store
 from fusionlib.runs.database import Database
+from fusionlib.runs.maps import MAP_BYTES, MOST_VALUES, Maps, Owner
 
-LAYOUT = 3
+LAYOUT = 4
 """Version of the tables. The first had figures alone, under keys with hashes of source code in them; the second did not
-know what a build costs.
+know what a build costs, and the third had no maps.
 """
 
 T = TypeVar("T")
 
-MOST_VALUES = 500
-"""Values of one statement: SQLite takes no more than 999 in its older versions."""
-
 SCHEMA = f"""
-{store.SCHEMA}{desk.SCHEMA}
+{store.SCHEMA}{desk.SCHEMA}{maps.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
     memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
     forwards INTEGER NOT NULL, passes INTEGER NOT NULL
@@ -109,10 +107,11 @@ def labels_key(source: LabelSpace, target: LabelSpace) -> str:
 
 
 class Answers:
-    """The tables of one home folder, see `SCHEMA`."""
+    """The tables of one home folder, see `SCHEMA`; maps take so many bytes at most."""
 
-    def __init__(self, where: Path | Database) -> None:
+    def __init__(self, where: Path | Database, map_bytes: int = MAP_BYTES) -> None:
         self.database = where if isinstance(where, Database) else Database(where, SCHEMA, LAYOUT, _migrate)
+        self.maps = Maps(self.database, map_bytes)
         self._spoilt: set[tuple[bytes, str, int, bytes]] = set()  # rows of no use in a file that cannot be written
 
     def build(self, memo: str) -> Remembered | None:
@@ -208,7 +207,9 @@ class Answers:
                 self._spoilt.add((*about, picture))
 
     def listed(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """What is known, newest first, as JSON values: who, on what, by what measure, and the figures."""
+        """What is known, newest first, as JSON values: who, on what, by what measure, and the figures; `maps` and
+        `map_bytes` where maps are kept, of this and other data.
+        """
         rows = self.database.read(
             "SELECT a.subject, s.recipes, a.spec, a.data, a.measure, a.version, a.figures, a.images, s.precision, "
             "s.device, s.software, a.created FROM answers a JOIN subjects s ON s.key = a.subject "
@@ -218,20 +219,29 @@ class Answers:
         names = ("key", "recipe", "data", "data_key", "measure", "version", "figures", "images", "precision", "device",
                  "software", "created")  # fmt: skip
         listed: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        taken = self.maps.taken()
         for one in listed:
             one["recipe"], one["figures"] = _json(one["recipe"], list), _json(one["figures"], dict)
+            if there := taken.get(Owner(short(str(one["key"])), one["measure"], one["version"])):
+                one |= {"maps": there.count, "map_bytes": there.bytes}
         return [one for one in listed if one["recipe"] and one["figures"] is not None]
 
-    def prune(self, keep: Mapping[str, int]) -> dict[str, int]:
-        """Remove what no current version of a measure asks for (`keep` has them by name); rows removed by table."""
+    def prune(self, keep: Mapping[str, int], *, all_maps: bool = False) -> dict[str, int]:
+        """Remove what no current version of a measure asks for (`keep` has them by name), with `all_maps` also every
+        map; rows removed by table.
+
+        What becomes free is used again, and given back to the disk where no other process holds the file.
+        """
         removed = {}
-        for table in ("answers", "states"):
-            names = " OR ".join("(measure = ? AND version = ?)" for _ in keep) or "0"
-            values = [part for pair in keep.items() for part in pair]
-            removed[table] = self.database.change(f"DELETE FROM {table} WHERE NOT ({names})", values) or 0
+        for table in ("answers", "states", "maps"):
+            names = " OR ".join("(measure = ? AND version = ?)" for _ in keep if not (all_maps and table == "maps"))
+            values = [part for pair in keep.items() for part in pair] if names else []
+            removed[table] = self.database.change(f"DELETE FROM {table} WHERE NOT ({names or '0'})", values) or 0
         removed["subjects"] = (
             self.database.change("DELETE FROM subjects WHERE key NOT IN (SELECT subject FROM answers)") or 0
         )
+        if any(removed.values()):
+            self.database.change("VACUUM")
         return removed
 
 

@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from fusionlib.contracts import MEASURES, Measure, Progress, State
+from fusionlib.contracts import MEASURES, Progress, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import LabelSpace
 from fusionlib.engine.build import Builder, Built, forwards_of
 from fusionlib.engine.observe import Pass, Task, look_through
 from fusionlib.errors import DataError, UsageError
+from fusionlib.imaging.png import pack_labels
 from fusionlib.measures import states
 from fusionlib.question import Question, Tally, Told, figures_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
 from fusionlib.runs.desk import RunDesk
+from fusionlib.runs.picturewise import Asked, Picturewise, Rows, Seen
 
 CPU = torch.device("cpu")
 
 BASIC = ("confusion", "loss")
 """What is asked of a network where nobody says otherwise."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A question with what it was found to be about; labels count as one of `classes`."""
-
-    question: Question
-    measure: Measure
-    subject: Subject
-    merges: tuple[Remembered, ...]
-    classes: int
-
-    @property
-    def name(self) -> str:
-        return self.question.measure
-
-    @property
-    def place(self) -> tuple[Subject, str, int]:
-        """Where its answer lies."""
-        return self.subject, self.question.measure, self.measure.version
-
-    def states_of(self, rows: Mapping[bytes, tuple[bytes, int]]) -> dict[bytes, State]:
-        """States by picture, without those that are none of this measure: somebody has damaged them."""
-        like = self.measure.init(self.classes, CPU, len(self.subject.builds))
-        found = {}
-        for picture, (packed, tiles) in rows.items():
-            if isinstance(packed, bytes) and isinstance(tiles, int):
-                with suppress(DataError):
-                    found[picture] = states.unpack(packed, like)
-        return found
 
 
 class Runner:
@@ -66,6 +36,7 @@ class Runner:
 
     def __init__(self, builder: Builder, answers: Answers) -> None:
         self.builder, self.answers, self.worker = builder, answers, builder.worker
+        self.picturewise = Picturewise(answers)
         self.desk = RunDesk(answers.database)
         self.tally = Tally()
         """Forward passes of this process, run and spared."""
@@ -83,18 +54,31 @@ class Runner:
 
         With `fresh` nothing that is known counts. `networks`, by build key, are those that whoever asks keeps for the
         next question: what is built is put there, and what is there is not built again. Progress is in forward passes,
-        and may raise `Cancelled`: pictures that are finished by then are known the next time. Raises what builds and
-        passes raise, before any pass.
+        and may raise `Cancelled`: pictures that are finished by then are known the next time. Of a measure that keeps
+        maps a picture without its map is not known. Raises what builds and passes raise, before any pass.
         """
+        return self._ask(questions, pictures, progress, fresh, networks, Rows(self.answers))
+
+    def _ask(
+        self,
+        questions: Sequence[Question],
+        pictures: DecodedCache,
+        progress: Progress | None,
+        fresh: bool,
+        networks: dict[str, Built] | None,
+        rows: Rows,
+    ) -> list[Told]:
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts = {} if networks is None else networks
         steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures))
         asked = [self._identified(question, target, builts, steps) for question in questions]
-        told = [None if fresh else self._known(one, pictures) for one in asked]
+        told = [
+            None if fresh or self.picturewise.unmapped(one, pictures) else self._known(one, pictures) for one in asked
+        ]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
         if left:
-            self._measure(left, target, pictures, builts, steps, fresh)
+            self._measure(left, target, pictures, builts, steps, fresh, rows)
         merges = {merge.build: merge for one in asked for merge in one.merges}
         tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) - steps.passed
         tally.known += sum(merge.passes for build, merge in merges.items() if build not in builts)
@@ -141,28 +125,51 @@ class Runner:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
         return [None if one is None else self._known(one, pictures) for one in self._placed(questions, pictures)]
 
-    def pictures(self, question: Question, pictures: DecodedCache) -> list[State] | None:
-        """The state of every picture, in order, without running anything; None where one is not known.
+    def pictures(
+        self, question: Question, pictures: DecodedCache, indices: Sequence[int] | None = None
+    ) -> Sequence[State] | None:
+        """The state of every picture, or of those with these numbers, in order, without running anything; None where
+        one is not known. Of a measure that keeps maps each has its `MAP`, unpacked when it is looked at.
 
         Their sum is what the figures of the question follow from: intervals and rankings are arithmetic over them.
-        Raises `UsageError` for a measure that keeps none of single pictures.
+        Raises `UsageError` for a measure that keeps none of single pictures, `DataError` for files that have changed.
         """
-        if MEASURES.get(question.measure).grain != "picture":
-            raise UsageError(
-                f"States of single pictures of {question.measure}", "a measure of grain picture", "Ask another measure"
-            )
+        _need_states(question)
         (one,) = self._placed([question], pictures)
-        found = None if one is None else self._states(one, pictures)
-        return None if found is None else [state for state, _ in found]
+        return None if one is None else self.picturewise.whole(one, pictures, indices, {})
 
-    def _placed(self, questions: Sequence[Question], pictures: DecodedCache) -> list[_Asked | None]:
+    def look_into(
+        self, question: Question, pictures: DecodedCache, progress: Progress | None = None
+    ) -> Sequence[State]:
+        """As `pictures`; what is not known is measured, by one pass as of `ask`. Of maps that have no room in the home
+        folder, too.
+        """
+        _need_states(question)
+        (one,) = self._placed([question], pictures)
+        seen: Seen = {}
+        if one is not None and one.maps is not None:
+            seen |= {
+                (one.maps, key): packed for key, packed in self.picturewise.maps(one, pictures, _all(pictures)).items()
+            }
+        self._ask([question], pictures, progress, False, None, Rows(self.answers, seen))
+        (one,) = self._placed([question], pictures)
+        found = None if one is None else self.picturewise.whole(one, pictures, None, seen)
+        if found is None:
+            raise DataError(
+                f"States of {question.measure} that another process removed meanwhile",
+                "a home folder with room for them",
+                "Ask again, or give a larger --home-mb",
+            )
+        return found
+
+    def _placed(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Asked | None]:
         """Where the answers to questions lie; None for those about a network that was never built."""
         if not questions:
             return []
         recipes = {id(recipe): recipe for question in questions for recipe in question.recipes}
         memos = {place: self.builder.memo(recipe) for place, recipe in recipes.items()}
         merges = self.answers.builds(memos.values())
-        found: list[_Asked | None] = []
+        found: list[Asked | None] = []
         for question in questions:
             there = [merges.get(memos[id(recipe)]) for recipe in question.recipes]
             if None in there:
@@ -184,7 +191,7 @@ class Runner:
             )
         return next(iter(spaces.values()))
 
-    def _identified(self, question: Question, target: LabelSpace, builts: dict[str, Built], steps: _Steps) -> _Asked:
+    def _identified(self, question: Question, target: LabelSpace, builts: dict[str, Built], steps: _Steps) -> Asked:
         merges = []
         for recipe in question.recipes:
             memo = self.builder.memo(recipe)
@@ -206,33 +213,33 @@ class Runner:
         builts[built.key] = built
         return built, tally.run + tally.known - before
 
-    def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> _Asked:
+    def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> Asked:
         labels = " ".join(labels_key(self.builder.space(recipe), target)[:16] for recipe in question.recipes)
         builds = tuple(merge.build for merge in merges)
         subject = Subject(builds, labels, self.builder.precision, self.builder.device.type)
-        return _Asked(question, MEASURES.get(question.measure), subject, tuple(merges), target.count)
+        return Asked(question, MEASURES.get(question.measure), subject, tuple(merges), target.count)
 
-    def _known(self, one: _Asked, pictures: DecodedCache) -> Told | None:
+    def _known(self, one: Asked, pictures: DecodedCache) -> Told | None:
         found = self.answers.find(*one.place, one.question.data)
         if found is None and one.measure.grain == "picture":
             found = self._summed(one, pictures)
         return None if found is None else self._told(one, found, known=True)
 
-    def _found(self, one: _Asked, pictures: DecodedCache) -> Told:
+    def _found(self, one: Asked, pictures: DecodedCache) -> Told:
         """The answer after a pass: from the tables, into which it went."""
         picturewise = one.measure.grain == "picture"
         found = self._summed(one, pictures) if picturewise else self.answers.find(*one.place, one.question.data)
         assert found is not None, "a pass leaves a state of every picture"
         return self._told(one, found, known=False)
 
-    def _told(self, one: _Asked, found: Answer, *, known: bool) -> Told:
+    def _told(self, one: Asked, found: Answer, *, known: bool) -> Told:
         notes = tuple(dict.fromkeys(note for merge in one.merges for note in merge.notes))
         seconds = sum(merge.seconds for merge in one.merges)
         return Told(one.question, found.figures, found.images, found.tiled, known, one.subject.builds, notes, seconds)
 
-    def _summed(self, one: _Asked, pictures: DecodedCache) -> Answer | None:
+    def _summed(self, one: Asked, pictures: DecodedCache) -> Answer | None:
         """Figures out of the states of pictures, in their order, and kept; None where one is missing, or damaged."""
-        found = self._states(one, pictures)
+        found = self.picturewise.states(one, pictures, _all(pictures))
         if found is None:
             return None
         total = states.add([state for state, _ in found])
@@ -240,28 +247,18 @@ class Runner:
         self._keep(one, answer, pictures)
         return answer
 
-    def _states(self, one: _Asked, pictures: DecodedCache) -> list[tuple[State, int]] | None:
-        """States of the pictures in their order, each with its number of tiles; None where one is missing, or damaged,
-        which is then forgotten.
-        """
-        keys = [short(pictures.picture_key(index)) for index in range(len(pictures))]
-        rows = self.answers.states(*one.place, keys)
-        there = one.states_of(rows)
-        if damaged := rows.keys() - there.keys():
-            self.answers.drop_states(*one.place, damaged)
-        return [(there[key], rows[key][1]) for key in keys] if there.keys() >= set(keys) else None
-
-    def _keep(self, one: _Asked, answer: Answer, pictures: DecodedCache) -> None:
+    def _keep(self, one: Asked, answer: Answer, pictures: DecodedCache) -> None:
         self.answers.keep(*one.place, one.question, pictures.spec, answer)
 
     def _measure(
         self,
-        left: Sequence[_Asked],
+        left: Sequence[Asked],
         target: LabelSpace,
         pictures: DecodedCache,
         builts: dict[str, Built],
         steps: _Steps,
         fresh: bool,
+        rows: Rows,
     ) -> None:
         """One pass for all that is asked and not known, and for what every pass over masks feeds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
@@ -271,7 +268,6 @@ class Runner:
         for build, recipe in recipes.items() if pictures.labelled else ():
             for one in self._always(build, recipe, left[0].question.data, target):
                 asked.setdefault(one.place, one)
-        rows = _Rows(self.answers)
         tasks = [self._task(one, order, pictures, rows, fresh) for one in asked.values()]
         work = Pass(networks, target, pictures, [task for task in tasks if task.wanted], self.worker)
         look_through(pictures, work.indices)
@@ -290,26 +286,43 @@ class Runner:
                 figures = self.worker.run(lambda one=one, state=state: one.measure.compute(state))
                 self._keep(one, Answer(figures, len(pictures), 0), pictures)
 
-    def _always(self, build: str, recipe: Recipe, data: str, target: LabelSpace) -> list[_Asked]:
+    def _always(self, build: str, recipe: Recipe, data: str, target: LabelSpace) -> list[Asked]:
         """The measures of one network that every pass over masks feeds, whoever asks."""
         names = [name for name, measure in MEASURES.items() if measure.always and measure.networks == "one"]
         return [self._asked(Question((recipe,), data, name), [Remembered(build)], target) for name in names]
 
-    def _task(self, one: _Asked, order: Sequence[str], pictures: DecodedCache, rows: _Rows, fresh: bool) -> Task:
+    def _task(self, one: Asked, order: Sequence[str], pictures: DecodedCache, rows: Rows, fresh: bool) -> Task:
         wanted = frozenset(range(len(pictures)))
         if one.measure.grain == "split":
             wanted = wanted if fresh or not self.answers.find(*one.place, one.question.data) else frozenset()
         elif not fresh:
             there = self.answers.pictures(*one.place)
+            if one.maps is not None:
+                there &= self.answers.maps.pictures(one.maps)
             wanted = frozenset(index for index in wanted if short(pictures.picture_key(index)) not in there)
 
         def keep(index: int, state: State, tiles: int) -> None:
-            rows.add((*one.place, pictures.picture_key(index), states.pack(state), tiles))
+            sums = {name: tensor for name, tensor in state.items() if name != states.MAP}
+            rows.add((*one.place, pictures.picture_key(index), states.pack(sums), tiles))
+            if one.maps is not None:
+                rows.add_map(one.maps, short(pictures.picture_key(index)), pack_labels(state[states.MAP].numpy()))
 
         return Task(one.measure, tuple(map(order.index, one.subject.builds)), wanted, keep)
 
 
-def _networks(one: _Asked) -> list[tuple[str, Recipe]]:
+def _all(pictures: DecodedCache) -> range:
+    return range(len(pictures))
+
+
+def _need_states(question: Question) -> None:
+    """Raises `UsageError` for a measure that keeps no states of single pictures."""
+    if MEASURES.get(question.measure).grain != "picture":
+        raise UsageError(
+            f"States of single pictures of {question.measure}", "a measure of grain picture", "Ask another measure"
+        )
+
+
+def _networks(one: Asked) -> list[tuple[str, Recipe]]:
     """Build keys of a question with their recipes."""
     return list(zip(one.subject.builds, one.question.recipes, strict=True))
 
@@ -341,18 +354,3 @@ class _Steps:
         self.passed = done
         if self._progress is not None:
             self._progress(self._before + done, self._before + total)
-
-
-class _Rows:
-    """States of pictures on their way into the tables, those of all measures of a picture together."""
-
-    def __init__(self, answers: Answers) -> None:
-        self._answers, self._rows = answers, []
-
-    def add(self, row: tuple) -> None:
-        self._rows.append(row)
-
-    def flush(self) -> None:
-        if self._rows:
-            self._answers.keep_states(self._rows)
-        self._rows = []

@@ -113,7 +113,7 @@ class Studio:
         self.worker = Worker(str(self.device))
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
-        self.answers = Answers(options.home / "results.sqlite")
+        self.answers = Answers(options.home / "results.sqlite", options.home_mb << 20)
         self.store = Store(self.answers.database)
         self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)

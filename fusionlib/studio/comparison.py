@@ -120,7 +120,9 @@ class Comparison(Work):
 
     def _listed(self, row: Row, best_single: float | None) -> dict[str, Any]:
         found, told = self._study.outcome(row, self.known), self._answers(row)
-        figures = _compact(found) if isinstance(found, dict) else dict.fromkeys((*FIGURES, "guesses"))
+        figures: dict[str, Any] = dict.fromkeys((*FIGURES, "guesses"))
+        if isinstance(found, dict):
+            figures = _compact(found)
         gain = None if figures["miou"] is None or best_single is None else 100 * (figures["miou"] - best_single)
         barriers = self._barriers(row)
         merged = row.method != "single" and row.networks == 1

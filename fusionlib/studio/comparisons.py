@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +11,8 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.identity import identities
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import Choices
+from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.workspace import Workspace
-
-KEPT = 8
-"""Tables kept at hand; they hold figures only, no weights."""
 
 
 class ComparisonDesk:
@@ -24,8 +20,7 @@ class ComparisonDesk:
 
     def __init__(self, workspace: Workspace, **running: Any) -> None:
         self._workspace, self._running = workspace, running
-        self._jobs: OrderedDict[str, Comparison] = OrderedDict()
-        self._lock = threading.Lock()
+        self._works: WorkDesk[Comparison] = WorkDesk()
 
     def open(self, names: Sequence[str], source: str, split: str | None, choices: Choices) -> Comparison:
         """The comparison of checkpoints and data of the workspace, with whatever of its rows any other has measured by
@@ -38,16 +33,10 @@ class ComparisonDesk:
         networks = identities((item.architecture for item in items), pictures.label_space)
         parts = [*names, *(item.fingerprint for item in opened), pictures.fingerprint(), str(choices), *networks]  # type: ignore[union-attr]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        with self._lock:
-            if key not in self._jobs:
-                self._jobs[key] = self.of(opened, pictures, choices)  # type: ignore[arg-type]
-            elif self._jobs[key].state != "running":
-                self._jobs[key].recall()
-            self._jobs.move_to_end(key)
-            for old in list(self._jobs)[:-KEPT]:
-                if self._jobs[old].state != "running":
-                    del self._jobs[old]
-            return self._jobs[key]
+        found = self._works.open(key, lambda: self.of(opened, pictures, choices))  # type: ignore[arg-type]
+        if found.state != "running":
+            found.recall()
+        return found
 
     def of(self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache, choices: Choices) -> Comparison:
         """The comparison of opened checkpoints; nothing is measured yet."""
