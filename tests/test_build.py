@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import folder_data, pictures, saved, softmax_of, tiny_checkpoints, tiny_registered, tiny_tensors
+from helpers import (
+    TinyArchitecture,
+    folder_data,
+    pictures,
+    saved,
+    softmax_of,
+    tiny_checkpoints,
+    tiny_registered,
+    tiny_tensors,
+)
 from safetensors.torch import save_file
 
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.contracts import ARCHITECTURES, METHODS
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.build import Builder
@@ -143,6 +154,31 @@ def test_the_memo_knows_content_and_not_places(builder: Builder, files: list[Che
     assert builder.memo(recipe) == builder.memo(recipe.without_folders())
     assert builder.memo(recipe) != builder.memo(linear(files, 0.5, 0.5, dtype="float16"))
     assert builder.memo(recipe_alone(files[0])) != builder.memo(recipe_alone(files[1]))
+
+
+def test_a_memo_is_kept_while_its_recipe_lives_and_architectures_stay_as_they_are(
+    builder: Builder, files: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Recipe] = []
+    new = Builder._new_memo
+    monkeypatch.setattr(
+        Builder, "_new_memo", lambda self, recipe: made.append(recipe.model_copy()) or new(self, recipe)
+    )
+    recipe = linear(files, 0.3, 0.7)
+    memo = builder.memo(recipe)
+    assert builder.memo(recipe) == memo and len(made) == 1
+    assert builder.memo(recipe.model_copy(update={"temperature": 2.0})) != memo, "a copy is another recipe"
+    other = TinyArchitecture()
+    other.code = "other"  # type: ignore[attr-defined]
+    monkeypatch.setitem(ARCHITECTURES._items, "tiny", other)
+    assert builder.memo(recipe) != memo, "the same weights in another network"
+    monkeypatch.undo()
+    assert builder.memo(recipe) == memo
+    monkeypatch.setattr(METHODS.get("linear"), "version", 1000)
+    assert builder.memo(recipe) != memo, "another version of the method"
+    del recipe
+    gc.collect()
+    assert not builder._memos
 
 
 def test_what_is_not_there_is_said(builder: Builder, files: list[Checkpoint], tmp_path: Path) -> None:

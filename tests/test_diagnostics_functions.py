@@ -415,6 +415,33 @@ def test_a_curve_measured_with_a_and_b_swapped_is_known(tmp_path: Path) -> None:
         ) == []
 
 
+def test_a_sweep_and_a_diagnosis_know_each_other_s_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiny_world(tmp_path, count=2) as world:
+        sweep = world.studio.sweep(world.studio.view(Selection("a", "b", world.source, None)))
+        assert sweep.state == "idle" and not sweep.points
+        found = world.studio.diagnosis(["a", "b"], world.source, None)
+        found.measure(0.3)
+        alphas = {point["alpha"] for point in found.path(0, 1)["points"]}
+        assert {0, 0.3, 0.6, 0.9, 1} < alphas, "a step that nobody else would look for"
+        assert world.studio.sweep(sweep.view) is sweep and sweep.state == "done"
+        assert alphas <= {*sweep.points, 0.0, 1.0}, "the open curve has them too"
+        forwards = counted_forwards(monkeypatch)
+        turned = world.reopened().studio.diagnosis(["b", "a"], world.source, None)
+        assert {round(1 - point["alpha"], 9) for point in turned.path(0, 1)["points"]} == alphas
+        mirrored = {round(1 - point["alpha"], 9): point["miou"] for point in turned.path(0, 1)["points"]}
+        assert mirrored == {point["alpha"]: point["miou"] for point in found.path(0, 1)["points"]}
+        assert not forwards
+        turned.store.close()
+
+
+def test_the_ends_of_a_path_are_not_measured_as_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forwards = counted_forwards(monkeypatch)
+    with tiny_world(tmp_path, count=2) as world:
+        found = world.studio.diagnosis(["a", "b"], world.source, None, "gaussian")
+        found.measure(0.25)
+        assert len(forwards) == 2 * (2 + 3 + 2), "two networks, the grid between them, and two around the best"
+
+
 def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: Path) -> None:
     with tiny_world(tmp_path, count=2) as world:
         tiny_file(tmp_path / "files", "c", 3)
@@ -431,7 +458,8 @@ def test_news_are_counted_and_progress_is_of_passes_that_have_to_run(tmp_path: P
         found.measure(0.5)
         assert (found.parts_known, found.total) == (3, 0), "all is known: nothing runs"
         found.measure(0.5, fresh=True)
-        assert found.total == found.done == images * (3 + 3 * (5 + 4))
+        passes = images * (3 + 3 * (1 + 4))
+        assert found.total == found.done == passes, "the ends of a path are the networks, which have run by then"
 
 
 def test_the_best_merge_is_looked_at_more_closely_before_it_is_judged(tmp_path: Path) -> None:

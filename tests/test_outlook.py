@@ -19,9 +19,10 @@ from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.diagnostics.evidence import FEW, weight_evidence
 from fusionlib.diagnostics.survey import survey
 from fusionlib.diagnostics.verdict import judge
+from fusionlib.studies.grid import path_summary
 from fusionlib.studio import Selection, outlook
 from fusionlib.studio.intervals import Chance
-from fusionlib.studio.outlook import OutlookDesk, averages, curve_evidence, gravest, path_summary
+from fusionlib.studio.outlook import OutlookDesk, averages, curve_evidence, gravest
 from pages.widgets import server
 from pages.widgets.routes import live_routes
 from tests.helpers import (

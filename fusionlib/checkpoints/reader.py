@@ -112,6 +112,11 @@ class Checkpoint:
         """Shape by name: what architectures are recognised by."""
         return {name: info.shape for name, info in self.tensors.items()}
 
+    @cached_property
+    def dtypes(self) -> frozenset[tuple[str, str]]:
+        """Names of all tensors, each with its dtype."""
+        return frozenset((name, str(info.dtype)) for name, info in self.tensors.items())
+
     def read(self, name: str) -> torch.Tensor:
         """Tensor `name` on the CPU, contiguous. Callers must not change it.
 

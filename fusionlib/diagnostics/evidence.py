@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.diagnostics.bootstrap import Units
-from fusionlib.diagnostics.survey import CONVOLUTION, WeightSurvey
+
+if TYPE_CHECKING:  # whoever plans by these thresholds does not wait for torch
+    from fusionlib.diagnostics.survey import WeightSurvey
 
 SEPARATE = 0.2
 """Cosine of the convolutions: below it two networks are taken for separate runs.
@@ -121,6 +123,8 @@ def guesses(figures: Mapping[str, Any]) -> bool:
 
 def weight_evidence(weights: WeightSurvey, a: int, b: int, **more: Any) -> Evidence:
     """What the weights of two checkpoints of a survey tell; `more` are further fields of `Evidence`."""
+    from fusionlib.diagnostics.survey import CONVOLUTION
+
     return Evidence(
         weights.pair(a, b).cosine,
         compatible=weights.same_tensors(a, b),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from fusionlib.merging.average import fold_order
 from fusionlib.merging.build import build_method
 from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
+
+Versions = tuple[Any, ...]
 
 
 @dataclass
@@ -91,12 +94,26 @@ class Builder:
         self.merger, self.worker, self.device = merger, merger.worker, merger.device
         self.precision = precision
         self._networks: dict[tuple, BoundNetwork] = {}
+        self._memos: dict[int, tuple[ref[Recipe], Versions, str]] = {}
 
     def memo(self, recipe: Recipe) -> str:
         """SHA-256 of all that decides what a recipe is built into, for a table that remembers build keys.
 
-        Nothing is read but names and shapes; where the files lie does not count.
+        Nothing is read but names and shapes; where the files lie does not count. Kept as long as the recipe lives.
         """
+        key, versions = id(recipe), self._versions(recipe)
+        of, under, memo = self._memos.get(key, (None, None, ""))
+        if of is None or of() is not recipe or under != versions:
+            memo = self._new_memo(recipe)
+            self._memos[key] = ref(recipe, lambda _: self._memos.pop(key, None)), versions, memo
+        return memo
+
+    def _versions(self, recipe: Recipe) -> Versions:
+        """What decides a memo beside the recipe: the networks that are known, and of which code it speaks."""
+        method = METHODS.get(recipe.method)
+        return self.merger.era, method, method.version, *(STATISTICS.get(one).version for one in method.statistics)
+
+    def _new_memo(self, recipe: Recipe) -> str:
         method = build_method(recipe.method, recipe.parameters)
         mixture = self._average(recipe, method) if method.streams and recipe.shared is None else None
         about = {
@@ -120,8 +137,7 @@ class Builder:
         """
         checkpoints = self.merger.sources.checkpoints(recipe)
         prints, shares = [item.fingerprint for item in checkpoints], method.shares(len(checkpoints))
-        kinds = [sorted((name, str(info.dtype)) for name, info in item.tensors.items()) for item in checkpoints]
-        alike = all(kind == kinds[0] for kind in kinds)
+        alike = all(item.dtypes == checkpoints[0].dtypes for item in checkpoints)
         members = [[prints[number], share] for number, share in fold_order(prints, shares)]
         alone = len(members) == 1 and recipe.buffers in ("average", "gaussian")
         return {

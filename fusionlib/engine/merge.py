@@ -123,6 +123,7 @@ class Merger:
         self._arenas: OrderedDict[tuple, Arena] = OrderedDict()
         self._recognised: dict[str, Known | None] = {}
         self._registered: tuple[Architecture, ...] = ()
+        self._era = object()
         self._lock = threading.Lock()
 
     def forget(self) -> None:
@@ -145,15 +146,24 @@ class Merger:
 
     def recognised(self, checkpoint: Checkpoint) -> Known | None:
         """The network that a checkpoint belongs to; looked for once, as long as the same architectures are known."""
+        known, _ = self._current()
+        if checkpoint.fingerprint not in known:
+            known[checkpoint.fingerprint] = network_of(checkpoint.shapes)
+        return known[checkpoint.fingerprint]
+
+    @property
+    def era(self) -> object:
+        """The same object as long as the same architectures are known."""
+        return self._current()[1]
+
+    def _current(self) -> tuple[dict[str, Known | None], object]:
+        """What was recognised since architectures last changed, and the era."""
         registered = tuple(architecture for _, architecture in ARCHITECTURES.items())
         with self._lock:
             same = len(registered) == len(self._registered)
             if not same or any(one is not other for one, other in zip(registered, self._registered, strict=True)):
-                self._recognised, self._registered = {}, registered
-            known = self._recognised
-        if checkpoint.fingerprint not in known:
-            known[checkpoint.fingerprint] = network_of(checkpoint.shapes)
-        return known[checkpoint.fingerprint]
+                self._recognised, self._registered, self._era = {}, registered, object()
+            return self._recognised, self._era
 
     def arena(self, recipe: Recipe, anchor: int) -> Arena:
         """The checkpoints of a recipe, packed; finite. Raises `LayoutError` where they do not fit one another."""

@@ -1,10 +1,15 @@
-"""A regular grid of alphas, visited from coarse to fine, so that a partial curve already has the shape of the whole."""
+"""A regular grid of alphas, visited from coarse to fine, so that a partial curve already has the shape of the whole;
+what a curve says of its best merge.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
+from fusionlib.diagnostics.evidence import SHARE
 from fusionlib.errors import UsageError
 
 SMALLEST = 0.001
@@ -67,12 +72,55 @@ def around_best(scores: Mapping[float, float], fine: float, least: float = 0.0) 
     `scores` by alpha with both ends. None are left once the best merge has neighbours within `fine` on both sides: from
     a grid of step s that takes two for each halving of s.
     """
+    return tuple(round((low + high) / 2, 9) for low, high in gaps_of_best(scores, least) if high - low > fine + EPSILON)
+
+
+def gaps_of_best(scores: Mapping[float, float], least: float = 0.0) -> list[tuple[float, float]]:
+    """The two gaps beside the best merge; none where there is no merge."""
     best, order = best_merge(scores, least), sorted(scores)
     if best is None:
-        return ()
+        return []
     place = order.index(best)
-    return tuple(
-        round((low + high) / 2, 9)
-        for low, high in pairwise(order[place - 1 : place + 2])
-        if high - low > fine + EPSILON
-    )
+    return list(pairwise(order[place - 1 : place + 2]))
+
+
+def closer_points(step: float) -> int:
+    """How many points beside its grid of `step` a path takes at most until its best merge has neighbours within
+    `FINE`.
+    """
+    return 2 * _halvings(step)
+
+
+def closer_later(scores: Mapping[float, float]) -> int:
+    """How many of these are still to come after those that `around_best` names."""
+    return sum(max(0, _halvings(high - low) - 1) for low, high in gaps_of_best(scores, SHARE))
+
+
+def _halvings(gap: float) -> int:
+    return math.ceil(math.log2(max(1.0, (gap - EPSILON) / FINE)))
+
+
+def path_summary(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`best` merge, its `gain` over the better end, and `unrefined`: alphas next to it that are not measured; None
+    where not known.
+
+    `points` in order of alpha, the networks alone at 0 and 1.
+    """
+    scores = _scores(points)
+    best = best_merge(scores, SHARE)
+    ends = [points[0]["miou"], points[-1]["miou"]]
+    return {
+        "best": None if best is None else {"alpha": best, "miou": scores[best]},
+        "gain": None if best is None or None in ends else scores[best] - max(ends),
+        "unrefined": list(around_best(scores, FINE, SHARE)),
+    }
+
+
+def merges_on(points: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Alphas of a path's points that count as merges of the two, the best of which is judged."""
+    return merges_of(_scores(points), SHARE)
+
+
+def _scores(points: Iterable[Mapping[str, Any]]) -> dict[float, float]:
+    """mIoU by alpha, where there is one."""
+    return {point["alpha"]: point["miou"] for point in points if point["miou"] is not None}

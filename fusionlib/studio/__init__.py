@@ -177,6 +177,8 @@ class Studio:
         with self._lock:
             if view.id not in self._sweeps:
                 self._sweeps[view.id] = Sweep(view, self.runner, self.store)
+            else:
+                self._sweeps[view.id].look()  # a diagnosis may have measured the same merges
             return self._sweeps[view.id]
 
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
@@ -272,7 +274,6 @@ class Studio:
             pictures,
             buffers,
             runner=self.runner,
-            open_sweep=self.sweep,
             intervals=self.intervals,
         )
 

@@ -15,9 +15,11 @@ from fusionlib.diagnostics.evidence import Evidence, guesses, weight_evidence
 from fusionlib.diagnostics.gram import cosine_along_path
 from fusionlib.diagnostics.survey import GROUPS, WITH_STATISTICS, WeightSurvey
 from fusionlib.diagnostics.verdict import judge
-from fusionlib.studio.diagnosis_functions import Obstacles, Pair
+from fusionlib.studies.diagnose import Pair
+from fusionlib.studies.grid import path_summary
+from fusionlib.studio.diagnosis_obstacles import Obstacles
 from fusionlib.studio.intervals import Chance
-from fusionlib.studio.outlook import path_evidence, path_summary
+from fusionlib.studio.outlook import path_evidence
 
 PATH = tuple(np.linspace(0, 1, 21).round(2).tolist())
 

@@ -4,7 +4,6 @@ measured.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +16,11 @@ from fusionlib.architectures.recognise import network_of
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import METHODS, Architecture
-from fusionlib.diagnostics.evidence import SHARE, Evidence, weight_evidence
+from fusionlib.diagnostics.evidence import Evidence, weight_evidence
 from fusionlib.diagnostics.survey import WeightSurvey, survey, survey_arena
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.errors import CheckpointError
-from fusionlib.studies.grid import FINE, around_best, best_merge, merges_of
+from fusionlib.studies.grid import merges_on, path_summary
 from fusionlib.studio.intervals import Chance
 
 PAIRS = 4096
@@ -30,30 +29,6 @@ PAIRS = 4096
 Known = tuple[Architecture, int] | None
 Places = tuple[int, int]
 Judged = list[tuple[tuple[str, str], Evidence]]
-Point = Mapping[str, Any]
-
-
-def closer_points(step: float) -> int:
-    """How many points beside its grid of `step` a path takes at most until its best merge has neighbours within
-    `FINE`.
-    """
-    return 2 * max(0, math.ceil(math.log2(step / FINE)))
-
-
-def path_summary(points: Sequence[Point]) -> dict[str, Any]:
-    """`best` merge, its `gain` over the better end, and `unrefined`: alphas next to it that are not measured; None
-    where not known.
-
-    `points` in order of alpha, the networks alone at 0 and 1.
-    """
-    scores = {point["alpha"]: point["miou"] for point in points if point["miou"] is not None}
-    best = best_merge(scores, SHARE)
-    ends = [points[0]["miou"], points[-1]["miou"]]
-    return {
-        "best": None if best is None else {"alpha": best, "miou": scores[best]},
-        "gain": None if best is None or None in ends else scores[best] - max(ends),
-        "unrefined": list(around_best(scores, FINE, SHARE)),
-    }
 
 
 def path_evidence(
@@ -93,11 +68,6 @@ def curve_evidence(
         return known
     points = [{**b, "alpha": 0.0}, *inner, {**a, "alpha": 1.0}]
     return path_evidence(known, path_summary(points), found["images"], chance_of(merges_on(points)))
-
-
-def merges_on(points: Sequence[Point]) -> list[float]:
-    """Alphas of a path's points that count as merges of the two, the best of which is judged."""
-    return merges_of([point["alpha"] for point in points if point["miou"] is not None], SHARE)
 
 
 def can_match(known: Known, other: Known) -> bool:

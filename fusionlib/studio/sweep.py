@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,11 +45,18 @@ class Sweep(Work):
         )
         self._all = self._study
         """Every point that was ever asked for."""
-        self._index_key = sweep_key(view)
+        self._naming = threading.Lock()
+        self._index_key = sweep_key(view.id)
         self._plan(0.05)
-        if not view.obstacle and pictures is not None and pictures.labelled:
-            self._recall((*view.ends, *alpha_grid(0.05), *(store.get(self._index_key) or {}).get("alphas", ())))
-        if self.points:
+        self.look()
+
+    def look(self) -> None:
+        """Take what others have measured since. While it runs it finds out itself."""
+        view, pictures = self.view, self.view.pictures
+        if self.state == "running" or view.obstacle or pictures is None or not pictures.labelled:
+            return
+        self._recall((*view.ends, *alpha_grid(0.05), *listed_alphas(self.store, self._index_key)))
+        if self.state == "idle" and self.points:
             self.state = "done"
 
     def want(self, step: float, *, fresh: bool = False) -> None:
@@ -144,25 +152,39 @@ class Sweep(Work):
 
     def _curve(self, points: Iterable[Point]) -> Curve:
         """The study of these points; what they are is remembered, and listed for whoever opens the view next."""
-        wanted, named = tuple(points), dict(self._all.points)
-        if new := [point for point in dict.fromkeys(wanted) if point not in named]:
-            named |= {point: self.recipe_at(point) for point in new}
-            self._all = self._study.of(named)
+        wanted = tuple(points)
+        with self._naming:
+            named = dict(self._all.points)
+            if new := [point for point in dict.fromkeys(wanted) if point not in named]:
+                named |= {point: self.recipe_at(point) for point in new}
+                self._all = self._study.of(named)
         return self._study.of({point: named[point] for point in wanted})
 
     def _recall(self, points: Iterable[Point]) -> None:
         curve = self._curve(dict.fromkeys(points))
-        self.known |= self.recalled(one for step in curve.steps({}) for one in step.questions)
+        found = self.recalled(one for step in curve.steps({}) for one in step.questions if one not in self.known)
+        self.known.update(found)
 
     def told(self) -> None:
         """Keep a list of what is measured: grids are looked for anyway, other alphas would not be found again."""
-        listed = sorted(point for point in self.points if not isinstance(point, str))
-        self.store.put(self._index_key, {"alphas": listed})
+        list_alphas(self.store, self._index_key, (point for point in self.points if not isinstance(point, str)))
 
 
-def sweep_key(view: MergeView) -> str:
-    """Where the store lists the alphas that were measured of a view, beside those of the usual grids."""
-    return key_of("sweep", view.id)
+def sweep_key(view: str) -> str:
+    """Where the store lists the alphas that were measured of a view of this id, beside those of the usual grids."""
+    return key_of("sweep", view)
+
+
+def listed_alphas(store: Store, key: str) -> set[float]:
+    """What the store lists."""
+    return set(map(float, (store.get(key) or {}).get("alphas", ())))
+
+
+def list_alphas(store: Store, key: str, alphas: Iterable[float]) -> None:
+    """Add these to what the store lists."""
+    known = listed_alphas(store, key)
+    if new := set(alphas) - known:
+        store.put(key, {"alphas": sorted(known | new)})
 
 
 def _finished(snapshot: dict[str, Any], grid: tuple[float, ...]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.identity import architecture_key
+from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
@@ -111,16 +111,9 @@ class MergeView:
         self._together: tuple[float | str, Built] | None = None
         self._statistics: dict[str, Any] = {}  # what was found, by what was wanted
         self._blend: Blend | None = None
-        self.id = key_of(
-            "view",
-            arena.fingerprints,
-            self.selection.buffers,
-            self.selection.dtype,
-            pictures.fingerprint() if pictures else None,
-            architecture_key(*architecture) if architecture else None,
-            precision,
-            device.type,
-        )[:24]
+        self.id = view_key(
+            arena.fingerprints, self.selection.buffers, self.selection.dtype, pictures, architecture, precision, device
+        )
 
     @property
     def architecture(self) -> Architecture | None:
@@ -399,6 +392,28 @@ class _Several:
     def logits(self, images: np.ndarray, size: tuple[int, int], resume: bool, run: Run) -> torch.Tensor:
         """Logits (N, C, h, w) of all together."""
         return run(lambda: self._built.logits(images, size))
+
+
+def view_key(
+    fingerprints: Sequence[str],
+    buffers: str,
+    dtype: str | None,
+    pictures: DecodedCache | None,
+    network: Network | None,
+    precision: str,
+    device: torch.device,
+) -> str:
+    """What tells a view of checkpoints from others; nothing is packed for it."""
+    return key_of(
+        "view",
+        tuple(fingerprints),
+        buffers,
+        dtype,
+        pictures.fingerprint() if pictures else None,
+        architecture_key(*network) if network else None,
+        precision,
+        device.type,
+    )[:24]
 
 
 __all__ = ["Frame", "MergeView", "Selection", "Superseded"]

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from fusionlib.studies.grid import FINE
+from fusionlib.studies.diagnose import Unmeasured
+from fusionlib.studies.grid import FINE, closer_points
 from fusionlib.studio import Diagnosis, Selection
-from fusionlib.studio.diagnosis_functions import Unmeasured
-from fusionlib.studio.outlook import closer_points
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.charts.diagnostics import name_of
-from fusionlib.studio.diagnosis_functions import NO_CODE
+from fusionlib.studio.diagnosis_obstacles import NO_CODE
 
 Row = Mapping[str, Any]
 
