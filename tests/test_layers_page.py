@@ -41,7 +41,7 @@ def test_a_profile_of_the_session_is_what_is_exported(start) -> None:  # noqa: F
     assert "2 weights by part" in captions(app) and "anchor B" in captions(app)
     next(item for item in app.button if item.label == "Write merged checkpoint").click().run()
     assert not app.exception and not app.error
-    written = open_checkpoint(next((server.studio().options.home / "exports").glob("*part-profile*.safetensors")))
+    written = open_checkpoint(next((server.studio().options.home / "exports").glob("*profile-*.safetensors")))
     a = server.studio().workspace.get(str(box(app, "Checkpoint A").value)).checkpoint
     name = next(iter(written.tensors))
     assert a is not None and torch.equal(written.read(name), a.read(name)), "the backbone is A's"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fusionlib.diagnostics.bootstrap import Units
-
-if TYPE_CHECKING:  # whoever plans by these thresholds does not wait for torch
+if TYPE_CHECKING:  # whoever plans by these thresholds waits neither for torch nor for numpy
+    from fusionlib.diagnostics.bootstrap import Units
     from fusionlib.diagnostics.survey import WeightSurvey
 
 SEPARATE = 0.2

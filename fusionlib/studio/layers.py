@@ -101,16 +101,6 @@ def _is_weight(weight: Any) -> bool:
     return number and 0 <= weight <= 1  # NaN and infinity fail the comparison too
 
 
-def profile_parameters(profile: LayerProfile) -> dict[str, Any]:
-    """The profile as plain values for a recipe."""
-    return {
-        "anchor": profile.anchor,
-        "granularity": profile.granularity,
-        "weights": {name: list(shares) for name, shares in profile.weights.items()},
-        **({"rest": list(profile.rest)} if profile.rest else {}),
-    }
-
-
 def describe(arena: Arena) -> dict[str, Any]:
     """What the page draws, as JSON values: every level with its units, and by unit the size, cosine, discrepancy and
     preset curves.

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusionlib.contracts import METHODS, MergeMethod, parameters_of
-from fusionlib.merging.profile import LayerProfile
-from fusionlib.studio.layers import profile_parameters
 
 Mixture = float | MergeMethod
 """The weight of A in an average with the others, or a merge method."""
@@ -22,10 +20,10 @@ def method_name(method: MergeMethod) -> str:
 
 def parameters_set(method: MergeMethod) -> dict[str, Any]:
     """The hyper-parameters of a method that are not its defaults, as a recipe has them."""
-    if isinstance(method, LayerProfile):
-        return profile_parameters(method)
     given = {item.name: (getattr(method, item.name), item.default) for item in parameters_of(type(method))}
-    return {name: _plain(value) for name, (value, default) in given.items() if value != default}
+    # What is drawn unit by unit is written whole, but for what is left empty: its defaults are no merge.
+    written = {name: value != default or (method.by_preset and value != ()) for name, (value, default) in given.items()}
+    return {name: _plain(value) for name, (value, _) in given.items() if written[name]}
 
 
 def mixture_key(mixture: Mixture) -> float | str:
@@ -37,11 +35,11 @@ def mixture_key(mixture: Mixture) -> float | str:
 
 
 def mixture_name(mixture: Mixture) -> str:
-    """What a file of it is called: `alpha0.5`, `block-profile-0123456789`, `ties-0123456789`."""
+    """What a file of it is called: `alpha0.5`, `profile-0123456789`, `ties-0123456789`."""
     if not isinstance(mixture, MergeMethod):
         return f"alpha{mixture:g}"
     text = json.dumps(parameters_set(mixture), sort_keys=True)
-    kind = f"{mixture.granularity}-profile" if isinstance(mixture, LayerProfile) else method_name(mixture)
+    kind = method_name(mixture)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:10]}" if text != "{}" else kind
 
 
