@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.widgets import link
 from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.sidebar import sidebar
 from pages.widgets.style import apply_style
@@ -22,7 +23,9 @@ page = st.navigation(
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
     ]
 )
+link.follow(page.url_path)
 with st.sidebar:  # where its empty element shifts nothing
     one_entry_a_gesture()
 sidebar()
 page.run()
+link.write()

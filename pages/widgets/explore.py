@@ -10,9 +10,11 @@ from fusionlib.charts.classes import class_change_figure
 from fusionlib.contracts import METHODS
 from fusionlib.errors import FusionError, LayoutError
 from fusionlib.studio import MergeMethod, MergeView, Mixture, Selection
+from pages.widgets import link
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
+from pages.widgets.link import only_of
 from pages.widgets.live import live_view
 from pages.widgets.method_viewer import live_method, measure_section
 from pages.widgets.problems import plain, problems_shown, show_problem
@@ -33,6 +35,11 @@ def explore_view(kind: str | None = None) -> None:
 
     `kind` is what an address stands for that has a mixture of its own.
     """
+    _explore(kind)
+    link.write()
+
+
+def _explore(kind: str | None) -> None:
     chosen = selection()
     if chosen is None:
         st.info(
@@ -68,12 +75,13 @@ def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
     left, right = st.columns([2, 5], vertical_alignment="bottom")
     names = {ALPHA: "Weighted average (alpha)", LAYERS: "Layer by layer"}
     names |= {name: METHODS.get(name).title for name in methods}
+    key = MIXTURE if kind is None else f"{MIXTURE}-{kind}"
+    only_of(key, names)
+    st.session_state.setdefault(key, kind or ALPHA)
     chosen_kind = left.selectbox(
         "Mixture",
         list(names),
-        index=list(names).index(kind or ALPHA),
-        key=MIXTURE if kind is None else f"{MIXTURE}-{kind}",
-        bind="query-params" if kind is None else None,
+        key=key,
         format_func=names.__getitem__,
         help="How the checkpoints become one network: every one that is a single network moves while you drag",
     )

@@ -13,12 +13,13 @@ from fusionlib.contracts import METHODS, MergeMethod, Parameter, parameters_of
 from fusionlib.errors import FusionError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import MergeView
-from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
+from pages.widgets import link
+from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 from pages.widgets.viewer import mount, newest, nothing
 
-IN_URL = "set"
+IN_URL = "parameters"
 """Where a link has the parameters, as JSON."""
 
 MOST_STEPS = 1000
@@ -49,17 +50,16 @@ def live_method(view: MergeView, name: str) -> MergeMethod:
     )
     text = newest(key, "parameters", reported.parameters, json.dumps(values))
     st.session_state[PICTURE] = int(newest(key, "index", reported.index, picture - 1) or 0) + 1
-    write_picture(st.session_state[PICTURE])
     values = _kept(view, name, text) or values
     st.session_state[f"method/{name}"] = values
-    _write_link(name, values)
+    _write_link(values)
     return _built(name, values)
 
 
 def _values(view: MergeView, name: str) -> dict[str, Any]:
     """The parameters of this session, else of the link, else those that the method begins with."""
     first = _first(view, name)
-    for text in (st.session_state.get(f"method/{name}"), st.query_params.get(IN_URL)):
+    for text in (st.session_state.get(f"method/{name}"), link.asked(IN_URL)):
         found = _kept(view, name, text)
         if found is not None:
             return first | found
@@ -152,10 +152,8 @@ def _described(item: Parameter, names: tuple[str, ...]) -> dict[str, Any]:
     return {**about, "kind": "number", **bounds, "slider": span is not None and span <= MOST_STEPS}
 
 
-def _write_link(name: str, values: Mapping[str, Any]) -> None:
-    text = json.dumps(dict(values), separators=(",", ":"))
-    if st.query_params.get(IN_URL) != text:
-        st.query_params[IN_URL] = text
+def _write_link(values: Mapping[str, Any]) -> None:
+    link.put(IN_URL, json.dumps(dict(values), separators=(",", ":")))
 
 
 def measure_section(view: MergeView, method: MergeMethod) -> None:
