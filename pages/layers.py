@@ -51,5 +51,6 @@ heading(
     "Layers",
     "Weights for every layer: drag a bar, or draw the curve across many. "
     "A bar that is full is all A; what is left of it belongs to the others.",
+    "merging#a-weight-for-every-layer",
 )
 layers_view()

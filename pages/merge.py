@@ -70,5 +70,7 @@ def _class_change(view, alpha: float) -> None:
     )
 
 
-heading("Merge", "Drag alpha: 1 is checkpoint A, 0 is checkpoint B, between them the weighted average of both.")
+heading(
+    "Merge", "Drag alpha: 1 is checkpoint A, 0 is checkpoint B, between them the weighted average of both.", "merging"
+)
 merge_view()
