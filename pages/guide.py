@@ -6,8 +6,7 @@ from fusionlib.guide import CHAPTERS, Chapter, chapter, filled, linked
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.style import chapter_address, heading
 
-WIDTH = 1040
-"""Pixels: lines stay short enough to read, tables wide enough."""
+WIDTH = 1040  # pixels: lines stay short enough to read, tables wide enough
 
 
 def contents(found: Chapter) -> None:
@@ -36,6 +35,6 @@ with problems_shown():
         bind="query-params",
         label_visibility="collapsed",
     )
-    with st.container(width=WIDTH):
+    with st.container(key="guide", width=WIDTH):
         contents(chapter(chosen))
         sections(chapter(chosen))
