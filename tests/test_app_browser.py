@@ -151,6 +151,7 @@ SHOWN = {
     "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point",
     "Calibration": ".js-plotly-plot, [data-testid=stButton]",
     "Workspace": ".stDataFrame",
+    "Guide": ".st-key-guide h3",
     "Merge": '[data-testid="canvas-m"][data-alpha]',
 }
 """What each page has drawn when it is there."""

@@ -223,7 +223,7 @@ def test_a_command_that_is_named_is_a_verb_with_these_options(place: str, words:
 
 def test_every_verb_is_in_the_guide_and_every_option_of_the_server() -> None:
     named = {words[0] for place, words in commands() if place == "start"}
-    assert named >= set(VERBS) - {"measures"} and "measures, studies" in written("start")
+    assert named >= set(VERBS) - {"measures"} and "measures, studies list" in written("start")
     out = StringIO()
     with redirect_stdout(out), suppress(SystemExit):
         app_options(["--help"])
