@@ -14,8 +14,8 @@ st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", i
 apply_style()
 page = st.navigation(
     [
-        st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
-        st.Page("layers.py", title="Layers", icon=":material/layers:"),
+        st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),
+        st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
         st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
