@@ -146,13 +146,12 @@ def test_it_listens_on_this_machine_alone(address: str) -> None:
 
 
 SHOWN = {
-    "Layers": '[data-testid="canvas-m"][data-alpha]',
     "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
     "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point",
     "Calibration": ".js-plotly-plot, [data-testid=stButton]",
     "Workspace": ".stDataFrame",
     "Guide": ".st-key-guide h3",
-    "Merge": '[data-testid="canvas-m"][data-alpha]',
+    "Explore": '[data-testid="canvas-m"][data-alpha]',
 }
 """What each page has drawn when it is there."""
 
