@@ -3,5 +3,5 @@
 from pages.widgets.explore import explore_view
 from pages.widgets.style import heading
 
-heading("Explore", "Mix checkpoints and watch: masks, curve and classes follow the hand.")
+heading("Explore", "Mix checkpoints and watch: masks, curve and classes follow the hand.", "merging")
 explore_view()

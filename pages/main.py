@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
+        st.Page("guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )
 link.follow(page.url_path)
