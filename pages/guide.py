@@ -3,6 +3,7 @@
 import streamlit as st
 
 from fusionlib.guide import CHAPTERS, Chapter, chapter, filled, linked
+from pages.widgets.link import only_of
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.style import chapter_address, heading
 
@@ -26,15 +27,15 @@ def sections(found: Chapter) -> None:
 
 heading("Guide", "Options, formats, methods, measures and rules. On the command line: `python -m fusionlib guide`.")
 with problems_shown():
+    only_of("chapter", CHAPTERS)
+    st.session_state.setdefault("chapter", CHAPTERS[0])
     chosen = st.segmented_control(
         "Chapter",
         CHAPTERS,
-        default=CHAPTERS[0],
         required=True,
         key="chapter",  # by its name, not its title: what stands in the URL is what is shown
-        bind="query-params",
         label_visibility="collapsed",
     )
     with st.container(key="guide", width=WIDTH):
-        contents(chapter(chosen))
-        sections(chapter(chosen))
+        contents(chapter(chosen or CHAPTERS[0]))
+        sections(chapter(chosen or CHAPTERS[0]))

@@ -134,7 +134,7 @@ class Studio:
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._mixtures: WorkDesk[MixtureWork] = WorkDesk(64)
-        self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
+        self._diagnoses: WorkDesk[Diagnosis] = WorkDesk(DIAGNOSES)
         self._lock = threading.RLock()
         self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
@@ -274,13 +274,7 @@ class Studio:
                 ]
             ).encode()
         ).hexdigest()
-        with self._lock:
-            if key not in self._diagnoses:
-                self._diagnoses[key] = self.diagnose(opened, pictures, buffers)  # type: ignore[arg-type]
-                while len(self._diagnoses) > DIAGNOSES:
-                    self._diagnoses.popitem(last=False)
-            self._diagnoses.move_to_end(key)
-            return self._diagnoses[key]
+        return self._diagnoses.open(key, lambda: self.diagnose(opened, pictures, buffers))  # type: ignore[arg-type]
 
     def diagnose(
         self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average"

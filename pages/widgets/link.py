@@ -20,6 +20,7 @@ OWN = {
     "layers": ("more", "picture", "profile", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
     "diagnostics": ("set", "pair"),
+    "guide": ("chapter",),
     "calibration": ("alpha", "picture", "bins", "class"),
 }
 """What else a page shows, by its address."""

@@ -6,6 +6,7 @@ import streamlit as st
 
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
+from pages.widgets.copy_link import copy_link
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 from pages.widgets.runs_drawer import runs_drawer
@@ -25,6 +26,7 @@ def sidebar() -> None:
             st.info("Load at least two checkpoints on the Workspace page.", icon=":material/info:")
         else:
             _selectors(workspace, names)
+        copy_link()
         _summary(workspace)
     runs_drawer()
 
