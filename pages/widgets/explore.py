@@ -84,6 +84,7 @@ def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
         key=key,
         format_func=names.__getitem__,
         help="How the checkpoints become one network: every one that is a single network moves while you drag",
+        label_visibility="collapsed",
     )
     with right:
         return chosen_kind, further_checkpoints(chosen)

@@ -35,7 +35,8 @@ def further_checkpoints(chosen: Selection) -> Selection:
         names,
         key=FURTHER,
         max_selections=len(LETTERS) - 2,
-        placeholder="none: A and B are mixed; choose C, D, ... to give each layer a weight for every one of them",
+        placeholder="Further checkpoints C, D, ...: none, so A and B are mixed",
+        label_visibility="collapsed",
     )
     return replace(chosen, more=tuple(more))
 
