@@ -5,6 +5,7 @@ explained.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, STATISTICS
+from fusionlib.engine.build import Builder
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
@@ -138,6 +140,19 @@ def test_a_cancelled_run_goes_on_where_it_stopped(
     assert rows_of(again)["a"]["state"] == "measured"
     again.measure()
     assert again.state == "done" and again.done == 4 * 4  # b, c and the two merges
+
+
+def test_seconds_of_a_row_are_those_of_its_own_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of a merge that was made at another time, and none where nothing ran."""
+    real = Builder.build
+    monkeypatch.setattr(Builder, "build", lambda *given, **more: replace(real(*given, **more), seconds=1000.0))
+    comparison = compared(world, methods=("isotropic", "linear", "fisher"))
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert all(0 < rows[name]["evaluation_seconds"] < 100 for name in ("a", "isotropic", "fisher"))
+    assert rows["linear"]["evaluation_seconds"] is None, "the same network as the mean of all"
+    comparison.measure(fresh=True)
+    assert 0 < rows_of(comparison)["fisher"]["evaluation_seconds"] < 100
 
 
 def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

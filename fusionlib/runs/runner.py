@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,13 +78,12 @@ class Runner:
             None if fresh or self.picturewise.unmapped(one, pictures) else self._known(one, pictures) for one in asked
         ]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
-        if left:
-            self._measure(left, target, pictures, builts, steps, fresh, rows)
+        took = self._measure(left, target, pictures, builts, steps, fresh, rows) if left else 0.0
         merges = {merge.build: merge for one in asked for merge in one.merges}
         tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) - steps.passed
         tally.known += sum(merge.passes for build, merge in merges.items() if build not in builts)
         tally.seconds += time.perf_counter() - begun
-        return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
+        return [answer or self._found(one, pictures, took) for one, answer in zip(asked, told, strict=True)]
 
     def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
         """Count the passes of networks whose figures somebody wanted and found."""
@@ -225,12 +225,12 @@ class Runner:
             found = self._summed(one, pictures)
         return None if found is None else self._told(one, found, known=True)
 
-    def _found(self, one: Asked, pictures: DecodedCache) -> Told:
+    def _found(self, one: Asked, pictures: DecodedCache, took: float) -> Told:
         """The answer after a pass: from the tables, into which it went."""
         picturewise = one.measure.grain == "picture"
         found = self._summed(one, pictures) if picturewise else self.answers.find(*one.place, one.question.data)
         assert found is not None, "a pass leaves a state of every picture"
-        return self._told(one, found, known=False)
+        return replace(self._told(one, found, known=False), took=took)
 
     def _told(self, one: Asked, found: Answer, *, known: bool) -> Told:
         notes = tuple(dict.fromkeys(note for merge in one.merges for note in merge.notes))
@@ -259,8 +259,8 @@ class Runner:
         steps: _Steps,
         fresh: bool,
         rows: Rows,
-    ) -> None:
-        """One pass for all that is asked and not known, and for what every pass over masks feeds."""
+    ) -> float:
+        """One pass for all that is asked and not known, and for what every pass over masks feeds; its seconds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
         order = list(recipes)
         networks = [builts.get(build) or self._build(one, builts, steps)[0] for build, one in recipes.items()]
@@ -276,15 +276,18 @@ class Runner:
             rows.flush()  # before the next picture begins: whatever ends the process, a finished one is known
             steps(done, total)
 
+        begun = time.perf_counter()
         try:
             work.run(along)
         finally:
             rows.flush()
+        took = time.perf_counter() - begun
         pictures.verify()
         for one, task in zip(asked.values(), tasks, strict=True):
             if one.measure.grain == "split" and (state := task.state) is not None:
                 figures = self.worker.run(lambda one=one, state=state: one.measure.compute(state))
                 self._keep(one, Answer(figures, len(pictures), 0), pictures)
+        return took
 
     def _always(self, build: str, recipe: Recipe, data: str, target: LabelSpace) -> list[Asked]:
         """The measures of one network that every pass over masks feeds, whoever asks."""

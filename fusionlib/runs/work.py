@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -38,8 +37,6 @@ class Work(Job):
         self.known: dict[Question, Told | Refused] = {}
         self.current = ""
         """What the pass under way is about."""
-        self.took: dict[Question, float] = {}
-        """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
         self._costs: dict[tuple[str, str], int] = {}
         self._contents: dict[int, tuple[str, Recipe]] = {}
@@ -149,7 +146,6 @@ class Work(Job):
             passed = whole
             self.progress(done + part, done + whole + ahead)
 
-        begun = time.perf_counter()
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
@@ -160,7 +156,6 @@ class Work(Job):
                 raise
             self.known |= dict.fromkeys(asked, _refused(error))
             return done
-        self.took |= dict.fromkeys(asked, time.perf_counter() - begun)
         self.known |= {told.question: told for told in found}
         self.told()
         return done + passed
