@@ -155,6 +155,15 @@ def test_seconds_of_a_row_are_those_of_its_own_pass(world: World, monkeypatch: p
     assert 0 < rows_of(comparison)["fisher"]["evaluation_seconds"] < 100
 
 
+def test_equal_networks_are_measured_anew_once(world: World, forwards: list[int]) -> None:
+    comparison = compared(world, methods=("isotropic", "linear"))
+    for fresh in (False, True):
+        forwards.clear()
+        comparison.measure(fresh=fresh)
+        assert sum(forwards) == 4 * 4, "three checkpoints and their mean, which has two rows"
+        assert {row["state"] for row in comparison.snapshot()["rows"]} == {"measured"}
+
+
 def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = compared(world, methods=("fisher",))
     seen: list[tuple[int, int]] = []

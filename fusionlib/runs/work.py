@@ -14,7 +14,7 @@ from fusionlib.engine.jobs import Job, Lease
 from fusionlib.errors import Cancelled, FusionError, UsageError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
-from fusionlib.runs.runner import Runner
+from fusionlib.runs.runner import Place, Runner
 
 
 class Work(Job):
@@ -38,6 +38,7 @@ class Work(Job):
         self.current = ""
         """What the pass under way is about."""
         self.fresh = False
+        self._anew: set[Place] = set()
         self._costs: dict[tuple[str, str], int] = {}
         self._contents: dict[int, tuple[str, Recipe]] = {}
 
@@ -48,7 +49,7 @@ class Work(Job):
         """
         self.study = self.study if study is None else study
         if self.state != "running":
-            self.fresh = fresh
+            self.fresh, self._anew = fresh, set()
             known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
             self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
@@ -148,7 +149,7 @@ class Work(Job):
 
         self.progress(done, done + self._passes([step]) + ahead)
         try:
-            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
+            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks, anew=self._anew)
         except Cancelled:
             raise
         except Exception as error:
