@@ -217,6 +217,21 @@ def test_one_bad_row_does_not_end_the_table(world: World, monkeypatch: pytest.Mo
     assert rows["isotropic"]["state"] == "measured" and comparison.state == "done"
 
 
+def test_pictures_that_change_meanwhile_end_the_table(
+    world: World, monkeypatch: pytest.MonkeyPatch, forwards: list[int]
+) -> None:
+    """They are the same for all rows: each would look through them in vain."""
+    comparison = compared(world, methods=("isotropic", "layerwise"))
+    monkeypatch.setattr(comparison.pictures, "is_current", lambda: False)
+    with pytest.raises(UsageError, match="were changed after they were opened"):
+        comparison.measure()
+    assert sum(forwards) == 4 and comparison.state == "failed" and world.studio.runner.tally.seconds > 0
+    assert {row["state"] for row in comparison.snapshot()["rows"]} <= {"measured", "waiting"}
+    monkeypatch.undo()
+    comparison.measure()
+    assert comparison.state == "done"
+
+
 def test_checkpoints_with_other_heads_merge_what_they_share(world: World) -> None:
     tiny_file(world.folder / "files", "other", 4, classes=11)
     world.studio.workspace.refresh()

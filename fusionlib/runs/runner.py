@@ -89,12 +89,14 @@ class Runner:
             for one in asked
         ]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
-        took = self._measure(left, target, pictures, builts, steps, fresh, rows) if left else 0.0
+        try:
+            took = self._measure(left, target, pictures, builts, steps, fresh, rows) if left else 0.0
+        finally:
+            tally.seconds += time.perf_counter() - begun
         anew |= {(*one.place, data) for one in left}
         merges = {merge.build: merge for one in asked for merge in one.merges}
         tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) - steps.passed
         tally.known += self._making({build: merge for build, merge in merges.items() if build not in builts})
-        tally.seconds += time.perf_counter() - begun
         return [answer or self._found(one, pictures, took) for one, answer in zip(asked, told, strict=True)]
 
     def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:

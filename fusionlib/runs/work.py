@@ -11,7 +11,7 @@ from fusionlib.contracts import Progress, Study
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import forwards_of
 from fusionlib.engine.jobs import Job, Lease
-from fusionlib.errors import Cancelled, FusionError, UsageError
+from fusionlib.errors import Cancelled, ChangedDataError, FusionError, UsageError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Place, Runner
@@ -150,7 +150,7 @@ class Work(Job):
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks, anew=self._anew)
-        except Cancelled:
+        except (Cancelled, ChangedDataError):  # which is the same for whatever else is asked of these pictures
             raise
         except Exception as error:
             if not self.study.goes_on:
