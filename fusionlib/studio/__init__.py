@@ -53,6 +53,7 @@ from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.shipped import take_shipped
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -120,6 +121,8 @@ class Studio:
             tidy(options.home / folder)
         self.answers = Answers(options.home / "results.sqlite", options.home_mb << 20)
         self.store = Store(self.answers.database)
+        if options.demo:
+            take_shipped(self.answers, self.store, self.device.type, options.precision)
         self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
         self.sources = Sources()

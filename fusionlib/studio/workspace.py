@@ -156,11 +156,15 @@ class Workspace:
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
     def first_picture(self, source: str) -> int:
-        """The picture to begin with, counted from 1: the demo's scenes have one where its pair shows what a merge can
-        do.
+        """The picture to begin with, counted from 1: the demo's first scenes have one where its pair shows what a merge
+        can do.
         """
-        demo = any(item.name == source and item.origin == "demo" for item in self.sources)
-        return int(_manifest().get("begin_with_picture", 1)) if demo else 1
+        about = _manifest()
+        begun = any(
+            item.name == source and item.origin == "demo" and item.spec == about.get("begin_with_data")
+            for item in self.sources
+        )
+        return int(about.get("begin_with_picture", 1)) if begun else 1
 
     def default_pair(self) -> tuple[str, str] | None:
         """The last two different checkpoints of the largest family that fits together.
@@ -380,7 +384,9 @@ class Workspace:
     def _sources(self) -> Iterable[Source]:
         specs = [(spec, "folder") for spec in self.options.data]
         if self.options.demo:
-            specs += [(f"streets:{domain}:24", "demo") for domain in ("clear", "night", "fog", "rain", "snow")]
+            begun = _manifest().get("begin_with_data")
+            domains = [f"streets:{domain}:24" for domain in ("clear", "night", "fog", "rain", "snow")]
+            specs += [(spec, "demo") for spec in dict.fromkeys(filter(None, (begun, *domains)))]
         if self.uploads.has_pictures():
             specs.append((f"pictures:{self.uploads.pictures}", "upload"))
         taken: set[str] = set()
