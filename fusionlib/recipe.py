@@ -106,7 +106,7 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(
             f"{path.name} holds {type(content).__name__}",
             "a mapping with `checkpoints` and `method`",
-            "See the example in the README",
+            "See the example in `python -m fusionlib guide files`",
         )
     try:
         return Recipe.model_validate(content)
@@ -114,7 +114,9 @@ def read_recipe(path: Path) -> Recipe:
         first = error.errors()[0]
         where = clipped(".".join(str(part) for part in first["loc"]), 200) or "the recipe"
         raise RecipeError(
-            f"{path.name}: {where}: {first['msg']}", "a recipe as in the README", f"Correct {where}"
+            f"{path.name}: {where}: {first['msg']}",
+            "a recipe as in `python -m fusionlib guide files`",
+            f"Correct {where}",
         ) from error
 
 

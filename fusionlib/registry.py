@@ -1,7 +1,7 @@
 """Named collections of implementations, filled by the modules of a package.
 
-One new file and one registration line add an implementation; pages, CLI, README table and the property tests find it
-here.
+One new file and one registration line add an implementation; pages, CLI, the guide's tables and the property tests find
+it here.
 """
 
 from __future__ import annotations

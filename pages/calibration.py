@@ -50,6 +50,7 @@ def calibration(chosen: Selection) -> None:
 heading(
     "Calibration",
     "How sure is each network, and is it right as often as it says? Every labelled pixel of the split counts.",
+    "measuring#calibration",
 )
 _chosen = selection()
 if _chosen is None:

@@ -46,6 +46,7 @@ heading(
     "Compare",
     "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
     " ensemble.",
+    "measuring#comparing-methods",
 )
 _chosen = selection()
 if _chosen is None:

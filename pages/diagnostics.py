@@ -72,6 +72,7 @@ switch_when_asked()
 heading(
     "Diagnostics",
     "Can these be merged, and why? Weights are compared at once and without data; what the networks do needs pictures.",
+    "diagnosing",
 )
 _chosen = selection()
 if _chosen is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.widgets import link
 from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.sidebar import sidebar
 from pages.widgets.style import apply_style
@@ -14,15 +15,18 @@ st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", i
 apply_style()
 page = st.navigation(
     [
-        st.Page("merge.py", title="Merge", icon=":material/merge:", default=True),
-        st.Page("layers.py", title="Layers", icon=":material/layers:"),
+        st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),
+        st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
         st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
+        st.Page("guide.py", title="Guide", icon=":material/menu_book:"),
     ]
 )
+link.follow(page.url_path)
 with st.sidebar:  # where its empty element shifts nothing
     one_entry_a_gesture()
 sidebar()
 page.run()
+link.write()

@@ -7,7 +7,11 @@ from pages.widgets.server import studio
 from pages.widgets.style import heading
 from pages.widgets.uploads import upload_section
 
-heading("Workspace", "The checkpoints and data that this server has loaded, and whether the checkpoints fit together.")
+heading(
+    "Workspace",
+    "The checkpoints and data that this server has loaded, and whether the checkpoints fit together.",
+    "files",
+)
 workspace = studio().workspace
 with problems_shown():
     checkpoint_table(workspace)

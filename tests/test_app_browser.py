@@ -146,12 +146,12 @@ def test_it_listens_on_this_machine_alone(address: str) -> None:
 
 
 SHOWN = {
-    "Layers": '[data-testid="canvas-m"][data-alpha]',
     "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
     "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point",
     "Calibration": ".js-plotly-plot, [data-testid=stButton]",
     "Workspace": ".stDataFrame",
-    "Merge": '[data-testid="canvas-m"][data-alpha]',
+    "Guide": ".st-key-guide h3",
+    "Explore": '[data-testid="canvas-m"][data-alpha]',
 }
 """What each page has drawn when it is there."""
 
@@ -172,3 +172,20 @@ def test_every_page_is_drawn_in_both_themes_under_the_content_policy(page) -> No
         page.emulate_media(color_scheme="light")
         page.wait_for_function(f"seen => !seen.includes({GROUND})", arg=before)
         assert page.locator('[data-testid="stException"]').count() == 0
+
+
+def test_a_heading_opens_its_chapter_beside_the_page(page) -> None:
+    """A link to a section scrolls to it, tables above it notwithstanding."""
+    with page.context.expect_page() as opened:
+        page.locator("a[href^='guide?']").first.click()
+    guide = opened.value
+    guide.locator("h3#what-alpha-means").wait_for(timeout=30000)
+    assert guide.url.endswith("/guide?chapter=merging")
+    with guide.context.expect_page() as opened:
+        guide.locator("a[href='guide?chapter=networks#model-code']").click()
+    other = opened.value
+    other.locator("h3#model-code").wait_for(timeout=30000)
+    other.wait_for_function("() => Math.abs(document.querySelector('#model-code').getBoundingClientRect().top) < 300")
+    other.locator(".st-key-chapter button").filter(has_text="serving").click()
+    other.locator("h3#access-by-others").wait_for(timeout=30000)
+    assert "chapter=serving" in other.url

@@ -66,6 +66,8 @@ PAGES = {
     "diagnostics": ".js-plotly-plot .main-svg",
     "calibration": ".js-plotly-plot .main-svg",
     "workspace": '[data-testid="stDataFrame"]',
+    "guide?chapter=networks": ".st-key-guide table",
+    "guide?chapter=start": ".st-key-guide pre",
     "?data=nowhere": '[data-testid="stAlert"]',
 }
 BANNER = """() => { for (const one of document.querySelectorAll("*")) {

@@ -16,14 +16,14 @@ from pages.widgets import server
 from tests.helpers import folder_data, tiny_tensors, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
 
-PAGES = ("merge.py", "layers.py", "compare.py", "diagnostics.py", "calibration.py", "workspace.py")
+PAGES = ("explore.py", "layers.py", "compare.py", "diagnostics.py", "calibration.py", "workspace.py")
 
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The Merge page; the home folder would lie below a file."""
     (tmp_path / "file").write_text("in the way")
-    with opened("merge.py", tmp_path / "file" / "home", monkeypatch) as open_page:
+    with opened("explore.py", tmp_path / "file" / "home", monkeypatch) as open_page:
         yield open_page(
             "--checkpoints",
             str(tiny_files(tmp_path / "files", 2)),
@@ -99,7 +99,7 @@ def test_uploads_and_presets_say_so_too(app: AppTest, tmp_path: Path) -> None:
 def test_a_store_that_was_set_aside_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "results.sqlite").write_bytes(b"no database at all" * 100)
-    with opened("merge.py", tmp_path / "home", monkeypatch) as open_page:
+    with opened("explore.py", tmp_path / "home", monkeypatch) as open_page:
         app = open_page(
             "--checkpoints",
             str(tiny_files(tmp_path / "files", 2)),

@@ -36,6 +36,7 @@ LAYERS = {
     "options": 4,
     "runs": 4,
     "studies": 5,
+    "guide": 6,
     "lab": 5,
     "studio": 6,
     "cli": 7,

@@ -1,4 +1,4 @@
-"""Every registered method from the command line: listed, explained in the README, run, and run again to the same
+"""Every registered method from the command line: listed, explained in the guide, run, and run again to the same
 bytes.
 """
 
@@ -15,7 +15,6 @@ from test_cli import place, refused, said  # noqa: F401 - fixtures
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
 
-ROOT = Path(__file__).resolve().parent.parent
 ONE_FILE = [name for name in METHODS.names() if name != "ensemble"]
 
 
@@ -33,10 +32,10 @@ def test_methods_lists_every_method_with_its_parameters_ranges_and_source(place:
     assert (alpha["default"], alpha["min"], alpha["max"]) == (0.5, 0.0, 1.0)
 
 
-def test_every_method_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_method_is_in_the_guide(said) -> None:  # noqa: F811
+    lines = said("guide", "merging")["lines"]
     for name in METHODS.names():
-        assert f"| `{name}` |" in text
+        assert any(line.startswith(f"| `{name}` | {METHODS.get(name).title} |") for line in lines)
 
 
 @pytest.mark.parametrize("name", ONE_FILE)

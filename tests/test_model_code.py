@@ -199,7 +199,7 @@ def test_the_same_on_the_command_line(
 
 
 def test_a_page_that_is_loaded_again_shows_the_code_of_now(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened("merge.py", place / "home", monkeypatch) as open_page:
+    with opened("explore.py", place / "home", monkeypatch) as open_page:
         app = open_page("--checkpoints", "files", "--data", "folder:town", "--model", "mine.py:Net")
         studio, chosen = (
             server.studio(),

@@ -463,7 +463,7 @@ def test_sweeps_and_layers_are_measured_as_they_would_be_written(place: Path, sa
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    with opened("merge.py", tmp_path / "home", monkeypatch) as open_page:
+    with opened("explore.py", tmp_path / "home", monkeypatch) as open_page:
         yield open_page
 
 

@@ -53,7 +53,7 @@ def test_the_networks_run_in_the_background_and_the_page_shows_it(start, files: 
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 3)}")
     button(app, "Run 3 networks on 3 pictures").click().run()
     assert not app.exception
-    diagnosis = next(iter(server.studio()._diagnoses.values()))
+    diagnosis = next(iter(server.studio()._diagnoses._works.values()))
     until(lambda: diagnosis.state == "done")
     app.switch_page("workspace.py").run()
     app.switch_page("diagnostics.py").run()
@@ -79,7 +79,7 @@ def test_what_is_measured_while_the_job_runs_draws_the_page_anew(monkeypatch: py
 def test_paths_of_other_pairs_are_counted_and_can_be_measured(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
     button(app, "Run 3 networks on 2 pictures").click().run()
-    diagnosis = next(iter(server.studio()._diagnoses.values()))
+    diagnosis = next(iter(server.studio()._diagnoses._works.values()))
     until(lambda: diagnosis.state == "done")
     app.run()
     assert "with this step 2 paths of other pairs are not" in text(app) and not button(app, "Measure ")
@@ -95,7 +95,7 @@ def test_one_network_that_can_run_leaves_nothing_to_measure_after_it(start, file
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
     app.multiselect[0].set_value(["c0", "odd"]).run()
     button(app, "Run 1 network on 2 pictures").click().run()
-    for diagnosis in server.studio()._diagnoses.values():
+    for diagnosis in server.studio()._diagnoses._works.values():
         until(lambda diagnosis=diagnosis: diagnosis.state != "running")
     app.run()
     assert not app.exception and "All measured" in text(app) and not button(app, "Measure ") and not button(app, "Run ")
@@ -186,7 +186,7 @@ def test_one_unknown_network_in_a_set_is_said_and_the_rest_is_measured(start, fi
     app.multiselect[0].set_value(["c0", "c1", "odd"]).run()
     assert "No model code is known for odd" in text(app) and "The others can run" in text(app)
     button(app, "Run 2 networks on 2 pictures").click().run()
-    for diagnosis in server.studio()._diagnoses.values():
+    for diagnosis in server.studio()._diagnoses._works.values():
         until(lambda diagnosis=diagnosis: diagnosis.state != "running")
     app.run()
     assert (

@@ -57,7 +57,7 @@ def box(app: AppTest, label: str):
 
 def test_the_demo_is_loaded_without_any_argument(start) -> None:
     app = start()
-    assert next(item.value for item in app.markdown) == "## Merge"
+    assert next(item.value for item in app.markdown) == "## Explore"
     assert box(app, "Checkpoint A").value != box(app, "Checkpoint B").value
     assert not app.error
     assert server.studio().workspace.demo_pair() == (box(app, "Checkpoint A").value, box(app, "Checkpoint B").value)
@@ -111,7 +111,7 @@ def test_alpha_survives_a_look_at_another_page(start) -> None:
     app = start()
     app.slider[0].set_value(0.3).run()
     app.switch_page("workspace.py").run()
-    app.switch_page("merge.py").run()
+    app.switch_page("explore.py").run()
     assert "Alpha 0.3: " in captions(app)
 
 
@@ -207,7 +207,7 @@ def test_a_checkpoint_that_is_written_over_is_said_and_the_app_goes_on(start, fo
     assert "net1\\.safetensors was changed after it was opened, last at" in app.error[0].value
     app.switch_page("workspace.py").run()
     assert not app.exception
-    app.switch_page("merge.py").run()
+    app.switch_page("explore.py").run()
     assert not app.exception
     assert not any("was changed" in item.value for item in app.error), (
         "opened anew, as another checkpoint or as a broken one"

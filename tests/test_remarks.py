@@ -189,7 +189,7 @@ def test_the_pages_say_it(start, odd: Path, files: list[str]) -> None:
     assert plain("Thumbs.db") in text(app) and "Every labelled pixel" not in text(app)
     next(item for item in app.button if item.key == "check-run").click().run()
     assert not app.exception and "Every labelled pixel is road" in text(app)
-    app.switch_page("merge.py").run()
+    app.switch_page("explore.py").run()
     assert "EXIF orientation in 1 of 2 pictures" in text(app) and "Every labelled pixel" not in text(app)
     studio = server.studio()
     source = studio.workspace.sources[0].name

@@ -10,6 +10,7 @@ import { Panes } from "./panes.js";
 import { Readout } from "./readout.js";
 import { Sweep } from "./sweep.js";
 import { AlphaControl } from "./controls.js";
+import { Method, MethodControl } from "./method.js";
 import { Numbers } from "./numbers.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
@@ -51,7 +52,9 @@ export class Instance {
   }
 
   newView(data, send) {
-    return new View(data, send);
+    const view = new View(data, send);
+    if (data.control) view.mixture = new Method(view, data.control);
+    return view;
   }
 
   build(view) {
@@ -71,11 +74,12 @@ export class Instance {
   }
 
   keyList() {
-    return ALPHA_KEYS;
+    return this.view.mixture ? [] : ALPHA_KEYS;
   }
 
   // What sets the mixture: elements for the layout, and keys.
   controls(view) {
+    if (view.mixture) return { roots: [new MethodControl(view).root], actions: {} };
     this.alpha = new AlphaControl(view);
     return { roots: [this.alpha.root], actions: { p: () => this.alpha.toggle() } };
   }

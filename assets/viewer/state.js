@@ -39,7 +39,8 @@ export class View {
     this.index = data.index;
     this.name = data.name;
     this.moving = false; // a drag, a key burst or the play button is under way
-    this.pending = { alpha: [], index: [] }; // sent to Python, not yet seen coming back
+    this.mixture = null; // a registered method in the place of alpha
+    this.pending = { alpha: [], index: [], parameters: [] }; // sent to Python, not yet seen coming back
     this.reported = {}; // the last value of each that Python's component state holds
     this.pointer = null; // {u, v} in picture coordinates 0..1
     this.other = 1; // which checkpoint the pane beside the merge shows: B, where there are only two
@@ -103,11 +104,12 @@ export class View {
 
   // The mixture that the frames are asked of.
   wish() {
-    return wishAlpha(this.alpha);
+    return this.mixture ? this.mixture.wish() : wishAlpha(this.alpha);
   }
 
   // The measured point that the headline shows, and in words where it stands; null where nothing is measured.
   measured() {
+    if (this.mixture) return this.mixture.measured();
     const point = this.sweep?.measuredAt(this.alpha);
     if (point) return { point, where: `at ${alphaText(point.alpha)}` };
     const between = this.sweep?.between(this.alpha);
@@ -170,7 +172,8 @@ export class View {
   release() {
     this.moving = false;
     clearTimeout(this.settling);
-    this.report("alpha", this.alpha);
+    if (this.mixture) this.report("parameters", this.mixture.text);
+    else this.report("alpha", this.alpha);
     this.emit("settled");
   }
 

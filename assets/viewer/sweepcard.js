@@ -14,6 +14,7 @@ export class SweepCard {
     this.curve = new Curve(view);
     this.build();
     view.on("sweep settings data", () => this.show());
+    this.root.hidden = Boolean(view.mixture); // the curve is one over alpha
     this.show();
   }
 

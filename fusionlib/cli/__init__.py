@@ -34,6 +34,7 @@ VERBS: Mapping[str, str] = {
     "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
     "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
+    "guide": "Print how to use all this, with tables of methods, measures and formats",
 }
 """Verb to its line of help. The module of that name has `add_arguments(parser)`, `run(arguments) -> dict` and
 `show(result)`.

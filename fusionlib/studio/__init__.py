@@ -17,7 +17,7 @@ from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import Architecture, Progress
+from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
@@ -32,6 +32,7 @@ from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import Plan, RunDesk
+from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
@@ -42,13 +43,15 @@ from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.comparisons import ComparisonDesk
+from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk
-from fusionlib.studio.mixtures import Mixture, method_name, mixture_name, mixture_words, parameters_set
+from fusionlib.studio.mixture_work import MixtureWork
+from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
@@ -75,6 +78,7 @@ __all__ = [
     "LayerDesk",
     "LayerProfile",
     "LiveDesk",
+    "MergeMethod",
     "MergeView",
     "Mixture",
     "Options",
@@ -132,7 +136,8 @@ class Studio:
         self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
-        self._diagnoses: OrderedDict[str, Diagnosis] = OrderedDict()
+        self._mixtures: WorkDesk[MixtureWork] = WorkDesk(64)
+        self._diagnoses: WorkDesk[Diagnosis] = WorkDesk(DIAGNOSES)
         self._lock = threading.RLock()
         self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
@@ -183,6 +188,19 @@ class Studio:
             else:
                 self._sweeps[view.id].look()  # a diagnosis may have measured the same merges
             return self._sweeps[view.id]
+
+    def mixture(self, view: MergeView, mixture: Mixture) -> MixtureWork:
+        """The measurement of a merge that a view shows; the same one for every page and session."""
+        key = key_of(view.id, mixture_key(mixture))
+        return self._mixtures.open(key, lambda: MixtureWork(view, mixture, self.runner))
+
+    def knows(self, view: MergeView, method: MergeMethod) -> bool:
+        """Whether a method has all the statistics that it wants of a view's checkpoints."""
+        try:
+            view.informed(method)
+        except UsageError:
+            return False
+        return True
 
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
         """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on
@@ -259,13 +277,7 @@ class Studio:
                 ]
             ).encode()
         ).hexdigest()
-        with self._lock:
-            if key not in self._diagnoses:
-                self._diagnoses[key] = self.diagnose(opened, pictures, buffers)  # type: ignore[arg-type]
-                while len(self._diagnoses) > DIAGNOSES:
-                    self._diagnoses.popitem(last=False)
-            self._diagnoses.move_to_end(key)
-            return self._diagnoses[key]
+        return self._diagnoses.open(key, lambda: self.diagnose(opened, pictures, buffers))  # type: ignore[arg-type]
 
     def diagnose(
         self, checkpoints: Sequence[Checkpoint], pictures: DecodedCache | None, buffers: str = "average"

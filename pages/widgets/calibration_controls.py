@@ -10,8 +10,9 @@ import streamlit as st
 
 from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS
 from fusionlib.studio import CalibrationSweep, ensemble_point
+from pages.widgets.link import only_of
 from pages.widgets.problems import plain
-from pages.widgets.url import restored, write
+from pages.widgets.url import restored
 
 STEPS = (0.25, 0.1, 0.05)
 
@@ -68,17 +69,17 @@ def choose(sweep: CalibrationSweep) -> Shown:
         args=("calibration-ensemble",),
         help="The softmax of A and B averaged with the same weights: two forward passes a picture",
     )
-    # Bound widgets keep their values by themselves; another default than the first would keep them out of the URL.
+    only_of("bins", OFFERED_BINS)
+    st.session_state.setdefault("bins", DEFAULT_BINS)
     bins = columns[2].selectbox(
         "Bins",
         OFFERED_BINS,
-        index=OFFERED_BINS.index(DEFAULT_BINS),
         key="bins",
-        bind="query-params",
         help="Bins of equal width; each is the exact sum of fine ones, of which there are 5040",
     )
     names = ["all classes", *view.space.names]
-    picked = columns[3].selectbox("Pixels predicted as", names, key="class", bind="query-params")
+    only_of("class", names)
+    picked = columns[3].selectbox("Pixels predicted as", names, key="class")
     networks = [
         ("a", f"A: {view.selection.a}", "a"),
         ("b", f"B: {view.selection.b}", "b"),
@@ -92,7 +93,6 @@ def choose(sweep: CalibrationSweep) -> Shown:
 def at_hand(name: str, default: float, low: float, high: float) -> float:
     """What this session or its URL says, made to fit, and written into the URL; the Merge page shares both."""
     value = restored(name, default, lambda value: min(high, max(low, value)))
-    write(name, value)
     return float(value)
 
 

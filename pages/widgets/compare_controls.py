@@ -10,6 +10,7 @@ import streamlit as st
 from fusionlib.studio import GROUPS, SUBSETS_OF, Choices, Comparison, Selection
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.dtype_choice import chosen_dtype, dtype_choice
+from pages.widgets.link import only_of
 from pages.widgets.server import studio
 
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
@@ -30,7 +31,6 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         names,
         default=default,
         key=SET,
-        bind="query-params",
         on_change=keep,
         args=(SET,),
         help="All of them are merged by every method; every one is also measured alone",
@@ -55,7 +55,6 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         default=None if ROWS in st.session_state else ["methods"],
         selection_mode="multi",
         key=ROWS,
-        bind="query-params",
         on_change=keep,
         args=(ROWS,),
         format_func=LABELS.__getitem__,
@@ -78,18 +77,17 @@ def _one_of(column: Any, label: str, options: list[str], key: str, help: str) ->
     """One of the options, at first the first."""
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
-    elif kept(key, None) is None and key not in st.query_params:
-        st.session_state[key] = options[
-            0
-        ]  # nobody chose it, so it follows the set, as it will when the page is loaded again
+    elif kept(key, None) is None:
+        st.session_state[key] = options[0]  # nobody chose it, so it follows the set
     _restore(key, options)
-    return column.selectbox(label, options, key=key, bind="query-params", on_change=keep, args=(key,), help=help)
+    return column.selectbox(label, options, key=key, on_change=keep, args=(key,), help=help)
 
 
 def _restore(key: str, options: list[str]) -> None:
-    """The choice of the last visit, unless the URL has one: what a widget holds is lost while another page is shown."""
+    """The choice of the last visit, as far as it is there; of a link what is not here is left out."""
+    only_of(key, options)
     before = kept(key, None)
-    if before is None or key in st.session_state or key in st.query_params:
+    if before is None or key in st.session_state:
         return
     if isinstance(before, list):
         st.session_state[key] = [one for one in before if one in options]

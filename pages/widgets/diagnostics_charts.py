@@ -37,7 +37,7 @@ def switch_when_asked() -> None:
     """Go to the Merge page after `open_in_merge`; a callback itself cannot."""
     if st.session_state.pop(_OPEN, False):
         # With no query given Streamlit clears the URL, which it refuses while the sidebar's widgets are bound to it.
-        st.switch_page("merge.py", query_params={})
+        st.switch_page("explore.py", query_params={})
 
 
 def pairs_chart(report: Report, useful: float, judged: int) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from fusionlib.studies.diagnose import Unmeasured
 from fusionlib.studies.grid import FINE, closer_points
 from fusionlib.studio import Diagnosis, Selection
+from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
@@ -44,13 +45,13 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
         st.session_state.get(SET, names)
     ):
         st.session_state[SET] = default
+    only_of(SET, names)
+    st.session_state.setdefault(SET, default)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
     picked = left.multiselect(
         "Checkpoints",
         names,
-        default=default,
         key=SET,
-        bind="query-params",
         help="Every pair of them is compared. At first: all that have the same tensors as checkpoint A",
     )
     tau = right.number_input(
@@ -73,11 +74,12 @@ def choose_pair(pairs: Sequence[tuple[str, str]], chosen: Selection, first: int)
     In the URL where it is another.
     """
     names, turned = ([" + ".join(pair[::order]) for pair in pairs] for order in (1, -1))
-    if PAIR not in st.session_state and (linked := st.query_params.get(PAIR)) in turned:
+    if (linked := st.session_state.get(PAIR)) in turned and linked not in names:
         st.session_state[PAIR] = names[turned.index(linked)]  # a link from another page has its own order
     if _changed("diagnostics-pair-of", (chosen.a, chosen.b)) or st.session_state.get(PAIR, names[first]) not in names:
         st.session_state[PAIR] = names[first]
-    return names.index(st.selectbox("Verdict on", names, index=first, key=PAIR, bind="query-params"))
+    st.session_state.setdefault(PAIR, names[first])
+    return names.index(st.selectbox("Verdict on", names, key=PAIR))
 
 
 def _changed(name: str, value: object) -> bool:

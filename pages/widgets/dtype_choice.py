@@ -9,6 +9,7 @@ import streamlit as st
 
 from fusionlib.checkpoints.choices import SAME, WRITTEN
 from pages.widgets.diagnostics_controls import keep, kept
+from pages.widgets.link import only_of
 from pages.widgets.server import studio
 
 DTYPE = "dtype"
@@ -17,13 +18,14 @@ DTYPE = "dtype"
 
 def chosen_dtype() -> str | None:
     """What the widget, a link or an earlier visit says; None: each tensor's own. Asked before the widget is drawn."""
-    asked = st.session_state.get(DTYPE, st.query_params.get(DTYPE, kept(DTYPE, SAME)))
+    asked = st.session_state.get(DTYPE, kept(DTYPE, SAME))
     return asked if asked in WRITTEN and asked != SAME else None
 
 
 def dtype_choice(place: Any, names: Sequence[str]) -> None:
     """The widget, for merges of these checkpoints of the workspace."""
-    if DTYPE not in st.session_state and DTYPE not in st.query_params:
+    only_of(DTYPE, WRITTEN)
+    if DTYPE not in st.session_state:
         st.session_state[DTYPE] = kept(DTYPE, SAME)
     own = {
         str(info.dtype).removeprefix("torch.")
@@ -36,7 +38,6 @@ def dtype_choice(place: Any, names: Sequence[str]) -> None:
         "Written as",
         list(WRITTEN),
         key=DTYPE,
-        bind="query-params",
         on_change=keep,
         args=(DTYPE,),
         format_func=lambda name: f"as in the files ({', '.join(sorted(own))})" if name == SAME else name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from fusionlib.studio import LETTERS, LayerProfile, MergeView, mixture_name
+from fusionlib.studio import LETTERS, LayerProfile, MergeMethod, MergeView, Mixture, mixture_name, mixture_words
 from pages.widgets.dtype_choice import dtype_choice
 from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
@@ -13,7 +13,7 @@ LARGE = 64 << 20
 """Bytes of weights from which writing takes long enough to deserve a progress bar of its own."""
 
 
-def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
+def export_panel(view: MergeView, mixture: Mixture) -> None:
     """Write the merged checkpoint on request, then offer it and its recipe."""
     st.markdown("### Take it away")
     st.caption(f"{_in_words(view, mixture)}, running statistics: {view.selection.buffers}.")
@@ -58,7 +58,7 @@ def export_panel(view: MergeView, mixture: float | LayerProfile) -> None:
         st.caption("DIR is where the checkpoints lie: the recipe names their files and contents, not their folders.")
 
 
-def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:
+def _in_words(view: MergeView, mixture: Mixture) -> str:
     if isinstance(mixture, LayerProfile):
         names = view.selection.names
         parts = ("w", "(1 - w)") if len(names) == 2 else [f"w{number}" for number in range(1, len(names) + 1)]
@@ -67,10 +67,12 @@ def _in_words(view: MergeView, mixture: float | LayerProfile) -> str:
             f"A profile of {len(mixture.weights)} weights by {mixture.granularity}: {mixed}, anchor"
             f" {LETTERS[mixture.anchor].upper()}"
         )
+    if isinstance(mixture, MergeMethod):
+        return f"{mixture_words(mixture)}, of {', '.join(view.selection.names)}"
     return f"Alpha {mixture:g}: {mixture:g} x {view.selection.a} + {1 - mixture:g} x {view.selection.b}"
 
 
-def _write(view: MergeView, mixture: float | LayerProfile):
+def _write(view: MergeView, mixture: Mixture):
     if view.arena.weights.nbytes <= LARGE:
         with st.spinner("Writing", show_time=True):
             return studio().export(view, mixture)

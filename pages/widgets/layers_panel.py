@@ -12,9 +12,10 @@ import streamlit as st
 from fusionlib.charts.layers import contribution_figure
 from fusionlib.errors import UsageError
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
+from pages.widgets import link
 from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer
-from pages.widgets.live import PICTURE, granted, viewer_data, write_picture
+from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
@@ -33,9 +34,9 @@ def further_checkpoints(chosen: Selection) -> Selection:
         "Further checkpoints",
         names,
         key=FURTHER,
-        bind="query-params",
         max_selections=len(LETTERS) - 2,
-        placeholder="none: A and B are mixed; choose C, D, ... to give each layer a weight for every one of them",
+        placeholder="Further checkpoints C, D, ...: none, so A and B are mixed",
+        label_visibility="collapsed",
     )
     return replace(chosen, more=tuple(more))
 
@@ -43,10 +44,9 @@ def further_checkpoints(chosen: Selection) -> Selection:
 def live_layers(view: MergeView) -> LayerProfile:
     """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
-    given = st.session_state.get(PROFILE) or st.query_params.get(IN_URL)
+    given = st.session_state.get(PROFILE) or link.asked(IN_URL)
     text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), given, "layers")
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
-    write_picture(index + 1)
     profile = _profile(view, text)
     _write_link(profile)
     return profile
@@ -56,10 +56,7 @@ def _write_link(profile: LayerProfile) -> None:
     """Put a drawn profile into the URL, unless it is too long for one; equal weights are what a page begins with."""
     rows = [list(row) for row in profile.weights.values()]
     text = json.dumps({"level": profile.granularity, "anchor": profile.anchor, "weights": rows}, separators=(",", ":"))
-    if len(set(map(tuple, rows))) == 1 or len(text) > LINK_LENGTH:
-        st.query_params.pop(IN_URL, None)
-    elif st.query_params.get(IN_URL) != text:
-        st.query_params[IN_URL] = text
+    link.put(IN_URL, None if len(set(map(tuple, rows))) == 1 or len(text) > LINK_LENGTH else text)
 
 
 def _profile(view: MergeView, text: str | None) -> LayerProfile:

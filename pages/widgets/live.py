@@ -6,7 +6,7 @@ import streamlit as st
 
 from fusionlib.studio import MergeView
 from pages.widgets.server import studio
-from pages.widgets.url import restored, write
+from pages.widgets.url import restored
 from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
 
 _COMPONENT = "viewer"
@@ -37,8 +37,6 @@ def live_view(view: MergeView) -> float:
         right.number_input(
             f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,)
         )
-    write(ALPHA, alpha)
-    write_picture(picture)
     return alpha
 
 
@@ -50,11 +48,6 @@ def granted(view: MergeView) -> tuple[int, int]:
     count = len(view.pictures) if view.pictures else 1
     first = studio().workspace.first_picture(view.selection.source)
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
-
-
-def write_picture(picture: int) -> None:
-    """Put the picture's number, from 1, into the URL."""
-    write(PICTURE, picture)
 
 
 def _copy(name: str) -> None:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import streamlit as st
-
 from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.errors import FusionError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Own, checkpoint_parameters
+from pages.widgets import link
 
 IN_URL, MOST = "own", 20
 """Where rows stand in a link, and how many of them are read."""
@@ -19,17 +18,13 @@ IN_URL, MOST = "own", 20
 
 def into_link(rows: Sequence[dict[str, Any]]) -> None:
     """Put the rows into the page's address."""
-    text = json.dumps(rows, separators=(",", ":"))
-    if not rows:
-        st.query_params.pop(IN_URL, None)
-    elif st.query_params.get(IN_URL) != text:
-        st.query_params[IN_URL] = text
+    link.put(IN_URL, json.dumps(rows, separators=(",", ":")) if rows else None)
 
 
 def from_link() -> list[dict[str, Any]]:
     """The rows that the page's address names; what is no row that this page could have made is passed over."""
     try:
-        rows = json.loads(st.query_params.get(IN_URL, "[]"))
+        rows = json.loads(link.asked(IN_URL) or "[]")
         return [read for row in rows[:MOST] if (read := _read(row)) is not None]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []

@@ -147,7 +147,7 @@ def preflight_section(workspace: Workspace) -> None:
         )
     ):
         st.switch_page(
-            "merge.py", query_params={}
+            "explore.py", query_params={}
         )  # else it would clear the URL, which the sidebar's widgets are bound to
 
 

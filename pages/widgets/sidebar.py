@@ -6,6 +6,8 @@ import streamlit as st
 
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
+from pages.widgets.copy_link import copy_link
+from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
@@ -24,6 +26,7 @@ def sidebar() -> None:
             st.info("Load at least two checkpoints on the Workspace page.", icon=":material/info:")
         else:
             _selectors(workspace, names)
+        copy_link()
         _summary(workspace)
     runs_drawer()
 
@@ -56,7 +59,6 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         "Checkpoint A",
         names,
         key="a",
-        bind="query-params",
         on_change=_forget_absent,
         help="Alpha is the weight of A: alpha 1 is A alone",
     )
@@ -64,7 +66,6 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         "Checkpoint B",
         names,
         key="b",
-        bind="query-params",
         on_change=_forget_absent,
         help="Gets 1 - alpha: alpha 0 is B alone",
     )
@@ -76,23 +77,19 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
             "Data",
             [source.name for source in sources],
             key="data",
-            bind="query-params",
             on_change=_forget_absent,
             help="Pictures to look at and, with masks, to measure on",
         )
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
         splits = list(chosen.splits)
         if splits:
-            if st.session_state.get("split") not in splits:
-                st.session_state.pop("split", None)
-            st.selectbox(
-                "Split", splits, index=splits.index("val") if "val" in splits else 0, key="split", bind="query-params"
-            )
+            only_of("split", splits)
+            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split")
+    only_of("buffers", POLICIES)
     st.selectbox(
         "Buffer policy",
         list(POLICIES),
         key="buffers",
-        bind="query-params",
         help="What happens to batch-norm statistics: "
         + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()),
     )
@@ -108,12 +105,12 @@ def _begin(key: str, names: list[str], default: str) -> None:
 
     Set as a value and not as the widget's own default, of which Streamlit warns as soon as a callback sets another one.
     """
-    asked = st.query_params.get(key)
-    if key in st.session_state or asked in names:
+    asked = st.session_state.get(key)
+    if asked in names:
         return
     st.session_state[key] = default
     if asked is not None:
-        st.session_state[ABSENT] = [*st.session_state.get(ABSENT, []), asked[:60]]
+        st.session_state[ABSENT] = [*st.session_state.get(ABSENT, []), str(asked)[:60]]
 
 
 def _forget_absent() -> None:

@@ -20,8 +20,8 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 # A file comes after those whose constants and classes it needs while the module is loading.
 PARTS = tuple(f"viewer/{name}" for name in (
-    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "outlook", "controls", "numbers",
-    "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
+    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "outlook", "controls", "method",
+    "numbers", "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
 ))  # fmt: skip
 """What every page with live pictures shares; a page's own component adds its controls and an entry point."""
 MODULES = (*PARTS, "viewer/main")
@@ -73,6 +73,8 @@ class ViewerData:
     metric: str = "miou"
     live: bool = True
     message: str | None = None
+    control: dict[str, Any] | None = None
+    """The method that takes the place of alpha, with its parameters: see `pages.widgets.method_viewer`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def module_source(modules: Sequence[str] = MODULES) -> str:
     return "\n".join(_NAMED_EXPORT.sub("", _RELATIVE_IMPORT.sub("", part)) for part in parts)
 
 
-_mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
+mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
     css=(ASSETS / "viewer" / "viewer.css").read_text(encoding="utf-8"),
     js=module_source(),
@@ -112,7 +114,7 @@ def viewer(
     the next run. The callbacks run before the script, when the user has settled on a new value
     (``st.session_state[key].alpha`` or ``.index``).
     """
-    reported = _mount(
+    reported = mount(
         key=key,
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,

@@ -1,0 +1,318 @@
+"""The guide: chapters of text from `assets/guide/`, with tables made of what is registered.
+
+A chapter is Markdown with one `# Title` and sections `## Title`. A line `{{name}}` stands for the table of that name. A
+chapter names another, and a section of it, as `[files](files.md#recipes)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusionlib.errors import UsageError, shown
+
+CHAPTERS = ("start", "merging", "diagnosing", "measuring", "data", "files", "networks", "serving", "extending")
+"""Names of the chapters, in the order in which they are read."""
+
+FOLDER = Path(__file__).parents[1] / "assets" / "guide"
+PLACEHOLDER = re.compile(r"\{\{([a-z-]+)\}\}")
+LINK = re.compile(r"\]\(([a-z]+)\.md(#[a-z0-9-]+)?\)")
+
+Row = Mapping[str, str]
+"""One row of a table: column to text."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, the anchor that links name it by, and the Markdown below it; the first of a chapter has no heading."""
+
+    title: str
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter as it is written: `title`, and its sections in order."""
+
+    name: str
+    title: str
+    sections: tuple[Section, ...]
+
+
+def chapter(name: str) -> Chapter:
+    """The chapter called `name`. Raises `UsageError` where there is none, or its file is not there."""
+    if name not in CHAPTERS:
+        raise UsageError(f"Unknown chapter {shown(name)}", f"one of {', '.join(CHAPTERS)}", "Correct the name")
+    path = FOLDER / f"{name}.md"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        raise UsageError(
+            f"{path}: {problem.strerror}", "the guide's files, which lie beside the package", "Get assets/guide/ back"
+        ) from problem
+    return Chapter(name, lines[0].removeprefix("# "), tuple(_sections(lines[1:])))
+
+
+def anchor_of(title: str) -> str:
+    """A heading as an anchor, as code hosts make it: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).strip().replace(" ", "-")
+
+
+def _sections(lines: list[str]) -> Iterator[Section]:
+    title, held, fenced = "", [], False
+    for line in lines:
+        fenced ^= line.startswith("```")
+        if line.startswith("## ") and not fenced:  # in a block of code it is a comment
+            yield Section(title, anchor_of(title), "\n".join(held).strip())
+            title, held = line.removeprefix("## "), []
+        else:
+            held.append(line)
+    yield Section(title, anchor_of(title), "\n".join(held).strip())
+
+
+def placeholders(text: str) -> tuple[str, ...]:
+    """Names of the tables that a text asks for, in order: lines that hold nothing else."""
+    return tuple(found[1] for line in text.splitlines() if (found := PLACEHOLDER.fullmatch(line)))
+
+
+def filled(text: str, escaped: Callable[[str], str] | None = None) -> str:
+    """`text` with its tables in Markdown. `escaped` makes words from outside (a network's title, say) harmless."""
+    return "\n".join(
+        as_markdown(table(found[1]), escaped) if (found := PLACEHOLDER.fullmatch(line)) else line
+        for line in text.splitlines()
+    )
+
+
+def linked(text: str, address: Callable[[str, str], str]) -> str:
+    """`text` in which links to chapters lead to `address(name, "#anchor" or "")`."""
+    return LINK.sub(lambda found: f"]({address(found[1], found[2] or '')})", text)
+
+
+def table(name: str) -> list[Row]:
+    """The rows of a table. Raises `UsageError` where no table has that name."""
+    if name not in TABLES:
+        raise UsageError(f"Unknown table {shown(name)}", f"one of {', '.join(TABLES)}", "Correct the placeholder")
+    return TABLES[name]()
+
+
+def as_markdown(rows: list[Row], escaped: Callable[[str], str] | None = None) -> str:
+    """Rows of the same columns as a Markdown table; names that are typed stand as code."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[_cell(column, row[column], escaped or _escaped) for column in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(column: str, text: str, escaped: Callable[[str], str]) -> str:
+    code = column in _TYPED and re.fullmatch(r"[\w.,:@\[\]{}'\"() -]+", text)
+    return f"`{text}`" if code else escaped(" ".join(text.split()))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# --- tables, by what is registered when they are asked for -----------------------------------------------------------
+
+_TYPED = {"name", "spec", "parameter", "default", "of", "figure"}
+"""Columns of what users type, as they type it."""
+
+
+def _methods() -> list[Row]:
+    from fusionlib.contracts import METHODS
+
+    needs = {"weights": "", "architecture": "a built-in network", "pictures": "unlabelled pictures (--data)"}
+    return [
+        {
+            "name": name,
+            "title": method.title,
+            "what it does": method.summary,
+            "needs": needs[method.needs],
+            "source": method.citation,
+            "version": str(method.version),
+        }
+        for name, method in sorted(METHODS.items())
+    ]
+
+
+def _parameters() -> list[Row]:
+    from fusionlib.contracts import METHODS, STUDIES, parameters_of
+
+    return [
+        {
+            "of": name,
+            "parameter": item.name,
+            "default": "" if item.default in ((), {}) else str(item.default),
+            "range": _range(item),
+            "what it is": item.help,
+        }
+        for registry in (METHODS, STUDIES)
+        for name, owner in sorted(registry.items())
+        for item in parameters_of(owner)
+    ]
+
+
+def _range(item: Any) -> str:
+    if item.choices:
+        return ", ".join(item.choices)
+    return "" if item.min is None and item.max is None else f"{_number(item.min)} to {_number(item.max)}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "any"
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
+
+
+def _statistics() -> list[Row]:
+    from fusionlib.contracts import STATISTICS
+
+    grains = {"checkpoint": "each checkpoint", "pair": "each with the anchor", "set": "all together"}
+    return [
+        {
+            "name": name,
+            "title": item.title,
+            "what it is": item.summary,
+            "one for": grains[item.grain],
+            "needs": item.needs,
+            "source": item.source,
+            "version": str(item.version),
+        }
+        for name, item in sorted(STATISTICS.items())
+    ]
+
+
+def _measures() -> list[Row]:
+    from fusionlib.contracts import MEASURES
+
+    networks = {"one": "one network", "pair": "two networks", "set": "two networks or more"}
+    return [
+        {
+            "name": name,
+            "what it says": item.summary,
+            "networks": networks[item.networks],
+            "needs": item.needs,
+            "source": item.source,
+            "version": str(item.version),
+        }
+        for name, item in sorted(MEASURES.items())
+    ]
+
+
+def _figures() -> list[Row]:
+    from fusionlib.contracts import MEASURES
+
+    return [
+        {
+            "of": name,
+            "figure": figure.name,
+            "label": figure.label,
+            "unit": figure.unit,
+            "for each": figure.each,
+            "better": figure.better,
+            "what it is": figure.help,
+        }
+        for name, item in sorted(MEASURES.items())
+        for figure in item.figures
+    ]
+
+
+def _studies() -> list[Row]:
+    from fusionlib.contracts import STUDIES
+
+    return [
+        {"name": name, "what it finds out": item.summary, "source": item.source, "version": str(item.version)}
+        for name, item in sorted(STUDIES.items())
+    ]
+
+
+def _diagnostics() -> list[Row]:
+    from fusionlib.contracts import DIAGNOSTICS
+
+    return [
+        {
+            "name": name,
+            "title": item.title,
+            "what it says": item.summary,
+            "needs": item.needs,
+            "source": item.source,
+        }
+        for name, item in sorted(DIAGNOSTICS.items())
+    ]
+
+
+def _verdicts() -> list[Row]:
+    from fusionlib.diagnostics.verdict import RULES
+
+    return [{"when": rule.when, "verdict": rule.then, "source": rule.source} for rule in RULES]
+
+
+def _architectures() -> list[Row]:
+    from fusionlib.contracts import ARCHITECTURES
+
+    return [
+        {
+            "name": name,
+            "title": item.title,
+            "layers move live": "from the first that changed" if hasattr(item, "stages") else "",
+            "units can be matched": "yes" if hasattr(item, "permutations") else "",
+            "source": item.citation,
+            "version": str(getattr(item, "version", 1)),
+        }
+        for name, item in sorted(ARCHITECTURES.items())
+    ]
+
+
+def _datasets() -> list[Row]:
+    from fusionlib.contracts import DATASETS
+
+    return [{"name": name, "spec": item.usage, "what": item.title} for name, item in sorted(DATASETS.items())]
+
+
+def _label_spaces() -> list[Row]:
+    from fusionlib.data.labels import LABEL_SPACES
+
+    return [
+        {"name": name, "title": space.title, "classes": ", ".join(space.names)} for name, space in LABEL_SPACES.items()
+    ]
+
+
+def _buffers() -> list[Row]:
+    from fusionlib.merging.choices import POLICIES
+
+    return [{"name": name, "what it does": text} for name, text in POLICIES.items()]
+
+
+def _rules() -> list[Row]:
+    from fusionlib.merging.choices import RULES
+
+    return [{"name": name, "what it does": text} for name, text in RULES.items()]
+
+
+def _rows() -> list[Row]:
+    from fusionlib.studies.choices import GROUPS
+
+    return [{"name": name, "what they are": text} for name, text in GROUPS.items()]
+
+
+TABLES: Mapping[str, Callable[[], list[Row]]] = {
+    "methods": _methods,
+    "parameters": _parameters,
+    "statistics": _statistics,
+    "measures": _measures,
+    "figures": _figures,
+    "studies": _studies,
+    "diagnostics": _diagnostics,
+    "verdicts": _verdicts,
+    "architectures": _architectures,
+    "datasets": _datasets,
+    "label-spaces": _label_spaces,
+    "buffers": _buffers,
+    "rules": _rules,
+    "rows": _rows,
+}
+"""Name of a placeholder to what makes its table."""

@@ -1,0 +1,126 @@
+"""A view is its link: what a page shows stands in its address, defaults included.
+
+Before the widgets the state follows the address, where that is not what was written last: a link was opened, or Back or
+Forward pressed. After them the whole state is written at once, so that one gesture is one step of Back. Widgets are not
+bound to the address by Streamlit: it leaves defaults out, and Back then takes the first option for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import streamlit as st
+
+SHARED = ("a", "b", "data", "split", "buffers")
+"""What every page shows in its sidebar."""
+
+OWN = {
+    "": ("mix", "more", "alpha", "picture", "parameters", "profile", "dtype"),
+    "layers": ("more", "picture", "profile", "dtype"),
+    "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
+    "diagnostics": ("set", "pair"),
+    "guide": ("chapter",),
+    "calibration": ("alpha", "picture", "bins", "class"),
+}
+"""What else a page shows, by its address."""
+
+LISTS = {"more", "compare", "rows", "set"}
+WHOLE = {"bins"}
+"""Values that are several texts, and those that are whole numbers."""
+
+TEXTS = {"parameters": "method/", "profile": "layer-profile", "own": "kept/compare-own"}
+"""What travels as a text that its page makes, with the beginning of the names under which the session has it."""
+
+_WRITTEN, _PAGE, _KEPT, _ONCE = "link/written", "link/page", "link/kept", "link/asked"
+
+
+def follow(page: str) -> None:
+    """Take the state from the address where it is another than what was written last. Before any widget."""
+    st.session_state[_PAGE] = page
+    now, before = _address(), st.session_state.get(_WRITTEN)
+    st.session_state[_ONCE] = dict(now)
+    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    if before is not None and now != before[1]:
+        # A page that is opened from another one brings nothing, or a part: the rest stays as it is.
+        elsewhere = page != before[0] and not set(SHARED) <= set(now)
+        for name in _names(page):
+            if name in now or not elsewhere:
+                _take(name, now.get(name), kept)
+    elif before is None:
+        for name in _names(page):
+            if name in now:
+                _take(name, now[name], kept)
+    for name in _names(page):  # what a widget holds is lost while another page is shown
+        if name not in st.session_state and name in kept:
+            st.session_state[name] = kept[name]
+
+
+def asked(name: str) -> str | None:
+    """What the address said of this at the beginning of the run."""
+    return next(iter(st.session_state.get(_ONCE, {}).get(name, ())), None)
+
+
+def only_of(name: str, options: Collection[Any]) -> None:
+    """Before a widget: forget what is none of its options, as a link may say."""
+    value = st.session_state.get(name)
+    if isinstance(value, list):
+        there = [one for one in value if one in options]
+        if value and not there:
+            del st.session_state[name]
+        elif there != value:
+            st.session_state[name] = there
+    elif name in st.session_state and value not in options:
+        del st.session_state[name]
+
+
+def put(name: str, text: str | None) -> None:
+    """What stands in the address for one of `TEXTS`."""
+    st.session_state[f"link/text/{name}"] = text
+
+
+def write() -> None:
+    """Put the whole state into the address, at once; nothing happens where it is there already. After all widgets."""
+    page = st.session_state.get(_PAGE)
+    if page is None:
+        return
+    kept = st.session_state.setdefault(_KEPT, {})
+    wanted: dict[str, list[str]] = {}
+    for name in _names(page):
+        value = st.session_state.get(f"link/text/{name}") if name in TEXTS else st.session_state.get(name)
+        if name not in TEXTS and value is not None:
+            kept[name] = value
+        texts = [value] if not isinstance(value, list | tuple) else list(value)
+        if value is not None and texts:
+            wanted[name] = [f"{one:g}" if isinstance(one, float) else str(one) for one in texts]
+    if wanted != _address():
+        st.query_params.from_dict(wanted)
+    st.session_state[_WRITTEN] = (page, wanted)
+
+
+def _names(page: str) -> tuple[str, ...]:
+    return (*SHARED, *OWN.get(page, ()))
+
+
+def _address() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def _take(name: str, values: Sequence[str] | None, kept: dict[str, Any]) -> None:
+    """The state becomes what the address says; what it does not say begins anew."""
+    if name in TEXTS:
+        for key in [key for key in st.session_state if str(key).startswith(TEXTS[name])]:
+            del st.session_state[key]
+        st.session_state.pop(f"link/text/{name}", None)
+        return
+    for key in (name, f"kept/{name}"):
+        st.session_state.pop(key, None)
+    kept.pop(name, None)
+    if values:
+        value = list(values) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
+        if value is not None:
+            st.session_state[name] = st.session_state[f"kept/{name}"] = value
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None

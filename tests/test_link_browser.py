@@ -1,0 +1,83 @@
+"""A view is its link, in a real Chromium: Back and Forward show what was there, and a second browser shows the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.test_app_browser import CHROMIUM, FLAGS, address
+
+__all__ = ["address"]
+pytestmark = pytest.mark.browser
+
+CHANGES = (
+    ("Checkpoint B", "b", "night"),
+    ("Checkpoint A", "a", "start"),
+    ("Data", "data", "streets night"),
+    ("Buffer policy", "buffers", "gaussian"),
+    ("Mixture", "mix", "SLERP"),
+)
+
+
+@pytest.fixture
+def browser() -> Iterator:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def shown(tab) -> dict[str, str]:
+    """What the selectors of the page say."""
+    return {label: tab.get_by_role("combobox", name=label).input_value() for label, _, _ in CHANGES}
+
+
+def stands(tab, url: str) -> None:
+    """The address is this one, and the page has followed it."""
+    tab.wait_for_url(url)
+    wanted = parse_qs(urlsplit(url).query)
+    for label, name, _ in CHANGES:
+        value = {"alpha": "Weighted average (alpha)", "slerp": "SLERP"}.get(wanted[name][0], wanted[name][0])
+        tab.wait_for_function(
+            "([label, value]) => [...document.querySelectorAll('input[role=combobox]')]"
+            ".some((one) => (one.getAttribute('aria-label') ?? '').includes(label) && one.value === value)",
+            arg=[label, value],
+        )
+
+
+def choose(tab, label: str, name: str, value: str) -> str:
+    """Change one selector; the address that the page then has."""
+    tab.get_by_role("combobox", name=label).click()
+    tab.get_by_role("option", name=value, exact=True).click()
+    wanted = {"SLERP": "slerp"}.get(value, value)
+    tab.wait_for_function(
+        "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, wanted]
+    )
+    tab.wait_for_timeout(500)
+    return tab.url
+
+
+def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, address: str) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.goto(address)
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_function("location.search.includes('picture=')")
+    seen = [tab.url, *(choose(tab, *change) for change in CHANGES)]
+    assert len(set(seen)) == 6
+    for url in seen[-2::-1]:
+        tab.go_back()
+        stands(tab, url)
+    for url in seen[1:]:
+        tab.go_forward()
+        stands(tab, url)
+    other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    other.goto(seen[3])
+    stands(other, seen[3])
+    assert shown(other)["Data"] == "streets night" and problems == []
