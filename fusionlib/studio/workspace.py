@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fusionlib.architectures.nearest import explanations
 from fusionlib.architectures.recognise import recognise
@@ -27,9 +26,9 @@ from fusionlib.listing import skipped_notes
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.options import Options
 from fusionlib.runs.uploads import UploadFolder
+from fusionlib.studio.demo import DEMO, manifest
 from fusionlib.studio.sources import listed_checkpoints, short_name
 
-DEMO = Path(__file__).parents[2] / "assets" / "demo"
 QUICKLY_READ = 64 << 20
 """Bytes of a checkpoint that can be searched for NaN without anybody noticing."""
 
@@ -151,7 +150,7 @@ class Workspace:
 
     def demo_pair(self) -> tuple[str, str] | None:
         """The pair of demo checkpoints that the manifest recommends to begin with, if both are loaded."""
-        pair = tuple(_manifest().get("begin_with", ()))
+        pair = tuple(manifest().get("begin_with", ()))
         loaded = {item.name for item in self.usable() if item.origin == "demo"}
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
@@ -159,7 +158,7 @@ class Workspace:
         """The picture to begin with, counted from 1: the demo's first scenes have one where its pair shows what a merge
         can do.
         """
-        about = _manifest()
+        about = manifest()
         begun = any(
             item.name == source and item.origin == "demo" and item.spec == about.get("begin_with_data")
             for item in self.sources
@@ -345,7 +344,7 @@ class Workspace:
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
-            about = {entry["name"]: entry["about"] for entry in _manifest().get("checkpoints", ())}
+            about = {entry["name"]: entry["about"] for entry in manifest().get("checkpoints", ())}
             for path in sorted(DEMO.glob("*.safetensors")):
                 yield path, "demo", about.get(path.stem, "")
         for folder in self.options.checkpoints:
@@ -384,7 +383,7 @@ class Workspace:
     def _sources(self) -> Iterable[Source]:
         specs = [(spec, "folder") for spec in self.options.data]
         if self.options.demo:
-            begun = _manifest().get("begin_with_data")
+            begun = manifest().get("begin_with_data")
             domains = [f"streets:{domain}:24" for domain in ("clear", "night", "fog", "rain", "snow")]
             specs += [(spec, "demo") for spec in dict.fromkeys(filter(None, (begun, *domains)))]
         if self.uploads.has_pictures():
@@ -436,11 +435,6 @@ def _unique(items: Sequence[Item]) -> Iterable[Item]:
         if item.checkpoint is not None:
             item.checkpoint.name = name
         yield replace(item, name=name)
-
-
-def _manifest() -> dict[str, Any]:
-    path = DEMO / "manifest.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 __all__ = ["DEMO", "Item", "Source", "Workspace"]

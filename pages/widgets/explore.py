@@ -110,6 +110,8 @@ def _below(view: MergeView, kind: str, mixture: Mixture) -> None:
 
 
 def _along_alpha(view: MergeView, alpha: float) -> None:
+    if words := studio().demo_words(view):
+        st.caption(plain(words))
     st.markdown("### What the merge changes, class by class")
     if view.obstacle or not view.pictures.labelled:  # type: ignore[union-attr]
         st.caption(plain(view.obstacle or "These pictures have no masks, so there is nothing to measure against."))
