@@ -20,9 +20,8 @@ from fusionlib.question import Question
 from fusionlib.runs import shipped
 from fusionlib.runs.answers import Answer, Answers, Subject
 from fusionlib.runs.shipped import Shipment, packed, shipment, take
-from fusionlib.runs.store import Store
 from fusionlib.studio import Options, Selection, Studio
-from fusionlib.studio.demo import ANSWERS, DEMO, manifest, merge_words, take_answers
+from fusionlib.studio.demo import ANSWERS, DEMO, manifest, merge_words, take_answers, view_words
 
 ABOUT = manifest()
 OPENING = f"{ABOUT['begin_with_data']}@val"
@@ -98,7 +97,7 @@ def test_the_demo_opens_on_a_finished_curve_without_a_forward_pass(tmp_path: Pat
     found, told = studio.sweep(view).snapshot(), merge_of(ABOUT["recommended"])["measured"][OPENING]
     assert (found["state"], found["done"], found["total"]) == ("done", 11, 11)
     assert found["a"] and found["b"] and found["best"]["miou"] > max(told["singles"].values()) + 0.01
-    assert studio.demo_words(view) and studio.runner.tally.run == 0
+    assert view_words(view, studio.workspace) and studio.runner.tally.run == 0
     assert studio.outlook(view)["level"] == "merge"
     recipes = [view.alone("a"), view.alone("b"), view.recipe(0.5)]
     assert None not in studio.runner.recall(recipes, view.need_pictures(), ("confusion", "loss", "calibration"))
@@ -132,19 +131,18 @@ def test_what_is_taken_is_written_out_again_to_the_byte(tmp_path: Path) -> None:
 
 def test_it_is_taken_once_and_not_where_something_else_computes(tmp_path: Path, monkeypatch) -> None:
     answers = Answers(tmp_path / "results.sqlite")
-    store = Store(answers.database)
-    assert take_answers(answers, store, "cuda", "float32") == take_answers(answers, store, "cpu", "mixed") == 0
+    assert take_answers(answers, "cuda", "float32") == take_answers(answers, "cpu", "mixed") == 0
     for about in (type(MEASURES.get("confusion")), METHODS.get("linear")):
         with monkeypatch.context() as patch:
             patch.setattr(about, "version", 999)
-            assert take_answers(answers, store, "cpu", "float32") == 0
+            assert take_answers(answers, "cpu", "float32") == 0
     with monkeypatch.context() as patch:
         patch.setattr(shipped, "software", lambda: "torch 1.0")
-        assert take_answers(answers, store, "cpu", "float32") == 0
+        assert take_answers(answers, "cpu", "float32") == 0
     assert not answers.listed() and answers.database.read("SELECT * FROM builds") == []
-    assert take_answers(answers, store, "cpu", "float32") > 30
+    assert take_answers(answers, "cpu", "float32") > 30
     monkeypatch.setattr("fusionlib.studio.demo.take", None)
-    assert take_answers(answers, store, "cpu", "float32") == 0
+    assert take_answers(answers, "cpu", "float32") == 0
 
 
 def test_what_was_measured_here_stays(tmp_path: Path) -> None:
@@ -211,8 +209,8 @@ def test_no_file_of_answers_is_refused_and_the_demo_goes_on(tmp_path: Path, data
     with pytest.raises(DataError):
         take(answers, data, "cpu", "float32")
     (tmp_path / "answers.json.gz").write_bytes(data)
-    assert take_answers(answers, Store(answers.database), "cpu", "float32", tmp_path / "answers.json.gz") == 0
-    assert take_answers(answers, Store(answers.database), "cpu", "float32", tmp_path / "none") == 0
+    assert take_answers(answers, "cpu", "float32", tmp_path / "answers.json.gz") == 0
+    assert take_answers(answers, "cpu", "float32", tmp_path / "none") == 0
 
 
 def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch) -> None:

@@ -43,7 +43,7 @@ from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.comparisons import ComparisonDesk
-from fusionlib.studio.demo import merge_words, take_answers
+from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
@@ -123,10 +123,8 @@ class Studio:
         self.worker = Worker(str(self.device))
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
-        self.answers = Answers(options.home / "results.sqlite", options.home_mb << 20)
+        self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
         self.store = Store(self.answers.database)
-        if options.demo:
-            take_answers(self.answers, self.store, self.device.type, options.precision)
         self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
         self.sources = Sources()
@@ -212,13 +210,6 @@ class Studio:
             sweep = sweep or self.sweep(view)
             judged = [(names, curve_evidence(evidence, sweep.snapshot(), names, self._chance_along(sweep)))]
         return gravest(judged)
-
-    def demo_words(self, view: MergeView) -> str:
-        """What is published of the demo's merge that a view shows, see `merge_words`."""
-        items = [self.workspace.get(name) for name in view.selection.names]
-        if view.pictures is None or view.selection.buffers != "average" or {item.origin for item in items} != {"demo"}:
-            return ""
-        return merge_words(view.selection.names, view.pictures.spec)
 
     def _chance_along(self, sweep: Sweep) -> Callable[[Sequence[float]], Chance | None]:
         """How sure the gain of the best of some merges of a sweep is."""

@@ -7,13 +7,20 @@ import json
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.errors import DataError
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.shipped import take
 from fusionlib.runs.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from fusionlib.options import Options
+    from fusionlib.studio.view import MergeView
+    from fusionlib.studio.workspace import Workspace
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
 ANSWERS = DEMO / "answers.json.gz"
@@ -23,6 +30,14 @@ def manifest() -> dict[str, Any]:
     """Checkpoints and merges with their commands and figures, and what the app begins with; empty without a demo."""
     path = DEMO / "manifest.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def view_words(view: MergeView, workspace: Workspace) -> str:
+    """What is published of the merge that a view shows, see `merge_words`; of checkpoints of the demo alone."""
+    names = view.selection.names
+    if view.pictures is None or view.selection.buffers != "average":
+        return ""
+    return merge_words(names, view.pictures.spec) if all(workspace.get(name).origin == "demo" for name in names) else ""
 
 
 def merge_words(names: Collection[str], spec: str) -> str:
@@ -42,7 +57,14 @@ def _score(spec: str, figures: dict[str, Any]) -> str:
     return f"{100 * figures['miou']:.1f} % on {spec} (alone: {alone})"
 
 
-def take_answers(answers: Answers, store: Store, device: str, precision: str, path: Path = ANSWERS) -> int:
+def with_demo(answers: Answers, options: Options, device: torch.device) -> Answers:
+    """The tables, into which the demo's measured answers were taken where the demo is shown."""
+    if options.demo:
+        take_answers(answers, device.type, options.precision)
+    return answers
+
+
+def take_answers(answers: Answers, device: str, precision: str, path: Path = ANSWERS) -> int:
     """Take what is measured of the demo into the home folder, unless it was before; how many answers were new.
 
     0 where versions, device or precision are others, or the file is none: then the demo is measured as all else is.
@@ -51,7 +73,7 @@ def take_answers(answers: Answers, store: Store, device: str, precision: str, pa
         data = path.read_bytes()
     except OSError:
         return 0
-    key = key_of("shipped", hashlib.sha256(data).hexdigest(), device, precision)
+    store, key = Store(answers.database), key_of("shipped", hashlib.sha256(data).hexdigest(), device, precision)
     if store.get(key) is not None:
         return 0
     taken = 0
