@@ -107,9 +107,14 @@ export class AlphaControl {
   start() {
     const { view } = this;
     const began = performance.now() - (view.alpha * PLAY_MS) / 2;
+    let [along, last] = [began, performance.now()];
     const tick = (now) => {
-      const phase = ((now - began) % PLAY_MS) / PLAY_MS;
-      view.setAlpha(phase < 0.5 ? 2 * phase : 2 - 2 * phase);
+      // A frame that is late holds the hand back: the knob never stands over the masks of another alpha.
+      const framed = this.view.framed?.() ?? true;
+      if (!framed) along += now - last;
+      last = now;
+      const phase = ((now - along) % PLAY_MS) / PLAY_MS;
+      if (framed) view.setAlpha(phase < 0.5 ? 2 * phase : 2 - 2 * phase);
       this.playing = requestAnimationFrame(tick);
     };
     view.hold();

@@ -15,6 +15,7 @@ export class Loader {
     this.shown = null;
     this.next = null;
     this.lanes = {};
+    view.framed = () => !this.target || this.troubled.has("m") || this.target.m?.mixture === view.wish()?.mixture;
     this.troubled = new Set(); // panes whose last wish failed: an answer to another one does not mend that
     for (const pane of ["a", "m", "b"]) {
       this.lanes[pane] = new Lane(pane, this.cache, (frame, job) => this.arrived(pane, frame, job), (error) => this.trouble(error, pane));

@@ -96,6 +96,7 @@ export class Panes {
     view.on("settings other", () => this.refresh());
     view.on("compare zoom", () => this.schedule());
     view.on("pointer", () => this.showCrosses());
+    view.on("mixture picture", () => this.showWaiting());
     this.refresh();
   }
 
@@ -254,6 +255,19 @@ export class Panes {
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
     }
     if (merge && !this.view.swapped) setText(this.panes.m.title, merge.label);
+    this.showWaiting();
+  }
+
+  // A pane that shows another mixture than the one that is set, or none yet, says that it waits: dimmed after a moment, so
+  // that a drag at its usual pace does not flicker.
+  showWaiting() {
+    const wish = this.view.wish();
+    const pending = Boolean(this.loader.next);
+    for (const [id, pane] of Object.entries(this.panes)) {
+      const frame = this.frameOf(id);
+      const late = id === "m" ? Boolean(wish) && frame?.mixture !== wish.mixture : id !== "t" && !frame;
+      setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
+    }
   }
 
   showCrosses() {
