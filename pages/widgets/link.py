@@ -56,6 +56,11 @@ def follow(page: str) -> None:
             st.session_state[name] = kept[name]
 
 
+def page() -> str | None:
+    """The address of the page that is shown, without what follows the question mark."""
+    return st.session_state.get(_PAGE)
+
+
 def asked(name: str) -> str | None:
     """What the address said of this at the beginning of the run."""
     return next(iter(st.session_state.get(_ONCE, {}).get(name, ())), None)
