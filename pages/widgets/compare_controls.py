@@ -16,7 +16,13 @@ from pages.widgets.server import studio
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
 """Names in the session state and in the URL: a page that is loaded again shows the run that goes on."""
 
-LABELS = {"methods": "all methods", "buffers": "buffer ablation", "incremental": "one by one", "subsets": "all subsets"}
+LABELS = {
+    "methods": "all methods",
+    "buffers": "buffer ablation",
+    "incremental": "one by one",
+    "subsets": "all subsets",
+    "temperature": "temperature",
+}
 NO_BASE = "none"
 
 
@@ -52,7 +58,7 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     rows = columns[3].pills(
         "Rows",
         list(LABELS),
-        default=None if ROWS in st.session_state else ["methods"],
+        default=None if ROWS in st.session_state else ["methods", "temperature"],
         selection_mode="multi",
         key=ROWS,
         on_change=keep,
