@@ -10,8 +10,9 @@ import streamlit as st
 
 from fusionlib.contracts import METHODS
 from fusionlib.studio import LETTERS, Comparison
+from pages.widgets import link
 
-CLICKED, _OPEN = "compare-open", "compare-open-asked"
+CLICKED, ASKED = "compare-open", "compare-open-asked"
 
 
 def openings(
@@ -46,19 +47,13 @@ def explored(row: dict[str, Any], members: Sequence[str]) -> dict[str, Any] | No
 def open_clicked(found: Sequence[dict[str, Any] | None]) -> None:
     """Callback of the column of buttons."""
     click = st.session_state[CLICKED]
-    if click is not None and (state := found[click["row"]]) is not None:
-        open_in_explore(state)
-
-
-def open_in_explore(state: dict[str, Any]) -> None:
-    """Callback: take this state to the Explore page."""
-    for name, value in state.items():
-        st.session_state[name] = value
-    st.session_state[_OPEN] = True
+    if click is not None:
+        st.session_state[ASKED] = found[click["row"]]
 
 
 def explore_when_asked() -> None:
     """Go there after the callback, which cannot."""
-    if st.session_state.pop(_OPEN, False):
+    if state := st.session_state.pop(ASKED, None):
+        link.bring("", state)
         # With no query given Streamlit clears the address, and what it held would be taken back from it.
         st.switch_page("explore.py", query_params={})

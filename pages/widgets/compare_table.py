@@ -41,9 +41,9 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
         for row in rows:  # one pair alone: what its weights say stands above the table
             del row["weights say"]
-    for row, state in zip(rows, opened, strict=False):
-        row["Explore"] = None if state is None else "Open in Explore"
     frame = pd.DataFrame(rows)
+    if opened:
+        frame.insert(1, "Explore", [None if state is None else "Open in Explore" for state in opened])
     for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}

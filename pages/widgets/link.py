@@ -7,7 +7,7 @@ bound to the address by Streamlit: it leaves defaults out, and Back then takes t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -32,7 +32,7 @@ WHOLE = {"bins"}
 TEXTS = {"parameters": "method/", "profile": "layer-profile", "own": "kept/compare-own"}
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
-_WRITTEN, _PAGE, _KEPT, _ONCE = "link/written", "link/page", "link/kept", "link/asked"
+_WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
 
 
 def follow(page: str) -> None:
@@ -51,9 +51,19 @@ def follow(page: str) -> None:
         for name in _names(page):
             if name in now:
                 _take(name, now[name], kept)
+    target, brought = st.session_state.pop(_BROUGHT, (page, {}))
+    for name, value in brought.items() if target == page else ():
+        st.session_state[name] = value
     for name in _names(page):  # what a widget holds is lost while another page is shown
         if name not in st.session_state and name in kept:
             st.session_state[name] = kept[name]
+
+
+def bring(page: str, state: Mapping[str, Any]) -> None:
+    """What a page that is opened next begins with: set here, widgets of the present one would not have it changed, and
+    what a widget of that page has held before would be dropped with it.
+    """
+    st.session_state[_BROUGHT] = page, dict(state)
 
 
 def page() -> str | None:
