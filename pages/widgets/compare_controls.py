@@ -17,10 +17,10 @@ SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
 """Names in the session state and in the URL: a page that is loaded again shows the run that goes on."""
 
 LABELS = {
-    "methods": "all methods",
-    "buffers": "buffer ablation",
+    "methods": "methods",
+    "buffers": "buffers",
     "incremental": "one by one",
-    "subsets": "all subsets",
+    "subsets": "subsets",
     "temperature": "temperature",
 }
 NO_BASE = "none"
@@ -42,7 +42,7 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         help="All of them are merged by every method; every one is also measured alone",
     )
     members = [name for name in names if name in picked]
-    columns = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
+    columns = st.columns([2, 2, 2, 6], vertical_alignment="bottom")
     anchor = _one_of(
         columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared"
     )
