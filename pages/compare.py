@@ -1,13 +1,17 @@
 """Compare: every method, the single networks and their ensemble in one table."""
 
+from functools import partial
+from typing import Any
+
 import streamlit as st
 
 from fusionlib.errors import FusionError
-from fusionlib.studio import Selection
+from fusionlib.studio import Comparison, Selection, ranked
 from pages.widgets.compare_controls import choose, run_panel
 from pages.widgets.compare_export import write_panel
+from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
-from pages.widgets.compare_table import show_result, show_table
+from pages.widgets.compare_table import show_left_out, show_result, show_table
 from pages.widgets.outlook import outlook_line
 from pages.widgets.problems import show_problem
 from pages.widgets.remarks import show_notes, show_warnings
@@ -32,16 +36,25 @@ def compare(chosen: Selection) -> None:
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
     if choices.sharing is None:
         outlook_line(comparison.checkpoints, names)
-    if run_panel(comparison, chosen, show_table):
+    if run_panel(comparison, chosen, partial(_filling, comparison)):
         return
     found = comparison.snapshot()
     show_warnings(found["warnings"])
-    show_table(found)
+    rows, left_out = ranked(found["rows"], comparison.builds())
+    show_table(rows, openings(comparison, names, rows))
+    show_left_out(left_out)
     show_notes(comparison.pictures.notes)
-    show_result(found)
+    show_result(found, rows)
     write_panel(comparison, found)
 
 
+def _filling(comparison: Comparison, found: dict[str, Any]) -> None:
+    rows, left_out = ranked(found["rows"], comparison.builds())
+    show_table(rows)
+    show_left_out(left_out)
+
+
+explore_when_asked()
 heading(
     "Compare",
     "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"

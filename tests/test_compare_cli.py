@@ -93,6 +93,16 @@ def test_commands_name_the_data_and_remarks_who_takes_part(capsys: pytest.Captur
     assert list(leaders) == ["subsets: c0 + c2, layerwise"] and leaders["subsets: c0 + c2, layerwise"] in ("c0", "c2")
 
 
+def test_a_temperature_is_a_row(capsys: pytest.CaptureFixture, given: list[str]) -> None:
+    main([*given, "--rows", "temperature", "--json"])
+    *singles, row = json.loads(capsys.readouterr().out)["rows"]
+    assert len(singles) == 3 and set(row) == COLUMNS and row["group"] == "temperature"
+    assert row["state"] == "measured" and row["miou"] == max(one["miou"] for one in singles)
+    main([*given, "--rows", "temperature"])
+    shown = capsys.readouterr().out
+    assert f"\n{row['name']}  " in shown and "T fitted on 2 of 3 pictures\n" in shown
+
+
 def test_the_table_for_people(capsys: pytest.CaptureFixture, given: list[str]) -> None:
     main([*given, "--methods", "isotropic,ties"])
     shown = capsys.readouterr().out

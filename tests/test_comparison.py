@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from fusionlib.charts.comparison import ALONE as GREY
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
-from fusionlib.contracts import METHODS, STATISTICS
+from fusionlib.contracts import MEASURES, METHODS, STATISTICS
+from fusionlib.data.halves import halves
 from fusionlib.engine.build import Builder
+from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
-from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
+from fusionlib.studio import CALIBRATED, Choices, Own, ranked, write_recipe
+from fusionlib.studio.calibration_jobs import TemperatureJob
 from tests.helpers import World, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 
@@ -302,3 +306,82 @@ def test_wrong_choices_are_refused(world: World, tmp_path: Path) -> None:
     bare = world.studio.workspace.open_pictures(f"pictures:{folder_data(tmp_path / 'bare', 1, masks=False)}", None)
     with pytest.raises(DataError, match="no masks"):
         world.studio.comparisons.of([world.studio.workspace.get(name).checkpoint for name in "ab"], bare, Choices())
+
+
+def test_equal_networks_are_one_row_and_the_best_is_first(world: World) -> None:
+    comparison = compared(world, "ab", groups=("methods", "buffers"))
+    comparison.measure()
+    found, builds = comparison.snapshot(), comparison.builds()
+    rows, left_out = ranked(found["rows"], builds)
+    merge = next(row for row in rows if "isotropic" in row["name"])
+    same = ["isotropic", "linear", "buffers: averaged statistics"]
+    assert {*same} <= {row["name"] for row in merge["same"]} and merge["name"].startswith("isotropic = ")
+    assert merge["name"] == " = ".join(row["name"] for row in merge["same"])
+    assert {row["name"] for one in rows for row in one["same"]} | {row["name"] for row in left_out} == set(
+        rows_of(comparison)
+    )
+    scores = [row["miou"] for row in rows]
+    assert scores == sorted(scores, reverse=True) and found["best"] in rows[0]["name"].split(" = ")
+    assert len({builds[row["same"][0]["name"]] for row in rows}) == len(rows)
+    assert {row["state"] for row in left_out} == {"not applicable"} and "ties" in {row["name"] for row in left_out}
+    figure = gain_figure(rows, "")
+    assert list(figure.data[0].y)[::-1] == [row["name"] for row in rows], "the chart's top is the table's first row"
+    alone = {name for name, colour in zip(figure.data[0].y, figure.data[0].marker.color, strict=True) if colour == GREY}
+    assert {row["name"] for row in rows if row["group"] == "single"} == alone
+
+
+def test_rows_that_wait_come_after_those_that_are_measured() -> None:
+    row = {"group": "methods", "miou": None, "state": "waiting"}
+    given = [
+        {**row, "name": "x"},
+        {**row, "name": "low", "state": "measured", "miou": 0.2},
+        {**row, "name": "y", "state": "running"},
+        {**row, "name": "none", "state": "measured"},
+        {**row, "name": "high", "state": "measured", "miou": 0.4},
+        {**row, "name": "broken", "state": "failed"},
+    ]
+    rows, left_out = ranked(given, {})
+    assert [one["name"] for one in rows] == ["high", "low", "none", "x", "y"]
+    assert [one["name"] for one in left_out] == ["broken"]
+
+
+def test_temperature_changes_how_sure_the_best_network_is_and_nothing_else(world: World, forwards: list[int]) -> None:
+    comparison = compared(world, groups=("temperature",))
+    assert comparison.snapshot()["waiting"] == 1
+    comparison.measure()
+    assert comparison.state == "done" and not comparison.snapshot()["waiting"]
+    assert len(forwards) == 4 * 3 + 2 + 4, "three networks, the fit on every other picture, the scaled network"
+    *singles, row = comparison.snapshot()["rows"]
+    best = max(singles, key=lambda one: one["miou"])
+    value = row["parameters"]["temperature"]
+    assert row["name"] == f"{best['name']}, temperature {value:.3g}" and row["group"] == "temperature"
+    assert row["miou"] == best["miou"] and row["gain"] == 0 and row["pixel_accuracy"] == best["pixel_accuracy"]
+    assert row["note"].endswith("T fitted on 2 of 4 pictures") and row["command"] is None
+    assert comparison.snapshot()["best"] == best["name"]
+    checkpoint = world.studio.workspace.get(best["name"]).checkpoint
+    first, _ = halves(comparison.pictures)
+    job = TemperatureJob(recipe_alone(checkpoint), world.studio.runner, first, comparison.pictures)
+    plain, after = job.summaries()
+    assert job.fit["temperature"] == value and plain["ece_sample_weighted"] == best["ece"]
+    assert row["ece"] == after["ece_sample_weighted"] and row["loss"] != best["loss"]
+    forwards.clear()
+    again = compared(world.reopened(), groups=("temperature",))
+    assert again.state == "done" and rows_of(again)[row["name"]]["miou"] == row["miou"] and not forwards
+
+
+def test_a_temperature_needs_two_pictures(tmp_path: Path) -> None:
+    with tiny_world(tmp_path, count=1) as world:
+        comparison = compared(world, "ab", groups=("temperature",))
+        comparison.measure()
+        row = comparison.snapshot()["rows"][-1]
+        assert row["state"] == "not applicable" and "two or more pictures" in row["note"]
+
+
+def test_a_temperature_that_cannot_be_fitted_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = compared(world, groups=("temperature", "methods"), methods=("isotropic",))
+    monkeypatch.setattr(type(MEASURES.get("temperature")), "update", lambda *_: 1 / 0)
+    comparison.measure()
+    rows = rows_of(comparison)
+    failed = next(row for row in rows.values() if row["group"] == "temperature")
+    assert failed["state"] == "failed" and "ZeroDivision" in failed["note"]
+    assert rows["isotropic"]["state"] == "measured" and comparison.state == "done"

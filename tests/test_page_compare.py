@@ -13,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, parameters_of
+from fusionlib.merging.build import build_method
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units
-from fusionlib.studio import Own
-from pages.widgets import method_link, server
+from fusionlib.studio import Comparison, Own, ranked
+from pages.widgets import compare_open, method_link, server
 from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -33,8 +34,14 @@ def files(tmp_path: Path) -> Path:
     return tiny_files(tmp_path / "files")
 
 
-def table_of(app: AppTest):
+def shown_table(app: AppTest):
     return next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
+
+
+def table_of(app: AppTest):
+    """A line for every name: rows of one network share one."""
+    table = shown_table(app).reset_index()
+    return table.assign(row=table["row"].str.split(" = ")).explode("row").set_index("row")
 
 
 def test_empty_states_say_what_to_do(start, files: Path, tmp_path: Path) -> None:
@@ -60,9 +67,7 @@ def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     assert not app.exception and button(app, "rows on") is None
     table = table_of(app)
     assert {"c0", "c1", "isotropic", "ensemble", "slerp"} <= set(table.index)
-    assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["ties", "remark"].startswith(
-        "not applicable: Needs a base"
-    )
+    assert table.loc["isotropic", "mIoU (%)"] > 0 and "ties" not in table.index
     assert "How to read" in text(app) and "- **ties**: not applicable: Needs a base" in text(app).replace("\\", "")
     barriers = next(item.value for item in app.dataframe if "units moved" in item.value)
     assert list(barriers["checkpoint"]) == ["c1", "c1"] and list(barriers["barrier of"]) == [
@@ -154,7 +159,7 @@ def test_what_is_shared_is_shown_before_anything_runs_and_can_be_corrected(start
     widget(app, "text_input", "Rename (regular expression = new text)").set_value("").run()
     measured(app)
     table = table_of(app)
-    assert table.loc["isotropic", "mIoU (%)"] > 0 and table.loc["rebasin", "remark"].startswith("not applicable")
+    assert table.loc["isotropic", "mIoU (%)"] > 0 and "- **rebasin**: not applicable" in text(app)
 
 
 def test_a_pattern_of_layerwise_that_matches_nothing_is_said(start, files: Path, tmp_path: Path) -> None:
@@ -253,3 +258,135 @@ def test_weights_in_a_link_belong_to_checkpoints_by_name() -> None:
     assert (
         method_link.numbered(row, ["a", "b", "c"], dict) is None and method_link.numbered(row, ["b", "c"], dict) is None
     )
+
+
+def finished(app: AppTest, names: list[str], rows: list[str]) -> tuple[AppTest, Comparison]:
+    """The page with everything measured of these checkpoints."""
+    app.multiselect[0].set_value(names).run()
+    app.button_group[0].set_value(rows).run()
+    measured(app)
+    assert not app.exception
+    return app, list(server.studio().comparisons._works._works.values())[-1]
+
+
+def test_the_table_is_ranked_with_equal_merges_in_one_line(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
+    assert app.button_group[0].value == ["methods", "temperature"]
+    app, comparison = finished(app, ["c0", "c1", "c2"], ["methods", "temperature"])
+    table = shown_table(app)
+    assert table["mIoU (%)"].is_monotonic_decreasing and table["mIoU (%)"].notna().all()
+    assert any(name.startswith("isotropic = linear") for name in table.index)
+    assert set(table.index[table["kind"] == "single"]) == {"c0", "c1", "c2"}
+    (scaled,) = table.index[table["kind"] == "temperature"]
+    network = scaled.partition(",")[0]
+    assert table.loc[scaled, "mIoU (%)"] == table.loc[network, "mIoU (%)"]
+    assert list(table["kind"][table["forwards"] > 1]) == ["ensemble"]
+    left_out = [row["name"] for row in comparison.snapshot()["rows"] if row["state"] == "not applicable"]
+    assert left_out and not set(left_out) & set(table_of(app).index)
+    folded = next(item for item in app.expander if item.label == f"Left out ({len(left_out)})")
+    assert all(f"**{name}**" in folded.markdown[0].value.replace("\\", "") for name in left_out)
+    opening = table["Explore"].fillna("")
+    assert set(opening[table["kind"].isin(["merge", "ensemble"])]) == {"Open in Explore"}
+    assert set(opening[table["kind"].isin(["single", "temperature"])]) == {""}
+
+
+def shown_in_explore(app: AppTest, state: dict) -> AppTest:
+    """What a click in the table does, and the run after it."""
+    app.session_state[compare_open.ASKED] = state
+    app.run()
+    assert not app.exception and not app.error and app.markdown[0].value == "## Explore"
+    return app
+
+
+def state_of(comparison: Comparison, members: list[str], name: str) -> dict:
+    rows, _ = ranked(comparison.snapshot()["rows"], comparison.builds())
+    states = compare_open.openings(comparison, members, rows)
+    (found,) = [state for state, row in zip(states, rows, strict=True) if name in [one["name"] for one in row["same"]]]
+    return found
+
+
+def test_a_row_of_two_opens_in_explore_at_its_alpha(start, files: Path, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    widget(app, "selectbox", "Buffer policy").set_value("gaussian").run()
+    app.multiselect[0].set_value(["c1", "c2"]).run()
+    widget(app, "selectbox", "Anchor").set_value("c2").run()
+    app, comparison = finished(app, ["c1", "c2"], ["methods"])
+    state = state_of(comparison, ["c1", "c2"], "isotropic")
+    expected = {"a": "c2", "b": "c1", "more": [], "buffers": "gaussian", "mix": "alpha", "alpha": 0.5}
+    assert state == expected
+    shown_in_explore(app, state)
+    assert [widget(app, "selectbox", f"Checkpoint {end}").value for end in "AB"] == ["c2", "c1"]
+    assert widget(app, "selectbox", "Mixture").value == "alpha" and app.slider[0].value == 0.5
+    assert widget(app, "selectbox", "Buffer policy").value == "gaussian"
+
+
+@pytest.mark.parametrize("name", ["isotropic", "rebasin", "ensemble"])
+def test_a_row_of_three_opens_in_explore_as_the_merge_that_was_measured(
+    start, files: Path, tmp_path: Path, name: str
+) -> None:
+    app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
+    widget(app, "selectbox", "Anchor").set_value("c1").run()
+    app, comparison = finished(app, ["c0", "c1", "c2"], ["methods"])
+    state = state_of(comparison, ["c0", "c1", "c2"], name)
+    assert (state["a"], state["b"], state["more"], state["mix"]) == ("c1", "c0", ["c2"], name)
+    shown_in_explore(app, state)
+    assert widget(app, "selectbox", "Mixture").value == name and app.multiselect[0].value == ["c2"]
+    studio = server.studio()
+    work = studio.mixture(list(studio._views.values())[-1], build_method(name, app.session_state[f"method/{name}"]))
+    work.want()
+    until(lambda: work.state == "done")
+    row = next(row for row in comparison.snapshot()["rows"] if row["name"] == name)
+    assert (work.points["merge"]["miou"], work.points["merge"]["loss"]) == (row["miou"], row["loss"])
+
+
+def test_what_explore_is_told_of_a_row() -> None:
+    row = {"method": "linear", "parameters": {"alpha": 0.5, "weights": [0.2, 0.8]}, "buffers": "average"}
+    assert compare_open.explored(row, ["x", "y"])["alpha"] == 0.2
+    row["parameters"] = {"alpha": 0.25, "weights": []}
+    assert compare_open.explored(row, ["x", "y"])["alpha"] == 0.25
+    row["parameters"] = {"alpha": 0.5, "weights": [0.2, 0.3, 0.5]}
+    three = compare_open.explored(row, ["x", "y", "z"])
+    assert three["mix"] == "alpha" and three["method/linear"]["weights"] == [0.2, 0.3, 0.5] and "alpha" not in three
+    row = {"method": "profile", "buffers": "", "parameters": {"anchor": 0, "granularity": "block"}}
+    row["parameters"]["weights"] = {"stem": [0.1, 0.9], "head": [1.0, 0.0]}
+    found = compare_open.explored(row, ["x", "y"])
+    assert found["mix"] == "layers" and "buffers" not in found
+    drawn = {"level": "block", "anchor": 0, "weights": [[0.1, 0.9], [1.0, 0.0]]}
+    assert json.loads(found["layer-profile"]) == drawn
+    assert compare_open.explored(row, [str(number) for number in range(9)]) is None
+
+
+def test_merges_of_what_is_shared_have_no_place_in_explore(start, tmp_path: Path) -> None:
+    tiny_file(tmp_path / "files", "three", 0, 3)
+    tiny_file(tmp_path / "files", "five", 1, 5)
+    app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
+    app, comparison = finished(app, ["three", "five"], ["methods"])
+    assert "isotropic" in comparison.builds() and "isotropic" not in comparison.whole()
+    assert "Open in Explore" not in set(shown_table(app)["Explore"])
+
+
+def test_a_click_is_of_the_row_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict = {compare_open.CLICKED: {"row": 1, "label": "Open in Explore"}}
+    monkeypatch.setattr(compare_open.st, "session_state", state)
+    compare_open.open_clicked([None, {"a": "x", "mix": "slerp"}])
+    assert state[compare_open.ASKED] == {"a": "x", "mix": "slerp"}
+    quiet: dict = {compare_open.CLICKED: None}
+    monkeypatch.setattr(compare_open.st, "session_state", quiet)
+    compare_open.open_clicked([{"a": "x"}])
+    assert compare_open.ASKED not in quiet
+
+
+@pytest.mark.parametrize("page", ["compare.py", "diagnostics.py"])
+def test_pages_with_a_set_of_their_own_do_not_show_the_pair(start, files: Path, page: str) -> None:
+    app = start("--checkpoints", str(files)).switch_page("explore.py").run()
+    widget(app, "selectbox", "Checkpoint A").set_value("c2").run()
+    widget(app, "selectbox", "Checkpoint B").set_value("c1").run()
+    app.switch_page(page).run()
+    for _ in range(3):  # the pair outlives the runs in which no widget has it
+        labels = [item.label for item in app.sidebar.selectbox] + [item.label for item in app.sidebar.button]
+        assert "Buffer policy" in labels and not {"Checkpoint A", "Checkpoint B", "Swap A and B"} & set(labels)
+        assert (app.session_state["a"], app.session_state["b"]) == ("c2", "c1")
+        app.run()
+    app.switch_page("explore.py").run()
+    assert [widget(app, "selectbox", f"Checkpoint {end}").value for end in "AB"] == ["c2", "c1"]

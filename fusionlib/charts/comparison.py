@@ -10,18 +10,17 @@ import plotly.graph_objects as go
 LONGEST = 32
 """Characters of a row's name beside its bar; the whole name is shown on hover."""
 
-GAIN, LOSS, COSTLY = "#1a936f", "#c8553d", "#d9a441"
+GAIN, LOSS, COSTLY, ALONE = "#1a936f", "#c8553d", "#d9a441", "#8a97a3"
 
 
 def gain_figure(rows: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     """A bar a measured row, best on top: mIoU minus that of the best single network, in points.
 
-    Green gains, red loses; amber costs more than one forward pass. Rows without a gain are left out.
+    Green gains, red loses; amber costs more than one forward pass; single networks are grey. Of equal rows the first
+    is above. Rows without a gain are left out.
     """
-    drawn = sorted(
-        (row for row in rows if row["gain"] is not None and row["group"] != "single"), key=lambda row: row["gain"]
-    )
-    colours = [COSTLY if row["forwards"] > 1 else GAIN if row["gain"] >= 0 else LOSS for row in drawn]
+    drawn = sorted((row for row in rows if row["gain"] is not None), key=lambda row: -row["gain"])[::-1]
+    colours = [_colour(row) for row in drawn]
     names = [row["name"] for row in drawn]
     gains = [0.0, *(row["gain"] for row in drawn)]
     room = 0.12 * max(max(gains) - min(gains), 0.01)  # for the figures at the ends of the bars
@@ -54,6 +53,12 @@ def gain_figure(rows: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     figure.update_xaxes(range=[min(gains) - room * (min(gains) < 0), max(gains) + room])
     figure.update_yaxes(automargin=True, tickmode="array", tickvals=names, ticktext=[_short(name) for name in names])
     return figure
+
+
+def _colour(row: Mapping[str, Any]) -> str:
+    if row["group"] in ("single", "temperature"):
+        return ALONE
+    return COSTLY if row["forwards"] > 1 else GAIN if row["gain"] >= 0 else LOSS
 
 
 def _short(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, ClassVar
@@ -13,13 +13,14 @@ from fusionlib.question import Known, Question, Refused, Step, figures_of, told_
 from fusionlib.recipe import Recipe
 from fusionlib.studies.barriers import Barriers, MatchedPath
 from fusionlib.studies.curve import CALIBRATED, best_of
+from fusionlib.studies.temperature import TemperatureScaling
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table: `members` are numbers of checkpoints, the anchor first; `networks` answer together.
 
-    `obstacle` says why it cannot be measured; such a row has no recipe.
+    `obstacle` says why it cannot be measured; such a row has no recipe, nor has one whose T is not fitted yet.
     """
 
     group: str
@@ -40,8 +41,9 @@ class Comparison(Study):
 
     `rows` are those that are clear beforehand, single networks first. `rivals` are methods, each as a row of all
     `names`, that are also measured on subsets: in the group `incremental` on the best two, three, ...; in `subsets` on
-    all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. `paths` are measured
-    beside the rows.
+    all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. In the group
+    `temperature` the best single network is scaled by a T fitted on the pictures whose content key is `fit_on` (empty:
+    there are none). `paths` are measured beside the rows.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Comparison(Study):
     groups: tuple[str, ...] = ()
     anchor: int = 0
     paths: tuple[MatchedPath, ...] = ()
+    fit_on: str = ""
 
     title: ClassVar[str] = "Comparison"
     summary: ClassVar[str] = "Every method on one set of checkpoints, beside the single networks and their ensemble"
@@ -59,9 +62,9 @@ class Comparison(Study):
     goes_on: ClassVar[bool] = True
 
     def all_rows(self, known: Known) -> list[Row]:
-        """All rows in order; those on subsets once the single networks are measured."""
+        """All rows in order; those on subsets and with a temperature once the single networks are measured."""
         scores = self.scores(known)
-        return [*self.rows, *(() if scores is None else self._on_subsets(scores))]
+        return [*self.rows, *(() if scores is None else (*self._scaled(scores, known), *self._on_subsets(scores)))]
 
     def steps(self, known: Known) -> Sequence[Step]:
         """Row after row, then the paths."""
@@ -69,10 +72,16 @@ class Comparison(Study):
         return [*(step for step in steps if step is not None), *Barriers(self.paths, self.data).steps(known)]
 
     def later(self, known: Known) -> int:
+        """How many networks wait for the scores of the single ones, or for the fit of T."""
+        unfitted = any(_unfitted(row) and not self.outcome(row, known) for row in self.all_rows(known))
+        return self.rows_to_come(known) + unfitted
+
+    def rows_to_come(self, known: Known) -> int:
         """How many rows wait for the scores of the single networks."""
         if self.scores(known) is not None:
             return 0
-        return len(self.rivals) * sum(1 for _ in self._subsets(tuple(range(len(self.names)))))
+        subsets = len(self.rivals) * sum(1 for _ in self._subsets(tuple(range(len(self.names)))))
+        return subsets + ("temperature" in self.groups)
 
     def scores(self, known: Known) -> tuple[float, ...] | None:
         """mIoU of the single networks, -1 where one cannot be measured; None until all were tried."""
@@ -83,7 +92,9 @@ class Comparison(Study):
         return tuple(-1.0 if score is None else score for score in given)
 
     def step(self, row: Row) -> Step | None:
-        """What is asked of a row; None of one that cannot be measured."""
+        """What is asked of a row, at first the fit of its temperature; None of one that cannot be measured."""
+        if _unfitted(row):
+            return self._scaling(row.members[0]).steps({})[0]._replace(title=row.name)
         if row.recipe is None:
             return None
         return Step(tuple(Question((row.recipe,), self.data, name) for name in CALIBRATED), row.name)
@@ -95,7 +106,7 @@ class Comparison(Study):
             return Refused(row.obstacle or "")
         told = told_of(step.questions, known)
         if told is not None:
-            return figures_of(told)
+            return None if _unfitted(row) else figures_of(told)
         return next((one for question in step.questions if isinstance(one := known.get(question), Refused)), None)
 
     def table(self, known: Known) -> dict[str, Any]:
@@ -113,6 +124,29 @@ class Comparison(Study):
     @cached_property
     def _singles(self) -> list[Row]:
         return [row for row in self.rows if row.group == "single"]
+
+    def _scaled(self, scores: Sequence[float], known: Known) -> Iterator[Row]:
+        """The best single network with a temperature; the first of equal ones."""
+        if "temperature" not in self.groups:
+            return
+        best = max(range(len(scores)), key=scores.__getitem__)
+        row = Row("temperature", f"{self.names[best]}, temperature", "single", (best,))
+        if scores[best] < 0:
+            yield replace(row, obstacle="Needs a single network that can be measured")
+        elif not self.fit_on:
+            yield replace(row, obstacle="Needs two or more pictures: T is fitted on every other one")
+        elif (fit := self._scaling(best).fitted(known)) is None:
+            yield row
+        elif (value := fit["temperature"]) is None:
+            yield replace(row, obstacle="No temperature gives a likelihood")
+        else:
+            recipe = self._scaling(best).scaled(value)
+            yield replace(row, name=f"{row.name} {value:.3g}", parameters={"temperature": value}, recipe=recipe)
+
+    def _scaling(self, number: int) -> TemperatureScaling:
+        recipe = self._singles[number].recipe
+        assert recipe is not None  # it has a score
+        return TemperatureScaling(recipe, self.fit_on, self.data)
 
     def _on_subsets(self, scores: Sequence[float]) -> Iterator[Row]:
         best_first = tuple(sorted(range(len(scores)), key=lambda number: -scores[number]))
@@ -138,6 +172,11 @@ class Comparison(Study):
             sources = dict(zip(rival.members, recipe.checkpoints, strict=True))
             recipe = recipe.model_copy(update={"checkpoints": tuple(sources[number] for number in members)})
         return Row(group, name, rival.method, members, rival.buffers, rival.parameters, rival.obstacle, 1, recipe)
+
+
+def _unfitted(row: Row) -> bool:
+    """Whether a temperature is to be fitted before the row can be measured."""
+    return row.group == "temperature" and row.recipe is None and row.obstacle is None
 
 
 def led(members: Sequence[int], leader: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.data.halves import halves
 from fusionlib.diagnostics.evidence import guesses
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.engine.jobs import Job, Lease
@@ -71,7 +72,10 @@ class Comparison(Work):
         self.files: Sequence[str] = [f"{item.name}{item.path.suffix}" for item in checkpoints]
         self.data: Sequence[str] = ("--data", "SPEC")  # both as they stand in the commands of `snapshot`
         title = "comparison " + ", ".join(item.name for item in checkpoints)
-        super().__init__(title, self._planned(), runner, {pictures.fingerprint(): pictures}, self._lease(runner))
+        fit_on = halves(pictures)[:1] if "temperature" in self.choices.groups and len(pictures) > 1 else ()
+        self._fit_on = {one.fingerprint(): one for one in fit_on}
+        datasets = {pictures.fingerprint(): pictures, **self._fit_on}
+        super().__init__(title, self._planned(), runner, datasets, self._lease(runner))
         self._matches: dict[str, list[Match]] = {}  # by recipe
         self.recall()
 
@@ -111,12 +115,22 @@ class Comparison(Work):
             **self.status(),
             "current": self.current if self.state == "running" else None,
             "images": len(self.pictures),
-            "waiting": self._study.later(known),
+            "waiting": self._study.rows_to_come(known),
             "rows": listed,
             "best": best["name"] if best else None,
             "best_single_miou": best_single,
             "warnings": annotation_warnings(any_figures, self.pictures.label_space.names) if any_figures else [],
         }
+
+    def builds(self) -> dict[str, str]:
+        """Build keys of the rows that are measured, by name: equal ones are the same network."""
+        answers = {row.name: self._answers(row) for row in self.rows() if row.recipe is not None}
+        return {name: told[0].builds[0] for name, told in answers.items() if told}
+
+    def whole(self) -> set[str]:
+        """Names of the rows that merge all of their members' tensors, and not only what these share."""
+        merged = (row for row in self.rows() if row.recipe is not None and row.method != "single")
+        return {row.name for row in merged if self.recipe_of(row).shared is None}
 
     def _listed(self, row: Row, best_single: float | None) -> dict[str, Any]:
         found, told = self._study.outcome(row, self.known), self._answers(row)
@@ -161,6 +175,8 @@ class Comparison(Work):
             for note in (told[0].notes if told else ())
         ]
         shared = self._shared_note(row) if told else ()
+        fitted = (f"T fitted on {len(one)} of {len(self.pictures)} pictures" for one in self._fit_on.values())
+        shared = (*shared, *fitted) if row.group == "temperature" else shared
         remarks = (GUESSES if guesses else "", remark(row, self.names, self.choices), *shared, *notes)
         return "; ".join(filter(None, remarks))
 
@@ -250,6 +266,7 @@ class Comparison(Work):
             tuple(map(self._with_recipe, rivals(count, choices))),
             choices.groups,
             choices.anchor,
+            fit_on=next(iter(self._fit_on), ""),
         )
 
     def _lease(self, runner: Runner) -> Lease:

@@ -16,7 +16,13 @@ from pages.widgets.server import studio
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
 """Names in the session state and in the URL: a page that is loaded again shows the run that goes on."""
 
-LABELS = {"methods": "all methods", "buffers": "buffer ablation", "incremental": "one by one", "subsets": "all subsets"}
+LABELS = {
+    "methods": "methods",
+    "buffers": "buffers",
+    "incremental": "one by one",
+    "subsets": "subsets",
+    "temperature": "temperature",
+}
 NO_BASE = "none"
 
 
@@ -36,7 +42,7 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         help="All of them are merged by every method; every one is also measured alone",
     )
     members = [name for name in names if name in picked]
-    columns = st.columns([2, 2, 2, 5], vertical_alignment="bottom")
+    columns = st.columns([2, 2, 2, 6], vertical_alignment="bottom")
     anchor = _one_of(
         columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared"
     )
@@ -52,7 +58,7 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
     rows = columns[3].pills(
         "Rows",
         list(LABELS),
-        default=None if ROWS in st.session_state else ["methods"],
+        default=None if ROWS in st.session_state else ["methods", "temperature"],
         selection_mode="multi",
         key=ROWS,
         on_change=keep,

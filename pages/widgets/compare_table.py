@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,6 +11,7 @@ import streamlit as st
 
 from fusionlib.charts.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
+from pages.widgets.compare_open import CLICKED, open_clicked
 from pages.widgets.diagnostics_tables import as_csv, percent
 from pages.widgets.problems import plain
 
@@ -23,20 +26,29 @@ FORMATS = {
     "merge (s)": "{:.2f}",
     "evaluation (s)": "{:.2f}",
 }
+KINDS = ("single", "temperature")
+"""Groups of rows that are one network alone."""
+ALONE = "background-color: rgba(125, 140, 160, 0.16)"
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 
 
-def show_table(found: dict[str, Any]) -> None:
-    """All rows, sortable; the best of each column is marked."""
-    rows = [_shown(row) for row in found["rows"]]
-    if len({tuple(sorted(row["members"])) for row in found["rows"] if row["verdict"]}) < 2:
+def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = ()) -> None:
+    """The rows in their order; single networks are tinted, the best of each column is marked.
+
+    `opened` is for each the state of the Explore page with its merge, which a button goes to.
+    """
+    rows = [_shown(row) for row in ranking]
+    if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
         for row in rows:  # one pair alone: what its weights say stands above the table
             del row["weights say"]
     frame = pd.DataFrame(rows)
+    if opened:
+        frame.insert(1, "Explore", [None if state is None else "Open in Explore" for state in opened])
     for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
     styled: Any = frame.style
+    styled = styled.apply(lambda row: [ALONE if row["kind"] in KINDS else ""] * len(row), axis=1)
     styled = styled.format(FORMATS, na_rep="").highlight_max(
         subset=[name for name in HIGH if name in known], props=MARK
     )
@@ -50,16 +62,28 @@ def show_table(found: dict[str, Any]) -> None:
         column_config={
             "row": st.column_config.TextColumn(pinned=True, width="medium"),
             "remark": st.column_config.TextColumn(width="large"),
+            "Explore": st.column_config.ButtonColumn(
+                "", type="tertiary", key=CLICKED, on_click=partial(open_clicked, opened)
+            ),
         },
     )
 
 
-def show_result(found: dict[str, Any]) -> None:
+def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
+    """What does not apply or failed, with the reasons."""
+    _remarks("Left out", rows)
+
+
+def _remarks(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if _remark(row)]:
+        with st.expander(f"{title} ({len(remarks)})", icon=":material/notes:"):
+            st.markdown("\n".join(remarks))
+
+
+def show_result(found: dict[str, Any], ranking: Sequence[dict[str, Any]]) -> None:
     """Remarks in full, CSV and chart below the table."""
     rows = found["rows"]
-    if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if row["note"]]:
-        with st.expander(f"Remarks in full ({len(remarks)})", icon=":material/notes:"):
-            st.markdown("\n".join(remarks))
+    _remarks("Remarks in full", [row for row in rows if row["state"] == "measured"])
     st.download_button(
         "CSV",
         as_csv([_shown(row) for row in rows]),
@@ -71,11 +95,11 @@ def show_result(found: dict[str, Any]) -> None:
     )
     if any(row["gain"] is not None and row["group"] != "single" for row in rows):
         st.markdown("### Gain over the best single network")
-        st.plotly_chart(gain_figure(rows, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
+        st.plotly_chart(gain_figure(ranking, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
         st.caption(
-            "How to read: the zero line is the best single network. Green bars beat it with one forward pass, red ones"
-            " fall short; amber is the output ensemble, which runs every network for each picture. Differences of a few"
-            " tenths of a point on few pictures are not a ranking."
+            "How to read: green beats the best single network with one forward pass, red falls short, grey are single"
+            " networks; amber runs every network for each picture. Differences of a few tenths of a point on few"
+            " pictures are not a ranking."
         )
     show_barriers(rows)
 
@@ -88,6 +112,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     anchored = "anchor" in row["parameters"] or row["buffers"] == "anchor"
     return {
         "row": row["name"],
+        "kind": row["group"] if row["group"] in KINDS else "ensemble" if row["forwards"] > 1 else "merge",
         "mIoU (%)": percent(row["miou"]),
         "gain (points)": row["gain"],
         "pixel accuracy (%)": percent(row["pixel_accuracy"]),

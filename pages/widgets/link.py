@@ -7,7 +7,7 @@ bound to the address by Streamlit: it leaves defaults out, and Back then takes t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -32,7 +32,7 @@ WHOLE = {"bins"}
 TEXTS = {"parameters": "method/", "profile": "layer-profile", "own": "kept/compare-own"}
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
-_WRITTEN, _PAGE, _KEPT, _ONCE = "link/written", "link/page", "link/kept", "link/asked"
+_WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
 
 
 def follow(page: str) -> None:
@@ -51,12 +51,27 @@ def follow(page: str) -> None:
         for name in _names(page):
             if name in now:
                 _take(name, now[name], kept)
+    target, brought = st.session_state.pop(_BROUGHT, (page, {}))
+    for name, value in brought.items() if target == page else ():
+        st.session_state[name] = kept[name] = value
     for name in _names(page):  # what a widget holds is lost on the way to another page
         if name in st.session_state and (before is None or page == before[0]):
             continue
         value = st.session_state.get(name, kept.get(name))
         if value is not None:
             st.session_state[name] = value
+
+
+def bring(page: str, state: Mapping[str, Any]) -> None:
+    """What a page that is opened next begins with: set here, widgets of the present one would not have it changed, and
+    what a widget of that page has held before would be dropped with it.
+    """
+    st.session_state[_BROUGHT] = page, dict(state)
+
+
+def page() -> str | None:
+    """The address of the page that is shown, without what follows the question mark."""
+    return st.session_state.get(_PAGE)
 
 
 def asked(name: str) -> str | None:

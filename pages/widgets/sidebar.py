@@ -6,6 +6,7 @@ import streamlit as st
 
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studio import Selection, Workspace
+from pages.widgets import link
 from pages.widgets.copy_link import copy_link
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
@@ -14,6 +15,9 @@ from pages.widgets.server import studio
 
 ABSENT = "not-here"
 """Names of a link that this server does not know, until something else is chosen."""
+
+WITH_SETS = ("compare", "diagnostics")
+"""Pages with a set of their own: the pair stays as it is, and is not shown."""
 
 
 def sidebar() -> None:
@@ -55,21 +59,10 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         first = second = names[0]
     _begin("a", names, first)
     _begin("b", names, second)
-    st.selectbox(
-        "Checkpoint A",
-        names,
-        key="a",
-        on_change=_forget_absent,
-        help="Alpha is the weight of A: alpha 1 is A alone",
-    )
-    st.selectbox(
-        "Checkpoint B",
-        names,
-        key="b",
-        on_change=_forget_absent,
-        help="Gets 1 - alpha: alpha 0 is B alone",
-    )
-    st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
+    if link.page() not in WITH_SETS:
+        _pair(names)
+    else:  # what no widget holds would be lost with the last one's
+        choose(st.session_state["a"], st.session_state["b"])
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:
         _begin("data", [source.name for source in sources], sources[0].name)
@@ -98,6 +91,24 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
             f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
             icon=":material/link_off:",
         )
+
+
+def _pair(names: list[str]) -> None:
+    st.selectbox(
+        "Checkpoint A",
+        names,
+        key="a",
+        on_change=_forget_absent,
+        help="Alpha is the weight of A: alpha 1 is A alone",
+    )
+    st.selectbox(
+        "Checkpoint B",
+        names,
+        key="b",
+        on_change=_forget_absent,
+        help="Gets 1 - alpha: alpha 0 is B alone",
+    )
+    st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
 
 
 def _begin(key: str, names: list[str], default: str) -> None:
