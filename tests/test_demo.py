@@ -221,7 +221,9 @@ def test_a_file_with_a_damaged_part_is_refused_as_a_whole(tmp_path: Path, change
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", gzip.compress(b"[1"), ANSWERS.read_bytes()[:-9], ANSWERS.read_bytes() * 2]
+    "data",
+    [b"", b"{}", gzip.compress(b"[1"), ANSWERS.read_bytes()[:-9], ANSWERS.read_bytes() * 2],
+    ids=["empty", "not packed", "no JSON", "cut off", "twice"],
 )
 def test_no_file_of_answers_is_refused_and_the_demo_goes_on(tmp_path: Path, data: bytes) -> None:
     answers = Answers(tmp_path / "results.sqlite")
