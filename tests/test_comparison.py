@@ -82,7 +82,7 @@ def test_every_registered_method_has_a_row_with_figures_or_a_reason(world: World
         ("ties", "base"),
         ("dare", "base"),
         ("task_arithmetic", "base"),
-        ("profile", "Layers"),
+        ("profile", "layer by layer"),
     ):
         assert rows[name]["state"] == "not applicable" and reason in rows[name]["note"] and rows[name]["miou"] is None
     for name in ("linear", "isotropic", "layerwise", "fisher", "rebasin", "backbone", "head_swap", "ensemble"):
