@@ -54,9 +54,12 @@ def follow(page: str) -> None:
     target, brought = st.session_state.pop(_BROUGHT, (page, {}))
     for name, value in brought.items() if target == page else ():
         st.session_state[name] = value
-    for name in _names(page):  # what a widget holds is lost while another page is shown
-        if name not in st.session_state and name in kept:
-            st.session_state[name] = kept[name]
+    for name in _names(page):  # what a widget holds is lost on the way to another page
+        if name in st.session_state and (before is None or page == before[0]):
+            continue
+        value = st.session_state.get(name, kept.get(name))
+        if value is not None:
+            st.session_state[name] = value
 
 
 def bring(page: str, state: Mapping[str, Any]) -> None:
