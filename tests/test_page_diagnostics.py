@@ -110,7 +110,7 @@ def test_a_pair_opens_in_merge_at_the_verdict_s_alpha(start, files: Path) -> Non
     box = next(item for item in app.selectbox if item.label == "Verdict on")
     box.set_value("c2 + twin").run()
     assert "Measure the path to know" in text(app) and "usually too close to gain" in text(app)
-    button(app, "Open this pair in Merge").click().run()
+    button(app, "Open in Explore").click().run()
     assert not app.exception
     chosen = {item.label: item.value for item in app.selectbox}
     assert (chosen["Checkpoint A"], chosen["Checkpoint B"]) == ("c2", "twin")
@@ -132,7 +132,7 @@ def test_networks_that_do_not_fit_are_explained(start, files: Path) -> None:
     app.multiselect[0].set_value(["c0", "stranger"]).run()
     assert not app.exception
     assert "differ in name or shape" in text(app)
-    assert button(app, "Open this pair in Merge").disabled
+    assert button(app, "Open in Explore").disabled
 
 
 def test_numbers_that_are_not_finite_are_named(start, files: Path) -> None:
@@ -154,7 +154,7 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
         drawn = [
             pairs_figure(plain["pairs"], USEFUL),
             pairs_figure(report["pairs"], USEFUL),
-            pairs_figure(report["pairs"], USEFUL, zoom=True),
+            pairs_figure(report["pairs"], USEFUL, judged=0),
             figures.direction_figure(pair),
             figures.similarity_figure(pair, 3),
             *(
@@ -277,7 +277,7 @@ def test_pairs_without_an_oracle_stay_in_the_picture() -> None:
 
 
 def test_names_are_written_where_there_is_room() -> None:
-    crowded = [pair_of(0, cosine=0.95 + 0.0001 * number) for number in range(8)]
+    crowded = [pair_of(0, cosine=0.999 + 1e-6 * number) for number in range(8)]
     apart = [pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)]
     written = [
         sum(bool(name) for trace in pairs_figure(pairs, USEFUL).data for name in trace.text or ())

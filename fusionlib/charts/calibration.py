@@ -12,12 +12,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fusionlib.charts.calibration_terms import TERMS, best_alpha
+from fusionlib.charts.colours import ENSEMBLE, MERGE, QUIET, A, B
 from fusionlib.measures.calibration_summary import MINIMUM_COUNT
 
-COLOURS = {"a": "#2f81d8", "b": "#e08a1e", "m": "#1a936f", "e": "#9a63c9"}
-"""Checkpoint A and B as on the Merge page, the merge, the ensemble."""
+COLOURS = {"a": A, "b": B, "m": MERGE, "e": ENSEMBLE}
+"""By role."""
 
-RIGHT, WRONG, QUIET = "#1aa89b", "#e8622c", "#8a97a3"
+RIGHT, WRONG = "#1aa89b", "#e8622c"
 _LEGEND = {"orientation": "h", "y": 1.02, "x": 0, "xanchor": "left", "yanchor": "bottom"}
 _MARGIN = {"l": 8, "r": 12, "t": 48, "b": 48}
 
@@ -293,7 +294,7 @@ def temperature_figure(losses: Sequence[Sequence[float]], temperature: float) ->
             x=[pair[0] for pair in losses],
             y=[pair[1] for pair in losses],
             mode="lines+markers",
-            line={"color": COLOURS["a"], "width": 2},
+            line={"color": QUIET, "width": 2},
             hovertemplate="<b>measured at T %{x:.3g}</b><br>NLL %{y:.4f} nats<extra></extra>",
         )
     )
