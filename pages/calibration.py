@@ -3,5 +3,5 @@
 from pages.widgets.diagnose import CALIBRATION, diagnose
 from pages.widgets.style import heading
 
-heading("Diagnose", "Can these be merged, and how far can the result be trusted?", "measuring#calibration")
+heading("Diagnose", "Can these be merged, and why?", "measuring#calibration")
 diagnose(CALIBRATION)

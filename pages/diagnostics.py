@@ -3,5 +3,5 @@
 from pages.widgets.diagnose import VERDICT, diagnose
 from pages.widgets.style import heading
 
-heading("Diagnose", "Can these be merged, and how far can the result be trusted?", "diagnosing")
+heading("Diagnose", "Can these be merged, and why?", "diagnosing")
 diagnose(VERDICT)

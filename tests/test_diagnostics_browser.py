@@ -51,22 +51,22 @@ def test_both_tabs_say_their_answer_in_under_two_hundred_words(tab, state: str, 
     at = request.getfixturevalue(state)
     open_diagnostics(tab, at)
     assert 30 < words(tab) < 200
-    assert tab.locator("details[open]").count() == 0
+    assert tab.locator("details[open]:visible").count() == 0
     tab.locator(".st-key-tab button").filter(has_text="Calibration").click()
     tab.get_by_role("heading", name="How far can its confidence be trusted?").wait_for()
     if state == "measured":
         tab.locator(".st-key-calibration-reliability .main-svg").first.wait_for(timeout=60000)
     assert 30 < words(tab) < 200
-    assert tab.locator("details[open]").count() == 0
+    assert tab.locator("details[open]:visible").count() == 0
 
 
 def test_the_tab_is_in_the_address_and_earlier_links_open_theirs(tab, address: str) -> None:
     tab.goto(f"{address}calibration?bins=20")
     question = tab.get_by_role("heading", name="How far can its confidence be trusted?")
     question.wait_for(timeout=60000)
-    tab.wait_for_function("location.search.includes('tab=calibration') && location.search.includes('bins=20')")
+    tab.wait_for_function("() => location.search.includes('tab=calibration') && location.search.includes('bins=20')")
     tab.locator(".st-key-tab button").filter(has_text="Will it work?").click()
-    tab.wait_for_function("location.search.includes('tab=verdict')")
+    tab.wait_for_function("() => location.search.includes('tab=verdict')")
     tab.locator(".st-key-diagnostics-pairs .scatterlayer path.point").first.wait_for(timeout=60000)
     tab.go_back()
     question.wait_for(timeout=30000)

@@ -55,7 +55,8 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     data = folder_data(tmp_path / "data", 3)
     app = start("--data", f"folder:{data}")
     assert not app.exception and not app.error and not app.get("plotly_chart")
-    assert "Every labelled pixel counts" in texts(app)
+    first = next(item for item in app.button if item.label.startswith("Measure 4 networks on 3 pictures"))
+    assert "Every labelled pixel counts" in first.help
     press(app, "Measure 4 networks")
     sweep = sweep_of(server.studio().workspace.sources[0].name)
     until(lambda: sweep.state == "done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from fusionlib.charts import colours
 from fusionlib.charts import diagnostics as figures
+from fusionlib.charts.calibration import COLOURS
 from fusionlib.charts.diagnostics_pairs import pairs_figure
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.evidence import USEFUL
@@ -223,6 +226,50 @@ def test_a_link_opens_its_set_and_pair_and_nonsense_is_passed_over(start, files:
     assert not app.exception
     assert app.multiselect[0].value == members
     assert next(item for item in app.selectbox if item.label == "Verdict on").value == judged
+
+
+def test_a_and_b_have_the_viewer_s_colours_in_every_chart() -> None:
+    themes = tomllib.loads((MAIN.parents[1] / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    for theme in ("light", "dark"):  # the viewer takes the theme's blue for A and orange for B
+        assert (themes[theme]["blueColor"], themes[theme]["orangeColor"]) == (colours.A, colours.B)
+    pair = {"a": "x", "b": "y", "cosine_path": {"alpha": [0, 1], "a": [0, 1], "b": [1, 0]}}
+    assert [trace.line.color for trace in figures.direction_figure(pair).data] == [colours.A, colours.B]
+    assert (COLOURS["a"], COLOURS["b"]) == (colours.A, colours.B)
+
+
+def test_a_set_begins_with_six_of_the_family_a_and_b_among_them(start, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(tiny_files(tmp_path / "files", 9)))
+    app.session_state["a"], app.session_state["b"] = "c8", "c6"
+    app.run()
+    assert app.multiselect[0].value == ["c0", "c1", "c2", "c3", "c6", "c8"]
+    assert len(next(item for item in app.selectbox if item.label == "Verdict on").options) == 15
+
+
+def test_the_verdict_is_one_line_and_everything_else_is_folded(start, files: Path) -> None:
+    app = start("--checkpoints", str(files))
+    (line,) = (item.value.replace("\\", "") for item in app.error)
+    assert line.startswith("**Do not merge: separate runs, convolutions ")
+    assert line.endswith("** Try permutation matching or an ensemble of outputs.")
+    folded = [metric for expander in app.expander for metric in expander.metric]
+    assert [item.label for item in app.metric if item.label not in {one.label for one in folded}] == [
+        "Cosine",
+        "Disagreement",
+        "Discrepancy",
+        "Oracle gain (points)",
+    ]
+    assert all(not expander.proto.expanded for expander in app.expander if expander.label != "Table")
+
+
+def test_across_is_one_minus_cosine_on_a_log_axis() -> None:
+    pairs = [pair_of(0, cosine=0.9999), pair_of(1, cosine=0.99), pair_of(2, cosine=1.0), pair_of(3, cosine=-0.2)]
+    figure = pairs_figure(pairs, USEFUL)
+    assert figure.layout.xaxis.type == "log" and "1 - cosine" in figure.layout.xaxis.title.text
+    across = [x for trace in figure.data if trace.name == "path not measured" for x in trace.x]
+    assert across == pytest.approx([1e-4, 1e-2, 1e-7, 1.2])
+    low, high = figure.layout.xaxis.range
+    assert low < -7 and high > 0.08, "weights that are the same stay in the picture"
+    (zone,) = figure.layout.shapes
+    assert zone.x1 == pytest.approx(1 - USEFUL) and zone.x0 == pytest.approx(10**low)
 
 
 def heights(figure) -> list[float]:

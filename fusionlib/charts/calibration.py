@@ -61,8 +61,11 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
         clickmode="event+select",
         hovermode="closest",
     )
-    figure.update_xaxes(range=[0, 1], tickvals=np.linspace(0, 1, bins + 1), tickformat=".2~f", showgrid=True)
-    figure.update_xaxes(title="confidence (probability of the predicted class), in bins of equal width", row=2, col=1)
+    edges = np.linspace(0, 1, bins + 1)
+    every = max(1, bins // 5)
+    named = [f"{edge:.2g}" if number % every == 0 else "" for number, edge in enumerate(edges)]
+    figure.update_xaxes(range=[0, 1], tickvals=edges, ticktext=named, showgrid=True)
+    figure.update_xaxes(title="confidence (probability of the predicted class)", row=2, col=1)
     figure.update_yaxes(title="accuracy (% of pixels)", range=[-3, 103], row=1, col=1)
     figure.update_yaxes(title="pixels (log)", type="log", dtick=2, exponentformat="power", row=2, col=1)
     return figure

@@ -112,10 +112,10 @@ def run_row(look: Shown) -> None:
             key="calibration-run",
             icon=":material/play_arrow:",
             type="primary",
+            help="Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.",
         ):
             sweep.want_points(missing)
             st.rerun()
-        st.caption("Every labelled pixel counts; results are kept.")
 
 
 def running(job: Any, key: str, title: str) -> bool:

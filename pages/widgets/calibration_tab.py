@@ -52,10 +52,10 @@ def calibration_tab(chosen: Selection) -> None:
     look = choose(studio().calibration.sweep(view))
     run_row(look)
     show_warnings(studio().calibration.sweep(view).snapshot()["warnings"])
-    left, right = st.columns([3, 1], gap="large")
-    with right:
-        _answer(look)
+    left, right = st.columns([1, 3], gap="large")
     with left:
+        _answer(look)
+    with right:
         reliability_chart(look)
     show_notes(view.need_pictures().notes)
     _details(look)
@@ -70,7 +70,7 @@ def _answer(look: Shown) -> None:
         term = TERMS[key]
         shown = {role: _text(key, summary) for role, summary in found.items()}
         st.metric(
-            f"{term.axis} of the merge" if key == ONE else term.axis,
+            "ECE of the merge (%)" if key == ONE else term.axis,
             shown.get("m", "n/a"),
             f"A {shown.get('a', 'n/a')}, B {shown.get('b', 'n/a')}",
             delta_color="off",

@@ -147,11 +147,15 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int],
     )
     left = diagnosis.unmeasured(step)
     asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
-    where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"
+    where = f"on {len(diagnosis.pictures)} pictures"
     many = len(lack.networks)
     label = f"Run {many} network{'' if many == 1 else 's'} {where}" if many else f"Measure {_paths(len(asked))} {where}"
     if (many or asked) and st.button(
-        label, key="diagnostics-run", icon=":material/play_arrow:", type="primary" if many else "secondary"
+        label,
+        key="diagnostics-run",
+        icon=":material/play_arrow:",
+        type="primary" if many else "secondary",
+        help=plain(f"{chosen.source} {chosen.split or ''}".strip()),
     ):
         diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [judged])
         st.rerun()
