@@ -1,4 +1,4 @@
-"""The Calibration page through Streamlit's own test harness: what it shows before, during and after measuring, and in
+"""The calibration tab through Streamlit's own test harness: what it shows before, during and after measuring, and in
 empty states.
 """
 
@@ -27,7 +27,7 @@ from pages.widgets import server
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Opens the Calibration page over two tiny checkpoints with these data arguments."""
+    """Opens the earlier address of the calibration tab over two tiny checkpoints with these data arguments."""
     for seed, name in ((1, "a"), (2, "b")):
         tiny_file(tmp_path / "files", name, seed)
     with opened("calibration.py", tmp_path / "home", monkeypatch) as open_page:

@@ -1,4 +1,4 @@
-"""The Diagnostics page through Streamlit's own test harness: verdicts, the background run, empty and broken sets."""
+"""The Diagnose page through Streamlit's own test harness: verdicts, the background run, empty and broken sets."""
 
 from __future__ import annotations
 
