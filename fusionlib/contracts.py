@@ -591,10 +591,10 @@ class Study:
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
-ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures")
-DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data")
-METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging")
-STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics")
+ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures", "ARCHITECTURES")
+DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data", "DATASETS")
+METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging", "METHODS")
+STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics", "STATISTICS")
 STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
-DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics")
+DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics", "DIAGNOSTICS")

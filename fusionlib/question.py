@@ -34,7 +34,7 @@ class Told:
     """An answer as it reaches whoever asked.
 
     `known`: no forward pass was run for it. `notes` are what the user must know of the merges, `seconds` how long they
-    took; `builds` are the build keys.
+    took when they were first made; `took` is how long the pass took, 0 where none was run; `builds` are the build keys.
     """
 
     question: Question
@@ -45,6 +45,7 @@ class Told:
     builds: tuple[str, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    took: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ explained.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fusionlib.charts.comparison import gain_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import METHODS, STATISTICS
+from fusionlib.engine.build import Builder
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
 from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
@@ -80,7 +82,7 @@ def test_every_registered_method_has_a_row_with_figures_or_a_reason(world: World
         ("ties", "base"),
         ("dare", "base"),
         ("task_arithmetic", "base"),
-        ("profile", "Layers"),
+        ("profile", "layer by layer"),
     ):
         assert rows[name]["state"] == "not applicable" and reason in rows[name]["note"] and rows[name]["miou"] is None
     for name in ("linear", "isotropic", "layerwise", "fisher", "rebasin", "backbone", "head_swap", "ensemble"):
@@ -140,6 +142,28 @@ def test_a_cancelled_run_goes_on_where_it_stopped(
     assert again.state == "done" and again.done == 4 * 4  # b, c and the two merges
 
 
+def test_seconds_of_a_row_are_those_of_its_own_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of a merge that was made at another time, and none where nothing ran."""
+    real = Builder.build
+    monkeypatch.setattr(Builder, "build", lambda *given, **more: replace(real(*given, **more), seconds=1000.0))
+    comparison = compared(world, methods=("isotropic", "linear", "fisher"))
+    comparison.measure()
+    rows = rows_of(comparison)
+    assert all(0 < rows[name]["evaluation_seconds"] < 100 for name in ("a", "isotropic", "fisher"))
+    assert rows["linear"]["evaluation_seconds"] is None, "the same network as the mean of all"
+    comparison.measure(fresh=True)
+    assert 0 < rows_of(comparison)["fisher"]["evaluation_seconds"] < 100
+
+
+def test_equal_networks_are_measured_anew_once(world: World, forwards: list[int]) -> None:
+    comparison = compared(world, methods=("isotropic", "linear"))
+    for fresh in (False, True):
+        forwards.clear()
+        comparison.measure(fresh=fresh)
+        assert sum(forwards) == 4 * 4, "three checkpoints and their mean, which has two rows"
+        assert {row["state"] for row in comparison.snapshot()["rows"]} == {"measured"}
+
+
 def test_fisher_information_moves_the_bar(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = compared(world, methods=("fisher",))
     seen: list[tuple[int, int]] = []
@@ -191,6 +215,21 @@ def test_one_bad_row_does_not_end_the_table(world: World, monkeypatch: pytest.Mo
     rows = rows_of(comparison)
     assert rows["layerwise"]["state"] == "failed" and "out of luck" in rows["layerwise"]["note"]
     assert rows["isotropic"]["state"] == "measured" and comparison.state == "done"
+
+
+def test_pictures_that_change_meanwhile_end_the_table(
+    world: World, monkeypatch: pytest.MonkeyPatch, forwards: list[int]
+) -> None:
+    """They are the same for all rows: each would look through them in vain."""
+    comparison = compared(world, methods=("isotropic", "layerwise"))
+    monkeypatch.setattr(comparison.pictures, "is_current", lambda: False)
+    with pytest.raises(UsageError, match="were changed after they were opened"):
+        comparison.measure()
+    assert sum(forwards) == 4 and comparison.state == "failed" and world.studio.runner.tally.seconds > 0
+    assert {row["state"] for row in comparison.snapshot()["rows"]} <= {"measured", "waiting"}
+    monkeypatch.undo()
+    comparison.measure()
+    assert comparison.state == "done"
 
 
 def test_checkpoints_with_other_heads_merge_what_they_share(world: World) -> None:

@@ -47,7 +47,7 @@ from tests.page_tools import MAIN, button, opened, text
 from tests.test_cli import place, refused, said  # noqa: F401 - fixtures
 
 NARROW = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
-ONE_FILE = [name for name in METHODS.names() if name != "ensemble"]
+ONE_FILE = [name for name in METHODS.names() if METHODS.get(name)().networks(2) == 1]
 IMAGES = pictures(2)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionlib.data import files
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
 from fusionlib.data.spec import open_dataset
@@ -66,3 +67,13 @@ def test_a_picture_that_changed_since_it_was_opened_is_not_taken_for_what_it_was
     pictures.load(0)
     with pytest.raises(ChangedDataError):
         pictures.load(1)
+
+
+def test_nor_is_a_large_one_whose_reduced_form_is_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "WHOLE_PIXELS", 12)
+    folder = drawn(tmp_path / "a", ["x", "y"])
+    pictures = DecodedCache(open_dataset(f"folder:{folder}", None, None), 1 << 20, tiles=True)
+    assert pictures.load(1).scale > 1 and pictures.load(1, whole=True).image.shape == (6, 8, 3)
+    shutil.copy(folder / "images" / "x.png", folder / "images" / "y.png")
+    with pytest.raises(ChangedDataError):
+        pictures.load(1, whole=True)

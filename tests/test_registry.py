@@ -57,6 +57,13 @@ def test_names_read_from_the_files_are_those_that_loading_registers(name: str) -
     assert registry.names_in_files() == registry.names()
 
 
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_a_file_may_register_elsewhere_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = REGISTRIES[name]
+    monkeypatch.setattr(registry, "_files", lambda: [f'{name}.register("mine")(Mine())\nOTHERS.register("theirs")(1)'])
+    assert registry.names_in_files() == ("mine",)
+
+
 def test_texts_read_from_the_files_are_those_of_the_classes() -> None:
     assert sorted(DATASETS.texts_in_files("usage")) == sorted(item.usage for _, item in DATASETS.items())
     assert set(METHODS.texts_in_files("title")) == {method.title for _, method in METHODS.items()}

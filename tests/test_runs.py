@@ -34,7 +34,9 @@ def test_a_run_is_a_row_with_its_progress_and_its_end(desks: list[RunDesk]) -> N
         (row,) = until(lambda: [one for one in desks[1].listed() if one["done"] == 3])
         assert (row["kind"], row["state"], row["total"], row["owner"]) == ("sweep", "running", 12, desks[0].owner)
         assert row["seconds_left"] > 0 and row["arguments"] == ["sweep", "a", "b"]
-    assert desks[1].find(row["id"])["state"] == "done"  # type: ignore[index]
+    ended = desks[1].find(row["id"])
+    assert ended is not None and ended["state"] == "done"
+    assert ended["total"] == ended["done"] == 3, "what was expected beside was known in the end"
     with pytest.raises(ZeroDivisionError), desks[0].held("k", PLAN):
         raise ZeroDivisionError("by zero")
     assert [(one["state"], one["message"]) for one in desks[1].listed()] == [("failed", "by zero")]

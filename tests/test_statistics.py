@@ -263,7 +263,8 @@ FIGURES: Mapping[str, tuple[int, tuple[float, ...]]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_move_with_the_version_alone(tmp_path: Path, name: str) -> None:
-    given = {"labels": "exact", "seed": 0, "restarts": 2, "widest": 8192}
+    defaults = {item.name: item.default for _, kind in METHODS.items() for item in parameters_of(kind)}
+    given = {**defaults, "labels": "exact", "restarts": 2}
     statistic, arena = STATISTICS.get(name), arena_of(tmp_path, tiny_tensors(1), tiny_tensors(2))
     members = (0,) if statistic.grain == "checkpoint" else (0, 1)
     want = Wanted(name, members, {key: given[key] for key in statistic.options})

@@ -229,6 +229,14 @@ def test_merges_look_at_pictures_of_the_first_dataset(place: Path, said) -> None
     assert turned["forward_passes"] == 2 + 3, "recalibrated on two, which is another network"
     fish = said("sweep", "a.pth", "b.pth", "--method", "fisher", "--vary", "seed=0:1:1", *LAND)
     assert fish["forward_passes"] == 2 * (2 * 2 + 2), "information of two networks for each seed"
+    words = ("sweep", "a.pth", "b.pth", "--method", "fisher", "--vary", "seed=0:1:1", *LAND, *TOWN)
+    both, again = said(*words), said(*words)
+    assert (both["forward_passes"], both["forward_passes_known"]) == (2 * 1, 2 * 2 * 2 + 2 * 2 + 2 * 2), (
+        "land lies in town"
+    )
+    assert (again["forward_passes"], again["forward_passes_known"]) == (0, 2 * 2 * 2 + 2 * 2 + 2 * 3), (
+        "found out once for both"
+    )
 
 
 def test_unlike_heads_are_merged_by_methods_that_take_them(place: Path, said) -> None:

@@ -1,4 +1,4 @@
-// The component of the Layers page: the same panes, zoom, read-out and curve, with a column of units in place of one slider.
+// The component of a mixture layer by layer: the same panes, zoom, read-out and curve, with a column of units in place of one slider.
 
 import { Instance, mountOf } from "../viewer/instance.js";
 import { Column } from "./column.js";

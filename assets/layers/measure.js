@@ -1,4 +1,4 @@
-// What the server measures for the Layers page: whole profiles, and what each unit contributes.
+// What the server measures for a mixture layer by layer: whole profiles, and what each unit contributes.
 
 import { button, duration, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";

@@ -1,4 +1,4 @@
-// The state of the Layers page: for every unit a row of weights, one for each checkpoint, in steps that can be undone.
+// The state of a mixture layer by layer: for every unit a row of weights, one for each checkpoint, in steps that can be undone.
 //
 // Rows lie on the simplex: no weight is negative, and they sum to 1. The hand moves the weight of ONE checkpoint, the brush; the others
 // of the row share the rest as they did before.

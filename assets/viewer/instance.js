@@ -1,6 +1,6 @@
 // One viewer: its parts, how they are laid out, and its life from the first run of the page to the last.
 //
-// The instance lives on the parent element. A rerun updates it in place; only a changed page takes it down. The Layers page
+// The instance lives on the parent element. A rerun updates it in place; only a changed page takes it down. A mixture by layer
 // has other controls around the same panes: it derives from this class.
 
 import { button, el } from "./dom.js";

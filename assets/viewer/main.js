@@ -1,4 +1,4 @@
-// The component of the Merge page.
+// The component of the Explore page.
 
 import { Instance, mountOf } from "./instance.js";
 

@@ -1,4 +1,4 @@
-"""Figures of the Layers page."""
+"""Figures of a mixture layer by layer."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def show(result: dict[str, Any]) -> None:
     """Print it for people."""
     for file in result["files"]:
         print(
-            f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} {file['parameters']}, "
+            f"{file['path']}: {', '.join(result['checkpoints'])} by {result['method']} "
+            f"{file['parameters'] or 'with its defaults'}, "
             f"buffers {result['buffers']}, {file['bytes'] / 1e6:.1f} MB, {file['fingerprint'][:12]}"
         )
         for note in file["notes"]:

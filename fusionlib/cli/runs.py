@@ -57,7 +57,8 @@ def _resumed(found: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]
             "Start it again",
         )
     with chdir(folder):
-        again = parse([*arguments, "--home", str(home)])
+        here = ["--home", str(home)]
+        again = parse(arguments if arguments[-2:] == here else [*arguments, *here])
         again.fresh = False  # what was measured by then need not be measured again
         try:
             return again.module.run(again)

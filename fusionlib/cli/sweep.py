@@ -107,7 +107,7 @@ def _pictures(studio: Studio, given: argparse.Namespace) -> list[DecodedCache]:
 
 
 def _alphas(studio: Studio, files: Sequence[Checkpoint], given: argparse.Namespace) -> dict[str, Any]:
-    """The curve over alpha, as the Merge page has it."""
+    """The curve over alpha, as the Explore page has it."""
     view = studio.view_files(files, lambda: _pictures(studio, given)[0], given.buffers, given.dtype)
     sweep = studio.sweep(view)
     with progress_bar("sweep") as progress:

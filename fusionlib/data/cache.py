@@ -43,7 +43,7 @@ class DecodedCache:
     def load(self, index: int, whole: bool = False) -> Sample:
         """Picture `index`, from memory when it is there. Raises `DataError` that names the file."""
         sample = self._reduced(index)
-        return self.dataset.load(index, whole=True) if whole and sample.scale > 1 else sample
+        return self._as_opened(index, whole=True) if whole and sample.scale > 1 else sample
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of picture `index` as its file has it; it is read for that at most once."""
@@ -115,9 +115,7 @@ class DecodedCache:
 
     def _decode(self, index: int) -> Sample:
         try:
-            sample = self.dataset.load(index)
-            if self.dataset.picture_key(index) != self._keys[index]:
-                raise self._changed()
+            sample = self._as_opened(index)
             if sample.scale == 1:
                 self._sizes[index] = _shape(sample)
             with self._lock:
@@ -126,6 +124,13 @@ class DecodedCache:
         finally:
             with self._lock:
                 self._gates.pop(index, None)
+
+    def _as_opened(self, index: int, whole: bool = False) -> Sample:
+        """Read from its file. Raises `ChangedDataError` where that is another picture by now."""
+        sample = self.dataset.load(index, whole=True) if whole else self.dataset.load(index)
+        if self.dataset.picture_key(index) != self._keys[index]:
+            raise self._changed()
+        return sample
 
     def _keep(self, index: int, sample: Sample) -> None:
         if _size(sample) > self.limit_bytes:

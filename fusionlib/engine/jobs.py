@@ -33,6 +33,7 @@ class Job:
         self._ended = threading.Event()
         self._ended.set()
         self._begun = 0.0
+        self._error: FusionError | None = None
         self._next: Callable[[Job], Any] | None = None
         self._told: Progress = self._note
 
@@ -86,6 +87,9 @@ class Job:
             self.wait()
             raise
         if self.state == "failed":
+            told = self._error  # in its own words: got, needs, do
+            if told is not None:
+                raise UsageError(told.got, told.needs, told.do) from told
             raise UsageError(str(self.message), needs, "Correct what it names")
         if self.state == "cancelled":
             raise Cancelled
@@ -108,7 +112,7 @@ class Job:
 
     def _begin(self) -> None:
         self._cancel.clear()
-        self._next = None
+        self._next = self._error = None
         self.state, self.message, self.done, self.total = "running", None, 0, 0
         self._begun = time.monotonic()
 
@@ -130,6 +134,7 @@ class Job:
         except Cancelled:
             return "cancelled", None
         except FusionError as error:
+            self._error = error
             return "failed", error.one_line
         except Exception as error:  # noqa: BLE001 - a job may fail for any reason; the app must go on and say which
             return "failed", f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""A layer profile: explicit weights for every layer or block, as drawn on the Layers page."""
+"""A layer profile: explicit weights for every layer or block, as drawn on the Explore page, layer by layer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class LayerProfile(MergeMethod):
     tensorwise: ClassVar[bool] = True
     by_preset: ClassVar[bool] = True
     no_defaults: ClassVar[str] = (
-        "Has no defaults: draw a profile on the Layers page, save it there, and choose it in a row of your own"
+        "Has no defaults: draw a profile on the Explore page, layer by layer, save it there, and choose it in a row of"
+        " your own"
     )
 
     anchor: int = parameter(

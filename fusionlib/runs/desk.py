@@ -161,9 +161,11 @@ class RunDesk:
         return not (rows and rows[0][0])
 
     def _close(self, key: str, state: str, message: str) -> None:
+        """Of a run that is done nothing is left, whatever was expected: another may have measured the rest."""
         self._database.change(
-            "UPDATE runs SET state = ?, message = ?, seconds_left = NULL, heartbeat = ? WHERE key = ? AND owner = ?",
-            (state, message, time.time(), key, self.owner),
+            "UPDATE runs SET state = ?, message = ?, seconds_left = NULL, heartbeat = ?, "
+            "total = CASE ? WHEN 'done' THEN done ELSE total END WHERE key = ? AND owner = ?",
+            (state, message, time.time(), state, key, self.owner),
         )
 
 

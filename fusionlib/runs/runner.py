@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ CPU = torch.device("cpu")
 BASIC = ("confusion", "loss")
 """What is asked of a network where nobody says otherwise."""
 
+Place = tuple[Any, ...]
+"""Where an answer lies: networks, measure and data."""
+
 
 class Runner:
     """One for all that is measured in a process: builds networks, runs passes, keeps and tells answers.
@@ -40,6 +44,7 @@ class Runner:
         self.desk = RunDesk(answers.database)
         self.tally = Tally()
         """Forward passes of this process, run and spared."""
+        self._counted: set[str] = set()
 
     def ask(
         self,
@@ -49,15 +54,17 @@ class Runner:
         *,
         fresh: bool = False,
         networks: dict[str, Built] | None = None,
+        anew: set[Place] | None = None,
     ) -> list[Told]:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
-        With `fresh` nothing that is known counts. `networks`, by build key, are those that whoever asks keeps for the
-        next question: what is built is put there, and what is there is not built again. Progress is in forward passes,
-        and may raise `Cancelled`: pictures that are finished by then are known the next time. Of a measure that keeps
-        maps a picture without its map is not known. Raises what builds and passes raise, before any pass.
+        With `fresh` nothing that is known counts but what is in `anew`, where all that is measured is put: equal
+        networks of one piece of work are looked at once. `networks`, by build key, are those that whoever asks keeps
+        for the next question: what is built is put there, and what is there is not built again. Progress is in forward
+        passes, and may raise `Cancelled`: pictures that are finished by then are known the next time. Of a measure that
+        keeps maps a picture without its map is not known. Raises what builds and passes raise, before any pass.
         """
-        return self._ask(questions, pictures, progress, fresh, networks, Rows(self.answers))
+        return self._ask(questions, pictures, progress, fresh, networks, Rows(self.answers), anew)
 
     def _ask(
         self,
@@ -67,28 +74,41 @@ class Runner:
         fresh: bool,
         networks: dict[str, Built] | None,
         rows: Rows,
+        anew: set[Place] | None = None,
     ) -> list[Told]:
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts = {} if networks is None else networks
         steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures))
         asked = [self._identified(question, target, builts, steps) for question in questions]
+        anew, data = set() if anew is None else anew, pictures.fingerprint()
         told = [
-            None if fresh or self.picturewise.unmapped(one, pictures) else self._known(one, pictures) for one in asked
+            None
+            if (fresh and (*one.place, data) not in anew) or self.picturewise.unmapped(one, pictures)
+            else self._known(one, pictures)
+            for one in asked
         ]
         left = [one for one, answer in zip(asked, told, strict=True) if answer is None]
-        if left:
-            self._measure(left, target, pictures, builts, steps, fresh, rows)
+        try:
+            took = self._measure(left, target, pictures, builts, steps, fresh, rows) if left else 0.0
+        finally:
+            tally.seconds += time.perf_counter() - begun
+        anew |= {(*one.place, data) for one in left}
         merges = {merge.build: merge for one in asked for merge in one.merges}
         tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) - steps.passed
-        tally.known += sum(merge.passes for build, merge in merges.items() if build not in builts)
-        tally.seconds += time.perf_counter() - begun
-        return [answer or self._found(one, pictures) for one, answer in zip(asked, told, strict=True)]
+        tally.known += self._making({build: merge for build, merge in merges.items() if build not in builts})
+        return [answer or self._found(one, pictures, took) for one, answer in zip(asked, told, strict=True)]
 
     def spare(self, recipes: Iterable[Recipe], pictures: DecodedCache) -> None:
         """Count the passes of networks whose figures somebody wanted and found."""
         merges = {merge.build: merge for merge in self.answers.builds(map(self.builder.memo, recipes)).values()}
-        self.tally.known += sum(merge.passes + merge.forwards * len(pictures) for merge in merges.values())
+        self.tally.known += sum(merge.forwards for merge in merges.values()) * len(pictures) + self._making(merges)
+
+    def _making(self, merges: Mapping[str, Remembered]) -> int:
+        """Passes that making networks would take, each counted once: it is made once for all data."""
+        new = {build: merge for build, merge in merges.items() if build not in self._counted}
+        self._counted |= new.keys()
+        return sum(merge.passes for merge in new.values())
 
     def measure(
         self,
@@ -207,11 +227,15 @@ class Runner:
     def _build(self, recipe: Recipe, builts: dict[str, Built], steps: _Steps) -> tuple[Built, int]:
         """The network of a recipe, and what finding out what it needs takes in passes, those that were spared too."""
         tally = self.tally
-        before = tally.run + tally.known
+        run, known = tally.run, tally.known
         built = self.builder.build(recipe, steps.preparing, tally)
         steps.prepared()
         builts[built.key] = built
-        return built, tally.run + tally.known - before
+        passes = tally.run + tally.known - run - known
+        if built.key in self._counted:
+            tally.known = known
+        self._counted.add(built.key)
+        return built, passes
 
     def _asked(self, question: Question, merges: Sequence[Remembered], target: LabelSpace) -> Asked:
         labels = " ".join(labels_key(self.builder.space(recipe), target)[:16] for recipe in question.recipes)
@@ -225,12 +249,12 @@ class Runner:
             found = self._summed(one, pictures)
         return None if found is None else self._told(one, found, known=True)
 
-    def _found(self, one: Asked, pictures: DecodedCache) -> Told:
+    def _found(self, one: Asked, pictures: DecodedCache, took: float) -> Told:
         """The answer after a pass: from the tables, into which it went."""
         picturewise = one.measure.grain == "picture"
         found = self._summed(one, pictures) if picturewise else self.answers.find(*one.place, one.question.data)
         assert found is not None, "a pass leaves a state of every picture"
-        return self._told(one, found, known=False)
+        return replace(self._told(one, found, known=False), took=took)
 
     def _told(self, one: Asked, found: Answer, *, known: bool) -> Told:
         notes = tuple(dict.fromkeys(note for merge in one.merges for note in merge.notes))
@@ -259,8 +283,8 @@ class Runner:
         steps: _Steps,
         fresh: bool,
         rows: Rows,
-    ) -> None:
-        """One pass for all that is asked and not known, and for what every pass over masks feeds."""
+    ) -> float:
+        """One pass for all that is asked and not known, and for what every pass over masks feeds; its seconds."""
         recipes = {build: recipe for one in left for build, recipe in _networks(one)}
         order = list(recipes)
         networks = [builts.get(build) or self._build(one, builts, steps)[0] for build, one in recipes.items()]
@@ -276,15 +300,18 @@ class Runner:
             rows.flush()  # before the next picture begins: whatever ends the process, a finished one is known
             steps(done, total)
 
+        begun = time.perf_counter()
         try:
             work.run(along)
         finally:
             rows.flush()
+        took = time.perf_counter() - begun
         pictures.verify()
         for one, task in zip(asked.values(), tasks, strict=True):
             if one.measure.grain == "split" and (state := task.state) is not None:
                 figures = self.worker.run(lambda one=one, state=state: one.measure.compute(state))
                 self._keep(one, Answer(figures, len(pictures), 0), pictures)
+        return took
 
     def _always(self, build: str, recipe: Recipe, data: str, target: LabelSpace) -> list[Asked]:
         """The measures of one network that every pass over masks feeds, whoever asks."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,10 +11,10 @@ from fusionlib.contracts import Progress, Study
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import forwards_of
 from fusionlib.engine.jobs import Job, Lease
-from fusionlib.errors import Cancelled, FusionError, UsageError
+from fusionlib.errors import Cancelled, ChangedDataError, FusionError, UsageError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
-from fusionlib.runs.runner import Runner
+from fusionlib.runs.runner import Place, Runner
 
 
 class Work(Job):
@@ -38,9 +37,8 @@ class Work(Job):
         self.known: dict[Question, Told | Refused] = {}
         self.current = ""
         """What the pass under way is about."""
-        self.took: dict[Question, float] = {}
-        """Seconds that passed until an answer was there, of those that were asked for here."""
         self.fresh = False
+        self._anew: set[Place] = set()
         self._costs: dict[tuple[str, str], int] = {}
         self._contents: dict[int, tuple[str, Recipe]] = {}
 
@@ -51,7 +49,7 @@ class Work(Job):
         """
         self.study = self.study if study is None else study
         if self.state != "running":
-            self.fresh = fresh
+            self.fresh, self._anew = fresh, set()
             known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
             self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
@@ -149,18 +147,16 @@ class Work(Job):
             passed = whole
             self.progress(done + part, done + whole + ahead)
 
-        begun = time.perf_counter()
         self.progress(done, done + self._passes([step]) + ahead)
         try:
-            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks)
-        except Cancelled:
+            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks, anew=self._anew)
+        except (Cancelled, ChangedDataError):  # which is the same for whatever else is asked of these pictures
             raise
         except Exception as error:
             if not self.study.goes_on:
                 raise
             self.known |= dict.fromkeys(asked, _refused(error))
             return done
-        self.took |= dict.fromkeys(asked, time.perf_counter() - begun)
         self.known |= {told.question: told for told in found}
         self.told()
         return done + passed

@@ -137,7 +137,7 @@ class Comparison(Work):
             **figures,
             "forwards": row.networks,
             "merge_seconds": told[0].seconds if told and merged else None,
-            "evaluation_seconds": self._seconds(told),
+            "evaluation_seconds": _seconds(told),
             "gain": gain,
             "state": self._state(row, found),
             "guesses": bool(figures["guesses"]),
@@ -153,11 +153,6 @@ class Comparison(Work):
         if found is not None:
             return "measured"
         return "running" if self.state == "running" and row.name == self.current else "waiting"
-
-    def _seconds(self, told: Sequence[Told] | None) -> float | None:
-        """How long a row was measured here, without its merge."""
-        took = self.took.get(told[0].question) if told else None
-        return None if took is None or told is None else took - told[0].seconds
 
     def _note_on(self, row: Row, told: Sequence[Told] | None, guesses: bool) -> str:
         texts = {entry["name"]: barrier_text(entry) for entry in self._barriers(row)}
@@ -316,6 +311,11 @@ def _has_barriers(row: Row) -> bool:
     if row.recipe is None or row.method == "single":
         return False
     return moves_units(build_method(row.method, row.parameters))
+
+
+def _seconds(told: Sequence[Told] | None) -> float | None:
+    """How long a row was measured here; None for one whose figures were known, or are not yet."""
+    return max((one.took for one in told or ()), default=0.0) or None
 
 
 def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:

@@ -1,4 +1,4 @@
-"""What the Layers page asks beside its views: the works of a view and the presets on the shelf."""
+"""What a mixture layer by layer asks beside its views: the works of a view and the presets on the shelf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Merge and Layers pages look at: checkpoints, a dataset and a buffer policy; it answers frames."""
+"""What the Explore page looks at: checkpoints, a dataset and a buffer policy; it answers frames."""
 
 from __future__ import annotations
 

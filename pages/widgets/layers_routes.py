@@ -1,4 +1,4 @@
-"""HTTP routes of the Layers page: its units, measured profiles, contributions and named presets."""
+"""HTTP routes of a mixture layer by layer: its units, measured profiles, contributions and named presets."""
 
 from __future__ import annotations
 

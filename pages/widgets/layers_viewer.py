@@ -1,4 +1,4 @@
-"""The live component of the Layers page: the viewer's own panes with a column of units in place of the alpha slider."""
+"""The live component of a mixture layer by layer: the viewer's own panes with a column of units for the slider."""
 
 from __future__ import annotations
 

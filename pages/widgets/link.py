@@ -52,9 +52,12 @@ def follow(page: str) -> None:
         for name in _names(page):
             if name in now:
                 _take(name, now[name], kept)
-    for name in _names(page):  # what a widget holds is lost while another page is shown
-        if name not in st.session_state and name in kept:
-            st.session_state[name] = kept[name]
+    for name in _names(page):  # what a widget holds is lost on the way to another page
+        if name in st.session_state and (before is None or page == before[0]):
+            continue
+        value = st.session_state.get(name, kept.get(name))
+        if value is not None:
+            st.session_state[name] = value
 
 
 def asked(name: str) -> str | None:

@@ -64,10 +64,10 @@ def method_form(
 def _preset(members: Sequence[str], presets: Mapping[str, Own]) -> Own | None:
     if not presets:
         st.caption(
-            "No saved preset fits this set: save one on the Layers page, for as many checkpoints of this network."
+            "No saved preset fits this set: save one on the Explore page, for as many checkpoints of this network."
         )
         return None
-    found = presets[st.selectbox("preset", list(presets), key="own-preset", help="As saved on the Layers page")]
+    found = presets[st.selectbox("preset", list(presets), key="own-preset", help="As saved on the Explore page")]
     anchor: int = dict(found.parameters)["anchor"]
     st.caption(
         f"Its weights are taken in the order of the set: {', '.join(map(plain, members))}; "

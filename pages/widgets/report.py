@@ -139,7 +139,7 @@ def preflight_section(workspace: Workspace) -> None:
         len(chosen) == 2
         and report.compatible
         and st.button(
-            "Compare these two on the Merge page",
+            "Explore these two",
             key="open-merge",
             icon=":material/merge:",
             on_click=choose,

@@ -86,7 +86,7 @@ class ViewerState:
 
 
 def module_source(modules: Sequence[str] = MODULES) -> str:
-    """Files below ``assets`` as one ES module, by default those of the Merge page.
+    """Files below ``assets`` as one ES module, by default those of the Explore page.
 
     Raises:
         FileNotFoundError: a file named in `modules` is missing.

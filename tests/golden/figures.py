@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import MEASURES, METHODS, MergeMethod
+from fusionlib.contracts import MEASURES, METHODS, Found, MergeMethod
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
@@ -139,10 +139,10 @@ def _told(item: MergeMethod, packed: Arena) -> MergeMethod:
     """The method with what it wants to know. Labels near a tie are drawn otherwise on another kind of processor, so
     Fisher information is drawn itself.
     """
-    if "fisher" in item.statistics:
-        drawn = torch.from_numpy(np.random.RandomState(9).rand(*packed.weights.shape)).float()
-        return item.informed({("fisher", (number,)): {"information": row} for number, row in enumerate(drawn)})
-    return informed(item, packed)
+    drawn = torch.from_numpy(np.random.RandomState(9).rand(*packed.weights.shape)).float()
+    fisher: Found = {("fisher", (number,)): {"information": row} for number, row in enumerate(drawn)}
+    item = informed(item, packed)
+    return item.informed({want: fisher.get(want, table) for want, table in (item.found or {}).items()})
 
 
 def versions() -> dict[str, int]:
