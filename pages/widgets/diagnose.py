@@ -36,7 +36,7 @@ def diagnose(first: str) -> None:
     tab = head[0].segmented_control(
         "Question", list(TABS), required=True, key=TAB, format_func=TABS.__getitem__, label_visibility="collapsed"
     )
-    # A place for each, and an empty element in that of the other: its parts go at once, not when the new ones are drawn.
+    # A place for each, and an empty element in that of the other: its parts go before the new ones are drawn.
     places = {name: st.container() if name == tab else st.empty() for name in TABS}
     with places[tab], problems_shown():
         if tab == CALIBRATION:
