@@ -150,8 +150,7 @@ def test_it_listens_on_this_machine_alone(address: str) -> None:
 
 SHOWN = {
     "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
-    "Diagnostics": ".st-key-diagnostics-pairs .scatterlayer path.point",
-    "Calibration": ".js-plotly-plot, [data-testid=stButton]",
+    "Diagnose": ".st-key-diagnostics-pairs .scatterlayer path.point",
     "Workspace": ".stDataFrame",
     "Guide": ".st-key-guide h3",
     "Explore": '[data-testid="canvas-m"][data-alpha]',

@@ -15,13 +15,14 @@ import streamlit as st
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
+_DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 OWN = {
     "": ("mix", "more", "alpha", "picture", "parameters", "profile", "dtype"),
     "layers": ("more", "picture", "profile", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
-    "diagnostics": ("set", "pair"),
+    "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
-    "calibration": ("alpha", "picture", "bins", "class"),
+    "calibration": _DIAGNOSE,
 }
 """What else a page shows, by its address."""
 
