@@ -194,14 +194,6 @@ class Studio:
         key = key_of(view.id, mixture_key(mixture))
         return self._mixtures.open(key, lambda: MixtureWork(view, mixture, self.runner))
 
-    def knows(self, view: MergeView, method: MergeMethod) -> bool:
-        """Whether a method has all the statistics that it wants of a view's checkpoints."""
-        try:
-            view.informed(method)
-        except UsageError:
-            return False
-        return True
-
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
         """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on
         the gravest pair.

@@ -215,6 +215,14 @@ class MergeView:
         found = self._statistics[key]
         return method if found is None else method.informed(found)
 
+    def knows(self, method: MergeMethod) -> bool:
+        """Whether nothing has to be looked at before a method can merge."""
+        try:
+            self.informed(method)
+        except UsageError:
+            return False
+        return True
+
     def _recalled(self, method: MergeMethod) -> MergeMethod:
         known = recall(
             method,

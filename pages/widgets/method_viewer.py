@@ -120,7 +120,7 @@ def _state(view: MergeView, method: MergeMethod) -> str:
         return "several"
     if view.selection.buffers == "recalibrate" and not method.keeps_statistics:
         return "recalibrate"
-    if method.needs == "pictures" and not studio().knows(view, method):
+    if method.needs == "pictures" and not view.knows(method):
         return "unknown"
     return "live"
 
