@@ -18,8 +18,8 @@ page = st.navigation(
         st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),
         st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
-        st.Page("diagnostics.py", title="Diagnostics", icon=":material/stethoscope:"),
-        st.Page("calibration.py", title="Calibration", icon=":material/speed:"),
+        st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),
+        st.Page("calibration.py", title="Calibration", icon=":material/speed:", visibility="hidden"),
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
         st.Page("guide.py", title="Guide", icon=":material/menu_book:"),
     ]

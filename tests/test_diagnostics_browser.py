@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.test_app_browser import CHROMIUM, FLAGS, address
+from tests.test_contrast_browser import address as measured
 
-__all__ = ["address"]
+__all__ = ["address", "measured"]
 pytestmark = pytest.mark.browser
 
 
@@ -33,11 +34,52 @@ def open_diagnostics(tab, address: str, query: str = "") -> None:
     tab.locator(".st-key-diagnostics-pairs .scatterlayer path.point").first.wait_for(timeout=60000)
 
 
+def unfold(tab, label: str) -> None:
+    tab.locator("summary").filter(has_text=label).click(timeout=60000)
+
+
+def words(tab) -> int:
+    """Words that are seen: what is folded does not count."""
+    tab.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=60000)
+    tab.wait_for_timeout(1500)
+    return len(tab.get_by_test_id("stMain").inner_text().split())
+
+
+@pytest.mark.parametrize("state", ["address", "measured"])
+def test_both_tabs_say_their_answer_in_under_two_hundred_words(tab, state: str, request) -> None:
+    """With nothing measured of the demo's ten checkpoints, and with all measured of a pair."""
+    at = request.getfixturevalue(state)
+    open_diagnostics(tab, at)
+    assert 30 < words(tab) < 200
+    assert tab.locator("details[open]:visible").count() == 0
+    tab.locator(".st-key-tab button").filter(has_text="Calibration").click()
+    tab.get_by_role("heading", name="How far can its confidence be trusted?").wait_for()
+    if state == "measured":
+        tab.locator(".st-key-calibration-reliability .main-svg").first.wait_for(timeout=60000)
+    assert 30 < words(tab) < 200
+    assert tab.locator("details[open]:visible").count() == 0
+
+
+def test_the_tab_is_in_the_address_and_earlier_links_open_theirs(tab, address: str) -> None:
+    tab.goto(f"{address}calibration?bins=20")
+    question = tab.get_by_role("heading", name="How far can its confidence be trusted?")
+    question.wait_for(timeout=60000)
+    tab.wait_for_function("() => location.search.includes('tab=calibration') && location.search.includes('bins=20')")
+    tab.locator(".st-key-tab button").filter(has_text="Will it work?").click()
+    tab.wait_for_function("() => location.search.includes('tab=verdict')")
+    tab.locator(".st-key-diagnostics-pairs .scatterlayer path.point").first.wait_for(timeout=60000)
+    tab.go_back()
+    question.wait_for(timeout=30000)
+    assert "tab=calibration" in tab.url and "bins=20" in tab.url
+
+
 def test_a_link_restores_set_and_pair_and_a_reload_keeps_them(tab, address: str) -> None:
     open_diagnostics(tab, address, "?set=cycle-1&set=night&set=start&set=nonsense&pair=cycle-1+%2B+night")
     assert tab.get_by_test_id("stMultiSelect").get_by_text("night").count() == 1
+    unfold(tab, "Along the path")
     tab.get_by_role("heading", name="From night to cycle-1").wait_for()
     tab.reload()
+    unfold(tab, "Along the path")
     tab.get_by_role("heading", name="From night to cycle-1").wait_for(timeout=30000)
     assert "nonsense" not in tab.url and tab.url.count("set=") == 3
 

@@ -13,7 +13,7 @@ __all__ = ["address"]
 pytestmark = pytest.mark.browser
 
 CHANGES = (
-    ("Checkpoint B", "b", "night"),
+    ("Checkpoint B", "b", "rain"),
     ("Checkpoint A", "a", "start"),
     ("Data", "data", "streets night"),
     ("Buffer policy", "buffers", "gaussian"),

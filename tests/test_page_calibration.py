@@ -1,4 +1,4 @@
-"""The Calibration page through Streamlit's own test harness: what it shows before, during and after measuring, and in
+"""The calibration tab through Streamlit's own test harness: what it shows before, during and after measuring, and in
 empty states.
 """
 
@@ -27,7 +27,7 @@ from pages.widgets import server
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Opens the Calibration page over two tiny checkpoints with these data arguments."""
+    """Opens the earlier address of the calibration tab over two tiny checkpoints with these data arguments."""
     for seed, name in ((1, "a"), (2, "b")):
         tiny_file(tmp_path / "files", name, seed)
     with opened("calibration.py", tmp_path / "home", monkeypatch) as open_page:
@@ -55,7 +55,8 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     data = folder_data(tmp_path / "data", 3)
     app = start("--data", f"folder:{data}")
     assert not app.exception and not app.error and not app.get("plotly_chart")
-    assert "Every labelled pixel counts" in texts(app)
+    first = next(item for item in app.button if item.label.startswith("Measure 4 networks on 3 pictures"))
+    assert "Every labelled pixel counts" in first.help
     press(app, "Measure 4 networks")
     sweep = sweep_of(server.studio().workspace.sources[0].name)
     until(lambda: sweep.state == "done")
@@ -64,7 +65,7 @@ def test_measuring_fills_the_page_and_a_restart_shows_it_at_once(start, tmp_path
     assert len(app.get("plotly_chart")) == 6, (
         "reliability, separation of each network, and a curve from B through the merge to A"
     )
-    assert "Where these pixels are" in texts(app) and "right" in texts(app)
+    assert any(item.label == "Where these pixels are" for item in app.expander) and "right" in texts(app)
     assert "-badge[" in texts(app), "how many pixels of the bin the picture shows"
     table = next(item.value for item in app.dataframe if "definition" in item.value)
     assert list(table.index) == [term.axis for term in TERMS.values()]

@@ -1,7 +1,8 @@
-"""The Diagnostics page through Streamlit's own test harness: verdicts, the background run, empty and broken sets."""
+"""The Diagnose page through Streamlit's own test harness: verdicts, the background run, empty and broken sets."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from fusionlib.charts import colours
 from fusionlib.charts import diagnostics as figures
+from fusionlib.charts.calibration import COLOURS
 from fusionlib.charts.diagnostics_pairs import pairs_figure
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.evidence import USEFUL
@@ -110,7 +113,7 @@ def test_a_pair_opens_in_merge_at_the_verdict_s_alpha(start, files: Path) -> Non
     box = next(item for item in app.selectbox if item.label == "Verdict on")
     box.set_value("c2 + twin").run()
     assert "Measure the path to know" in text(app) and "usually too close to gain" in text(app)
-    button(app, "Open this pair in Merge").click().run()
+    button(app, "Open in Explore").click().run()
     assert not app.exception
     chosen = {item.label: item.value for item in app.selectbox}
     assert (chosen["Checkpoint A"], chosen["Checkpoint B"]) == ("c2", "twin")
@@ -132,7 +135,7 @@ def test_networks_that_do_not_fit_are_explained(start, files: Path) -> None:
     app.multiselect[0].set_value(["c0", "stranger"]).run()
     assert not app.exception
     assert "differ in name or shape" in text(app)
-    assert button(app, "Open this pair in Merge").disabled
+    assert button(app, "Open in Explore").disabled
 
 
 def test_numbers_that_are_not_finite_are_named(start, files: Path) -> None:
@@ -154,7 +157,7 @@ def test_figures_have_titles_and_named_axes(tmp_path: Path) -> None:
         drawn = [
             pairs_figure(plain["pairs"], USEFUL),
             pairs_figure(report["pairs"], USEFUL),
-            pairs_figure(report["pairs"], USEFUL, zoom=True),
+            pairs_figure(report["pairs"], USEFUL, judged=0),
             figures.direction_figure(pair),
             figures.similarity_figure(pair, 3),
             *(
@@ -225,6 +228,50 @@ def test_a_link_opens_its_set_and_pair_and_nonsense_is_passed_over(start, files:
     assert next(item for item in app.selectbox if item.label == "Verdict on").value == judged
 
 
+def test_a_and_b_have_the_viewer_s_colours_in_every_chart() -> None:
+    themes = tomllib.loads((MAIN.parents[1] / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    for theme in ("light", "dark"):  # the viewer takes the theme's blue for A and orange for B
+        assert (themes[theme]["blueColor"], themes[theme]["orangeColor"]) == (colours.A, colours.B)
+    pair = {"a": "x", "b": "y", "cosine_path": {"alpha": [0, 1], "a": [0, 1], "b": [1, 0]}}
+    assert [trace.line.color for trace in figures.direction_figure(pair).data] == [colours.A, colours.B]
+    assert (COLOURS["a"], COLOURS["b"]) == (colours.A, colours.B)
+
+
+def test_a_set_begins_with_six_of_the_family_a_and_b_among_them(start, tmp_path: Path) -> None:
+    app = start("--checkpoints", str(tiny_files(tmp_path / "files", 9)))
+    app.session_state["a"], app.session_state["b"] = "c8", "c6"
+    app.run()
+    assert app.multiselect[0].value == ["c0", "c1", "c2", "c3", "c6", "c8"]
+    assert len(next(item for item in app.selectbox if item.label == "Verdict on").options) == 15
+
+
+def test_the_verdict_is_one_line_and_everything_else_is_folded(start, files: Path) -> None:
+    app = start("--checkpoints", str(files))
+    (line,) = (item.value.replace("\\", "") for item in app.error)
+    assert line.startswith("**Do not merge: separate runs, convolutions ")
+    assert line.endswith("** Try permutation matching or an ensemble of outputs.")
+    folded = [metric for expander in app.expander for metric in expander.metric]
+    assert [item.label for item in app.metric if item.label not in {one.label for one in folded}] == [
+        "Cosine",
+        "Disagreement",
+        "Discrepancy",
+        "Oracle gain (points)",
+    ]
+    assert all(not expander.proto.expanded for expander in app.expander if expander.label != "Table")
+
+
+def test_across_is_one_minus_cosine_on_a_log_axis() -> None:
+    pairs = [pair_of(0, cosine=0.9999), pair_of(1, cosine=0.99), pair_of(2, cosine=1.0), pair_of(3, cosine=-0.2)]
+    figure = pairs_figure(pairs, USEFUL)
+    assert figure.layout.xaxis.type == "log" and "1 - cosine" in figure.layout.xaxis.title.text
+    across = [x for trace in figure.data if trace.name == "path not measured" for x in trace.x]
+    assert across == pytest.approx([1e-4, 1e-2, 1e-7, 1.2])
+    low, high = figure.layout.xaxis.range
+    assert low < -7 and high > 0.08, "weights that are the same stay in the picture"
+    (zone,) = figure.layout.shapes
+    assert zone.x1 == pytest.approx(1 - USEFUL) and zone.x0 == pytest.approx(10**low)
+
+
 def heights(figure) -> list[float]:
     return [y for trace in figure.data if trace.name in ("path measured", "path not measured") for y in trace.y]
 
@@ -277,7 +324,7 @@ def test_pairs_without_an_oracle_stay_in_the_picture() -> None:
 
 
 def test_names_are_written_where_there_is_room() -> None:
-    crowded = [pair_of(0, cosine=0.95 + 0.0001 * number) for number in range(8)]
+    crowded = [pair_of(0, cosine=0.999 + 1e-6 * number) for number in range(8)]
     apart = [pair_of(number, cosine=0.2 * number, l2=1.0 + number) for number in range(4)]
     written = [
         sum(bool(name) for trace in pairs_figure(pairs, USEFUL).data for name in trace.text or ())

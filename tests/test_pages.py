@@ -81,8 +81,8 @@ def test_whatever_the_url_says_alpha_is_a_weight(start, text: str, alpha: str) -
     fresh.run()
     assert not fresh.exception
     assert f"Alpha {alpha}: " in captions(fresh)
-    assert fresh.number_input[0].value == fresh.number_input[0].max == 24
-    assert app.number_input[0].value == server.studio().workspace.first_picture("streets clear"), (
+    assert fresh.number_input[0].value == fresh.number_input[0].max == 30
+    assert app.number_input[0].value == server.studio().workspace.first_picture("streets all"), (
         "the demo's own, without a URL"
     )
 
@@ -220,7 +220,7 @@ def test_a_checkpoint_that_is_written_over_is_said_and_the_app_goes_on(start, fo
         ({"a": "cycle-2"}, ("cycle-2", "cycle-1")),
         ({"b": "cycle-2"}, ("cycle-1", "cycle-2")),
         ({"a": "cycle-2", "b": "start"}, ("cycle-2", "start")),
-        ({}, ("seed-11", "seed-12")),
+        ({}, ("night", "fog")),
     ],
 )
 def test_a_link_that_leaves_out_the_first_option_means_it(start, query: dict[str, str], shown: tuple[str, str]) -> None:

@@ -1,4 +1,4 @@
-// What the weights, or the measured curve, say of this merge: one line beside the formula, and the way to Diagnostics.
+// What the weights, or the measured curve, say of this merge: one line beside the formula, and the way to Diagnose.
 
 import { el, setAttribute, setText } from "./dom.js";
 import { request } from "./frames.js";
@@ -41,7 +41,7 @@ export class Outlook {
     if (!found) return;
     setText(this.root, found.line);
     setAttribute(this.root, "data-level", found.level);
-    setAttribute(this.root, "title", `${found.pair.join(" + ")}: ${found.sentence} More on the Diagnostics page.`);
+    setAttribute(this.root, "title", `${found.pair.join(" + ")}: ${found.sentence} More on the Diagnose page.`);
     setAttribute(this.root, "href", `diagnostics?${this.query(found.pair)}`);
   }
 

@@ -12,12 +12,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fusionlib.charts.calibration_terms import TERMS, best_alpha
+from fusionlib.charts.colours import ENSEMBLE, MERGE, QUIET, A, B
 from fusionlib.measures.calibration_summary import MINIMUM_COUNT
 
-COLOURS = {"a": "#2f81d8", "b": "#e08a1e", "m": "#1a936f", "e": "#9a63c9"}
-"""Checkpoint A and B as on the Merge page, the merge, the ensemble."""
+COLOURS = {"a": A, "b": B, "m": MERGE, "e": ENSEMBLE}
+"""By role."""
 
-RIGHT, WRONG, QUIET = "#1aa89b", "#e8622c", "#8a97a3"
+RIGHT, WRONG = "#1aa89b", "#e8622c"
 _LEGEND = {"orientation": "h", "y": 1.02, "x": 0, "xanchor": "left", "yanchor": "bottom"}
 _MARGIN = {"l": 8, "r": 12, "t": 48, "b": 48}
 
@@ -60,8 +61,11 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
         clickmode="event+select",
         hovermode="closest",
     )
-    figure.update_xaxes(range=[0, 1], tickvals=np.linspace(0, 1, bins + 1), tickformat=".2~f", showgrid=True)
-    figure.update_xaxes(title="confidence (probability of the predicted class), in bins of equal width", row=2, col=1)
+    edges = np.linspace(0, 1, bins + 1)
+    every = max(1, bins // 5)
+    named = [f"{edge:.2g}" if number % every == 0 else "" for number, edge in enumerate(edges)]
+    figure.update_xaxes(range=[0, 1], tickvals=edges, ticktext=named, showgrid=True)
+    figure.update_xaxes(title="confidence (probability of the predicted class)", row=2, col=1)
     figure.update_yaxes(title="accuracy (% of pixels)", range=[-3, 103], row=1, col=1)
     figure.update_yaxes(title="pixels (log)", type="log", dtick=2, exponentformat="power", row=2, col=1)
     return figure
@@ -293,7 +297,7 @@ def temperature_figure(losses: Sequence[Sequence[float]], temperature: float) ->
             x=[pair[0] for pair in losses],
             y=[pair[1] for pair in losses],
             mode="lines+markers",
-            line={"color": COLOURS["a"], "width": 2},
+            line={"color": QUIET, "width": 2},
             hovertemplate="<b>measured at T %{x:.3g}</b><br>NLL %{y:.4f} nats<extra></extra>",
         )
     )

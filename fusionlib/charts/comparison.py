@@ -7,6 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from fusionlib.charts.colours import QUIET
+
 LONGEST = 32
 """Characters of a row's name beside its bar; the whole name is shown on hover."""
 
@@ -41,7 +43,7 @@ def gain_figure(rows: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
             ),
         )
     )
-    figure.add_vline(x=0, line_width=1, line_color="#8a97a3")
+    figure.add_vline(x=0, line_width=1, line_color=QUIET)
     figure.update_layout(
         title=title,
         height=150 + 26 * len(drawn),

@@ -9,7 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-FIRST, SECOND, QUIET = "#1f8a9e", "#c8553d", "#8a97a3"
+from fusionlib.charts.colours import QUIET, A, B
+
+FIRST, SECOND = "#1f8a9e", "#c8553d"
 Pairs = Sequence[Mapping[str, Any]]
 LIKENESS = [[0.0, "#12242e"], [0.4, "#1f6f82"], [0.75, "#6cc0c0"], [1.0, "#d6efe9"]]
 """Pale where two networks are alike, dark where they part: the exceptions stand out on a light and on a dark page."""
@@ -276,7 +278,7 @@ def direction_figure(pair: Mapping[str, Any]) -> go.Figure:
                 line={"color": colour, "width": 3},
                 hovertemplate="alpha %{x:g}: %{y:.4f}<extra></extra>",
             )
-            for end, colour in (("a", FIRST), ("b", SECOND))
+            for end, colour in (("a", A), ("b", B))
         ]
     )
     figure.update_layout(

@@ -1,4 +1,4 @@
-"""All pairs of a set at a glance: direction shared across, what an oracle could gain (or distance) up."""
+"""All pairs of a set at a glance: how far apart they point across, what an oracle could gain (or distance) up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from fusionlib.charts.diagnostics import MARGIN, QUIET, SECOND, name_of
+from fusionlib.charts.colours import QUIET
+from fusionlib.charts.diagnostics import MARGIN, SECOND, name_of
 from fusionlib.diagnostics.bootstrap import in_points
 
 ZONE = "rgba(31, 138, 158, 0.10)"
 GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
+
+NEAREST = 1e-7
+"""Smallest 1 - cosine that is told from none: a logarithmic axis has no place for 0."""
 
 SPREAD = 30
 """Largest distance over the smallest from which on the axis is logarithmic: one outlier would press the others onto one
@@ -38,27 +42,22 @@ Box = tuple[float, float, float, float]
 def pairs_figure(
     pairs: Sequence[Mapping[str, Any]],
     useful: float,
-    zoom: bool = False,
     judged: int | None = None,
     distance: bool = False,
 ) -> go.Figure:
-    """Every pair as a point: cosine across; oracle mIoU up, or L2 distance until one is known and with `distance`.
+    """Every pair as a point: 1 - cosine across (log axis, no less than `NEAREST`); oracle mIoU up, or L2 distance until
+    one is known and with `distance`.
 
     The colour is what the best merge gained. `customdata` of a point starts with the number of its pair; pair `judged`
-    has a ring around it. With `zoom` only pairs above `useful`. Pairs without a cosine cannot be drawn; those without a
-    height are ticks at the foot. Distances that differ by `SPREAD` or more get a logarithmic axis.
+    has a ring around it. Pairs without a cosine cannot be drawn; those without a height are ticks at the foot.
+    Distances that differ by `SPREAD` or more get a logarithmic axis.
     """
     known = not distance and any(pair["oracle_miou"] is not None for pair in pairs)
-    drawn = [
-        (number, pair)
-        for number, pair in enumerate(pairs)
-        if pair["cosine"] is not None and (not zoom or pair["cosine"] > useful)
-    ]
+    drawn = [(number, pair) for number, pair in enumerate(pairs) if pair["cosine"] is not None]
     wide = not known and _wide([pair["l2"] for _, pair in drawn])
     heights = {number: height for number, pair in drawn if (height := _height(pair, known, wide)) is not None}
     placed = [(number, pair) for number, pair in drawn if number in heights]
-    low = min((pair["cosine"] for _, pair in drawn), default=useful)
-    across = (low - 0.12 * (1.002 - low), 1 + 0.06 * (1.002 - low))
+    across = _across([_apart(pair) for _, pair in drawn], 1 - useful)
     up = _range(list(heights.values()), wide)
     figure = go.Figure()
     reach = max((abs(pair["gain"]) for _, pair in placed if pair["gain"] is not None), default=0.01) * 100
@@ -70,22 +69,23 @@ def pairs_figure(
         if part:
             figure.add_trace(_points(part, heights, measured, reach, labels))
     _foot(figure, [(number, pair) for number, pair in drawn if number not in heights], up[0], wide, known)
-    figure.add_vrect(
-        x0=useful,
-        x1=1.0,
-        fillcolor=ZONE,
-        line_width=0,
-        layer="below",
-        annotation_text=f"the paper's useful zone, above {useful:g}",
-        annotation_position="top right",
-        annotation_font_size=12,
-        annotation_yshift=20,
+    figure.add_vrect(x0=10 ** across[0], x1=1 - useful, fillcolor=ZONE, line_width=0, layer="below")
+    figure.add_annotation(
+        text=f"the paper's useful zone, cosine above {useful:g}",
+        x=0,
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+        font_size=12,
     )
     figure.update_layout(
-        title="Direction shared and what an oracle could gain" if known else "Direction shared and distance",
+        title="Direction and what an oracle could gain" if known else "Direction and distance",
         height=460,
         margin={**MARGIN, "t": 64},
-        xaxis_title="cosine similarity of the parameters (1 = same direction)",
+        xaxis_title="1 - cosine of the parameters (log axis; left: same direction)",
         yaxis_title=(
             "oracle mIoU of the pair (%)"
             if known
@@ -94,11 +94,22 @@ def pairs_figure(
         legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top"},
         clickmode="event+select",
     )
-    figure.update_xaxes(range=across)
+    figure.update_xaxes(type="log", range=across, tickvals=_ticks(*across), tickformat="~g")
     figure.update_yaxes(
         range=up, type="log" if wide else "linear", **({"tickvals": _ticks(*up), "tickformat": "~g"} if wide else {})
     )
     return figure
+
+
+def _apart(pair: Mapping[str, Any]) -> float:
+    return max(1 - pair["cosine"], NEAREST)
+
+
+def _across(values: Sequence[float], edge: float) -> tuple[float, float]:
+    """Range of the axis in powers of ten: all values, and the edge of the useful zone with some of the zone itself."""
+    powers = [math.log10(one) for one in (*values, edge)]
+    span = max(powers) - min(powers)
+    return min(powers) - max(0.12 * span, 0.3), max(powers) + max(0.12 * span, 0.15)
 
 
 def _height(pair: Mapping[str, Any], oracle: bool, wide: bool) -> float | None:
@@ -122,17 +133,18 @@ def _range(heights: Sequence[float], wide: bool) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1 and 3 of every decade between two powers of ten: Plotly's own `2` and `5` without their decade are hard to
-    read.
+    """1 and 3 of every decade between two powers of ten, 1 alone where these are many: Plotly's own `2` and `5` without
+    their decade are hard to read.
     """
-    values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
+    steps = (1, 3) if high - low < 4 else (1,)
+    values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     return [value for value in values if low <= math.log10(value) <= high]
 
 
 def _ring(number: int, pair: Mapping[str, Any], height: float, side: str | None) -> go.Scatter:
     """Around the pair judged, and its name beside the ring rather than beside the point, which the ring would cover."""
     return go.Scatter(
-        x=[pair["cosine"]],
+        x=[_apart(pair)],
         y=[height],
         name="judged here",
         hoverinfo="skip",
@@ -159,7 +171,7 @@ def _points(
             "line": {"width": 1, "color": "rgba(255, 255, 255, 0.6)"},
         }
     return go.Scatter(
-        x=[pair["cosine"] for _, pair in part],
+        x=[_apart(pair) for _, pair in part],
         y=[heights[number] for number, _ in part],
         mode="markers+text" if labels else "markers",
         text=[name_of(pair) if number in labels else "" for number, pair in part],
@@ -178,7 +190,7 @@ def _foot(figure: go.Figure, part: Numbered, low: float, wide: bool, oracle: boo
     if part:
         figure.add_trace(
             go.Scatter(
-                x=[pair["cosine"] for _, pair in part],
+                x=[_apart(pair) for _, pair in part],
                 y=[10**low if wide else low] * len(part),
                 mode="markers",
                 cliponaxis=False,
@@ -199,6 +211,7 @@ def _details(part: Numbered) -> list[list[Any]]:
             _percent(pair["oracle_headroom"], "+.1f"),
             _percent(pair["gain"], "+.1f") + ("" if interval is None else f" ({in_points(interval)})"),
             "n/a" if pair["l2"] is None else f"{pair['l2']:.4g}",
+            f"{pair['cosine']:.4f}",
         ]
         for number, pair in part
         for interval in (pair["verdict"]["evidence"]["interval"],)
@@ -207,9 +220,9 @@ def _details(part: Numbered) -> list[list[Any]]:
 
 def _hover() -> str:
     return (
-        "<b>%{customdata[1]}</b><br>cosine %{x:.4f}, L2 distance %{customdata[5]}<br>oracle over the better one"
+        "<b>%{customdata[1]}</b><br>cosine %{customdata[6]}, L2 distance %{customdata[5]}<br>oracle over the better one"
         " %{customdata[3]}<br>best merge %{customdata[4]}<br>verdict: %{customdata[2]}<br><i>click: open in"
-        " Merge</i><extra></extra>"
+        " Explore</i><extra></extra>"
     )
 
 
@@ -229,7 +242,7 @@ def _labels(
     def pixel(number: int, pair: Mapping[str, Any]) -> tuple[float, float]:
         height = math.log10(heights[number]) if wide else heights[number]
         return (
-            PLOT[0] * (pair["cosine"] - across[0]) / (across[1] - across[0]),
+            PLOT[0] * (math.log10(_apart(pair)) - across[0]) / (across[1] - across[0]),
             PLOT[1] * (height - up[0]) / (up[1] - up[0]),
         )
 

@@ -28,7 +28,7 @@ VERBS: Mapping[str, str] = {
     "methods": "List every merge method with its parameters and its source",
     "measures": "List everything that can be measured, with its figures and its source",
     "studies": "List every study: what can be worked off as a run",
-    "results": "List, show or prune what has been measured",
+    "results": "List, show, prune, export or import what has been measured",
     "runs": "List runs, cancel one or go on with one, in whichever process it was started",
     "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
     "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",

@@ -43,6 +43,7 @@ from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.comparisons import ComparisonDesk
+from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.export import Export, run_recipe, write_recipe
@@ -122,7 +123,7 @@ class Studio:
         self.worker = Worker(str(self.device))
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
-        self.answers = Answers(options.home / "results.sqlite", options.home_mb << 20)
+        self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
         self.store = Store(self.answers.database)
         self.statistics = StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fusionlib.architectures.nearest import explanations
 from fusionlib.architectures.recognise import recognise
@@ -27,9 +26,9 @@ from fusionlib.listing import skipped_notes
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.options import Options
 from fusionlib.runs.uploads import UploadFolder
+from fusionlib.studio.demo import DEMO, manifest
 from fusionlib.studio.sources import listed_checkpoints, short_name
 
-DEMO = Path(__file__).parents[2] / "assets" / "demo"
 QUICKLY_READ = 64 << 20
 """Bytes of a checkpoint that can be searched for NaN without anybody noticing."""
 
@@ -151,16 +150,20 @@ class Workspace:
 
     def demo_pair(self) -> tuple[str, str] | None:
         """The pair of demo checkpoints that the manifest recommends to begin with, if both are loaded."""
-        pair = tuple(_manifest().get("begin_with", ()))
+        pair = tuple(manifest().get("begin_with", ()))
         loaded = {item.name for item in self.usable() if item.origin == "demo"}
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
     def first_picture(self, source: str) -> int:
-        """The picture to begin with, counted from 1: the demo's scenes have one where its pair shows what a merge can
-        do.
+        """The picture to begin with, counted from 1: the demo's first scenes have one where its pair shows what a merge
+        can do.
         """
-        demo = any(item.name == source and item.origin == "demo" for item in self.sources)
-        return int(_manifest().get("begin_with_picture", 1)) if demo else 1
+        about = manifest()
+        begun = any(
+            item.name == source and item.origin == "demo" and item.spec == about.get("begin_with_data")
+            for item in self.sources
+        )
+        return int(about.get("begin_with_picture", 1)) if begun else 1
 
     def default_pair(self) -> tuple[str, str] | None:
         """The last two different checkpoints of the largest family that fits together.
@@ -341,7 +344,7 @@ class Workspace:
 
     def _paths(self) -> Iterable[tuple[Path, str, str]]:
         if self.options.demo and DEMO.is_dir():
-            about = {entry["name"]: entry["about"] for entry in _manifest().get("checkpoints", ())}
+            about = {entry["name"]: entry["about"] for entry in manifest().get("checkpoints", ())}
             for path in sorted(DEMO.glob("*.safetensors")):
                 yield path, "demo", about.get(path.stem, "")
         for folder in self.options.checkpoints:
@@ -380,7 +383,9 @@ class Workspace:
     def _sources(self) -> Iterable[Source]:
         specs = [(spec, "folder") for spec in self.options.data]
         if self.options.demo:
-            specs += [(f"streets:{domain}:24", "demo") for domain in ("clear", "night", "fog", "rain", "snow")]
+            begun = manifest().get("begin_with_data")
+            domains = [f"streets:{domain}:24" for domain in ("clear", "night", "fog", "rain", "snow")]
+            specs += [(spec, "demo") for spec in dict.fromkeys(filter(None, (begun, *domains)))]
         if self.uploads.has_pictures():
             specs.append((f"pictures:{self.uploads.pictures}", "upload"))
         taken: set[str] = set()
@@ -430,11 +435,6 @@ def _unique(items: Sequence[Item]) -> Iterable[Item]:
         if item.checkpoint is not None:
             item.checkpoint.name = name
         yield replace(item, name=name)
-
-
-def _manifest() -> dict[str, Any]:
-    path = DEMO / "manifest.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 __all__ = ["DEMO", "Item", "Source", "Workspace"]

@@ -1,4 +1,4 @@
-"""What the Calibration page looks at, and the background runs behind it: choices, progress, cancel."""
+"""What the calibration tab looks at, and the background runs behind it: choices, progress, cancel."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def choose(sweep: CalibrationSweep) -> Shown:
     columns = st.columns([2, 2, 1, 2], vertical_alignment="bottom")
     st.session_state["calibration-alpha"] = at_hand("alpha", 0.5, 0.0, 1.0)
     alpha = columns[0].slider(
-        "Alpha of the merge (weight of A)",
+        "Alpha of the merge",
         0.0,
         1.0,
         step=0.01,
         key="calibration-alpha",
         on_change=_take_alpha,
-        help="The same alpha as on the Merge page",
+        help="Weight of A. The same alpha as on the Explore page",
     )
     with_ensemble = columns[1].toggle(
         "With the output ensemble",
@@ -91,7 +91,7 @@ def choose(sweep: CalibrationSweep) -> Shown:
 
 
 def at_hand(name: str, default: float, low: float, high: float) -> float:
-    """What this session or its URL says, made to fit, and written into the URL; the Merge page shares both."""
+    """What this session or its URL says, made to fit, and written into the URL; the Explore page shares both."""
     value = restored(name, default, lambda value: min(high, max(low, value)))
     return float(value)
 
@@ -112,12 +112,10 @@ def run_row(look: Shown) -> None:
             key="calibration-run",
             icon=":material/play_arrow:",
             type="primary",
+            help="Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart.",
         ):
             sweep.want_points(missing)
             st.rerun()
-        st.caption(
-            "Every labelled pixel counts. Results are kept: what is known is shown at once, also after a restart."
-        )
 
 
 def running(job: Any, key: str, title: str) -> bool:

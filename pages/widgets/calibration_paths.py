@@ -29,7 +29,6 @@ def curve_section(look: Shown) -> list[str]:
 
     Returns the figures chosen.
     """
-    st.markdown("### Is the best alpha also the best calibrated?")
     sweep = look.sweep
     points = [point for point in sweep.curve(look.bins) if point.get("miou") is not None]
     if look.missing() and sweep.state == "running":
@@ -69,7 +68,6 @@ def _curves(look: Shown, points: list[dict[str, Any]], keys: list[str]) -> None:
 
 def pairs_section(look: Shown, keys: list[str]) -> None:
     """Mean with min-max band over all pairs of a chosen set, mirrored at 0.5."""
-    st.markdown("### Over all pairs of a set")
     chosen = look.sweep.view.selection
     items = studio().workspace.usable()
     family = next((item.signature for item in items if item.name == chosen.a), "")
@@ -129,10 +127,9 @@ def pairs_section(look: Shown, keys: list[str]) -> None:
 
 def temperature_section(look: Shown) -> None:
     """Temperature scaling of one network: fitted on some pictures, reported on others."""
-    st.markdown("### The rival: temperature scaling")
     st.caption(
-        "One number T divides all logits of a single network: it changes how sure the network is, not what it says. "
-        "T is fitted by likelihood on some pictures and judged on others."
+        "The rival of merging: one number T divides all logits of a single network. It changes how sure the network is,"
+        " not what it says. T is fitted by likelihood on some pictures and judged on others."
     )
     view, chosen = look.sweep.view, look.sweep.view.selection
     single = [(name, point) for role, name, point in look.networks if role != "e"]

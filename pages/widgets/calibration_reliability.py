@@ -16,34 +16,34 @@ from pages.widgets.diagnostics_tables import twin
 
 PLAIN = {"displayModeBar": False}
 BEST = "background-color: rgba(26, 147, 111, 0.22)"
-_CHART, _BIN, _BINS = "calibration-reliability", "calibration-bin", "calibration-bin-of"
+_CHART, BIN, _BINS = "calibration-reliability", "calibration-bin", "calibration-bin-of"
 """The chart, the chosen network with the confidence in the middle of its bin, and how many bins are on the page."""
 
 
-def reliability_section(look: Shown) -> None:
-    """Diagram on the left, the pixels of the chosen bin on the right."""
+def reliability_chart(look: Shown) -> None:
+    """The diagram; a click on a dot or bar shows its pixels."""
     known = look.known()
     if not known:
         return
     st.session_state[_BINS] = look.bins
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        st.plotly_chart(
-            reliability_figure(known, _chosen(known)),
-            key=_CHART,
-            on_select=_clicked,
-            selection_mode="points",
-            config=PLAIN,
-        )
-        st.caption(
-            "Each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is as often right"
-            " as it is sure. The bars, side by side within the bin, reach from confidence to accuracy. Below the"
-            f" dotted line: too sure. Bins without pixels stay empty; bins under {MINIMUM_COUNT} pixels are faint and"
-            " not joined, because so few say little. Click a dot or bar to see its pixels."
-        )
-        twin(bin_rows([(name, summary) for _, name, summary in known]), "reliability")
-    with right:
-        _pictures(look, known)
+    st.plotly_chart(
+        reliability_figure(known, _chosen(known)),
+        key=_CHART,
+        on_select=_clicked,
+        selection_mode="points",
+        config=PLAIN,
+    )
+
+
+def reliability_table(look: Shown) -> None:
+    """How to read the diagram, and its numbers."""
+    st.caption(
+        "Reliability diagram: each dot stands at a bin's mean confidence and accuracy; on the dotted line a network is"
+        " as often right as it is sure. The bars, side by side within the bin, reach from confidence to accuracy. Below"
+        f" the dotted line: too sure. Bins without pixels stay empty; bins under {MINIMUM_COUNT} pixels are faint and"
+        " not joined, because so few say little. Click a dot or bar to see its pixels."
+    )
+    twin(bin_rows([(name, summary) for _, name, summary in look.known()]), "reliability")
 
 
 def _clicked() -> None:
@@ -55,14 +55,14 @@ def _clicked() -> None:
 
 def _keep_bin(role: str, number: int) -> None:
     """By its middle: with other bins the one that covers it is chosen."""
-    st.session_state[_BIN] = (role, (number + 0.5) / st.session_state[_BINS])
+    st.session_state[BIN] = (role, (number + 0.5) / st.session_state[_BINS])
 
 
 def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | None:
     """The chosen role and bin where it still has pixels; otherwise the bin that costs the network most, at first the
     merge.
     """
-    wanted = st.session_state.get(_BIN)
+    wanted = st.session_state.get(BIN)
     for role, _, summary in known:
         number = int(wanted[1] * len(summary["bins"])) if wanted else 0
         if wanted and wanted[0] == role and summary["bins"][number]["count"]:
@@ -73,9 +73,10 @@ def _chosen(known: list[tuple[str, str, dict[str, Any]]]) -> tuple[str, int] | N
     return None if worst is None else (role, worst)
 
 
-def _pictures(look: Shown, known: list[tuple[str, str, dict[str, Any]]]) -> None:
+def pictures_section(look: Shown) -> None:
+    """The pixels of the chosen bin in one picture after another."""
+    known = look.known()
     chosen = _chosen(known)
-    st.markdown("### Where these pixels are")
     if chosen is None:
         st.caption("No pixel is predicted as this class.")
         return
@@ -159,7 +160,6 @@ def figures_section(look: Shown) -> None:
     known = look.known()
     if not known:
         return
-    st.markdown("### All figures")
     st.dataframe(
         _table(known),
         key="calibration-figures",
@@ -219,7 +219,6 @@ def separation_section(look: Shown) -> None:
     ]
     if not known:
         return
-    st.markdown("### Does confidence tell right from wrong?")
     for start in range(0, len(known), 2):
         for column, (role, name, summary, counts) in zip(
             st.columns(2, gap="large"), known[start : start + 2], strict=False

@@ -1,4 +1,4 @@
-"""Charts of the Diagnostics page, each with a line that says how to read it and its table."""
+"""Charts of the Diagnose page's first tab, each with a line that says how to read it and its table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Report = dict[str, Any]
 
 
 def open_in_merge(pair: dict[str, Any]) -> None:
-    """Callback: compare this pair on the Merge page, at the verdict's alpha."""
+    """Callback: compare this pair on the Explore page, at the verdict's alpha."""
     choose(pair["a"], pair["b"])
     if pair["verdict"]["alpha"] is not None:
         st.session_state["alpha"] = pair["verdict"]["alpha"]
@@ -34,37 +34,33 @@ def open_in_merge(pair: dict[str, Any]) -> None:
 
 
 def switch_when_asked() -> None:
-    """Go to the Merge page after `open_in_merge`; a callback itself cannot."""
+    """Go to the Explore page after `open_in_merge`; a callback itself cannot."""
     if st.session_state.pop(_OPEN, False):
         # With no query given Streamlit clears the URL, which it refuses while the sidebar's widgets are bound to it.
         st.switch_page("explore.py", query_params={})
 
 
-def pairs_chart(report: Report, useful: float, judged: int) -> None:
-    """The picture that answers, a ring around the pair judged beside it; a click on a pair opens it in Merge."""
+def pairs_chart(report: Report, useful: float, judged: int, place: Any) -> None:
+    """In `place` the picture that answers, a ring around the pair judged; a click on a pair opens it in Explore.
+
+    Here how to read it, its table, and what it shows up.
+    """
     pairs = report["pairs"]
     if all(pair["cosine"] is None for pair in pairs):
-        st.caption("No two of these networks share weights, so there is no direction to compare: see the table.")
+        place.caption("No two of these networks share weights, so there is no direction to compare.")
         twin(pair_rows(pairs), "pairs")
         return
-    known = [pair["oracle_miou"] is not None for pair in pairs]
-    crowded = any((pair["cosine"] or 0) > useful for pair in pairs) and any(
-        (pair["cosine"] or 0) <= useful for pair in pairs
-    )
-    left, right = st.columns([2, 3], vertical_alignment="center")
-    zoom = left.toggle("Only the useful zone", key="diagnostics-zoom") if crowded else False
-    distance = (
-        (right if crowded else left).toggle("Height is distance", key="diagnostics-height") if any(known) else False
-    )
-    st.plotly_chart(
-        pairs_figure(pairs, useful, zoom, judged, distance),
+    known = any(pair["oracle_miou"] is not None for pair in pairs)
+    distance = st.toggle("Height is distance", key="diagnostics-height") if known else False
+    place.plotly_chart(
+        pairs_figure(pairs, useful, judged, distance),
         key=_CHART,
         on_select=lambda: _clicked(pairs),
         selection_mode="points",
         config=PLAIN,
     )
     height = "Until the networks have run, the height is their distance."
-    if any(known):
+    if known:
         height = (
             "The height is their distance."
             if distance
@@ -74,9 +70,9 @@ def pairs_chart(report: Report, useful: float, judged: int) -> None:
         if not distance and feet:
             height += f" Ticks at the foot: {feet} of {len(pairs)} pairs, whose oracle is not known."
     st.caption(
-        "One point a pair. The further right, the more direction the two share; the paper's useful merges lie in the"
+        "One point a pair. The further left, the more direction the two share; the paper's useful merges lie in the"
         f" tinted zone. {height} Colour: what the best measured merge gained over the better of the two (grey ring:"
-        f" path not measured). Click a pair to open it in Merge.{_undrawn(pairs)}"
+        f" path not measured). Click a pair to open it in Explore.{_undrawn(pairs)}"
     )
     twin(pair_rows(pairs), "pairs")
 
@@ -156,8 +152,8 @@ def path_chart(pair: dict[str, Any]) -> None:
             f"{plain(pair['path_reason'])}."
             if pair["path_reason"]
             else (
-                "Loss and mIoU along the path have not been measured for this pair: choose a path above and run, or"
-                " measure the curve on the Merge page."
+                "Loss and mIoU along the path have not been measured for this pair: choose a path under"
+                " Checkpoints and measuring and run, or measure the curve on the Explore page."
             )
         )
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -15,6 +16,9 @@ from pages.widgets.server import studio
 
 SET, PAIR = "set", "pair"
 """Names in the session state and in the URL."""
+
+MOST = 6
+"""Checkpoints of a set at first: 15 pairs."""
 
 TAU, STEP, SCOPE = "diagnostics-tau", "diagnostics-step", "diagnostics-scope"
 JUDGED, ALL, NONE = "path of the pair judged", "paths of all pairs", "no paths"
@@ -32,7 +36,7 @@ def keep(name: str) -> None:
 
 
 def choose_set(chosen: Selection) -> tuple[list[str], float]:
-    """The checkpoints to diagnose (at first all of A's family) and tau.
+    """The checkpoints to diagnose (at first A, B and others of A's family, `MOST` in all) and tau.
 
     The set is in the URL where it is not the first one.
     """
@@ -40,7 +44,8 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
     names = [item.name for item in items]
     family = next((item.signature for item in items if item.name == chosen.a), "")
     fitting = [item.name for item in items if item.signature == family]
-    default = fitting if len(fitting) > 1 else list(dict.fromkeys((chosen.a, chosen.b)))
+    wanted = list(dict.fromkeys((chosen.a, chosen.b, *(fitting if len(fitting) > 1 else ()))))[:MOST]
+    default = [name for name in names if name in wanted]
     if _changed("diagnostics-set-of", (chosen.a, chosen.b)) and not {chosen.a, chosen.b} <= set(
         st.session_state.get(SET, names)
     ):
@@ -52,7 +57,7 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
         "Checkpoints",
         names,
         key=SET,
-        help="Every pair of them is compared. At first: all that have the same tensors as checkpoint A",
+        help=f"Every pair of them is compared. At first: A, B and others with the same tensors as A, {MOST} in all",
     )
     tau = right.number_input(
         "tau",
@@ -91,11 +96,11 @@ def _changed(name: str, value: object) -> bool:
     return before != value
 
 
-def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], seen: int) -> None:
+def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], seen: int, settings: Any) -> None:
     """Run the networks on the chosen data in the background; the run goes on when the user looks at another page.
 
     `judged` is the pair that the verdict is about, `seen` the diagnosis' count of known parts before the page was
-    drawn.
+    drawn, `settings` the place for what is to be measured.
     """
     for note in diagnosis.notes():
         st.info(
@@ -108,17 +113,17 @@ def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], 
         return
     if diagnosis.state == "failed":
         st.error(f"The last run ended: {diagnosis.message}", icon=":material/error:")
-    _start_row(diagnosis, chosen, judged)
+    _start_row(diagnosis, chosen, judged, settings)
 
 
-def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int]) -> None:
+def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], settings: Any) -> None:
     assert diagnosis.pictures is not None
     lack = diagnosis.lacking()
     paths = any(diagnosis.path_obstacle(*pair) is None for pair in diagnosis.pairs)
     if not lack.networks and not paths:
-        st.caption("All measured: there is nothing left that these networks could tell on these pictures.")
+        settings.caption("All measured: there is nothing left that these networks could tell on these pictures.")
         return
-    columns = st.columns([2, 1, 3], vertical_alignment="bottom")
+    columns = settings.columns([2, 1, 3], vertical_alignment="bottom")
     scopes = [JUDGED, ALL, NONE] if paths else [NONE]
     wanted = kept(SCOPE, scopes[0])
     scope = columns[0].selectbox(
@@ -142,24 +147,28 @@ def _start_row(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int])
     )
     left = diagnosis.unmeasured(step)
     asked = [pair for pair in left if scope == ALL or (scope == JUDGED and pair == judged)]
-    where = f"on {len(diagnosis.pictures)} pictures ({chosen.source}{f', {chosen.split}' if chosen.split else ''})"
+    where = f"on {len(diagnosis.pictures)} pictures"
     many = len(lack.networks)
     label = f"Run {many} network{'' if many == 1 else 's'} {where}" if many else f"Measure {_paths(len(asked))} {where}"
-    if (many or asked) and columns[2].button(
-        label, key="diagnostics-run", icon=":material/play_arrow:", type="primary" if many else "secondary"
+    if (many or asked) and st.button(
+        label,
+        key="diagnostics-run",
+        icon=":material/play_arrow:",
+        type="primary" if many else "secondary",
+        help=plain(f"{chosen.source} {chosen.split or ''}".strip()),
     ):
         diagnosis.want(None if scope == NONE else step, diagnosis.pairs if scope == ALL else [judged])
         st.rerun()
     more = closer_points(step)
     around = f" A path with this step takes up to {more} more points around its best merge." if more and asked else ""
-    st.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked) + around)
+    settings.caption(_what_is_known(diagnosis, lack, len(left), scope == JUDGED and not asked) + around)
 
 
 def _what_is_known(diagnosis: Diagnosis, lack: Unmeasured, paths: int, others: bool) -> str:
     """`paths` are not measured with the step chosen; `others`: the judged pair's is not among them."""
     if diagnosis.functions() is None:
         return (
-            "Weights are compared below. Oracle, disagreement, activations and barriers appear once the networks have"
+            "Weights are compared at once. Oracle, disagreement, activations and barriers appear once the networks have"
             " run; results are kept, and known ones are not measured again."
         )
     if lack.networks and not lack.pairs:

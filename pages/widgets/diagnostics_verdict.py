@@ -1,4 +1,4 @@
-"""The verdict on one pair in words, with its figures, the way into Merge and the rules behind it."""
+"""The verdict on one pair in words, with its figures, the way into Explore and the rules behind it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,26 @@ _BOXES = {
 }
 
 
-def verdict_section(pair: dict[str, Any]) -> None:
-    """Level, reasons and advice, then the figures that they rest on."""
+def verdict_line(pair: dict[str, Any]) -> None:
+    """Level, gain with its interval (or what the weights say), and one sentence of advice."""
     verdict = pair["verdict"]
     box, icon = _BOXES[verdict["level"]]
-    reasons = "\n".join(f"- {plain(_capital(reason))}" for reason in verdict["reasons"])
-    box(f"**{_capital(verdict['advice'])}.**\n\n{reasons}", icon=icon)
+    advice = verdict["advice"].removeprefix(f"{verdict['level']}; ")
+    box(f"**{plain(_capital(verdict['line']))}.** {plain(_capital(advice))}.", icon=icon)
+
+
+def reasons_section(pair: dict[str, Any]) -> None:
+    """Why, and the figures beside the four that are always shown."""
+    st.markdown("\n".join(f"- {plain(_capital(reason))}" for reason in pair["verdict"]["reasons"]))
     _figures(pair)
     if pair["reason"] and pair["both_run"]:
         st.caption(f"{plain(pair['reason'])}.")
+
+
+def open_button(pair: dict[str, Any]) -> None:
+    """The way to the Explore page."""
     st.button(
-        "Open this pair in Merge",
+        "Open in Explore",
         key="diagnostics-open-pair",
         icon=":material/merge:",
         on_click=open_in_merge,
@@ -63,16 +72,35 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
-def _figures(pair: dict[str, Any]) -> None:
-    columns = st.columns(2)
-    barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
-    worst = pair["verdict"]["evidence"]["worst_block"]
-    figures = [
+def four_figures(pair: dict[str, Any]) -> None:
+    """How alike the weights are, how alike the answers, and what there is to gain."""
+    _metrics(
         (
             "Cosine",
             _text(pair["cosine"], ".3f"),
             f"of all parameters; {_text(pair['cosine_with_buffers'], '.3f')} with running statistics",
         ),
+        (
+            "Discrepancy",
+            _text(pair["discrepancy"]["convolution"], ".1f", 100, " %"),
+            "weights of the convolutions that moved by at least 1/tau of their value in A",
+        ),
+        ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
+        (
+            "Oracle gain (points)",
+            _text(pair["oracle_headroom"], "+.1f", 100),
+            (
+                "of mIoU over the better of the two, if each pixel came from the one that is right; over the best"
+                f" measured merge: {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"
+            ),
+        ),
+    )
+
+
+def _figures(pair: dict[str, Any]) -> None:
+    barrier = ((pair["barrier"] or {}).get("loss") or {}).get("entezari")
+    worst = pair["verdict"]["evidence"]["worst_block"]
+    _metrics(
         ("Convolutions", _text(pair["cosine_groups"]["convolution"], ".3f"), "cosine of the convolutions alone"),
         (
             "Worst block",
@@ -80,24 +108,20 @@ def _figures(pair: dict[str, Any]) -> None:
             f"lowest cosine of a block's convolutions: {plain(worst['block']) if worst else 'n/a'}",
         ),
         (
-            "Oracle gain (points)",
-            _text(pair["oracle_headroom"], "+.1f", 100),
-            (
-                "of mIoU over the better of the two; over the best measured merge:"
-                f" {_text(pair['oracle_over_merge'], '+.1f', 100, ' points')}"
-            ),
-        ),
-        (
             "Best merge (points)",
             _text(pair["gain"], "+.1f", 100),
             f"of mIoU over the better of the two, where the path is measured{_sure(pair['verdict']['evidence'])}",
         ),
-        ("Disagreement", _text(pair["disagreement"], ".1f", 100, " %"), "pixels that the two label differently"),
         ("Diversity", _text(pair["diversity"], ".0f", 1, " %"), "disagreement as a share of the worse one's errors"),
         ("Loss barrier", _text(barrier, ".3f", 1, " nats"), "above the line between the ends"),
-    ]
-    for number, (label, value, help_text) in enumerate(figures):
-        columns[number % 2].metric(label, value, help=help_text)
+    )
+
+
+def _metrics(*figures: tuple[str, str, str]) -> None:
+    """In two columns; what each means is under the pointer."""
+    columns = st.columns(2)
+    for number, (label, value, meaning) in enumerate(figures):
+        columns[number % 2].metric(label, value, help=meaning)
 
 
 def _sure(evidence: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from fusionlib.charts.classes import class_change_figure
 from fusionlib.contracts import METHODS
 from fusionlib.errors import FusionError, LayoutError
 from fusionlib.studio import MergeMethod, MergeView, Mixture, Selection
+from fusionlib.studio.demo import view_words
 from pages.widgets import link
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
@@ -110,6 +111,8 @@ def _below(view: MergeView, kind: str, mixture: Mixture) -> None:
 
 
 def _along_alpha(view: MergeView, alpha: float) -> None:
+    if words := view_words(view, studio().workspace):
+        st.caption(plain(words))
     st.markdown("### What the merge changes, class by class")
     if view.obstacle or not view.pictures.labelled:  # type: ignore[union-attr]
         st.caption(plain(view.obstacle or "These pictures have no masks, so there is nothing to measure against."))

@@ -15,13 +15,14 @@ import streamlit as st
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
+_DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 OWN = {
     "": ("mix", "more", "alpha", "picture", "parameters", "profile", "dtype"),
     "layers": ("more", "picture", "profile", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
-    "diagnostics": ("set", "pair"),
+    "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
-    "calibration": ("alpha", "picture", "bins", "class"),
+    "calibration": _DIAGNOSE,
 }
 """What else a page shows, by its address."""
 
@@ -53,7 +54,7 @@ def follow(page: str) -> None:
                 _take(name, now[name], kept)
     target, brought = st.session_state.pop(_BROUGHT, (page, {}))
     for name, value in brought.items() if target == page else ():
-        st.session_state[name] = value
+        st.session_state[name] = kept[name] = value
     for name in _names(page):  # what a widget holds is lost on the way to another page
         if name in st.session_state and (before is None or page == before[0]):
             continue

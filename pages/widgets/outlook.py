@@ -1,4 +1,4 @@
-"""What the weights alone say of merging a set: one line with the way to Diagnostics."""
+"""What the weights alone say of merging a set: one line with the way to Diagnose."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def preflight_section(workspace: Workspace) -> None:
         if report.compatible and not not_finite:
             st.success(
                 f"These {len(chosen)} checkpoints share all {len(report.shared)} tensors: a merge can be computed. "
-                "Whether it works, the Diagnostics page says.",
+                "Whether it works, the Diagnose page says.",
                 icon=":material/check_circle:",
             )
         elif not report.compatible:
