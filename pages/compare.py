@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.errors import FusionError
-from fusionlib.studio import Comparison, Selection, ranked
+from fusionlib.studio import Comparison, Selection
 from pages.widgets.compare_controls import choose, run_panel
 from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
@@ -40,7 +40,7 @@ def compare(chosen: Selection) -> None:
         return
     found = comparison.snapshot()
     show_warnings(found["warnings"])
-    rows, left_out = ranked(found["rows"], comparison.builds())
+    rows, left_out = comparison.ranked(found["rows"])
     show_table(rows, openings(comparison, names, rows))
     show_left_out(left_out)
     show_notes(comparison.pictures.notes)
@@ -49,7 +49,7 @@ def compare(chosen: Selection) -> None:
 
 
 def _filling(comparison: Comparison, found: dict[str, Any]) -> None:
-    rows, left_out = ranked(found["rows"], comparison.builds())
+    rows, left_out = comparison.ranked(found["rows"])
     show_table(rows)
     show_left_out(left_out)
 

@@ -19,8 +19,9 @@ from fusionlib.engine.build import Builder
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import ArchitectureError, DataError, UsageError
 from fusionlib.measures.calibration_summary import calibration_summary
-from fusionlib.studio import CALIBRATED, Choices, Own, ranked, write_recipe
+from fusionlib.studio import CALIBRATED, Choices, Own, write_recipe
 from fusionlib.studio.calibration_jobs import TemperatureJob
+from fusionlib.studio.comparison_ranking import ranked
 from tests.helpers import World, counted_forwards, folder_data, saved, tiny_file, tiny_tensors, tiny_world, until
 
 

@@ -16,7 +16,7 @@ from fusionlib.contracts import METHODS, parameters_of
 from fusionlib.merging.build import build_method
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units
-from fusionlib.studio import Comparison, Own, ranked
+from fusionlib.studio import Comparison, Own
 from pages.widgets import compare_open, method_link, server
 from pages.widgets.diagnostics_tables import as_csv
 from tests.helpers import folder_data, tiny_file, tiny_tensors, until
@@ -299,7 +299,7 @@ def shown_in_explore(app: AppTest, state: dict) -> AppTest:
 
 
 def state_of(comparison: Comparison, members: list[str], name: str) -> dict:
-    rows, _ = ranked(comparison.snapshot()["rows"], comparison.builds())
+    rows, _ = comparison.ranked(comparison.snapshot()["rows"])
     states = compare_open.openings(comparison, members, rows)
     (found,) = [state for state, row in zip(states, rows, strict=True) if name in [one["name"] for one in row["same"]]]
     return found

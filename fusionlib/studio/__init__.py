@@ -41,7 +41,6 @@ from fusionlib.studies.curve import CALIBRATED
 from fusionlib.studio.calibrate import CalibrationSweep, ensemble_point
 from fusionlib.studio.calibration_jobs import CalibrationDesk, band
 from fusionlib.studio.comparison import Comparison
-from fusionlib.studio.comparison_ranking import ranked
 from fusionlib.studio.comparison_rows import SUBSETS_OF, Choices, Own, checkpoint_parameters
 from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.demo import with_demo
@@ -100,7 +99,6 @@ __all__ = [
     "parameters_set",
     "preset_profile",
     "profile_of",
-    "ranked",
     "uniform_profile",
     "write_recipe",
 ]

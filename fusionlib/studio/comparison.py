@@ -33,6 +33,7 @@ from fusionlib.studies.compare import Comparison as ComparisonStudy
 from fusionlib.studies.compare import Row
 from fusionlib.studies.curve import best_of
 from fusionlib.studio.barriers import Match, barrier_text, listed, matches, moves_units, paths_of
+from fusionlib.studio.comparison_ranking import ranked
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
 from fusionlib.studio.export import sharing_notes
 from fusionlib.studio.outlook import OutlookDesk, averages
@@ -126,6 +127,10 @@ class Comparison(Work):
         """Build keys of the rows that are measured, by name: equal ones are the same network."""
         answers = {row.name: self._answers(row) for row in self.rows() if row.recipe is not None}
         return {name: told[0].builds[0] for name, told in answers.items() if told}
+
+    def ranked(self, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of `snapshot`, the best first and those of one network as one, and apart what cannot be measured."""
+        return ranked(rows, self.builds())
 
     def whole(self) -> set[str]:
         """Names of the rows that merge all of their members' tensors, and not only what these share."""
