@@ -33,9 +33,10 @@ def diagnose(first: str) -> None:
     link.only_of(TAB, TABS)
     st.session_state.setdefault(TAB, first)
     head = st.columns([2, 3], vertical_alignment="bottom")
-    tab = head[0].segmented_control(
+    head[0].segmented_control(
         "Question", list(TABS), required=True, key=TAB, format_func=TABS.__getitem__, label_visibility="collapsed"
     )
+    tab: str = st.session_state[TAB] or first
     # A place for each, and an empty element in that of the other: its parts go before the new ones are drawn.
     places = {name: st.container() if name == tab else st.empty() for name in TABS}
     with places[tab], problems_shown():
