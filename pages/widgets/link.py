@@ -26,6 +26,9 @@ OWN = {
 }
 """What else a page shows, by its address."""
 
+APART = {"guide"}
+"""Pages that show nothing of the pair; links to their sections stay as they are."""
+
 LISTS = {"more", "compare", "rows", "set"}
 WHOLE = {"bins"}
 """Values that are several texts, and those that are whole numbers."""
@@ -118,7 +121,7 @@ def write() -> None:
 
 
 def _names(page: str) -> tuple[str, ...]:
-    return (*SHARED, *OWN.get(page, ()))
+    return OWN[page] if page in APART else (*SHARED, *OWN.get(page, ()))
 
 
 def _address() -> dict[str, list[str]]:
