@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,18 @@ from typing import Any, ClassVar
 import pytest
 from helpers import folder_data, tiny_file, tiny_registered
 
+from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
 from fusionlib.contracts import STUDIES, Study
+from fusionlib.engine.recipes import recipe_alone
 from fusionlib.parameters import parameter
 from fusionlib.question import Known, Question, Step, figures_of, told_of
 from fusionlib.recipe import Recipe
+from fusionlib.runs.executor import HereExecutor, Task
+from fusionlib.runs.runner import Runner
+from fusionlib.runs.work import Work
+from fusionlib.studies.curve import Curve
+from fusionlib.studio import Options, Studio
 
 
 @pytest.fixture
@@ -116,3 +124,26 @@ def test_a_new_study_is_one_class_and_one_line(
     assert studied(capsys, "better", "a.pth")["forward_passes"] == 0
     main(["runs", "--home", "home", "--json"])
     assert {run["kind"] for run in json.loads(capsys.readouterr().out)["runs"]} == {"studies"}
+
+
+def test_tasks_of_an_executor_are_plain_values(place: Path) -> None:
+    """Whoever runs them may be in another process: they travel as bytes, and the answers are those of the runner."""
+    answered: list[Task] = []
+
+    class Elsewhere:
+        def __init__(self, runner: Runner, pictures: dict) -> None:
+            self.here = HereExecutor(runner, pictures)
+
+        def run(self, task: Task, progress) -> list:
+            answered.append(pickle.loads(pickle.dumps(task)))
+            return self.here.run(answered[-1], progress)
+
+    studio = Studio(Options((), (), demo=False, home=place / "home", device="cpu"))
+    files = [open_checkpoint(place / f"{name}.pth") for name in "ab"]
+    pictures = studio.workspace.open_pictures("folder:town", None)
+    studio.sources.know(files, pictures)
+    data = pictures.fingerprint()
+    work = Work("curve", Curve.planned([recipe_alone(one) for one in files], data), studio.runner, {data: pictures})
+    work.executor = Elsewhere(studio.runner, {data: pictures})
+    work.run()
+    assert [len(task.questions) for task in answered] == [2, 2] and len(work.table()["points"]) == 2

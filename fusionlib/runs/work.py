@@ -11,10 +11,11 @@ from fusionlib.contracts import Progress, Study
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import forwards_of
 from fusionlib.engine.jobs import Job, Lease
-from fusionlib.errors import Cancelled, ChangedDataError, FusionError, UsageError
+from fusionlib.errors import Cancelled, ChangedDataError, FusionError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
-from fusionlib.runs.runner import Place, Runner
+from fusionlib.runs.executor import Executor, HereExecutor, Task
+from fusionlib.runs.runner import Runner
 
 
 class Work(Job):
@@ -38,7 +39,8 @@ class Work(Job):
         self.current = ""
         """What the pass under way is about."""
         self.fresh = False
-        self._anew: set[Place] = set()
+        self.executor: Executor | None = None
+        """Who answers; None: a thread of this process."""
         self._costs: dict[tuple[str, str], int] = {}
         self._contents: dict[int, tuple[str, Recipe]] = {}
 
@@ -49,7 +51,7 @@ class Work(Job):
         """
         self.study = self.study if study is None else study
         if self.state != "running":
-            self.fresh, self._anew = fresh, set()
+            self.fresh = fresh
             known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
             self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
@@ -120,27 +122,19 @@ class Work(Job):
         return [one for step in self._left() for one in step.questions if one not in self.known]
 
     def _work_off(self, _: Job) -> None:
-        networks: dict[str, Any] = {}
-        present: set[str] = set()
+        executor = self.executor or HereExecutor(self.runner, self.datasets)
         done = 0
         try:
             while (left := list(self._left())) and (step := left[0]):
-                here = {self._content(recipe) for one in step.questions for recipe in one.recipes}
-                if not here <= present:  # of the same networks other datasets may be next
-                    networks.clear()
-                    present = here
-                done = self._answer(step, left[1:], done, networks)
+                done = self._answer(step, left[1:], done, executor)
         finally:
             self.current = ""
 
-    def _answer(self, step: Step, later: list[Step], done: int, networks: dict[str, Any]) -> int:
+    def _answer(self, step: Step, later: list[Step], done: int, executor: Executor) -> int:
         """Find out one step; forward passes done by then."""
         self.current = step.title
         asked = [one for one in step.questions if one not in self.known]
-        pictures, passed = self.datasets.get(asked[0].data), 0
-        if pictures is None:
-            raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
-        ahead = self._ahead(step, later, len(pictures))
+        ahead, passed = self._ahead(step, later, len(self.datasets.get(asked[0].data, ()))), 0
 
         def along(part: int, whole: int) -> None:
             nonlocal passed
@@ -149,7 +143,7 @@ class Work(Job):
 
         self.progress(done, done + self._passes([step]) + ahead)
         try:
-            found = self.runner.ask(asked, pictures, along, fresh=self.fresh, networks=networks, anew=self._anew)
+            found = executor.run(Task(tuple(asked), self.fresh), along)
         except (Cancelled, ChangedDataError):  # which is the same for whatever else is asked of these pictures
             raise
         except Exception as error:
