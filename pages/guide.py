@@ -39,3 +39,26 @@ with problems_shown():
     with st.container(key="guide", width=WIDTH):
         contents(chapter(chosen or CHAPTERS[0]))
         sections(chapter(chosen or CHAPTERS[0]))
+
+# Tables above a section may be drawn after the browser has scrolled to it: look again, until the reader does something.
+st.html(
+    """<script>
+(() => {
+  const id = decodeURIComponent(location.hash.slice(1));
+  if (!id || window.fusionAnchor === location.href) return;
+  window.fusionAnchor = location.href;
+  let acted = false;
+  const mine = () => { acted = true; };
+  for (const gesture of ["wheel", "pointerdown", "keydown", "touchstart"]) addEventListener(gesture, mine, true);
+  const until = Date.now() + 20000;
+  const look = () => {
+    if (acted || Date.now() > until) return;
+    const there = document.getElementById(id);
+    if (there && Math.abs(there.getBoundingClientRect().top) > 200) there.scrollIntoView();
+    setTimeout(look, 250);
+  };
+  look();
+})();
+</script>""",
+    unsafe_allow_javascript=True,
+)

@@ -138,7 +138,9 @@ def test_stale_frames_are_dropped(world: World, forwards: list[int]) -> None:
     view, gate, begun = world.view(), threading.Event(), threading.Event()
     world.studio.worker.submit(lambda: (begun.set(), gate.wait(20)), FRAME)
     assert begun.wait(20)
-    first, second, third = (view.ask(0, generation / 10, "m", generation, "session") for generation in (1, 2, 3))
+    first = view.ask(0, 0.1, "m", 1, "session")
+    until(first.running)  # else the second takes its place before it has begun
+    second, third = (view.ask(0, generation / 10, "m", generation, "session") for generation in (2, 3))
     with pytest.raises(Superseded):
         second.result(15)  # at once, while the device is busy
     gate.set()
