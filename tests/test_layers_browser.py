@@ -154,7 +154,7 @@ def test_a_profile_gets_a_curve_of_its_own_point_by_point(page) -> None:
     drag(page, (2, 0.2), (8, 0.8))
     page.get_by_test_id("profile-curve").click()
     line = page.locator("path.extra-line")
-    for _ in range(300):
+    for _ in range(1200):  # two points of thirty pictures each, beside whatever else the machine does
         page.wait_for_timeout(100)
         if line.count() and int(line.first.get_attribute("data-points") or 0) >= 2:
             break
