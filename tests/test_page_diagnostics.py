@@ -17,7 +17,7 @@ from fusionlib.charts.calibration import COLOURS
 from fusionlib.charts.diagnostics_pairs import pairs_figure
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.diagnostics.evidence import USEFUL
-from pages.widgets import diagnostics_charts, diagnostics_controls, diagnostics_tables, diagnostics_verdict, server
+from pages.widgets import diagnostics_charts, diagnostics_tables, diagnostics_verdict, server
 from pages.widgets.diagnostics_tables import as_csv, layer_rows, pair_rows
 from tests.helpers import folder_data, tiny_tensors, tiny_world, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -64,19 +64,6 @@ def test_the_networks_run_in_the_background_and_the_page_shows_it(start, files: 
     metrics = {item.label: item.value for item in app.metric}
     assert metrics["Disagreement"].endswith("%") and metrics["Loss barrier"].endswith("nats")
     assert "Entezari" in text(app) and "Oracle of all 3" in text(app) and "Linear CKA" in text(app)
-
-
-def test_what_is_measured_while_the_job_runs_draws_the_page_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[str] = []
-    monkeypatch.setattr(diagnostics_controls.st, "rerun", lambda scope: drawn.append(scope))
-    column = SimpleNamespace(progress=lambda *_: None, button=lambda *_, **__: False)
-    monkeypatch.setattr(diagnostics_controls.st, "columns", lambda *_, **__: (column, column))
-    job = SimpleNamespace(state="running", parts_known=1, seconds_left=None, done=1, total=9, cancel=None)
-    diagnostics_controls._progress(job, 1)
-    assert not drawn
-    job.parts_known = 2
-    diagnostics_controls._progress(job, 1)
-    assert drawn == ["app"]
 
 
 def test_paths_of_other_pairs_are_counted_and_can_be_measured(start, files: Path, tmp_path: Path) -> None:

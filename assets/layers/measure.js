@@ -1,55 +1,14 @@
 // What the server measures for a mixture layer by layer: whole profiles, and what each unit contributes.
 
 import { button, duration, el, known, option, setAttribute, setText } from "../viewer/dom.js";
-import { Trouble, request } from "../viewer/frames.js";
 import { LETTERS } from "../viewer/state.js";
+import { Watched } from "../viewer/watched.js";
 
-const WATCH_MS = 500;
-const JSON_HEADERS = { "Content-Type": "application/json" };
-
-// One background job of the server: ask, then look again until it has ended.
-class Watched {
-  constructor(view) {
-    this.view = view;
-    this.answer = { state: "idle", done: 0, total: 0 };
-    view.on("data", (before) => {
-      if (before.base !== view.data.base) this.forget();
-    });
-  }
-
-  get running() {
-    return this.answer.state === "running";
-  }
-
-  async send(url, options) {
-    clearTimeout(this.timer);
-    const turn = (this.turn = (this.turn ?? 0) + 1);
-    try {
-      const answer = await (await request(url, options)).json();
-      if (this.disposed || turn !== this.turn) return;
-      const ended = this.running && answer.state !== "running";
-      this.answer = answer;
-      this.taken(ended);
-    } catch (error) {
-      if (!this.disposed && this.view.data.live && error instanceof Trouble) this.view.emit("trouble", error);
-    }
-    if (this.running && !this.disposed) this.timer = setTimeout(() => this.poll(), WATCH_MS);
-  }
-
-  progress(bar, text) {
-    const { done, total, message, state } = this.answer;
-    bar.style.width = total ? `${(100 * done) / total}%` : "0";
-    setText(text, this.running ? `${total ? Math.floor((100 * done) / total) : 0} %  ${duration(this.answer.seconds_left)}` : state === "failed" ? message : state === "cancelled" ? "cancelled" : "");
-  }
-
-  tell() {
-    this.view.send("measured", `${this.answer.state} ${Date.now()}`); // the rest of the page shows what is new
-  }
-
-  dispose() {
-    this.disposed = true;
-    clearTimeout(this.timer);
-  }
+// How far a work is, on a bar and in words.
+export function showProgress({ running, answer }, bar, text) {
+  const { done, total, message, state } = answer;
+  bar.style.width = total ? `${(100 * done) / total}%` : "0";
+  setText(text, running ? `${total ? Math.floor((100 * done) / total) : 0} %  ${duration(answer.seconds_left)}` : state === "failed" ? message : state === "cancelled" ? "cancelled" : "");
 }
 
 export class ProfileMeasure extends Watched {
@@ -63,7 +22,7 @@ export class ProfileMeasure extends Watched {
   }
 
   forget() {
-    this.answer = { state: "idle", done: 0, total: 0 };
+    super.forget();
     this.curve = null;
   }
 
@@ -78,7 +37,7 @@ export class ProfileMeasure extends Watched {
     const { points = [], of } = this.curve ?? {};
     this.asked = [{ key: view.profileKey, mean: view.alpha }, ...points.map(({ key, mean }) => ({ key, mean, of }))];
     const body = { ...JSON.parse(view.body), more: points.map((point) => point.weights), measure };
-    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body) });
+    return this.order(this.url, body);
   }
 
   // The profile moved up and down, as a curve beside the uniform one.
@@ -141,18 +100,17 @@ export class Contribution extends Watched {
   }
 
   forget() {
-    this.answer = { state: "idle", done: 0, total: 0 };
+    super.forget();
     this.of = "miou";
     this.poll();
   }
 
-  poll() {
-    if (this.view.data.base && this.view.data.live && this.view.data.labelled) return this.send(this.url);
-    return null;
+  get asks() {
+    return super.asks && this.view.data.live && this.view.data.labelled;
   }
 
   start() {
-    return this.send(this.url, { method: "POST", headers: JSON_HEADERS, body: this.view.body });
+    return this.order(this.url, this.view.body);
   }
 
   choose() {
@@ -182,7 +140,7 @@ export class Contribution extends Watched {
     this.go.disabled = !offered;
     setAttribute(this.go, "title", offered ? "Measures every unit alone on the anchor, and the merge without it" : "Needs a known network and pictures with masks");
     this.stop.hidden = this.progressBar.hidden = !this.running;
-    this.progress(this.bar, this.text);
+    showProgress(this, this.bar, this.text);
     setText(this.note, this.words());
   }
 

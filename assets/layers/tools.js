@@ -4,6 +4,7 @@ import { button, clamp, el, known, option, setAttribute, setText } from "../view
 import { Trouble, request } from "../viewer/frames.js";
 import { Outlook } from "../viewer/outlook.js";
 import { LETTERS } from "../viewer/state.js";
+import { showProgress } from "./measure.js";
 import { LEVELS } from "./profile.js";
 
 const RADII = [0, 1, 2, 3, 5, 8];
@@ -188,7 +189,7 @@ export class ProfileTools {
     this.goCurve.hidden = Boolean(running) || !view.units || view.uniform || view.curveOf(view.profileKey).length > 2;
     this.goCurve.disabled = this.go.disabled;
     this.stop.hidden = this.progressBar.hidden = !running;
-    measure.progress(this.bar, this.text);
+    showProgress(measure, this.bar, this.text);
     if (running && !measure.running) {
       const { done, total } = view.sweep.answer;
       this.bar.style.width = total ? `${(100 * done) / total}%` : "0";

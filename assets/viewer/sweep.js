@@ -1,10 +1,9 @@
 // The sweep over alpha: asked from the server, and the arithmetic on its points.
 
-import { Trouble, request } from "./frames.js";
 import { known } from "./dom.js";
 import { LETTERS } from "./state.js";
+import { Watched } from "./watched.js";
 
-const POLL_MS = 400;
 const WIDEST = 0.5 + 1e-6; // a wider gap between two measured points is not bridged
 const SAME = 5e-4; // alphas travel with three digits
 
@@ -19,20 +18,13 @@ export const formatMetric = (metric, value, digits = 1) => {
   return METRICS[metric].unit === "%" ? `${(100 * value).toFixed(digits)} %` : `${value.toFixed(digits + 2)} nats`;
 };
 
-export class Sweep {
+export class Sweep extends Watched {
   constructor(view) {
-    this.view = view;
+    super(view);
     this.points = [];
-    this.answer = { state: "idle", message: null, done: 0, total: 0, seconds_left: null, best: null, images: null };
+    this.answer = { ...this.answer, best: null, images: null };
     view.sweep = this;
-    view.on("data", (before) => {
-      if (before.base !== view.data.base) this.forget();
-    });
     this.poll();
-  }
-
-  get running() {
-    return this.answer.state === "running";
   }
 
   get url() {
@@ -40,61 +32,36 @@ export class Sweep {
   }
 
   forget() {
+    const { images } = this.answer;
+    super.forget();
     this.points = [];
-    this.answer = { state: "idle", message: null, done: 0, total: 0, seconds_left: null, best: null, images: this.answer.images };
+    this.answer = { ...this.answer, best: null, images };
     this.view.emit("sweep");
     this.poll();
   }
 
   start(step) {
-    return this.ask({ method: "POST", body: JSON.stringify({ step }), headers: { "Content-Type": "application/json" } });
+    return this.ask(() => this.order(this.url, { step }));
   }
 
   measure(alpha) {
-    return this.ask({ method: "POST", body: JSON.stringify({ alpha }), headers: { "Content-Type": "application/json" } });
+    return this.ask(() => this.order(this.url, { alpha }));
   }
 
   cancel() {
-    return this.ask({ method: "DELETE" });
+    return this.ask(() => this.send(this.url, { method: "DELETE" }));
   }
 
   // After an order the state may still be the old one for a moment; the poll that follows sees the new one.
-  async ask(options) {
-    try {
-      await request(this.url, options);
-    } catch (error) {
-      this.trouble(error);
-    }
+  async ask(order) {
+    await order();
     await this.poll();
   }
 
-  async poll() {
-    clearTimeout(this.timer);
-    const { url } = this;
-    if (!this.view.data.base) return;
-    const turn = (this.turn = (this.turn ?? 0) + 1);
-    try {
-      const answer = await (await request(url)).json();
-      if (this.disposed || turn !== this.turn || url !== this.url) return;
-      this.take(answer);
-    } catch (error) {
-      this.trouble(error);
-    }
-    if (this.running && !this.disposed) this.timer = setTimeout(() => this.poll(), POLL_MS);
-  }
-
-  take(answer) {
-    const ended = this.running && answer.state !== "running";
-    this.answer = answer;
-    this.points = (answer.points ?? []).filter((point) => known(point.alpha)).sort((one, other) => one.alpha - other.alpha);
+  taken(ended) {
+    this.points = (this.answer.points ?? []).filter((point) => known(point.alpha)).sort((one, other) => one.alpha - other.alpha);
     this.view.emit("sweep");
-    if (ended) this.view.send("measured", `${answer.state} ${answer.done} ${Date.now()}`); // the rest of the page shows what is new
-  }
-
-  trouble(error) {
-    if (this.disposed || !this.view.data.live) return; // the message in the pictures' place already says why
-    if (error instanceof Trouble) this.view.emit("trouble", error);
-    else this.view.emit("trouble", new Trouble(`a sweep that cannot be read (${error.message})`, "JSON", "start the sweep again"));
+    if (ended) this.tell();
   }
 
   // The measured point closest to alpha, or null.
@@ -150,10 +117,5 @@ export class Sweep {
       if (known(of(point)) && (!best || better * (of(point) - best.value) > 0)) best = { alpha: point.alpha, value: of(point) };
     }
     return best;
-  }
-
-  dispose() {
-    this.disposed = true;
-    clearTimeout(this.timer);
   }
 }

@@ -12,6 +12,7 @@ from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS
 from fusionlib.studio import CalibrationSweep, ensemble_point
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
+from pages.widgets.progress import running
 from pages.widgets.url import restored
 
 STEPS = (0.25, 0.1, 0.05)
@@ -103,7 +104,7 @@ def _take_alpha() -> None:
 def run_row(look: Shown) -> None:
     """Measure what is missing of the networks shown, in the background."""
     sweep, missing = look.sweep, look.missing()
-    if missing and not running(sweep, "networks", "Measuring"):
+    if missing and not running(sweep, "networks", "Calibration", lambda: len(sweep.points)):
         pictures = len(sweep.view.need_pictures())
         names = [name for _, name, point in look.networks if point in missing]
         what = f"{len(missing)} networks" if len(missing) > 1 else plain(names[0])
@@ -116,38 +117,6 @@ def run_row(look: Shown) -> None:
         ):
             sweep.want_points(missing)
             st.rerun()
-
-
-def running(job: Any, key: str, title: str) -> bool:
-    """Progress, time left and Cancel while `job` runs, and the page anew with each point that it finishes; says why
-    where it failed.
-    """
-    if job.state == "running":
-        st.fragment(_progress, run_every=1.0)(job, key, title, _finished(job))
-        return True
-    if job.state == "failed":
-        st.error(f"The last run ended: {job.message}", icon=":material/error:")
-    return False
-
-
-def _finished(job: Any) -> int:
-    return len(job.points) if isinstance(job, CalibrationSweep) else 0
-
-
-def _progress(job: Any, key: str, title: str, shown: int) -> None:
-    if job.state != "running" or _finished(job) != shown:
-        st.rerun(scope="app")
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    seconds = job.seconds_left
-    rest = "" if seconds is None else f", about {duration(seconds)} left"
-    left.progress(min(1.0, job.done / job.total) if job.total else 0.0, f"{title}{rest}")
-    if right.button("Cancel", key=f"calibration-cancel-{key}", icon=":material/close:", width="stretch"):
-        job.cancel()
-
-
-def duration(seconds: float) -> str:
-    """Seconds or minutes, rounded."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def start_row(key: str, label: str, begin: Callable[[float], None], *, primary: bool = True) -> float:

@@ -10,9 +10,10 @@ from fusionlib.charts.calibration import band_figure, curves_figure, temperature
 from fusionlib.charts.calibration_terms import TERMS, best_alpha, curve_rows, figure_rows
 from fusionlib.errors import FusionError
 from fusionlib.studio import Selection, band
-from pages.widgets.calibration_controls import Shown, keep, kept, running, start_row
+from pages.widgets.calibration_controls import Shown, keep, kept, start_row
 from pages.widgets.diagnostics_tables import twin
 from pages.widgets.problems import show_problem
+from pages.widgets.progress import running
 from pages.widgets.server import studio
 
 PLAIN = {"displayModeBar": False}
@@ -33,7 +34,7 @@ def curve_section(look: Shown) -> list[str]:
     points = [point for point in sweep.curve(look.bins) if point.get("miou") is not None]
     if look.missing() and sweep.state == "running":
         st.caption("Measuring: progress is shown at the top.")
-    elif not running(sweep, "curve", "Measuring along alpha"):
+    elif not running(sweep, "curve", "Along alpha", lambda: len(sweep.points)):
         start_row("curve", "Measure along alpha", sweep.want, primary=len(points) < 3)
     name = "calibration-figures-shown"
     keys = st.multiselect(
@@ -89,7 +90,7 @@ def pairs_section(look: Shown, keys: list[str]) -> None:
     pairs = studio().calibration.pairs(picked, chosen.source, chosen.split, chosen.buffers)
     step = kept("calibration-step-pairs", 0.1)
     count = len(pairs.paths)
-    if not running(pairs, "pairs", f"Measuring {count} pair{'' if count == 1 else 's'}"):
+    if not running(pairs, "pairs", f"{count} pair{'' if count == 1 else 's'}"):
         step = start_row(
             "pairs", f"Measure {count} pair{'' if count == 1 else 's'} along alpha", pairs.want, primary=False
         )
@@ -154,7 +155,7 @@ def temperature_section(look: Shown) -> None:
         show_problem(error)
         return
     if (
-        not running(job, "temperature", "Fitting and reporting")
+        not running(job, "temperature", "Temperature")
         and job.summaries(look.bins) is None
         and right.button(
             "Fit T and report" if split == HALVES else f"Fit T, report on {reported}",

@@ -11,6 +11,7 @@ from fusionlib.studio import GROUPS, SUBSETS_OF, Choices, Comparison, Selection
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.dtype_choice import chosen_dtype, dtype_choice
 from pages.widgets.link import only_of
+from pages.widgets.progress import running
 from pages.widgets.server import studio
 
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
@@ -103,12 +104,11 @@ def _restore(key: str, options: list[str]) -> None:
 
 def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[str, Any]], None]) -> bool:
     """The one button, or the progress with the table that fills; whether it is running."""
-    if comparison.state == "running":
-        st.fragment(_progress, run_every=1.0)(comparison, draw)
+    if running(
+        comparison, "compare", lambda: comparison.current or "Comparison", draw=lambda: draw(comparison.snapshot())
+    ):
         return True
     found = comparison.snapshot()
-    if comparison.state == "failed":
-        st.error(f"The last run ended: {comparison.message}", icon=":material/error:")
     waiting = sum(row["state"] == "waiting" for row in found["rows"]) + found["waiting"]
     measured = sum(row["state"] == "measured" for row in found["rows"])
     if not waiting:
@@ -128,29 +128,3 @@ def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[st
             "Every row is kept as soon as it is measured, so a run can be cancelled and resumed, also after a restart."
         )
     return False
-
-
-def _progress(comparison: Comparison, draw: Callable[[dict[str, Any]], None]) -> None:
-    if comparison.state != "running":
-        st.rerun(scope="app")
-    found = comparison.snapshot()
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    seconds = found["seconds_left"]
-    rest = (
-        "" if seconds is None else f", about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} left"
-    )
-    text = (
-        f"{found['current'] or 'Starting'}: forward passes {found['done']} of {found['total']}{rest}"
-        if found["total"]
-        else "Starting"
-    )
-    if comparison.stopping:
-        text = f"Stopping: {found['current'] or 'the run'} ends at its next picture, all other rows are kept"
-    left.progress(min(1.0, found["done"] / found["total"]) if found["total"] else 0.0, text)
-    if right.button(
-        "Cancel", key="compare-cancel", icon=":material/close:", width="stretch", disabled=comparison.stopping
-    ):
-        comparison.cancel()
-        comparison.wait(1.0)
-        st.rerun(scope="app")
-    draw(found)

@@ -12,6 +12,7 @@ from fusionlib.studies.grid import FINE, closer_points
 from fusionlib.studio import Diagnosis, Selection
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
+from pages.widgets.progress import running
 from pages.widgets.server import studio
 
 SET, PAIR = "set", "pair"
@@ -108,11 +109,8 @@ def run_panel(diagnosis: Diagnosis, chosen: Selection, judged: tuple[int, int], 
         )
     if diagnosis.obstacle:
         return
-    if diagnosis.state == "running":
-        st.fragment(_progress, run_every=1.0)(diagnosis, seen)
+    if running(diagnosis, "diagnostics", "Diagnosis", lambda: diagnosis.parts_known, seen):
         return
-    if diagnosis.state == "failed":
-        st.error(f"The last run ended: {diagnosis.message}", icon=":material/error:")
     _start_row(diagnosis, chosen, judged, settings)
 
 
@@ -187,21 +185,3 @@ def _what_is_known(diagnosis: Diagnosis, lack: Unmeasured, paths: int, others: b
 
 def _paths(count: int) -> str:
     return f"{count} path{'' if count == 1 else 's'}"
-
-
-def _progress(diagnosis: Diagnosis, seen: int) -> None:
-    if diagnosis.state != "running" or diagnosis.parts_known != seen:
-        st.rerun(scope="app")
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    seconds = diagnosis.seconds_left
-    rest = "" if seconds is None else f", about {_duration(seconds)} left"
-    left.progress(
-        min(1.0, diagnosis.done / diagnosis.total) if diagnosis.total else 0.0,
-        f"Forward passes {diagnosis.done} of {diagnosis.total}{rest}" if diagnosis.total else "Starting",
-    )
-    if right.button("Cancel", key="diagnostics-cancel", icon=":material/close:", width="stretch"):
-        diagnosis.cancel()
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -16,6 +16,7 @@ from fusionlib.studio import MergeView
 from pages.widgets import link
 from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
+from pages.widgets.progress import running
 from pages.widgets.server import studio
 from pages.widgets.viewer import mount, newest, nothing
 
@@ -162,26 +163,10 @@ def measure_section(view: MergeView, method: MergeMethod) -> None:
         st.caption(plain(view.obstacle or "These pictures have no masks, so there is nothing to measure against."))
         return
     work = studio().mixture(view, method)
-    if work.state == "running":
-        st.fragment(_progress, run_every=0.5)(work)
-        return
-    if work.state == "failed":
-        st.error(plain(f"It could not be measured: {work.message}"), icon=":material/error:")
-    if "merge" not in work.points:
+    if not running(work, "method", work.title) and "merge" not in work.points:
         passes = work.cost()
         if st.button(
             f"Measure this merge: {passes} forward passes", key="method-measure", icon=":material/play_arrow:"
         ):
             work.want()
             st.rerun(scope="fragment")
-
-
-def _progress(work: Any) -> None:
-    if work.state != "running":
-        st.rerun()
-    share = work.done / work.total if work.total else 0.0
-    left, right = st.columns([4, 1], vertical_alignment="center")
-    rest = "" if work.seconds_left is None else f", about {work.seconds_left:.0f} s left"
-    left.progress(min(1.0, share), f"Measuring: {work.done} of {work.total} forward passes{rest}")
-    if right.button("Cancel", key="method-cancel", icon=":material/close:", disabled=work.stopping):
-        work.cancel()

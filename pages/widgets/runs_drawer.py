@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages.widgets.problems import plain
+from pages.widgets.progress import duration
 from pages.widgets.server import studio
 
 SHOWN = 8
@@ -50,7 +51,7 @@ def _drawer() -> None:
 
 def _row(row: dict[str, Any]) -> None:
     seconds = row["seconds_left"]
-    left = "" if seconds is None else f", about {seconds:.0f} s left"
+    left = "" if seconds is None else f", about {duration(seconds)} left"
     passes = f"{row['done']} of {row['total']} passes" if row["total"] else "starting"
     if row["state"] in WORKING:
         share = min(1.0, row["done"] / row["total"]) if row["total"] else 0.0

@@ -20,8 +20,8 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 # A file comes after those whose constants and classes it needs while the module is loading.
 PARTS = tuple(f"viewer/{name}" for name in (
-    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "sweep", "outlook", "controls", "method",
-    "numbers", "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
+    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "watched", "sweep", "outlook", "controls",
+    "method", "numbers", "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
 ))  # fmt: skip
 """What every page with live pictures shares; a page's own component adds its controls and an entry point."""
 MODULES = (*PARTS, "viewer/main")
