@@ -549,7 +549,7 @@ class Diagnostic:
         return self.compute(*arguments, **options)
 
 
-class Study:
+class Study(ABC):
     """A plan: which questions, given what is known, and the table of what is known. Loads no torch.
 
     A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again.
@@ -571,21 +571,21 @@ class Study:
         """
         raise UsageError(f"The study {cls.title}", "its own verb, which plans it", "See --help")
 
+    @abstractmethod
     def steps(self, known: Known) -> Sequence[Step]:
         """All that is to be found out as far as can be told, in order, a pass each.
 
         What is known may be among it and is skipped. Asked again after every answer: later steps may rest on earlier
         ones. At the end nothing of it is unknown.
         """
-        raise NotImplementedError
 
     def later(self, known: Known) -> int:
         """About how many networks will be asked for that no step names yet: what the time left is estimated from."""
         return 0
 
+    @abstractmethod
     def table(self, known: Known) -> dict[str, Any]:
         """What is known so far, as JSON values."""
-        raise NotImplementedError
 
 
 Progress = Callable[[int, int], Any]
@@ -595,6 +595,6 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.arch
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data", "DATASETS")
 METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging", "METHODS")
 STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics", "STATISTICS")
-STUDIES: Registry[type] = Registry("study", "fusionlib.studies", "STUDIES")
+STUDIES: Registry[type[Study]] = Registry("study", "fusionlib.studies", "STUDIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics", "DIAGNOSTICS")

@@ -49,7 +49,7 @@ def _listed(name: str) -> dict[str, Any]:
         "summary": study.summary,
         "citation": study.source,
         "version": study.version,
-        "parameters": [{"name": item.name, "type": str(item.type)} for item in fields(study)],
+        "parameters": [{"name": item.name, "type": str(item.type)} for item in fields(study)],  # type: ignore[arg-type],
     }
 
 

@@ -82,12 +82,15 @@ def recall(
     store: Kept | None = None,
 ) -> MergeMethod | None:
     """The method with all that it wants to know, as far as nothing has to be looked at; None where pictures would."""
+    anchor_of(method, len(arena))
     finder = _Finder(arena, architecture, pictures, count, worker, store, Tally())
     known = dict(method.found or {})
     for want in method.wanted(len(arena)):
-        if (want.statistic, want.members) not in known and not finder.there(want):
+        table = known.get((want.statistic, want.members)) or finder.recalled(want)
+        if table is None:
             return None
-    return find(method, arena, architecture, pictures, count, worker=worker, store=store)
+        known[want.statistic, want.members] = table
+    return method.informed(known)
 
 
 def work(method: MergeMethod, checkpoints: int, pictures: int) -> int:
@@ -119,12 +122,12 @@ class _Finder:
         statistic = STATISTICS.get(want.statistic)
         return statistic.cost * self.count if statistic.needs == "pictures" else 0
 
-    def there(self, want: Wanted) -> bool:
-        """Whether a table needs no look at pictures: it is stored, or follows from weights."""
+    def recalled(self, want: Wanted) -> Mapping[str, Tensor] | None:
+        """A table that needs no look at pictures: it is stored, or follows from weights; None for the others."""
         statistic = STATISTICS.get(want.statistic)
         if statistic.needs != "pictures":
-            return True
-        return self.store is not None and self.store.get(self._place(statistic, want)[1]) is not None
+            return self.table(want, lambda *_: None)
+        return self.store.get(self._place(statistic, want)[1]) if self.store else None
 
     def _place(self, statistic: Statistic, want: Wanted) -> tuple[tuple[int, ...], str, dict[str, Any]]:
         """Members in their order, the key under which the table lies, and what that is about."""

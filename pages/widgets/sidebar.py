@@ -145,7 +145,11 @@ def _home_notice() -> None:
 
 def _summary(workspace: Workspace) -> None:
     broken = sum(item.problem is not None for item in workspace.items)
-    lines = [f"{len(workspace.usable())} checkpoints", f"{len(workspace.sources)} datasets"]
+    lines = [_count(len(workspace.usable()), "checkpoint"), _count(len(workspace.sources), "dataset")]
     if broken:
         lines.append(f"{broken} unreadable")
     st.caption("Workspace: " + ", ".join(lines) + f". Device: {studio().device}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
