@@ -1,10 +1,11 @@
+// @ts-check
 // The classes: colour, name, IoU of A, merge and B, and what merging changes. A click hides a class, alt-click leaves it alone.
 
 import { bare, button, el, known, setAttribute, setText, signed } from "./dom.js";
 import { tone } from "./numbers.js";
 
 export class Legend {
-  constructor(view, loader) {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.rows = new Map();

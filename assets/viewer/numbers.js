@@ -1,3 +1,4 @@
+// @ts-check
 // The headline: the whole split at the nearest measured alpha against A and B, and the present picture live.
 
 import { bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
@@ -5,7 +6,7 @@ import { reduced } from "./panes.js";
 import { METRICS } from "./sweep.js";
 
 export class Numbers {
-  constructor(view, loader) {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.tiles = Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, tile(METRICS[metric].label, metric)]));
@@ -38,7 +39,7 @@ export class Numbers {
     const tiled = measured?.point.tiled ? `, ${measured.point.tiled} in tiles` : "";
     setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}${tiled}` : ""}` : "not measured");
     setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
-    one.deltas.replaceChildren(...this.view.rivals(metric).map((rival) => against(rival, value, metric)));
+    one.deltas.replaceChildren(...this.view.mixture.rivals(metric).map((rival) => against(rival, value, metric)));
   }
 }
 

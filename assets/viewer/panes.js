@@ -1,7 +1,11 @@
+// @ts-check
 // The panes: picture and mask on canvases, titles, cross-hairs; side by side or as one stage with wipe and blink.
 
 import { button, clamp, el, percent, reducedMotion, setAttribute, setText } from "./dom.js";
-import { MaskLayer, Palette } from "./paint.js";
+import { MaskLayer } from "./layer.js";
+import { lensOf } from "./lenses.js";
+import { Palette } from "./paint.js";
+import { PANES, mapOf } from "./pane-registry.js";
 import { Gestures, toPane, toPicture } from "./zoom.js";
 
 const BLINK_MS = 500; // 2 Hz is a full change of both panes a second
@@ -11,7 +15,7 @@ const NUDGE = 0.01;
 
 // One canvas with its title bar, gestures and cross-hair.
 class Pane {
-  constructor(view, id, label) {
+  constructor(/** @type {import("./state.js").View} */ view, id, label) {
     this.canvas = el("canvas", { "data-testid": `canvas-${id}` });
     this.context = this.canvas.getContext("2d");
     this.cross = el("div", { class: "cross", hidden: true });
@@ -58,7 +62,7 @@ class Pane {
     if (picture) context.drawImage(picture, -x * scale * width, -y * scale * height, scale * width, scale * height);
     if (!view.settings.masks) return;
     context.imageSmoothingEnabled = scale <= SMOOTH_UP_TO;
-    context.globalAlpha = view.settings.mode === "outline" ? 1 : view.settings.opacity;
+    context.globalAlpha = lensOf(view.settings.lens).solid ? 1 : view.settings.opacity;
     for (const { layer, from, to } of parts) {
       if (!layer.frame) continue;
       context.save();
@@ -82,16 +86,16 @@ class Pane {
 export const reduced = (frame) => (frame?.scores?.scale > 1 ? `shown at 1/${frame.scores.scale}` : "");
 
 export class Panes {
-  constructor(view, loader) {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.palette = new Palette();
-    this.layers = { a: new MaskLayer(), m: new MaskLayer(), b: new MaskLayer(), t: new MaskLayer() };
+    this.layers = Object.fromEntries([...PANES.keys()].map((id) => [id, new MaskLayer()]));
     this.dirty = new Set();
     this.build();
     this.observer = new ResizeObserver(() => this.schedule());
     for (const pane of [...Object.values(this.panes), this.stage]) this.observer.observe(pane.viewport);
-    view.on("frame", (pane) => this.repaint(this.view.settings.mode === "disagreement" ? null : pane));
+    view.on("frame", (pane) => this.repaint(this.alone(pane) ? pane : null));
     view.on("bundle data", () => this.refresh());
     view.on("settings other", () => this.refresh());
     view.on("compare zoom", () => this.schedule());
@@ -103,12 +107,12 @@ export class Panes {
   build() {
     const { view } = this;
     this.panes = {};
-    for (const [id, label] of [["a", "A"], ["m", "Merge"], ["b", "B"], ["t", "Ground truth"]]) this.panes[id] = new Pane(view, id, label);
+    for (const kind of PANES.values()) this.panes[kind.id] = new Pane(view, kind.id, kind.short(view));
     this.enlarge = button("", () => view.change({ large: !view.settings.large }), { class: "quiet", "data-testid": "enlarge" });
     this.panes.m.bar.append(this.enlarge);
     this.stage = new Pane(view, "stage", "Comparison");
     this.buildDivider();
-    this.grid = el("div", { class: "grid" }, ...["a", "m", "b", "t"].map((id) => this.panes[id].root));
+    this.grid = el("div", { class: "grid" }, ...Object.values(this.panes).map(({ root }) => root));
     this.message = el("div", { class: "message", role: "status", "data-testid": "message" });
     this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.grid, this.stage.root);
   }
@@ -147,7 +151,7 @@ export class Panes {
     const { data, settings } = view;
     const live = data.live;
     const grid = settings.layout === "grid";
-    const shown = view.panes().filter((pane) => settings.visible[pane]);
+    const shown = view.panes().filter((pane) => view.shows(pane));
     this.palette.update(data.classes, settings.hidden);
     this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
     this.root.style.setProperty("--other", `var(--${view.letterOf("b")})`);
@@ -156,9 +160,9 @@ export class Panes {
     this.grid.hidden = !live || !grid;
     this.stage.root.hidden = !live || grid;
     this.divider.hidden = settings.layout !== "wipe";
-    this.grid.classList.toggle("has-large", settings.large && settings.visible.m);
+    this.grid.classList.toggle("has-large", settings.large && view.shows("m"));
     this.grid.dataset.count = shown.length;
-    for (const pane of ["a", "m", "b", "t"]) this.panes[pane].root.hidden = !shown.includes(pane);
+    for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
     setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
     this.runBlink();
@@ -178,7 +182,7 @@ export class Panes {
   }
 
   repaint(pane = null) {
-    for (const id of pane ? [pane] : ["a", "m", "b", "t"]) this.dirty.add(id);
+    for (const id of pane ? [pane] : PANES.keys()) this.dirty.add(id);
     this.schedule();
   }
 
@@ -190,15 +194,23 @@ export class Panes {
   }
 
   frameOf(pane) {
-    const bundle = this.loader.shown;
-    return bundle ? (pane === "t" ? bundle.truth : bundle[pane]) : null;
+    return mapOf(pane, this.loader.shown);
+  }
+
+  // Whether no other pane's colours depend on this one's map.
+  alone(pane) {
+    const { lens, reference } = this.view.settings;
+    const compared = lensOf(lens).needs === "reference" && pane === reference;
+    return !compared && ![...PANES.values()].some(({ needs }) => needs?.includes(pane));
   }
 
   paintLayers() {
     const { settings } = this.view;
-    for (const pane of this.dirty) {
-      const other = pane === settings.reference ? null : this.frameOf(settings.reference);
-      this.layers[pane].paint(this.frameOf(pane), settings, this.palette, pane !== "t", this.frameOf("t"), other);
+    const truth = this.frameOf("t");
+    for (const id of this.dirty) {
+      if (PANES.get(id).optional && !this.view.uses(id)) continue;
+      const reference = id === settings.reference ? null : this.frameOf(settings.reference);
+      this.layers[id].paint(this.frameOf(id), settings, this.palette, PANES.get(id).network, { truth, reference });
     }
     this.dirty.clear();
   }
@@ -248,7 +260,7 @@ export class Panes {
       const frame = this.frameOf(id);
       const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
       setText(pane.title, name);
-      const score = id !== "t" && frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
+      const score = frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
       const named = score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score;
       setText(pane.note, [named, reduced(this.frameOf("m"))].filter(Boolean).join(" "));
       setAttribute(pane.canvas, "data-alpha", frame?.mixture);
@@ -265,7 +277,8 @@ export class Panes {
     const pending = Boolean(this.loader.next);
     for (const [id, pane] of Object.entries(this.panes)) {
       const frame = this.frameOf(id);
-      const late = id === "m" ? Boolean(wish) && frame?.mixture !== wish.mixture : id !== "t" && !frame;
+      const { follows, source } = PANES.get(id);
+      const late = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
       setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
     }
   }
