@@ -100,7 +100,7 @@ def units_summed(parts: Sequence[np.ndarray] | np.ndarray, units: Units) -> np.n
             f"{len(parts)} confusion matrices", f"one for each of {len(units.places)} pictures", "Add them"
         )
     totals = np.zeros((units.count, *parts[0].shape))
-    np.add.at(totals, np.array(units.places), np.stack(parts))
+    np.add.at(totals, np.array(units.places), np.stack(list(parts)))
     return totals
 
 

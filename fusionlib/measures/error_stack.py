@@ -40,9 +40,9 @@ class Pixels:
                 raise UsageError(f"{sorted(unknown)[0][:80]!r}", f"one of {', '.join(known)}", "Correct it")
 
     @property
-    def any(self) -> bool:
-        """Whether it asks for nothing."""
-        return self == Pixels()
+    def everything(self) -> bool:
+        """Whether it asks for nothing, so that all pixels are meant."""
+        return self == type(self)()
 
     def chosen(
         self, truth: np.ndarray, reference: np.ndarray, merge: np.ndarray, transition: np.ndarray, stratum: np.ndarray
@@ -54,11 +54,7 @@ class Pixels:
             (self.references, reference),
             (self.merges, merge),
             (tuple(map(TRANSITIONS.index, self.transitions)), transition),
-            (tuple(map(SIZES.index, self.sizes)), stratum % len(SIZES) if self.sizes else stratum),
-            (
-                () if self.band is None else (int(self.band),),
-                stratum // len(SIZES) if self.band is not None else stratum,
-            ),
+            (self._strata, stratum),
         ):
             if wanted:
                 table = np.zeros(IGNORE + 1, bool)
@@ -66,10 +62,20 @@ class Pixels:
                 found &= table[values]
         return found
 
+    @property
+    def _strata(self) -> tuple[int, ...]:
+        if not self.sizes and self.band is None:
+            return ()
+        bands = (0, 1) if self.band is None else (int(self.band),)
+        return tuple(len(SIZES) * band + SIZES.index(size) for band in bands for size in self.sizes or SIZES)
+
     def mask(self, strata: Strata, reference: np.ndarray, merge: np.ndarray) -> np.ndarray:
         """Which labelled pixels of a picture are asked for: its strata and label maps (H, W) uint8 -> (H, W) bool."""
         transition = transitions_of(strata.truth, reference, merge)
         return (strata.truth != IGNORE) & self.chosen(strata.truth, reference, merge, transition, strata.stratum)
+
+
+EVERYTHING = Pixels()
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class ErrorStack:
 
     def only(self, pixels: Pixels) -> ErrorStack:
         """These pixels of the same pictures; itself where all are asked for."""
-        return self if pixels.any else self._kept(self.chosen(pixels))
+        return self if pixels.everything else self._kept(self.chosen(pixels))
 
     def _kept(self, kept: np.ndarray) -> ErrorStack:
         columns = ("picture", "truth", "reference", "merge", "stratum", "transition", "counts")
@@ -205,7 +211,7 @@ class ErrorStack:
         return _summed(cells, self.counts, self.pictures * width).reshape(self.pictures, width)
 
     def accuracy_gains(self) -> np.ndarray:
-        """(pictures,): (fixed - broken) / labelled, the difference of pixel accuracies; NaN where nothing is labelled."""
+        """(pictures,): (fixed - broken) / labelled, the difference of pixel accuracies; NaN without labelled pixels."""
         labelled = self.changes.sum(1)
         difference = self.changes[:, TRANSITIONS.index("fixed")] - self.changes[:, TRANSITIONS.index("broken")]
         return np.where(labelled > 0, difference / np.maximum(labelled, 1), np.nan)

@@ -68,8 +68,9 @@ def object_sizes(truth: np.ndarray) -> np.ndarray:
     for number, place in enumerate(ndimage.find_objects(truth.astype(np.int32) + 1)):
         if place is None or number == IGNORE:
             continue
-        labels, count = ndimage.label(truth[place] == number, _CONNECTED)  # type: ignore[misc]
-        areas = np.bincount(labels.ravel(), minlength=count + 1)
+        labels = np.empty(truth[place].shape, np.int32)
+        ndimage.label(truth[place] == number, _CONNECTED, output=labels)
+        areas = np.bincount(labels.ravel())
         sizes = ((areas >= SMALL).astype(np.uint8) + (areas >= LARGE)).astype(np.uint8)
         sizes[0] = 0
         found[place] += sizes[labels]
