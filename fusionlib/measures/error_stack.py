@@ -11,7 +11,7 @@ import numpy as np
 from fusionlib.contracts import IGNORE
 from fusionlib.errors import UsageError
 from fusionlib.measures.strata import SIZES
-from fusionlib.measures.transitions import TRANSITIONS, Joint, Strata, transitions_of
+from fusionlib.measures.transitions import STRATA, TRANSITIONS, Joint, Strata, transitions_of
 
 Parts = np.ndarray
 """(..., 3, C) int64: pixels right, pixels of the class, pixels predicted as it. All that IoU needs, and it adds."""
@@ -54,7 +54,7 @@ class Pixels:
             (self.references, reference),
             (self.merges, merge),
             (tuple(map(TRANSITIONS.index, self.transitions)), transition),
-            (self._strata, stratum),
+            (self.strata if len(self.strata) < STRATA else (), stratum),
         ):
             if wanted:
                 table = np.zeros(IGNORE + 1, bool)
@@ -63,11 +63,10 @@ class Pixels:
         return found
 
     @property
-    def _strata(self) -> tuple[int, ...]:
-        if not self.sizes and self.band is None:
-            return ()
+    def strata(self) -> list[int]:
+        """Numbers of the strata that sizes and band leave."""
         bands = (0, 1) if self.band is None else (int(self.band),)
-        return tuple(len(SIZES) * band + SIZES.index(size) for band in bands for size in self.sizes or SIZES)
+        return [len(SIZES) * band + SIZES.index(size) for band in bands for size in self.sizes or SIZES]
 
     def mask(self, strata: Strata, reference: np.ndarray, merge: np.ndarray) -> np.ndarray:
         """Which labelled pixels of a picture are asked for: its strata and label maps (H, W) uint8 -> (H, W) bool."""
@@ -187,62 +186,88 @@ class ErrorStack:
         merge = np.where(right, self.truth, self.reference)
         return replace(self, merge=merge, transition=transitions_of(self.truth, self.reference, merge))
 
-    # --- picture by picture ---
+    # --- picture by picture, on the pixels of some strata: sums of what is counted of each stratum once ---
 
     @cached_property
     def parts(self) -> tuple[Parts, Parts]:
         """Of the reference and of the merge, each (pictures, 3, C) int64."""
-        truth = self._by_picture(self.truth, slice(None))
-        found = []
-        for said in (self.reference, self.merge):
-            right = self._by_picture(self.truth, said == self.truth)
-            found.append(np.stack([right, truth, self._by_picture(said, said < self.classes)], axis=1))
-        return found[0], found[1]
+        first, second = (part.sum(1, dtype=np.int64) for part in self._parts)
+        return first, second
 
-    def _by_picture(self, labels: np.ndarray, kept: np.ndarray | slice) -> np.ndarray:
-        cells = self.picture[kept] * np.int64(self.classes) + labels[kept]
-        return _summed(cells, self.counts[kept], self.pictures * self.classes).reshape(self.pictures, self.classes)
-
-    @cached_property
-    def changes(self) -> np.ndarray:
+    def changes(self, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures, 5) int64: pixels of each picture by transition."""
-        width = len(TRANSITIONS)
-        cells = self.picture * np.int64(width) + self.transition
-        return _summed(cells, self.counts, self.pictures * width).reshape(self.pictures, width)
+        return self._changes[:, within.strata].sum(1, dtype=np.int64)
 
-    def accuracy_gains(self) -> np.ndarray:
+    def accuracy_gains(self, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures,): (fixed - broken) / labelled, the difference of pixel accuracies; NaN without labelled pixels."""
-        labelled = self.changes.sum(1)
-        difference = self.changes[:, TRANSITIONS.index("fixed")] - self.changes[:, TRANSITIONS.index("broken")]
-        return np.where(labelled > 0, difference / np.maximum(labelled, 1), np.nan)
+        changes = self.changes(within)
+        difference = changes[:, TRANSITIONS.index("fixed")] - changes[:, TRANSITIONS.index("broken")]
+        return _share(difference, changes.sum(1))
 
-    def mious(self) -> tuple[np.ndarray, np.ndarray]:
+    def mious(self, within: Pixels = EVERYTHING) -> tuple[np.ndarray, np.ndarray]:
         """mIoU of each picture of the reference and of the merge, (pictures,) each, over the classes with a labelled
         pixel of the truth in that picture: the same for both networks. NaN where there is none.
         """
-        first, second = (_mean_over_truth(part) for part in self.parts)
+        first, second = (_mean_over_truth(_within(part, within)) for part in self._parts)
         return first, second
 
-    def gains(self) -> np.ndarray:
+    def gains(self, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures,): mIoU of the merge less that of the reference, see `mious`."""
-        before, after = self.mious()
+        before, after = self.mious(within)
         return after - before
 
-    def class_gains(self, number: int) -> np.ndarray:
+    def class_gains(self, number: int, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures,): IoU of one class of the merge less that of the reference; NaN where the truth lacks it."""
-        before, after = (ious(part[:, :, number : number + 1])[:, 0] for part in self.parts)
-        return np.where(self.parts[0][:, 1, number] > 0, after - before, np.nan)
+        before, after = (_within(part[..., number : number + 1], within) for part in self._parts)
+        return np.where(before[:, 1, 0] > 0, (ious(after) - ious(before))[:, 0], np.nan)
 
-    def disagreement(self) -> np.ndarray:
+    def disagreement(self, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures,): share of the labelled pixels with two labels; NaN where nothing is labelled."""
-        apart = self.reference != self.merge
-        different = _summed(self.picture[apart], self.counts[apart], self.pictures)
-        labelled = self.changes.sum(1)
-        return np.where(labelled > 0, different / np.maximum(labelled, 1), np.nan)
+        changes = self.changes(within)
+        apart = [TRANSITIONS.index(name) for name in ("fixed", "broken", "both_wrong_different")]
+        return _share(changes[:, apart].sum(1), changes.sum(1))
 
-    def headroom(self) -> np.ndarray:
+    def headroom(self, within: Pixels = EVERYTHING) -> np.ndarray:
         """(pictures,): mIoU of the oracle of both networks less that of the better one in that picture, see `mious`."""
-        return _mean_over_truth(self.oracle().parts[1]) - np.maximum(*self.mious())
+        return _mean_over_truth(_within(self._best, within)) - np.maximum(*self.mious(within))
+
+    @cached_property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the reference and of the merge, each (pictures, strata, 3, C) int32."""
+        truth, outside = self._by_stratum(self.truth), self.classes
+        first, second = (
+            np.stack(
+                [
+                    self._by_stratum(np.where(said == self.truth, self.truth, outside)),
+                    truth,
+                    self._by_stratum(said),
+                ],
+                axis=2,
+            )
+            for said in (self.reference, self.merge)
+        )
+        return first, second
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        """The same of the oracle."""
+        return self.oracle()._parts[1]
+
+    @cached_property
+    def _changes(self) -> np.ndarray:
+        """(pictures, strata, 5) int32."""
+        return self._by_stratum(self.transition, len(TRANSITIONS))
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """(n,) int64: the picture's number times the strata, plus the stratum."""
+        return self.picture.astype(np.int64) * STRATA + self.stratum
+
+    def _by_stratum(self, labels: np.ndarray, width: int | None = None) -> np.ndarray:
+        """(pictures, strata, width) int32, `width` by default the classes; what is outside of them is left out."""
+        wide = self.classes + 1 if width is None else width
+        counts = _summed(self._places * wide + labels, self.counts, self.pictures * STRATA * wide)
+        return counts.reshape(self.pictures, STRATA, wide)[..., : width or self.classes].astype(np.int32)
 
 
 def ious(parts: Parts) -> np.ndarray:
@@ -257,6 +282,15 @@ def mean_iou_of(parts: Parts) -> float | None:
     found = ious(parts if parts.ndim == 2 else parts.sum(0))
     present = found[~np.isnan(found)]
     return float(present.mean()) if len(present) else None
+
+
+def _within(parts: np.ndarray, within: Pixels) -> Parts:
+    """(pictures, strata, 3, C) -> (pictures, 3, C), of the strata asked for."""
+    return parts[:, within.strata].sum(1, dtype=np.int64)
+
+
+def _share(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    return np.where(bottom > 0, top / np.maximum(bottom, 1), np.nan)
 
 
 def _mean_over_truth(parts: Parts) -> np.ndarray:

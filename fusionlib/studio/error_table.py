@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,6 @@ SORTS: Mapping[str, str] = {
     "loss_change": "cross-entropy, the merge's less the reference's: most gone up first",
 }
 """What pictures are sorted by."""
-
-_KEPT_STACKS = 8
 
 
 class Ranking(NamedTuple):
@@ -52,7 +50,9 @@ class ErrorTable:
     ends: ErrorStack
     confident: np.ndarray
     loss_change: np.ndarray
-    _stacks: dict[Pixels, tuple[ErrorStack, ErrorStack]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._columns(EVERYTHING)  # counts every stratum once, so that nobody who filters waits for it
 
     def ranked(
         self, sort: str = "gain", pixels: Pixels = EVERYTHING, domains: Sequence[str] = (), number: int | None = None
@@ -64,7 +64,7 @@ class ErrorTable:
         Raises `UsageError` for an unknown order, or a class that is none.
         """
         values = self._values(sort, pixels, number)
-        counts = self._within(pixels)[0].holding(replace(pixels, sizes=(), band=None))
+        counts = self.stack.changes().sum(1) if pixels.everything else self.stack.holding(pixels)
         kept = counts > 0 if not pixels.everything else np.ones(len(counts), bool)
         if domains:
             kept &= np.isin(np.asarray(self.domains), list(domains))
@@ -102,49 +102,32 @@ class ErrorTable:
         order = order[counts[order] > 0]
         return [{"number": int(one), "name": self.names[one], "pixels": int(counts[one])} for one in order]
 
-    def _within(self, pixels: Pixels) -> tuple[ErrorStack, ErrorStack]:
-        """The stacks of the sizes and the band alone, those asked for lately kept."""
-        strata = Pixels(sizes=pixels.sizes, band=pixels.band)
-        if strata.everything:
-            return self.stack, self.ends
-        if strata not in self._stacks:
-            while len(self._stacks) >= _KEPT_STACKS:
-                self._stacks.pop(next(iter(self._stacks)), None)
-            self._stacks[strata] = self.stack.only(strata), self.ends.only(strata)
-        return self._stacks[strata]
-
     def _values(self, sort: str, pixels: Pixels, number: int | None) -> np.ndarray:
         if sort not in SORTS:
             raise UsageError(f"An order {shown(sort)}", f"one of {', '.join(SORTS)}", "Correct it")
         if sort == "class_gain":
             if number is None or not 0 <= number < self.stack.classes:
                 raise UsageError(f"Class {number}", f"0 to {self.stack.classes - 1}", "Choose a class")
-            return self._within(pixels)[0].class_gains(number)
+            return self.stack.class_gains(number, pixels)
         return self._column(sort, pixels)
 
     def _column(self, name: str, pixels: Pixels) -> np.ndarray:
-        stack, ends = self._within(pixels)
-        made: dict[str, Callable[[], np.ndarray]] = {
-            "gain": stack.gains,
-            "loss": stack.gains,
-            "gain_accuracy": stack.accuracy_gains,
-            "disagreement": ends.disagreement,
-            "headroom": ends.headroom,
-            "confident_error": lambda: self.confident,
-            "loss_change": lambda: self.loss_change,
+        made: dict[str, Callable[[Pixels], np.ndarray]] = {
+            "gain": self.stack.gains,
+            "loss": self.stack.gains,
+            "gain_accuracy": self.stack.accuracy_gains,
+            "disagreement": self.ends.disagreement,
+            "headroom": self.ends.headroom,
+            "confident_error": lambda _: self.confident,
+            "loss_change": lambda _: self.loss_change,
         }
-        return made[name]()
+        return made[name](pixels)
 
     def _columns(self, pixels: Pixels) -> dict[str, np.ndarray]:
-        stack = self._within(pixels)[0]
         names = ("gain", "gain_accuracy", "disagreement", "headroom", "confident_error", "loss_change")
-        before, after = stack.mious()
-        return {
-            **{name: self._column(name, pixels) for name in names},
-            "before": before,
-            "after": after,
-            "changes": stack.changes,
-        }
+        before, after = self.stack.mious(pixels)
+        columns = {name: self._column(name, pixels) for name in names}
+        return {**columns, "before": before, "after": after, "changes": self.stack.changes(pixels)}
 
     def _row(self, number: int, value: float, held: int, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
         figures = {name: _defined(part[number]) for name, part in columns.items() if part.ndim == 1}
