@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from fusionlib.errors import UsageError
 
@@ -33,6 +32,8 @@ def outlined(image: np.ndarray, chosen: np.ndarray, strength: float = 0.35, widt
     `image` (H, W, 3) uint8, `chosen` (H, W) bool; the outline is `width` pixels outside of them. Raises `UsageError`
     when the sizes differ.
     """
+    from scipy import ndimage  # loaded by those who outline alone
+
     _check(image, chosen, chosen)
     shown = _dimmed(image, strength)
     around = ndimage.binary_dilation(chosen, np.ones((3, 3), bool), iterations=width) & ~chosen

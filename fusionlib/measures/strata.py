@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from fusionlib.contracts import IGNORE
 
@@ -64,6 +63,8 @@ def object_sizes(truth: np.ndarray) -> np.ndarray:
 
     An object is a connected component of one class of the truth, diagonal neighbours included; void splits it.
     """
+    from scipy import ndimage  # loaded by those who look for objects alone
+
     found = np.zeros(truth.shape, np.uint8)
     for number, place in enumerate(ndimage.find_objects(truth.astype(np.int32) + 1)):
         if place is None or number == IGNORE:
