@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusionlib.cli import main
+from fusionlib.cli import main, parse
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import CAMVID, CITYSCAPES, CITYSCAPES_VOID, class_groups
 from fusionlib.diagnostics.bootstrap import RUNS, Units, class_intervals, gain_interval
@@ -32,6 +32,7 @@ from fusionlib.studies.errors import AGAINST, against_of
 from fusionlib.studio.error_table import SORTS
 from fusionlib.studio.errors import DERIVING, ErrorAnalysis, at_alpha
 from fusionlib.studio.thumbnails import Thumbnails
+from tests.conftest import ROOT
 from tests.helpers import World, album, folder_data, tiny_file, tiny_registered, tiny_world, until
 
 PICTURES = 6
@@ -258,6 +259,9 @@ def test_every_order_and_filter_without_a_pass(world: World, forwards: list[int]
     assert {row["name"] for row in found.rows(pixels=broken)} == {one["name"] for one in listed}
     domain = found.rows()[0]["domain"]
     assert {row["domain"] for row in found.rows(domains=(domain,))} == {domain}
+    assert [row["number"] for row in found.rows("loss", among=(3, 1))] == [
+        row["number"] for row in found.rows("loss") if row["number"] in (1, 3)
+    ]
     inside, outside = (
         {row["number"]: row for row in found.rows(pixels=Pixels(band=inside))} for inside in (True, False)
     )
@@ -421,7 +425,10 @@ def test_flicker_is_over_neighbours_of_a_sequence(world: World) -> None:
         changed += (same & (said[one] != said[one + 1])).sum()
     assert found.flicker()["merge"] == pytest.approx(changed / still)
     assert found.flicker().keys() == {"merge", "reference"}
+    kept = found.flicker()
     world.studio.answers.database.change("DELETE FROM maps")
+    assert found.flicker() == kept, "worked out once"
+    world.studio.answers.database.change("DELETE FROM results")
     assert found.flicker() == {"reference": None, "merge": None}
 
 
@@ -467,6 +474,28 @@ def test_json(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     merged = verb(capsys, "evaluate", "m.safetensors")
     assert merged["pixel_accuracy"] == pytest.approx(found["pixel_accuracy"]["merge"])
     assert merged["miou"] == pytest.approx(found["miou"]["merge"])
+
+
+def test_a_demo_pair(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files = [str(ROOT / "assets" / "demo" / f"{name}.safetensors") for name in ("night", "fog")]
+    main(["errors", *files, "--data", "streets:all:1", "--home", str(tmp_path), "--device", "cpu", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["per_class"]) == 19 and len(found["per_group"]) == 7 and found["forward_passes"] == 3
+    totals = found["transitions"]
+    assert sum(totals.values()) == found["pixels"] == sum(row["pixels"] for row in found["per_class"].values())
+    (picture,) = found["images"]
+    assert picture["name"] == "clear-1000000" and all(picture[name] == totals[name] for name in TRANSITIONS)
+
+
+@pytest.mark.parametrize("against", ["better", "alpha=0.3"])
+def test_a_run_of_a_page_can_be_gone_on_with_on_the_command_line(world: World, against: str) -> None:
+    found = world.studio.errors.of_view(world.view(), 0.75, against)
+    found.measure()
+    (run,) = world.studio.runs.listed()
+    assert run["kind"] == "errors" and run["state"] == "done"
+    given = parse(run["arguments"])
+    assert (given.alpha, given.against, given.buffers) == (0.75, against, "average")
+    assert [path.name for path in given.checkpoints] == ["a.pth", "b.pth"] and given.data == found.pictures.spec
 
 
 def test_the_table_for_people(capsys: pytest.CaptureFixture[str], place: Path) -> None:

@@ -148,6 +148,22 @@ def test_pixels_are_chosen_alike_in_the_stack_and_in_the_picture() -> None:
         Pixels(transitions=("improved",))
 
 
+def test_pixels_travel_in_a_link() -> None:
+    for pixels in (EVERYTHING, Pixels((1, 3), (), (11,), ("fixed", "broken"), ("small",), False), Pixels(band=True)):
+        assert Pixels.from_text(pixels.text) == pixels
+    assert EVERYTHING.text == "" and Pixels((1,), band=True).text == "truths=1;band=1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "truths=", "truths=-1", "truths=1;truths=2", "band=2", "sizes=huge", "any=1", "truths=" + "9" * 9999, ";"],
+)
+def test_other_links_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as told:
+        Pixels.from_text(text)
+    assert len(str(told.value)) < 400
+
+
 def test_groups_are_coarser_classes_within_which_errors_count_as_right() -> None:
     stack = stack_of((TRUTH, REFERENCE, MERGE)).grouped([(0, 1), (2,)])
     assert stack.classes == 2 and stack.labelled == 7

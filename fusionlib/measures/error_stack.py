@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from fusionlib.contracts import IGNORE
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, shown
 from fusionlib.measures.strata import SIZES
 from fusionlib.measures.transitions import STRATA, TRANSITIONS, Joint, Strata, transitions_of
 
 Parts = np.ndarray
 """(..., 3, C) int64: pixels right, pixels of the class, pixels predicted as it. All that IoU needs, and it adds."""
+
+
+_NUMBERS, _WORDS = ("truths", "references", "merges"), ("transitions", "sizes")
+_IDS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){0,255}")
+
+
+def _known(name: str, value: str) -> bool:
+    """Whether a part of a text is one of `Pixels`; its words are looked at there."""
+    numbers = name in _NUMBERS and _IDS.fullmatch(value) is not None
+    return numbers or (name in _WORDS and 0 < len(value) < 200) or (name == "band" and value in ("0", "1"))
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,31 @@ class Pixels:
     def __post_init__(self) -> None:
         for given, known in ((self.transitions, TRANSITIONS), (self.sizes, SIZES)):
             if unknown := set(given) - set(known):
-                raise UsageError(f"{sorted(unknown)[0][:80]!r}", f"one of {', '.join(known)}", "Correct it")
+                raise UsageError(shown(min(unknown)), f"one of {', '.join(known)}", "Correct it")
 
     @property
     def everything(self) -> bool:
         """Whether it asks for nothing, so that all pixels are meant."""
         return self == type(self)()
+
+    @property
+    def text(self) -> str:
+        """As a link has it: `truths=1,3;transitions=fixed;band=1`; empty for everything. `from_text` reads it."""
+        values = {name: ",".join(map(str, getattr(self, name))) for name in (*_NUMBERS, *_WORDS)}
+        values["band"] = "" if self.band is None else str(int(self.band))
+        return ";".join(f"{name}={value}" for name, value in values.items() if value)
+
+    @classmethod
+    def from_text(cls, text: str) -> Pixels:
+        """What `text` gives. Raises `UsageError` for anything else: links come from others."""
+        found: dict[str, Any] = {}
+        for part in text.split(";") if text else ():
+            name, _, value = part.partition("=")
+            if name in found or not _known(name, value):
+                raise UsageError(f"Pixels {shown(part)}", "as truths=1,3;transitions=fixed;band=1", "Correct the link")
+            words = tuple(value.split(","))
+            found[name] = words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
+        return cls(**found)
 
     def chosen(
         self, truth: np.ndarray, reference: np.ndarray, merge: np.ndarray, transition: np.ndarray, stratum: np.ndarray

@@ -39,8 +39,9 @@ class Ranking(NamedTuple):
 class ErrorTable:
     """What is known of every picture: `stack` from the reference to the merge, `ends` from A to B.
 
-    `names` and `domains` are of the pictures, `classes` names of the annotation's; `confident` is the confident error
-    of the merge and `loss_change` that of the cross-entropy, (pictures,) each, NaN where undefined.
+    `names` and `domains` (the dataset's groups, where nobody says otherwise) are of the pictures, `classes` names of
+    the annotation's; `confident` is the confident error of the merge and `loss_change` that of the cross-entropy,
+    (pictures,) each, NaN where undefined.
     """
 
     names: Sequence[str]
@@ -55,9 +56,15 @@ class ErrorTable:
         self._columns(EVERYTHING)  # counts every stratum once, so that nobody who filters waits for it
 
     def ranked(
-        self, sort: str = "gain", pixels: Pixels = EVERYTHING, domains: Sequence[str] = (), number: int | None = None
+        self,
+        sort: str = "gain",
+        pixels: Pixels = EVERYTHING,
+        domains: Sequence[str] = (),
+        number: int | None = None,
+        among: Sequence[int] | None = None,
     ) -> Ranking:
-        """The pictures that have any of these pixels and are of these domains (none named: all), in order.
+        """The pictures that have any of these pixels, are of these domains (none named: all) and `among` these numbers
+        (None: all), in order.
 
         Sizes and band of `pixels` also restrict what is compared: gains, disagreement and headroom are those of such
         pixels alone. Classes, labels and transitions choose pictures only. `number` is the class of `class_gain`.
@@ -68,6 +75,8 @@ class ErrorTable:
         kept = counts > 0 if not pixels.everything else np.ones(len(counts), bool)
         if domains:
             kept &= np.isin(np.asarray(self.domains), list(domains))
+        if among is not None:
+            kept &= np.isin(np.arange(len(kept)), list(among))
         chosen = np.flatnonzero(kept)
         falling = values[chosen] if sort == "loss" else -values[chosen]
         order = chosen[np.argsort(falling, kind="stable")]  # NaN comes last
@@ -79,6 +88,7 @@ class ErrorTable:
         pixels: Pixels = EVERYTHING,
         domains: Sequence[str] = (),
         number: int | None = None,
+        among: Sequence[int] | None = None,
         *,
         start: int = 0,
         count: int | None = None,
@@ -87,7 +97,7 @@ class ErrorTable:
         `gain_accuracy`, `miou` of both, the five transitions, `disagreement`, `headroom`, `confident_error`,
         `loss_change`, `value` (what is sorted by) and `pixels` (those asked for). None: undefined.
         """
-        ranking = self.ranked(sort, pixels, domains, number)
+        ranking = self.ranked(sort, pixels, domains, number, among)
         stop = None if count is None else start + count
         columns = self._columns(pixels)
         places = zip(*(part[start:stop].tolist() for part in ranking), strict=True)

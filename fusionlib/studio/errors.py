@@ -34,15 +34,19 @@ from fusionlib.runs.derived import LABELS, Derivation, Derived, boundary_of, tra
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
+from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
 from fusionlib.studies.errors import Errors, Reference, against_of, class_rows, summary_of
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.error_table import ErrorTable
 from fusionlib.studio.mixtures import Mixture
-from fusionlib.studio.plans import lease
+from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.thumbnails import Thumbnails
 from fusionlib.studio.view import MergeView
+
+FLICKER_VERSION = 1
+"""Raised whenever flicker of the same maps comes out otherwise."""
 
 DERIVING = "transitions"
 """What `current` says while states are derived from label maps; its progress is in pictures."""
@@ -100,8 +104,9 @@ class ErrorAnalysis(Work):
     def __init__(self, study: Errors, pictures: DecodedCache, runner: Runner, thumbnails: Thumbnails) -> None:
         runner.need_masks(pictures)
         self.pictures, self.thumbnails, self.derived = pictures, thumbnails, Derived(runner)
+        self._store = Store(runner.answers.database)
         self._found: _Found | None = None
-        hold = lease(runner.desk, Plan("errors", ()), study.merge.content, str(study.against), study.data)
+        hold = lease(runner.desk, _plan(study, pictures), study.merge.content, str(study.against), study.data)
         super().__init__("errors", study, runner, {study.data: pictures}, hold)
         self.recall()
 
@@ -129,7 +134,9 @@ class ErrorAnalysis(Work):
         wanted, self.current = self._wanted(), DERIVING
         assert wanted is not None  # all that was asked is known
         try:
-            self._found = self._gathered(self.derived.derive(wanted, self.pictures, self.progress, fresh=self.fresh))
+            derived = self.derived.derive(wanted, self.pictures, self.progress, fresh=self.fresh)
+            self.flicker()  # takes all maps, which are there now
+            self._found = self._gathered(derived)
         finally:
             self.current = ""
 
@@ -325,10 +332,19 @@ class ErrorAnalysis(Work):
         return np.array([np.nan if one is None else one for one in found], np.float64)
 
     def _flicker(self, recipe: Recipe, pairs: Sequence[tuple[int, int]]) -> float | None:
-        maps = self.runner.pictures(Question((recipe,), self.errors.data, LABELS), self.pictures)
-        if maps is None or not pairs:
+        """Looked up, or worked out of all maps and kept."""
+        subject = self.runner.subject([recipe], self.pictures)
+        if subject is None or not pairs:
             return None
-        return flicker(self._still(maps, pair) for pair in pairs if _alike(self.pictures, pair))
+        key = key_of("flicker", FLICKER_VERSION, subject.key, self.errors.data)
+        if (known := self._store.get(key)) is not None:
+            return known.get("flicker")
+        maps = self.runner.pictures(Question((recipe,), self.errors.data, LABELS), self.pictures)
+        if maps is None:
+            return None
+        found = flicker(self._still(maps, pair) for pair in pairs if _alike(self.pictures, pair))
+        self._store.put(key, {"flicker": found})
+        return found
 
     def _still(self, maps: Sequence[State], pair: tuple[int, int]) -> np.ndarray:
         truths = [self.pictures.load(index, whole=True).truth for index in pair]
@@ -392,6 +408,18 @@ class ErrorsDesk:
     def of_view(self, view: MergeView, mixture: Mixture, against: str = "better") -> ErrorAnalysis:
         """The same of the merge that a view shows, on its pictures."""
         return self.open(view.recipe(mixture), view.selection.names, view.need_pictures(), against)
+
+
+def _plan(study: Errors, pictures: DecodedCache) -> Plan:
+    """The verb that does the same, of merges that it makes without a recipe."""
+    merge, (kind, alpha) = study.merge, study.against
+    plain = Recipe(parameters=merge.parameters, checkpoints=merge.checkpoints, buffers=merge.buffers, dtype=merge.dtype)
+    if merge.content != plain.content or set(merge.parameters) != {"alpha"}:
+        return Plan("errors", ())
+    options = {"--alpha": merge.parameters["alpha"], "--buffers": merge.buffers, "--dtype": merge.dtype}
+    options |= {"--against": kind if alpha is None else f"alpha={alpha!r}"}
+    more = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    return set_plan("errors", [Path(source.path) for source in merge.checkpoints], pictures, *more)
 
 
 def _binned(states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
