@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from fusionlib.cli import main, parse
+from fusionlib.data import files
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import CAMVID, CITYSCAPES, CITYSCAPES_VOID, class_groups
 from fusionlib.diagnostics.bootstrap import RUNS, Units, class_intervals, gain_interval
+from fusionlib.engine import observe
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import UsageError
 from fusionlib.imaging.highlight import EDGE, outlined
@@ -29,11 +31,12 @@ from fusionlib.measures.transitions import TRANSITIONS, transitions_of
 from fusionlib.question import Question
 from fusionlib.recipe import Recipe
 from fusionlib.studies.errors import AGAINST, against_of
+from fusionlib.studio.error_plans import at_alpha
 from fusionlib.studio.error_table import SORTS
-from fusionlib.studio.errors import DERIVING, ErrorAnalysis, at_alpha
+from fusionlib.studio.errors import DERIVING, ErrorAnalysis
 from fusionlib.studio.thumbnails import Thumbnails
 from tests.conftest import ROOT
-from tests.helpers import World, album, folder_data, tiny_file, tiny_registered, tiny_world, until
+from tests.helpers import World, album, folder_data, pictures, tiny_file, tiny_registered, tiny_world, until
 
 PICTURES = 6
 
@@ -410,6 +413,23 @@ def test_thumbnails_are_made_once_and_kept_by_content(tmp_path: Path, monkeypatc
     blocked.write_text("no folder")
     assert Thumbnails(blocked).of(pictures, 0) == found, "what cannot be kept is made again"
     assert Image.open(BytesIO(thumbnail(np.zeros((20, 30, 3), np.uint8)))).size == (30, 20)
+
+
+def test_a_picture_that_is_measured_in_tiles_is_looked_into_at_full_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_data(tmp_path / "data", 2)
+    Image.fromarray(pictures(1, size=(96, 128))[0]).save(folder / "images" / "p0.png")
+    Image.fromarray(np.kron(np.eye(12, 16), np.ones((8, 8))).astype(np.uint8)).save(folder / "masks" / "p0.png")
+    monkeypatch.setattr(observe, "TILE", 32)
+    monkeypatch.setattr(observe, "MARGIN", 16)
+    monkeypatch.setattr(files, "WHOLE_PIXELS", 48 * 64)
+    with tiny_world(tmp_path, data=(f"folder:{folder}",), tiles=True) as world:
+        found = analysis(world)
+        found.measure()
+        large = next(row for row in found.rows() if row["name"] == "p0")
+        assert sum(large[name] for name in TRANSITIONS) == 96 * 128
+        assert Image.open(BytesIO(found.outlined(large["number"], Pixels(transitions=("fixed",))))).size == (128, 96)
 
 
 def test_flicker_is_over_neighbours_of_a_sequence(world: World) -> None:

@@ -4,44 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fusionlib.contracts import METHODS, Progress, State, parameters_of
+from fusionlib.contracts import Progress, State
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import chosen
 from fusionlib.data.labels import class_groups
-from fusionlib.diagnostics.bootstrap import Units, units_of
+from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.imaging.highlight import highlight, outlined
 from fusionlib.imaging.png import encode_grey, encode_picture
-from fusionlib.measures.boundary import boundary_iou, mean_boundary_iou
 from fusionlib.measures.error_stack import EVERYTHING, ErrorStack, Pixels
 from fusionlib.measures.flicker import flicker, flicker_counts, neighbours
-from fusionlib.measures.observation import UNIT
 from fusionlib.measures.oracle import oracle
-from fusionlib.measures.selective import aurc, binned, confident_error, fpr95, risk_coverage
+from fusionlib.measures.selective import risk_coverage
 from fusionlib.measures.states import MAP
 from fusionlib.measures.transitions import Strata, strata_of, transitions_of
-from fusionlib.merging.build import build_method
 from fusionlib.question import Question
 from fusionlib.recipe import Recipe
 from fusionlib.runs.derived import LABELS, Derivation, Derived, boundary_of, transitions_between
-from fusionlib.runs.desk import Plan
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
-from fusionlib.studies.errors import Errors, Reference, against_of, class_rows, summary_of
-from fusionlib.studies.path import MergePath
+from fusionlib.studies.errors import Errors, Reference
 from fusionlib.studio.desk import WorkDesk
+from fusionlib.studio.error_findings import Findings, bins_of, confident_error_of, loss_of
+from fusionlib.studio.error_plans import errors_plan, errors_study
 from fusionlib.studio.error_table import ErrorTable
 from fusionlib.studio.mixtures import Mixture
-from fusionlib.studio.plans import lease, set_plan
+from fusionlib.studio.plans import lease
 from fusionlib.studio.thumbnails import Thumbnails
 from fusionlib.studio.view import MergeView
 
@@ -61,39 +57,6 @@ class Maps:
     merge: np.ndarray
 
 
-def errors_study(merge: Recipe, names: Sequence[str], data: str, against: str = "better") -> Errors:
-    """The study of a merge of two or more checkpoints, called `names`, against one of `AGAINST`.
-
-    Raises `UsageError` for another reference, or a single checkpoint.
-    """
-    if len(merge.checkpoints) < 2:
-        raise UsageError(
-            f"A recipe of {len(merge.checkpoints)} checkpoint", "a merge of two or more", "Choose another recipe"
-        )
-    wanted = against_of(against)
-    members = tuple(map(merge.alone, range(len(merge.checkpoints))))
-    other = None if wanted.alpha is None else at_alpha(merge, wanted.alpha)
-    return Errors(merge, members, tuple(names), data, wanted, other)
-
-
-def at_alpha(merge: Recipe, alpha: float) -> Recipe:
-    """The same merge at another alpha; of more than two checkpoints, where weights say the same, the first has it and
-    the others share the rest.
-
-    Raises `UsageError` for a method without an alpha.
-    """
-    item = next((one for one in parameters_of(METHODS.get(merge.method)) if one.name == "alpha"), None)
-    if item is None:
-        raise UsageError(f"An alpha of {merge.method}", "a method that has one, as linear", "Choose another reference")
-    others = {name: value for name, value in merge.parameters.items() if name not in ("alpha", item.said_by)}
-    count = len(merge.checkpoints)
-    said = {"alpha": alpha}
-    if count > 2 and item.said_by:
-        said = {item.said_by: list(MergePath(merge.checkpoints).shares(alpha))}
-    build_method(merge.method, {**others, **said}).shares(count)  # one that cannot be says so
-    return merge.model_copy(update={"parameters": {**others, **said}})
-
-
 class ErrorAnalysis(Work):
     """A merge on labelled pictures against a reference: transitions of every picture, kept, and what follows from them.
 
@@ -105,8 +68,8 @@ class ErrorAnalysis(Work):
         runner.need_masks(pictures)
         self.pictures, self.thumbnails, self.derived = pictures, thumbnails, Derived(runner)
         self._store = Store(runner.answers.database)
-        self._found: _Found | None = None
-        hold = lease(runner.desk, _plan(study, pictures), study.merge.content, str(study.against), study.data)
+        self._found: Findings | None = None
+        hold = lease(runner.desk, errors_plan(study, pictures), study.merge.content, str(study.against), study.data)
         super().__init__("errors", study, runner, {study.data: pictures}, hold)
         self.recall()
 
@@ -272,7 +235,7 @@ class ErrorAnalysis(Work):
     # --- gathering ---
 
     @property
-    def _ready(self) -> _Found:
+    def _ready(self) -> Findings:
         if self._found is None:
             raise self._unready()
         return self._found
@@ -298,7 +261,7 @@ class ErrorAnalysis(Work):
             *map(boundary_of, self._single.values()),
         ]
 
-    def _gathered(self, derived: Sequence[Sequence[Any]]) -> _Found:
+    def _gathered(self, derived: Sequence[Sequence[Any]]) -> Findings:
         classes, count = self.pictures.label_space.names, len(self.pictures)
         stack, ends = (ErrorStack.of(joints, len(classes)) for joints in derived[:2])
         single = self._single
@@ -312,11 +275,11 @@ class ErrorAnalysis(Work):
             classes,
             stack,
             ends,
-            self._each(calibration["merge"], _confident),
+            self._each(calibration["merge"], confident_error_of),
             losses["merge"] - losses["reference"] if "reference" in losses else np.full(count, np.nan),
         )
-        bins = {name: _binned(states) for name, states in calibration.items() if states}
-        return _Found(table, edges, bins, units_of(groups), class_groups(self.pictures.label_space))
+        bins = {name: bins_of(states) for name, states in calibration.items() if states}
+        return Findings(table, edges, bins, units_of(groups), class_groups(self.pictures.label_space))
 
     def _states(self, recipe: Recipe, measure: str) -> Sequence[State]:
         """States that the pass which left label maps has left beside them; none where somebody removed them since."""
@@ -324,7 +287,7 @@ class ErrorAnalysis(Work):
 
     def _losses(self, recipe: Recipe) -> np.ndarray:
         """Cross-entropy of each picture in nats, NaN where it is undefined."""
-        return self._each(self._states(recipe, "loss"), _loss)
+        return self._each(self._states(recipe, "loss"), loss_of)
 
     def _each(self, states: Sequence[State], figure: Callable[[State], float | None]) -> np.ndarray:
         """A figure of each picture, NaN where it is undefined or there are no states."""
@@ -352,38 +315,6 @@ class ErrorAnalysis(Work):
         return flicker_counts(tuple(truths), tuple(predictions), self.pictures.label_space.count)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What was derived, and what follows from it, worked out when it is first asked for."""
-
-    table: ErrorTable
-    edges: dict[str, np.ndarray]
-    bins: dict[str, tuple[np.ndarray, np.ndarray]]
-    units: Units
-    groups: dict[str, tuple[int, ...]]
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        confidence = {name: {"aurc": aurc(*tables), "fpr95": fpr95(*tables)} for name, tables in self.bins.items()}
-        edges = {name: mean_boundary_iou(counts) for name, counts in self.edges.items()}
-        return {**summary_of(self.table.stack, self.units), "confidence": confidence, "boundary_miou": edges}
-
-    @cached_property
-    def class_rows(self) -> list[dict[str, Any]]:
-        found = {name: boundary_iou(counts) for name, counts in self.edges.items()}
-        rows = class_rows(self.table.stack, self.table.classes, self.units)
-        return [
-            {**row, "boundary_iou": {name: values[number] for name, values in found.items()}}
-            for number, row in enumerate(rows)
-        ]
-
-    @cached_property
-    def group_rows(self) -> list[dict[str, Any]]:
-        if not self.groups:
-            return []
-        return class_rows(self.table.stack.grouped(list(self.groups.values())), list(self.groups), self.units)
-
-
 class ErrorsDesk:
     """The analyses of a process: one per content, whichever page or session asks."""
 
@@ -408,34 +339,6 @@ class ErrorsDesk:
     def of_view(self, view: MergeView, mixture: Mixture, against: str = "better") -> ErrorAnalysis:
         """The same of the merge that a view shows, on its pictures."""
         return self.open(view.recipe(mixture), view.selection.names, view.need_pictures(), against)
-
-
-def _plan(study: Errors, pictures: DecodedCache) -> Plan:
-    """The verb that does the same, of merges that it makes without a recipe."""
-    merge, (kind, alpha) = study.merge, study.against
-    plain = Recipe(parameters=merge.parameters, checkpoints=merge.checkpoints, buffers=merge.buffers, dtype=merge.dtype)
-    if merge.content != plain.content or set(merge.parameters) != {"alpha"}:
-        return Plan("errors", ())
-    options = {"--alpha": merge.parameters["alpha"], "--buffers": merge.buffers, "--dtype": merge.dtype}
-    options |= {"--against": kind if alpha is None else f"alpha={alpha!r}"}
-    more = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    return set_plan("errors", [Path(source.path) for source in merge.checkpoints], pictures, *more)
-
-
-def _binned(states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
-    """Right and wrong pixels by confidence, of all pictures."""
-    tables = [binned(state["outcomes"].numpy(), state["top"].numpy())[:2] for state in states]
-    right, wrong = np.sum(tables, axis=0)
-    return right, wrong
-
-
-def _confident(state: State) -> float | None:
-    return confident_error(state["outcomes"].numpy(), state["top"].numpy())
-
-
-def _loss(state: State) -> float | None:
-    pixels, undefined = int(state["pixels"]), int(state["undefined"])
-    return int(state["sum"]) * UNIT / pixels if pixels and not undefined else None
 
 
 def _alike(pictures: DecodedCache, pair: tuple[int, int]) -> bool:
