@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,8 +34,8 @@ def browser() -> Iterator:
 
 
 def shown(tab) -> dict[str, str]:
-    """What the selectors of the page say."""
-    return {label: tab.get_by_role("combobox", name=label).input_value() for label, _, _ in CHANGES}
+    """The names that the selectors of the page have; what a list says of each checkpoint follows its name."""
+    return {label: tab.get_by_role("combobox", name=label).input_value().split(" · ")[0] for label, _, _ in CHANGES}
 
 
 def stands(tab, url: str) -> None:
@@ -45,7 +46,8 @@ def stands(tab, url: str) -> None:
         value = {"alpha": "Weighted average (alpha)", "slerp": "SLERP"}.get(wanted[name][0], wanted[name][0])
         tab.wait_for_function(
             "([label, value]) => [...document.querySelectorAll('input[role=combobox]')]"
-            ".some((one) => (one.getAttribute('aria-label') ?? '').includes(label) && one.value === value)",
+            ".some((one) => (one.getAttribute('aria-label') ?? '').includes(label)"
+            " && one.value.split(' · ')[0] === value)",
             arg=[label, value],
         )
 
@@ -53,7 +55,7 @@ def stands(tab, url: str) -> None:
 def choose(tab, label: str, name: str, value: str) -> str:
     """Change one selector; the address that the page then has."""
     tab.get_by_role("combobox", name=label).click()
-    tab.get_by_role("option", name=value, exact=True).click()
+    tab.get_by_role("option", name=re.compile(rf"^{re.escape(value)}( · .*)?$")).click()
     wanted = {"SLERP": "slerp"}.get(value, value)
     tab.wait_for_function(
         "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, wanted]

@@ -55,14 +55,18 @@ from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
+from fusionlib.studio.provenance import FILE
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.rows import Row, Rows
+from fusionlib.studio.rows import texts as row_texts
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = [
     "CALIBRATED",
+    "FILE",
     "GROUPS",
     "LETTERS",
     "PRESETS",
@@ -83,6 +87,7 @@ __all__ = [
     "Mixture",
     "Options",
     "Own",
+    "Row",
     "Selection",
     "Source",
     "Studio",
@@ -99,6 +104,7 @@ __all__ = [
     "parameters_set",
     "preset_profile",
     "profile_of",
+    "row_texts",
     "uniform_profile",
     "write_recipe",
 ]
@@ -130,6 +136,7 @@ class Studio:
         self.sources = Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
+        self.rows = Rows(self.runner)
         self.live = LiveDesk()
         self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
