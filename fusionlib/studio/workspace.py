@@ -13,6 +13,7 @@ from fusionlib.architectures.nearest import explanations
 from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.compare import Preflight, preflight
+from fusionlib.checkpoints.findings import Finding
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
@@ -212,8 +213,18 @@ class Workspace:
             problems += [f"{name}: {problem}" for problem in self._finite[checkpoint.fingerprint]]
         return problems
 
-    def add_upload(self, name: str, content: bytes | memoryview) -> None:
-        """Keep an uploaded file and show it.
+    def misfit(self, name: str, other: str) -> Finding | None:
+        """Why a checkpoint cannot be merged with `other` tensor by tensor; None where it can. `UsageError` as `get`."""
+        report = self.preflight([other, name])
+        return None if report.compatible else next(one for one in report.findings if one.level == "error")
+
+    def at(self, path: Path) -> Item | None:
+        """The checkpoint of a file, where it is shown."""
+        found = (item for item in self.items if item.checkpoint is not None and item.group is None)
+        return next((item for item in found if item.checkpoint.path == path), None)  # type: ignore[union-attr]
+
+    def add_upload(self, name: str, content: bytes | memoryview) -> Path:
+        """Keep an uploaded file and show it; where it is kept.
 
         Raises `FusionError` where it cannot be used; the file is then not kept.
         """
@@ -234,6 +245,7 @@ class Workspace:
             raise type(problem)(got, problem.needs, do) from problem
         self.uploads.call(path, name)
         self.refresh()
+        return path
 
     def remove_upload(self, name: str) -> tuple[str, Path]:
         """Take an uploaded checkpoint away; what is returned brings it back through `restore_upload`, for a day."""

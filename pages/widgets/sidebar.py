@@ -54,6 +54,12 @@ def choose(a: str, b: str) -> None:
     st.session_state["a"], st.session_state["b"] = a, b
 
 
+def use_as(end: str, name: str) -> None:
+    """Make a checkpoint A or B (as a callback); what a link named that is not here is forgotten, as by the selector."""
+    st.session_state[end] = name
+    _forget_absent()
+
+
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
     if {"a", "b"} & set(st.query_params):  # of a pair in a link Streamlit leaves out what is the first option
