@@ -12,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.engine.recipes import recipe_alone
-from fusionlib.studio import Options, Row, Studio, Workspace, row_texts
+from fusionlib.studio import Options, Studio, Workspace
 from fusionlib.studio.provenance import Made, made_by
+from fusionlib.studio.rows import Row, row_texts
 from pages.widgets import server
 from tests.helpers import folder_data, tiny_file, tiny_registered, tiny_tensors, tiny_world
 from tests.page_tools import opened, tiny_files

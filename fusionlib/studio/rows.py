@@ -67,7 +67,7 @@ class Rows:
         return None
 
 
-def texts(rows: Iterable[Row]) -> dict[str, str]:
+def row_texts(rows: Iterable[Row]) -> dict[str, str]:
     """The texts of lines by name, no two alike: a browser knows an option by its text."""
     found: dict[str, str] = {}
     taken: set[str] = set()

@@ -64,6 +64,10 @@ class Sweep(Work):
         self._plan(step)
         self.want_points((*self.view.ends, *coarse_to_fine(alpha_grid(step))), fresh=fresh)
 
+    def cost(self, step: float) -> int:
+        """Forward passes' worth of work that is left of the grid of `step`, at most: pictures may be known."""
+        return self._passes(self._curve((*self.view.ends, *alpha_grid(step))).steps({}))
+
     def want_points(self, points: Iterable[Point], *, fresh: bool = False) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""
         self.begin(self._curve(points), fresh=fresh)

@@ -14,6 +14,7 @@ from fusionlib.studio.demo import view_words
 from pages.widgets import link
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
+from pages.widgets.first_look import begin_first_look, first_look_note, leave_first_look
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.link import only_of
 from pages.widgets.live import live_view
@@ -53,6 +54,8 @@ def _explore(kind: str | None) -> None:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
         show_warnings(studio().sweep(view).snapshot()["warnings"])
+        along_alpha = kind == ALPHA and len(view.arena) == 2
+        begin_first_look(view) if along_alpha else leave_first_look()
         mixture = _mounted(view, kind)
     except FusionError as error:
         show_problem(error)
@@ -62,6 +65,8 @@ def _explore(kind: str | None) -> None:
             )
         return
     with problems_shown():
+        if along_alpha:
+            first_look_note(view)
         show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:

@@ -7,7 +7,9 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.contracts import class_count
-from fusionlib.studio import FILE, Item, Row, Workspace
+from fusionlib.studio import Item, Workspace
+from fusionlib.studio.provenance import FILE
+from fusionlib.studio.rows import Row
 from pages.widgets import link
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.rows import option_texts, rows

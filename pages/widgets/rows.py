@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import streamlit as st
 
 from fusionlib.errors import FusionError
-from fusionlib.studio import Item, Row, row_texts
+from fusionlib.studio import Item
+from fusionlib.studio.rows import Row, row_texts
 from pages.widgets import link
 from pages.widgets.server import studio
 
