@@ -64,6 +64,7 @@ def held(worker: Worker) -> Iterator[None]:
 def test_a_short_split_is_looked_at_as_a_whole_and_begins_the_curve(studio: Studio) -> None:
     view, viewer = view_of(studio), Viewer()
     sweep = studio.sweep(view)
+    assert sweep.cost(0.05) == 21 * ALL
     assert lacking(sweep) and studio.first_looks.part(view) is None
     watch(studio, view, viewer)
     sweep.wait(60)

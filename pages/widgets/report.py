@@ -15,6 +15,7 @@ from pages.widgets.problems import plain, problems_shown
 from pages.widgets.rows import option_texts, rows
 from pages.widgets.sidebar import choose
 
+SCORE = "mIoU %"
 GROUPS, PREFLIGHT = "further-groups", "preflight"
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
@@ -36,13 +37,16 @@ def checkpoint_table(workspace: Workspace) -> None:
         upload = "Upload checkpoints below, or start" if workspace.options.uploads else "Start"
         st.info(f"Nothing is loaded. {upload} the app with --checkpoints FOLDER.", icon=":material/info:")
         return
+    table = [_row(item, row) for item, row in zip(workspace.items, rows(workspace.items), strict=True)]
+    if all(line.get(SCORE) is None for line in table):
+        table = [{name: value for name, value in line.items() if name != SCORE} for line in table]
     st.dataframe(
-        [_row(item, row) for item, row in zip(workspace.items, rows(workspace.items), strict=True)],
+        table,
         hide_index=True,
         key="checkpoints",
         column_config={
-            "mIoU %": st.column_config.NumberColumn(
-                "mIoU %", format="%.1f", help="Its own on the data that the sidebar names, where it is measured"
+            SCORE: st.column_config.NumberColumn(
+                SCORE, format="%.1f", help="Its own on the data that the sidebar names, where it is measured"
             ),
             "parameters": st.column_config.NumberColumn("parameters", format="localized"),
             "MB": st.column_config.NumberColumn("MB", format="%.1f"),
@@ -190,7 +194,7 @@ def _row(item: Item, row: Row) -> dict[str, Any]:
         }
     return {
         "name": item.name,
-        "mIoU %": None if row.miou is None else 100 * row.miou,
+        SCORE: None if row.miou is None else 100 * row.miou,
         "role": row.role,
         "from": origin,
         "network": f"{network[0].title}, {class_count(network[1])} classes" if network else "unknown",
