@@ -23,6 +23,7 @@ from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
+from pages.widgets.viewer import newly_measured
 
 MIXTURE = "mix"
 """Name in the session state and in the URL."""
@@ -37,6 +38,8 @@ def explore_view(kind: str | None = None) -> None:
 
     `kind` is what an address stands for that has a mixture of its own.
     """
+    if newly_measured():  # lists of checkpoints say scores
+        st.rerun(scope="app")
     _explore(kind)
     link.write()
 
@@ -55,7 +58,10 @@ def _explore(kind: str | None) -> None:
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
         show_warnings(studio().sweep(view).snapshot()["warnings"])
         along_alpha = kind == ALPHA and len(view.arena) == 2
-        begin_first_look(view) if along_alpha else leave_first_look()
+        if along_alpha:
+            begin_first_look(view)
+        else:
+            leave_first_look()
         mixture = _mounted(view, kind)
     except FusionError as error:
         show_problem(error)

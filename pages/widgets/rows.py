@@ -12,8 +12,8 @@ from fusionlib.studio.rows import Row, row_texts
 from pages.widgets import link
 from pages.widgets.server import studio
 
-UNMEASURED = ("guide", "workspace")
-"""Pages that need no pictures: they open none for the sake of a score."""
+WITHOUT = ("guide",)
+"""Pages with nothing of checkpoints: they open no pictures for the sake of a score."""
 
 
 def rows(items: Iterable[Item]) -> tuple[Row, ...]:
@@ -24,7 +24,7 @@ def rows(items: Iterable[Item]) -> tuple[Row, ...]:
         return studio().rows.of(items, None)
     split = state.get("split") if state.get("split") in source.splits else workspace.first_split(source.name)
     try:
-        opens = link.page() not in UNMEASURED
+        opens = link.page() not in WITHOUT
         pictures = (workspace.pictures if opens else workspace.opened_pictures)(source.name, split)
     except FusionError:  # the page that needs the pictures says what is wrong with them
         pictures = None

@@ -26,6 +26,8 @@ PARTS = tuple(f"viewer/{name}" for name in (
 """What every page with live pictures shares; a page's own component adds its controls and an entry point."""
 MODULES = (*PARTS, "viewer/main")
 
+_MEASURED = "viewer/measured"
+
 _RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\.{1,2}/[^"]+";\n', re.MULTILINE)
 _NAMED_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
@@ -119,7 +121,7 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
-        on_measured_change=nothing,  # a sweep has ended: the run that this causes shows its figures
+        on_measured_change=_note_measured,
     )
     return ViewerState(
         alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
@@ -136,6 +138,15 @@ def newest(key: str, field: str, reported: Any, given: Any) -> Any:
     value = given if reported is None or reported in (seen, standing) else reported
     st.session_state[slot] = (reported, value)
     return value
+
+
+def _note_measured() -> None:
+    st.session_state[_MEASURED] = True
+
+
+def newly_measured() -> bool:
+    """Whether this run is because the browser saw a sweep end: its figures stand outside of the viewer's part too."""
+    return st.session_state.pop(_MEASURED, False)
 
 
 def nothing() -> None:
