@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,46 @@ def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     ARCHITECTURES.names()
     monkeypatch.setattr(ARCHITECTURES, "_items", dict(ARCHITECTURES._items))
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator:
+    """What drives browsers. It ends with the module: while it is there asyncio runs nothing else on this thread."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    )
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
+    with playwright.sync_playwright() as driving:
+        yield driving
+
+
+@pytest.fixture(scope="module")
+def browser(driver) -> Iterator:
+    """A Chromium for the tests of a module; pages of its contexts know nothing of one another."""
+    opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app as the README starts it, on an empty home folder."""
+    from app_server import running_app
+
+    with running_app(tmp_path_factory.mktemp("app")) as app:
+        yield app.address

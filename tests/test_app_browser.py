@@ -4,7 +4,6 @@ the file.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
@@ -13,61 +12,38 @@ from pathlib import Path
 
 import pytest
 import torch
-from app_server import ROOT, outside_address, running_app
+from app_server import ROOT, outside_address
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.merging.average import weighted_average
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as the README starts it, on an empty home folder."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
-    with running_app(tmp_path_factory.mktemp("app")) as app:
-        yield app.address
-
-
 @pytest.fixture
-def page(address: str) -> Iterator:
-    """The Merge page, once the merge has been painted."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+def page(browser, address: str) -> Iterator:
+    """The Explore page, once the merge has been painted."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    tab = context.new_page()
+    tab.problems = []
+    tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+    tab.on("console", lambda message: tab.problems.append(message.text) if wrong(message) else None)
+    tab.on(
+        "request",
+        lambda request: (
+            None
+            if "127.0.0.1" in request.url or request.url.startswith(("data:", "blob:"))
+            else tab.problems.append(f"request to {request.url}")
+        ),
     )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        tab = browser.new_page(viewport={"width": 1440, "height": 1000})
-        tab.problems = []
-        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
-        tab.on("console", lambda message: tab.problems.append(message.text) if wrong(message) else None)
-        tab.on(
-            "request",
-            lambda request: (
-                None
-                if "127.0.0.1" in request.url or request.url.startswith(("data:", "blob:"))
-                else tab.problems.append(f"request to {request.url}")
-            ),
-        )
-        tab.messages = []
-        tab.on("websocket", lambda socket: socket.on("framereceived", lambda _: tab.messages.append(time.monotonic())))
-        tab.goto(address)
-        tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-        tab.wait_for_timeout(1000)
-        yield tab
-        assert tab.problems == []
-        browser.close()
+    tab.messages = []
+    tab.on("websocket", lambda socket: socket.on("framereceived", lambda _: tab.messages.append(time.monotonic())))
+    tab.goto(address)
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_timeout(1000)
+    yield tab
+    assert tab.problems == []
+    context.close()
 
 
 def wrong(message) -> bool:
@@ -190,4 +166,4 @@ def test_a_heading_opens_its_chapter_beside_the_page(page) -> None:
     other.wait_for_function("() => Math.abs(document.querySelector('#model-code').getBoundingClientRect().top) < 300")
     other.locator(".st-key-chapter button").filter(has_text="serving").click()
     other.locator("h3#access-by-others").wait_for(timeout=30000)
-    assert "chapter=serving" in other.url
+    other.wait_for_function("() => location.search.includes('chapter=serving')")

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from tests.test_contrast_browser import PAIR, address, browser
+from tests.test_contrast_browser import PAIR, address
 
-__all__ = ["address", "browser"]
+__all__ = ["address"]
 pytestmark = pytest.mark.browser
 
 BUTTON, HEADER, ROW = 262, 36, 35

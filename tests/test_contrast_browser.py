@@ -9,7 +9,6 @@ import pytest
 
 from fusionlib.studio import Choices, Options, Selection, Studio
 from tests.app_server import ROOT, running_app
-from tests.test_app_browser import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
 LEAST = 4.5
@@ -46,17 +45,6 @@ def measured(studio: Studio) -> None:
     studio.diagnosis(PAIR, SOURCE, "val").measure(0.5)
     studio.comparisons.open(PAIR, SOURCE, "val", Choices(methods=("linear", "slerp"))).measure()
     studio.store.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
-    )
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 PAGES = {

@@ -6,27 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_app_browser import CHROMIUM, FLAGS, address
 from tests.test_contrast_browser import address as measured
 
-__all__ = ["address", "measured"]
+__all__ = ["measured"]
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def tab(address: str) -> Iterator:
+def tab(browser) -> Iterator:
     """A page of the app that collects what goes wrong."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
-    )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        yield page
-        assert problems == [] and page.locator('[data-testid="stException"]').count() == 0
-        browser.close()
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    assert problems == [] and page.locator('[data-testid="stException"]').count() == 0
+    context.close()
 
 
 def open_diagnostics(tab, address: str, query: str = "") -> None:

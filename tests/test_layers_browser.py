@@ -9,41 +9,32 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from test_app_browser import CHROMIUM, FLAGS, address  # noqa: F401 - the fixture
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def tab(address: str) -> Iterator:  # noqa: F811
+def tab(browser, address: str) -> Iterator:
     """The page, once the merge has been painted."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+    page = browser.new_page(viewport={"width": 1440, "height": 1200})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.messages = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda _: page.messages.append(time.monotonic())))
+    page.posts = []
+    page.on(
+        "request",
+        lambda request: (
+            page.posts.append(json.loads(request.post_data))
+            if request.method == "POST" and "/frame/" in request.url
+            else None
+        ),
     )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1200})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.messages = []
-        page.on(
-            "websocket", lambda socket: socket.on("framereceived", lambda _: page.messages.append(time.monotonic()))
-        )
-        page.posts = []
-        page.on(
-            "request",
-            lambda request: (
-                page.posts.append(json.loads(request.post_data))
-                if request.method == "POST" and "/frame/" in request.url
-                else None
-            ),
-        )
-        page.goto(f"{address}layers")
-        page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-        page.wait_for_timeout(1000)
-        yield page
-        assert problems == []
-        browser.close()
+    page.goto(f"{address}layers")
+    page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    page.wait_for_timeout(1000)
+    yield page
+    assert problems == []
 
 
 @pytest.fixture

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.test_app_browser import CHROMIUM, FLAGS, address
-
-__all__ = ["address"]
 pytestmark = pytest.mark.browser
 
 CHANGES = (
@@ -20,17 +16,6 @@ CHANGES = (
     ("Buffer policy", "buffers", "gaussian"),
     ("Mixture", "mix", "SLERP"),
 )
-
-
-@pytest.fixture
-def browser() -> Iterator:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
-    )
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def shown(tab) -> dict[str, str]:

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,16 +21,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDTH, HEIGHT, COUNT, LATENCY = 512, 256, 5, 0.03
 CLASSES = [
     ("road", "#804080"),
@@ -344,21 +333,8 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium.new_context(
-            viewport={"width": 1440, "height": 1200}
-        )  # one context: Streamlit's own files load once
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def tab(browser, address):
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": 1440, "height": 1200})
     page.set_default_timeout(30_000)
     page.goto(address)
     expect_attribute(page, "canvas-m", "data-alpha", "0.500")
@@ -681,7 +657,7 @@ def test_the_verdict_stands_beside_the_formula_and_follows_the_curve(page, addre
 
 
 def test_without_live_frames_the_reason_stands_in_the_place_of_the_pictures(browser, address):
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": 1440, "height": 1200})
     page.goto(f"{address}/?live=0")
     expect_text(page, "message", "different layouts")
     assert page.get_by_test_id("alpha-slider").is_visible()

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 from app_server import App, cutting_proxy, outside_address, running_app, session_of
+from conftest import CHROMIUM, FLAGS
 from helpers import Answer, saved, until
-from test_app_browser import CHROMIUM, FLAGS, wrong
+from test_app_browser import wrong
 from websockets.exceptions import InvalidStatus
 
 from pages.widgets.guard import POLICY
@@ -194,25 +195,21 @@ def test_a_session_has_room_for_two_of_the_largest_and_gives_it_back(app: App, u
 
 
 @pytest.fixture
-def tab(app: App) -> Iterator:
+def tab(app: App, driver) -> Iterator:
     """A browser to which every name is this machine."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
-    )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *EVERY_NAME_IS_HERE])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.problems = []
-        page.on(
-            "console",
-            lambda message: (
-                page.problems.append(message.text)
-                if wrong(message) and "favicon" not in message.location.get("url", "")
-                else None
-            ),
-        )  # asked for late, once refused
-        yield page
-        browser.close()
+    browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *EVERY_NAME_IS_HERE])
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.problems = []
+    page.on(
+        "console",
+        lambda message: (
+            page.problems.append(message.text)
+            if wrong(message) and "favicon" not in message.location.get("url", "")
+            else None
+        ),
+    )  # asked for late, once refused
+    yield page
+    browser.close()
 
 
 def painted(tab) -> None:

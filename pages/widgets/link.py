@@ -55,6 +55,8 @@ def follow(page: str) -> None:
         for name in _names(page):
             if name in now:
                 _take(name, now[name], kept)
+    # A run that the next step of Back cuts short must not leave one address in the state and another in mind.
+    st.session_state[_WRITTEN] = (page, now)
     target, brought = st.session_state.pop(_BROUGHT, (page, {}))
     for name, value in brought.items() if target == page else ():
         st.session_state[name] = kept[name] = value

@@ -1,0 +1,32 @@
+"""The state of a page and its address, without a browser."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+
+def script() -> None:
+    import streamlit as st
+
+    from pages.widgets import link
+
+    link.follow("")
+    if not st.session_state.get("cut short"):
+        link.write()
+
+
+def step(app: AppTest, b: str, *, cut_short: bool = False) -> str:
+    """The browser is at an address that names B; what the state then has."""
+    app.query_params["b"] = b
+    app.session_state["cut short"] = cut_short
+    app.run()
+    return app.session_state["b"]
+
+
+def test_a_run_that_is_cut_short_by_the_next_step_of_back_changes_nothing_for_it() -> None:
+    app = AppTest.from_function(script)
+    assert step(app, "fog") == "fog"
+    assert step(app, "rain") == "rain"
+    assert step(app, "fog", cut_short=True) == "fog"  # Back, and Forward again before its run has ended
+    assert step(app, "rain") == "rain"
+    assert app.query_params["b"] in ("rain", ["rain"])
