@@ -68,3 +68,20 @@ def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, add
     other.goto(seen[3])
     stands(other, seen[3])
     assert shown(other)["Data"] == "streets night" and problems == []
+
+
+def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> None:
+    """A browser knows an option by its text, which has changed by then."""
+    from playwright.sync_api import expect
+
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    tab.goto(f"{address}?a=start&b=fog&data=streets+all&split=val&alpha=1")
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_function("location.search.includes('picture=')")
+    choose(tab, "Checkpoint A", "a", "seed-12")
+    tab.get_by_test_id("measure").click()
+    box = tab.get_by_role("combobox", name="Checkpoint A")
+    expect(box).to_have_value(re.compile(r"^seed-12 · \d+\.\d % · fine-tuned · demo$"), timeout=60000)
+    choose(tab, "Buffer policy", "buffers", "gaussian")
+    assert shown(tab)["Checkpoint A"] == "seed-12" and "a=seed-12" in tab.url
+    assert tab.get_by_text("Not here").count() == 0
