@@ -29,7 +29,7 @@ export default [
       "no-undef": "error",
       "no-unreachable": "error",
       "no-unsafe-finally": "error",
-      "no-unused-vars": ["error", { args: "after-used", caughtErrors: "none" }],
+      "no-unused-vars": ["error", { args: "after-used", argsIgnorePattern: "^_", caughtErrors: "none" }],
       "no-use-before-define": ["error", { functions: false, classes: false, variables: false }],
       "no-var": "error",
       "prefer-const": ["error", { destructuring: "all" }],

@@ -39,6 +39,7 @@ VERBS = {
     "sweep": f"sweep a.pth b.pth {DATA} --step 0.25",
     "compare": f"compare a.pth b.pth {DATA} --methods isotropic,fisher",
     "diagnose": f"diagnose a.pth b.pth {DATA} --step 0.5",
+    "errors": f"errors a.pth b.pth {DATA}",
     "layers": f"layers a.pth b.pth {DATA} --granularity part",
 }
 KEEPS_NOTHING = ("inspect", "merge")

@@ -14,7 +14,7 @@ from test_pages import box, captions, start  # noqa: F401 - the fixture
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from pages.widgets import layers_viewer, server, viewer
+from pages.widgets import server, viewer
 from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_panel import contribution_rows
 
@@ -27,7 +27,7 @@ def layers(app):
 
 def test_the_page_opens_on_equal_weights_and_offers_the_profile(start) -> None:  # noqa: F811
     app = layers(start())
-    assert next(item.value for item in app.markdown) == "## Explore"
+    assert next(item.value for item in app.markdown) == "# Explore"
     assert "A profile of 29 weights by block" in captions(app)
     assert any("method: profile" in item.value for item in app.code)
 
@@ -120,12 +120,3 @@ def test_every_table_to_take_away_is_written_in_the_one_place_that_defuses_formu
         if re.search(r"^(import|from) csv\b|to_csv", path.read_text(), re.MULTILINE)
     }
     assert writers == {"diagnostics_tables.py"}
-
-
-@pytest.mark.parametrize("modules", [viewer.MODULES, layers_viewer.MODULES], ids=["Merge", "Layers"])
-def test_joined_modules_declare_every_name_once_and_import_nothing(modules) -> None:
-    source = viewer.module_source(modules)
-    names = re.findall(r"^(?:const|let|class|(?:async )?function) (\w+)", source, re.MULTILINE)
-    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
-    assert not re.search(r"^import ", source, re.MULTILINE) and source.count("export default") == 1
-    assert "innerHTML" not in source

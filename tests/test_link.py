@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
+from pages.widgets import link
+
 
 def script() -> None:
     import streamlit as st
@@ -30,3 +32,16 @@ def test_a_run_that_is_cut_short_by_the_next_step_of_back_changes_nothing_for_it
     assert step(app, "fog", cut_short=True) == "fog"  # Back, and Forward again before its run has ended
     assert step(app, "rain") == "rain"
     assert app.query_params["b"] in ("rain", ["rain"])
+
+
+def test_a_slider_that_is_let_go_while_a_page_is_drawn_takes_nothing_back(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(link.time, "monotonic", lambda: now[0])
+    app = AppTest.from_function(script)
+    step(app, "fog")
+    app.session_state["b"] = "rain"  # a selector was changed: the run writes the new address
+    app.run()
+    assert app.query_params["b"] in ("rain", ["rain"])
+    assert step(app, "fog") == "rain", "the browser has not heard of the new address yet"
+    now[0] += 1.0
+    assert step(app, "fog") == "fog", "that was Back"

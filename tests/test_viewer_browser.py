@@ -242,21 +242,23 @@ def script() -> None:
     """The Streamlit page under test; it counts its own runs."""
     import streamlit as st
 
-    from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
+    from pages.widgets.viewer import LOOK, CheckpointEntry, ClassEntry, ViewerData, look, viewer
 
     st.set_page_config(layout="wide")
     state = st.session_state
     state.runs = state.get("runs", 0) + 1
     state.setdefault("alpha", 0.5)
     state.setdefault("index", 0)
+    state.setdefault(LOOK, st.query_params.get("look", ""))
     if st.button("Set 0.25"):
         state.alpha = 0.25
     names = [f"street_{number:03d}.png" for number in range(COUNT)]
     live = st.query_params.get("live", "1") == "1"
-    number = int(st.query_params.get("number", 0))
+    number = state.setdefault("number", 0)
     if st.button("New viewer"):
-        st.query_params["number"] = str(number + 1)
+        state.number = number + 1
         state.alpha, state.index = 0.5, 0
+        state[LOOK] = st.query_params["look"] = ""
         st.rerun()
     view = ViewerData(
         base="/live/session/view",
@@ -271,10 +273,12 @@ def script() -> None:
         labelled=True,
         classes=[ClassEntry(number, name, color) for number, (name, color) in enumerate(CLASSES)],
         live=live,
+        look=look(),
         message=None if live else "The two checkpoints have different layouts; their masks cannot be merged.",
     )
     result = viewer(view, key=f"viewer{number}")
     state.alpha, state.index = result.alpha, result.index
+    st.query_params["look"] = look()
     st.text(f"runs={state.runs} alpha={result.alpha:.3f} index={result.index}")
 
 
@@ -290,7 +294,8 @@ def free_port() -> int:
 def start_server(folder: Path, *options: str) -> tuple[subprocess.Popen, str]:
     (folder / "app.py").write_text(
         "import streamlit as st\nfrom test_viewer_browser import Fake\n"
-        "app = st.App('page.py', routes=Fake().routes())\n"
+        "from pages.widgets.browser_files import browser_route\n"
+        "app = st.App('page.py', routes=[browser_route(''), *Fake().routes()])\n"
     )
     (folder / "page.py").write_text("from test_viewer_browser import script\nscript()\n")
     port = free_port()
@@ -488,7 +493,7 @@ def test_hiding_classes_shows_the_bare_picture_and_survives_a_reload(page):
     page.get_by_test_id("class-10").click(modifiers=["Alt"])  # sky alone
     opened(page)
     assert pixel(page, "canvas-m", 0.5, 0.05)[:3] == [70, 130, 180]
-    page.wait_for_timeout(250)
+    page.wait_for_function("() => location.search.includes('hidden-0_')")
     page.reload()
     expect_attribute(page, "canvas-m", "data-alpha", "0.500")
     opened(page)

@@ -1,6 +1,7 @@
+// @ts-check
 // The column of units: a bar each, drawn by dragging across them like a curve.
 
-import { LETTERS } from "../viewer/state.js";
+import { LETTERS } from "../viewer/pane-registry.js";
 import { alphaText, button, clamp, el, known, setAttribute, setText, signed } from "../viewer/dom.js";
 import { fourDigits } from "./profile.js";
 
@@ -10,7 +11,7 @@ class Row {
   constructor(column, place, name) {
     this.column = column;
     this.place = place;
-    this.lockButton = button("", () => column.view.lock(place), { class: "lock quiet", "data-testid": `lock-${place}` });
+    this.lockButton = button("", () => column.profile.lock(place), { class: "lock quiet", "data-testid": `lock-${place}` });
     this.name = el("span", { class: "unit-name", title: name }, el("bdi", {}, name));
     this.edge = el("i", { class: "edge" });
     this.track = el("div", {
@@ -26,9 +27,9 @@ class Row {
     this.root = el("div", { class: "unit", role: "presentation" }, this.lockButton, this.name, this.track, this.value, this.unlikeCell, this.share);
   }
 
-  show(view, locked) {
-    const weight = view.share(this.place);
-    if (view.count > 2) this.showRest(view);
+  show(profile, locked) {
+    const weight = profile.share(this.place);
+    if (profile.count > 2) this.showRest(profile);
     else if (this.stacked) this.stacked = this.track.style.removeProperty("--bar");
     if (weight !== this.weight) {
       this.track.style.setProperty("--w", `${100 * weight}%`);
@@ -48,18 +49,19 @@ class Row {
   }
 
   // Of several checkpoints a bar shows all, the brush first: its edge is what the hand moves.
-  showRest(view) {
-    const order = [view.brush, ...view.members.map((_, member) => member).filter((member) => member !== view.brush)];
+  showRest(profile) {
+    const { members } = profile.view;
+    const order = [profile.brush, ...members.map((_, member) => member).filter((member) => member !== profile.brush)];
     let along = 0;
     const stops = order.map((member) => {
       const from = along;
-      along += 100 * view.weights[this.place][member];
-      const color = `color-mix(in srgb, var(--${LETTERS[member]}) ${member === view.brush ? 70 : 38}%, var(--paper))`;
+      along += 100 * profile.weights[this.place][member];
+      const color = `color-mix(in srgb, var(--${LETTERS[member]}) ${member === profile.brush ? 70 : 38}%, var(--paper))`;
       return `${color} ${from.toFixed(2)}% ${along.toFixed(2)}%`;
     });
     this.stacked = `linear-gradient(90deg, ${stops.join(", ")})`;
     this.track.style.setProperty("--bar", this.stacked);
-    setAttribute(this.track, "title", view.members.map((_, member) => `${LETTERS[member].toUpperCase()} ${alphaText(view.weights[this.place][member])}`).join("  "));
+    setAttribute(this.track, "title", members.map((_, member) => `${LETTERS[member].toUpperCase()} ${alphaText(profile.weights[this.place][member])}`).join("  "));
   }
 
   showUnlike(value, most, words) {
@@ -80,8 +82,9 @@ class Row {
 }
 
 export class Column {
-  constructor(view, contribution) {
+  constructor(/** @type {import("../viewer/state.js").View} */ view, contribution) {
     this.view = view;
+    this.profile = /** @type {import("./profile.js").Profile} */ (view.mixture);
     this.contribution = contribution;
     this.measure = "cosine";
     this.radius = 0;
@@ -109,45 +112,45 @@ export class Column {
   }
 
   flip() {
-    if (!this.view.units) return;
+    if (!this.profile.units) return;
     this.measure = this.measure === "cosine" ? "discrepancy" : "cosine";
     this.showUnlike();
   }
 
   rebuild() {
-    const { names } = this.view.current;
+    const { names } = this.profile.current;
     this.rows = names.map((name, place) => new Row(this, place, name));
     const blockOf = (name) => name.split(".")[0];
     names.forEach((name, place) => this.rows[place].root.classList.toggle("first", place === 0 || blockOf(name) !== blockOf(names[place - 1])));
     this.list.replaceChildren(...this.rows.map((row) => row.root));
     this.list.classList.toggle("dense", names.length > 48);
     this.setActive(Math.min(this.active, names.length - 1));
-    setText(this.summary, `${names.length} ${this.view.level}${names.length === 1 ? "" : "s"}`);
+    setText(this.summary, `${names.length} ${this.profile.level}${names.length === 1 ? "" : "s"}`);
     this.show();
     this.showUnlike();
     this.showShares();
   }
 
   show() {
-    const { view } = this;
-    if (!view.units || this.rows.length !== view.weights.length) return; // rows of other checkpoints or units stay until the new ones are known
-    const letter = LETTERS[view.brush];
+    const { profile } = this;
+    if (!profile.units || this.rows.length !== profile.weights.length) return; // rows of other checkpoints or units stay until the new ones are known
+    const letter = LETTERS[profile.brush];
     setText(this.brushHead, letter.toUpperCase());
     this.brushHead.className = `name-${letter}`;
     this.rows.forEach((row, place) => {
-      row.show(view, view.locked.has(place));
+      row.show(profile, profile.locked.has(place));
       setAttribute(row.track, "aria-label", `${row.name.title}, weight of ${letter.toUpperCase()}`);
     });
   }
 
   showUnlike() {
-    const { cosine, discrepancy } = this.view.current;
+    const { cosine, discrepancy } = this.profile.current;
     const values = this.measure === "cosine" ? cosine.map((value) => (known(value) ? 1 - value : null)) : discrepancy;
     const most = Math.max(...values.filter(known), 0);
     setText(this.unlikeHead, this.measure === "cosine" ? "1 − cos" : "moved");
     setAttribute(this.unlikeHead, "title", this.measure === "cosine"
-      ? `1 − cosine${this.view.count > 2 ? ", mean over all pairs" : " of A and B"}; a full bar is ${most.toPrecision(2)}. Click for the share of elements that moved`
-      : `Share of elements that differ by a tenth of themselves (tau ${this.view.units.tau}); a full bar is ${most.toPrecision(2)}. Click for the cosine`);
+      ? `1 − cosine${this.profile.count > 2 ? ", mean over all pairs" : " of A and B"}; a full bar is ${most.toPrecision(2)}. Click for the share of elements that moved`
+      : `Share of elements that differ by a tenth of themselves (tau ${this.profile.units.tau}); a full bar is ${most.toPrecision(2)}. Click for the cosine`);
     this.rows.forEach((row, place) => row.showUnlike(values[place], most,
       `cosine ${known(cosine[place]) ? cosine[place].toFixed(4) : "undefined"}, ${(100 * discrepancy[place]).toFixed(1)} % of elements moved`));
   }
@@ -196,22 +199,22 @@ export class Column {
 
   // A quick hand skips rows: those between the last and this one lie on the straight line.
   drawTo(place, value) {
-    const { drawing, view } = this;
+    const { drawing, profile } = this;
     const last = drawing.place ?? place;
     const way = Math.abs(place - last);
     for (let step = 1; step < way; step++) {
       const between = last + Math.sign(place - last) * step;
       this.enter(between);
-      this.view.bend(between, fourDigits(drawing.value + ((value - drawing.value) * step) / way), this.radius, drawing.from);
+      this.profile.bend(between, fourDigits(drawing.value + ((value - drawing.value) * step) / way), this.radius, drawing.from);
     }
     if (drawing.place !== place) this.enter(place);
     drawing.value = value;
-    view.bend(place, value, this.radius, drawing.from);
+    profile.bend(place, value, this.radius, drawing.from);
   }
 
   enter(place) {
     this.drawing.place = place;
-    this.drawing.from = [...this.view.weights];
+    this.drawing.from = [...this.profile.weights];
   }
 
   // --- keys ---
@@ -224,14 +227,14 @@ export class Column {
 
   keys(event, place) {
     const size = event.shiftKey ? 0.1 : 0.01;
-    const weight = this.view.share(place);
+    const weight = this.profile.share(place);
     const next = { ArrowLeft: weight - size, ArrowRight: weight + size, Home: 0, End: 1 }[event.key];
     const other = { ArrowUp: place - 1, ArrowDown: place + 1 }[event.key];
     if (next === undefined && other === undefined && event.key !== "l") return;
     event.preventDefault();
     event.stopPropagation();
-    if (event.key === "l") this.view.lock(place);
-    else if (next !== undefined) this.view.burst(() => this.view.bend(place, fourDigits(next), this.radius));
+    if (event.key === "l") this.profile.lock(place);
+    else if (next !== undefined) this.view.burst(() => this.profile.bend(place, fourDigits(next), this.radius));
     else this.rows[clamp(other, 0, this.rows.length - 1)].track.focus();
   }
 }

@@ -1,7 +1,8 @@
+// @ts-check
 // What the server measures for a mixture layer by layer: whole profiles, and what each unit contributes.
 
 import { button, duration, el, known, option, setAttribute, setText } from "../viewer/dom.js";
-import { LETTERS } from "../viewer/state.js";
+import { LETTERS } from "../viewer/pane-registry.js";
 import { Watched } from "../viewer/watched.js";
 
 // How far a work is, on a bar and in words.
@@ -12,8 +13,9 @@ export function showProgress({ running, answer }, bar, text) {
 }
 
 export class ProfileMeasure extends Watched {
-  constructor(view) {
+  constructor(/** @type {import("../viewer/state.js").View} */ view) {
     super(view);
+    this.profile = /** @type {import("./profile.js").Profile} */ (view.mixture);
     view.on("settled units", () => this.poll());
   }
 
@@ -27,24 +29,24 @@ export class ProfileMeasure extends Watched {
   }
 
   poll() {
-    if (this.view.units && this.view.data.labelled && this.view.data.live) return this.ask(false);
+    if (this.profile.units && this.view.data.labelled && this.view.data.live) return this.ask(false);
     return null;
   }
 
   ask(measure) {
-    const { view } = this;
-    if (this.curve && (this.curve.level !== view.level || this.curve.anchor !== view.anchor)) this.curve = null;
+    const { view, profile } = this;
+    if (this.curve && (this.curve.level !== profile.level || this.curve.anchor !== profile.anchor)) this.curve = null;
     const { points = [], of } = this.curve ?? {};
-    this.asked = [{ key: view.profileKey, mean: view.alpha }, ...points.map(({ key, mean }) => ({ key, mean, of }))];
-    const body = { ...JSON.parse(view.body), more: points.map((point) => point.weights), measure };
+    this.asked = [{ key: profile.profileKey, mean: view.alpha }, ...points.map(({ key, mean }) => ({ key, mean, of }))];
+    const body = { ...JSON.parse(profile.body), more: points.map((point) => point.weights), measure };
     return this.order(this.url, body);
   }
 
   // The profile moved up and down, as a curve beside the uniform one.
   async startCurve() {
-    const { view } = this;
-    const points = [...view.shifted()].map(([key, point]) => ({ key, ...point }));
-    this.curve = { of: view.profileKey, level: view.level, anchor: view.anchor, points };
+    const { profile } = this;
+    const points = [...profile.shifted()].map(([key, point]) => ({ key, ...point }));
+    this.curve = { of: profile.profileKey, level: profile.level, anchor: profile.anchor, points };
     await this.start();
   }
 
@@ -69,14 +71,15 @@ export class ProfileMeasure extends Watched {
 
   remember(asked, figures) {
     if (!asked || !figures) return;
-    const { measuredFigures } = this.view;
+    const { measuredFigures } = this.profile;
     measuredFigures.set(asked.key, { ...measuredFigures.get(asked.key), mean: asked.mean, figures, ...(asked.of ? { of: asked.of } : {}) });
   }
 }
 
 export class Contribution extends Watched {
-  constructor(view) {
+  constructor(/** @type {import("../viewer/state.js").View} */ view) {
     super(view);
+    this.profile = /** @type {import("./profile.js").Profile} */ (view.mixture);
     this.of = "miou";
     this.build();
     view.on("units data mixture", () => this.show());
@@ -110,7 +113,7 @@ export class Contribution extends Watched {
   }
 
   start() {
-    return this.order(this.url, this.view.body);
+    return this.order(this.url, this.profile.body);
   }
 
   choose() {
@@ -127,7 +130,7 @@ export class Contribution extends Watched {
   // By unit: what it adds to the anchor alone, and what the merge changes by when it is left out. Only for the level it was measured at.
   changes() {
     const { level, only, without, base, whole } = this.answer;
-    if (!only || level !== this.view.level) return { alone: [], missing: [] };
+    if (!only || level !== this.profile.level) return { alone: [], missing: [] };
     const against = (values, start) => values.map((value) => (known(value) && known(start) ? value - start : null));
     return { alone: against(only, base), missing: against(without, whole) };
   }
@@ -135,7 +138,7 @@ export class Contribution extends Watched {
   show() {
     const { data } = this.view;
     this.showOptions();
-    const offered = data.live && data.labelled && Boolean(this.view.units);
+    const offered = data.live && data.labelled && Boolean(this.profile.units);
     this.go.hidden = this.running;
     this.go.disabled = !offered;
     setAttribute(this.go, "title", offered ? "Measures every unit alone on the anchor, and the merge without it" : "Needs a known network and pictures with masks");
@@ -147,7 +150,7 @@ export class Contribution extends Watched {
   words() {
     const { level, weights, anchor } = this.answer;
     if (!level) return "Upper bar: the unit alone taken from the merge, rest anchor. Lower bar: the merge without it.";
-    const stale = level !== this.view.level || anchor !== this.view.anchor || JSON.stringify(weights) !== JSON.stringify(this.view.weights);
+    const stale = level !== this.profile.level || anchor !== this.profile.anchor || JSON.stringify(weights) !== JSON.stringify(this.profile.weights);
     return `Upper bar: the unit alone, against the anchor ${LETTERS[anchor].toUpperCase()}. Lower bar: without it, against the merge.${stale ? ` Measured for an earlier ${level} profile.` : ""}`;
   }
 

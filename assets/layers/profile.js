@@ -1,3 +1,4 @@
+// @ts-check
 // The state of a mixture layer by layer: for every unit a row of weights, one for each checkpoint, in steps that can be undone.
 //
 // Rows lie on the simplex: no weight is negative, and they sum to 1. The hand moves the weight of ONE checkpoint, the brush; the others
@@ -7,11 +8,10 @@
 
 import { alphaText, clamp, known } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
-import { View } from "../viewer/state.js";
+import { ends } from "../viewer/alpha.js";
 import { METRICS } from "../viewer/sweep.js";
 
 const STEPS_KEPT = 200;
-const BURST_MS = 250;
 const DIGITS = 1e4; // as the server rounds, so that what is seen is what is exported
 
 export const LEVELS = ["tensor", "module", "block", "part"];
@@ -54,10 +54,12 @@ const SHIFTS = [0, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5];
 
 const nameOf = (level, anchor, weights) => `${level} ${anchor} ${weights.map((row) => row.join(" ")).join(" ")}`;
 
-export class LayersView extends View {
-  constructor(data, send) {
-    super(data, send);
-    this.pending.profile = [];
+export class Profile {
+  constructor(/** @type {import("../viewer/state.js").View} */ view) {
+    this.view = view;
+    this.field = /** @type {const} */ ("profile");
+    this.onCurve = true;
+    this.lead = "all layers at";
     this.units = null; // levels, names, sizes and preset curves; comes after the page
     this.level = "block";
     this.anchor = 0;
@@ -72,7 +74,7 @@ export class LayersView extends View {
 
   // One number for a whole profile: the mean weight of A over all elements.
   get alpha() {
-    return this.units ? this.mean(0) : (this.data?.alpha ?? 0.5);
+    return this.units ? this.mean(0) : (this.view.data.alpha ?? 0.5);
   }
 
   mean(member, weights = this.weights) {
@@ -93,7 +95,7 @@ export class LayersView extends View {
   }
 
   get count() {
-    return this.members.length;
+    return this.view.members.length;
   }
 
   // The weight that the hand moves, and that a bar shows from its left end.
@@ -103,19 +105,15 @@ export class LayersView extends View {
 
   setBrush(member) {
     this.brush = member;
-    this.setOther(member === 0 ? 1 : member); // what is mixed in is seen beside the merge
-    this.emit("mixture");
-  }
-
-  set alpha(value) {
-    this.began = value; // the parent's constructor writes it
+    this.view.setOther(member === 0 ? 1 : member); // what is mixed in is seen beside the merge
+    this.view.emit("mixture");
   }
 
   get current() {
     return this.units.levels[this.level];
   }
 
-  get profile() {
+  get value() {
     return JSON.stringify({ level: this.level, anchor: this.anchor, weights: this.weights, locked: [...this.locked].sort((a, b) => a - b) });
   }
 
@@ -137,24 +135,26 @@ export class LayersView extends View {
   }
 
   async fetchUnits() {
-    const { base } = this.data;
+    const { view } = this;
+    const { base } = view.data;
     if (!base) return;
     try {
       const units = await (await request(`${base}/layers`)).json();
-      if (base !== this.data.base) return;
+      if (base !== view.data.base) return;
       this.units = units;
-      this.restoreProfile(this.weights.length ? this.profile : (this.data.profile ?? this.remembered()));
-      if (this.data.profile !== this.profile) this.report("profile", this.profile);
-      this.emit("units");
-      this.emit("mixture");
+      this.restoreProfile(this.weights.length ? this.value : (view.data.profile ?? this.remembered()));
+      if (view.data.profile !== this.value) view.report("profile", this.value);
+      view.emit("units");
+      view.emit("mixture");
     } catch (error) {
-      if (error instanceof Trouble) this.emit("trouble", error);
+      if (error instanceof Trouble) view.emit("trouble", error);
     }
   }
 
   // A reload loses what Python knows of the session, and a fine profile is too long for a link: the tab remembers it, for these checkpoints.
   get memoryKey() {
-    return `${this.storageKey}/profile/${this.data.base.split("/").at(-1)}`;
+    const { base, key } = this.view.data;
+    return `fusion-viewer/${key}/profile/${base.split("/").at(-1)}`;
   }
 
   remembered() {
@@ -167,7 +167,7 @@ export class LayersView extends View {
 
   remember() {
     try {
-      sessionStorage.setItem(this.memoryKey, this.profile);
+      sessionStorage.setItem(this.memoryKey, this.value);
     } catch {
       // without storage a profile lasts as long as the page
     }
@@ -196,52 +196,38 @@ export class LayersView extends View {
     if (this.brush >= this.count) this.setBrush(0);
   }
 
-  update(data) {
-    const before = this.data;
-    const other = before.base !== data.base;
-    if (other) this.units = null; // these weights may not fit the new checkpoints: nothing is asked before their units are here
-    super.update(data);
-    if (other) {
+  update(before, data) {
+    const { view } = this;
+    if (before.base !== data.base) {
+      this.units = null; // these weights may not fit the new checkpoints: nothing is asked before their units are here
       this.measuredFigures.clear();
       this.fetchUnits();
     }
-    if (this.units && this.adopts("profile", before, data) && !this.moving && data.profile) this.jump(data.profile);
+    if (this.units && view.adopts("profile", before, data, this.value) && !view.moving && data.profile) this.jump(data.profile);
   }
 
   // --- changing ---
 
-  hold() {
-    super.hold();
-    this.before ??= this.profile;
+  held() {
+    this.before ??= this.value;
   }
 
-  release() {
-    this.moving = false;
-    clearTimeout(this.settling);
-    if (this.before && this.before !== this.profile) {
+  released() {
+    if (this.before && this.before !== this.value) {
       this.past = [...this.past.slice(1 - STEPS_KEPT), this.before];
       this.future = [];
     }
     this.before = null;
     this.remember();
-    this.report("profile", this.profile);
-    this.emit("history");
-    this.emit("settled");
-  }
-
-  // Keys come in bursts: one step and one report, after the last.
-  burst(change) {
-    this.hold();
-    change();
-    this.settling = setTimeout(() => this.release(), BURST_MS);
+    this.view.emit("history");
   }
 
   step(change) {
     if (!this.units) return;
-    this.hold();
+    this.view.hold();
     change();
-    this.emit("mixture");
-    this.release();
+    this.view.emit("mixture");
+    this.view.release();
   }
 
   // Units around `place` follow by the falloff, from where they were when the pointer came to it. Locked ones stay.
@@ -257,13 +243,13 @@ export class LayersView extends View {
   setWeights(weights) {
     if (weights.every((row, place) => sameRow(row, this.weights[place]))) return;
     this.weights = weights;
-    this.emit("mixture");
+    this.view.emit("mixture");
   }
 
   // The interpolation curve's way: everywhere the same weight of A, the others share the rest equally.
   setAlpha(alpha, exact = false) {
     if (!this.units) return;
-    const row = withShare(alone(this.count, 0), 0, exact ? alpha : this.snap(alpha));
+    const row = withShare(alone(this.count, 0), 0, exact ? alpha : this.view.snap(alpha));
     this.setWeights(this.weights.map((old, place) => (this.locked.has(place) ? old : row)));
   }
 
@@ -286,7 +272,7 @@ export class LayersView extends View {
       this.anchor = anchor;
       this.weights = this.weights.map((row, place) => (this.locked.has(place) ? this.anchorRow : row));
     });
-    this.emit("units");
+    this.view.emit("units");
   }
 
   // The finer level repeats a weight; the coarser one takes the mean over its elements.
@@ -303,7 +289,7 @@ export class LayersView extends View {
       this.locked = new Set(allLocked.flatMap((yes, place) => (yes ? [place] : [])));
       this.level = level;
     });
-    this.emit("units");
+    this.view.emit("units");
   }
 
   // A curve of the anchor's weight, the others share the rest; locked units stay.
@@ -316,14 +302,14 @@ export class LayersView extends View {
 
   load(preset) {
     this.step(() => this.take({ ...preset, locked: [] }));
-    this.emit("units");
+    this.view.emit("units");
   }
 
   jump(text) {
     const { level } = this;
     this.take(JSON.parse(text));
-    if (this.level !== level) this.emit("units");
-    this.emit("mixture");
+    if (this.level !== level) this.view.emit("units");
+    this.view.emit("mixture");
   }
 
   undo() {
@@ -335,11 +321,11 @@ export class LayersView extends View {
   }
 
   travel(from, to) {
-    if (!from.length || this.moving) return;
-    to.push(this.profile);
+    if (!from.length || this.view.moving) return;
+    to.push(this.value);
     this.jump(from.pop());
-    this.emit("units");
-    this.release();
+    this.view.emit("units");
+    this.view.release();
   }
 
   // --- what is measured ---
@@ -350,16 +336,16 @@ export class LayersView extends View {
   }
 
   rivals(metric) {
-    const best = this.sweep?.best(metric);
-    const ends = this.ranked(super.rivals(metric), metric);
-    return best ? [{ name: `best uniform (${alphaText(best.alpha)})`, value: best.value, tone: "name-best" }, ...ends] : ends;
+    const best = this.view.sweep?.best(metric);
+    const least = this.ranked(ends(this.view, metric), metric);
+    return best ? [{ name: `best uniform (${alphaText(best.alpha)})`, value: best.value, tone: "name-best" }, ...least] : least;
   }
 
   // Of many checkpoints the two best are rival enough.
-  ranked(ends, metric) {
+  ranked(rivals, metric) {
     const { better } = METRICS[metric];
     const least = (value) => (known(value) ? better * value : -Infinity);
-    return ends.length > 2 ? [...ends].sort((one, other) => least(other.value) - least(one.value)).slice(0, 2) : ends;
+    return rivals.length > 2 ? [...rivals].sort((one, other) => least(other.value) - least(one.value)).slice(0, 2) : rivals;
   }
 
   // Profiles that have been measured, for the curve: where their mean lies, and what they gave.
@@ -371,11 +357,7 @@ export class LayersView extends View {
     return [...this.measuredFigures].map(([key, one]) => ({ key, ...one })).filter((one) => one.figures);
   }
 
-  get curveLead() {
-    return "all layers at";
-  }
-
-  get curveHint() {
+  get hint() {
     const others = this.count > 2 ? " A's, the others share the rest equally;" : "";
     return `The curve is the same weight for every layer;${others} diamonds are layer profiles at their mean weight of A. A dashed line is a profile moved up and down: where it lies above the curve, the layers earn their weights. Click or drag sets all layers.`;
   }

@@ -1,9 +1,10 @@
+// @ts-check
 // The card above the column: what a row is, presets, links, anchor, undo, and measuring the profile.
 
 import { button, clamp, el, known, option, setAttribute, setText } from "../viewer/dom.js";
 import { Trouble, request } from "../viewer/frames.js";
 import { Outlook } from "../viewer/outlook.js";
-import { LETTERS } from "../viewer/state.js";
+import { LETTERS } from "../viewer/pane-registry.js";
 import { showProgress } from "./measure.js";
 import { LEVELS } from "./profile.js";
 
@@ -16,8 +17,12 @@ const CURVES = {
 const SAVED = "saved/";
 
 export class ProfileTools {
-  constructor(view, column, measure) {
-    Object.assign(this, { view, column, measure, saved: [] });
+  constructor(/** @type {import("../viewer/state.js").View} */ view, column, measure) {
+    this.view = view;
+    this.profile = /** @type {import("./profile.js").Profile} */ (view.mixture);
+    this.column = column;
+    this.measure = measure;
+    this.saved = [];
     this.build();
     view.on("mixture units history settled data frame sweep", () => this.show());
     view.on("data", (before) => {
@@ -31,12 +36,12 @@ export class ProfileTools {
     this.outlook = new Outlook(this.view);
     this.formula = el("span", { class: "formula", "data-testid": "formula" });
     this.timing = el("span", { class: "quiet-text timing", "data-testid": "timing" });
-    this.undoButton = button("↶", () => this.view.undo(), { class: "round", title: "Undo (Ctrl+Z)", "aria-label": "Undo", "data-testid": "undo" });
-    this.redoButton = button("↷", () => this.view.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
-    this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.view.setLevel(value));
+    this.undoButton = button("↶", () => this.profile.undo(), { class: "round", title: "Undo (Ctrl+Z)", "aria-label": "Undo", "data-testid": "undo" });
+    this.redoButton = button("↷", () => this.profile.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
+    this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.profile.setLevel(value));
     this.link = this.choice("link", RADII.map((radius) => [String(radius), radius ? `±${radius}` : "off"]), (value) => (this.column.radius = Number(value)));
-    this.anchors = this.lettered("anchor", (member) => this.view.setAnchor(member));
-    this.brushes = this.lettered("brush", (member) => this.view.setBrush(member));
+    this.anchors = this.lettered("anchor", (member) => this.profile.setAnchor(member));
+    this.brushes = this.lettered("brush", (member) => this.profile.setBrush(member));
     this.preset = this.choice("preset", [], (value) => this.choose(value));
     this.all = el("input", { type: "number", min: 0, max: 1, step: 0.05, "aria-label": "Weight for all layers", title: "The same weight for all layers", "data-testid": "uniform",
       on: { change: () => this.uniform(), keydown: (event) => event.stopPropagation() } });
@@ -76,10 +81,10 @@ export class ProfileTools {
   // --- presets ---
 
   choose(value) {
-    if (value.startsWith(SAVED)) this.view.load(this.saved[Number(value.slice(SAVED.length))]);
-    else this.view.preset(value);
+    if (value.startsWith(SAVED)) this.profile.load(this.saved[Number(value.slice(SAVED.length))]);
+    else this.profile.preset(value);
     this.chosen = value;
-    this.chosenFor = this.view.profileKey;
+    this.chosenFor = this.profile.profileKey;
     this.show();
   }
 
@@ -87,7 +92,7 @@ export class ProfileTools {
     const value = this.all.valueAsNumber;
     if (!known(value)) return;
     this.view.hold();
-    this.view.setAll(clamp(value, 0, 1));
+    this.profile.setAll(clamp(value, 0, 1));
     this.view.release();
   }
 
@@ -98,7 +103,7 @@ export class ProfileTools {
 
   keep() {
     if (!this.name.value.trim()) return this.name.focus();
-    return this.shelve("POST", { ...JSON.parse(this.view.body), name: this.name.value });
+    return this.shelve("POST", { ...JSON.parse(this.profile.body), name: this.name.value });
   }
 
   forget() {
@@ -120,7 +125,7 @@ export class ProfileTools {
       this.saved = (await (await request(`${this.view.data.base}/presets`, options)).json()).presets ?? [];
       const place = this.saved.findIndex((one) => one.name === name?.trim());
       this.chosen = place < 0 ? null : `${SAVED}${place}`;
-      this.chosenFor = this.view.units && this.view.profileKey;
+      this.chosenFor = this.profile.units && this.profile.profileKey;
       this.listPresets();
     } catch (error) {
       if (error instanceof Trouble) this.view.emit("trouble", error);
@@ -137,17 +142,17 @@ export class ProfileTools {
   // --- showing ---
 
   show() {
-    const { view } = this;
+    const { profile } = this;
     setText(this.formula, this.words());
-    this.level.value = view.level;
-    if (this.all !== this.all.getRootNode().activeElement) this.all.value = view.units && this.allEqual() ? view.share(0) : "";
-    if (view.units && this.chosenFor !== view.profileKey) this.chosen = null; // changed by hand since
+    this.level.value = profile.level;
+    if (this.all !== this.all.getRootNode().activeElement) this.all.value = profile.units && this.allEqual() ? profile.share(0) : "";
+    if (profile.units && this.chosenFor !== profile.profileKey) this.chosen = null; // changed by hand since
     this.preset.value = this.chosen ?? "";
-    this.showLetters(this.anchors, view.anchor);
-    this.showLetters(this.brushes, view.brush);
-    this.brushField.hidden = view.count < 3;
-    this.undoButton.disabled = !view.past.length;
-    this.redoButton.disabled = !view.future.length;
+    this.showLetters(this.anchors, profile.anchor);
+    this.showLetters(this.brushes, profile.brush);
+    this.brushField.hidden = profile.count < 3;
+    this.undoButton.disabled = !profile.past.length;
+    this.redoButton.disabled = !profile.future.length;
     this.drop.hidden = !this.chosenSaved();
     this.showTiming();
     this.showMeasure();
@@ -155,19 +160,19 @@ export class ProfileTools {
 
   // Means over all elements; what A does not get the others do.
   words() {
-    const { view } = this;
-    const means = view.members.map((_, member) => (view.units ? view.mean(member) : 1 / view.count));
+    const { view, profile } = this;
+    const means = view.members.map((_, member) => (profile.units ? profile.mean(member) : 1 / profile.count));
     return `mean ${view.members.map(({ name }, member) => `${means[member].toFixed(2)} × ${LETTERS[member].toUpperCase()} ${name}`).join("  +  ")}`;
   }
 
   allEqual() {
-    const { view } = this;
-    return view.weights.every((_, place) => view.share(place) === view.share(0));
+    const { profile } = this;
+    return profile.weights.every((_, place) => profile.share(place) === profile.share(0));
   }
 
   showLetters(buttons, chosen) {
     buttons.forEach((one, member) => {
-      one.hidden = member >= this.view.count;
+      one.hidden = member >= this.profile.count;
       setAttribute(one, "aria-pressed", member === chosen);
     });
   }
@@ -181,12 +186,12 @@ export class ProfileTools {
   }
 
   showMeasure() {
-    const { view, measure } = this;
+    const { view, profile, measure } = this;
     const running = measure.running || (view.sweep.running && measure.asked);
-    const offered = view.data.live && view.data.labelled && view.units;
+    const offered = view.data.live && view.data.labelled && profile.units;
     this.go.hidden = Boolean(running) || Boolean(view.measured() && view.sweep.points.length > 2);
     this.go.disabled = !offered || view.moving;
-    this.goCurve.hidden = Boolean(running) || !view.units || view.uniform || view.curveOf(view.profileKey).length > 2;
+    this.goCurve.hidden = Boolean(running) || !profile.units || profile.uniform || profile.curveOf(profile.profileKey).length > 2;
     this.goCurve.disabled = this.go.disabled;
     this.stop.hidden = this.progressBar.hidden = !running;
     showProgress(measure, this.bar, this.text);

@@ -4,6 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { alone, onSimplex, withShare } from "../layers/profile.js";
+import { DEFAULTS, readLook, writeLook } from "../viewer/look.js";
+import { LENSES, addLens } from "../viewer/lenses.js";
+import { PANES, addPane } from "../viewer/pane-registry.js";
+import { Palette, RIGHT, UNKNOWN, WRONG } from "../viewer/paint.js";
 import { FrameCache, wishAlpha } from "../viewer/frames.js";
 import { Method, sharedOut } from "../viewer/method.js";
 import { Sweep } from "../viewer/sweep.js";
@@ -71,24 +75,64 @@ test("the cache forgets what was used longest ago", () => {
 
 test("a method asks for what is set, and for nothing before it is ready", () => {
   const events = [];
-  const view = { emit: (name) => events.push(name), release: () => events.push("release") };
+  const view = { emit: (name) => events.push(name), release: () => method.released() };
   const control = { method: "slerp", title: "SLERP", live: true, ready: true, values: { alpha: 0.5 }, figures: { miou: 0.3 } };
-  const method = new Method(view, control);
+  let method = new Method(view, control);
   assert.deepEqual(JSON.parse(method.wish().body), { method: "slerp", parameters: { alpha: 0.5 } });
   assert.equal(method.measured().point.miou, 0.3);
   method.set("alpha", 0.25);
   assert.deepEqual(events, ["mixture"]);
   assert.equal(method.measured(), null, "figures of another merge are not this one's");
   assert.deepEqual(control.values, { alpha: 0.5 });
-  const slow = new Method(view, { ...control, live: false });
-  slow.set("alpha", 0.1);
+  method = new Method(view, { ...control, live: false });
+  method.set("alpha", 0.1);
   assert.deepEqual(events, ["mixture"], "several networks are asked for at the release");
-  slow.release();
-  assert.deepEqual(events, ["mixture", "mixture", "release"]);
+  method.release();
+  assert.deepEqual(events, ["mixture", "mixture"]);
   assert.equal(new Method(view, { ...control, ready: false }).wish(), null);
 });
 
 test("an alpha is asked for with three digits", () => {
   assert.equal(wishAlpha(0.1 + 0.2).query, "alpha=0.300&");
   assert.equal(wishAlpha(1).label, "Merge at 1.00");
+});
+
+test("a look is one text that an address carries as it is, and what somebody else wrote is taken where it makes sense", () => {
+  const look = { ...structuredClone(DEFAULTS), lens: "errors", layout: "wipe", split: 0.25, hidden: [3, 11], zoom: { scale: 2.5, x: 0.1, y: 0.2 }, metric: "loss", shown: ["m"] };
+  const text = writeLook(look);
+  assert.equal(encodeURIComponent(text), text);
+  assert.deepEqual(readLook(text), look);
+  assert.deepEqual(readLook(""), DEFAULTS);
+  assert.deepEqual(readLook(undefined), DEFAULTS);
+  for (const wrong of ["lens-none", "opacity-7", "opacity--1", "zoom-1_2", "zoom-0.5_0_0", "hidden-x_300_-1", "__proto__-1", "shown-q", "layout-", "split-1e9", "~~~", "lens"]) {
+    assert.deepEqual(readLook(wrong), DEFAULTS, wrong);
+  }
+  assert.deepEqual(readLook("zoom-2_0.9_0.9").zoom, { scale: 2, x: 0.5, y: 0.5 }, "a zoom stays within the picture");
+  assert.ok(writeLook(DEFAULTS).includes("opacity-0.65"), "defaults are said too");
+});
+
+test("every pane and every lens says what it is", () => {
+  assert.deepEqual([...PANES.keys()].slice(0, 4), ["a", "m", "b", "t"]);
+  for (const kind of PANES.values()) {
+    assert.ok(typeof kind.short === "function" && typeof kind.title === "function");
+    assert.equal(typeof { frame: kind.wish, derived: kind.derive, truth: () => {} }[kind.source], "function", kind.id);
+    for (const needed of kind.needs ?? []) assert.ok(PANES.has(needed));
+  }
+  assert.throws(() => addPane(PANES.get("a")));
+  assert.throws(() => addLens(LENSES.get("mask")));
+  const words = new Uint32Array([0 | (200 << 8), 1, 255, 1]);
+  const map = { width: 2, height: 2, words };
+  const palette = new Palette();
+  palette.update([{ id: 0, color: "#102030" }, { id: 1, color: "#ffffff" }], []);
+  const other = { width: 2, height: 2, words: new Uint32Array([0, 0, 0, 255]) };
+  for (const lens of LENSES.values()) {
+    const out = new Uint32Array(4).fill(7);
+    lens.paint(out, map, { palette, truth: other, reference: other });
+    assert.ok(!out.includes(7) || lens.id === "outline", `${lens.id} paints every pixel`);
+  }
+  const out = new Uint32Array(4);
+  LENSES.get("mask").paint(out, map, { palette, truth: null, reference: null });
+  assert.deepEqual([...out], [0xff302010, 0xffffffff, 0, 0xffffffff]);
+  LENSES.get("errors").paint(out, map, { palette, truth: other, reference: null });
+  assert.deepEqual([...out], [RIGHT, WRONG, WRONG, UNKNOWN]);
 });

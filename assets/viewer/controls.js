@@ -1,12 +1,23 @@
+// @ts-check
 // The alpha slider: drag, keys, number, play. It reports nothing to Python before the release.
 
 import { alphaText, button, clamp, el, known, reducedMotion, setAttribute, setText } from "./dom.js";
+import { AlphaMixture } from "./alpha.js";
 import { Outlook } from "./outlook.js";
 
 const PLAY_MS = 8000; // one way through alpha 0..1 and back
+const LONGEST_TICK_MS = 50; // a browser that was busy goes on where it was: the knob does not jump
+
+/** @type {Array<[string, string]>} */
+const ALPHA_KEYS = [
+  ["← →", "alpha by 0.01 (on the slider)"],
+  ["Shift ← →", "alpha by 0.1"],
+  ["Home, End", "alpha 0 (B), alpha 1 (A)"],
+  ["p", "play or pause"],
+];
 
 export class AlphaControl {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.build();
     view.on("mixture data sweep settled frame playing", () => this.show());
@@ -22,7 +33,7 @@ export class AlphaControl {
       "aria-orientation": "horizontal", "data-testid": "alpha-slider",
     }, el("div", { class: "rail" }), this.marks, this.thumb);
     this.ticks = el("div", { class: "ticks", "aria-hidden": "true" });
-    for (const [at, label] of [[0, "0"], [0.25, ".25"], [0.5, ".5"], [0.75, ".75"], [1, "1"]]) {
+    for (const [at, label] of /** @type {Array<[number, string]>} */ ([[0, "0"], [0.25, ".25"], [0.5, ".5"], [0.75, ".75"], [1, "1"]])) {
       const tick = el("span", { class: "tick" }, label);
       tick.style.left = `${100 * at}%`;
       this.ticks.append(tick);
@@ -110,8 +121,8 @@ export class AlphaControl {
     let [along, last] = [began, performance.now()];
     const tick = (now) => {
       // A frame that is late holds the hand back: the knob never stands over the masks of another alpha.
-      const framed = this.view.framed?.() ?? true;
-      if (!framed) along += now - last;
+      const framed = this.view.framed();
+      along += framed ? Math.max(0, now - last - LONGEST_TICK_MS) : now - last;
       last = now;
       const phase = ((now - along) % PLAY_MS) / PLAY_MS;
       if (framed) view.setAlpha(phase < 0.5 ? 2 * phase : 2 - 2 * phase);
@@ -168,3 +179,13 @@ export class AlphaControl {
     }));
   }
 }
+
+/** @type {import("./instance.js").Controls} */
+export const alphaControls = {
+  kind: "viewer-merge",
+  mixtureOf: (view) => new AlphaMixture(view),
+  build(view) {
+    const control = new AlphaControl(view);
+    return { roots: [control.root], keys: ALPHA_KEYS, actions: { p: () => control.toggle() }, dispose: () => control.stop() };
+  },
+};

@@ -1,3 +1,4 @@
+// @ts-check
 // The interpolation curve, drawn as SVG in its own pixels: points as they come, both ends, the best, the present alpha.
 
 import { alphaText, clamp, el, known, setAttribute, setText, svg } from "./dom.js";
@@ -18,7 +19,7 @@ export function niceTicks(low, high, count = 6) {
 }
 
 export class Curve {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.hover = null;
     this.height = 280;
@@ -107,7 +108,7 @@ export class Curve {
     const { of } = METRICS[this.metric];
     const { sweep } = this.view;
     const values = [...sweep.points.map(of), ...["a", this.view.otherEnd(this.metric)].map((letter) => sweep.end(letter, this.metric)),
-      ...this.view.extras().map((one) => of(one.figures))].filter(known);
+      ...this.view.mixture.extras().map((one) => of(one.figures))].filter(known);
     if (!values.length) return { low: 0, high: 1 };
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const room = Math.max((high - low) * 0.14, Math.abs(high) * 0.005, 1e-4);
@@ -185,7 +186,7 @@ export class Curve {
   // Merges beside the curve: a diamond each, at its mean weight.
   drawExtras() {
     const { of } = METRICS[this.metric];
-    const shown = this.view.extras().filter((one) => known(of(one.figures))).map((one) => ({ ...one, x: this.x(one.mean), y: this.y(of(one.figures)) }));
+    const shown = this.view.mixture.extras().filter((one) => known(of(one.figures))).map((one) => ({ ...one, x: this.x(one.mean), y: this.y(of(one.figures)) }));
     const diamonds = shown.map(({ x, y, key, of: curve, figures }) => {
       const half = curve && curve !== key ? 4 : 8; // points of a curve are small, the profile itself is not
       return svg("path", { class: "extra", d: `M${x} ${y - half}L${x + half} ${y}L${x} ${y + half}L${x - half} ${y}Z` }, svg("title", {}, formatMetric(this.metric, of(figures))));
@@ -208,10 +209,10 @@ export class Curve {
     if (!best || !known(best.value)) return this.bestMark.replaceChildren();
     const x = this.x(best.alpha);
     const y = this.y(best.value);
-    const side = best.alpha > 0.85 ? "end" : best.alpha < 0.15 ? "start" : "middle";
+    const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
     const below = METRICS[this.metric].better < 0;
     return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x, y: below ? y + 24 : y - (side === "middle" ? 12 : 32), "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
   }
 
   vertical(line, alpha) {
@@ -240,7 +241,7 @@ export class Curve {
     const point = this.hover === null ? null : sweep.nearest(at);
     const snapped = point && Math.abs(point.alpha - at) * (this.width ?? 0) < 6 ? point.alpha : at;
     const here = sweep.at(snapped, this.metric);
-    const lead = `${this.view.curveLead} ${alphaText(Number(snapped.toFixed(2)))}`;
+    const lead = `${this.view.mixture.lead} ${alphaText(Number(snapped.toFixed(2)))}`;
     if (!here) return setText(this.read, `${lead}  ·  not measured`);
     const how = here.between ? `interpolated between ${alphaText(here.between[0])} and ${alphaText(here.between[1])}` : "measured";
     return setText(this.read, `${lead}  ·  ${METRICS[this.metric].label} ${formatMetric(this.metric, here.value, 2)}  ·  ${how}`);

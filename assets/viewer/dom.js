@@ -1,3 +1,4 @@
+// @ts-check
 // Elements and numbers. Strings from the server always become text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";

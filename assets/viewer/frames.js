@@ -1,3 +1,4 @@
+// @ts-check
 // Frames: fetched, decoded to label maps, kept in a bounded cache. The newest request wins, there is never a queue.
 
 import { alphaKey } from "./dom.js";
@@ -110,7 +111,7 @@ async function fetchFrame(job, pane, signal) {
   if (response.status === 409) return null;
   const scores = JSON.parse(response.headers.get("X-Fusion") ?? "{}");
   const map = await decodeLabelMap(await response.blob());
-  return { ...map, scores, mixture: job.mixture, label: job.label };
+  return { ...map, scores, mixture: job.mixture, label: job.label, took: 0 };
 }
 
 // One lane a pane: at most one request in flight, and after it only the newest wish.

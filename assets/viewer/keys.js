@@ -1,20 +1,13 @@
+// @ts-check
 // Keys that work anywhere in the viewer, and the panel that lists them.
 
 import { button, el } from "./dom.js";
-import { MODES } from "./toolbar.js";
+import { LENSES } from "./lenses.js";
 import { resetZoom, zoomKey } from "./zoom.js";
-
-export const ALPHA_KEYS = [
-  ["← →", "alpha by 0.01 (on the slider)"],
-  ["Shift ← →", "alpha by 0.1"],
-  ["Home, End", "alpha 0 (B), alpha 1 (A)"],
-  ["p", "play or pause"],
-];
 
 export const VIEW_KEYS = [
   ["[ ]  PageUp PageDown", "previous, next picture"],
   ["+ −  0", "zoom in, out, reset"],
-  ["1 – 5", "mask, outline, confidence, errors, disagreement"],
   ["m", "masks on or off"],
   ["o", "borders on or off"],
   ["g  w  b", "side by side, wipe, blink"],
@@ -24,7 +17,8 @@ export const VIEW_KEYS = [
 ];
 
 export function helpPanel(own) {
-  const rows = [...own, ...VIEW_KEYS].flatMap(([keys, text]) => [el("dt", {}, keys), el("dd", {}, text)]);
+  const lenses = [...LENSES.values()].map(({ label }) => label.toLowerCase()).join(", ");
+  const rows = [...own, ...VIEW_KEYS, [`1 – ${Math.min(9, LENSES.size)}`, lenses]].flatMap(([keys, text]) => [el("dt", {}, keys), el("dd", {}, text)]);
   const panel = el("dialog", { class: "help", "aria-label": "Keys", "data-testid": "help-panel" }, el("h2", {}, "Keys"), el("dl", {}, ...rows));
   panel.append(button("Close", () => panel.close(), { class: "quiet" }));
   panel.addEventListener("click", (event) => {
@@ -34,7 +28,7 @@ export function helpPanel(own) {
 }
 
 export class Keys {
-  constructor(view, root, actions) {
+  constructor(/** @type {import("./state.js").View} */ view, root, actions) {
     this.view = view;
     this.root = root;
     this.actions = { ...this.table(), ...actions };
@@ -55,8 +49,8 @@ export class Keys {
       "+": () => zoomKey(view, 1), "=": () => zoomKey(view, 1), "-": () => zoomKey(view, -1), 0: () => resetZoom(view),
       m: flip("masks"), o: flip("borders"), g: layout("grid"), w: layout("wipe"), b: layout("blink"), x: () => this.swap(true),
     };
-    MODES.forEach(([mode], place) => {
-      table[place + 1] = () => (mode === "errors" && !view.hasTruth ? null : view.change({ mode }));
+    [...LENSES.values()].slice(0, 9).forEach(({ id, needs }, place) => {
+      table[place + 1] = () => (needs === "truth" && !view.hasTruth ? null : view.change({ lens: id }));
     });
     return table;
   }

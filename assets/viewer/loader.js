@@ -1,14 +1,16 @@
-// Brings the present picture, its truth and the frames of the three network panes together.
+// @ts-check
+// Brings the present picture, its truth and the frames of the panes that are asked for together.
 //
 // A bundle holds what belongs to ONE picture. The old bundle stays on screen until the new picture is there, so that a
 // mask never lies over the wrong picture.
 
-import { FrameCache, Lane, Trouble, decodeLabelMap, request, wishAlone } from "./frames.js";
+import { FrameCache, Lane, Trouble, decodeLabelMap, request } from "./frames.js";
+import { PANES, framed } from "./pane-registry.js";
 
 const KEPT_PICTURES = 16;
 
 export class Loader {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.cache = new FrameCache();
     this.pictures = new Map();
@@ -17,13 +19,13 @@ export class Loader {
     this.lanes = {};
     view.framed = () => !this.target || this.troubled.has("m") || this.target.m?.mixture === view.wish()?.mixture;
     this.troubled = new Set(); // panes whose last wish failed: an answer to another one does not mend that
-    for (const pane of ["a", "m", "b"]) {
-      this.lanes[pane] = new Lane(pane, this.cache, (frame, job) => this.arrived(pane, frame, job), (error) => this.trouble(error, pane));
+    for (const { id } of framed()) {
+      this.lanes[id] = new Lane(id, this.cache, (frame, job) => this.arrived(id, frame, job), (error) => this.trouble(error, id));
     }
-    view.on("mixture", () => this.wantMerge());
+    view.on("mixture", () => this.wantFollowers());
     view.on("picture", () => this.open());
     view.on("data", (before) => this.dataChanged(before));
-    view.on("settled", () => this.wantEnds());
+    view.on("settled settings", () => this.wantOthers());
     view.on("other", () => this.otherChanged());
   }
 
@@ -39,30 +41,37 @@ export class Loader {
   open() {
     const { data, index } = this.view;
     if (!data.live || this.disposed) return;
-    const bundle = { base: data.base, index, picture: null, truth: null, a: null, m: null, b: null };
+    const bundle = { base: data.base, index, picture: null, t: null };
     this.next = bundle;
     this.assets(bundle.base, index).then((assets) => this.present(bundle, assets));
-    this.wantMerge();
-    this.wantEnds();
+    this.wantFollowers();
+    this.wantOthers();
   }
 
-  wantMerge() {
-    if (!this.target || !this.view.data.live) return;
-    const wish = this.view.wish();
-    if (wish) this.lanes.m.want(this.target.base, this.target.index, wish);
+  // Panes that nobody looks at cost nothing; those that are there from the first are ready before they are looked at.
+  wanted(/** @type {import("./pane-registry.js").PaneKind} */ { id, optional }) {
+    return !optional || this.view.uses(id);
   }
 
-  wantEnds() {
+  wantFollowers() {
+    for (const kind of framed()) if (kind.follows && this.wanted(kind)) this.want(kind);
+  }
+
+  wantOthers() {
     if (!this.target || !this.view.data.live) return;
-    for (const pane of ["a", "b"]) {
-      if (!this.target[pane]) this.lanes[pane].want(this.target.base, this.target.index, wishAlone(this.view.letterOf(pane)));
-    }
+    for (const kind of framed()) if (!kind.follows && !this.target[kind.id] && this.wanted(kind)) this.want(kind);
     if (this.target.missing) this.retryPicture(this.target);
+  }
+
+  want(/** @type {import("./pane-registry.js").PaneKind} */ { id, wish }) {
+    if (!this.target || !this.view.data.live) return;
+    const wished = wish(this.view);
+    if (wished) this.lanes[id].want(this.target.base, this.target.index, wished);
   }
 
   // The old mask stays until the other checkpoint's is there.
   otherChanged() {
-    if (this.target && this.view.data.live) this.lanes.b.want(this.target.base, this.target.index, wishAlone(this.view.letterOf("b")));
+    this.want(PANES.get("b"));
   }
 
   retryPicture(bundle) {
@@ -114,11 +123,11 @@ export class Loader {
       if (!quiet) this.trouble(error);
       return null;
     };
-    const [picture, truth] = await Promise.all([
+    const [picture, t] = await Promise.all([
       fetchPicture(base, index).catch(complain),
       this.view.hasTruth ? fetchTruth(base, index).catch(complain) : null,
     ]);
-    return { picture, truth, missing: picture === null };
+    return { picture, t, missing: picture === null };
   }
 
   trouble(error, pane) {

@@ -1,5 +1,8 @@
-// The component of the Explore page.
+// @ts-check
+// The component of the Explore page: alpha, or a registered method in its place.
 
-import { Instance, mountOf } from "./instance.js";
+import { alphaControls } from "./controls.js";
+import { mountOf } from "./instance.js";
+import { methodControls } from "./method.js";
 
-export default mountOf(Instance);
+export default mountOf((data) => (data.control ? methodControls : alphaControls));

@@ -1,9 +1,11 @@
+// @ts-check
 // A registered merge method as the control of the mixture: its parameters as sliders, choices and weights.
 //
 // While a slider is dragged every value is asked for at once, as with alpha; a method that is several networks, or whose
 // statistics are measured anew for each merge, is asked for at the release, and says so. Python hears of it at the release.
 
 import { clamp, el, known, option, setText } from "./dom.js";
+import { ends } from "./alpha.js";
 import { Outlook } from "./outlook.js";
 
 // What a frame is asked of, from the parameters that are set.
@@ -13,8 +15,12 @@ const wishMethod = ({ method, title }, values) => {
 };
 
 export class Method {
-  constructor(view, control) {
+  constructor(/** @type {import("./state.js").View} */ view, control) {
     this.view = view;
+    this.field = /** @type {const} */ ("parameters");
+    this.onCurve = false;
+    this.lead = "alpha";
+    this.hint = "";
     this.adopt(control);
   }
 
@@ -23,8 +29,13 @@ export class Method {
     this.values = structuredClone(control.values);
   }
 
-  get text() {
+  get value() {
     return JSON.stringify(this.values);
+  }
+
+  // A method has no place on the curve over alpha.
+  get alpha() {
+    return this.view.data.alpha;
   }
 
   get live() {
@@ -39,7 +50,27 @@ export class Method {
   // Figures of the whole split, where just this merge has been measured.
   measured() {
     const { figures, values } = this.control;
-    return figures && JSON.stringify(values) === this.text ? { point: figures, where: "measured" } : null;
+    return figures && JSON.stringify(values) === this.value ? { point: figures, where: "measured" } : null;
+  }
+
+  rivals(metric) {
+    return ends(this.view, metric);
+  }
+
+  extras() {
+    return [];
+  }
+
+  setAlpha() {}
+
+  // Its fields are drawn anew with what a rerun says: MethodControl.dataChanged.
+  update() {}
+
+  held() {}
+
+  // What is several networks is asked for now.
+  released() {
+    if (!this.live) this.view.emit("mixture");
   }
 
   set(name, value) {
@@ -48,13 +79,12 @@ export class Method {
   }
 
   release() {
-    if (!this.live) this.view.emit("mixture");
     this.view.release();
   }
 }
 
 export class MethodControl {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.outlook = new Outlook(view);
     this.note = el("span", { class: "quiet-text", "data-testid": "method-note" });
@@ -69,7 +99,7 @@ export class MethodControl {
   }
 
   get method() {
-    return this.view.mixture;
+    return /** @type {Method} */ (this.view.mixture);
   }
 
   dataChanged(before) {
@@ -77,7 +107,7 @@ export class MethodControl {
     if (JSON.stringify(control) === JSON.stringify(before.control) || this.view.moving) return;
     const wasReady = this.method.control.ready;
     this.view.pending.parameters = [];
-    const same = JSON.stringify(control.values) === this.method.text;
+    const same = JSON.stringify(control.values) === this.method.value;
     this.method.adopt(control);
     this.build();
     if (!same || !wasReady) this.view.emit("mixture");
@@ -173,7 +203,7 @@ function weightsField(item, method, id) {
       setText(shown, value.toFixed(2));
     });
   show();
-  return rows.map((row) => row.node);
+  return [el("span", { class: "method-name method-of" }, item.name), ...rows.map((row) => row.node)];
 }
 
 const STEPS_OF_ONE = 1e4;
@@ -198,3 +228,10 @@ function textField(item, method, id) {
   });
   return [el("span", { class: "method-name" }, item.name), input];
 }
+
+/** @type {import("./instance.js").Controls} */
+export const methodControls = {
+  kind: "viewer-merge",
+  mixtureOf: (view) => new Method(view, view.data.control),
+  build: (view) => ({ roots: [new MethodControl(view).root], keys: [], actions: {}, dispose: () => {} }),
+};

@@ -1,3 +1,4 @@
+// @ts-check
 // The headline: the whole split at the nearest measured alpha against A and B, and the present picture live.
 
 import { bare, el, known, percent, plural, setAttribute, setText, signed } from "./dom.js";
@@ -5,13 +6,13 @@ import { reduced } from "./panes.js";
 import { METRICS } from "./sweep.js";
 
 export class Numbers {
-  constructor(view, loader) {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.tiles = Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, tile(METRICS[metric].label, metric)]));
     this.live = tile("This picture", "picture");
     this.root = el("section", { class: "numbers", "aria-label": "Scores" }, ...Object.values(this.tiles).map((one) => one.root), this.live.root);
-    view.on("mixture sweep data frame bundle", () => this.show());
+    view.on("mixture sweep data frame bundle picture", () => this.show());
     this.show();
   }
 
@@ -24,6 +25,8 @@ export class Numbers {
 
   showPicture(bundle) {
     const scores = bundle?.m?.scores;
+    setText(this.live.label, this.view.name || "This picture");
+    setAttribute(this.live.root, "title", this.view.name);
     setText(this.live.where, ["live mIoU", known(scores?.pixel_accuracy) ? `${percent(scores.pixel_accuracy)} of pixels` : "", reduced(bundle?.m)].filter(Boolean).join(" · "));
     setText(this.live.value, percent(scores?.miou));
     this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
@@ -38,17 +41,18 @@ export class Numbers {
     const tiled = measured?.point.tiled ? `, ${measured.point.tiled} in tiles` : "";
     setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}${tiled}` : ""}` : "not measured");
     setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
-    one.deltas.replaceChildren(...this.view.rivals(metric).map((rival) => against(rival, value, metric)));
+    one.deltas.replaceChildren(...this.view.mixture.rivals(metric).map((rival) => against(rival, value, metric)));
   }
 }
 
 function tile(label, id) {
   const parts = {
+    label: el("span", { class: "tile-name" }, label),
     where: el("span", { class: "tile-where" }),
     value: el("div", { class: "tile-value", "data-testid": `value-${id}` }),
     deltas: el("div", { class: "tile-deltas" }),
   };
-  parts.root = el("div", { class: "tile", "data-testid": `tile-${id}` }, el("div", { class: "tile-label" }, label, parts.where), parts.value, parts.deltas);
+  parts.root = el("div", { class: "tile", "data-testid": `tile-${id}` }, el("div", { class: "tile-label" }, parts.label, parts.where), parts.value, parts.deltas);
   return parts;
 }
 

@@ -1,3 +1,4 @@
+// @ts-check
 // What the weights, or the measured curve, say of this merge: one line beside the formula, and the way to Diagnose.
 
 import { el, setAttribute, setText } from "./dom.js";
@@ -6,7 +7,7 @@ import { request } from "./frames.js";
 const SHARED = ["data", "split", "buffers"]; // what the other page reads of this one's address, beside the checkpoints
 
 export class Outlook {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.root = el("a", { class: "outlook", target: "_self", hidden: true, "data-testid": "outlook" });
     view.on("data", (before) => {

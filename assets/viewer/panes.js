@@ -1,17 +1,23 @@
+// @ts-check
 // The panes: picture and mask on canvases, titles, cross-hairs; side by side or as one stage with wipe and blink.
 
 import { button, clamp, el, percent, reducedMotion, setAttribute, setText } from "./dom.js";
-import { MaskLayer, Palette } from "./paint.js";
+import { MaskLayer } from "./layer.js";
+import { lensOf } from "./lenses.js";
+import { Palette } from "./paint.js";
+import { PANES, mapOf } from "./pane-registry.js";
 import { Gestures, toPane, toPicture } from "./zoom.js";
 
 const BLINK_MS = 500; // 2 Hz is a full change of both panes a second
 const SLOW_BLINK_MS = 1500;
 const SMOOTH_UP_TO = 2; // above this zoom a mask pixel is drawn as a square
 const NUDGE = 0.01;
+const LEAST_ROOM = 320; // pixels: below that the page scrolls
+const BELOW = 16;
 
 // One canvas with its title bar, gestures and cross-hair.
 class Pane {
-  constructor(view, id, label) {
+  constructor(/** @type {import("./state.js").View} */ view, id, label) {
     this.canvas = el("canvas", { "data-testid": `canvas-${id}` });
     this.context = this.canvas.getContext("2d");
     this.cross = el("div", { class: "cross", hidden: true });
@@ -34,6 +40,7 @@ class Pane {
     event.stopPropagation();
     const { u, v } = view.pointer ?? toPicture(view, 0.5, 0.5);
     view.pointer = { u: clamp(u + step[0] * NUDGE, 0, 1), v: clamp(v + step[1] * NUDGE, 0, 1) };
+    view.pointed = this.viewport;
     view.emit("pointer");
   }
 
@@ -58,7 +65,7 @@ class Pane {
     if (picture) context.drawImage(picture, -x * scale * width, -y * scale * height, scale * width, scale * height);
     if (!view.settings.masks) return;
     context.imageSmoothingEnabled = scale <= SMOOTH_UP_TO;
-    context.globalAlpha = view.settings.mode === "outline" ? 1 : view.settings.opacity;
+    context.globalAlpha = lensOf(view.settings.lens).solid ? 1 : view.settings.opacity;
     for (const { layer, from, to } of parts) {
       if (!layer.frame) continue;
       context.save();
@@ -78,20 +85,31 @@ class Pane {
   }
 }
 
+// How far what holds an element has been scrolled; a shadow root's host goes on outside.
+function scrolled(element) {
+  let sum = 0;
+  for (let node = element; node; node = node.parentElement ?? node.getRootNode()?.host) sum += node.scrollTop;
+  return sum;
+}
+
 // Very large pictures pass through the network at a part of their size: what is shown and scored is that.
 export const reduced = (frame) => (frame?.scores?.scale > 1 ? `shown at 1/${frame.scores.scale}` : "");
 
 export class Panes {
-  constructor(view, loader) {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.palette = new Palette();
-    this.layers = { a: new MaskLayer(), m: new MaskLayer(), b: new MaskLayer(), t: new MaskLayer() };
+    this.layers = Object.fromEntries([...PANES.keys()].map((id) => [id, new MaskLayer()]));
     this.dirty = new Set();
     this.build();
     this.observer = new ResizeObserver(() => this.schedule());
     for (const pane of [...Object.values(this.panes), this.stage]) this.observer.observe(pane.viewport);
-    view.on("frame", (pane) => this.repaint(this.view.settings.mode === "disagreement" ? null : pane));
+    this.fitting = new ResizeObserver(() => this.fitRoom());
+    this.fitting.observe(this.root);
+    this.fitWindow = () => this.fitRoom();
+    window.addEventListener("resize", this.fitWindow);
+    view.on("frame", (pane) => this.repaint(this.alone(pane) ? pane : null));
     view.on("bundle data", () => this.refresh());
     view.on("settings other", () => this.refresh());
     view.on("compare zoom", () => this.schedule());
@@ -103,12 +121,12 @@ export class Panes {
   build() {
     const { view } = this;
     this.panes = {};
-    for (const [id, label] of [["a", "A"], ["m", "Merge"], ["b", "B"], ["t", "Ground truth"]]) this.panes[id] = new Pane(view, id, label);
+    for (const kind of PANES.values()) this.panes[kind.id] = new Pane(view, kind.id, kind.short(view));
     this.enlarge = button("", () => view.change({ large: !view.settings.large }), { class: "quiet", "data-testid": "enlarge" });
     this.panes.m.bar.append(this.enlarge);
     this.stage = new Pane(view, "stage", "Comparison");
     this.buildDivider();
-    this.grid = el("div", { class: "grid" }, ...["a", "m", "b", "t"].map((id) => this.panes[id].root));
+    this.grid = el("div", { class: "grid" }, ...Object.values(this.panes).map(({ root }) => root));
     this.message = el("div", { class: "message", role: "status", "data-testid": "message" });
     this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.grid, this.stage.root);
   }
@@ -147,7 +165,7 @@ export class Panes {
     const { data, settings } = view;
     const live = data.live;
     const grid = settings.layout === "grid";
-    const shown = view.panes().filter((pane) => settings.visible[pane]);
+    const shown = view.panes().filter((pane) => view.shows(pane));
     this.palette.update(data.classes, settings.hidden);
     this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
     this.root.style.setProperty("--other", `var(--${view.letterOf("b")})`);
@@ -156,13 +174,20 @@ export class Panes {
     this.grid.hidden = !live || !grid;
     this.stage.root.hidden = !live || grid;
     this.divider.hidden = settings.layout !== "wipe";
-    this.grid.classList.toggle("has-large", settings.large && settings.visible.m);
-    this.grid.dataset.count = shown.length;
-    for (const pane of ["a", "m", "b", "t"]) this.panes[pane].root.hidden = !shown.includes(pane);
+    this.grid.classList.toggle("has-large", settings.large && view.shows("m"));
+    this.grid.dataset.count = String(shown.length);
+    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / 2)));
+    for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
     setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
     this.runBlink();
     this.repaint();
+  }
+
+  // What the window has for the pictures, as they lie before anything is scrolled: all of them are seen at once.
+  fitRoom() {
+    const top = this.root.getBoundingClientRect().top + scrolled(this.root);
+    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - BELOW))}px`);
   }
 
   runBlink() {
@@ -178,7 +203,7 @@ export class Panes {
   }
 
   repaint(pane = null) {
-    for (const id of pane ? [pane] : ["a", "m", "b", "t"]) this.dirty.add(id);
+    for (const id of pane ? [pane] : PANES.keys()) this.dirty.add(id);
     this.schedule();
   }
 
@@ -190,15 +215,23 @@ export class Panes {
   }
 
   frameOf(pane) {
-    const bundle = this.loader.shown;
-    return bundle ? (pane === "t" ? bundle.truth : bundle[pane]) : null;
+    return mapOf(pane, this.loader.shown);
+  }
+
+  // Whether no other pane's colours depend on this one's map.
+  alone(pane) {
+    const { lens, reference } = this.view.settings;
+    const compared = lensOf(lens).needs === "reference" && pane === reference;
+    return !compared && ![...PANES.values()].some(({ needs }) => needs?.includes(pane));
   }
 
   paintLayers() {
     const { settings } = this.view;
-    for (const pane of this.dirty) {
-      const other = pane === settings.reference ? null : this.frameOf(settings.reference);
-      this.layers[pane].paint(this.frameOf(pane), settings, this.palette, pane !== "t", this.frameOf("t"), other);
+    const truth = this.frameOf("t");
+    for (const id of this.dirty) {
+      if (PANES.get(id).optional && !this.view.uses(id)) continue;
+      const reference = id === settings.reference ? null : this.frameOf(settings.reference);
+      this.layers[id].paint(this.frameOf(id), settings, this.palette, PANES.get(id).network, { truth, reference });
     }
     this.dirty.clear();
   }
@@ -248,7 +281,7 @@ export class Panes {
       const frame = this.frameOf(id);
       const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
       setText(pane.title, name);
-      const score = id !== "t" && frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
+      const score = frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
       const named = score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score;
       setText(pane.note, [named, reduced(this.frameOf("m"))].filter(Boolean).join(" "));
       setAttribute(pane.canvas, "data-alpha", frame?.mixture);
@@ -265,7 +298,9 @@ export class Panes {
     const pending = Boolean(this.loader.next);
     for (const [id, pane] of Object.entries(this.panes)) {
       const frame = this.frameOf(id);
-      const late = id === "m" ? Boolean(wish) && frame?.mixture !== wish.mixture : id !== "t" && !frame;
+      const { follows, source } = PANES.get(id);
+      setAttribute(pane.root, "data-unready", Boolean(follows) && !wish && this.view.data.live);
+      const late = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
       setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
     }
   }
@@ -279,5 +314,7 @@ export class Panes {
     clearInterval(this.blinking);
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();
+    this.fitting.disconnect();
+    window.removeEventListener("resize", this.fitWindow);
   }
 }

@@ -1,53 +1,40 @@
+// @ts-check
 // What the viewer shows, and who wants to know when it changes.
 //
-// alpha and the picture's index go to Python when the user has settled on them. Everything in `settings` belongs to
-// the browser: it outlives Streamlit reruns (this object stays) and page changes (sessionStorage).
+// The mixture, the picture and the look go to Python when the user has settled on them, and from there into the link; what Python
+// sends back is either the echo of that, or somebody's Back, Forward or link, which is followed.
 
-import { alphaKey, alphaText, clamp, known } from "./dom.js";
-import { wishAlpha } from "./frames.js";
+import { clamp, known } from "./dom.js";
+import { DEFAULTS, readLook, writeLook } from "./look.js";
+import { LETTERS, PANES } from "./pane-registry.js";
 import { METRICS } from "./sweep.js";
 
-export const PANES = ["a", "m", "b", "t"];
-export const LETTERS = "abcdefgh"; // checkpoints by their place, as the server calls them
 const SETTLE_MS = 250;
-
-const DEFAULTS = {
-  mode: "mask", // mask | outline | confidence | errors | disagreement
-  masks: true,
-  opacity: 0.65,
-  borders: false,
-  hidden: [],
-  visible: { a: true, m: true, b: true, t: true },
-  large: false,
-  layout: "grid", // grid | wipe | blink
-  left: "a",
-  right: "m",
-  split: 0.5,
-  reference: "a",
-  zoom: { scale: 1, x: 0, y: 0 },
-  metric: null,
-  step: 0.05,
-  scope: null, // whose IoU the legend shows: split | picture
-};
+const LOOK_MS = 600; // a zoom or a wipe is one step of the history, not twenty
 
 export class View {
-  constructor(data, send) {
+  // `mixtureOf(view)` makes what is merged: see Mixture in alpha.js.
+  constructor(data, send, mixtureOf) {
     this.listeners = new Map();
     this.data = data;
     this.send = send;
-    this.alpha = clamp(data.alpha, 0, 1);
     this.index = data.index;
     this.name = data.name;
     this.moving = false; // a drag, a key burst or the play button is under way
-    this.mixture = null; // a registered method in the place of alpha
-    this.pending = { alpha: [], index: [], parameters: [] }; // sent to Python, not yet seen coming back
+    this.pending = { alpha: [], index: [], parameters: [], profile: [], look: [] }; // sent to Python, not yet seen coming back
     this.reported = {}; // the last value of each that Python's component state holds
     this.pointer = null; // {u, v} in picture coordinates 0..1
+    /** @type {HTMLElement | null} */
+    this.pointed = null; // in which pane the pointer is, or was
     this.other = 1; // which checkpoint the pane beside the merge shows: B, where there are only two
     this.swapped = false; // the compare key is held down
+    /** @type {import("./sweep.js").Sweep | null} */
     this.sweep = null;
+    this.framed = () => true; // whether the merge that is shown is the one that is set: the loader knows
+    /** @type {Record<string, any> | null} */
     this.timing = null;
-    this.settings = { ...structuredClone(DEFAULTS), ...this.restore() };
+    this.settings = readLook(data.look);
+    this.mixture = mixtureOf(this);
   }
 
   on(type, listener) {
@@ -58,16 +45,10 @@ export class View {
     for (const listener of this.listeners.get(type) ?? []) listener(detail);
   }
 
-  get storageKey() {
-    return `fusion-viewer/${this.data.key}`;
-  }
+  // --- the look ---
 
-  restore() {
-    try {
-      return JSON.parse(sessionStorage.getItem(this.storageKey)) ?? {};
-    } catch {
-      return {}; // storage may be forbidden or hold an older format; the defaults are fine
-    }
+  get look() {
+    return writeLook(this.settings);
   }
 
   change(patch) {
@@ -78,16 +59,30 @@ export class View {
   adjust(patch, event = "zoom") {
     Object.assign(this.settings, patch);
     this.emit(event);
-    clearTimeout(this.saving);
-    this.saving = setTimeout(() => this.save(), 200);
+    clearTimeout(this.looking);
+    this.looking = setTimeout(() => this.report("look", this.look), LOOK_MS);
   }
 
-  save() {
-    try {
-      sessionStorage.setItem(this.storageKey, JSON.stringify(this.settings));
-    } catch {
-      // without storage the settings last as long as the page
-    }
+  resetLook() {
+    this.change(structuredClone(DEFAULTS));
+    this.emit("zoom");
+  }
+
+  takeLook(text) {
+    clearTimeout(this.looking);
+    this.settings = readLook(text);
+    this.emit("settings");
+    this.emit("zoom");
+  }
+
+  // --- the mixture ---
+
+  get alpha() {
+    return this.mixture.alpha;
+  }
+
+  setAlpha(alpha, exact = false) {
+    this.mixture.setAlpha(alpha, exact);
   }
 
   snap(alpha) {
@@ -95,33 +90,12 @@ export class View {
     return clamp(Number((Math.round(alpha / step) * step).toFixed(3)), 0, 1);
   }
 
-  setAlpha(alpha, exact = false) {
-    const next = exact ? clamp(Number(alphaKey(alpha)), 0, 1) : this.snap(alpha);
-    if (next === this.alpha) return;
-    this.alpha = next;
-    this.emit("mixture");
-  }
-
-  // The mixture that the frames are asked of.
   wish() {
-    return this.mixture ? this.mixture.wish() : wishAlpha(this.alpha);
+    return this.mixture.wish();
   }
 
-  // The measured point that the headline shows, and in words where it stands; null where nothing is measured.
   measured() {
-    if (this.mixture) return this.mixture.measured();
-    const point = this.sweep?.measuredAt(this.alpha);
-    if (point) return { point, where: `at ${alphaText(point.alpha)}` };
-    const between = this.sweep?.between(this.alpha);
-    return between ? { point: between, where: "interpolated" } : null;
-  }
-
-  // What a measured figure is compared with: [name, its own figure, class].
-  rivals(metric) {
-    return this.members.map((_, place) => {
-      const letter = LETTERS[place];
-      return { name: letter.toUpperCase(), value: this.sweep?.end(letter, metric), tone: `name-${letter}` };
-    });
+    return this.mixture.measured();
   }
 
   get members() {
@@ -131,6 +105,10 @@ export class View {
   // The letter of the checkpoint that a pane shows.
   letterOf(pane) {
     return pane === "b" ? LETTERS[this.other] : pane;
+  }
+
+  memberOf(pane) {
+    return this.members[LETTERS.indexOf(this.letterOf(pane))];
   }
 
   // Besides A, whose own score the curve shows: B, or the best one of several.
@@ -150,39 +128,33 @@ export class View {
     this.emit("other");
   }
 
-  // Further merges that have been measured, for the curve: [{mean, figures}].
-  extras() {
-    return [];
-  }
-
-  get curveLead() {
-    return "alpha";
-  }
-
-  get curveHint() {
-    return "Click or drag to move alpha.";
-  }
-
   // During a drag nothing goes to Python.
   hold() {
     this.moving = true;
     clearTimeout(this.settling);
+    this.mixture.held();
   }
 
   release() {
     this.moving = false;
     clearTimeout(this.settling);
-    if (this.mixture) this.report("parameters", this.mixture.text);
-    else this.report("alpha", this.alpha);
+    this.mixture.released();
+    this.report(this.mixture.field, this.mixture.value);
     this.emit("settled");
   }
 
-  // Keys arrive in bursts: report once, after the last.
-  nudge(alpha, exact = false) {
+  // Keys arrive in bursts: one report, after the last.
+  burst(change) {
     this.hold();
-    this.setAlpha(alpha, exact);
+    change();
     this.settling = setTimeout(() => this.release(), SETTLE_MS);
   }
+
+  nudge(alpha, exact = false) {
+    this.burst(() => this.setAlpha(alpha, exact));
+  }
+
+  // --- the picture ---
 
   setIndex(index) {
     const next = clamp(index, 0, Math.max(0, this.data.count - 1));
@@ -193,6 +165,8 @@ export class View {
     clearTimeout(this.stepping);
     this.stepping = setTimeout(() => this.report("index", this.index), SETTLE_MS);
   }
+
+  // --- Python ---
 
   report(field, value) {
     const last = this.pending[field].at(-1) ?? this.data[field];
@@ -207,16 +181,18 @@ export class View {
     const before = this.data;
     this.data = data;
     if (this.other >= this.members.length) this.other = 1;
-    if (this.adopts("alpha", before, data) && !this.moving) this.setAlpha(data.alpha, true);
-    if (this.adopts("index", before, data)) {
+    this.mixture.update(before, data);
+    if (this.adopts("index", before, data, this.index)) {
       this.index = data.index;
       this.name = data.name;
       this.emit("picture");
     }
+    if (this.adopts("look", before, data, this.look)) this.takeLook(data.look);
     this.emit("data", before);
   }
 
-  adopts(field, before, data) {
+  // Whether Python has set a field to something else than the present `value`.
+  adopts(field, before, data, value) {
     const echo = this.pending[field].indexOf(data[field]);
     if (echo >= 0) {
       this.pending[field].splice(0, echo + 1);
@@ -225,7 +201,7 @@ export class View {
     if (data[field] === before[field]) return false; // this rerun has not heard of us yet
     this.pending[field] = [];
     this.acknowledge(field, data[field]);
-    return data[field] !== this[field];
+    return data[field] !== value;
   }
 
   // Python moved the value. Component state would still hold our last report, and reporting that same value again
@@ -236,19 +212,30 @@ export class View {
     this.send(field, value);
   }
 
+  // --- panes and classes ---
+
   fullName(pane) {
-    if (pane === "m") return "Merge";
-    if (pane === "t") return "Ground truth";
-    const letter = this.letterOf(pane);
-    return `${letter.toUpperCase()}  ${this.members[LETTERS.indexOf(letter)].name}`;
+    return PANES.get(pane).title(this);
   }
 
   get hasTruth() {
     return this.data.labelled;
   }
 
+  // The panes that there are, in their order.
   panes() {
-    return PANES.filter((pane) => pane !== "t" || this.hasTruth);
+    return [...PANES.values()].filter((kind) => kind.offered?.(this) ?? true).map(({ id }) => id);
+  }
+
+  shows(pane) {
+    return this.settings.shown.includes(pane);
+  }
+
+  // Whether a pane is looked at: in the grid, on the stage, or by another that is made of it.
+  uses(pane) {
+    const { layout, left, right, reference, shown } = this.settings;
+    const looked = layout === "grid" ? shown : [left, right];
+    return [...looked, reference].some((id) => id === pane || PANES.get(id)?.needs?.includes(pane));
   }
 
   classOf(id) {
@@ -264,6 +251,10 @@ export class View {
     const hidden = new Set(this.settings.hidden);
     const alone = hidden.size === ids.length - 1 && !hidden.has(id);
     if (solo) this.change({ hidden: alone ? [] : ids.filter((other) => other !== id) });
-    else if (hidden.delete(id) || hidden.add(id)) this.change({ hidden: [...hidden] });
+    else if (hidden.delete(id) || hidden.add(id)) this.change({ hidden: [...hidden].sort((one, two) => one - two) });
+  }
+
+  dispose() {
+    for (const timer of [this.settling, this.stepping, this.looking]) clearTimeout(timer);
   }
 }

@@ -1,7 +1,8 @@
+// @ts-check
 // The sweep over alpha: asked from the server, and the arithmetic on its points.
 
 import { known } from "./dom.js";
-import { LETTERS } from "./state.js";
+import { LETTERS } from "./pane-registry.js";
 import { Watched } from "./watched.js";
 
 const WIDEST = 0.5 + 1e-6; // a wider gap between two measured points is not bridged
@@ -19,10 +20,10 @@ export const formatMetric = (metric, value, digits = 1) => {
 };
 
 export class Sweep extends Watched {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     super(view);
     this.points = [];
-    this.answer = { ...this.answer, best: null, images: null };
+    Object.assign(this.answer, { best: null, images: null });
     view.sweep = this;
     this.poll();
   }
@@ -35,7 +36,7 @@ export class Sweep extends Watched {
     const { images } = this.answer;
     super.forget();
     this.points = [];
-    this.answer = { ...this.answer, best: null, images };
+    Object.assign(this.answer, { best: null, images });
     this.view.emit("sweep");
     this.poll();
   }

@@ -1,3 +1,4 @@
+// @ts-check
 // The curve's card: title, metric, step, start, progress, cancel.
 
 import { button, duration, el, option, setAttribute, setText } from "./dom.js";
@@ -9,12 +10,12 @@ const caption = (better) =>
   `Each point is one merged network measured on the whole split. ${better > 0 ? "Above" : "Below"} both dashed lines, the merge beats A and B.`;
 
 export class SweepCard {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
     this.curve = new Curve(view);
     this.build();
     view.on("sweep settings data", () => this.show());
-    this.root.hidden = Boolean(view.mixture); // the curve is one over alpha
+    this.root.hidden = !view.mixture.onCurve;
     this.show();
   }
 
@@ -47,7 +48,7 @@ export class SweepCard {
     this.go.hidden = sweep.running;
     this.go.disabled = !data.labelled || !data.live;
     this.stop.hidden = !sweep.running;
-    setText(this.caption, `${caption(METRICS[this.curve.metric].better)} ${this.view.curveHint}`);
+    setText(this.caption, `${caption(METRICS[this.curve.metric].better)} ${this.view.mixture.hint}`);
     setText(this.go, startLabel(answer));
     setText(this.progressText, progressText(answer));
     this.progress.hidden = !answer.total || answer.state === "idle";
@@ -60,11 +61,13 @@ export class SweepCard {
   }
 }
 
+/** @param {Record<string, any>} answer */
 function startLabel({ state, done }) {
   if ((state === "cancelled" || state === "failed") && done > 0) return "Resume";
   return state === "done" ? "Measure again" : "Measure curve";
 }
 
+/** @param {Record<string, any>} answer */
 function progressText({ state, done, total, seconds_left: left, message }) {
   if (state === "idle") return message ?? "";
   const parts = [`${done} of ${total} points`];

@@ -1,12 +1,12 @@
+// @ts-check
 // How the pictures are shown: which picture, which mode, which panes, how compared.
 
 import { button, clamp, el, known, option, setAttribute, setText } from "./dom.js";
-import { KEY_COLORS, RAMP_CSS } from "./paint.js";
+import { LENSES, lensOf } from "./lenses.js";
+import { PANES } from "./pane-registry.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
-export const MODES = [["mask", "Mask"], ["outline", "Outline"], ["confidence", "Confidence"], ["errors", "Errors"], ["disagreement", "Disagreement"]];
-const LAYOUTS = [["grid", "Side by side"], ["wipe", "Wipe"], ["blink", "Blink"]];
-const PANE_LABELS = [["a", "A"], ["m", "Merge"], ["b", "B"], ["t", "Truth"]];
+const LAYOUT_LABELS = [["grid", "Grid"], ["wipe", "Wipe"], ["blink", "Blink"]];
 
 function segments(label, choices, onChoose, prefix) {
   const buttons = choices.map(([value, text]) => button(text, () => onChoose(value), { "data-value": value, "data-testid": `${prefix}-${value}` }));
@@ -15,24 +15,23 @@ function segments(label, choices, onChoose, prefix) {
 
 const press = (group, isOn) => group.buttons.forEach((one) => setAttribute(one, "aria-pressed", isOn(one.dataset.value)));
 
-function paneSelect(label, onChange, id) {
+function paneSelect(view, label, onChange, id) {
   return el("select", { "aria-label": label, "data-testid": id, on: { change: (event) => onChange(event.target.value) } },
-    ...PANE_LABELS.map(([value, text]) => option(value, text)));
+    ...[...PANES.values()].map((kind) => option(kind.id, kind.short(view))));
 }
 
 export class Toolbar {
-  constructor(view, help) {
+  constructor(/** @type {import("./state.js").View} */ view, help) {
     this.view = view;
-    this.modes = segments("What the masks show", MODES, (mode) => view.change({ mode }), "mode");
-    this.layouts = segments("Layout", LAYOUTS, (layout) => view.change({ layout }), "layout");
-    this.toggles = segments("Panes", PANE_LABELS, (pane) => this.togglePane(pane), "show");
+    this.layouts = segments("Layout", LAYOUT_LABELS, (layout) => view.change({ layout }), "layout");
+    this.toggles = segments("Panes", [...PANES.values()].map((kind) => [kind.id, kind.short(view)]), (pane) => this.togglePane(pane), "show");
     this.buildPicture();
-    this.buildLook();
+    this.buildLens();
     this.buildCompare();
+    this.buildZoom();
     this.help = button("?", help, { class: "round", "aria-label": "Keys", "data-testid": "help" });
     this.root = el("section", { class: "toolbar", "aria-label": "View" },
-      el("div", { class: "tools" }, this.stepper, this.name, el("span", { class: "spring" }), this.layouts.root, this.compare, this.toggles.root, this.zoom, this.help),
-      el("div", { class: "tools" }, this.modes.root, this.referenceBox, this.key, el("span", { class: "spring" }), this.masks, this.borders, this.opacityBox));
+      this.stepper, this.name, this.lensBox, this.referenceBox, this.layouts.root, this.compare, this.toggles.root, this.zoom, this.look, this.help);
     view.on("settings data picture zoom other", () => this.show());
     this.show();
   }
@@ -56,52 +55,65 @@ export class Toolbar {
     this.show();
   }
 
-  buildLook() {
+  // What the masks show, and beside it how they are drawn.
+  buildLens() {
     const { view } = this;
+    this.lens = el("select", { "aria-label": "What the masks show", "data-testid": "lens", on: { change: () => view.change({ lens: this.lens.value }) } },
+      ...[...LENSES.values()].map(({ id, label }) => option(id, label)));
+    this.lensBox = el("span", { class: "field" }, this.lens);
+    this.reference = paneSelect(view, "Compare with", (reference) => view.change({ reference }), "reference");
+    this.referenceBox = el("label", { class: "field" }, "with", this.reference);
     this.opacity = el("input", {
       type: "range", min: 0, max: 1, step: 0.01, "aria-label": "Mask opacity", "data-testid": "opacity",
       on: { input: () => view.adjust({ opacity: this.opacity.valueAsNumber }), keydown: (event) => event.stopPropagation() },
     });
     this.opacityText = el("span", { class: "count" });
-    this.opacityBox = el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText);
     this.masks = button("Masks", () => view.change({ masks: !view.settings.masks }), { class: "toggle", "data-testid": "masks" });
     this.borders = button("Borders", () => view.change({ borders: !view.settings.borders }), { class: "toggle", "data-testid": "borders" });
+    this.look = el("details", { class: "look", "data-testid": "look" }, el("summary", { "aria-label": "How masks are drawn", "data-testid": "look-open" }, "Look"),
+      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText),
+        button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" })));
+    this.closeLook = (event) => {
+      if (this.look.open && !event.composedPath().includes(this.look)) this.look.open = false;
+    };
+    document.addEventListener("pointerdown", this.closeLook);
+  }
+
+  buildZoom() {
+    const { view } = this;
     this.zoomText = el("span", { class: "count zoom-text", "data-testid": "zoom-text" });
-    this.zoom = el("div", { class: "stepper" },
-      button("−", () => zoomKey(view, -1), { class: "round", "aria-label": "Zoom out", "data-testid": "zoom-out" }),
-      button("", () => resetZoom(view), { class: "quiet zoom-reset", "aria-label": "Reset zoom", "data-testid": "zoom-reset" }),
+    const reset = button("", () => resetZoom(view), { class: "quiet zoom-reset", "aria-label": "Reset zoom", "data-testid": "zoom-reset" });
+    reset.append(this.zoomText);
+    this.zoom = el("div", { class: "stepper zoom" },
+      button("−", () => zoomKey(view, -1), { class: "round", "aria-label": "Zoom out", "data-testid": "zoom-out" }), reset,
       button("+", () => zoomKey(view, 1), { class: "round", "aria-label": "Zoom in", "data-testid": "zoom-in" }));
-    this.zoom.children[1].append(this.zoomText);
-    this.key = el("div", { class: "mode-key", "data-testid": "mode-key" });
   }
 
   buildCompare() {
     const { view } = this;
-    this.left = paneSelect("Left pane", (left) => view.change({ left }), "left-pane");
-    this.right = paneSelect("Right pane", (right) => view.change({ right }), "right-pane");
-    this.compare = el("div", { class: "field" }, this.left, el("span", { class: "quiet-text" }, "against"), this.right);
-    this.reference = paneSelect("Compare with", (reference) => view.change({ reference }), "reference");
-    this.referenceBox = el("label", { class: "field" }, "with", this.reference);
+    this.left = paneSelect(view, "Left pane", (left) => view.change({ left }), "left-pane");
+    this.right = paneSelect(view, "Right pane", (right) => view.change({ right }), "right-pane");
+    this.compare = el("div", { class: "field" }, this.left, el("span", { class: "quiet-text" }, "|"), this.right);
   }
 
   togglePane(pane) {
-    const visible = { ...this.view.settings.visible, [pane]: !this.view.settings.visible[pane] };
-    if (this.view.panes().some((one) => visible[one])) this.view.change({ visible });
+    const { view } = this;
+    const shown = view.panes().filter((one) => (one === pane ? !view.shows(one) : view.shows(one)));
+    if (shown.length) view.change({ shown });
   }
 
   show() {
     const { view } = this;
     const { data, settings } = view;
     this.root.hidden = !data.live; // without pictures there is nothing to set
-    press(this.modes, (mode) => mode === settings.mode);
+    this.lens.value = settings.lens;
     press(this.layouts, (layout) => layout === settings.layout);
-    press(this.toggles, (pane) => settings.visible[pane]);
-    this.showTruth(data.labelled);
-    this.showOther(view.letterOf("b").toUpperCase());
+    press(this.toggles, (pane) => view.shows(pane));
+    this.showOffered(view.panes());
     this.showPicture(data);
     this.compare.hidden = settings.layout === "grid";
     this.toggles.root.hidden = settings.layout !== "grid";
-    this.referenceBox.hidden = settings.mode !== "disagreement";
+    this.referenceBox.hidden = lensOf(settings.lens).needs !== "reference";
     this.left.value = settings.left;
     this.right.value = settings.right;
     this.reference.value = settings.reference;
@@ -110,19 +122,20 @@ export class Toolbar {
     setText(this.zoomText, `${settings.zoom.scale.toFixed(1)}×`);
     setAttribute(this.masks, "aria-pressed", settings.masks);
     setAttribute(this.borders, "aria-pressed", settings.borders);
-    this.showKey(settings.mode);
   }
 
-  // Without ground truth there are no errors to show and no fourth pane.
-  showTruth(labelled) {
-    this.modes.buttons.find((one) => one.dataset.value === "errors").disabled = !labelled;
-    this.toggles.buttons.find((one) => one.dataset.value === "t").hidden = !labelled;
-    for (const select of [this.left, this.right, this.reference]) [...select.options].find((one) => one.value === "t").disabled = !labelled;
-  }
-
-  showOther(letter) {
-    setText(this.toggles.buttons.find((one) => one.dataset.value === "b"), letter);
-    for (const select of [this.left, this.right, this.reference]) setText([...select.options].find((one) => one.value === "b"), letter);
+  // Without ground truth there are no errors to show and no pane of it; which checkpoint B is may have changed.
+  showOffered(offered) {
+    const { view } = this;
+    for (const one of this.lens.options) one.disabled = LENSES.get(one.value).needs === "truth" && !view.hasTruth;
+    for (const one of this.toggles.buttons) {
+      one.hidden = !offered.includes(one.dataset.value);
+      setText(one, PANES.get(one.dataset.value).short(view));
+    }
+    for (const one of [this.left, this.right, this.reference].flatMap((select) => [...select.options])) {
+      one.disabled = !offered.includes(one.value);
+      setText(one, PANES.get(one.value).short(view));
+    }
   }
 
   showPicture(data) {
@@ -136,23 +149,7 @@ export class Toolbar {
     this.following.disabled = view.index >= data.count - 1;
   }
 
-  showKey(mode) {
-    if (mode === this.keyMode) return;
-    this.keyMode = mode;
-    this.key.replaceChildren(...keyOf(mode));
+  dispose() {
+    document.removeEventListener("pointerdown", this.closeLook);
   }
-}
-
-function keyOf(mode) {
-  const chip = (color, text) => {
-    const swatch = el("span", { class: "swatch" });
-    swatch.style.background = color;
-    return el("span", { class: "chip" }, swatch, text);
-  };
-  if (mode === "errors") return [chip(KEY_COLORS.right, "right"), chip(KEY_COLORS.wrong, "wrong"), chip(KEY_COLORS.unknown, "void")];
-  if (mode === "disagreement") return [el("span", { class: "quiet-text" }, "coloured where the label differs, dim where it agrees")];
-  if (mode !== "confidence") return [];
-  const strip = el("span", { class: "ramp" });
-  strip.style.background = RAMP_CSS;
-  return [el("span", { class: "chip" }, "0 %", strip, "100 %")];
 }

@@ -1,3 +1,4 @@
+// @ts-check
 // Background work of the server, as the browser follows it: ask, then look again until it has ended.
 
 import { Trouble, request } from "./frames.js";
@@ -8,13 +9,22 @@ const IDLE = { state: "idle", message: null, done: 0, total: 0, seconds_left: nu
 
 // Whoever extends it says where (`url`), what to do with an answer (`taken(ended)`), and may say when not to ask (`asks`).
 export class Watched {
-  constructor(view) {
+  constructor(/** @type {import("./state.js").View} */ view) {
     this.view = view;
+    /** @type {Record<string, any>} */
     this.answer = { ...IDLE };
     view.on("data", (before) => {
       if (before.base !== view.data.base) this.forget();
     });
   }
+
+  /** @returns {string} where it is asked for */
+  get url() {
+    throw new Error("whoever extends Watched says where it is asked for");
+  }
+
+  // An answer has come; `ended`: the work was under way at the last one, and is not any more.
+  taken(/** @type {boolean} */ _ended) {}
 
   get running() {
     return this.answer.state === "running";

@@ -1,3 +1,4 @@
+// @ts-check
 // One zoom for all panes, so that the same place lies at the same spot in each.
 //
 // zoom = {scale >= 1, x, y}: (x, y) is the picture coordinate (0..1) at the pane's upper left corner.
@@ -41,7 +42,7 @@ export function toPane(view, { u, v }) {
 
 // Wheel, drag, pinch, double click and hovering on one pane's viewport.
 export class Gestures {
-  constructor(view, viewport) {
+  constructor(/** @type {import("./state.js").View} */ view, viewport) {
     this.view = view;
     this.viewport = viewport;
     this.fingers = new Map();
@@ -60,6 +61,7 @@ export class Gestures {
 
   hover(place) {
     this.view.pointer = place ? toPicture(this.view, place.px, place.py) : null;
+    this.view.pointed = this.viewport;
     this.view.emit("pointer");
   }
 

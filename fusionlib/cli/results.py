@@ -38,6 +38,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """
     from fusionlib.contracts import MEASURES
     from fusionlib.runs.answers import Answers
+    from fusionlib.runs.derived import DERIVED
 
     if (given.action in _NAMED) != bool(given.key):
         raise UsageError(
@@ -55,7 +56,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.action == "import":
         return _import(answers, Path(given.key))
     if given.action == "prune":
-        versions = {name: measure.version for name, measure in MEASURES.items()}
+        versions = {name: measure.version for name, measure in MEASURES.items()} | DERIVED
         return {"pruned": answers.prune(versions, all_maps=given.maps)}
     if given.action == "list":
         taken = answers.maps.taken().values()

@@ -117,6 +117,28 @@ CAMVID = _space("camvid", "CamVid (11 classes)", _CAMVID)
 UNLABELLED = LabelSpace("unlabelled", "Pictures without masks", (), ())
 """The space of a dataset that has no annotation. Pictures of it are shown in the network's own space."""
 
+_CATEGORIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("flat", ("road", "sidewalk")),
+    ("construction", ("building", "wall", "fence")),
+    ("object", ("pole", "traffic light", "traffic sign")),
+    ("nature", ("vegetation", "terrain")),
+    ("sky", ("sky",)),
+    ("human", ("person", "rider")),
+    ("vehicle", ("car", "truck", "bus", "train", "motorcycle", "bicycle")),
+)
+"""The seven categories of Cityscapes' train ids (cityscapesScripts, `helpers/labels.py`)."""
+
+
+def class_groups(space: LabelSpace) -> dict[str, tuple[int, ...]]:
+    """Ids of the classes of each category: Cityscapes' for a space that has its 19 classes, empty for all others.
+
+    What else a space has ("void") is in no category.
+    """
+    if not {name for name, _ in _CITYSCAPES} <= set(space.names):
+        return {}
+    return {name: tuple(map(space.names.index, members)) for name, members in _CATEGORIES}
+
+
 LABEL_SPACES: dict[str, LabelSpace] = {space.name: space for space in (CITYSCAPES, CITYSCAPES_VOID, CAMVID)}
 """The built-in spaces by name."""
 

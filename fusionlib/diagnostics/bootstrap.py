@@ -90,12 +90,17 @@ def unit_totals(matrices: Iterable[np.ndarray], units: Units) -> np.ndarray:
     Whole numbers below 2^53, so that sums are exact. Raises `UsageError` where there are not as many as pictures.
     """
     parts = [np.stack((np.diagonal(one), one.sum(1), one[:, : len(one)].sum(0))) for one in matrices]
+    return units_summed(parts, units)
+
+
+def units_summed(parts: Sequence[np.ndarray] | np.ndarray, units: Units) -> np.ndarray:
+    """The same of what IoU needs of each picture, (pictures, 3, C): pixels right, of the class, predicted as it."""
     if len(parts) != len(units.places):
         raise UsageError(
             f"{len(parts)} confusion matrices", f"one for each of {len(units.places)} pictures", "Add them"
         )
     totals = np.zeros((units.count, *parts[0].shape))
-    np.add.at(totals, np.array(units.places), np.stack(parts))
+    np.add.at(totals, np.array(units.places), np.stack(list(parts)))
     return totals
 
 
@@ -105,13 +110,20 @@ def mean_ious(draws: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
     Over the classes that truth or prediction have in that draw; NaN where they have none.
     """
+    ious = class_ious(draws, totals)
+    present = (~np.isnan(ious)).sum(1)
+    return np.where(present > 0, np.nansum(ious, 1) / np.maximum(present, 1), np.nan)
+
+
+def class_ious(draws: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """IoU per class of the summed confusion matrix in each draw, see `mean_ious`: (B, C), NaN where truth and
+    prediction both lack the class.
+    """
     right, truth, predicted = np.moveaxis(
         (draws @ totals.reshape(len(totals), -1)).reshape(-1, *totals.shape[1:]), 1, 0
     )
     union = truth + predicted - right
-    present = (union > 0).sum(1)
-    ious = (right / np.where(union > 0, union, 1)).sum(1)
-    return np.where(present > 0, ious / np.maximum(present, 1), np.nan)
+    return np.where(union > 0, right / np.where(union > 0, union, 1), np.nan)
 
 
 def resampled_gains(
@@ -122,8 +134,7 @@ def resampled_gains(
     `max over merges of mIoU - max over ends of mIoU`, each network's `unit_totals` given. Draws without a labelled
     pixel are left out.
     """
-    count = len(ends[0])
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
+    draws = _draws(len(ends[0]), resamples, seed)
     best, single = (np.max([mean_ious(draws, one) for one in networks], axis=0) for networks in (merges, ends))
     gains = best - single
     return gains[~np.isnan(gains)]
@@ -138,6 +149,32 @@ def gain_interval(
     gains = resampled_gains(ends, merges, resamples=resamples, seed=seed)
     if not len(gains):
         return None
+    return _middle(gains)
+
+
+def class_intervals(
+    reference: np.ndarray, merge: np.ndarray, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[tuple[float, float] | None]:
+    """The middle 95 % of each class's IoU of the merge less that of the reference, both `unit_totals`, on the same
+    draws.
+
+    Draws in which a class has no IoU with one of them do not count for it; None where none does, and for fewer than
+    `FEWEST` units.
+    """
+    if len(reference) < FEWEST:
+        return [None] * reference.shape[2]
+    draws = _draws(len(reference), resamples, seed)
+    gains = class_ious(draws, merge) - class_ious(draws, reference)
+    known = (column[~np.isnan(column)] for column in gains.T)
+    return [_middle(column) if len(column) else None for column in known]
+
+
+def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of `count` units was drawn, (resamples, count) float64."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
+
+
+def _middle(gains: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(gains, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(low), float(high)
 

@@ -158,6 +158,13 @@ class Runner:
         (one,) = self._placed([question], pictures)
         return None if one is None else self.picturewise.whole(one, pictures, indices, {})
 
+    def subject(self, recipes: Sequence[Recipe], pictures: DecodedCache) -> Subject | None:
+        """Under what lies what follows from the label maps of these networks, in this order; None where one of them was
+        never built.
+        """
+        (one,) = self._placed([Question(tuple(recipes), pictures.fingerprint(), "labels")], pictures)
+        return None if one is None else one.subject
+
     def look_into(
         self, question: Question, pictures: DecodedCache, progress: Progress | None = None
     ) -> Sequence[State]:

@@ -46,6 +46,7 @@ from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
+from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Chance, Intervals
@@ -75,6 +76,8 @@ __all__ = [
     "Comparison",
     "ComparisonDesk",
     "Diagnosis",
+    "ErrorAnalysis",
+    "ErrorsDesk",
     "Export",
     "Item",
     "LayerDesk",
@@ -112,7 +115,7 @@ ARENA_BYTES = 4 << 30
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
-KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "statistics")
+KEPT_IN_HOME = ("uploads", "uploads/pictures", "exports", "profiles", "statistics", "thumbnails")
 """Folders of the home folder that files are written into."""
 
 
@@ -145,6 +148,7 @@ class Studio:
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+        self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
 

@@ -7,14 +7,13 @@ from dataclasses import asdict
 import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
-from pages.widgets.viewer import ASSETS, PARTS, ViewerData, module_source, newest, nothing
-
-MODULES = (*PARTS, *(f"layers/{name}" for name in ("profile", "column", "measure", "tools", "main")))
+from pages.widgets.browser_files import ASSETS, stub
+from pages.widgets.viewer import ViewerData, keep_look, newest, nothing
 
 _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_layers",
     css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("viewer/viewer.css", "layers/layers.css")),
-    js=module_source(MODULES),
+    js=stub("layers/main.js"),
 )
 
 
@@ -28,7 +27,9 @@ def layers_viewer(view: ViewerData, profile: str | None, key: str) -> tuple[str 
         data={**asdict(view), "key": key, "profile": profile},
         on_profile_change=nothing,
         on_index_change=nothing,
+        on_look_change=nothing,
         on_measured_change=nothing,  # a job has ended: the run that this causes shows its figures
     )
+    keep_look(key, reported.look)
     index = newest(key, "index", reported.index, view.index)
     return newest(key, "profile", reported.profile, profile), int(index or 0)

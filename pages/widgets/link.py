@@ -7,6 +7,7 @@ bound to the address by Streamlit: it leaves defaults out, and Back then takes t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ SHARED = ("a", "b", "data", "split", "buffers")
 
 _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 OWN = {
-    "": ("mix", "more", "alpha", "picture", "parameters", "profile", "dtype"),
-    "layers": ("more", "picture", "profile", "dtype"),
+    "": ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype"),
+    "layers": ("more", "picture", "profile", "look", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
@@ -33,16 +34,20 @@ LISTS = {"more", "compare", "rows", "set"}
 WHOLE = {"bins"}
 """Values that are several texts, and those that are whole numbers."""
 
-TEXTS = {"parameters": "method/", "profile": "layer-profile", "own": "kept/compare-own"}
+TEXTS = {"parameters": "method/", "profile": "layer-profile", "look": "viewer-look", "own": "kept/compare-own"}
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
+IN_FLIGHT = 0.3
+"""Seconds in which a browser may ask with the address that was there before the last one that it was told."""
+
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
+_OLDER = "link/older"
 
 
 def follow(page: str) -> None:
     """Take the state from the address where it is another than what was written last. Before any widget."""
     st.session_state[_PAGE] = page
-    now, before = _address(), st.session_state.get(_WRITTEN)
+    now, before = _current(), st.session_state.get(_WRITTEN)
     st.session_state[_ONCE] = dict(now)
     kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
     if before is not None and now != before[1]:
@@ -118,8 +123,20 @@ def write() -> None:
         if value is not None and texts:
             wanted[name] = [f"{one:g}" if isinstance(one, float) else str(one) for one in texts]
     if wanted != _address():
+        st.session_state[_OLDER] = (_address(), time.monotonic())
         st.query_params.from_dict(wanted)
     st.session_state[_WRITTEN] = (page, wanted)
+
+
+def _current() -> dict[str, list[str]]:
+    """The address; the one that was written last where the browser has not heard of it yet.
+
+    Nobody presses Back that soon, but a slider that is let go while a page is drawn asks with the older address.
+    """
+    now, (older, since) = _address(), st.session_state.get(_OLDER, (None, 0.0))
+    if now == older and time.monotonic() - since < IN_FLIGHT:
+        return st.session_state[_WRITTEN][1]
+    return now
 
 
 def _names(page: str) -> tuple[str, ...]:

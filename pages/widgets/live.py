@@ -7,7 +7,7 @@ import streamlit as st
 from fusionlib.studio import LiveSession, MergeView
 from pages.widgets.server import studio
 from pages.widgets.url import restored
-from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, viewer
+from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, viewer
 
 _COMPONENT = "viewer"
 SESSION = "live-session"
@@ -89,6 +89,7 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
             live=False,
             buffers=view.selection.buffers,
             message=view.obstacle,
+            look=look(),
         )
     pictures = view.pictures
     height, width = pictures.load(index).image.shape[:2]
@@ -110,6 +111,7 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
         labelled=pictures.labelled,
         classes=classes,
         buffers=view.selection.buffers,
+        look=look(),
     )
 
 

@@ -18,7 +18,7 @@ from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.progress import running
 from pages.widgets.server import studio
-from pages.widgets.viewer import mount, newest, nothing
+from pages.widgets.viewer import keep_look, mount, newest, nothing
 
 IN_URL = "parameters"
 """Where a link has the parameters, as JSON."""
@@ -48,7 +48,9 @@ def live_method(view: MergeView, name: str) -> MergeMethod:
         on_index_change=nothing,
         on_measured_change=nothing,
         on_parameters_change=nothing,
+        on_look_change=nothing,
     )
+    keep_look(key, reported.look)
     text = newest(key, "parameters", reported.parameters, json.dumps(values))
     st.session_state[PICTURE] = int(newest(key, "index", reported.index, picture - 1) or 0) + 1
     values = _kept(view, name, text) or values

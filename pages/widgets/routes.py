@@ -18,6 +18,7 @@ from starlette.routing import Route
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import MergeView
+from pages.widgets.browser_files import browser_route
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
 from pages.widgets.server import base_path, studio
 
@@ -39,6 +40,7 @@ def live_routes() -> list[Route]:
     """The routes to mount beside Streamlit's own."""
     prefix = f"{base_path()}/live/{{key}}/{{view}}"
     return [
+        browser_route(base_path()),
         Route(f"{prefix}/frame/{{index:place}}", _guarded(_frame, PROFILE_BYTES), methods=["GET", "POST"]),
         Route(f"{prefix}/picture/{{index:place}}", _guarded(_picture)),
         Route(f"{prefix}/truth/{{index:place}}", _guarded(_truth)),

@@ -1,35 +1,23 @@
-"""The live viewer: masks of A, the merge, B and the truth that follow alpha while it is dragged, without script reruns.
-
-The browser part lies in ``assets/viewer`` as plain ES modules. Streamlit takes ONE inline module, so they are joined
-here: imports among them and the word ``export`` go, and since every top-level name is used once over all files, what
-remains is the same program.
-"""
+"""The live viewer: masks that follow alpha, or any other mixture, while it is dragged, without script reruns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
-ASSETS = Path(__file__).parents[2] / "assets"
+from pages.widgets import link
+from pages.widgets.browser_files import ASSETS, stub
 
-# A file comes after those whose constants and classes it needs while the module is loading.
-PARTS = tuple(f"viewer/{name}" for name in (
-    "dom", "state", "frames", "loader", "paint", "zoom", "panes", "readout", "watched", "sweep", "outlook", "controls",
-    "method", "numbers", "legend", "toolbar", "keys", "curve", "sweepcard", "instance",
-))  # fmt: skip
-"""What every page with live pictures shares; a page's own component adds its controls and an entry point."""
-MODULES = (*PARTS, "viewer/main")
+LOOK = "viewer-look"
+"""Name in the session state."""
 
 _MEASURED = "viewer/measured"
-
-_RELATIVE_IMPORT = re.compile(r'^import\s[^;]*?from\s+"\.{1,2}/[^"]+";\n', re.MULTILINE)
-_NAMED_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+_LOOK = re.compile(r"[a-z0-9_.~-]{0,2000}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,8 @@ class ViewerData:
     metric: str = "miou"
     live: bool = True
     message: str | None = None
+    look: str = ""
+    """How the pictures are looked at, as assets/viewer/look.js writes it; nothing is how one begins."""
     control: dict[str, Any] | None = None
     """The method that takes the place of alpha, with its parameters: see `pages.widgets.method_viewer`."""
 
@@ -87,20 +77,10 @@ class ViewerState:
     index: int
 
 
-def module_source(modules: Sequence[str] = MODULES) -> str:
-    """Files below ``assets`` as one ES module, by default those of the Explore page.
-
-    Raises:
-        FileNotFoundError: a file named in `modules` is missing.
-    """
-    parts = ((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in modules)
-    return "\n".join(_NAMED_EXPORT.sub("", _RELATIVE_IMPORT.sub("", part)) for part in parts)
-
-
 mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
     css=(ASSETS / "viewer" / "viewer.css").read_text(encoding="utf-8"),
-    js=module_source(),
+    js=stub("viewer/main.js"),
 )
 
 
@@ -121,12 +101,27 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
+        on_look_change=nothing,
         on_measured_change=_note_measured,
     )
+    keep_look(key, reported.look)
     return ViewerState(
         alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
         index=int(newest(key, "index", reported.index, view.index)),
     )
+
+
+def look() -> str:
+    """How the pictures are looked at, on every page alike: as the session has it, else as the link says."""
+    given = st.session_state.get(LOOK) or link.asked("look") or ""
+    return given if _LOOK.fullmatch(given) else ""
+
+
+def keep_look(key: str, reported: Any) -> None:
+    """Take over how the user looks at the pictures now, and put it into the link."""
+    text = newest(key, "look", reported, look())
+    st.session_state[LOOK] = text if isinstance(text, str) and _LOOK.fullmatch(text) else ""
+    link.put("look", st.session_state[LOOK] or None)
 
 
 def newest(key: str, field: str, reported: Any, given: Any) -> Any:

@@ -1,0 +1,35 @@
+// @ts-check
+// The coloured label map of one pane, in the map's own resolution.
+
+import { lensOf, paintBorders, paintClasses } from "./lenses.js";
+
+export class MaskLayer {
+  constructor() {
+    this.canvas = document.createElement("canvas");
+    this.context = this.canvas.getContext("2d");
+    this.frame = null;
+  }
+
+  resize(width, height) {
+    if (this.image && this.image.width === width && this.image.height === height) return;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.image = this.context.createImageData(width, height);
+    this.out = new Uint32Array(this.image.data.buffer);
+  }
+
+  // `network`: the map has confidences (the truth has none). `beside`: truth and reference, maps of the same picture or null.
+  paint(frame, look, palette, network, beside) {
+    this.frame = frame;
+    if (!frame) return;
+    this.resize(frame.width, frame.height);
+    const lens = lensOf(look.lens);
+    const context = { palette, truth: sameSize(frame, beside.truth), reference: sameSize(frame, beside.reference) };
+    const possible = (network || !lens.networks) && (!lens.needs || context[lens.needs]);
+    (possible ? lens.paint : paintClasses)(this.out, frame, context);
+    if (look.borders && lens.id !== "outline") paintBorders(this.out, frame, palette, false);
+    this.context.putImageData(this.image, 0, 0);
+  }
+}
+
+const sameSize = (frame, other) => (other && other.width === frame.width && other.height === frame.height ? other : null);
