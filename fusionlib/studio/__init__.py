@@ -58,6 +58,7 @@ from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -145,6 +146,7 @@ class Studio:
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
+        self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
 
