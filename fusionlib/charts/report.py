@@ -33,12 +33,13 @@ def curve_figure(
         if here is not None and here[1].get(key) is not None:
             _mark(figure, column, [(here[0], scale * here[1][key])], "merge", MERGE, "diamond")
         figure.update_yaxes(title_text=label, row=1, col=column)
-    figure.update_xaxes(title_text=f"alpha: 0 is {ends[1]}, 1 is {ends[0]}", range=[-0.04, 1.04])
+    figure.update_xaxes(title_text=f"alpha: 0 is {ends[1]}, 1 is {ends[0]}", range=[-0.04, 1.04], zeroline=False)
+    figure.update_yaxes(zeroline=False)
     figure.update_layout(
         template=None,
         height=360,
-        margin={"l": 64, "r": 16, "t": 16, "b": 88},
-        legend={"orientation": "h", "y": -0.24, "x": 0},
+        margin={"l": 64, "r": 16, "t": 44, "b": 56},
+        legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
         hovermode="closest",
     )
     return figure
@@ -114,5 +115,7 @@ def class_figure(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> go.
         showlegend=False,
         xaxis_title="change of IoU (points), 95 % interval",
     )
-    figure.update_yaxes(tickvals=places, ticktext=[name for name, _ in drawn], automargin=True)
+    figure.update_yaxes(
+        showgrid=False, zeroline=False, tickvals=places, ticktext=[name for name, _ in drawn], automargin=True
+    )
     return figure

@@ -60,6 +60,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not known, write the report; `sentence`, `level`, `left_out`, and `path` with its `bytes`."""
     kind = _checked(given)
     from fusionlib.report.gather import gather
+    from fusionlib.report.text import without_folders
     from fusionlib.report.write import check_target, write_html, write_markdown
 
     check_target(given.out, kind, [given.source, *given.against])
@@ -73,7 +74,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     with progress_bar("report") as progress:
         work.measure(progress, fresh=given.fresh)
     with progress_bar("pictures") as progress:
-        content = gather(work, pictures.spec, _command(given), pictures=given.pictures, progress=progress)
+        content = gather(
+            work, without_folders(pictures.spec), _command(given), pictures=given.pictures, progress=progress
+        )
     write = write_html if kind == "html" else write_markdown
     written = write(content, given.out)
     return {

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.report.content import LAYERS, Content
 from fusionlib.report.page_parts import CELLS, WORDS, score
-from fusionlib.report.text import code, fenced, percent, points, prose
+from fusionlib.report.text import between, code, fenced, percent, points, prose
 
 
 def markdown(content: Content, folder: str) -> tuple[str, dict[str, bytes]]:
@@ -54,11 +53,11 @@ def _networks(content: Content) -> str:
             code(one.name),
             one.role,
             *(score(name, one.scores[name]) for name in CELLS),
-            code(one.about.get("fingerprint", "")),
+            code(one.about.get("fingerprint") or one.about["build"]),
         ]
         for one in content.networks
     ]
-    return f"## Networks\n\n{_table(['network', 'role', *CELLS.values(), 'fingerprint'], rows)}"
+    return f"## Networks\n\n{_table(['network', 'role', *CELLS.values(), 'fingerprint or build'], rows)}"
 
 
 def _classes(content: Content) -> str:
@@ -69,12 +68,12 @@ def _classes(content: Content) -> str:
             code(row["name"]),
             *(percent(row["iou"][one], 1) for one in ("reference", "merge")),
             points(row["change"]),
-            in_points(row["interval"]) if row["interval"] else "n/a",
+            between(row["interval"]),
             *(f"{row[one]:,}" for one in ("pixels", "fixed", "broken")),
         ]
         for row in content.classes
     ]
-    head = ["class", "best", "merge", "change", "95 %", "pixels", "fixed", "broken"]
+    head = ["class", code(content.reference), "merge", "change", "95 %", "pixels", "fixed", "broken"]
     return f"## Class by class\n\n{_table(head, rows)}"
 
 
@@ -96,7 +95,7 @@ def _marked(content: Content) -> str:
 
 def _end(content: Content) -> str:
     texts = [f"## Recipe\n\n{fenced(content.recipe, 'json')}"] if content.recipe else []
-    facts = [[name, code(value)] for name, value in content.facts]
+    facts = [[prose(name), code(value)] for name, value in content.facts]
     texts.append(f"## How it was made\n\n{_table(['what', 'value'], facts)}")
     texts += [f"- {prose(note)}" for note in content.notes]
     if content.left_out:

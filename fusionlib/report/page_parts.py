@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 
-from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.report.content import LAYERS, Content, Network, Shown
 from fusionlib.report.pictures import COLOURS
-from fusionlib.report.text import escaped, lines_escaped, percent, points
+from fusionlib.report.text import between, escaped, lines_escaped, percent, points
 
 WORDS = {
     "both_right": "both right",
@@ -79,7 +78,8 @@ def transitions(content: Content) -> str:
 def networks(content: Content) -> str:
     """The merge and what it is held against, with their own scores; then what is known of the files."""
     head = ["network", *CELLS.values()]
-    rows = [[_named(one), *(score(name, one.scores[name]) for name in CELLS)] for one in content.networks]
+    several = len(content.networks) > 2
+    rows = [[_named(one, several), *(score(name, one.scores[name]) for name in CELLS)] for one in content.networks]
     kinds = [one.role for one in content.networks]
     abouts = list(dict.fromkeys(name for one in content.networks for name in one.about))
     files = [[escaped(one.name), *(escaped(one.about.get(name, "")) for name in abouts)] for one in content.networks]
@@ -97,11 +97,11 @@ def classes(content: Content) -> str:
     for row, (_, colour) in zip(content.classes, content.legend, strict=True):
         changed = row["change"]
         cell = f'<span class="{_direction(changed)}">{points(changed)}</span>'
-        interval = in_points(row["interval"]) if row["interval"] else "n/a"
+        interval = between(row["interval"])
         iou = [percent(row["iou"][one], 1) for one in ("reference", "merge")]
         pixels = [f"{row[one]:,}" for one in ("pixels", "fixed", "broken")]
         rows.append([_swatch(colour) + escaped(row["name"]), *iou, cell, interval, *pixels])
-    head = ["class", "best", "merge", "change", "95 %", "pixels", "fixed", "broken"]
+    head = ["class", content.reference, "merge", "change", "95 %", "pixels", "fixed", "broken"]
     chart = (
         '<div class="chart" id="class-chart"></div>'
         if any(one["change"] is not None for one in content.classes)
@@ -120,13 +120,12 @@ def pictures(content: Content) -> str:
     }
     legend = "".join(f"<li>{_swatch(colour)}{escaped(name)}</li>" for name, colour in content.legend)
     text = '<p class="quiet">Drag across a picture, or use the arrow keys on it.</p>'
-    parts = "".join(
+    return "".join(
         f'{_heading(title, title.split()[0].lower())}{text}<ul class="legend">{legend}</ul>'
-        f'<div class="cards">{"".join(map(_card, shown))}</div>'
+        f'<div class="cards">{"".join(_card(one, content.reference) for one in shown)}</div>'
         for title, shown in sides.items()
         if shown
     )
-    return parts
 
 
 def marked(content: Content) -> str:
@@ -175,11 +174,12 @@ def left_out(content: Content) -> str:
     return f'{_heading("Left out", "left")}<ul class="left">{entries}</ul>'
 
 
-def _card(shown: Shown) -> str:
+def _card(shown: Shown, reference: str) -> str:
     width, height = shown.size
+    words = {name: escaped(reference if name == "reference" else name) for name in LAYERS}
     images = "".join(
         f'<figure><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}"'
-        f' alt="{name}" data-layer="{name}"{"" if name == "picture" else " class=map"}>{name}</figure>'
+        f' alt="{words[name]}" data-layer="{name}"{"" if name == "picture" else " class=map"}>{words[name]}</figure>'
         for name in LAYERS
         for kind, data in (shown.layers[name],)
     )
@@ -192,8 +192,9 @@ def _card(shown: Shown) -> str:
     )
 
 
-def _named(one: Network) -> str:
-    return escaped(one.name) + {"merge": "", "best": ' <span class="quiet">best of the others</span>'}.get(one.role, "")
+def _named(one: Network, several: bool) -> str:
+    best = several and one.role == "best"
+    return escaped(one.name) + (' <span class="quiet">best of the others</span>' if best else "")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str] = (), text: bool = False) -> str:
@@ -221,4 +222,5 @@ def _colour(colour: Sequence[int]) -> str:
 
 
 def _direction(change: float | None) -> str:
-    return "" if not change else "up" if change > 0 else "down"
+    rounded = round(change or 0.0, 4)
+    return "" if not rounded else "up" if rounded > 0 else "down"

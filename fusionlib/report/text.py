@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.errors import printable
 
 
@@ -41,7 +43,7 @@ def code(text: object) -> str:
 
 def prose(text: object) -> str:
     """A line of Markdown in which names stand: nothing in it is markup, and nobody is mentioned."""
-    plain = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(printable(str(text)).split()))
+    plain = re.sub(r"([\\`*_\[\]<>#!|~&@:$]|\.(?=[A-Za-z]))", r"\\\1", " ".join(printable(str(text)).split()))
     plain = plain.replace("\\&", "&amp;").replace("\\<", "&lt;")
     return plain.replace("\\@", "@<!-- -->").replace("\\#", "#<!-- -->")
 
@@ -53,9 +55,20 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{plain}\n{fence}"
 
 
+def without_folders(spec: str) -> str:
+    """Data as a verb takes it, of a folder its name alone: a report is passed on."""
+    kind, colon, rest = spec.partition(":")
+    return f"{kind}{colon}{rest.rstrip('/').rpartition('/')[2]}"
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """A fraction in percent; `n/a` where it is undefined."""
     return "n/a" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def between(interval: Sequence[float] | None) -> str:
+    """An interval of fractions in points; what is below a thousandth of a point is 0."""
+    return "n/a" if interval is None else in_points([round(bound, 5) + 0.0 for bound in interval])
 
 
 def points(value: float | None, digits: int = 2) -> str:

@@ -37,6 +37,11 @@ class _Reported(Work):
     subject: Subject
     pictures: DecodedCache
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that the report says is known."""
+        return self.settled
+
     def cost(self) -> int:
         """Forward passes' worth of work until all is known."""
         return self._passes(self._left())
@@ -65,6 +70,11 @@ class ReportWork(ErrorAnalysis, _Reported):
         self.subject = subject
         study = report_study(subject, pictures.fingerprint(), step)
         super().__init__(study, pictures, runner, thumbnails, Plan("report", ()))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is measured, and transitions are derived from it."""
+        return self.ready and self.settled
 
     def points(self) -> list[dict[str, Any]]:
         """Points of the curve that are known, whoever has measured them: `alpha` and figures, the lowest first. The
