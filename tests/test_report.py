@@ -33,7 +33,8 @@ from fusionlib.report.text import between, code, escaped, fenced, in_script, pro
 from fusionlib.report.write import check_target, places
 from fusionlib.studio.report_subject import Subject, of_checkpoint, of_recipe, recipe_within
 from fusionlib.studio.reports import ReportWork
-from tests.helpers import World, counted_forwards, folder_data, tiny_file, tiny_registered, tiny_world
+from tests.helpers import World, counted_forwards, folder_data, tiny_file, tiny_registered, tiny_world, until
+from tests.page_tools import button, opened, tiny_files
 
 PICTURES = 4
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'`|*_[a](javascript:alert)@you\u2028\u202e&amp;"
@@ -383,3 +384,26 @@ def test_the_best_of_three_is_the_reference(world: World) -> None:
     scores = {one.name: one.scores["miou"] for one in content.networks if one.role != "merge"}
     assert content.reference == max(scores, key=lambda name: scores[name] or 0) and len(scores) == 3
     assert content.figures["miou"]["reference"] == pytest.approx(scores[content.reference])
+
+
+# --- the app ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_button_says_what_it_takes_and_then_offers_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_files(tmp_path / "files", 2)
+    data = folder_data(tmp_path / "data", PICTURES)
+    with opened("explore.py", tmp_path / "home", monkeypatch) as start:
+        app = start("--checkpoints", str(tmp_path / "files"), "--data", f"folder:{data}")
+        assert button(app, "Measure for the report") is None
+        button(app, "Report (HTML)").click().run()
+        wanted = button(app, "Measure for the report")
+        assert wanted is not None and wanted.label.endswith(f"{PICTURES * 11} forward passes")
+        wanted.click().run()
+
+        until(lambda: app.run() and button(app, "Cancel") is None, 60)
+        assert not app.exception and not app.error
+        (path,) = (tmp_path / "home" / "exports").glob("report-*.html")
+        text = path.read_text()
+        assert "Between the two" in text and str(tmp_path) not in text, "no folder of the operator"

@@ -1,5 +1,5 @@
 """Without a browser: `python -m fusionlib inspect | diagnose | layers | compare | methods | merge | evaluate | sweep |
-train`.
+report | train`.
 """
 
 from __future__ import annotations
