@@ -34,7 +34,9 @@
     const place = document.getElementById(id);
     const font = { size: 15, family: "system-ui, DejaVu Sans, sans-serif" };
     const layout = { ...chart.layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font };
-    if (place) plotly.newPlot(place, chart.data, layout, settings);
+    if (!place) continue;
+    place.style.height = `${layout.height}px`; // on paper too, where Plotly's own height is lost
+    plotly.newPlot(place, chart.data, layout, settings);
   }
   paint(false);
   dark.addEventListener("change", () => paint(false));

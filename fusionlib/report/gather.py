@@ -168,7 +168,8 @@ def _shown(work: ReportWork, row: dict[str, Any], progress: Progress | None, pla
     transition = transitions_of(maps.strata.truth, maps.reference, maps.merge)
     seen = SimpleNamespace(truth=maps.strata.truth, reference=maps.reference, merge=maps.merge, transition=transition)
     layers, size = layers_of(image, seen, work.pictures.label_space)
-    about = (row["name"], row["domain"], row["gain"], row["miou"], row["fixed"], row["broken"])
+    several = len({work.pictures.group(index) for index in range(len(work.pictures))}) > 1
+    about = (row["name"], row["domain"] if several else "", row["gain"], row["miou"], row["fixed"], row["broken"])
     return Shown(*about, size, layers)
 
 

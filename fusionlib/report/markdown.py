@@ -84,7 +84,7 @@ def _pictures(content: Content, folder: str) -> str:
     for number, one in enumerate(content.pictures, start=1):
         before, after = (percent(one.miou[name], 1) for name in ("reference", "merge"))
         images = [f"![{name}]({quote(folder)}/picture-{number:02d}-{name}.png)" for name in LAYERS]
-        texts += [f"{code(one.name)}: {points(one.gain, 1)} points, {before} to {after}", _table(LAYERS, [images])]
+        texts += [f"{code(one.name)}: {points(one.gain)} points, {before} to {after}", _table(LAYERS, [images])]
     return "\n\n".join(texts)
 
 

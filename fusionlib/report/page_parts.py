@@ -187,7 +187,7 @@ def _card(shown: Shown, reference: str) -> str:
     domain = f", {escaped(shown.domain)}" if shown.domain not in ("", shown.name) else ""
     return (
         f'<figure class="card"><figcaption><h3>{escaped(shown.name)}</h3><span class="small quiet">'
-        f'<b class="{_direction(shown.gain)}">{points(shown.gain, 1)}</b> points, {before} to {after}{domain}</span>'
+        f'<b class="{_direction(shown.gain)}">{points(shown.gain)}</b> points, {before} to {after}{domain}</span>'
         f'</figcaption><div class="layers">{images}</div></figure>'
     )
 

@@ -39,7 +39,7 @@ def report_panel(view: MergeView, mixture: Mixture, recipe: Recipe, name: str) -
         return
     with problems_shown():
         work = studio().reports.of_view(view, mixture, name)
-        if running(work, "report", "Report"):
+        if running(work, "report", "Report", narrow=True):
             return
         if work.complete:
             _offered(work, view, recipe, name)
