@@ -23,8 +23,8 @@ def running(
     """Whether `work` runs; its row is drawn then, and renews itself. Says why where it failed.
 
     `title` says what it is about. The page is drawn anew when it ends, and when `known`, a count of what is known, is
-    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile. `narrow`
-    leaves the button room where the row stands in a column.
+    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile;
+    `narrow` leaves the button room where the row stands in a column.
     """
     if work.state == "running":
         st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, narrow)
