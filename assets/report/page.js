@@ -40,8 +40,8 @@
   }
   paint(false);
   dark.addEventListener("change", () => paint(false));
-  addEventListener("beforeprint", () => paint(true));
-  addEventListener("afterprint", () => paint(false));
+  window.addEventListener("beforeprint", () => paint(true));
+  window.addEventListener("afterprint", () => paint(false));
 
   /** @param {Element} card */
   function wipe(card) {
@@ -72,7 +72,13 @@
     function choice(/** @type {HTMLImageElement} */ image, /** @type {string} */ label, /** @type {string} */ first) {
       const select = document.createElement("select");
       select.setAttribute("aria-label", label);
-      for (const layer of layers) select.add(new Option(layer.alt, layer.dataset.layer, false, layer.dataset.layer === first));
+      for (const layer of layers) {
+        const option = document.createElement("option");
+        option.textContent = layer.alt;
+        option.value = layer.dataset.layer ?? "";
+        option.selected = option.value === first;
+        select.add(option);
+      }
       function show() {
         const layer = layers.find((one) => one.dataset.layer === select.value);
         image.src = layer?.src ?? "";

@@ -13,6 +13,7 @@ import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
+import { LensKey } from "./lens-key.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
 
@@ -67,10 +68,11 @@ export class Instance {
   build(view, kind) {
     const help = /** @type {HTMLDialogElement} */ (helpPanel(this.controls.keys));
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
-    const readout = new Readout(view, this.loader);
+    this.readout = new Readout(view, this.loader);
+    this.toolbar = new Toolbar(view, toggleHelp);
     const root = el("div", { class: `viewer ${kind}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
-      ...this.controls.roots, new Numbers(view, this.loader).root, new Toolbar(view, toggleHelp).root,
-      el("div", { class: "stagebox" }, this.panes.root, readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
+      ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
+      el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
     this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
     return root;
   }
@@ -81,7 +83,7 @@ export class Instance {
   }
 
   dispose() {
-    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.legend, this.card.curve, this.keys]) part.dispose();
+    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.toolbar, this.legend, this.card.curve, this.keys]) part.dispose();
     this.root.remove();
   }
 }
