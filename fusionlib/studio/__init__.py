@@ -284,13 +284,7 @@ class Studio:
     ) -> Diagnosis:
         """A diagnosis of opened checkpoints; nothing is read or measured yet."""
         self.workspace.refresh_models()
-        return Diagnosis(
-            checkpoints,
-            pictures,
-            buffers,
-            runner=self.runner,
-            intervals=self.intervals,
-        )
+        return Diagnosis(checkpoints, pictures, buffers, runner=self.runner, intervals=self.intervals)
 
     def recipe(self, view: MergeView, mixture: Mixture) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""
