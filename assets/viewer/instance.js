@@ -5,9 +5,11 @@
 // alpha, a method and a profile by layer is a `Controls`: the mixture, the elements that set it, and its keys.
 
 import { button, el } from "./dom.js";
+import "./panes-errors.js"; // before anybody lists the panes
 import { View } from "./state.js";
 import { Loader } from "./loader.js";
 import { Panes } from "./panes.js";
+import { Strip } from "./strip.js";
 import { Readout } from "./readout.js";
 import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
@@ -57,6 +59,7 @@ export class Instance {
     this.sweep = new Sweep(view);
     this.loader = new Loader(view);
     this.panes = new Panes(view, this.loader);
+    this.strip = new Strip(view, this.loader);
     this.legend = new Legend(view, this.loader);
     this.card = new SweepCard(view);
     this.controls = controls.build(view);
@@ -68,9 +71,9 @@ export class Instance {
     const help = /** @type {HTMLDialogElement} */ (helpPanel(this.controls.keys));
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
     const readout = new Readout(view, this.loader);
-    const root = el("div", { class: `viewer ${kind}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
+    const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
       ...this.controls.roots, new Numbers(view, this.loader).root, new Toolbar(view, toggleHelp).root,
-      el("div", { class: "stagebox" }, this.panes.root, readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
+      el("div", { class: "stagebox" }, this.panes.root, readout.root, this.strip.root, new Banner(view).root), this.legend.root, this.card.root), help);
     this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
     return root;
   }
@@ -81,7 +84,7 @@ export class Instance {
   }
 
   dispose() {
-    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.legend, this.card.curve, this.keys]) part.dispose();
+    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.strip, this.legend, this.card.curve, this.keys]) part.dispose();
     this.root.remove();
   }
 }

@@ -4,6 +4,7 @@
 import { button, clamp, el, known, option, setAttribute, setText } from "./dom.js";
 import { LENSES, lensOf } from "./lenses.js";
 import { PANES } from "./pane-registry.js";
+import { Sure } from "./sure.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
 const LAYOUTS = [["grid", "Side by side"], ["wipe", "Wipe"], ["blink", "Blink"]];
@@ -32,7 +33,7 @@ export class Toolbar {
     this.help = button("?", help, { class: "round", "aria-label": "Keys", "data-testid": "help" });
     this.root = el("section", { class: "toolbar", "aria-label": "View" },
       el("div", { class: "tools" }, this.stepper, this.name, el("span", { class: "spring" }), this.layouts.root, this.compare, this.toggles.root, this.zoom, this.help),
-      el("div", { class: "tools" }, this.lenses.root, this.referenceBox, this.key, el("span", { class: "spring" }), this.masks, this.borders, this.opacityBox));
+      el("div", { class: "tools" }, this.lenses.root, this.referenceBox, this.key, el("span", { class: "spring" }), this.masks, this.borders, this.opacityBox, new Sure(view).root));
     view.on("settings data picture zoom other", () => this.show());
     this.show();
   }
@@ -101,7 +102,7 @@ export class Toolbar {
     this.showPicture(data);
     this.compare.hidden = settings.layout === "grid";
     this.toggles.root.hidden = settings.layout !== "grid";
-    this.referenceBox.hidden = lensOf(settings.lens).needs !== "reference";
+    this.referenceBox.hidden = !lensOf(settings.lens).needs.includes("reference");
     this.left.value = settings.left;
     this.right.value = settings.right;
     this.reference.value = settings.reference;
@@ -116,7 +117,7 @@ export class Toolbar {
   // Without ground truth there are no errors to show and no pane of it; which checkpoint B is may have changed.
   showOffered(offered) {
     const { view } = this;
-    for (const one of this.lenses.buttons) one.disabled = LENSES.get(one.dataset.value).needs === "truth" && !view.hasTruth;
+    for (const one of this.lenses.buttons) one.disabled = LENSES.get(one.dataset.value).needs.includes("truth") && !view.hasTruth;
     for (const one of this.toggles.buttons) {
       one.hidden = !offered.includes(one.dataset.value);
       setText(one, PANES.get(one.dataset.value).short(view));
