@@ -16,6 +16,7 @@ apply_style()
 page = st.navigation(
     [
         st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),
+        st.Page("errors.py", title="Errors", icon=":material/troubleshoot:"),
         st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
         st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -48,12 +50,12 @@ def _explore(kind: str | None) -> None:
             icon=":material/info:",
         )
         return
-    kind, chosen = _choice(chosen, kind)
+    kind, chosen = mixture_choice(chosen, kind, *st.columns([2, 5], vertical_alignment="bottom"))
     try:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
         show_warnings(studio().sweep(view).snapshot()["warnings"])
-        mixture = _mounted(view, kind)
+        mixture = mounted(view, kind)
     except FusionError as error:
         show_problem(error)
         if isinstance(error, LayoutError):
@@ -70,10 +72,9 @@ def _explore(kind: str | None) -> None:
             export_panel(view, mixture)
 
 
-def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
-    """What kind of mixture is shown, and of which checkpoints."""
+def mixture_choice(chosen: Selection, kind: str | None, left: Any, right: Any) -> tuple[str, Selection]:
+    """What kind of mixture is shown, chosen in `left`, and of which checkpoints, in `right`."""
     methods = [name for name, kind in sorted(METHODS.items()) if not kind.by_preset and name != "linear"]
-    left, right = st.columns([2, 5], vertical_alignment="bottom")
     names = {ALPHA: "Weighted average (alpha)", LAYERS: "Layer by layer"}
     names |= {name: METHODS.get(name).title for name in methods}
     key = MIXTURE if kind is None else f"{MIXTURE}-{kind}"
@@ -91,13 +92,13 @@ def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
         return chosen_kind, further_checkpoints(chosen)
 
 
-def _mounted(view: MergeView, kind: str) -> Mixture:
-    """The viewer with the control of this mixture; what is set."""
+def mounted(view: MergeView, kind: str, errors: Mapping[str, Any] | None = None) -> Mixture:
+    """The viewer with the control of this mixture; what is set. `errors` is what the page of errors has chosen."""
     if kind == LAYERS:
-        return live_layers(view)
+        return live_layers(view, errors)
     if kind == ALPHA and len(view.arena) == 2:
-        return live_view(view)
-    return live_method(view, "linear" if kind == ALPHA else kind)
+        return live_view(view, errors)
+    return live_method(view, "linear" if kind == ALPHA else kind, errors)
 
 
 def _below(view: MergeView, kind: str, mixture: Mixture) -> None:
