@@ -3,7 +3,5 @@
 from pages.widgets.errors_page import errors_view
 from pages.widgets.style import heading
 
-heading(
-    "Errors", "Which pixels does the merge put right, and which does it break?", "measuring#errors"
-)
+heading("Errors", "Which pixels does the merge put right, and which does it break?", "measuring#errors")
 errors_view()

@@ -15,6 +15,7 @@ import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
+import { CompactTools, followReference } from "./compact.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
 
@@ -64,6 +65,7 @@ export class Instance {
     this.card = new SweepCard(view);
     this.controls = controls.build(view);
     this.root = this.build(view, controls.kind);
+    if (data.errors) followReference(view);
     this.loader.open();
   }
 
@@ -71,8 +73,10 @@ export class Instance {
     const help = /** @type {HTMLDialogElement} */ (helpPanel(this.controls.keys));
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
     const readout = new Readout(view, this.loader);
+    const toolbar = new Toolbar(view, toggleHelp);
+    const tools = view.data.errors ? new CompactTools(view, toolbar) : toolbar;
     const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
-      ...this.controls.roots, new Numbers(view, this.loader).root, new Toolbar(view, toggleHelp).root,
+      ...this.controls.roots, new Numbers(view, this.loader).root, tools.root,
       el("div", { class: "stagebox" }, this.panes.root, readout.root, this.strip.root, new Banner(view).root), this.legend.root, this.card.root), help);
     this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
     return root;

@@ -54,10 +54,10 @@ def transitions_figure(totals: Mapping[str, int]) -> go.Figure:
         )
     figure.update_layout(
         barmode="stack",
-        height=104,
-        margin={"l": 8, "r": 8, "t": 28, "b": 32},
-        legend={"orientation": "h", "y": 1.1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
-        xaxis={"range": [0, 100], "ticksuffix": " %", "fixedrange": True},
+        height=72,
+        margin={"l": 0, "r": 0, "t": 32, "b": 8},
+        legend={"orientation": "h", "y": 1.15, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        xaxis={"range": [0, 100], "showticklabels": False, "showgrid": False, "fixedrange": True},
         yaxis={"showticklabels": False, "fixedrange": True},
         clickmode="event+select",
     )

@@ -118,13 +118,13 @@ def sentence(found: dict[str, Any]) -> str:
         return "No pixel of these pictures is labelled, so nothing can be fixed or broken."
     shares = {name: _percent(count / found["pixels"]) for name, count in found["transitions"].items()}
     words = (
-        f"Fixes **{shares['fixed']}** of the labelled pixels and breaks **{shares['broken']}** against"
+        f"Fixes **{shares['fixed']}** of the labelled pixels, breaks **{shares['broken']}**, against"
         f" {plain(found['reference'])}"
     )
     if found["gain"] is None:
         return f"{words}."
     interval = found["interval"]
-    between = f" (95 % interval {_points(interval[0])} to {_points(interval[1])})" if interval else ""
+    between = f" (95 %: {_points(interval[0])} to {_points(interval[1])})" if interval else ""
     return f"{words}: mIoU **{_points(found['gain'])} points**{between}, accuracy {_points(found['gain_accuracy'])}."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import streamlit as st
 
 from fusionlib.errors import FusionError
 from fusionlib.measures.error_stack import Pixels
+from fusionlib.studies.errors import against_of
 from fusionlib.studio import ErrorAnalysis, MergeView, Mixture
 from pages.widgets import link
 from pages.widgets.dtype_choice import chosen_dtype
@@ -34,6 +34,9 @@ TABS = {
     "flow": "Flow",
     "confidence": "Confidence",
 }
+
+ANY_ALPHA = 0.5
+"""Which of A and B is the better one is the same for every merge of them."""
 
 DIGITS = 3
 """Of an alpha, as the viewer asks for its frames."""
@@ -82,10 +85,10 @@ def _lacking(view: MergeView) -> str | None:
 
 def _workbench(view: MergeView, kind: str, against: str) -> None:
     head = st.container(key="errors-head")
-    left, right = st.columns([5, 6], gap="medium")
-    pixels, names = chosen(), view.need_pictures().label_space.names
+    left, right = st.columns([6, 7], gap="medium")
+    pixels = chosen()
     with right, st.container(key="errors-viewer"):
-        mixture = mounted(view, kind, _for_viewer(pixels, names, against))
+        mixture = mounted(view, kind, _for_viewer(view, pixels, against))
     analysis = studio().errors.of_view(view, _as_shown(mixture), against)
     with head:
         there = measured(analysis)
@@ -100,14 +103,30 @@ def _workbench(view: MergeView, kind: str, against: str) -> None:
     show_notes(view.need_pictures().notes)
 
 
-def _for_viewer(pixels: Pixels, names: Sequence[str], against: str) -> dict[str, Any]:
-    """What the viewer is told: `pixels` as text and in words, what they are `against`, its alpha where it is one."""
+def _for_viewer(view: MergeView, pixels: Pixels, against: str) -> dict[str, Any]:
+    """What the viewer is told: `pixels` as text and in words, what they are `against`, its alpha where it is one,
+    and the pane that shows it.
+    """
     return {
         "pixels": pixels.text,
-        "words": words_of(pixels, names),
+        "words": words_of(pixels, view.need_pictures().label_space.names),
         "against": against,
         "alpha": other_alpha(against),
+        "reference": pane_of(view, against),
     }
+
+
+def pane_of(view: MergeView, against: str) -> str | None:
+    """The pane of the viewer that shows what the merge is held against, so that its lenses compare with what the
+    figures do; None while that is not known.
+    """
+    kind = against_of(against).kind
+    if kind == "better":
+        analysis = studio().errors.of_view(view, ANY_ALPHA)
+        if analysis.reference is None:
+            return None
+        kind = "a" if analysis.reference.recipes[0].content == analysis.errors.ends[0].content else "b"
+    return {"ensemble": "e", "oracle": "o", "alpha": "r"}.get(kind, kind)
 
 
 def _as_shown(mixture: Mixture) -> Mixture:

@@ -86,7 +86,7 @@ def chip(pixels: Pixels, names: Sequence[str]) -> None:
     """What is chosen, with a cross that clears it; its place stays where nothing is."""
     with st.container(key="errors-chip", horizontal=True, vertical_alignment="center"):
         if pixels.everything:
-            st.caption("Nothing chosen: click a bar, a cell or a row, and its pixels are outlined.")
+            st.caption("A click on a bar, a cell or a row outlines its pixels.")
         else:
             words = plain(words_of(pixels, names))
             st.button(words, icon=":material/close:", key="errors-clear", on_click=clear, help="Clear the choice")
