@@ -7,12 +7,10 @@ import streamlit as st
 from pages.widgets import link
 from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.sidebar import sidebar
-from pages.widgets.style import apply_style
 
 ICON = str(Path(__file__).parents[1] / "assets" / "icon.png")
 
 st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", initial_sidebar_state="expanded")
-apply_style()
 page = st.navigation(
     [
         st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),

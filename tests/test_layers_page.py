@@ -27,7 +27,7 @@ def layers(app):
 
 def test_the_page_opens_on_equal_weights_and_offers_the_profile(start) -> None:  # noqa: F811
     app = layers(start())
-    assert next(item.value for item in app.markdown) == "## Explore"
+    assert next(item.value for item in app.markdown) == "# Explore"
     assert "A profile of 29 weights by block" in captions(app)
     assert any("method: profile" in item.value for item in app.code)
 

@@ -294,7 +294,7 @@ def shown_in_explore(app: AppTest, state: dict) -> AppTest:
     """What a click in the table does, and the run after it."""
     app.session_state[compare_open.ASKED] = state
     app.run()
-    assert not app.exception and not app.error and app.markdown[0].value == "## Explore"
+    assert not app.exception and not app.error and app.markdown[0].value == "# Explore"
     return app
 
 

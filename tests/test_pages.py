@@ -57,7 +57,7 @@ def box(app: AppTest, label: str):
 
 def test_the_demo_is_loaded_without_any_argument(start) -> None:
     app = start()
-    assert next(item.value for item in app.markdown) == "## Explore"
+    assert next(item.value for item in app.markdown) == "# Explore"
     assert box(app, "Checkpoint A").value != box(app, "Checkpoint B").value
     assert not app.error
     assert server.studio().workspace.demo_pair() == (box(app, "Checkpoint A").value, box(app, "Checkpoint B").value)

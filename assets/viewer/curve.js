@@ -209,10 +209,10 @@ export class Curve {
     if (!best || !known(best.value)) return this.bestMark.replaceChildren();
     const x = this.x(best.alpha);
     const y = this.y(best.value);
-    const side = best.alpha > 0.85 ? "end" : best.alpha < 0.15 ? "start" : "middle";
+    const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
     const below = METRICS[this.metric].better < 0;
     return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x, y: below ? y + 24 : y - (side === "middle" ? 12 : 32), "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
   }
 
   vertical(line, alpha) {

@@ -15,7 +15,8 @@ import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
-import { CompactTools, followReference } from "./compact.js";
+import { LensKey } from "./lens-key.js";
+import { followReference } from "./reference.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
 
@@ -72,12 +73,12 @@ export class Instance {
   build(view, kind) {
     const help = /** @type {HTMLDialogElement} */ (helpPanel(this.controls.keys));
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
-    const readout = new Readout(view, this.loader);
-    const toolbar = new Toolbar(view, toggleHelp);
-    const tools = view.data.errors ? new CompactTools(view, toolbar) : toolbar;
+    this.readout = new Readout(view, this.loader);
+    this.toolbar = new Toolbar(view, toggleHelp);
     const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
-      ...this.controls.roots, new Numbers(view, this.loader).root, tools.root,
-      el("div", { class: "stagebox" }, this.panes.root, readout.root, this.strip.root, new Banner(view).root), this.legend.root, this.card.root), help);
+      ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
+      el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.strip.root),
+      this.legend.root, this.card.root), help);
     this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
     return root;
   }
@@ -88,7 +89,8 @@ export class Instance {
   }
 
   dispose() {
-    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.strip, this.legend, this.card.curve, this.keys]) part.dispose();
+    const parts = [this.controls, this.view, this.sweep, this.loader, this.panes, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
+    for (const part of parts) part.dispose();
     this.root.remove();
   }
 }

@@ -12,7 +12,7 @@ export class Legend {
     this.source = el("p", { class: "quiet-text", "data-testid": "legend-source" });
     this.scopes = [["split", "All pictures"], ["picture", "This picture"]].map(([scope, label]) =>
       button(label, () => view.change({ scope }), { "data-scope": scope, "data-testid": `scope-${scope}` }));
-    this.body = el("div", { class: "legend-rows" });
+    this.body = el("div", { class: "legend-rows", on: { keydown: (event) => this.walk(event), focusin: (event) => this.hold(event.target) } });
     this.otherHead = el("span", { class: "cell" }, "B");
     const ids = () => view.data.classes.map((entry) => entry.id);
     this.root = el("section", { class: "card legend", "aria-label": "Classes" },
@@ -36,8 +36,24 @@ export class Legend {
       this.signature = signature;
       this.rows = new Map(classes.map((entry) => [entry.id, this.row(entry)]));
       this.body.replaceChildren(...[...this.rows.values()].map((row) => row.root));
+      this.hold(this.body.firstElementChild);
     }
     this.show();
+  }
+
+  // One stop of Tab for all classes; arrows go from one to the next.
+  walk(event) {
+    const rows = [...this.rows.values()].map((row) => row.root);
+    const here = rows.indexOf(event.target);
+    const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (here < 0 || !rows[next]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    rows[next].focus();
+  }
+
+  hold(row) {
+    for (const { root } of this.rows.values()) setAttribute(root, "tabindex", root === row ? "0" : "-1");
   }
 
   row(entry) {

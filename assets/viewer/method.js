@@ -203,7 +203,7 @@ function weightsField(item, method, id) {
       setText(shown, value.toFixed(2));
     });
   show();
-  return rows.map((row) => row.node);
+  return [el("span", { class: "method-name method-of" }, item.name), ...rows.map((row) => row.node)];
 }
 
 const STEPS_OF_ONE = 1e4;

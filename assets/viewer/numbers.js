@@ -12,7 +12,7 @@ export class Numbers {
     this.tiles = Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, tile(METRICS[metric].label, metric)]));
     this.live = tile("This picture", "picture");
     this.root = el("section", { class: "numbers", "aria-label": "Scores" }, ...Object.values(this.tiles).map((one) => one.root), this.live.root);
-    view.on("mixture sweep data frame bundle", () => this.show());
+    view.on("mixture sweep data frame bundle picture", () => this.show());
     this.show();
   }
 
@@ -25,6 +25,8 @@ export class Numbers {
 
   showPicture(bundle) {
     const scores = bundle?.m?.scores;
+    setText(this.live.label, this.view.name || "This picture");
+    setAttribute(this.live.root, "title", this.view.name);
     setText(this.live.where, ["live mIoU", known(scores?.pixel_accuracy) ? `${percent(scores.pixel_accuracy)} of pixels` : "", reduced(bundle?.m)].filter(Boolean).join(" · "));
     setText(this.live.value, percent(scores?.miou));
     this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
@@ -45,11 +47,12 @@ export class Numbers {
 
 function tile(label, id) {
   const parts = {
+    label: el("span", { class: "tile-name" }, label),
     where: el("span", { class: "tile-where" }),
     value: el("div", { class: "tile-value", "data-testid": `value-${id}` }),
     deltas: el("div", { class: "tile-deltas" }),
   };
-  parts.root = el("div", { class: "tile", "data-testid": `tile-${id}` }, el("div", { class: "tile-label" }, label, parts.where), parts.value, parts.deltas);
+  parts.root = el("div", { class: "tile", "data-testid": `tile-${id}` }, el("div", { class: "tile-label" }, parts.label, parts.where), parts.value, parts.deltas);
   return parts;
 }
 

@@ -13,6 +13,8 @@ const BLINK_MS = 500; // 2 Hz is a full change of both panes a second
 const SLOW_BLINK_MS = 1500;
 const SMOOTH_UP_TO = 2; // above this zoom a mask pixel is drawn as a square
 const NUDGE = 0.01;
+const LEAST_ROOM = 320; // pixels: below that the page scrolls
+const BELOW = 16;
 
 // One canvas with its title bar, gestures and cross-hair.
 class Pane {
@@ -39,6 +41,7 @@ class Pane {
     event.stopPropagation();
     const { u, v } = view.pointer ?? toPicture(view, 0.5, 0.5);
     view.pointer = { u: clamp(u + step[0] * NUDGE, 0, 1), v: clamp(v + step[1] * NUDGE, 0, 1) };
+    view.pointed = this.viewport;
     view.emit("pointer");
   }
 
@@ -90,6 +93,13 @@ class Pane {
   }
 }
 
+// How far what holds an element has been scrolled; a shadow root's host goes on outside.
+function scrolled(element) {
+  let sum = 0;
+  for (let node = element; node; node = node.parentElement ?? node.getRootNode()?.host) sum += node.scrollTop;
+  return sum;
+}
+
 // Very large pictures pass through the network at a part of their size: what is shown and scored is that.
 export const reduced = (frame) => (frame?.scores?.scale > 1 ? `shown at 1/${frame.scores.scale}` : "");
 
@@ -103,6 +113,10 @@ export class Panes {
     this.build();
     this.observer = new ResizeObserver(() => this.schedule());
     for (const pane of [...Object.values(this.panes), this.stage]) this.observer.observe(pane.viewport);
+    this.fitting = new ResizeObserver(() => this.fitRoom());
+    this.fitting.observe(this.root);
+    this.fitWindow = () => this.fitRoom();
+    window.addEventListener("resize", this.fitWindow);
     view.on("frame", (pane) => this.repaint(this.alone(pane) ? pane : null));
     view.on("bundle data", () => this.refresh());
     view.on("settings other", () => this.refresh());
@@ -170,12 +184,19 @@ export class Panes {
     this.stage.root.hidden = !live || grid;
     this.divider.hidden = settings.layout !== "wipe";
     this.grid.classList.toggle("has-large", settings.large && view.shows("m"));
-    this.grid.dataset.count = shown.length;
+    this.grid.dataset.count = String(shown.length);
+    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / 2)));
     for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
     setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
     this.runBlink();
     this.repaint();
+  }
+
+  // What the window has for the pictures, as they lie before anything is scrolled: all of them are seen at once.
+  fitRoom() {
+    const top = this.root.getBoundingClientRect().top + scrolled(this.root);
+    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - BELOW))}px`);
   }
 
   runBlink() {
@@ -287,6 +308,7 @@ export class Panes {
     for (const [id, pane] of Object.entries(this.panes)) {
       const frame = this.frameOf(id);
       const { follows, source } = PANES.get(id);
+      setAttribute(pane.root, "data-unready", Boolean(follows) && !wish && this.view.data.live);
       const late = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
       setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
     }
@@ -302,5 +324,7 @@ export class Panes {
     clearInterval(this.blinking);
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();
+    this.fitting.disconnect();
+    window.removeEventListener("resize", this.fitWindow);
   }
 }

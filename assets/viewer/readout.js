@@ -1,19 +1,21 @@
 // @ts-check
-// The row that says what every pane sees under the pointer. Its cells have fixed places, so nothing jumps.
+// What every pane says of the pixel under the pointer, beside the pointer.
 
 import { el, setText } from "./dom.js";
 import { PANES, mapOf } from "./pane-registry.js";
+import { toPane } from "./zoom.js";
 
 const NONE = 255;
+const AWAY = 18; // pixels between the pointer and the box
 
 export class Readout {
   constructor(/** @type {import("./state.js").View} */ view, loader) {
     this.view = view;
     this.loader = loader;
     this.cells = {};
-    this.root = el("div", { class: "readout", "aria-live": "off", "data-testid": "readout" });
+    this.root = el("div", { class: "readout", "aria-live": "off", hidden: true, "data-testid": "readout" });
     for (const kind of PANES.values()) this.root.append(this.cell(kind));
-    view.on("pointer bundle frame data settings other", () => this.show());
+    view.on("pointer bundle frame data settings other zoom", () => this.show());
     this.show();
   }
 
@@ -25,8 +27,7 @@ export class Readout {
       sure: el("span", { class: "read-sure" }),
       second: el("span", { class: "read-second" }),
     };
-    parts.root = el("div", { class: "read-cell", "data-testid": `readout-${id}` },
-      parts.title, parts.second, el("span", { class: "read-line" }, parts.swatch, parts.name, parts.sure));
+    parts.root = el("div", { class: "read-cell", "data-testid": `readout-${id}` }, parts.title, parts.swatch, parts.name, parts.sure, parts.second);
     this.cells[id] = parts;
     return parts.root;
   }
@@ -34,34 +35,37 @@ export class Readout {
   show() {
     const { view } = this;
     const bundle = this.loader.shown;
-    this.root.hidden = !view.data.live;
+    this.root.hidden = !view.pointer || !view.data.live || !bundle;
+    if (this.root.hidden) return;
     for (const [pane, cell] of Object.entries(this.cells)) {
       const kind = PANES.get(pane);
       cell.root.hidden = !view.panes().includes(pane) || Boolean(kind.optional && !view.uses(pane));
-      setText(cell.title, kind.source === "truth" ? kind.title(view) : kind.short(view));
-      const frame = mapOf(pane, bundle);
-      if (!view.pointer || !frame || !view.data.live) this.blank(cell, pane);
-      else this.fill(cell, pane, frame.words[place(view.pointer, frame)]);
+      if (!cell.root.hidden) this.fill(cell, kind, mapOf(pane, bundle));
     }
+    this.place();
   }
 
-  blank(cell, pane) {
-    cell.swatch.style.background = "var(--hair)";
-    setText(cell.name, pane === "a" && !this.view.pointer ? "Point at a picture" : "–");
-    setText(cell.sure, "");
-    setText(cell.second, "");
+  fill(cell, kind, frame) {
+    const word = frame ? frame.words[place(this.view.pointer, frame)] : null;
+    setText(cell.title, kind.short(this.view));
+    cell.swatch.style.background = word === null ? "transparent" : (this.view.classOf(word & 255)?.color ?? "transparent");
+    setText(cell.name, word === null ? "–" : this.name(word & 255));
+    const says = kind.network && word !== null;
+    setText(cell.sure, says ? `${Math.round(((word >>> 8) & 255) / 2.55)} %` : "");
+    setText(cell.second, says ? `then ${this.name((word >>> 16) & 255)}` : "");
   }
 
-  fill(cell, pane, word) {
-    this.paint(cell, word & 255);
-    const { network } = PANES.get(pane);
-    setText(cell.sure, !network ? "" : `${Math.round(((word >>> 8) & 255) / 2.55)} %`);
-    setText(cell.second, !network ? "" : `then ${this.name((word >>> 16) & 255)}`);
-  }
-
-  paint(cell, id) {
-    cell.swatch.style.background = this.view.classOf(id)?.color ?? "transparent";
-    setText(cell.name, this.name(id));
+  // Right of and below the pointer, or on its other side where there is no room.
+  place() {
+    const { view, root } = this;
+    if (!view.pointed || !root.parentElement) return;
+    const [pane, box] = [view.pointed.getBoundingClientRect(), root.parentElement.getBoundingClientRect()];
+    const { px, py } = toPane(view, view.pointer);
+    const x = pane.left - box.left + px * pane.width;
+    const y = pane.top - box.top + py * pane.height;
+    const left = x + AWAY + root.offsetWidth > box.width ? x - AWAY - root.offsetWidth : x + AWAY;
+    const top = pane.top + py * pane.height + AWAY + root.offsetHeight > window.innerHeight ? y - AWAY - root.offsetHeight : y + AWAY;
+    root.style.transform = `translate(${Math.round(Math.max(0, left))}px, ${Math.round(top)}px)`;
   }
 
   name(id) {

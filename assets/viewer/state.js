@@ -25,6 +25,8 @@ export class View {
     this.pending = { alpha: [], index: [], parameters: [], profile: [], look: [] }; // sent to Python, not yet seen coming back
     this.reported = {}; // the last value of each that Python's component state holds
     this.pointer = null; // {u, v} in picture coordinates 0..1
+    /** @type {HTMLElement | null} */
+    this.pointed = null; // in which pane the pointer is, or was
     this.other = 1; // which checkpoint the pane beside the merge shows: B, where there are only two
     this.swapped = false; // the compare key is held down
     /** @type {import("./sweep.js").Sweep | null} */

@@ -7,7 +7,7 @@ import { PANES } from "./pane-registry.js";
 import { Sure } from "./sure.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
-const LAYOUTS = [["grid", "Side by side"], ["wipe", "Wipe"], ["blink", "Blink"]];
+const LAYOUT_LABELS = [["grid", "Grid"], ["wipe", "Wipe"], ["blink", "Blink"]];
 
 function segments(label, choices, onChoose, prefix) {
   const buttons = choices.map(([value, text]) => button(text, () => onChoose(value), { "data-value": value, "data-testid": `${prefix}-${value}` }));
@@ -24,18 +24,24 @@ function paneSelect(view, label, onChange, id) {
 export class Toolbar {
   constructor(/** @type {import("./state.js").View} */ view, help) {
     this.view = view;
-    this.lenses = segments("What the masks show", [...LENSES.values()].map(({ id, label }) => [id, label]), (lens) => view.change({ lens }), "lens");
-    this.layouts = segments("Layout", LAYOUTS, (layout) => view.change({ layout }), "layout");
-    this.toggles = segments("Panes", [...PANES.values()].map((kind) => [kind.id, kind.short(view)]), (pane) => this.togglePane(pane), "show");
+    this.layouts = segments("Layout", LAYOUT_LABELS, (layout) => view.change({ layout }), "layout");
+    [this.toggles, this.further] = [false, true].map((optional) => this.paneToggles(optional));
     this.buildPicture();
-    this.buildLook();
+    this.buildLens();
     this.buildCompare();
+    this.buildZoom();
     this.help = button("?", help, { class: "round", "aria-label": "Keys", "data-testid": "help" });
     this.root = el("section", { class: "toolbar", "aria-label": "View" },
-      el("div", { class: "tools" }, this.stepper, this.name, el("span", { class: "spring" }), this.layouts.root, this.compare, this.toggles.root, this.zoom, this.help),
-      el("div", { class: "tools" }, this.lenses.root, this.referenceBox, this.key, el("span", { class: "spring" }), this.masks, this.borders, this.opacityBox, new Sure(view).root));
+      this.stepper, this.name, this.lensBox, this.referenceBox, this.layouts.root, this.compare, this.toggles.root, this.zoom, this.look, this.help);
     view.on("settings data picture zoom other", () => this.show());
     this.show();
+  }
+
+  // Panes that cost something stand behind Look, the others in the row.
+  paneToggles(optional) {
+    const kinds = [...PANES.values()].filter((kind) => Boolean(kind.optional) === optional);
+    const choices = kinds.map((kind) => [kind.id, kind.short(this.view)]);
+    return segments(optional ? "Further panes" : "Panes", choices, (pane) => this.togglePane(pane), "show");
   }
 
   buildPicture() {
@@ -57,32 +63,45 @@ export class Toolbar {
     this.show();
   }
 
-  buildLook() {
+  // What the masks show, and beside it how they are drawn.
+  buildLens() {
     const { view } = this;
+    this.lens = el("select", { "aria-label": "What the masks show", "data-testid": "lens", on: { change: () => view.change({ lens: this.lens.value }) } },
+      ...[...LENSES.values()].map(({ id, label }) => option(id, label)));
+    this.lensBox = el("span", { class: "field" }, this.lens);
+    this.reference = paneSelect(view, "Compare with", (reference) => view.change({ reference }), "reference");
+    this.referenceBox = el("label", { class: "field" }, "with", this.reference);
     this.opacity = el("input", {
       type: "range", min: 0, max: 1, step: 0.01, "aria-label": "Mask opacity", "data-testid": "opacity",
       on: { input: () => view.adjust({ opacity: this.opacity.valueAsNumber }), keydown: (event) => event.stopPropagation() },
     });
     this.opacityText = el("span", { class: "count" });
-    this.opacityBox = el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText);
     this.masks = button("Masks", () => view.change({ masks: !view.settings.masks }), { class: "toggle", "data-testid": "masks" });
     this.borders = button("Borders", () => view.change({ borders: !view.settings.borders }), { class: "toggle", "data-testid": "borders" });
+    this.look = el("details", { class: "look", "data-testid": "look" }, el("summary", { "aria-label": "How masks are drawn", "data-testid": "look-open" }, "Look"),
+      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText), new Sure(view).root, this.further.root,
+        button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" })));
+    this.closeLook = (event) => {
+      if (this.look.open && !event.composedPath().includes(this.look)) this.look.open = false;
+    };
+    document.addEventListener("pointerdown", this.closeLook);
+  }
+
+  buildZoom() {
+    const { view } = this;
     this.zoomText = el("span", { class: "count zoom-text", "data-testid": "zoom-text" });
-    this.zoom = el("div", { class: "stepper" },
-      button("−", () => zoomKey(view, -1), { class: "round", "aria-label": "Zoom out", "data-testid": "zoom-out" }),
-      button("", () => resetZoom(view), { class: "quiet zoom-reset", "aria-label": "Reset zoom", "data-testid": "zoom-reset" }),
+    const reset = button("", () => resetZoom(view), { class: "quiet zoom-reset", "aria-label": "Reset zoom", "data-testid": "zoom-reset" });
+    reset.append(this.zoomText);
+    this.zoom = el("div", { class: "stepper zoom" },
+      button("−", () => zoomKey(view, -1), { class: "round", "aria-label": "Zoom out", "data-testid": "zoom-out" }), reset,
       button("+", () => zoomKey(view, 1), { class: "round", "aria-label": "Zoom in", "data-testid": "zoom-in" }));
-    this.zoom.children[1].append(this.zoomText);
-    this.key = el("div", { class: "lens-key", "data-testid": "lens-key" });
   }
 
   buildCompare() {
     const { view } = this;
     this.left = paneSelect(view, "Left pane", (left) => view.change({ left }), "left-pane");
     this.right = paneSelect(view, "Right pane", (right) => view.change({ right }), "right-pane");
-    this.compare = el("div", { class: "field" }, this.left, el("span", { class: "quiet-text" }, "against"), this.right);
-    this.reference = paneSelect(view, "Compare with", (reference) => view.change({ reference }), "reference");
-    this.referenceBox = el("label", { class: "field" }, "with", this.reference);
+    this.compare = el("div", { class: "field" }, this.left, el("span", { class: "quiet-text" }, "|"), this.right);
   }
 
   togglePane(pane) {
@@ -95,13 +114,13 @@ export class Toolbar {
     const { view } = this;
     const { data, settings } = view;
     this.root.hidden = !data.live; // without pictures there is nothing to set
-    press(this.lenses, (lens) => lens === settings.lens);
+    this.lens.value = settings.lens;
     press(this.layouts, (layout) => layout === settings.layout);
-    press(this.toggles, (pane) => view.shows(pane));
+    for (const group of [this.toggles, this.further]) press(group, (pane) => view.shows(pane));
     this.showOffered(view.panes());
     this.showPicture(data);
     this.compare.hidden = settings.layout === "grid";
-    this.toggles.root.hidden = settings.layout !== "grid";
+    for (const { root } of [this.toggles, this.further]) root.hidden = settings.layout !== "grid";
     this.referenceBox.hidden = !lensOf(settings.lens).needs.includes("reference");
     this.left.value = settings.left;
     this.right.value = settings.right;
@@ -111,14 +130,13 @@ export class Toolbar {
     setText(this.zoomText, `${settings.zoom.scale.toFixed(1)}×`);
     setAttribute(this.masks, "aria-pressed", settings.masks);
     setAttribute(this.borders, "aria-pressed", settings.borders);
-    this.showKey(settings.lens);
   }
 
   // Without ground truth there are no errors to show and no pane of it; which checkpoint B is may have changed.
   showOffered(offered) {
     const { view } = this;
-    for (const one of this.lenses.buttons) one.disabled = LENSES.get(one.dataset.value).needs.includes("truth") && !view.hasTruth;
-    for (const one of this.toggles.buttons) {
+    for (const one of this.lens.options) one.disabled = LENSES.get(one.value).needs.includes("truth") && !view.hasTruth;
+    for (const one of [...this.toggles.buttons, ...this.further.buttons]) {
       one.hidden = !offered.includes(one.dataset.value);
       setText(one, PANES.get(one.dataset.value).short(view));
     }
@@ -139,17 +157,7 @@ export class Toolbar {
     this.following.disabled = view.index >= data.count - 1;
   }
 
-  showKey(lens) {
-    if (lens === this.keyOf) return;
-    this.keyOf = lens;
-    this.key.replaceChildren(...lensOf(lens).key.map(keyEntry));
+  dispose() {
+    document.removeEventListener("pointerdown", this.closeLook);
   }
-}
-
-// A swatch and what it means, or a ramp between two words.
-function keyEntry({ color, text, from }) {
-  if (!color) return el("span", { class: "quiet-text" }, text);
-  const swatch = el("span", { class: from ? "ramp" : "swatch" });
-  swatch.style.background = color;
-  return from ? el("span", { class: "chip" }, from, swatch, text) : el("span", { class: "chip" }, swatch, text);
 }

@@ -61,6 +61,7 @@ export class Gestures {
 
   hover(place) {
     this.view.pointer = place ? toPicture(this.view, place.px, place.py) : null;
+    this.view.pointed = this.viewport;
     this.view.emit("pointer");
   }
 

@@ -51,18 +51,11 @@ def _explore(kind: str | None) -> None:
         )
         return
     kind, chosen = mixture_choice(chosen, kind, *st.columns([2, 5], vertical_alignment="bottom"))
-    try:
-        with st.spinner("Reading checkpoints and data"):
-            view = studio().view(replace(chosen, dtype=chosen_dtype()))
-        show_warnings(studio().sweep(view).snapshot()["warnings"])
-        mixture = mounted(view, kind)
-    except FusionError as error:
-        show_problem(error)
-        if isinstance(error, LayoutError):
-            st.caption(
-                "The report on the Workspace page says which tensors differ; the Compare page merges what they share."
-            )
+    with st.container(key="viewer-box"):
+        shown = _viewer(chosen, kind)
+    if shown is None:
         return
+    view, mixture = shown
     with problems_shown():
         show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
@@ -70,6 +63,22 @@ def _explore(kind: str | None) -> None:
             _below(view, kind, mixture)
         with right:
             export_panel(view, mixture)
+
+
+def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
+    """The live view and what is set in it; None, with the reason on the page, where there is none."""
+    try:
+        with st.spinner("Reading checkpoints and data"):
+            view = studio().view(replace(chosen, dtype=chosen_dtype()))
+        show_warnings(studio().sweep(view).snapshot()["warnings"])
+        return view, mounted(view, kind)
+    except FusionError as error:
+        show_problem(error)
+        if isinstance(error, LayoutError):
+            st.caption(
+                "The report on the Workspace page says which tensors differ; the Compare page merges what they share."
+            )
+        return None
 
 
 def mixture_choice(chosen: Selection, kind: str | None, left: Any, right: Any) -> tuple[str, Selection]:

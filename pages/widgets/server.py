@@ -16,6 +16,7 @@ from streamlit.web.server import server_util
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import Options, Studio, app_options
 from pages.widgets.arriving import ArrivesInTime
+from pages.widgets.first_paint import FirstPaint
 from pages.widgets.guard import Guard, is_loopback
 from pages.widgets.upload_limit import AT_A_TIME, UploadLimit
 
@@ -74,6 +75,7 @@ def middleware() -> list[Middleware]:
     return [
         Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health"),
         Middleware(ArrivesInTime),
+        Middleware(FirstPaint),
         Middleware(UploadLimit, AT_A_TIME * (given.upload_mb << 20) if given.uploads else 0),
     ]
 

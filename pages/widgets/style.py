@@ -1,17 +1,8 @@
-"""House style: what Streamlit's theme settings cannot say."""
+"""Headings and where the guide is; the style sheet of all pages is assets/style.css, see first_paint.py."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
-
-_CSS = Path(__file__).parents[2] / "assets" / "style.css"
-
-
-def apply_style() -> None:
-    """Put the style sheet into the page."""
-    st.html(f"<style>{_CSS.read_text(encoding='utf-8')}</style>")
 
 
 def chapter_address(name: str, anchor: str = "") -> str:
@@ -25,7 +16,7 @@ def heading(title: str, caption: str, chapter: str = "") -> None:
     `chapter` is the name of a chapter, or one with a section: `merging#buffers`. It opens beside the page, which stays
     as it is.
     """
-    st.markdown(f"## {title}")
+    st.markdown(f"# {title}")
     name, _, section = chapter.partition("#")
     link = f" [:material/help: Guide]({chapter_address(name, section and f'#{section}')})" if chapter else ""
     st.caption(f"{caption}{link}")
