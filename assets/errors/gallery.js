@@ -42,7 +42,7 @@ class Gallery {
     const image = el("img", { alt: "", loading: "lazy", decoding: "async", src: new URL(`${base}/thumbnail/${number}`, document.baseURI).href });
     const root = button("", () => this.report("open", number), { class: "gallery-item", title: name, "data-number": number, "data-testid": `gallery-${number}` });
     root.append(el("span", { class: "gallery-box" }, image), el("span", { class: "gallery-name" }, name),
-      el("span", { class: "gallery-line" }, el("b", { class: tone }, gain), el("span", { class: "gallery-text" }, text)));
+      el("b", { class: tone }, gain), el("span", { class: "gallery-text" }, text));
     root.setAttribute("aria-label", `${name}: ${gain} points of mIoU, ${text}`);
     return { root, number };
   }

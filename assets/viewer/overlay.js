@@ -7,7 +7,7 @@ import { el, plural, setAttribute, setText } from "./dom.js";
 import { decodeLabelMap, request } from "./frames.js";
 
 const KEPT = 24;
-const COLOURS = [0x96101010, 0xff000000, 0xffffffff, 0]; // 0xAABBGGRR: dimmed, a dark line, a white one, bare
+const COLOURS = [0x78101010, 0xff000000, 0xffffffff, 0]; // 0xAABBGGRR: dimmed, a dark line, a white one, bare
 
 /**
  * The outline of the chosen pixels of a map (words of 255, else 0): themselves bare, a white line around them, a dark one around that.

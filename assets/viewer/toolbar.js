@@ -25,7 +25,8 @@ export class Toolbar {
   constructor(/** @type {import("./state.js").View} */ view, help) {
     this.view = view;
     this.layouts = segments("Layout", LAYOUT_LABELS, (layout) => view.change({ layout }), "layout");
-    [this.toggles, this.further] = [false, true].map((optional) => this.paneToggles(optional));
+    this.toggles = this.paneToggles(false);
+    this.further = this.paneToggles(true);
     this.buildPicture();
     this.buildLens();
     this.buildCompare();

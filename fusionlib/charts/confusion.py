@@ -18,7 +18,9 @@ SHOWN = ("merge", "reference", "difference")
 NORMALISED = ("row", "column", "none")
 """What a cell's share is of: of the pixels of its class, of those predicted so, or of all."""
 
-_SCALES = {False: "Blues", True: "PuOr"}
+_BLUES = [[0, "#eef5fc"], [0.05, "#c6dbef"], [0.2, "#6baed6"], [0.5, "#2171b5"], [1, "#08306b"]]
+_SCALES: dict[bool, Any] = {False: _BLUES, True: "PuOr"}
+"""Shares, small ones apart; and signed differences."""
 
 
 class Cells(NamedTuple):

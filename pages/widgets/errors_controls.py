@@ -89,9 +89,7 @@ def measured(analysis: ErrorAnalysis) -> bool:
     passes, images = analysis.cost(), len(analysis.pictures)
     st.markdown("Not looked into yet: this takes the label maps of both on every picture.")
     label = f"Look into it: {passes:,} forward passes" if passes else f"Look into it: {images:,} pictures, no pass"
-    if st.button(label, key="errors-measure", type="primary", icon=":material/troubleshoot:"):
-        analysis.want()
-        st.rerun(scope="fragment")
+    st.button(label, key="errors-measure", type="primary", icon=":material/troubleshoot:", on_click=analysis.want)
     return False
 
 
