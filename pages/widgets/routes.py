@@ -113,7 +113,10 @@ def _whole(text: str, name: str) -> int:
 async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
     """Waits without a thread, so that no number of pending frames keeps other requests from being answered."""
     query = request.query_params
-    mixture = await run_in_threadpool(_mixture, request, view, body)
+    if request.method == "POST":
+        mixture = await run_in_threadpool(_mixture, request, view, body)
+    else:
+        mixture = _mixture(request, view, body)
     frame = await asyncio.wrap_future(
         view.ask(
             request.path_params["index"],
