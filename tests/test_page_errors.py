@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.measures.error_stack import Pixels
 from pages.widgets import errors_selection, server
 from pages.widgets.errors_controls import sentence
+from pages.widgets.errors_gallery import among
 from pages.widgets.errors_page import pane_of
 from pages.widgets.errors_selection import ORDERS, words_of
 from tests.helpers import folder_data, until
@@ -155,3 +156,20 @@ def test_every_order_has_words_and_the_sentence_survives_nothing_labelled() -> N
     assert all(len(words) < 40 for words in ORDERS.values())
     assert "No pixel" in sentence({"pixels": 0})
     assert errors_selection.COUNT in ORDERS
+
+
+def test_columns_beside_the_pictures_are_filters(start, tmp_path: Path) -> None:
+    given = arguments(tmp_path)
+    table = tmp_path / "data" / "attributes.csv"
+    table.write_text("name,weather\np0,<b>rain</b>\np1,sun\n")
+    app = start(*given)
+    button(app, "Look into it").click().run()
+    work = analysis()
+    until(lambda: work.ready and work.state != "running")
+    app = following(app.run(), where=["weather=<b>rain</b>"])
+    assert said(app, "where") == "weather=<b>rain</b>"
+    assert among(work) is None, "outside of a session nothing is chosen"
+    assert app.multiselect(key="where").options == ["weather=<b>rain</b>", "weather=sun"]
+    table.write_text("nonsense")
+    app = following(app)
+    assert any("attributes" in item.value for item in app.error)

@@ -34,7 +34,7 @@ export class Strip {
     const root = el("button", {
       type: "button", "aria-label": `alpha ${alphaText(alpha)}`, "data-testid": `strip-${alphaKey(alpha)}`,
       on: { click: () => this.view.nudge(alpha, true) },
-    }, el("span", { class: "strip-box" }, canvas, cross), el("span", { class: "strip-alpha" }, alphaText(alpha)), said);
+    }, el("span", { class: "strip-box" }, canvas, cross), el("span", { class: "strip-alpha" }, alpha.toFixed(2)), said);
     return { alpha, canvas, cross, said, root, layer: new MaskLayer(), frame: null };
   }
 
@@ -114,7 +114,7 @@ export class Strip {
       const inside = at && at.px >= 0 && at.px <= 1 && at.py >= 0 && at.py <= 1;
       cross.hidden = !inside;
       if (inside) cross.style.transform = `translate(${at.px * canvas.clientWidth}px, ${at.py * canvas.clientHeight}px)`;
-      setText(said, pointer ? this.className(frame, pointer) : frame?.scores?.miou != null ? `mIoU ${percent(frame.scores.miou)}` : "");
+      setText(said, pointer ? this.className(frame, pointer) : frame?.scores?.miou != null ? percent(frame.scores.miou) : "");
     }
   }
 

@@ -119,6 +119,7 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
         height=min(38 + 35 * len(edges), 320),
         on_select=lambda: _row_chosen(key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
         selection_mode="single-row",
+        column_config={"pixels": st.column_config.NumberColumn(format="localized")},
     )
 
 

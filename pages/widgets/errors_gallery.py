@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
 from fusionlib.charts.errors import WORDS, counted
+from fusionlib.data.attributes import attributes_of, choices_of, having
+from fusionlib.errors import FusionError
 from fusionlib.measures.error_stack import Pixels
 from fusionlib.measures.strata import SIZES
 from fusionlib.studio import ErrorAnalysis, MergeView
@@ -18,9 +21,10 @@ from pages.widgets.browser_files import stub, styles
 from pages.widgets.errors_selection import BANDS, COUNT, GALLERY, ORDERS, SORT, choose
 from pages.widgets.link import only_of
 from pages.widgets.live import PICTURE, SESSION
+from pages.widgets.problems import problems_shown
 
 PAGE = 24
-OF, DOMAIN = "of", "domain"
+OF, DOMAIN, WHERE = "of", "domain", "where"
 """Names in the session state and in the URL."""
 
 _COMPONENT = "errors-gallery"
@@ -33,7 +37,7 @@ _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIss
 )
 
 
-def ordered(analysis: ErrorAnalysis, pixels: Pixels, among: Sequence[int] | None) -> list[dict[str, Any]]:
+def ordered(analysis: ErrorAnalysis, pixels: Pixels) -> list[dict[str, Any]]:
     """The pictures as sort, filters and choice say."""
     names, state = analysis.pictures.label_space.names, st.session_state
     only_of(SORT, [one for one in ORDERS if one != COUNT or not pixels.everything])
@@ -43,7 +47,7 @@ def ordered(analysis: ErrorAnalysis, pixels: Pixels, among: Sequence[int] | None
     only_of(DOMAIN, domains)
     number = names.index(state.setdefault(OF, names[0])) if sort == "class_gain" else None
     rows = analysis.rows(
-        "gain" if sort == COUNT else sort, pixels, domains=state.get(DOMAIN) or (), number=number, among=among
+        "gain" if sort == COUNT else sort, pixels, domains=state.get(DOMAIN) or (), number=number, among=among(analysis)
     )
     return sorted(rows, key=lambda row: -row["pixels"]) if sort == COUNT else rows
 
@@ -101,8 +105,17 @@ def _turn() -> None:
         st.session_state[GALLERY] = int(page)
 
 
-def filters(analysis: ErrorAnalysis, pixels: Pixels) -> Any:
-    """Sort and filters; the last column of the row, for further ones."""
+def among(analysis: ErrorAnalysis) -> list[int] | None:
+    """The pictures that the columns of `attributes.csv` leave; None: all. A file that is no table is named."""
+    with problems_shown():
+        found = attributes_of(analysis.pictures)
+        only_of(WHERE, choices_of(found))
+        return having(found, st.session_state.get(WHERE) or ())
+    return None
+
+
+def filters(analysis: ErrorAnalysis, pixels: Pixels) -> None:
+    """Sort and filters."""
     names, state = list(analysis.pictures.label_space.names), st.session_state
     columns = st.columns([3, 2, 2], vertical_alignment="bottom")
     columns[0].selectbox(
@@ -121,7 +134,9 @@ def filters(analysis: ErrorAnalysis, pixels: Pixels) -> Any:
         _pixel_filters(names, pixels)
         if domains := domains_of(analysis):
             st.multiselect("Domain", domains, key=DOMAIN, placeholder="All", on_change=_first_page)
-        return st.container()
+        with suppress(FusionError):  # `among` has said why
+            if choices := choices_of(attributes_of(analysis.pictures)):
+                st.multiselect("Attributes", choices, key=WHERE, placeholder="All", on_change=_first_page)
 
 
 def _first_page() -> None:

@@ -142,7 +142,7 @@ def _looked_into(view: MergeView, analysis: ErrorAnalysis, pixels: Pixels, found
     )
     tab = st.session_state[SHOW] or "pictures"
     chip(pixels, analysis.pictures.label_space.names)
-    rows = ordered(analysis, pixels, None)
+    rows = ordered(analysis, pixels)
     if tab == "pictures":
         filters(analysis, pixels)
     gallery(view, rows, pixels, strip=tab != "pictures")

@@ -61,6 +61,7 @@ def _explore(kind: str | None) -> None:
         left, right = st.columns([3, 2], gap="large")
         with left:
             _below(view, kind, mixture)
+            _where(view)
         with right:
             export_panel(view, mixture)
 
@@ -79,6 +80,14 @@ def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
                 "The report on the Workspace page says which tensors differ; the Compare page merges what they share."
             )
         return None
+
+
+def _where(view: MergeView) -> None:
+    """The way to the page that says in which pictures, of the same mixture."""
+    if view.obstacle is None and view.need_pictures().labelled:
+        st.page_link(
+            "errors.py", label="Which pictures, which pixels?", icon=":material/troubleshoot:", query_params={}
+        )
 
 
 def mixture_choice(chosen: Selection, kind: str | None, left: Any, right: Any) -> tuple[str, Selection]:
