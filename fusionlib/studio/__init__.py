@@ -48,16 +48,18 @@ from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
-from fusionlib.studio.live import LiveDesk
+from fusionlib.studio.live import LiveDesk, LiveSession
 from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.rows import Rows
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -81,6 +83,7 @@ __all__ = [
     "LayerDesk",
     "LayerProfile",
     "LiveDesk",
+    "LiveSession",
     "MergeMethod",
     "MergeView",
     "Mixture",
@@ -133,6 +136,7 @@ class Studio:
         self.sources = Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
+        self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
         self.live = LiveDesk()
         self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()

@@ -16,6 +16,7 @@ from fusionlib.studio.demo import view_words
 from pages.widgets import link
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
+from pages.widgets.first_look import begin_first_look, first_look_note, leave_first_look
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.link import only_of
 from pages.widgets.live import live_view
@@ -24,6 +25,7 @@ from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
+from pages.widgets.viewer import newly_measured
 
 MIXTURE = "mix"
 """Name in the session state and in the URL."""
@@ -38,6 +40,8 @@ def explore_view(kind: str | None = None) -> None:
 
     `kind` is what an address stands for that has a mixture of its own.
     """
+    if newly_measured():  # lists of checkpoints say scores
+        st.rerun(scope="app")
     _explore(kind)
     link.write()
 
@@ -57,6 +61,8 @@ def _explore(kind: str | None) -> None:
         return
     view, mixture = shown
     with problems_shown():
+        if _has_curve(view, kind):
+            first_look_note(view)
         show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:
@@ -72,6 +78,10 @@ def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
         show_warnings(studio().sweep(view).snapshot()["warnings"])
+        if _has_curve(view, kind):
+            begin_first_look(view)
+        else:
+            leave_first_look()
         return view, mounted(view, kind)
     except FusionError as error:
         show_problem(error)
@@ -110,11 +120,16 @@ def mixture_choice(chosen: Selection, kind: str | None, left: Any, right: Any) -
         return chosen_kind, further_checkpoints(chosen)
 
 
+def _has_curve(view: MergeView, kind: str) -> bool:
+    """Whether a pair is mixed along alpha."""
+    return kind == ALPHA and len(view.arena) == 2
+
+
 def mounted(view: MergeView, kind: str, errors: Mapping[str, Any] | None = None) -> Mixture:
     """The viewer with the control of this mixture; what is set. `errors` is what the page of errors has chosen."""
     if kind == LAYERS:
         return live_layers(view, errors)
-    if kind == ALPHA and len(view.arena) == 2:
+    if _has_curve(view, kind):
         return live_view(view, errors)
     return live_method(view, "linear" if kind == ALPHA else kind, errors)
 

@@ -17,6 +17,7 @@ from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
+from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 
 PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
@@ -26,7 +27,8 @@ LINK_LENGTH = 3000
 
 def further_checkpoints(chosen: Selection) -> Selection:
     """The selection of the sidebar and what the user adds to it here; C is the first that was added."""
-    names = [item.name for item in studio().workspace.usable() if item.name not in (chosen.a, chosen.b)]
+    items = [item for item in studio().workspace.usable() if item.name not in (chosen.a, chosen.b)]
+    names = [item.name for item in items]
     kept = [name for name in st.session_state.get(FURTHER, ()) if name in names]
     if st.session_state.get(FURTHER) is not None and kept != st.session_state[FURTHER]:
         st.session_state[FURTHER] = kept  # one of them has become A or B, or is gone
@@ -34,6 +36,7 @@ def further_checkpoints(chosen: Selection) -> Selection:
         "Further checkpoints",
         names,
         key=FURTHER,
+        format_func=option_texts(FURTHER, items),
         max_selections=len(LETTERS) - 2,
         placeholder="Further checkpoints C, D, ...: none, so A and B are mixed",
         label_visibility="collapsed",

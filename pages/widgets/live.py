@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.studio import MergeView
+from fusionlib.studio import LiveSession, MergeView
 from pages.widgets.server import studio
 from pages.widgets.url import restored
 from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, viewer
@@ -49,11 +49,16 @@ def _by_number(alpha: float, picture: int, count: int) -> None:
         )
 
 
-def granted(view: MergeView) -> tuple[int, int]:
-    """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
+def live_session() -> LiveSession:
+    """This session, as it asks for frames; it lives as long as the browser's."""
     if SESSION not in st.session_state:
         st.session_state[SESSION] = studio().live.open()
-    studio().live.grant(st.session_state[SESSION], view)
+    return st.session_state[SESSION]
+
+
+def granted(view: MergeView) -> tuple[int, int]:
+    """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
+    studio().live.grant(live_session(), view)
     count = len(view.pictures) if view.pictures else 1
     first = studio().workspace.first_picture(view.selection.source)
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))

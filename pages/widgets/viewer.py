@@ -16,6 +16,7 @@ from pages.widgets.browser_files import stub, styles
 LOOK = "viewer-look"
 """Name in the session state."""
 
+_MEASURED = "viewer/measured"
 _LOOK = re.compile(r"[a-z0-9_.~-]{0,2000}")
 
 
@@ -103,7 +104,7 @@ def viewer(
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
         on_look_change=nothing,
-        on_measured_change=nothing,  # a sweep has ended: the run that this causes shows its figures
+        on_measured_change=_note_measured,
     )
     keep_look(key, reported.look)
     return ViewerState(
@@ -134,6 +135,15 @@ def newest(key: str, field: str, reported: Any, given: Any) -> Any:
     value = given if reported is None or reported in (seen, standing) else reported
     st.session_state[slot] = (reported, value)
     return value
+
+
+def _note_measured() -> None:
+    st.session_state[_MEASURED] = True
+
+
+def newly_measured() -> bool:
+    """Whether this run is because the browser saw a sweep end: its figures stand outside of the viewer's part too."""
+    return st.session_state.pop(_MEASURED, False)
 
 
 def nothing() -> None:
