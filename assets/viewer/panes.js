@@ -185,7 +185,7 @@ export class Panes {
     this.divider.hidden = settings.layout !== "wipe";
     this.grid.classList.toggle("has-large", settings.large && view.shows("m"));
     this.grid.dataset.count = String(shown.length);
-    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / 2)));
+    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / (shown.length > 4 ? 3 : 2))));
     for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
     setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
