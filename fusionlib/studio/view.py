@@ -32,6 +32,7 @@ from fusionlib.engine.worker import FRAME, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
+from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.keys import key_of
@@ -42,6 +43,12 @@ from fusionlib.studio.recent import Recent
 
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
+
+MERGES = (MERGE, "strip", "reference")
+"""Panes that show a merge: the one that follows the hand, and those that ask beside it, each in a line of its own."""
+
+ENSEMBLE = "ensemble"
+"""The pane of all checkpoints of the view as they are, answering together."""
 
 STEP_PIXELS = 1 << 19
 """A larger picture passes through the network stage by stage, so that others' frames can go in between."""
@@ -255,22 +262,24 @@ class MergeView:
         self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = ""
     ) -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
-        ...).
+        ...), or of all together (pane ensemble, whatever the mixture).
 
         A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
         `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
         of this pane.
         """
-        if (pane != MERGE and pane not in self.ends) or (
+        if pane not in (*MERGES, ENSEMBLE, *self.ends) or (
             not isinstance(mixture, MergeMethod) and not 0 <= mixture <= 1
         ):
             raise UsageError(
                 f"Pane {pane[:20]!r}, alpha {mixture}",
-                f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
+                f"pane {', '.join((*self.ends, ENSEMBLE, *MERGES))}, and alpha from 0 to 1",
                 "Reload the page",
             )
         self._checked(index)
         turns, line = self.worker.turns, (self.id, pane)
+        mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
+        pane = MERGE if pane in MERGES else pane
         key = ("frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
