@@ -210,9 +210,10 @@ export class Curve {
     const x = this.x(best.alpha);
     const y = this.y(best.value);
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
+    const where = this.width < 420 ? "" : ` at ${alphaText(best.alpha)}`; // on a small chart its place says it
     const below = METRICS[this.metric].better < 0;
     return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)}${where}`));
   }
 
   vertical(line, alpha) {
