@@ -55,7 +55,7 @@ def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, add
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.goto(address)
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    tab.wait_for_function("location.search.includes('picture=')")
+    tab.wait_for_function("() => location.search.includes('picture=')")
     seen = [tab.url, *(choose(tab, *change) for change in CHANGES)]
     assert len(set(seen)) == 6
     for url in seen[-2::-1]:
@@ -77,7 +77,7 @@ def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> N
     tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     tab.goto(f"{address}?a=start&b=fog&data=streets+all&split=val&alpha=1")
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    tab.wait_for_function("location.search.includes('picture=')")
+    tab.wait_for_function("() => location.search.includes('picture=')")
     choose(tab, "Checkpoint A", "a", "seed-12")
     tab.get_by_test_id("measure").click()
     box = tab.get_by_role("combobox", name="Checkpoint A")
@@ -85,3 +85,41 @@ def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> N
     choose(tab, "Buffer policy", "buffers", "gaussian")
     assert shown(tab)["Checkpoint A"] == "seed-12" and "a=seed-12" in tab.url
     assert tab.get_by_text("Not here").count() == 0
+
+
+def test_how_pictures_are_looked_at_is_in_the_link_and_back_takes_it_back(browser, address: str) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(address)
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_function("() => location.search.includes('picture=')")
+    tab.wait_for_timeout(500)
+    first = tab.url
+    tab.get_by_test_id("lens").select_option("outline")
+    tab.get_by_test_id("zoom-in").click()
+    tab.get_by_test_id("class-0").click()
+    tab.wait_for_function("() => location.search.includes('lens-outline')")
+    look = parse_qs(urlsplit(tab.url).query)["look"][0]
+    assert "zoom-1.5_" in look and "hidden-0~" in look and "layout-grid" in look, "defaults are said too"
+    other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    other.goto(tab.url)
+    other.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.mouse.move(0, 0)
+    shows = "canvas => canvas.toDataURL()"
+    for pane in ("a", "m", "t"):
+        canvas = f"canvas-{pane}"
+        wanted = tab.get_by_test_id(canvas).evaluate(shows)
+        for _ in range(300):
+            if other.get_by_test_id(canvas).evaluate(shows) == wanted:
+                break
+            other.wait_for_timeout(100)
+        assert other.get_by_test_id(canvas).evaluate(shows) == wanted, pane
+    other.context.close()
+    tab.go_back()
+    tab.wait_for_url(first)
+    for _ in range(100):
+        if tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7":
+            break
+        tab.wait_for_timeout(100)
+    assert tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7"
+    assert tab.get_by_test_id("lens").input_value() == "mask"
+    tab.close()

@@ -61,8 +61,8 @@ def test_what_looks_at_pictures_first_says_so_and_shows_no_result(page) -> None:
     page.get_by_role("combobox", name="Mixture").fill("Fisher")
     page.get_by_role("option", name="Fisher", exact=False).first.click()
     page.get_by_role("button", name="Measure this merge", exact=False).wait_for(timeout=30000)
-    for _ in range(100):  # the viewer of the method before goes a moment later
-        if page.get_by_test_id("pane-m").count() == 1:
+    for _ in range(200):  # the viewer of the method before goes a moment later
+        if page.get_by_test_id("canvas-m").count() == 1 and merge(page) == "":
             break
         page.wait_for_timeout(100)
     pane = page.get_by_test_id("pane-m")

@@ -59,6 +59,7 @@ from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
@@ -149,6 +150,7 @@ class Studio:
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
+        self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
 
@@ -282,13 +284,7 @@ class Studio:
     ) -> Diagnosis:
         """A diagnosis of opened checkpoints; nothing is read or measured yet."""
         self.workspace.refresh_models()
-        return Diagnosis(
-            checkpoints,
-            pictures,
-            buffers,
-            runner=self.runner,
-            intervals=self.intervals,
-        )
+        return Diagnosis(checkpoints, pictures, buffers, runner=self.runner, intervals=self.intervals)
 
     def recipe(self, view: MergeView, mixture: Mixture) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""

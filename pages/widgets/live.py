@@ -11,7 +11,7 @@ import streamlit as st
 from fusionlib.studio import LiveSession, MergeView
 from pages.widgets.server import studio
 from pages.widgets.url import restored
-from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, viewer
+from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, told, viewer
 
 _COMPONENT = "viewer"
 SESSION = "live-session"
@@ -31,8 +31,8 @@ def live_view(view: MergeView, errors: Mapping[str, Any] | None = None) -> float
     viewer(
         replace(viewer_data(view, alpha, picture - 1), errors=errors),
         _COMPONENT,
-        on_alpha=lambda: _take(ALPHA, "alpha", 0),
-        on_index=lambda: _take(PICTURE, "index", 1),
+        on_alpha=told(_COMPONENT, "alpha", _take_alpha),
+        on_index=told(_COMPONENT, "index", take_index),
     )
     if errors is None:
         _by_number(alpha, picture, count)
@@ -68,10 +68,13 @@ def _copy(name: str) -> None:
     st.session_state[name] = st.session_state[f"{name}-input"]
 
 
-def _take(name: str, field: str, offset: int) -> None:
-    reported = getattr(st.session_state[_COMPONENT], field)
-    if reported is not None:
-        st.session_state[name] = round(float(reported), 4) + offset
+def _take_alpha(alpha: Any) -> None:
+    st.session_state[ALPHA] = round(float(alpha), 4)
+
+
+def take_index(index: Any) -> None:
+    """Pictures count from 0 in the browser."""
+    st.session_state[PICTURE] = int(index) + 1
 
 
 def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:

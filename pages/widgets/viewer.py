@@ -103,10 +103,10 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
-        on_look_change=nothing,
+        on_look_change=told(key, "look", take_look),
         on_measured_change=_note_measured,
     )
-    keep_look(key, reported.look)
+    link.put("look", look() or None)
     return ViewerState(
         alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
         index=int(newest(key, "index", reported.index, view.index)),
@@ -119,11 +119,24 @@ def look() -> str:
     return given if _LOOK.fullmatch(given) else ""
 
 
-def keep_look(key: str, reported: Any) -> None:
-    """Take over how the user looks at the pictures now, and put it into the link."""
-    text = newest(key, "look", reported, look())
+def take_look(text: Any) -> None:
+    """How the user looks at the pictures now."""
     st.session_state[LOOK] = text if isinstance(text, str) and _LOOK.fullmatch(text) else ""
-    link.put("look", st.session_state[LOOK] or None)
+
+
+def told(key: str, field: str, take: Callable[[Any], None]) -> Callable[[], None]:
+    """A callback that hands on what the browser reports before the script runs.
+
+    What the run then tells the browser is the echo of it: without that, a Back to what was there before looks to the
+    browser like a run that has not heard of its report yet.
+    """
+
+    def callback() -> None:
+        value = getattr(st.session_state[key], field)
+        if value is not None:
+            take(value)
+
+    return callback
 
 
 def newest(key: str, field: str, reported: Any, given: Any) -> Any:
