@@ -16,6 +16,8 @@ import { Toolbar } from "./toolbar.js";
 import { LensKey } from "./lens-key.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
+import { fillsScreen } from "./present.js";
+import { TakeAway } from "./takeaway.js";
 
 const INSTANCE = Symbol.for("fusion-viewer");
 
@@ -73,6 +75,9 @@ export class Instance {
     const root = el("div", { class: `viewer ${kind}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
       ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
       el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
+    this.takeaway = new TakeAway(view, this.loader, this.card.curve);
+    this.toolbar.look.querySelector(".look-panel").append(this.takeaway.root);
+    this.letGo = fillsScreen(root);
     this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
     return root;
   }
@@ -83,7 +88,8 @@ export class Instance {
   }
 
   dispose() {
-    for (const part of [this.controls, this.view, this.sweep, this.loader, this.panes, this.toolbar, this.legend, this.card.curve, this.keys]) part.dispose();
+    this.letGo();
+    for (const part of [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.toolbar, this.legend, this.card.curve, this.keys]) part.dispose();
     this.root.remove();
   }
 }

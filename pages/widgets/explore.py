@@ -11,7 +11,7 @@ from fusionlib.contracts import METHODS
 from fusionlib.errors import FusionError, LayoutError
 from fusionlib.studio import MergeMethod, MergeView, Mixture, Selection
 from fusionlib.studio.demo import view_words
-from pages.widgets import link
+from pages.widgets import link, tried
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
@@ -38,6 +38,7 @@ def explore_view(kind: str | None = None) -> None:
     """
     _explore(kind)
     link.write()
+    tried.settled()
 
 
 def _explore(kind: str | None) -> None:
@@ -54,6 +55,7 @@ def _explore(kind: str | None) -> None:
     if shown is None:
         return
     view, mixture = shown
+    tried.measured(view, mixture)
     with problems_shown():
         show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")

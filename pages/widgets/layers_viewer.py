@@ -10,9 +10,11 @@ import streamlit.components.v2  # type: ignore[import-not-found]
 from pages.widgets.browser_files import ASSETS, stub
 from pages.widgets.viewer import ViewerData, keep_look, newest, nothing
 
+_SHEETS = ("viewer/viewer.css", "layers/layers.css", "viewer/present.css")
+
 _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_layers",
-    css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("viewer/viewer.css", "layers/layers.css")),
+    css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in _SHEETS),
     js=stub("layers/main.js"),
 )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.runs.links import PAGES, written
+
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
@@ -23,11 +25,12 @@ OWN = {
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
+    "story": (),
     "calibration": _DIAGNOSE,
 }
 """What else a page shows, by its address."""
 
-APART = {"guide"}
+APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
 LISTS = {"more", "compare", "rows", "set"}
@@ -78,6 +81,12 @@ def bring(page: str, state: Mapping[str, Any]) -> None:
     what a widget of that page has held before would be dropped with it.
     """
     st.session_state[_BROUGHT] = page, dict(state)
+
+
+def present() -> str | None:
+    """The link of the view that is shown, as it was written last; None of a page that shows none."""
+    page, state = st.session_state.get(_WRITTEN, ("", None))
+    return None if state is None or page not in PAGES else written(page, state)
 
 
 def page() -> str | None:

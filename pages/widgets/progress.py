@@ -17,14 +17,16 @@ def running(
     known: Callable[[], int] = int,
     seen: int | None = None,
     draw: Callable[[], None] | None = None,
+    what: str = "forward passes",
 ) -> bool:
     """Whether `work` runs; its row is drawn then, and renews itself. Says why where it failed.
 
     `title` says what it is about. The page is drawn anew when it ends, and when `known`, a count of what is known, is
-    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile.
+    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile. `what`
+    is counted.
     """
     if work.state == "running":
-        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw)
+        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, what)
         return True
     if work.state == "failed":
         st.error(f"The last run ended: {plain(str(work.message))}", icon=":material/error:")
@@ -38,13 +40,14 @@ def _row(
     known: Callable[[], int],
     seen: int,
     draw: Callable[[], None] | None,
+    what: str,
 ) -> None:
     if work.state != "running" or known() != seen:
         st.rerun(scope="app")
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.progress(
         min(1.0, work.done / work.total) if work.total else 0.0,
-        _words(work, title if isinstance(title, str) else title()),
+        _words(work, title if isinstance(title, str) else title(), what),
     )
     if right.button("Cancel", key=f"{key}-cancel", icon=":material/close:", width="stretch", disabled=work.stopping):
         work.cancel()
@@ -54,14 +57,14 @@ def _row(
         draw()
 
 
-def _words(work: Any, title: str) -> str:
+def _words(work: Any, title: str, what: str) -> str:
     if work.stopping:
         return f"Stopping: {title} ends at its next picture, what is finished is kept"
     if not work.total:
         return f"{title}: starting"
     seconds = work.seconds_left
     rest = "" if seconds is None else f", about {duration(seconds)} left"
-    return f"{title}: forward passes {work.done} of {work.total}{rest}"
+    return f"{title}: {what} {work.done} of {work.total}{rest}"
 
 
 def duration(seconds: float) -> str:

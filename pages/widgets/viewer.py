@@ -78,7 +78,7 @@ class ViewerState:
 
 mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
-    css=(ASSETS / "viewer" / "viewer.css").read_text(encoding="utf-8"),
+    css="\n".join((ASSETS / "viewer" / name).read_text(encoding="utf-8") for name in ("viewer.css", "present.css")),
     js=stub("viewer/main.js"),
 )
 

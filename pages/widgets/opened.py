@@ -1,0 +1,30 @@
+"""A link of a view as something to press: it opens without a reload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.runs.links import parsed
+from pages.widgets.problems import plain
+
+FILES = {
+    "": "explore.py",
+    "layers": "layers.py",
+    "compare": "compare.py",
+    "diagnostics": "diagnostics.py",
+    "calibration": "calibration.py",
+    "errors": "errors.py",
+}
+"""Where the pages of links are."""
+
+
+def view_link(place: Any, wanted: str, label: str) -> None:
+    """Draw it; a view of a page that this app does not have is only named."""
+    page, state = parsed(wanted)
+    pairs = [(name, text) for name, texts in state.items() for text in texts]
+    try:
+        place.page_link(FILES[page], label=plain(label), query_params=pairs)
+    except st.errors.StreamlitPageNotFoundError:
+        place.markdown(plain(label))
