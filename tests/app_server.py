@@ -119,7 +119,7 @@ def running_app(
 ) -> Iterator[App]:
     """The app as the README starts it, on an empty home folder; `server` are Streamlit's own options."""
     port, log = free_port(), folder / "log"
-    variables = {**os.environ, "FUSION_HOME": str(folder / "home"), **(environment or {})}
+    variables = {**os.environ, "FUSION_HOME": str(folder / "home"), "FUSION_TOUR": "0", **(environment or {})}
     variables.pop("FUSION_ARGS", None)
     command = [
         sys.executable,

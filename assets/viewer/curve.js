@@ -215,8 +215,10 @@ export class Curve {
     const y = this.y(best.value);
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
     const below = METRICS[this.metric].better < 0;
-    return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+    const text = svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`);
+    this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }), text);
+    const long = text.getComputedTextLength(); // within the chart, however narrow that is
+    return setAttribute(text, "x", side === "end" ? Math.max(long + 2, x + away) : Math.min(this.width - long - 2, x + away));
   }
 
   vertical(line, alpha) {

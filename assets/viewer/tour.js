@@ -45,16 +45,16 @@ class Tour {
     return this.frame();
   }
 
-  // What a step speaks of may come later than the card.
+  // What a step speaks of may come later than the card; on a screen that is presented nothing is framed.
   frame() {
-    const found = STEPS[this.place].find();
+    const found = document.documentElement.classList.contains("presenting") || !this.root.isConnected ? null : STEPS[this.place].find();
     if (found !== this.framed) {
       this.unframe();
       this.framed = found;
       if (found instanceof HTMLElement || found instanceof SVGElement) found.style.outline = "3px solid #e0a100";
     }
     clearTimeout(this.looking);
-    if (this.root.isConnected || !this.ended) this.looking = setTimeout(() => this.frame(), 500);
+    if (!this.ended) this.looking = setTimeout(() => this.frame(), 500);
   }
 
   unframe() {
@@ -76,6 +76,7 @@ let only = null;
 
 // Once it was dismissed here it stays away, also before the server has heard of it.
 export function showTour(wanted, dismissed) {
+  if (!wanted) only?.root.remove(); // another page: it waits
   if (!wanted || only?.ended) return;
   only ??= new Tour();
   only.dismissed = dismissed;

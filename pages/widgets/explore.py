@@ -22,6 +22,7 @@ from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
+from pages.widgets.style import CHART
 
 MIXTURE = "mix"
 """Name in the session state and in the URL."""
@@ -153,4 +154,4 @@ def _changes(view: MergeView, points: dict) -> None:
 
 def _chart(view: MergeView, merged: dict, a: dict, b: dict) -> None:
     figure = class_change_figure(view.space.names, merged, a, b)
-    st.plotly_chart(figure, key="class-change", config={"displayModeBar": False})
+    st.plotly_chart(figure, key="class-change", config=CHART)

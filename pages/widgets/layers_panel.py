@@ -18,6 +18,7 @@ from pages.widgets.layers_viewer import layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
+from pages.widgets.style import CHART
 
 PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
 LINK_LENGTH = 3000
@@ -92,7 +93,7 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
         return
     if job.profile != profile:
         st.caption(":material/history: Measured for an earlier profile than the one drawn above.")
-    st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
+    st.plotly_chart(contribution_figure(rows), key="contribution-chart", config=CHART)
     with st.expander("Table"):
         st.dataframe(rows, hide_index=True, key="contribution-table")
     st.download_button(

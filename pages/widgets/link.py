@@ -44,7 +44,7 @@ IN_FLIGHT = 0.3
 """Seconds in which a browser may ask with the address that was there before the last one that it was told."""
 
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
-_OLDER = "link/older"
+_OLDER, _SHOWN = "link/older", "link/shown"
 
 
 def follow(page: str) -> None:
@@ -84,9 +84,9 @@ def bring(page: str, state: Mapping[str, Any]) -> None:
 
 
 def present() -> str | None:
-    """The link of the view that is shown, as it was written last; None of a page that shows none."""
-    page, state = st.session_state.get(_WRITTEN, ("", None))
-    return None if state is None or page not in PAGES else written(page, state)
+    """The link of the view that is shown; None of a page that shows none, or has not been drawn to its end."""
+    page, state = st.session_state.get(_SHOWN, (None, {}))
+    return written(page, state) if page in PAGES and page == st.session_state.get(_PAGE) else None
 
 
 def page() -> str | None:
@@ -134,7 +134,7 @@ def write() -> None:
     if wanted != _address():
         st.session_state[_OLDER] = (_address(), time.monotonic())
         st.query_params.from_dict(wanted)
-    st.session_state[_WRITTEN] = (page, wanted)
+    st.session_state[_WRITTEN] = st.session_state[_SHOWN] = (page, wanted)
 
 
 def _current() -> dict[str, list[str]]:

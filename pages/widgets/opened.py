@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
-
-import streamlit as st
 
 from fusionlib.runs.links import parsed
 from pages.widgets.problems import plain
+
+PAGES_FOLDER = Path(__file__).parents[1]
 
 FILES = {
     "": "explore.py",
@@ -24,7 +25,7 @@ def view_link(place: Any, wanted: str, label: str) -> None:
     """Draw it; a view of a page that this app does not have is only named."""
     page, state = parsed(wanted)
     pairs = [(name, text) for name, texts in state.items() for text in texts]
-    try:
+    if (PAGES_FOLDER / FILES[page]).exists():
         place.page_link(FILES[page], label=plain(label), query_params=pairs)
-    except st.errors.StreamlitPageNotFoundError:
+    else:
         place.markdown(plain(label))

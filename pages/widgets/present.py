@@ -59,6 +59,7 @@ def presenting() -> None:
 def _add() -> None:
     here = link.present()
     if here is None:
+        st.session_state[_PROBLEM] = "The page was not drawn to its end yet: press it again."
         return
     try:
         studio().looked.story.add(Step(here, name_of(here)[:TITLE]))

@@ -79,7 +79,8 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         splits = list(chosen.splits)
         if splits:
             only_of("split", splits)
-            st.selectbox("Split", splits, index=splits.index("val") if "val" in splits else 0, key="split")
+            st.session_state.setdefault("split", "val" if "val" in splits else splits[0])
+            st.selectbox("Split", splits, key="split")
     only_of("buffers", POLICIES)
     st.selectbox(
         "Buffer policy",

@@ -75,14 +75,8 @@ def _row(one: Tried) -> None:
         on_click=change,
         args=(lambda link, title: story.add(Step(link, title)), one.link, one.name[:TITLE]),
     )
-    with (
-        tools[1].popover("", icon=":material/edit_note:", type="tertiary", help="Note"),
-        st.form(f"note-{key}", border=False),
-    ):
-        note = st.text_area("Note", one.note, max_chars=NOTE)
-        if st.form_submit_button("Keep"):
-            change(history.annotate, one.link, note)
-            st.rerun()
+    with tools[1].popover("", icon=":material/edit_note:", type="tertiary", help="Note"):
+        _note(one, key)
     tools[2].button(
         "",
         key=f"history-delete-{key}",
@@ -92,3 +86,11 @@ def _row(one: Tried) -> None:
         on_click=change,
         args=(history.delete, one.link),
     )
+
+
+def _note(one: Tried, key: str) -> None:
+    with st.form(f"history-note-{key}", border=False):
+        note = st.text_area("Note", one.note, max_chars=NOTE)
+        if st.form_submit_button("Keep"):
+            change(studio().looked.history.annotate, one.link, note)
+            st.rerun()
