@@ -204,6 +204,10 @@ def test_a_body_that_is_no_row_of_pictures_is_refused(body: bytes) -> None:
         unpacked(body)
 
 
+def noise() -> bytes:
+    return encode_rgb(*np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8))
+
+
 def _gif() -> bytes:
     out = BytesIO()
     Image.new("RGB", (6, 4)).save(out, "GIF")
@@ -219,7 +223,7 @@ def _gif() -> bytes:
         [picture(1), picture(1, (4, 7))],
         [picture(1), b"no picture"],
         [picture(1), _gif()],
-        [picture(1), picture(1)[:-20]],
+        [picture(1, (64, 64)), noise()[: len(noise()) // 2]],
         [picture(1, (1025, 1024))] * 2,
         [picture(1), picture(1)[:16] + struct.pack(">II", 1 << 30, 1 << 30) + picture(1)[24:]],
     ],

@@ -129,10 +129,7 @@ def _mixture(view: MergeView, page: str, state: dict[str, list[str]]) -> Mixture
     if kind == "alpha" and len(view.arena) == 2:
         return _share(state)
     if kind == "layers":
-        wish = _object(state, "profile")
-        return profile_of(
-            view.arena.layout, wish.get("level", ""), wish.get("weights"), wish.get("anchor", 0), len(view.arena)
-        )
+        return _profile(view, _object(state, "profile"))
     name = "linear" if kind == "alpha" else kind
     if name not in METHODS.names():
         raise UsageError(
