@@ -155,7 +155,7 @@ def pixels(tab) -> str:
 
 def test_the_screen_is_filled_with_type_of_24_pixels_and_f_ends_it_where_full_screen_is_refused(browser, stage) -> None:
     tab = opened(browser, stage)
-    tab.evaluate("document.documentElement.requestFullscreen = () => Promise.reject(new Error('refused'))")
+    tab.evaluate("() => { document.documentElement.requestFullscreen = () => Promise.reject(new Error('refused')); }")
     tab.keyboard.press("f")
     tab.wait_for_timeout(500)
     box = tab.get_by_test_id("viewer").bounding_box()
@@ -177,7 +177,7 @@ SMALL = """() => {
       if (node.shadowRoot) look(node.shadowRoot);
       const own = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
       const box = node.getBoundingClientRect();
-      if (!own || !node.checkVisibility({ visibilityProperty: true }) || !box.width || ["STYLE", "SCRIPT"].includes(node.tagName)) continue;
+      if (!own || !box.width || !node.checkVisibility({ visibilityProperty: true })) continue;
       const inside = node.getRootNode().host ? node.closest(".viewer") : node.closest(".presenter");
       const size = Number.parseFloat(getComputedStyle(node).fontSize) * (node.currentCSSZoom ?? 1);
       if (inside && size < 23.99) found.push(`${node.textContent.trim().slice(0, 30)}: ${size}`);
@@ -249,7 +249,7 @@ def test_pictures_are_taken_away_as_they_are_seen(browser, stage) -> None:
     name, chart = saved(tab, "save-curve-svg")
     root = ElementTree.fromstring(chart)
     assert name == "night+fog-curve-miou.svg" and b"alpha (weight of A)" in chart and b"class=" not in chart
-    assert root.find(".//{*}path").get("stroke").startswith("rgb") and float(root.get("width")) > 300  # type: ignore[union-attr]
+    assert root.find(".//{*}path").get("stroke").startswith("rgb") and float(root.get("width")) > 200  # type: ignore[union-attr]
     name, png = saved(tab, "save-curve-png")
     image = Image.open(BytesIO(png))
     assert image.size == (2 * int(root.get("width", 0)), 2 * int(root.get("height", 0)))
@@ -258,7 +258,7 @@ def test_pictures_are_taken_away_as_they_are_seen(browser, stage) -> None:
 
 def test_back_undoes_a_lens_a_hidden_class_and_a_zoom_by_the_wheel(browser, stage) -> None:
     tab = opened(browser, stage)
-    tab.get_by_test_id("lens").select_option("confidence")
+    tab.keyboard.press("3")
     tab.wait_for_url(re.compile("lens-confidence"))
     row = tab.locator(".legend-row[aria-pressed]").first
     row.click()
@@ -269,14 +269,13 @@ def test_back_undoes_a_lens_a_hidden_class_and_a_zoom_by_the_wheel(browser, stag
     tab.wait_for_timeout(600)
     tab.go_back()
     tab.wait_for_url(re.compile(r"hidden-0~.*zoom-1_"))
-    tab.wait_for_function("() => true")
-    tab.get_by_text("1.0×").wait_for()
+    tab.get_by_text("1.0×").wait_for(timeout=5000)
     assert row.get_attribute("aria-pressed") == "false"
     tab.go_back()
     tab.wait_for_url(re.compile(r"lens-confidence~.*hidden-~"))
-    tab.locator('.legend-row[aria-pressed="true"]').first.wait_for()
-    tab.wait_for_timeout(500)
+    tab.locator('.legend-row[aria-pressed="false"]').first.wait_for(state="detached")
     assert row.get_attribute("aria-pressed") == "true" and tab.get_by_test_id("lens").input_value() == "confidence"
     tab.go_back()
-    tab.wait_for_timeout(1500)
+    tab.wait_for_url(lambda url: "lens-confidence" not in url)
+    tab.get_by_test_id("lens-key").wait_for(state="hidden")
     assert tab.get_by_test_id("lens").input_value() == "mask" and tab.problems == []

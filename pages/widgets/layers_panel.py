@@ -14,13 +14,13 @@ from fusionlib.errors import UsageError
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
 from pages.widgets import link
 from pages.widgets.diagnostics_tables import as_csv
-from pages.widgets.layers_viewer import layers_viewer
+from pages.widgets.layers_viewer import PROFILE, layers_viewer
 from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
-PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
+FURTHER, IN_URL = "more", "profile"
 LINK_LENGTH = 3000
 """Characters of a profile that a link may carry: blocks of most networks, but not all their tensors."""
 

@@ -8,7 +8,11 @@ import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
 from pages.widgets.browser_files import ASSETS, stub
-from pages.widgets.viewer import ViewerData, keep_look, newest, nothing
+from pages.widgets.live import PICTURE
+from pages.widgets.viewer import LOOK, ViewerData, keep_look, newest, nothing, taking
+
+PROFILE = "layer-profile"
+"""Name in the session state."""
 
 _SHEETS = ("viewer/viewer.css", "layers/layers.css", "viewer/present.css")
 
@@ -27,9 +31,9 @@ def layers_viewer(view: ViewerData, profile: str | None, key: str) -> tuple[str 
     reported = _mount(
         key=key,
         data={**asdict(view), "key": key, "profile": profile},
-        on_profile_change=nothing,
-        on_index_change=nothing,
-        on_look_change=nothing,
+        on_profile_change=taking(key, "profile", PROFILE),
+        on_index_change=taking(key, "index", PICTURE, 1),
+        on_look_change=taking(key, "look", LOOK),
         on_measured_change=nothing,  # a job has ended: the run that this causes shows its figures
     )
     keep_look(key, reported.look)

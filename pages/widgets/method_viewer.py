@@ -18,7 +18,7 @@ from pages.widgets.live import PICTURE, granted, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.progress import running
 from pages.widgets.server import studio
-from pages.widgets.viewer import keep_look, mount, newest, nothing
+from pages.widgets.viewer import LOOK, keep_look, mount, newest, nothing, taking
 
 IN_URL = "parameters"
 """Where a link has the parameters, as JSON."""
@@ -45,10 +45,10 @@ def live_method(view: MergeView, name: str) -> MergeMethod:
         key=key,
         data={**asdict(shown), "key": key},
         on_alpha_change=nothing,
-        on_index_change=nothing,
+        on_index_change=taking(key, "index", PICTURE, 1),
         on_measured_change=nothing,
-        on_parameters_change=nothing,
-        on_look_change=nothing,
+        on_parameters_change=taking(key, "parameters", f"method/{name}"),
+        on_look_change=taking(key, "look", LOOK),
     )
     keep_look(key, reported.look)
     text = newest(key, "parameters", reported.parameters, json.dumps(values))

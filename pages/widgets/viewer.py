@@ -100,7 +100,7 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
-        on_look_change=nothing,
+        on_look_change=taking(key, "look", LOOK),
         on_measured_change=nothing,  # a sweep has ended: the run that this causes shows its figures
     )
     keep_look(key, reported.look)
@@ -132,6 +132,21 @@ def newest(key: str, field: str, reported: Any, given: Any) -> Any:
     value = given if reported is None or reported in (seen, standing) else reported
     st.session_state[slot] = (reported, value)
     return value
+
+
+def taking(key: str, field: str, name: str, offset: int | None = None) -> Callable[[], None]:
+    """A callback that puts what the browser reports where the session has it, before the run that it causes.
+
+    So the run tells the browser what that has said. Did it tell what was before, Back to just that would be no news.
+    With `offset` it is a number, to which that is added.
+    """
+
+    def take() -> None:
+        reported = getattr(st.session_state[key], field)
+        if isinstance(reported, str) if offset is None else isinstance(reported, int | float):
+            st.session_state[name] = reported if offset is None else int(reported) + offset
+
+    return take
 
 
 def nothing() -> None:
