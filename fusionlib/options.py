@@ -59,6 +59,7 @@ class Options:
     groups: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     home_mb: int = 2048
+    auto: bool = True
 
     def __post_init__(self) -> None:
         if self.home_mb < 0:
@@ -131,6 +132,9 @@ def app_options(arguments: Sequence[str]) -> Options:
         help="regular expression on the names of tensors, and what to put there, so that they become the network's",
     )
     parser.add_argument("--no-demo", action="store_true", help="leave the bundled demo out")
+    parser.add_argument(
+        "--no-auto", action="store_true", help="measure nothing by itself: by default a new pair gets a first look"
+    )
     parser.add_argument("--upload-mb", type=int, default=1024, help="largest upload in megabytes (default: 1024)")
     parser.add_argument(
         "--allow-host",
@@ -172,6 +176,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         tuple(given.group),
         renames_of(given.rename),
         given.home_mb,
+        not given.no_auto,
     )
 
 

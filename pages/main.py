@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.widgets import link, tried
+from pages.widgets.first_look import end_what_is_no_longer_chosen
 from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.sidebar import sidebar
 
@@ -27,6 +28,7 @@ link.follow(page.url_path)
 with st.sidebar:  # where its empty element shifts nothing
     one_entry_a_gesture()
 sidebar()
+end_what_is_no_longer_chosen()
 page.run()
 link.write()
 tried.settled()

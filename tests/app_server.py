@@ -116,8 +116,12 @@ def running_app(
     server: tuple[str, ...] = (),
     base: str = "",
     environment: Mapping[str, str] | None = None,
+    auto: bool = False,
 ) -> Iterator[App]:
-    """The app as the README starts it, on an empty home folder; `server` are Streamlit's own options."""
+    """The app as the README starts it, on an empty home folder; `server` are Streamlit's own options.
+
+    Nothing is measured by itself unless `auto` is set.
+    """
     port, log = free_port(), folder / "log"
     variables = {**os.environ, "FUSION_HOME": str(folder / "home"), "FUSION_TOUR": "0", **(environment or {})}
     variables.pop("FUSION_ARGS", None)
@@ -134,6 +138,7 @@ def running_app(
         *(("--server.baseUrlPath", base) if base else ()),
         *server,
         "--",
+        *(() if auto else ("--no-auto",)),
         *arguments,
     ]
     with log.open("w") as out:

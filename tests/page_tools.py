@@ -18,12 +18,19 @@ MAIN = Path(__file__).parents[1] / "pages" / "main.py"
 
 
 @contextmanager
-def opened(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
-    """A function that starts the app without the demo, with its arguments behind `--`, and opens `page`."""
+def opened(
+    page: str, home: Path, monkeypatch: pytest.MonkeyPatch, *, auto: bool = False
+) -> Iterator[Callable[..., AppTest]]:
+    """A function that starts the app without the demo, with its arguments behind `--`, and opens `page`.
+
+    Nothing is measured by itself unless `auto` is set.
+    """
     monkeypatch.setenv("FUSION_HOME", str(home))
 
     def open_page(*arguments: str) -> AppTest:
-        monkeypatch.setenv("FUSION_ARGS", " ".join(("--no-demo", "--device", "cpu", *arguments)))
+        monkeypatch.setenv(
+            "FUSION_ARGS", " ".join(("--no-demo", "--device", "cpu", *(() if auto else ("--no-auto",)), *arguments))
+        )
         server.reset()
         app = AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page(page).run()
         assert not app.exception

@@ -39,6 +39,7 @@ LAYERS = {
     "guide": 6,
     "lab": 5,
     "studio": 6,
+    "report": 6,
     "cli": 7,
     "__main__": 8,
 }

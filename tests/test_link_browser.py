@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,8 +19,8 @@ CHANGES = (
 
 
 def shown(tab) -> dict[str, str]:
-    """What the selectors of the page say."""
-    return {label: tab.get_by_role("combobox", name=label).input_value() for label, _, _ in CHANGES}
+    """The names that the selectors of the page have; what a list says of each checkpoint follows its name."""
+    return {label: tab.get_by_role("combobox", name=label).input_value().split(" · ")[0] for label, _, _ in CHANGES}
 
 
 def stands(tab, url: str) -> None:
@@ -30,7 +31,8 @@ def stands(tab, url: str) -> None:
         value = {"alpha": "Weighted average (alpha)", "slerp": "SLERP"}.get(wanted[name][0], wanted[name][0])
         tab.wait_for_function(
             "([label, value]) => [...document.querySelectorAll('input[role=combobox]')]"
-            ".some((one) => (one.getAttribute('aria-label') ?? '').includes(label) && one.value === value)",
+            ".some((one) => (one.getAttribute('aria-label') ?? '').includes(label)"
+            " && one.value.split(' · ')[0] === value)",
             arg=[label, value],
         )
 
@@ -38,7 +40,7 @@ def stands(tab, url: str) -> None:
 def choose(tab, label: str, name: str, value: str) -> str:
     """Change one selector; the address that the page then has."""
     tab.get_by_role("combobox", name=label).click()
-    tab.get_by_role("option", name=value, exact=True).click()
+    tab.get_by_role("option", name=re.compile(rf"^{re.escape(value)}( · .*)?$")).click()
     wanted = {"SLERP": "slerp"}.get(value, value)
     tab.wait_for_function(
         "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, wanted]
@@ -53,7 +55,7 @@ def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, add
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.goto(address)
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    tab.wait_for_function("location.search.includes('picture=')")
+    tab.wait_for_function("() => location.search.includes('picture=')")
     seen = [tab.url, *(choose(tab, *change) for change in CHANGES)]
     assert len(set(seen)) == 6
     for url in seen[-2::-1]:
@@ -66,3 +68,58 @@ def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, add
     other.goto(seen[3])
     stands(other, seen[3])
     assert shown(other)["Data"] == "streets night" and problems == []
+
+
+def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> None:
+    """A browser knows an option by its text, which has changed by then."""
+    from playwright.sync_api import expect
+
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    tab.goto(f"{address}?a=start&b=fog&data=streets+all&split=val&alpha=1")
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_function("() => location.search.includes('picture=')")
+    choose(tab, "Checkpoint A", "a", "seed-12")
+    tab.get_by_test_id("measure").click()
+    box = tab.get_by_role("combobox", name="Checkpoint A")
+    expect(box).to_have_value(re.compile(r"^seed-12 · \d+\.\d % · fine-tuned · demo$"), timeout=60000)
+    choose(tab, "Buffer policy", "buffers", "gaussian")
+    assert shown(tab)["Checkpoint A"] == "seed-12" and "a=seed-12" in tab.url
+    assert tab.get_by_text("Not here").count() == 0
+
+
+def test_how_pictures_are_looked_at_is_in_the_link_and_back_takes_it_back(browser, address: str) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(address)
+    tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.wait_for_function("() => location.search.includes('picture=')")
+    tab.wait_for_timeout(500)
+    first = tab.url
+    tab.get_by_test_id("lens").select_option("outline")
+    tab.get_by_test_id("zoom-in").click()
+    tab.get_by_test_id("class-0").click()
+    tab.wait_for_function("() => location.search.includes('lens-outline')")
+    look = parse_qs(urlsplit(tab.url).query)["look"][0]
+    assert "zoom-1.5_" in look and "hidden-0~" in look and "layout-grid" in look, "defaults are said too"
+    other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    other.goto(tab.url)
+    other.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
+    tab.mouse.move(0, 0)
+    shows = "canvas => canvas.toDataURL()"
+    for pane in ("a", "m", "t"):
+        canvas = f"canvas-{pane}"
+        wanted = tab.get_by_test_id(canvas).evaluate(shows)
+        for _ in range(300):
+            if other.get_by_test_id(canvas).evaluate(shows) == wanted:
+                break
+            other.wait_for_timeout(100)
+        assert other.get_by_test_id(canvas).evaluate(shows) == wanted, pane
+    other.context.close()
+    tab.go_back()
+    tab.wait_for_url(first)
+    for _ in range(100):
+        if tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7":
+            break
+        tab.wait_for_timeout(100)
+    assert tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7"
+    assert tab.get_by_test_id("lens").input_value() == "mask"
+    tab.close()

@@ -20,11 +20,11 @@ MAIN = Path(__file__).parents[1] / "pages" / "main.py"
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Opens the app with these arguments behind `--`, on an empty home folder."""
+    """Opens the app with these arguments behind `--`, on an empty home folder; it measures nothing by itself."""
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
 
     def open_app(*arguments: str) -> AppTest:
-        monkeypatch.setenv("FUSION_ARGS", " ".join(arguments))
+        monkeypatch.setenv("FUSION_ARGS", " ".join(("--no-auto", *arguments)))
         server.reset()
         app = AppTest.from_file(str(MAIN), default_timeout=60).run()
         assert not app.exception

@@ -10,6 +10,7 @@ import { PANES, addPane } from "../viewer/pane-registry.js";
 import { Palette, RIGHT, UNKNOWN, WRONG } from "../viewer/paint.js";
 import { FrameCache, wishAlpha } from "../viewer/frames.js";
 import { Method, sharedOut } from "../viewer/method.js";
+import { lacking } from "../viewer/sweepcard.js";
 import { Sweep } from "../viewer/sweep.js";
 
 const sum = (row) => row.reduce((total, weight) => total + weight, 0);
@@ -135,4 +136,11 @@ test("every pane and every lens says what it is", () => {
   assert.deepEqual([...out], [0xff302010, 0xffffffff, 0, 0xffffffff]);
   LENSES.get("errors").paint(out, map, { palette, truth: other, reference: null });
   assert.deepEqual([...out], [RIGHT, WRONG, WRONG, UNKNOWN]);
+});
+
+test("what a curve lacks is counted by its grid", () => {
+  const sweep = sweepOf([point(0, 0.2), point(0.5, 0.4), point(1, 0.3)]);
+  assert.equal(lacking(sweep, 0.1), 8);
+  assert.equal(lacking(sweep, 0.5), 0);
+  assert.equal(lacking(sweepOf([]), 0.025), 41);
 });

@@ -79,7 +79,7 @@ export function readLook(text) {
 }
 
 function round(value) {
-  return String(Math.round(value * 1e4) / 1e4);
+  return String(Math.round(value * 1e6) / 1e6);
 }
 
 function number(text, low, high) {
@@ -96,5 +96,5 @@ function readZoom(text) {
   const [scale, x, y] = text.split("_").map((part) => number(part, 0, MAX_SCALE));
   if (scale === undefined || x === undefined || y === undefined || scale < 1) return undefined;
   const room = 1 - 1 / scale;
-  return { scale, x: clamp(x, 0, room), y: clamp(y, 0, room) };
+  return { scale, x: clamp(x, 0, Math.ceil(room * 1e6) / 1e6), y: clamp(y, 0, Math.ceil(room * 1e6) / 1e6) };
 }

@@ -49,7 +49,9 @@ export class SweepCard {
     this.go.disabled = !data.labelled || !data.live;
     this.stop.hidden = !sweep.running;
     setText(this.caption, `${caption(METRICS[this.curve.metric].better)} ${this.view.mixture.hint}`);
-    setText(this.go, startLabel(answer));
+    const left = lacking(sweep, settings.step);
+    setText(this.go, startLabel(answer, left));
+    setAttribute(this.go, "title", left && answer.images ? `At most ${left * answer.images} forward passes: ${left} networks over ${answer.images} pictures` : null);
     setText(this.progressText, progressText(answer));
     this.progress.hidden = !answer.total || answer.state === "idle";
     setAttribute(this.progress, "aria-valuemax", answer.total || 1);
@@ -61,10 +63,21 @@ export class SweepCard {
   }
 }
 
-/** @param {Record<string, any>} answer */
-function startLabel({ state, done }) {
-  if ((state === "cancelled" || state === "failed") && done > 0) return "Resume";
-  return state === "done" ? "Measure again" : "Measure curve";
+// How many points of a grid are not measured yet; at 0 and 1 the merge is B and A themselves.
+export function lacking(sweep, step) {
+  const count = Math.round(1 / step);
+  return Array.from({ length: count + 1 }, (_, place) => place / count).filter((alpha) => !sweep.measuredAt(alpha)).length;
+}
+
+/**
+ * What is left to do is said with its cost, in forward passes.
+ * @param {Record<string, any>} answer
+ * @param {number} left
+ */
+function startLabel({ state, done, images }, left) {
+  if (!left) return "Measure again";
+  const cost = images ? `: ${left * images} passes` : "";
+  return `${(state === "cancelled" || state === "failed") && done > 0 ? "Resume" : "Measure curve"}${cost}`;
 }
 
 /** @param {Record<string, any>} answer */

@@ -9,10 +9,13 @@ const MAX_SCALE = 32;
 const WHEEL_RATE = 0.0016;
 const KEY_FACTOR = 1.5;
 
+// Rounded as a link says it, so that whoever opens the link sees the same pixels.
 function bounded(scale, x, y) {
   const room = 1 - 1 / scale;
-  return { scale, x: clamp(x, 0, room), y: clamp(y, 0, room) };
+  return { scale: rounded(scale), x: rounded(clamp(x, 0, room)), y: rounded(clamp(y, 0, room)) };
 }
+
+const rounded = (value) => Math.round(value * 1e6) / 1e6;
 
 // Zooms so that the picture point under (px, py), fractions of the pane, stays where it is.
 export function zoomAt(view, factor, px = 0.5, py = 0.5) {

@@ -86,6 +86,11 @@ class Checkpoint:
         single = len(self._files) == 1 and self._files[0].path == self.path
         return self.naming.fingerprint(self._files[0].fingerprint if single else combined_fingerprint(self._files))
 
+    @property
+    def hashed(self) -> bool:
+        """Whether `fingerprint` is known, so that asking for it costs nothing."""
+        return "fingerprint" in self.__dict__
+
     def verify(self) -> None:
         """Raises `CheckpointError` where the content is no longer that of `fingerprint`.
 

@@ -1,5 +1,5 @@
 """Without a browser: `python -m fusionlib inspect | diagnose | layers | compare | methods | merge | evaluate | sweep |
-train`.
+report | train`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ VERBS: Mapping[str, str] = {
     "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
     "errors": "Say which pictures and pixels a merge gains and loses against one of its networks",
+    "report": "Write a merge's tables, curve and pictures as one HTML file, or as Markdown with PNGs",
     "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
     "guide": "Print how to use all this, with tables of methods, measures and formats",
 }

@@ -114,8 +114,9 @@ def open_files(given: argparse.Namespace, paths: Sequence[Path]) -> list[Checkpo
 
 
 def is_recipe(path: Path) -> bool:
-    """Whether a file named in place of a checkpoint is a recipe."""
-    return path.suffix.lower() in (".yaml", ".yml")
+    """Whether a file named in place of a checkpoint is a recipe; an index of a sharded checkpoint is none."""
+    suffix = path.suffix.lower()
+    return suffix in (".yaml", ".yml") or (suffix == ".json" and not path.name.lower().endswith(".index.json"))
 
 
 def refuse_unread(given: argparse.Namespace, paths: Sequence[Path]) -> None:

@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         default=AGAINST,
         metavar="REFERENCE",
-        help="a, b, better (of a and b, by mIoU on the data), ensemble or oracle of all members, or the same merge at "
-        f"alpha=X (default {AGAINST})",
+        help="a, b, better (of a and b, by mIoU on the data), best, ensemble or oracle of all members, or the same"
+        f" merge at alpha=X (default {AGAINST})",
     )
     parser.add_argument("--buffers", help=f"one of {', '.join(POLICIES)} (default {BUFFERS})")
     add_dtype(parser)

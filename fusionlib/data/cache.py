@@ -8,6 +8,7 @@ from threading import Lock
 from fusionlib.contracts import Dataset, Sample
 from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace
+from fusionlib.data.spec import First
 from fusionlib.errors import ChangedDataError, DataError
 
 
@@ -141,6 +142,24 @@ class DecodedCache:
         self.used_bytes += _size(sample)
         while self.used_bytes > self.limit_bytes:
             self.used_bytes -= _size(self._samples.popitem(last=False)[1])
+
+
+class FirstPictures(DecodedCache):
+    """The first pictures of `whole`, decoded there: nothing is kept twice. Content keys as of `First`."""
+
+    def __init__(self, whole: DecodedCache, count: int) -> None:
+        super().__init__(First(whole.dataset, count), 0, tiles=whole.tiles)
+        self._whole = whole
+
+    def load(self, index: int, whole: bool = False) -> Sample:
+        """The whole's. Raises `IndexError` beyond the first ones."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}")
+        return self._whole.load(index, whole)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """The whole's."""
+        return self._whole.size(index)
 
 
 def unreduced(sample: Sample) -> Sample:

@@ -21,6 +21,7 @@ AGAINST = {
     "a": "the first network",
     "b": "the second network",
     "better": "the one of the two with the higher mIoU on the data; the first on a tie",
+    "best": "the one of all members with the highest mIoU on the data; the first on a tie",
     "ensemble": "all members as they are, answering together, equally weighted",
     "oracle": "the first network, and the truth wherever any member is right",
     "alpha=X": "the same merge at another alpha",
@@ -101,7 +102,7 @@ class Errors(Study):
     @property
     def networks(self) -> list[Recipe]:
         """All that are looked at, the merge last."""
-        further = {"oracle": self.members, "ensemble": (self.ensemble,), "alpha": (self.other,)}
+        further = {"best": self.members, "oracle": self.members, "ensemble": (self.ensemble,), "alpha": (self.other,)}
         listed = (*self.ends, *further.get(self.against.kind, ()), self.merge)
         return list({one.content: one for one in listed if one is not None}.values())
 
@@ -113,15 +114,8 @@ class Errors(Study):
     def reference(self, known: Known) -> Reference | None:
         """What the merge is held against; None while that depends on figures that are not known."""
         kind, alpha = self.against
-        if kind == "better":
-            scores = [self.figures(one, known) for one in self.ends]
-            if None in scores:
-                return None
-            first, second = (-1.0 if one is None or one["miou"] is None else one["miou"] for one in scores)
-            number = int(second > first)
-            return Reference(
-                f"{self.names[number]}, the better of {self.names[0]} and {self.names[1]}", (self.ends[number],)
-            )
+        if kind in ("better", "best"):
+            return self._best(self.ends if kind == "better" else self.members, known)
         found = {
             "a": Reference(self.names[0], (self.ends[0],)),
             "b": Reference(self.names[1], (self.ends[1],)),
@@ -131,6 +125,16 @@ class Errors(Study):
         if kind in found:
             return found[kind]
         return None if self.other is None else Reference(f"the merge at alpha {alpha:g}", (self.other,))
+
+    def _best(self, networks: Sequence[Recipe], known: Known) -> Reference | None:
+        """The first network with the highest mIoU among the first members; None until all are measured."""
+        figures = [self.figures(one, known) for one in networks]
+        scores = [-1.0 if one is None or one["miou"] is None else one["miou"] for one in figures]
+        if None in figures:
+            return None
+        number, names = scores.index(max(scores)), self.names[: len(networks)]
+        which, listed = "better" if len(names) == 2 else "best", f"{', '.join(names[:-1])} and {names[-1]}"
+        return Reference(f"{names[number]}, the {which} of {listed}", (networks[number],))
 
     def figures(self, recipe: Recipe, known: Known) -> dict[str, Any] | None:
         """Figures of one network; None until they are known."""

@@ -49,10 +49,11 @@ from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Chance, Intervals
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
-from fusionlib.studio.live import LiveDesk
+from fusionlib.studio.live import LiveDesk, LiveSession
 from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
@@ -60,6 +61,8 @@ from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.prepare import Preparation
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
+from fusionlib.studio.reports import ReportDesk
+from fusionlib.studio.rows import Rows
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -83,6 +86,7 @@ __all__ = [
     "LayerDesk",
     "LayerProfile",
     "LiveDesk",
+    "LiveSession",
     "MergeMethod",
     "MergeView",
     "Mixture",
@@ -135,6 +139,7 @@ class Studio:
         self.sources = Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
+        self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
         self.live = LiveDesk()
         self.recent = Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
@@ -147,6 +152,7 @@ class Studio:
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
+        self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
         self.looked, self.preparation = Looked(options.home), Preparation(self.view, self.runner.desk)
@@ -281,13 +287,7 @@ class Studio:
     ) -> Diagnosis:
         """A diagnosis of opened checkpoints; nothing is read or measured yet."""
         self.workspace.refresh_models()
-        return Diagnosis(
-            checkpoints,
-            pictures,
-            buffers,
-            runner=self.runner,
-            intervals=self.intervals,
-        )
+        return Diagnosis(checkpoints, pictures, buffers, runner=self.runner, intervals=self.intervals)
 
     def recipe(self, view: MergeView, mixture: Mixture) -> Recipe:
         """The recipe of what the view shows at an alpha, or of a layer profile."""

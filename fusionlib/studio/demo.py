@@ -37,7 +37,7 @@ def view_words(view: MergeView, workspace: Workspace) -> str:
     names = view.selection.names
     if view.pictures is None or view.selection.buffers != "average":
         return ""
-    return merge_words(names, view.pictures.spec) if all(workspace.get(name).origin == "demo" for name in names) else ""
+    return merge_words(names, view.pictures.spec) if all(workspace.get(name).given == "demo" for name in names) else ""
 
 
 def merge_words(names: Collection[str], spec: str) -> str:

@@ -27,6 +27,7 @@ from fusionlib.measures.transitions import Strata, strata_of, transitions_of
 from fusionlib.question import Question
 from fusionlib.recipe import Recipe
 from fusionlib.runs.derived import LABELS, Derivation, Derived, boundary_of, transitions_between
+from fusionlib.runs.desk import Plan
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
@@ -64,13 +65,22 @@ class ErrorAnalysis(Work):
     Only pixels of a picture whose label maps had to go take a forward pass again. Raises `DataError` without masks.
     """
 
-    def __init__(self, study: Errors, pictures: DecodedCache, runner: Runner, thumbnails: Thumbnails) -> None:
+    def __init__(
+        self,
+        study: Errors,
+        pictures: DecodedCache,
+        runner: Runner,
+        thumbnails: Thumbnails,
+        plan: Plan | None = None,
+    ) -> None:
         runner.need_masks(pictures)
         self.pictures, self.thumbnails, self.derived = pictures, thumbnails, Derived(runner)
         self._store = Store(runner.answers.database)
         self._found: Findings | None = None
-        hold = lease(runner.desk, errors_plan(study, pictures), study.merge.content, str(study.against), study.data)
-        super().__init__("errors", study, runner, {study.data: pictures}, hold)
+        plan = plan or errors_plan(study, pictures)
+        networks = [one.content for one in (study.merge, *study.members)]
+        hold = lease(runner.desk, plan, *networks, str(study.against), study.data)
+        super().__init__(plan.kind, study, runner, {study.data: pictures}, hold)
         self.recall()
 
     def recall(self) -> None:

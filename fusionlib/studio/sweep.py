@@ -8,6 +8,7 @@ from typing import Any
 
 from fusionlib.contracts import Progress
 from fusionlib.measures.annotation import annotation_warnings
+from fusionlib.question import Step
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
@@ -63,6 +64,15 @@ class Sweep(Work):
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""
         self._plan(step)
         self.want_points((*self.view.ends, *coarse_to_fine(alpha_grid(step))), fresh=fresh)
+
+    def cost(self, step: float) -> int:
+        """Forward passes' worth of work that is left of the grid of `step`, at most: pictures may be known."""
+        steps = self._curve((*self.view.ends, *alpha_grid(step))).steps({})
+        left = {self.runner.builder.memo(one.questions[0].recipes[0]): one for one in steps if self._lacks(one)}
+        return self._passes(left.values())  # each network once: at 0 and 1 the merge is often B and A themselves
+
+    def _lacks(self, step: Step) -> bool:
+        return any(one not in self.known for one in step.questions)
 
     def want_points(self, points: Iterable[Point], *, fresh: bool = False) -> None:
         """Measure these in this order, in place of what was waiting; points that are there already stay."""

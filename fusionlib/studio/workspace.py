@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from fusionlib.architectures.nearest import explanations
 from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.compare import Preflight, preflight
+from fusionlib.checkpoints.findings import Finding
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
-from fusionlib.checkpoints.layout import Layout
-from fusionlib.checkpoints.reader import Checkpoint, check_finite, in_agreement, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Progress
+from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
+from fusionlib.contracts import IGNORE, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
@@ -27,6 +27,8 @@ from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.options import Options
 from fusionlib.runs.uploads import UploadFolder
 from fusionlib.studio.demo import DEMO, manifest
+from fusionlib.studio.items import Item, agreeing, recognised, with_names
+from fusionlib.studio.provenance import DEMO_FILE, FILE, UPLOAD, Place, demo_places, made_by
 from fusionlib.studio.sources import listed_checkpoints, short_name
 
 QUICKLY_READ = 64 << 20
@@ -34,33 +36,6 @@ QUICKLY_READ = 64 << 20
 
 PICTURE_BYTES = 1 << 30
 """Decoded pictures kept per dataset: 1 GiB holds two thousand pictures of 480x360."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One line of the workspace: a checkpoint, or a file that could not be read and why."""
-
-    name: str
-    origin: str
-    checkpoint: Checkpoint | None
-    problem: FusionError | None = None
-    known: tuple[str, int] | None = None
-    about: str = ""
-    group: str | None = None
-
-    @property
-    def signature(self) -> str:
-        """Equal for checkpoints that can be merged tensor by tensor."""
-        return Layout.of(self.checkpoint.tensors).signature if self.checkpoint else ""
-
-    @property
-    def architecture(self) -> tuple[Architecture, int] | None:
-        """The network and its class count; None when it is unknown."""
-        return (ARCHITECTURES.get(self.known[0]), self.known[1]) if self.known else None
-
-
-def _recognised(item: Item) -> Item:
-    return replace(item, known=recognise(item.checkpoint.shapes)) if item.checkpoint else item
 
 
 @dataclass(frozen=True)
@@ -117,19 +92,21 @@ class Workspace:
         """
         with self._lock:
             if refresh_user_models(self.options.models):
-                self._opened = {path: _recognised(item) for path, item in self._opened.items()}
-                self.items = tuple(_recognised(item) for item in self.items)
+                self._opened = {path: recognised(item) for path, item in self._opened.items()}
+                self.items = tuple(recognised(item) for item in self.items)
 
     def refresh_checkpoints(self) -> None:
         """The same for checkpoints only: a training run may have rewritten one since."""
         with self._lock:
             found = [
-                self._item(path, origin, about, group)
-                for path, origin, about in self._paths()
-                for group in (None, *(group for file, group in self._further if file == path))
+                self._item(place, group)
+                for place in self._places()
+                for group in (None, *(group for file, group in self._further if file == place.path))
             ]
             if list(map(id, found)) != list(map(id, self._found)):
-                self._found, self.items = found, tuple(_unique(_in_agreement(found)))
+                named = tuple(with_names(agreeing(found)))
+                # After the names are given: no upload takes the name of a file of the demo, which links may hold.
+                self._found, self.items = found, tuple(sorted(named, key=lambda item: item.given == DEMO_FILE))
 
     def get(self, name: str) -> Item:
         """The checkpoint called `name`. Raises `UsageError` listing the names, or the file's own problem."""
@@ -151,7 +128,7 @@ class Workspace:
     def demo_pair(self) -> tuple[str, str] | None:
         """The pair of demo checkpoints that the manifest recommends to begin with, if both are loaded."""
         pair = tuple(manifest().get("begin_with", ()))
-        loaded = {item.name for item in self.usable() if item.origin == "demo"}
+        loaded = {item.name for item in self.usable() if item.given == DEMO_FILE}
         return (pair[0], pair[1]) if len(pair) == 2 and set(pair) <= loaded else None
 
     def first_picture(self, source: str) -> int:
@@ -171,8 +148,8 @@ class Workspace:
         The operator's own come before the demo's, both before uploads, which anybody may have made; small ones with NaN
         or infinity are passed over. None where no two fit.
         """
-        for origins in ((), ("demo",), ("demo", "upload")):
-            items = [item for item in self.usable() if item.origin not in ("demo", "upload") or item.origin in origins]
+        for givers in ((FILE,), (FILE, DEMO_FILE), (FILE, DEMO_FILE, UPLOAD)):
+            items = [item for item in self.usable() if item.given in givers]
             families = Counter(item.signature for item in items)
             if families and families.most_common(1)[0][1] > 1:
                 pair = self._last_two([item for item in items if item.signature == families.most_common(1)[0][0]])
@@ -236,8 +213,18 @@ class Workspace:
             problems += [f"{name}: {problem}" for problem in self._finite[checkpoint.fingerprint]]
         return problems
 
-    def add_upload(self, name: str, content: bytes | memoryview) -> None:
-        """Keep an uploaded file and show it.
+    def misfit(self, name: str, other: str) -> Finding | None:
+        """Why a checkpoint cannot be merged with `other` tensor by tensor; None where it can. `UsageError` as `get`."""
+        report = self.preflight([other, name])
+        return None if report.compatible else next(one for one in report.findings if one.level == "error")
+
+    def at(self, path: Path) -> Item | None:
+        """The checkpoint of a file, where it is shown."""
+        found = (item for item in self.items if item.checkpoint is not None and item.group is None)
+        return next((item for item in found if item.checkpoint.path == path), None)  # type: ignore[union-attr]
+
+    def add_upload(self, name: str, content: bytes | memoryview) -> Path:
+        """Keep an uploaded file and show it; where it is kept.
 
         Raises `FusionError` where it cannot be used; the file is then not kept.
         """
@@ -258,6 +245,7 @@ class Workspace:
             raise type(problem)(got, problem.needs, do) from problem
         self.uploads.call(path, name)
         self.refresh()
+        return path
 
     def remove_upload(self, name: str) -> tuple[str, Path]:
         """Take an uploaded checkpoint away; what is returned brings it back through `restore_upload`, for a day."""
@@ -297,6 +285,12 @@ class Workspace:
         if entry.problem is not None:
             raise entry.problem
         return self.open_pictures(entry.spec, split, limit)
+
+    def opened_pictures(self, source: str, split: str | None) -> DecodedCache | None:
+        """The same where somebody has opened them already, else None: nothing is read."""
+        spec = next((entry.spec for entry in self.sources if entry.name == source), "")
+        with self._lock:
+            return self._pictures.get((spec, split, None))
 
     def open_pictures(self, spec: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a data spec; opened and validated once, until the next `refresh` or until files
@@ -342,22 +336,20 @@ class Workspace:
             [listing for folder in self.options.checkpoints if (listing := listed_checkpoints(folder)[1])]
         )
 
-    def _paths(self) -> Iterable[tuple[Path, str, str]]:
-        if self.options.demo and DEMO.is_dir():
-            about = {entry["name"]: entry["about"] for entry in manifest().get("checkpoints", ())}
-            for path in sorted(DEMO.glob("*.safetensors")):
-                yield path, "demo", about.get(path.stem, "")
+    def _places(self) -> Iterable[Place]:
+        if self.options.demo:
+            yield from demo_places()
         for folder in self.options.checkpoints:
             for path in listed_checkpoints(folder)[0]:
-                yield path, folder.name or str(folder), ""
+                yield Place(path, FILE, folder.name or str(folder))
         for path in self.uploads.checkpoints():
-            yield path, "upload", ""
+            yield Place(path, UPLOAD, "upload")
 
-    def _open(self, path: Path, name: str, origin: str, group: str | None) -> Checkpoint:
+    def _open(self, path: Path, name: str, given: str, group: str | None) -> Checkpoint:
         """With `group`, or the operator's for files of the operator's folders that have it."""
-        rename = {} if origin == "demo" else self.options.renames
+        rename = {} if given == DEMO_FILE else self.options.renames
         opened = open_checkpoint(path, name=name, choice=Choice(recognise=recognise, rename=rename))
-        asked = None if origin in ("demo", "upload") else Choice(self.options.groups).group_of(path)
+        asked = None if given in (DEMO_FILE, UPLOAD) else Choice(self.options.groups).group_of(path)
         if group is not None or asked is None:
             return opened if group is None else opened.take(group)
         try:
@@ -367,18 +359,20 @@ class Workspace:
                 return opened
             raise
 
-    def _item(self, path: Path, origin: str, about: str, group: str | None) -> Item:
-        name = self.uploads.shown_name(path) if origin == "upload" else path.stem
+    def _item(self, place: Place, group: str | None) -> Item:
+        path, given, origin, made = place
+        name = self.uploads.shown_name(path) if given == UPLOAD else path.stem
         name = name if group is None else f"{name} ({typed(group)})"
         try:
             opened = self._opened.get((path, group))
             if opened is None or opened.checkpoint is None or not opened.checkpoint.is_current():
-                checkpoint = self._open(path, name, origin, group)
-                opened = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), about, group)
+                checkpoint = self._open(path, name, given, group)
+                made = made if made.about else made_by(checkpoint.metadata)
+                opened = Item(name, origin, checkpoint, None, recognise(checkpoint.shapes), group, given, made)
                 self._opened[path, group] = opened
             return opened
         except FusionError as problem:
-            return Item(name, origin, None, problem)
+            return Item(name, origin, None, problem, given=given)
 
     def _sources(self) -> Iterable[Source]:
         specs = [(spec, "folder") for spec in self.options.data]
@@ -403,38 +397,6 @@ class Workspace:
                 yield Source(name, spec, origin, splits)
             except FusionError as problem:
                 yield Source(name, spec, origin, (), problem)
-
-
-def _in_agreement(items: Sequence[Item]) -> list[Item]:
-    """The same, each with the group of its tensors that fits another checkpoint where it fits none as it is."""
-    opened = [item.checkpoint for item in items if item.checkpoint is not None]
-    taken = dict(zip(map(id, opened), in_agreement(opened), strict=True))
-
-    def agreeing(item: Item) -> Item:
-        checkpoint = taken.get(id(item.checkpoint))
-        if checkpoint is None or checkpoint is item.checkpoint:
-            return item
-        return replace(item, checkpoint=checkpoint, known=recognise(checkpoint.shapes))
-
-    return [agreeing(item) for item in items]
-
-
-def _unique(items: Sequence[Item]) -> Iterable[Item]:
-    taken: set[str] = set()
-    for item in items:
-        name = item.name
-        if name in taken:
-            name = f"{item.origin}/{item.name}"
-        base, number = name, 2
-        while name in taken:
-            name, number = f"{base} ({number})", number + 1
-        taken.add(name)
-        if name == item.name:
-            yield item
-            continue
-        if item.checkpoint is not None:
-            item.checkpoint.name = name
-        yield replace(item, name=name)
 
 
 __all__ = ["DEMO", "Item", "Source", "Workspace"]

@@ -12,8 +12,10 @@ from fusionlib.errors import FusionError
 from fusionlib.studio import Selection, band
 from pages.widgets.calibration_controls import Shown, keep, kept, start_row
 from pages.widgets.diagnostics_tables import twin
+from pages.widgets.link import only_of
 from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
+from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
@@ -74,12 +76,13 @@ def pairs_section(look: Shown, keys: list[str]) -> None:
     family = next((item.signature for item in items if item.name == chosen.a), "")
     fitting = [item.name for item in items if item.signature == family]
     name = f"calibration-set-{family[:12]}"
-    wanted = [one for one in kept(name, [chosen.a, chosen.b]) if one in fitting]
+    only_of(name, fitting)
+    st.session_state.setdefault(name, [one for one in kept(name, [chosen.a, chosen.b]) if one in fitting])
     picked = st.multiselect(
         "Checkpoints",
         fitting,
-        wanted,
         key=name,
+        format_func=option_texts(name, items),
         on_change=keep,
         args=(name,),
         help="Checkpoints with the same tensors as A; every pair of them is measured along alpha",

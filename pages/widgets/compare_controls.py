@@ -12,6 +12,7 @@ from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.dtype_choice import chosen_dtype, dtype_choice
 from pages.widgets.link import only_of
 from pages.widgets.progress import running
+from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 
 SET, ANCHOR, BASE, ROWS = "compare", "anchor", "base", "rows"
@@ -38,6 +39,7 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         names,
         default=default,
         key=SET,
+        format_func=option_texts(SET, items),
         on_change=keep,
         args=(SET,),
         help="All of them are merged by every method; every one is also measured alone",

@@ -13,6 +13,7 @@ from fusionlib.studio import Diagnosis, Selection
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 from pages.widgets.progress import running
+from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 
 SET, PAIR = "set", "pair"
@@ -58,6 +59,7 @@ def choose_set(chosen: Selection) -> tuple[list[str], float]:
         "Checkpoints",
         names,
         key=SET,
+        format_func=option_texts(SET, items),
         help=f"Every pair of them is compared. At first: A, B and others with the same tensors as A, {MOST} in all",
     )
     tau = right.number_input(

@@ -14,6 +14,7 @@ from fusionlib.studio.demo import view_words
 from pages.widgets import link, tried
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
+from pages.widgets.first_look import begin_first_look, first_look_note, leave_first_look
 from pages.widgets.layers_panel import contribution_section, further_checkpoints, live_layers
 from pages.widgets.link import only_of
 from pages.widgets.live import live_view
@@ -23,6 +24,7 @@ from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
 from pages.widgets.style import CHART
+from pages.widgets.viewer import newly_measured
 
 MIXTURE = "mix"
 """Name in the session state and in the URL."""
@@ -37,6 +39,8 @@ def explore_view(kind: str | None = None) -> None:
 
     `kind` is what an address stands for that has a mixture of its own.
     """
+    if newly_measured():  # lists of checkpoints say scores
+        st.rerun(scope="app")
     _explore(kind)
     link.write()
     tried.settled()
@@ -58,6 +62,8 @@ def _explore(kind: str | None) -> None:
     view, mixture = shown
     tried.measured(view, mixture)
     with problems_shown():
+        if _has_curve(view, kind):
+            first_look_note(view)
         show_notes(view.pictures.notes if view.pictures else ())
         left, right = st.columns([3, 2], gap="large")
         with left:
@@ -72,6 +78,10 @@ def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
         with st.spinner("Reading checkpoints and data"):
             view = studio().view(replace(chosen, dtype=chosen_dtype()))
         show_warnings(studio().sweep(view).snapshot()["warnings"])
+        if _has_curve(view, kind):
+            begin_first_look(view)
+        else:
+            leave_first_look()
         return view, _mounted(view, kind)
     except FusionError as error:
         show_problem(error)
@@ -103,11 +113,16 @@ def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
         return chosen_kind, further_checkpoints(chosen)
 
 
+def _has_curve(view: MergeView, kind: str) -> bool:
+    """Whether a pair is mixed along alpha."""
+    return kind == ALPHA and len(view.arena) == 2
+
+
 def _mounted(view: MergeView, kind: str) -> Mixture:
     """The viewer with the control of this mixture; what is set."""
     if kind == LAYERS:
         return live_layers(view)
-    if kind == ALPHA and len(view.arena) == 2:
+    if _has_curve(view, kind):
         return live_view(view)
     return live_method(view, "linear" if kind == ALPHA else kind)
 

@@ -7,6 +7,7 @@ import streamlit as st
 from fusionlib.studio import LETTERS, LayerProfile, MergeMethod, MergeView, Mixture, mixture_name, mixture_words
 from pages.widgets.dtype_choice import dtype_choice
 from pages.widgets.problems import problems_shown
+from pages.widgets.report_export import report_panel
 from pages.widgets.server import studio
 
 LARGE = 64 << 20
@@ -52,6 +53,7 @@ def export_panel(view: MergeView, mixture: Mixture) -> None:
         )
     for note in ready[1].notes if ready and ready[0] == wanted else ():
         st.caption(note)
+    report_panel(view, mixture, recipe, name)
     with st.expander("Recipe and command"):
         st.code(recipe.to_yaml(), language="yaml")
         st.code(f"python -m fusionlib merge {name}.yaml --folder DIR --out merged.safetensors", language="bash")

@@ -14,20 +14,22 @@ from fusionlib.errors import UsageError
 from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profile_of
 from pages.widgets import link
 from pages.widgets.diagnostics_tables import as_csv
-from pages.widgets.layers_viewer import PROFILE, layers_viewer
-from pages.widgets.live import PICTURE, granted, viewer_data
+from pages.widgets.layers_viewer import layers_viewer
+from pages.widgets.live import PICTURE, granted, take_index, viewer_data
 from pages.widgets.problems import plain
+from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
-FURTHER, IN_URL = "more", "profile"
+PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
 LINK_LENGTH = 3000
 """Characters of a profile that a link may carry: blocks of most networks, but not all their tensors."""
 
 
 def further_checkpoints(chosen: Selection) -> Selection:
     """The selection of the sidebar and what the user adds to it here; C is the first that was added."""
-    names = [item.name for item in studio().workspace.usable() if item.name not in (chosen.a, chosen.b)]
+    items = [item for item in studio().workspace.usable() if item.name not in (chosen.a, chosen.b)]
+    names = [item.name for item in items]
     kept = [name for name in st.session_state.get(FURTHER, ()) if name in names]
     if st.session_state.get(FURTHER) is not None and kept != st.session_state[FURTHER]:
         st.session_state[FURTHER] = kept  # one of them has become A or B, or is gone
@@ -35,6 +37,7 @@ def further_checkpoints(chosen: Selection) -> Selection:
         "Further checkpoints",
         names,
         key=FURTHER,
+        format_func=option_texts(FURTHER, items),
         max_selections=len(LETTERS) - 2,
         placeholder="Further checkpoints C, D, ...: none, so A and B are mixed",
         label_visibility="collapsed",
@@ -46,11 +49,15 @@ def live_layers(view: MergeView) -> LayerProfile:
     """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
     given = st.session_state.get(PROFILE) or link.asked(IN_URL)
-    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), given, "layers")
+    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), given, "layers", _take_profile, take_index)
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
     profile = _profile(view, text)
     _write_link(profile)
     return profile
+
+
+def _take_profile(text: Any) -> None:
+    st.session_state[PROFILE] = text
 
 
 def _write_link(profile: LayerProfile) -> None:

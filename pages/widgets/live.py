@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from fusionlib.studio import MergeView
+from fusionlib.studio import LiveSession, MergeView
 from pages.widgets.server import studio
 from pages.widgets.url import restored
-from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, viewer
+from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, told, viewer
 
 _COMPONENT = "viewer"
 SESSION = "live-session"
@@ -27,8 +29,8 @@ def live_view(view: MergeView) -> float:
     viewer(
         viewer_data(view, alpha, picture - 1),
         _COMPONENT,
-        on_alpha=lambda: _take(ALPHA, "alpha", 0),
-        on_index=lambda: _take(PICTURE, "index", 1),
+        on_alpha=told(_COMPONENT, "alpha", _take_alpha),
+        on_index=told(_COMPONENT, "index", take_index),
     )
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
@@ -40,11 +42,16 @@ def live_view(view: MergeView) -> float:
     return alpha
 
 
-def granted(view: MergeView) -> tuple[int, int]:
-    """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
+def live_session() -> LiveSession:
+    """This session, as it asks for frames; it lives as long as the browser's."""
     if SESSION not in st.session_state:
         st.session_state[SESSION] = studio().live.open()
-    studio().live.grant(st.session_state[SESSION], view)
+    return st.session_state[SESSION]
+
+
+def granted(view: MergeView) -> tuple[int, int]:
+    """Let this session ask for frames of `view`; how many pictures it has, and the one to show, counted from 1."""
+    studio().live.grant(live_session(), view)
     count = len(view.pictures) if view.pictures else 1
     first = studio().workspace.first_picture(view.selection.source)
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
@@ -54,10 +61,13 @@ def _copy(name: str) -> None:
     st.session_state[name] = st.session_state[f"{name}-input"]
 
 
-def _take(name: str, field: str, offset: int) -> None:
-    reported = getattr(st.session_state[_COMPONENT], field)
-    if reported is not None:
-        st.session_state[name] = round(float(reported), 4) + offset
+def _take_alpha(alpha: Any) -> None:
+    st.session_state[ALPHA] = round(float(alpha), 4)
+
+
+def take_index(index: Any) -> None:
+    """Pictures count from 0 in the browser."""
+    st.session_state[PICTURE] = int(index) + 1
 
 
 def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:

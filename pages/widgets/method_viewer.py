@@ -14,11 +14,11 @@ from fusionlib.errors import FusionError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import MergeView
 from pages.widgets import link
-from pages.widgets.live import PICTURE, granted, viewer_data
+from pages.widgets.live import PICTURE, granted, take_index, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.progress import running
 from pages.widgets.server import studio
-from pages.widgets.viewer import LOOK, keep_look, mount, newest, nothing, taking
+from pages.widgets.viewer import look, mount, newest, nothing, take_look, told
 
 IN_URL = "parameters"
 """Where a link has the parameters, as JSON."""
@@ -45,18 +45,24 @@ def live_method(view: MergeView, name: str) -> MergeMethod:
         key=key,
         data={**asdict(shown), "key": key},
         on_alpha_change=nothing,
-        on_index_change=taking(key, "index", PICTURE, 1),
+        on_index_change=told(key, "index", take_index),
         on_measured_change=nothing,
-        on_parameters_change=taking(key, "parameters", f"method/{name}"),
-        on_look_change=taking(key, "look", LOOK),
+        on_parameters_change=told(key, "parameters", lambda text: _take(view, name, text)),
+        on_look_change=told(key, "look", take_look),
     )
-    keep_look(key, reported.look)
+    link.put("look", look() or None)
     text = newest(key, "parameters", reported.parameters, json.dumps(values))
     st.session_state[PICTURE] = int(newest(key, "index", reported.index, picture - 1) or 0) + 1
     values = _kept(view, name, text) or values
     st.session_state[f"method/{name}"] = values
     _write_link(values)
     return _built(name, values)
+
+
+def _take(view: MergeView, name: str, text: Any) -> None:
+    values = _kept(view, name, text)
+    if values is not None:
+        st.session_state[f"method/{name}"] = values
 
 
 def _values(view: MergeView, name: str) -> dict[str, Any]:

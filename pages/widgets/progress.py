@@ -17,16 +17,18 @@ def running(
     known: Callable[[], int] = int,
     seen: int | None = None,
     draw: Callable[[], None] | None = None,
+    *,
+    narrow: bool = False,
     what: str = "forward passes",
 ) -> bool:
     """Whether `work` runs; its row is drawn then, and renews itself. Says why where it failed.
 
     `title` says what it is about. The page is drawn anew when it ends, and when `known`, a count of what is known, is
-    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile. `what`
-    is counted.
+    another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile;
+    `narrow` leaves the button room where the row stands in a column; `what` is counted.
     """
     if work.state == "running":
-        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, what)
+        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, narrow, what)
         return True
     if work.state == "failed":
         st.error(f"The last run ended: {plain(str(work.message))}", icon=":material/error:")
@@ -40,11 +42,12 @@ def _row(
     known: Callable[[], int],
     seen: int,
     draw: Callable[[], None] | None,
+    narrow: bool,
     what: str,
 ) -> None:
     if work.state != "running" or known() != seen:
         st.rerun(scope="app")
-    left, right = st.columns([5, 1], vertical_alignment="center")
+    left, right = st.columns([3, 2] if narrow else [5, 1], vertical_alignment="center")
     left.progress(
         min(1.0, work.done / work.total) if work.total else 0.0,
         _words(work, title if isinstance(title, str) else title(), what),

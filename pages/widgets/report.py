@@ -8,10 +8,15 @@ import streamlit as st
 
 from fusionlib.contracts import class_count
 from fusionlib.studio import Item, Workspace
+from fusionlib.studio.provenance import FILE
+from fusionlib.studio.rows import Row
+from pages.widgets import link
 from pages.widgets.problems import plain, problems_shown
+from pages.widgets.rows import option_texts, rows
 from pages.widgets.sidebar import choose
 
-GROUPS = "further-groups"
+SCORE = "mIoU %"
+GROUPS, PREFLIGHT = "further-groups", "preflight"
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
 
@@ -32,11 +37,17 @@ def checkpoint_table(workspace: Workspace) -> None:
         upload = "Upload checkpoints below, or start" if workspace.options.uploads else "Start"
         st.info(f"Nothing is loaded. {upload} the app with --checkpoints FOLDER.", icon=":material/info:")
         return
+    table = [_row(item, row) for item, row in zip(workspace.items, rows(workspace.items), strict=True)]
+    if all(line.get(SCORE) is None for line in table):
+        table = [{name: value for name, value in line.items() if name != SCORE} for line in table]
     st.dataframe(
-        [_row(item) for item in workspace.items],
+        table,
         hide_index=True,
         key="checkpoints",
         column_config={
+            SCORE: st.column_config.NumberColumn(
+                SCORE, format="%.1f", help="Its own on the data that the sidebar names, where it is measured"
+            ),
             "parameters": st.column_config.NumberColumn("parameters", format="localized"),
             "MB": st.column_config.NumberColumn("MB", format="%.1f"),
         },
@@ -92,14 +103,15 @@ def _further_groups(workspace: Workspace) -> None:
 def preflight_section(workspace: Workspace) -> None:
     """Choose a set and read whether it can be merged."""
     st.markdown("### Do they fit together?")
-    names = [item.name for item in workspace.usable()]
+    items = workspace.usable()
+    names = [item.name for item in items]
     if not names:
         st.caption("The report appears once a checkpoint is loaded.")
         return
     pair = [name for name in (st.session_state.get("a"), st.session_state.get("b")) if name in names]
-    chosen = st.multiselect(
-        "Checkpoints to compare", names, default=list(dict.fromkeys(pair)) or names[:2], key="preflight"
-    )
+    link.only_of(PREFLIGHT, names)
+    st.session_state.setdefault(PREFLIGHT, list(dict.fromkeys(pair)) or names[:2])
+    chosen = st.multiselect("Checkpoints to compare", names, key=PREFLIGHT, format_func=option_texts(PREFLIGHT, items))
     if not chosen:
         st.caption("Choose at least one checkpoint.")
         return
@@ -170,22 +182,25 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else " x ".join(str(side) for side in shape) or "scalar"
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _row(item: Item, row: Row) -> dict[str, Any]:
     checkpoint, network = item.checkpoint, item.architecture
+    origin = item.given if item.given != FILE else f"{FILE} ({item.origin})"
     if checkpoint is None:
         return {
             "name": item.name,
-            "from": item.origin,
+            "from": origin,
             "network": "unreadable",
             "notes": item.problem.got if item.problem else "",
         }
     return {
         "name": item.name,
-        "from": item.origin,
+        SCORE: None if row.miou is None else 100 * row.miou,
+        "role": row.role,
+        "from": origin,
         "network": f"{network[0].title}, {class_count(network[1])} classes" if network else "unknown",
         "parameters": checkpoint.parameters,
         "tensors": len(checkpoint.tensors),
         "MB": checkpoint.size_bytes / 1e6,
         "fingerprint": checkpoint.fingerprint[:12],
-        "notes": "; ".join(filter(None, (item.about, *checkpoint.notes))),
+        "notes": "; ".join(filter(None, (item.made.about, *checkpoint.notes))),
     }

@@ -156,6 +156,7 @@ def _sweep(request: Request, view: MergeView, body: bytes) -> Response:
     if request.method == "DELETE":
         sweep.cancel()
     elif request.method == "POST":
+        studio().first_looks.make_way(view)
         _start(sweep, body)
     return JSONResponse(sweep.snapshot(), headers={"Cache-Control": "no-store"})
 

@@ -11,6 +11,7 @@ from pages.widgets.copy_link import copy_link
 from pages.widgets.link import only_of
 from pages.widgets.present import presenting
 from pages.widgets.problems import plain
+from pages.widgets.rows import option_texts
 from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
@@ -55,19 +56,26 @@ def choose(a: str, b: str) -> None:
     st.session_state["a"], st.session_state["b"] = a, b
 
 
+def use_as(end: str, name: str) -> None:
+    """Make a checkpoint A or B (as a callback); what a link named that is not here is forgotten, as by the selector."""
+    st.session_state[end] = name
+    _forget_absent()
+
+
 def _selectors(workspace: Workspace, names: list[str]) -> None:
     first, second = _default_pair(workspace, names)
     if {"a", "b"} & set(st.query_params):  # of a pair in a link Streamlit leaves out what is the first option
         first = second = names[0]
     _begin("a", names, first)
     _begin("b", names, second)
+    sources = [source for source in workspace.sources if source.problem is None]
+    if sources:  # before the checkpoints, whose lists say the scores on it
+        _begin("data", [source.name for source in sources], sources[0].name)
     if link.page() not in WITH_SETS:
-        _pair(names)
+        _pair(workspace, names)
     else:  # what no widget holds would be lost with the last one's
         choose(st.session_state["a"], st.session_state["b"])
-    sources = [source for source in workspace.sources if source.problem is None]
     if sources:
-        _begin("data", [source.name for source in sources], sources[0].name)
         st.selectbox(
             "Data",
             [source.name for source in sources],
@@ -96,11 +104,13 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         )
 
 
-def _pair(names: list[str]) -> None:
+def _pair(workspace: Workspace, names: list[str]) -> None:
+    items = workspace.usable()
     st.selectbox(
         "Checkpoint A",
         names,
         key="a",
+        format_func=option_texts("a", items),
         on_change=_forget_absent,
         help="Alpha is the weight of A: alpha 1 is A alone",
     )
@@ -108,6 +118,7 @@ def _pair(names: list[str]) -> None:
         "Checkpoint B",
         names,
         key="b",
+        format_func=option_texts("b", items),
         on_change=_forget_absent,
         help="Gets 1 - alpha: alpha 0 is B alone",
     )

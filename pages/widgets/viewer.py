@@ -16,6 +16,7 @@ from pages.widgets.browser_files import ASSETS, stub
 LOOK = "viewer-look"
 """Name in the session state."""
 
+_MEASURED = "viewer/measured"
 _LOOK = re.compile(r"[a-z0-9_.~-]{0,2000}")
 
 
@@ -100,10 +101,10 @@ def viewer(
         data={**asdict(view), "key": key},
         on_alpha_change=on_alpha or nothing,
         on_index_change=on_index or nothing,
-        on_look_change=taking(key, "look", LOOK),
-        on_measured_change=nothing,  # a sweep has ended: the run that this causes shows its figures
+        on_look_change=told(key, "look", take_look),
+        on_measured_change=_note_measured,
     )
-    keep_look(key, reported.look)
+    link.put("look", look() or None)
     return ViewerState(
         alpha=float(newest(key, "alpha", reported.alpha, view.alpha)),
         index=int(newest(key, "index", reported.index, view.index)),
@@ -116,11 +117,24 @@ def look() -> str:
     return given if _LOOK.fullmatch(given) else ""
 
 
-def keep_look(key: str, reported: Any) -> None:
-    """Take over how the user looks at the pictures now, and put it into the link."""
-    text = newest(key, "look", reported, look())
+def take_look(text: Any) -> None:
+    """How the user looks at the pictures now."""
     st.session_state[LOOK] = text if isinstance(text, str) and _LOOK.fullmatch(text) else ""
-    link.put("look", st.session_state[LOOK] or None)
+
+
+def told(key: str, field: str, take: Callable[[Any], None]) -> Callable[[], None]:
+    """A callback that hands on what the browser reports before the script runs.
+
+    What the run then tells the browser is the echo of it: without that, a Back to what was there before looks to the
+    browser like a run that has not heard of its report yet.
+    """
+
+    def callback() -> None:
+        value = getattr(st.session_state[key], field)
+        if value is not None:
+            take(value)
+
+    return callback
 
 
 def newest(key: str, field: str, reported: Any, given: Any) -> Any:
@@ -134,19 +148,13 @@ def newest(key: str, field: str, reported: Any, given: Any) -> Any:
     return value
 
 
-def taking(key: str, field: str, name: str, offset: int | None = None) -> Callable[[], None]:
-    """A callback that puts what the browser reports where the session has it, before the run that it causes.
+def _note_measured() -> None:
+    st.session_state[_MEASURED] = True
 
-    So the run tells the browser what that has said. Did it tell what was before, Back to just that would be no news.
-    With `offset` it is a number, to which that is added.
-    """
 
-    def take() -> None:
-        reported = getattr(st.session_state[key], field)
-        if isinstance(reported, str) if offset is None else isinstance(reported, int | float):
-            st.session_state[name] = reported if offset is None else int(reported) + offset
-
-    return take
+def newly_measured() -> bool:
+    """Whether this run is because the browser saw a sweep end: its figures stand outside of the viewer's part too."""
+    return st.session_state.pop(_MEASURED, False)
 
 
 def nothing() -> None:
