@@ -196,7 +196,8 @@ export class Panes {
   // What the window has for the pictures, as they lie before anything is scrolled: all of them are seen at once.
   fitRoom() {
     const top = this.root.getBoundingClientRect().top + scrolled(this.root);
-    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - BELOW))}px`);
+    const below = BELOW + (Number.parseFloat(getComputedStyle(this.root).getPropertyValue("--presenter-bar")) || 0);
+    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - below))}px`);
   }
 
   runBlink() {
