@@ -21,7 +21,6 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
@@ -36,12 +35,12 @@ from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.frames import PreparedFrames
-from fusionlib.runs.keys import key_of
 from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
+from fusionlib.studio.selection import LETTERS, Selection, view_key
 from fusionlib.studio.several import Several
 
 MERGE = "m"
@@ -59,9 +58,6 @@ STEP_PIXELS = 1 << 19
 _READERS = ThreadPoolExecutor(2, "prepared")
 """Who reads prepared frames: whoever asks for one need not wait for the disk."""
 
-LETTERS = "abcdefgh"
-"""Checkpoints of a view by their place: as many as there are colours to tell them apart."""
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -69,27 +65,6 @@ class Frame:
 
     png: bytes
     about: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B.
-
-    `dtype` is what merges are rounded to, as they will be written; None: each tensor's own.
-    """
-
-    a: str
-    b: str
-    source: str
-    split: str | None
-    buffers: str = "average"
-    more: tuple[str, ...] = ()
-    dtype: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All checkpoints, in the order of their weights."""
-        return (self.a, self.b, *self.more)
 
 
 class MergeView:
@@ -434,26 +409,4 @@ class MergeView:
         return self.pictures
 
 
-def view_key(
-    fingerprints: Sequence[str],
-    buffers: str,
-    dtype: str | None,
-    pictures: DecodedCache | None,
-    network: Network | None,
-    precision: str,
-    device: torch.device,
-) -> str:
-    """What tells a view of checkpoints from others; nothing is packed for it."""
-    return key_of(
-        "view",
-        tuple(fingerprints),
-        buffers,
-        dtype,
-        pictures.fingerprint() if pictures else None,
-        architecture_key(*network) if network else None,
-        precision,
-        device.type,
-    )[:24]
-
-
-__all__ = ["Frame", "MergeView", "Selection", "Superseded"]
+__all__ = ["LETTERS", "Frame", "MergeView", "Selection", "Superseded", "view_key"]
