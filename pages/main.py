@@ -15,6 +15,7 @@ st.set_page_config(page_title="Merge explorer", page_icon=ICON, layout="wide", i
 page = st.navigation(
     [
         st.Page("explore.py", title="Explore", icon=":material/merge:", default=True),
+        st.Page("errors.py", title="Errors", icon=":material/troubleshoot:"),
         st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
         st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),

@@ -52,7 +52,9 @@ def test_another_byte_or_name_is_another_version() -> None:
 def test_a_stub_imports_its_entry_and_names_files_that_exist() -> None:
     text = stub("layers/main.js")
     assert f"browser/{VERSION}/" in text and 'import(new URL("layers/main.js", root))' in text
-    assert set(re.findall(r'"((?:viewer|layers)/[\w-]+\.js)"', text)) == set(FILES)
+    assert set(re.findall(r'"((?:viewer|layers)/[\w-]+\.js)"', text)) == {
+        name for name in FILES if name.startswith(("viewer/", "layers/"))
+    }
     assert not any(name.startswith("layers/") for name in re.findall(r'"(\w+/[\w-]+\.js)"', stub("viewer/main.js")))
     with pytest.raises(KeyError):
         stub("viewer/none.js")

@@ -5,15 +5,18 @@
 // alpha, a method and a profile by layer is a `Controls`: the mixture, the elements that set it, and its keys.
 
 import { button, el } from "./dom.js";
+import "./panes-errors.js"; // before anybody lists the panes
 import { View } from "./state.js";
 import { Loader } from "./loader.js";
 import { Panes } from "./panes.js";
+import { Strip } from "./strip.js";
 import { Readout } from "./readout.js";
 import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
 import { LensKey } from "./lens-key.js";
+import { followReference } from "./reference.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
 import { fillsScreen } from "./present.js";
@@ -60,10 +63,12 @@ export class Instance {
     this.sweep = new Sweep(view);
     this.loader = new Loader(view);
     this.panes = new Panes(view, this.loader);
+    this.strip = new Strip(view, this.loader);
     this.legend = new Legend(view, this.loader);
     this.card = new SweepCard(view);
     this.controls = controls.build(view);
     this.root = this.build(view, controls.kind);
+    if (data.errors) followReference(view);
     this.loader.open();
   }
 
@@ -72,9 +77,10 @@ export class Instance {
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
     this.readout = new Readout(view, this.loader);
     this.toolbar = new Toolbar(view, toggleHelp);
-    const root = el("div", { class: `viewer ${kind}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
+    const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
       ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
-      el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.legend.root, this.card.root), help);
+      el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.strip.root),
+      this.legend.root, this.card.root), help);
     this.takeaway = new TakeAway(view, this.loader, this.card.curve);
     this.toolbar.look.querySelector(".look-panel").append(this.takeaway.root);
     this.letGo = fillsScreen(root);
@@ -89,7 +95,8 @@ export class Instance {
 
   dispose() {
     this.letGo();
-    for (const part of [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.toolbar, this.legend, this.card.curve, this.keys]) part.dispose();
+    const parts = [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
+    for (const part of parts) part.dispose();
     this.root.remove();
   }
 }

@@ -52,7 +52,7 @@ export class Keys {
       m: flip("masks"), o: flip("borders"), g: layout("grid"), w: layout("wipe"), b: layout("blink"), x: () => this.swap(true),
     };
     [...LENSES.values()].slice(0, 9).forEach(({ id, needs }, place) => {
-      table[place + 1] = () => (needs === "truth" && !view.hasTruth ? null : view.change({ lens: id }));
+      table[place + 1] = () => (needs.includes("truth") && !view.hasTruth ? null : view.change({ lens: id }));
     });
     return table;
   }

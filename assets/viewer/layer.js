@@ -2,6 +2,7 @@
 // The coloured label map of one pane, in the map's own resolution.
 
 import { lensOf, paintBorders, paintClasses } from "./lenses.js";
+import { paintUnsure } from "./lenses-errors.js";
 
 export class MaskLayer {
   constructor() {
@@ -25,9 +26,10 @@ export class MaskLayer {
     this.resize(frame.width, frame.height);
     const lens = lensOf(look.lens);
     const context = { palette, truth: sameSize(frame, beside.truth), reference: sameSize(frame, beside.reference) };
-    const possible = (network || !lens.networks) && (!lens.needs || context[lens.needs]);
+    const possible = (network || !lens.networks) && lens.needs.every((one) => context[one]);
     (possible ? lens.paint : paintClasses)(this.out, frame, context);
     if (look.borders && lens.id !== "outline") paintBorders(this.out, frame, palette, false);
+    if (network && look.sure > 0) paintUnsure(this.out, frame, look.sure);
     this.context.putImageData(this.image, 0, 0);
   }
 }

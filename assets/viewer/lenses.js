@@ -19,7 +19,7 @@ import { AGREED, CONFIDENCE, RAMP_CSS, RIGHT, RIGHT_CSS, UNKNOWN, UNKNOWN_CSS, V
  * @typedef {object} Lens
  * @property {string} id
  * @property {string} label
- * @property {"truth" | "reference" | null} needs without it the classes are painted
+ * @property {Array<"truth" | "reference">} needs without one of them the classes are painted
  * @property {boolean} networks only of a network's map, not of the ground truth
  * @property {boolean} [solid] drawn without the opacity of masks
  * @property {Array<{color?: string, text: string, from?: string}>} key what its colours mean
@@ -37,27 +37,27 @@ export function addLens(lens) {
 
 export const lensOf = (id) => LENSES.get(id) ?? LENSES.get("mask");
 
-addLens({ id: "mask", label: "Mask", needs: null, networks: false, key: [], paint: paintClasses });
+addLens({ id: "mask", label: "Mask", needs: [], networks: false, key: [], paint: paintClasses });
 addLens({
-  id: "outline", label: "Outline", needs: null, networks: false, solid: true, key: [],
+  id: "outline", label: "Outline", needs: [], networks: false, solid: true, key: [],
   paint: (out, map, { palette }) => {
     out.fill(0);
     paintBorders(out, map, palette, true);
   },
 });
 addLens({
-  id: "confidence", label: "Confidence", needs: null, networks: true, key: [{ from: "0 %", color: RAMP_CSS, text: "100 %" }],
+  id: "confidence", label: "Confidence", needs: [], networks: true, key: [{ from: "0 %", color: RAMP_CSS, text: "100 %" }],
   paint: (out, { words }, { palette: { visible } }) => {
     for (let i = 0; i < words.length; i++) out[i] = visible[words[i] & 255] ? CONFIDENCE[(words[i] >>> 8) & 255] : 0;
   },
 });
 addLens({
-  id: "errors", label: "Errors", needs: "truth", networks: true,
+  id: "errors", label: "Errors", needs: ["truth"], networks: true,
   key: [{ color: RIGHT_CSS, text: "right" }, { color: WRONG_CSS, text: "wrong" }, { color: UNKNOWN_CSS, text: "void" }],
   paint: paintErrors,
 });
 addLens({
-  id: "disagreement", label: "Disagreement", needs: "reference", networks: false,
+  id: "disagreement", label: "Disagreement", needs: ["reference"], networks: false,
   key: [{ text: "coloured where the label differs, dim where it agrees" }],
   paint: (out, { words }, { palette: { colors }, reference }) => {
     const other = reference.words;

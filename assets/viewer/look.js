@@ -42,6 +42,7 @@ const FIELDS = {
   metric: optional(word(() => ["miou", "pixel_accuracy", "loss"])),
   step: share,
   scope: optional(word(() => ["split", "picture"])),
+  sure: share,
 };
 
 export const DEFAULTS = {
@@ -61,6 +62,7 @@ export const DEFAULTS = {
   metric: null,
   step: 0.05,
   scope: null, // whose IoU the legend shows: split | picture
+  sure: 0, // pixels of less confidence are hatched
 };
 
 export const writeLook = (settings) =>

@@ -4,6 +4,7 @@
 import { button, clamp, el, percent, reducedMotion, setAttribute, setText } from "./dom.js";
 import { MaskLayer } from "./layer.js";
 import { lensOf } from "./lenses.js";
+import { Overlay } from "./overlay.js";
 import { Palette } from "./paint.js";
 import { PANES, mapOf } from "./pane-registry.js";
 import { Gestures, toPane, toPicture } from "./zoom.js";
@@ -54,7 +55,7 @@ class Pane {
   }
 
   // `parts`: [{layer, from, to}] masks over the picture, each between two fractions of the pane's width.
-  draw(view, picture, parts) {
+  draw(view, picture, parts, overlay) {
     this.fit();
     const { width, height } = this.canvas;
     const { scale, x, y } = view.settings.zoom;
@@ -63,7 +64,14 @@ class Pane {
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = true;
     if (picture) context.drawImage(picture, -x * scale * width, -y * scale * height, scale * width, scale * height);
-    if (!view.settings.masks) return;
+    if (view.settings.masks) this.drawMasks(view, parts);
+    overlay.draw(context, -x * scale * width, -y * scale * height, scale * width, scale * height);
+  }
+
+  drawMasks(view, parts) {
+    const { context } = this;
+    const { width, height } = this.canvas;
+    const { scale, x, y } = view.settings.zoom;
     context.imageSmoothingEnabled = scale <= SMOOTH_UP_TO;
     context.globalAlpha = lensOf(view.settings.lens).solid ? 1 : view.settings.opacity;
     for (const { layer, from, to } of parts) {
@@ -128,7 +136,8 @@ export class Panes {
     this.buildDivider();
     this.grid = el("div", { class: "grid" }, ...Object.values(this.panes).map(({ root }) => root));
     this.message = el("div", { class: "message", role: "status", "data-testid": "message" });
-    this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.grid, this.stage.root);
+    this.overlay = new Overlay(view, this.loader, () => this.schedule());
+    this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.overlay.note, this.grid, this.stage.root);
   }
 
   buildDivider() {
@@ -176,7 +185,7 @@ export class Panes {
     this.divider.hidden = settings.layout !== "wipe";
     this.grid.classList.toggle("has-large", settings.large && view.shows("m"));
     this.grid.dataset.count = String(shown.length);
-    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / 2)));
+    this.root.style.setProperty("--rows", String(Math.ceil(shown.length / (shown.length > 4 ? 3 : 2))));
     for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
     setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
@@ -222,7 +231,7 @@ export class Panes {
   // Whether no other pane's colours depend on this one's map.
   alone(pane) {
     const { lens, reference } = this.view.settings;
-    const compared = lensOf(lens).needs === "reference" && pane === reference;
+    const compared = lensOf(lens).needs.includes("reference") && pane === reference;
     return !compared && ![...PANES.values()].some(({ needs }) => needs?.includes(pane));
   }
 
@@ -253,7 +262,7 @@ export class Panes {
     for (const [id, pane] of Object.entries(this.panes)) {
       if (pane.root.hidden) continue;
       const source = id === "m" && this.view.swapped ? this.view.settings.left : id;
-      pane.draw(this.view, picture, [{ layer: this.layers[source], from: 0, to: 1 }]);
+      pane.draw(this.view, picture, [{ layer: this.layers[source], from: 0, to: 1 }], this.overlay);
     }
   }
 
@@ -263,7 +272,7 @@ export class Panes {
     const [left, right] = this.view.swapped ? [settings.right, settings.left] : [settings.left, settings.right];
     let parts = [{ layer: this.layers[left], from: 0, to: settings.split }, { layer: this.layers[right], from: settings.split, to: 1 }];
     if (settings.layout === "blink") parts = [{ layer: this.layers[this.flipped !== swapped ? right : left], from: 0, to: 1 }];
-    this.stage.draw(this.view, picture, parts);
+    this.stage.draw(this.view, picture, parts, this.overlay);
     this.divider.style.left = `${100 * settings.split}%`;
     setAttribute(this.divider, "aria-valuenow", Math.round(100 * settings.split));
     setText(this.stage.title, this.stageTitle(left, right));
@@ -312,6 +321,7 @@ export class Panes {
 
   dispose() {
     this.disposed = true;
+    this.overlay.dispose();
     clearInterval(this.blinking);
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();

@@ -5,6 +5,7 @@
 // sends back is either the echo of that, or somebody's Back, Forward or link, which is followed.
 
 import { clamp, known } from "./dom.js";
+import { lensOf } from "./lenses.js";
 import { DEFAULTS, readLook, writeLook } from "./look.js";
 import { LETTERS, PANES } from "./pane-registry.js";
 import { METRICS } from "./sweep.js";
@@ -231,11 +232,12 @@ export class View {
     return this.settings.shown.includes(pane);
   }
 
-  // Whether a pane is looked at: in the grid, on the stage, or by another that is made of it.
+  // Whether a pane is looked at: in the grid, on the stage, as what is compared with, or by another that is made of it.
   uses(pane) {
-    const { layout, left, right, reference, shown } = this.settings;
+    const { layout, left, lens, right, reference, shown } = this.settings;
     const looked = layout === "grid" ? shown : [left, right];
-    return [...looked, reference].some((id) => id === pane || PANES.get(id)?.needs?.includes(pane));
+    const compared = lensOf(lens).needs.includes("reference") ? [reference] : [];
+    return [...looked, ...compared].some((id) => id === pane || PANES.get(id)?.needs?.includes(pane));
   }
 
   classOf(id) {

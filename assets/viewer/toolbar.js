@@ -4,6 +4,7 @@
 import { button, clamp, el, known, option, setAttribute, setText } from "./dom.js";
 import { LENSES, lensOf } from "./lenses.js";
 import { PANES } from "./pane-registry.js";
+import { Sure } from "./sure.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
 const LAYOUT_LABELS = [["grid", "Grid"], ["wipe", "Wipe"], ["blink", "Blink"]];
@@ -24,7 +25,8 @@ export class Toolbar {
   constructor(/** @type {import("./state.js").View} */ view, help) {
     this.view = view;
     this.layouts = segments("Layout", LAYOUT_LABELS, (layout) => view.change({ layout }), "layout");
-    this.toggles = segments("Panes", [...PANES.values()].map((kind) => [kind.id, kind.short(view)]), (pane) => this.togglePane(pane), "show");
+    this.toggles = this.paneToggles(false);
+    this.further = this.paneToggles(true);
     this.buildPicture();
     this.buildLens();
     this.buildCompare();
@@ -34,6 +36,13 @@ export class Toolbar {
       this.stepper, this.name, this.lensBox, this.referenceBox, this.layouts.root, this.compare, this.toggles.root, this.zoom, this.look, this.help);
     view.on("settings data picture zoom other", () => this.show());
     this.show();
+  }
+
+  // Panes that cost something stand behind Look, the others in the row.
+  paneToggles(optional) {
+    const kinds = [...PANES.values()].filter((kind) => Boolean(kind.optional) === optional);
+    const choices = kinds.map((kind) => [kind.id, kind.short(this.view)]);
+    return segments(optional ? "Further panes" : "Panes", choices, (pane) => this.togglePane(pane), "show");
   }
 
   buildPicture() {
@@ -71,7 +80,7 @@ export class Toolbar {
     this.masks = button("Masks", () => view.change({ masks: !view.settings.masks }), { class: "toggle", "data-testid": "masks" });
     this.borders = button("Borders", () => view.change({ borders: !view.settings.borders }), { class: "toggle", "data-testid": "borders" });
     this.look = el("details", { class: "look", "data-testid": "look" }, el("summary", { "aria-label": "How masks are drawn", "data-testid": "look-open" }, "Look"),
-      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText),
+      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText), new Sure(view).root, this.further.root,
         button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" })));
     this.closeLook = (event) => {
       if (this.look.open && !event.composedPath().includes(this.look)) this.look.open = false;
@@ -108,12 +117,12 @@ export class Toolbar {
     this.root.hidden = !data.live; // without pictures there is nothing to set
     this.lens.value = settings.lens;
     press(this.layouts, (layout) => layout === settings.layout);
-    press(this.toggles, (pane) => view.shows(pane));
+    for (const group of [this.toggles, this.further]) press(group, (pane) => view.shows(pane));
     this.showOffered(view.panes());
     this.showPicture(data);
     this.compare.hidden = settings.layout === "grid";
-    this.toggles.root.hidden = settings.layout !== "grid";
-    this.referenceBox.hidden = lensOf(settings.lens).needs !== "reference";
+    for (const { root } of [this.toggles, this.further]) root.hidden = settings.layout !== "grid";
+    this.referenceBox.hidden = !lensOf(settings.lens).needs.includes("reference");
     this.left.value = settings.left;
     this.right.value = settings.right;
     this.reference.value = settings.reference;
@@ -127,8 +136,8 @@ export class Toolbar {
   // Without ground truth there are no errors to show and no pane of it; which checkpoint B is may have changed.
   showOffered(offered) {
     const { view } = this;
-    for (const one of this.lens.options) one.disabled = LENSES.get(one.value).needs === "truth" && !view.hasTruth;
-    for (const one of this.toggles.buttons) {
+    for (const one of this.lens.options) one.disabled = LENSES.get(one.value).needs.includes("truth") && !view.hasTruth;
+    for (const one of [...this.toggles.buttons, ...this.further.buttons]) {
       one.hidden = !offered.includes(one.dataset.value);
       setText(one, PANES.get(one.dataset.value).short(view));
     }

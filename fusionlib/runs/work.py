@@ -106,6 +106,10 @@ class Work(Job):
             "seconds_left": self.seconds_left,
         }
 
+    def cost(self) -> int:
+        """Forward passes until all is known, as far as that can be told now."""
+        return self._passes(self._left())
+
     def told(self) -> None:
         """Called after every answer."""
 

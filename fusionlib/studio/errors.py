@@ -159,6 +159,11 @@ class ErrorAnalysis(Work):
         """The same per category of classes, errors within which count as right; empty where there are none."""
         return self._ready.group_rows
 
+    @property
+    def categories(self) -> dict[str, tuple[int, ...]]:
+        """Ids of the classes of each category that `group_rows` has."""
+        return self._ready.groups
+
     def confusions(self, pixels: Pixels = EVERYTHING) -> tuple[np.ndarray, np.ndarray]:
         """Of the reference and the merge, on these pixels: (C, C + 1) int64, `[truth][prediction]`."""
         return self._ready.table.stack.only(pixels).confusions()

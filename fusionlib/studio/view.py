@@ -21,7 +21,6 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
@@ -32,19 +31,26 @@ from fusionlib.engine.worker import FRAME, JOB, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
+from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.frames import PreparedFrames
-from fusionlib.runs.keys import key_of
 from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.several import Several
+from fusionlib.studio.view_key import view_key
 
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
+
+MERGES = (MERGE, "strip", "reference")
+"""Panes that show a merge: the one that follows the hand, and those that ask beside it, each in a line of its own."""
+
+ENSEMBLE = "ensemble"
+"""The pane of all checkpoints of the view as they are, answering together."""
 
 STEP_PIXELS = 1 << 19
 """A larger picture passes through the network stage by stage, so that others' frames can go in between."""
@@ -263,22 +269,24 @@ class MergeView:
         self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = ""
     ) -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
-        ...).
+        ...), or of all together (pane ensemble, whatever the mixture).
 
         A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
         `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
         of this pane.
         """
-        if (pane != MERGE and pane not in self.ends) or (
+        if pane not in (*MERGES, ENSEMBLE, *self.ends) or (
             not isinstance(mixture, MergeMethod) and not 0 <= mixture <= 1
         ):
             raise UsageError(
                 f"Pane {pane[:20]!r}, alpha {mixture}",
-                f"pane {', '.join(self.ends)} or {MERGE}, and alpha from 0 to 1",
+                f"pane {', '.join((*self.ends, ENSEMBLE, *MERGES))}, and alpha from 0 to 1",
                 "Reload the page",
             )
         self._checked(index)
         turns, line = self.worker.turns, (self.id, pane)
+        mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
+        pane = MERGE if pane in MERGES else pane
         key = self._key(index, mixture, pane)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
@@ -423,28 +431,6 @@ class MergeView:
         if self.pictures is None:
             raise UsageError("No data is chosen", "a dataset", "Choose one on the Workspace page")
         return self.pictures
-
-
-def view_key(
-    fingerprints: Sequence[str],
-    buffers: str,
-    dtype: str | None,
-    pictures: DecodedCache | None,
-    network: Network | None,
-    precision: str,
-    device: torch.device,
-) -> str:
-    """What tells a view of checkpoints from others; nothing is packed for it."""
-    return key_of(
-        "view",
-        tuple(fingerprints),
-        buffers,
-        dtype,
-        pictures.fingerprint() if pictures else None,
-        architecture_key(*network) if network else None,
-        precision,
-        device.type,
-    )[:24]
 
 
 __all__ = ["Frame", "MergeView", "Selection", "Superseded"]

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 ASSETS = Path(__file__).parents[2] / "assets"
-FOLDERS = ("layers", "viewer")
+FOLDERS = ("errors", "layers", "viewer")
 """Folders of assets/ that the browser may ask for."""
 
 
@@ -58,6 +58,11 @@ try {
 }
 export default (component) => mount(component);
 """
+
+
+def styles(*names: str) -> str:
+    """Style sheets of a component, one after the other."""
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 
 def stub(entry: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -54,7 +56,7 @@ def _explore(kind: str | None) -> None:
             icon=":material/info:",
         )
         return
-    kind, chosen = _choice(chosen, kind)
+    kind, chosen = mixture_choice(chosen, kind, *st.columns([2, 5], vertical_alignment="bottom"))
     with st.container(key="viewer-box"):
         shown = _viewer(chosen, kind)
     if shown is None:
@@ -68,6 +70,7 @@ def _explore(kind: str | None) -> None:
         left, right = st.columns([3, 2], gap="large")
         with left:
             _below(view, kind, mixture)
+            _where(view)
         with right:
             export_panel(view, mixture)
 
@@ -82,7 +85,7 @@ def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
             begin_first_look(view)
         else:
             leave_first_look()
-        return view, _mounted(view, kind)
+        return view, mounted(view, kind)
     except FusionError as error:
         show_problem(error)
         if isinstance(error, LayoutError):
@@ -92,10 +95,17 @@ def _viewer(chosen: Selection, kind: str) -> tuple[MergeView, Mixture] | None:
         return None
 
 
-def _choice(chosen: Selection, kind: str | None) -> tuple[str, Selection]:
-    """What kind of mixture is shown, and of which checkpoints."""
+def _where(view: MergeView) -> None:
+    """The way to the page that says in which pictures, of the same mixture."""
+    if view.obstacle is None and view.need_pictures().labelled:
+        st.page_link(
+            "errors.py", label="Which pictures, which pixels?", icon=":material/troubleshoot:", query_params={}
+        )
+
+
+def mixture_choice(chosen: Selection, kind: str | None, left: Any, right: Any) -> tuple[str, Selection]:
+    """What kind of mixture is shown, chosen in `left`, and of which checkpoints, in `right`."""
     methods = [name for name, kind in sorted(METHODS.items()) if not kind.by_preset and name != "linear"]
-    left, right = st.columns([2, 5], vertical_alignment="bottom")
     names = {ALPHA: "Weighted average (alpha)", LAYERS: "Layer by layer"}
     names |= {name: METHODS.get(name).title for name in methods}
     key = MIXTURE if kind is None else f"{MIXTURE}-{kind}"
@@ -118,13 +128,13 @@ def _has_curve(view: MergeView, kind: str) -> bool:
     return kind == ALPHA and len(view.arena) == 2
 
 
-def _mounted(view: MergeView, kind: str) -> Mixture:
-    """The viewer with the control of this mixture; what is set."""
+def mounted(view: MergeView, kind: str, errors: Mapping[str, Any] | None = None) -> Mixture:
+    """The viewer with the control of this mixture; what is set. `errors` is what the page of errors has chosen."""
     if kind == LAYERS:
-        return live_layers(view)
+        return live_layers(view, errors)
     if _has_curve(view, kind):
-        return live_view(view)
-    return live_method(view, "linear" if kind == ALPHA else kind)
+        return live_view(view, errors)
+    return live_method(view, "linear" if kind == ALPHA else kind, errors)
 
 
 def _below(view: MergeView, kind: str, mixture: Mixture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,11 +45,12 @@ def further_checkpoints(chosen: Selection) -> Selection:
     return replace(chosen, more=tuple(more))
 
 
-def live_layers(view: MergeView) -> LayerProfile:
+def live_layers(view: MergeView, errors: Mapping[str, Any] | None = None) -> LayerProfile:
     """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
     given = st.session_state.get(PROFILE) or link.asked(IN_URL)
-    text, index = layers_viewer(viewer_data(view, 0.5, picture - 1), given, "layers", _take_profile, take_index)
+    shown = replace(viewer_data(view, 0.5, picture - 1), errors=errors)
+    text, index = layers_viewer(shown, given, "layers", _take_profile, take_index)
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
     profile = _profile(view, text)
     _write_link(profile)

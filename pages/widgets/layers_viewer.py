@@ -10,14 +10,12 @@ import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
 from pages.widgets import link
-from pages.widgets.browser_files import ASSETS, stub
+from pages.widgets.browser_files import stub, styles
 from pages.widgets.viewer import ViewerData, look, newest, nothing, take_look, told
-
-_SHEETS = ("viewer/viewer.css", "layers/layers.css", "viewer/present.css")
 
 _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_layers",
-    css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in _SHEETS),
+    css=styles("viewer/viewer.css", "viewer/errors.css", "layers/layers.css", "viewer/present.css"),
     js=stub("layers/main.js"),
 )
 

@@ -19,8 +19,11 @@ SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
 _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
+_EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
+_MATRIX = ("matrix", "share", "cells", "flow")
 OWN = {
-    "": ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype"),
+    "": _EXPLORE,
+    "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
     "diagnostics": _DIAGNOSE,
@@ -33,8 +36,8 @@ OWN = {
 APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
-LISTS = {"more", "compare", "rows", "set"}
-WHOLE = {"bins"}
+LISTS = {"more", "compare", "rows", "set", "domain", "where"}
+WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 
 TEXTS = {"parameters": "method/", "profile": "layer-profile", "look": "viewer-look", "own": "kept/compare-own"}

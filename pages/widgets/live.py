@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -19,19 +21,25 @@ ALPHA, PICTURE = "alpha", "picture"
 """Names in the session state and in the URL; pictures count from 1 there, as people do."""
 
 
-def live_view(view: MergeView) -> float:
-    """Mount the viewer for `view` and return alpha.
+def live_view(view: MergeView, errors: Mapping[str, Any] | None = None) -> float:
+    """Mount the viewer for `view` and return alpha; with `errors`, what their page has chosen, beside charts.
 
     Raises `FusionError` when the pictures cannot be read.
     """
     count, picture = granted(view)
     alpha = restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
     viewer(
-        viewer_data(view, alpha, picture - 1),
+        replace(viewer_data(view, alpha, picture - 1), errors=errors),
         _COMPONENT,
         on_alpha=told(_COMPONENT, "alpha", _take_alpha),
         on_index=told(_COMPONENT, "index", take_index),
     )
+    if errors is None:
+        _by_number(alpha, picture, count)
+    return alpha
+
+
+def _by_number(alpha: float, picture: int, count: int) -> None:
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
         st.session_state[f"{ALPHA}-input"], st.session_state[f"{PICTURE}-input"] = alpha, picture
@@ -39,7 +47,6 @@ def live_view(view: MergeView) -> float:
         right.number_input(
             f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,)
         )
-    return alpha
 
 
 def live_session() -> LiveSession:

@@ -34,13 +34,13 @@ NOTES = {
 }
 
 
-def live_method(view: MergeView, name: str) -> MergeMethod:
+def live_method(view: MergeView, name: str, errors: Mapping[str, Any] | None = None) -> MergeMethod:
     """Mount the viewer with the parameters of a method; the method as they are set."""
     _, picture = granted(view)
     values = _values(view, name)
     control = _control(view, name, values)
     key = f"method-{name}"
-    shown = replace(viewer_data(view, 0.5, picture - 1), control=control)
+    shown = replace(viewer_data(view, 0.5, picture - 1), control=control, errors=errors)
     reported = mount(
         key=key,
         data={**asdict(shown), "key": key},

@@ -19,16 +19,16 @@ def running(
     draw: Callable[[], None] | None = None,
     *,
     narrow: bool = False,
-    what: str = "forward passes",
+    unit: Callable[[], str] = lambda: "forward passes",
 ) -> bool:
     """Whether `work` runs; its row is drawn then, and renews itself. Says why where it failed.
 
     `title` says what it is about. The page is drawn anew when it ends, and when `known`, a count of what is known, is
     another than `seen`, what it was before the page was drawn (default: now). `draw` adds what fills meanwhile;
-    `narrow` leaves the button room where the row stands in a column; `what` is counted.
+    `narrow` leaves the button room where the row stands in a column; `unit` is what its progress counts.
     """
     if work.state == "running":
-        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, narrow, what)
+        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, narrow, unit)
         return True
     if work.state == "failed":
         st.error(f"The last run ended: {plain(str(work.message))}", icon=":material/error:")
@@ -43,14 +43,14 @@ def _row(
     seen: int,
     draw: Callable[[], None] | None,
     narrow: bool,
-    what: str,
+    unit: Callable[[], str],
 ) -> None:
     if work.state != "running" or known() != seen:
         st.rerun(scope="app")
     left, right = st.columns([3, 2] if narrow else [5, 1], vertical_alignment="center")
     left.progress(
         min(1.0, work.done / work.total) if work.total else 0.0,
-        _words(work, title if isinstance(title, str) else title(), what),
+        _words(work, title if isinstance(title, str) else title(), unit()),
     )
     if right.button("Cancel", key=f"{key}-cancel", icon=":material/close:", width="stretch", disabled=work.stopping):
         work.cancel()
@@ -60,14 +60,14 @@ def _row(
         draw()
 
 
-def _words(work: Any, title: str, what: str) -> str:
+def _words(work: Any, title: str, unit: str) -> str:
     if work.stopping:
         return f"Stopping: {title} ends at its next picture, what is finished is kept"
     if not work.total:
         return f"{title}: starting"
     seconds = work.seconds_left
     rest = "" if seconds is None else f", about {duration(seconds)} left"
-    return f"{title}: {what} {work.done} of {work.total}{rest}"
+    return f"{title}: {unit} {work.done} of {work.total}{rest}"
 
 
 def duration(seconds: float) -> str:

@@ -18,9 +18,10 @@ from starlette.routing import Route
 
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
-from fusionlib.studio import MergeView
+from fusionlib.studio import MergeView, Mixture
 from pages.widgets.animation_route import animation_route
 from pages.widgets.browser_files import browser_route
+from pages.widgets.errors_routes import error_routes
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
 from pages.widgets.server import base_path, studio
 
@@ -56,6 +57,7 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/runs/{{id}}", _guarded(_run), methods=["GET", "DELETE"]),
         *layer_routes(prefix, _guarded),
         animation_route(prefix, _guarded),
+        *error_routes(prefix, _guarded, _mixture),
     ]
 
 
@@ -121,9 +123,9 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
     """Waits without a thread, so that no number of pending frames keeps other requests from being answered."""
     query = request.query_params
     if request.method == "POST":
-        mixture = await run_in_threadpool(lambda: mixture_in(view, parsed(body)))
+        mixture = await run_in_threadpool(_mixture, request, view, body)
     else:
-        mixture = _number(query.get("alpha", "0.5"), "alpha")
+        mixture = _mixture(request, view, body)
     frame = await asyncio.wrap_future(
         view.ask(
             request.path_params["index"],
@@ -136,6 +138,13 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
     return Response(
         frame.png, media_type="image/png", headers={"X-Fusion": json.dumps(frame.about), "Cache-Control": "no-store"}
     )
+
+
+def _mixture(request: Request, view: MergeView, body: bytes) -> Mixture:
+    """What a request says is merged: a method or profile in its body, else an alpha."""
+    if request.method == "POST":
+        return mixture_in(view, parsed(body))
+    return _number(request.query_params.get("alpha", "0.5"), "alpha")
 
 
 def _picture(request: Request, view: MergeView, _: bytes) -> Response:

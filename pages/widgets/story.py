@@ -95,7 +95,7 @@ def _prepare(steps: tuple[Step, ...]) -> None:
     if not steps:
         return
     work = studio().preparation
-    if running(work, "story-prepare", "Preparing the story", what="frames"):
+    if running(work, "story-prepare", "Preparing the story", unit=lambda: "frames"):
         return
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.button(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import streamlit as st
 import streamlit.components.v2  # type: ignore[import-not-found]
 
 from pages.widgets import link
-from pages.widgets.browser_files import ASSETS, stub
+from pages.widgets.browser_files import stub, styles
 
 LOOK = "viewer-look"
 """Name in the session state."""
@@ -67,6 +67,8 @@ class ViewerData:
     """How the pictures are looked at, as assets/viewer/look.js writes it; nothing is how one begins."""
     control: dict[str, Any] | None = None
     """The method that takes the place of alpha, with its parameters: see `pages.widgets.method_viewer`."""
+    errors: Mapping[str, Any] | None = None
+    """What the page of errors has chosen, see `pages.widgets.errors_page`; None on any other page."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class ViewerState:
 
 mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
-    css="\n".join((ASSETS / "viewer" / name).read_text(encoding="utf-8") for name in ("viewer.css", "present.css")),
+    css=styles("viewer/viewer.css", "viewer/errors.css", "viewer/present.css"),
     js=stub("viewer/main.js"),
 )
 

@@ -1,0 +1,133 @@
+// @ts-check
+// Where in alpha: the present picture at seven alphas in a row, the place under the pointer named in each.
+//
+// Asked for only while it is unfolded, one after another, and never before the frame that the hand waits for.
+
+import { alphaKey, alphaText, el, percent, setAttribute, setText } from "./dom.js";
+import { Lane, wishAlpha } from "./frames.js";
+import { MaskLayer } from "./layer.js";
+import { Palette } from "./paint.js";
+import { toPane } from "./zoom.js";
+
+export const ALPHAS = [0, 1, 2, 3, 4, 5, 6].map((sixths) => Number(alphaKey(sixths / 6)));
+const LOOK_AGAIN_MS = 120;
+
+export class Strip {
+  constructor(/** @type {import("./state.js").View} */ view, loader) {
+    this.view = view;
+    this.loader = loader;
+    this.palette = new Palette();
+    this.places = ALPHAS.map((alpha) => this.place(alpha));
+    this.root = el("details", { class: "strip", "data-testid": "alpha-strip", on: { toggle: () => this.show() } },
+      el("summary", {}, "Where in alpha"), el("div", { class: "strip-row" }, ...this.places.map(({ root }) => root)));
+    this.lane = new Lane("strip", loader.cache, (frame, job) => this.arrived(frame, job), () => {});
+    view.on("bundle data settings zoom mixture settled", () => this.later());
+    view.on("frame", (pane) => (pane === "m" ? null : this.later())); // the truth or a reference: colours
+    view.on("pointer", () => this.showPointer());
+    this.show();
+  }
+
+  place(alpha) {
+    const canvas = el("canvas", {});
+    const cross = el("i", { class: "strip-cross", hidden: true });
+    const said = el("span", { class: "strip-said" });
+    const root = el("button", {
+      type: "button", "aria-label": `alpha ${alphaText(alpha)}`, "data-testid": `strip-${alphaKey(alpha)}`,
+      on: { click: () => this.view.nudge(alpha, true) },
+    }, el("span", { class: "strip-box" }, canvas, cross), el("span", { class: "strip-alpha" }, alpha.toFixed(2)), said);
+    return { alpha, canvas, cross, said, root, layer: new MaskLayer(), frame: null };
+  }
+
+  // There is no strip of what has no alpha of its own.
+  get open() {
+    const { data, mixture } = this.view;
+    return this.root?.open && mixture.field === "alpha" && data.live;
+  }
+
+  later() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      this.show();
+    });
+  }
+
+  show() {
+    const { data, mixture, settings } = this.view;
+    this.root.hidden = mixture.field !== "alpha" || !data.live;
+    if (!this.open || !this.loader.shown) return;
+    this.palette.update(data.classes, settings.hidden);
+    this.root.style.setProperty("--aspect", String(data.size[0] / data.size[1]));
+    for (const one of this.places) this.draw(one);
+    this.showPointer();
+    this.next();
+  }
+
+  frameAt(alpha) {
+    const { base, index } = this.loader.shown;
+    return this.loader.cache.get(`${base}/${index}/${wishAlpha(alpha).key}`);
+  }
+
+  // The first that is missing, once the frame of the hand is there.
+  next() {
+    clearTimeout(this.waiting);
+    if (!this.open || this.loader.next || !this.loader.shown) return;
+    const missing = this.places.find(({ alpha }) => !this.frameAt(alpha));
+    if (!missing) return;
+    if (this.view.moving || !this.view.framed()) this.waiting = setTimeout(() => this.next(), LOOK_AGAIN_MS);
+    else this.lane.want(this.loader.shown.base, this.loader.shown.index, { ...wishAlpha(missing.alpha), pane: "strip" });
+  }
+
+  arrived(_, job) {
+    const { shown } = this.loader;
+    if (shown && shown.base === job.base && shown.index === job.index) this.later();
+  }
+
+  draw(place) {
+    const { settings } = this.view;
+    const { canvas, layer } = place;
+    const picture = this.loader.shown.picture;
+    const { bundle, reference } = { bundle: this.loader.shown, reference: this.loader.shown[settings.reference] ?? null };
+    place.frame = this.frameAt(place.alpha);
+    setAttribute(place.root, "data-waits", !place.frame);
+    setAttribute(place.root, "aria-current", Math.abs(place.alpha - this.view.alpha) < 5e-4);
+    layer.paint(place.frame, settings, this.palette, true, { truth: bundle.t, reference });
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    const { scale, x, y } = settings.zoom;
+    const box = /** @type {[number, number, number, number]} */ ([-x * scale * width, -y * scale * height, scale * width, scale * height]);
+    context.clearRect(0, 0, width, height);
+    if (picture) context.drawImage(picture, ...box);
+    if (!place.frame || !settings.masks) return;
+    context.globalAlpha = settings.opacity;
+    context.drawImage(layer.canvas, ...box);
+    context.globalAlpha = 1;
+  }
+
+  // The class under the pointer at every alpha; without one, how well the picture is labelled.
+  showPointer() {
+    if (!this.open) return;
+    const { pointer } = this.view;
+    for (const { frame, said, cross, canvas } of this.places) {
+      const at = pointer && toPane(this.view, pointer);
+      const inside = at && at.px >= 0 && at.px <= 1 && at.py >= 0 && at.py <= 1;
+      cross.hidden = !inside;
+      if (inside) cross.style.transform = `translate(${at.px * canvas.clientWidth}px, ${at.py * canvas.clientHeight}px)`;
+      setText(said, pointer ? this.className(frame, pointer) : frame?.scores?.miou != null ? percent(frame.scores.miou) : "");
+    }
+  }
+
+  className(frame, { u, v }) {
+    if (!frame) return "–";
+    const [x, y] = [Math.min(frame.width - 1, Math.floor(u * frame.width)), Math.min(frame.height - 1, Math.floor(v * frame.height))];
+    const id = frame.words[y * frame.width + x] & 255;
+    return this.view.classOf(id)?.name ?? (id === 255 ? "void" : `class ${id}`);
+  }
+
+  dispose() {
+    clearTimeout(this.waiting);
+    cancelAnimationFrame(this.pending);
+    this.lane.stop();
+  }
+}

@@ -1,0 +1,88 @@
+"""The page of errors in a real Chromium: from a number to its pixels, and the copied link in another context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from app_server import running_app
+
+pytestmark = pytest.mark.browser
+
+DATA = "streets:clear:3@val"
+VIEW = "errors?a=night&b=fog&mix=alpha&alpha=0.5&show=confusion&picture=2"
+WHITE = """async canvas => {
+  await new Promise(requestAnimationFrame);
+  const { width, height } = canvas, { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  let found = 0;
+  for (let i = 0; i < data.length; i += 4) found += data[i] === 255 && data[i + 1] === 255 && data[i + 2] === 255;
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app"), "--data", DATA) as app:
+        yield app.address
+
+
+def outline_of(tab) -> int:
+    """White pixels of the merge's pane, which nothing else draws, once the outline is there."""
+    tab.get_by_test_id("overlay-note").filter(has_text=re.compile("outlined|no such pixel")).wait_for(timeout=30000)
+    return tab.get_by_test_id("canvas-m").evaluate(WHITE)
+
+
+def counts_of(tab) -> list[int]:
+    texts = tab.locator(".gallery-text").all_inner_texts()
+    return [int(re.sub(r"\D", "", text.split(" ")[0])) for text in texts]
+
+
+def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    tab, problems = context.new_page(), []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.goto(f"{address}{VIEW}&data={DATA.split('@')[0].replace(':', '+')}")
+    tab.get_by_role("button", name=re.compile("^Look into it: 9 forward passes")).click(timeout=60000)
+    tab.locator(".scatterlayer path.point").first.wait_for(state="attached", timeout=60000)
+    assert tab.get_by_test_id("overlay-note").inner_text() == ""
+    tab.get_by_test_id("canvas-m").and_(tab.locator("[data-alpha]")).wait_for()
+    assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
+    _click_cell(tab)
+    tab.wait_for_url(re.compile(r"pixels=truths%3D\d+%3Bmerges%3D\d+"), timeout=30000)
+    counts = counts_of(tab)
+    assert counts and counts == sorted(counts, reverse=True)
+    tab.locator(".gallery-item").first.focus()
+    tab.keyboard.press("Enter")
+    tab.locator('.gallery-item[aria-current="true"]').wait_for(timeout=30000)
+    white = outline_of(tab)
+    assert white > 0
+    words = tab.get_by_test_id("overlay-note").inner_text()
+    _same_elsewhere(browser, tab.url, words, counts, white)
+    tab.locator(".st-key-errors-clear button").first.click()
+    tab.wait_for_url(re.compile(r"^((?!pixels=).)*$"), timeout=30000)
+    tab.wait_for_function("document.querySelector('.st-key-errors-clear') === null")
+    assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
+    assert problems == []
+    context.close()
+
+
+def _click_cell(tab) -> None:
+    """The cell with most pixels of those that lie within the window."""
+    tab.locator(".js-plotly-plot .scatterlayer").scroll_into_view_if_needed()
+    tab.wait_for_timeout(300)
+    place = tab.locator(".scatterlayer path.point").nth(2).bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    tab.mouse.move(x, y)
+    tab.wait_for_timeout(200)
+    tab.mouse.click(x, y)
+
+
+def _same_elsewhere(browser, link: str, words: str, counts: list[int], white: int) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    tab = context.new_page()
+    tab.goto(link)
+    tab.get_by_test_id("overlay-note").filter(has_text=words).wait_for(timeout=60000)
+    assert outline_of(tab) == white
+    assert counts_of(tab) == counts
+    context.close()
