@@ -123,7 +123,7 @@ def test_the_story_is_played_by_a_clicker_while_the_worker_raises(browser, stage
     shows(tab, 0.3, 3)
     assert count(tab) == "2 / 3" and on_stage(tab) and pixels(tab) != seen
     tab.keyboard.press(" ")
-    tab.get_by_test_id("stDataFrame").first.wait_for(timeout=30000)
+    tab.locator('[data-testid="stDataFrame"]:visible').first.wait_for(timeout=30000)
     assert "/compare?" in tab.url and count(tab) == "3 / 3" and on_stage(tab)
     tab.keyboard.press("ArrowRight")
     assert count(tab) == "3 / 3", "the last step is the last"
