@@ -21,6 +21,7 @@ from fusionlib.studio import MergeView, Mixture
 from pages.widgets.browser_files import browser_route
 from pages.widgets.errors_routes import error_routes
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
+from pages.widgets.marks_routes import mark_routes
 from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/runs/{{id}}", _guarded(_run), methods=["GET", "DELETE"]),
         *layer_routes(prefix, _guarded),
         *error_routes(prefix, _guarded, _mixture),
+        *mark_routes(prefix, _guarded),
     ]
 
 
