@@ -43,6 +43,7 @@ const FIELDS = {
   step: share,
   scope: optional(word(() => ["split", "picture"])),
   sure: share,
+  marks: flag,
 };
 
 export const DEFAULTS = {
@@ -63,6 +64,7 @@ export const DEFAULTS = {
   step: 0.05,
   scope: null, // whose IoU the legend shows: split | picture
   sure: 0, // pixels of less confidence are hatched
+  marks: true, // marked regions are drawn
 };
 
 export const writeLook = (settings) =>
