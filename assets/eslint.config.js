@@ -1,7 +1,7 @@
 // What would be a fault in any browser; how lines are laid out is nobody's business here.
 
 const BROWSER = [
-  "AbortController", "Blob", "CSS", "Event", "HTMLElement", "Image", "ResizeObserver", "URL", "URLSearchParams", "cancelAnimationFrame",
+  "AbortController", "Blob", "CSS", "Event", "HTMLElement", "PopStateEvent", "SVGElement", "XMLSerializer", "Image", "ResizeObserver", "URL", "URLSearchParams", "cancelAnimationFrame",
   "clearInterval", "clearTimeout", "console", "createImageBitmap", "devicePixelRatio", "document", "fetch", "getComputedStyle", "history",
   "location", "matchMedia", "navigator", "performance", "requestAnimationFrame", "sessionStorage", "setInterval", "setTimeout",
   "structuredClone", "window",

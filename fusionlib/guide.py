@@ -14,7 +14,18 @@ from typing import Any
 
 from fusionlib.errors import UsageError, shown
 
-CHAPTERS = ("start", "merging", "diagnosing", "measuring", "data", "files", "networks", "serving", "extending")
+CHAPTERS = (
+    "start",
+    "merging",
+    "diagnosing",
+    "measuring",
+    "presenting",
+    "data",
+    "files",
+    "networks",
+    "serving",
+    "extending",
+)
 """Names of the chapters, in the order in which they are read."""
 
 FOLDER = Path(__file__).parents[1] / "assets" / "guide"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.widgets import link
+from pages.widgets import link, tried
 from pages.widgets.first_look import end_what_is_no_longer_chosen
 from pages.widgets.history import one_entry_a_gesture
 from pages.widgets.sidebar import sidebar
@@ -20,6 +20,7 @@ page = st.navigation(
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
         st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:", visibility="hidden"),
+        st.Page("story.py", title="Story", icon=":material/slideshow:"),
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
         st.Page("guide.py", title="Guide", icon=":material/menu_book:"),
     ]
@@ -31,3 +32,4 @@ sidebar()
 end_what_is_no_longer_chosen()
 page.run()
 link.write()
+tried.settled()

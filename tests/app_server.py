@@ -123,7 +123,7 @@ def running_app(
     Nothing is measured by itself unless `auto` is set.
     """
     port, log = free_port(), folder / "log"
-    variables = {**os.environ, "FUSION_HOME": str(folder / "home"), **(environment or {})}
+    variables = {**os.environ, "FUSION_HOME": str(folder / "home"), "FUSION_TOUR": "0", **(environment or {})}
     variables.pop("FUSION_ARGS", None)
     command = [
         sys.executable,

@@ -7,6 +7,7 @@ import { METRICS, formatMetric } from "./sweep.js";
 const MARGIN = { left: 64, right: 24, top: 24, bottom: 44 };
 const TICKS_X = [0, 0.25, 0.5, 0.75, 1];
 const LABEL_GAP = 14;
+const LEAST_HEIGHT = 120;
 
 // Round steps (1, 2 or 5 times a power of ten) that give about `count` ticks.
 export function niceTicks(low, high, count = 6) {
@@ -75,7 +76,8 @@ export class Curve {
 
   alphaAt(event) {
     const box = this.svg.getBoundingClientRect();
-    return clamp((event.clientX - box.left - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right), 0, 1);
+    const along = ((event.clientX - box.left) * this.width) / (box.width || 1); // the page may show it larger than it is drawn
+    return clamp((along - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right), 0, 1);
   }
 
   setHover(alpha) {
@@ -87,9 +89,11 @@ export class Curve {
 
   resized() {
     const width = Math.round(this.root.clientWidth);
-    if (!width || width === this.width) return;
+    const fills = getComputedStyle(this.root).getPropertyValue("--fill") === "1"; // all the room that there is
+    const height = fills ? Math.max(LEAST_HEIGHT, Math.round(this.root.clientHeight)) : width < 560 ? 248 : 280;
+    if (!width || (width === this.width && height === this.height)) return;
     this.width = width;
-    this.height = width < 560 ? 248 : 280;
+    this.height = height;
     setAttribute(this.svg, "viewBox", `0 0 ${width} ${this.height}`);
     this.draw();
   }
@@ -210,9 +214,12 @@ export class Curve {
     const x = this.x(best.alpha);
     const y = this.y(best.value);
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
+    const where = this.width < 420 ? "" : ` at ${alphaText(best.alpha)}`; // on a small chart its place says it
     const below = METRICS[this.metric].better < 0;
-    return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }),
-      svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`));
+    const text = svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)}${where}`);
+    this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }), text);
+    const long = text.getComputedTextLength(); // within the chart, however narrow that is
+    return setAttribute(text, "x", side === "end" ? Math.max(long + 2, x + away) : Math.min(this.width - long - 2, x + away));
   }
 
   vertical(line, alpha) {

@@ -104,7 +104,7 @@ export const wishAlpha = (alpha) =>
 // A checkpoint by itself: no end of the curve, where the buffer policy may give it other statistics.
 export const wishAlone = (letter) => ({ key: `alone-${letter}`, mixture: letter, label: "", query: "", body: null, pane: letter });
 
-async function fetchFrame(job, pane, signal) {
+export async function fetchFrame(job, pane, signal) {
   const url = `${job.base}/frame/${job.index}?${job.query}gen=${nextGeneration()}&pane=${job.pane ?? pane}`;
   const options = job.body ? { method: "POST", body: job.body, headers: { "Content-Type": "application/json" } } : {};
   const response = await request(url, { ...options, signal });

@@ -20,6 +20,8 @@ import { followReference } from "./reference.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
 import { Marks } from "./marks.js";
+import { fillsScreen } from "./present.js";
+import { TakeAway } from "./takeaway.js";
 
 const INSTANCE = Symbol.for("fusion-viewer");
 
@@ -81,6 +83,9 @@ export class Instance {
       ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
       el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, ...this.marks.roots, new Banner(view).root), this.strip.root),
       this.legend.root, this.card.root), help);
+    this.takeaway = new TakeAway(view, this.loader, this.card.curve);
+    this.toolbar.look.querySelector(".look-panel").append(this.takeaway.root);
+    this.letGo = fillsScreen(root);
     this.keys = new Keys(view, root, { "?": toggleHelp, n: () => this.marks.toggle(), ...this.controls.actions });
     return root;
   }
@@ -91,7 +96,8 @@ export class Instance {
   }
 
   dispose() {
-    const parts = [this.controls, this.view, this.sweep, this.loader, this.panes, this.marks, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
+    this.letGo();
+    const parts = [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.marks, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
     for (const part of parts) part.dispose();
     this.root.remove();
   }

@@ -3,6 +3,7 @@
 
 import { button, el } from "./dom.js";
 import { LENSES } from "./lenses.js";
+import { PRESENT_KEYS } from "./present.js";
 import { resetZoom, zoomKey } from "./zoom.js";
 
 export const VIEW_KEYS = [
@@ -14,6 +15,7 @@ export const VIEW_KEYS = [
   ["g  w  b", "side by side, wipe, blink"],
   ["x (hold)", "swap the compared panes; in Merge show the left one"],
   ["← ↑ → ↓", "move the read-out (on a picture)"],
+  ...PRESENT_KEYS,
   ["?", "this list"],
 ];
 

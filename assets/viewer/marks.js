@@ -11,7 +11,7 @@ import { toPicture } from "./zoom.js";
 
 const STILL = 4; // pixels: who moves less has clicked
 const [DARK, BRIGHT] = ["rgb(16 16 16 / .85)", "#ffd60a"]; // seen on any mask
-const HINT = "Drag a region on a picture (Shift: an ellipse), or set two corners with the arrow keys and Enter. Esc gives up.";
+const HINT = "Drag a region (Shift: ellipse), or arrow keys and Enter for two corners. Esc gives up.";
 
 export class Marks {
   constructor(/** @type {import("./state.js").View} */ view, loader, /** @type {import("./panes.js").Panes} */ panes) {

@@ -177,7 +177,7 @@ export class Panes {
     const live = data.live;
     const grid = settings.layout === "grid";
     const shown = view.panes().filter((pane) => view.shows(pane));
-    this.palette.update(data.classes, settings.hidden);
+    this.palette.update(view.classes, settings.hidden);
     this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
     this.root.style.setProperty("--other", `var(--${view.letterOf("b")})`);
     setText(this.message, live ? "" : data.message ?? "The pictures cannot be shown.");
@@ -198,7 +198,8 @@ export class Panes {
   // What the window has for the pictures, as they lie before anything is scrolled: all of them are seen at once.
   fitRoom() {
     const top = this.root.getBoundingClientRect().top + scrolled(this.root);
-    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - BELOW))}px`);
+    const below = BELOW + (Number.parseFloat(getComputedStyle(this.root).getPropertyValue("--presenter-bar")) || 0);
+    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(window.innerHeight - top - below))}px`);
   }
 
   runBlink() {

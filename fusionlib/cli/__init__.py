@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
     "studies": "List every study: what can be worked off as a run",
     "results": "List, show, prune, export or import what has been measured",
     "runs": "List runs, cancel one or go on with one, in whichever process it was started",
+    "history": "List the views that were looked at in the app, newest first",
     "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
     "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",

@@ -39,6 +39,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.contracts import MEASURES
     from fusionlib.runs.answers import Answers
     from fusionlib.runs.derived import DERIVED
+    from fusionlib.runs.frames import FRAME
 
     if (given.action in _NAMED) != bool(given.key):
         raise UsageError(
@@ -56,7 +57,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.action == "import":
         return _import(answers, Path(given.key))
     if given.action == "prune":
-        versions = {name: measure.version for name, measure in MEASURES.items()} | DERIVED
+        versions = {name: measure.version for name, measure in MEASURES.items()} | DERIVED | FRAME
         return {"pruned": answers.prune(versions, all_maps=given.maps)}
     if given.action == "list":
         taken = answers.maps.taken().values()

@@ -33,6 +33,7 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import Plan, RunDesk
 from fusionlib.runs.keys import key_of
+from fusionlib.runs.looked import Looked
 from fusionlib.runs.runner import BASIC, Runner
 from fusionlib.runs.statistics import StatisticsStore
 from fusionlib.runs.store import Store
@@ -57,6 +58,7 @@ from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
 from fusionlib.studio.plans import lease, process_options, set_plan
+from fusionlib.studio.prepare import Preparation
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
@@ -153,6 +155,7 @@ class Studio:
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
+        self.looked, self.preparation = Looked(options.home), Preparation(self.view, self.runner.desk)
 
     @property
     def runs(self) -> RunDesk:
@@ -162,7 +165,7 @@ class Studio:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the home folder: what could not be kept there, and what was damaged."""
-        return (*self.store.notes, *self.statistics.notes)
+        return (*self.store.notes, *self.statistics.notes, *self.looked.database.notes)
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
@@ -428,6 +431,7 @@ class Studio:
             self.recent,
             self.statistics,
             self.runner.builder.build,
+            self.answers.maps,
         )
 
     def _evict(self) -> None:

@@ -47,7 +47,9 @@ class LiveDesk:
         return session
 
     def grant(self, session: LiveSession, view: MergeView) -> None:
-        """Let the session ask for frames of `view`."""
+        """Let the session ask for frames of `view`, those that were prepared by now included."""
+        if view.prepared is not None:
+            view.prepared.look()
         with self._lock:
             views = self._sessions.setdefault(session.key, OrderedDict())
             self._sessions.move_to_end(session.key)

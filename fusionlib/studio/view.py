@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -21,25 +21,27 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.identity import Network, architecture_key
 from fusionlib.engine.maps import pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.recipes import calibration_of
 from fusionlib.engine.statistics import Kept, recall
 from fusionlib.engine.turns import InOrder, Superseded
-from fusionlib.engine.worker import FRAME, Run, Worker, at_once
+from fusionlib.engine.worker import FRAME, JOB, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
-from fusionlib.runs.keys import key_of
+from fusionlib.runs.frames import PreparedFrames
+from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
+from fusionlib.studio.selection import LETTERS, Selection, view_key
+from fusionlib.studio.several import Several
 
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
@@ -53,8 +55,8 @@ ENSEMBLE = "ensemble"
 STEP_PIXELS = 1 << 19
 """A larger picture passes through the network stage by stage, so that others' frames can go in between."""
 
-LETTERS = "abcdefgh"
-"""Checkpoints of a view by their place: as many as there are colours to tell them apart."""
+_READERS = ThreadPoolExecutor(2, "prepared")
+"""Who reads prepared frames: whoever asks for one need not wait for the disk."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +65,6 @@ class Frame:
 
     png: bytes
     about: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B.
-
-    `dtype` is what merges are rounded to, as they will be written; None: each tensor's own.
-    """
-
-    a: str
-    b: str
-    source: str
-    split: str | None
-    buffers: str = "average"
-    more: tuple[str, ...] = ()
-    dtype: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All checkpoints, in the order of their weights."""
-        return (self.a, self.b, *self.more)
 
 
 class MergeView:
@@ -105,6 +86,7 @@ class MergeView:
         recent: Recent | None = None,
         statistics: Kept | None = None,
         build: Callable[[Recipe], Built] | None = None,
+        maps: Maps | None = None,
     ) -> None:
         written = arena.written_in(written_dtype(selection.dtype))
         # Where that is what the files have, it is the same view.
@@ -121,6 +103,7 @@ class MergeView:
         self.id = view_key(
             arena.fingerprints, self.selection.buffers, self.selection.dtype, pictures, architecture, precision, device
         )
+        self.prepared = None if maps is None or pictures is None else PreparedFrames(maps, self.id, pictures)
 
     @property
     def architecture(self) -> Architecture | None:
@@ -280,7 +263,7 @@ class MergeView:
         turns, line = self.worker.turns, (self.id, pane)
         mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
         pane = MERGE if pane in MERGES else pane
-        key = ("frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None)
+        key = self._key(index, mixture, pane)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
             found: Future[Frame] = Future()
@@ -298,7 +281,33 @@ class MergeView:
 
             return self.worker.run(unless_overtaken, FRAME)
 
-        return turns.ask(session, line, generation, lambda: self._render(key, index, mixture, pane, run))
+        def made() -> Future[Frame]:
+            return turns.ask(session, line, generation, lambda: self._render(key, index, mixture, pane, run))
+
+        if self.prepared is None or not self.prepared.has(key):
+            return made()
+        turns.note(session, line, generation)
+        return _READERS.submit(lambda: self._read(key) or made().result())
+
+    def has_prepared(self, index: int, mixture: Mixture, pane: str = MERGE) -> bool:
+        """Whether a frame is in the home folder."""
+        return self.prepared is not None and self.prepared.has(self._key(index, mixture, pane))
+
+    def prepare(self, index: int, mixture: Mixture, pane: str = MERGE) -> bool:
+        """Keep a frame in the home folder; whether it had to be made. Frames that somebody looks at go first."""
+        key = self._key(self._checked(index), mixture, pane)
+        if self.prepared is None or self.prepared.has(key):
+            return False
+        frame = self._render(key, index, mixture, pane, lambda call: self.worker.run(call, JOB))
+        self.prepared.keep(key, frame.png, frame.about)
+        return True
+
+    def _key(self, index: int, mixture: Mixture, pane: str) -> tuple:
+        return "frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None
+
+    def _read(self, key: tuple) -> Frame | None:
+        found = self.prepared.find(key) if self.prepared else None
+        return None if found is None else self.recent.keep(key, Frame(*found), len(found[0]))
 
     def _render(self, key: tuple, index: int, mixture: Mixture, pane: str, run: Run) -> Frame:
         sample = self.need_pictures().load(index)
@@ -309,10 +318,10 @@ class MergeView:
             if (known := self.recent.get(key)) is not None:  # another session has asked for the same
                 return known
             self._blend = blend = self._blend or self.new_blend()
-            network: BoundNetwork | _Several = blend.network
+            network: BoundNetwork | Several = blend.network
             clock = [time.perf_counter()]
             if pane == MERGE and method.networks(len(self.arena)) > 1:
-                network = _Several(self._built(mixture))
+                network = Several(self._built(mixture))
             elif pane == MERGE:
                 blend.set(self.informed(method), run)
             else:
@@ -322,7 +331,7 @@ class MergeView:
                 maps, figures = self._look(network, sample, resume, run)
             else:
                 maps, figures = run(lambda: self._look(network, sample, resume, at_once))
-            notes = list(network.notes if isinstance(network, _Several) else blend.notes)
+            notes = list(network.notes if isinstance(network, Several) else blend.notes)
             began = blend.network.trail.began if resume else None
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
@@ -354,7 +363,7 @@ class MergeView:
         return self._together[1]
 
     def _look(
-        self, network: BoundNetwork | _Several, sample: Sample, resume: bool, run: Run
+        self, network: BoundNetwork | Several, sample: Sample, resume: bool, run: Run
     ) -> tuple[Any, dict[str, Any]]:
         """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
         size, meter = sample.image.shape[:2], MEASURES.get("confusion")
@@ -400,37 +409,4 @@ class MergeView:
         return self.pictures
 
 
-class _Several:
-    """Networks that answer together, asked as one is."""
-
-    def __init__(self, built: Built) -> None:
-        self._built, self.notes = built, built.notes
-
-    def logits(self, images: np.ndarray, size: tuple[int, int], resume: bool, run: Run) -> torch.Tensor:
-        """Logits (N, C, h, w) of all together."""
-        return run(lambda: self._built.logits(images, size))
-
-
-def view_key(
-    fingerprints: Sequence[str],
-    buffers: str,
-    dtype: str | None,
-    pictures: DecodedCache | None,
-    network: Network | None,
-    precision: str,
-    device: torch.device,
-) -> str:
-    """What tells a view of checkpoints from others; nothing is packed for it."""
-    return key_of(
-        "view",
-        tuple(fingerprints),
-        buffers,
-        dtype,
-        pictures.fingerprint() if pictures else None,
-        architecture_key(*network) if network else None,
-        precision,
-        device.type,
-    )[:24]
-
-
-__all__ = ["Frame", "MergeView", "Selection", "Superseded"]
+__all__ = ["LETTERS", "Frame", "MergeView", "Selection", "Superseded", "view_key"]

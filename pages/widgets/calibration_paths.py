@@ -17,8 +17,8 @@ from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
 from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
+from pages.widgets.style import CHART
 
-PLAIN = {"displayModeBar": False}
 HALVES = ("every other picture", None)
 """Fit on pictures 1, 3, 5, ... and report on the rest: for data with one split."""
 
@@ -56,7 +56,7 @@ def _curves(look: Shown, points: list[dict[str, Any]], keys: list[str]) -> None:
     if len(points) < 3:
         st.caption("The curves appear here, coarse to fine, once three alphas are measured.")
         return
-    st.plotly_chart(curves_figure(points, keys), key="calibration-curves", config=PLAIN)
+    st.plotly_chart(curves_figure(points, keys), key="calibration-curves", config=CHART)
     best = best_alpha(points, "miou")
     own = "; ".join(
         f"{TERMS[key].title} at {best_alpha(points, key):g}" for key in keys if best_alpha(points, key) is not None
@@ -110,7 +110,7 @@ def pairs_section(look: Shown, keys: list[str]) -> None:
         help="Average alpha and 1 - alpha: which checkpoint is called A is arbitrary",
     )
     bands = {key: band(curves, key, mirrored) for key in ("miou", *keys)}
-    st.plotly_chart(band_figure(bands, len(curves)), key="calibration-band", config=PLAIN)
+    st.plotly_chart(band_figure(bands, len(curves)), key="calibration-band", config=CHART)
     st.caption(
         f"Line: mean over {len(curves)} of {count} pairs; band: lowest to highest pair"
         + ("; each pair averaged with itself turned round, so both halves are alike." if mirrored else ".")
@@ -214,7 +214,7 @@ def _temperature_result(
     better = {term.axis: "higher" if term.higher else "lower" for term in TERMS.values()}
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.plotly_chart(temperature_figure(result["losses"], value), key="calibration-temperature", config=PLAIN)
+        st.plotly_chart(temperature_figure(result["losses"], value), key="calibration-temperature", config=CHART)
         word = "too sure" if value > 1.02 else "not sure enough" if value < 0.98 else "about as sure as it should be"
         st.caption(
             f"The lowest point is the fitted T = {value:.3f}: on the pictures that it was fitted on the network is"

@@ -13,8 +13,8 @@ from fusionlib.imaging.png import encode_picture
 from fusionlib.measures.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
 from pages.widgets.calibration_controls import Shown, at_hand
 from pages.widgets.diagnostics_tables import twin
+from pages.widgets.style import CHART
 
-PLAIN = {"displayModeBar": False}
 BEST = "background-color: rgba(26, 147, 111, 0.22)"
 _CHART, BIN, _BINS = "calibration-reliability", "calibration-bin", "calibration-bin-of"
 """The chart, the chosen network with the confidence in the middle of its bin, and how many bins are on the page."""
@@ -31,7 +31,7 @@ def reliability_chart(look: Shown) -> None:
         key=_CHART,
         on_select=_clicked,
         selection_mode="points",
-        config=PLAIN,
+        config=CHART,
     )
 
 
@@ -223,7 +223,7 @@ def separation_section(look: Shown) -> None:
         for column, (role, name, summary, counts) in zip(
             st.columns(2, gap="large"), known[start : start + 2], strict=False
         ):
-            column.plotly_chart(separation_figure(name, *counts), key=f"calibration-separation-{role}", config=PLAIN)
+            column.plotly_chart(separation_figure(name, *counts), key=f"calibration-separation-{role}", config=CHART)
             column.caption(
                 f"KL {_short(summary['kl'])} nats, Jensen-Shannon {_short(summary['js'])} nats"
                 + ("." if summary["auroc"] is None else f", AUROC {_short(summary['auroc'])}.")

@@ -12,8 +12,8 @@ from fusionlib.charts.diagnostics_pairs import pairs_figure
 from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
 from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose
+from pages.widgets.style import CHART
 
-PLAIN = {"displayModeBar": False}
 MEASURES = {
     "cosine (parameters)": "cosine",
     "cosine (with running statistics)": "cosine_with_buffers",
@@ -57,7 +57,7 @@ def pairs_chart(report: Report, useful: float, judged: int, place: Any) -> None:
         key=_CHART,
         on_select=lambda: _clicked(pairs),
         selection_mode="points",
-        config=PLAIN,
+        config=CHART,
     )
     height = "Until the networks have run, the height is their distance."
     if known:
@@ -122,7 +122,7 @@ def layers_chart(report: Report) -> None:
     kind = right.segmented_control("Layers", present, default=present[0], key="diagnostics-kind") or present[0]
     measure = MEASURES[label]
     shown = f"moved by 1/{report['tau']:g} (%)" if measure == "discrepancy" else label
-    st.plotly_chart(layers_figure(pairs, measure, kind, shown), key="diagnostics-layers", config=PLAIN)
+    st.plotly_chart(layers_figure(pairs, measure, kind, shown), key="diagnostics-layers", config=CHART)
     moved = (
         f"The share of a layer's elements that differ by at least 1/{report['tau']:g} of their value in A: dark layers"
         " moved most."
@@ -158,7 +158,7 @@ def path_chart(pair: dict[str, Any]) -> None:
         )
     else:
         st.markdown(f"**Loss and mIoU from {plain(pair['b'])} (alpha 0) to {plain(pair['a'])} (alpha 1)**")
-        st.plotly_chart(path_figure(pair), key="diagnostics-path", config=PLAIN)
+        st.plotly_chart(path_figure(pair), key="diagnostics-path", config=CHART)
         loss, miou = pair["barrier"]["loss"], pair["barrier"]["miou"]
         st.caption(
             "A path that bulges above the dotted line in loss, or below it in mIoU, crosses a barrier (red). Against"
@@ -184,7 +184,7 @@ def direction_chart(pair: dict[str, Any]) -> None:
     if pair["cosine"] is None:
         st.caption("These two share no weights, so there is no direction to compare.")
         return
-    st.plotly_chart(direction_figure(pair), key="diagnostics-direction", config=PLAIN)
+    st.plotly_chart(direction_figure(pair), key="diagnostics-direction", config=CHART)
     st.caption(
         "How much direction the merge shares with each end, exact for every alpha from the inner products alone."
     )
@@ -216,7 +216,7 @@ def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
             )
         )
         return
-    st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=PLAIN)
+    st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=CHART)
     st.caption(
         "Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows"
         " where they part."

@@ -13,7 +13,7 @@ from fusionlib.contracts import METHODS
 from fusionlib.errors import FusionError, LayoutError
 from fusionlib.studio import MergeMethod, MergeView, Mixture, Selection
 from fusionlib.studio.demo import view_words
-from pages.widgets import link
+from pages.widgets import link, tried
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.export import export_panel
 from pages.widgets.first_look import begin_first_look, first_look_note, leave_first_look
@@ -25,6 +25,7 @@ from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.remarks import show_notes, show_warnings
 from pages.widgets.server import studio
 from pages.widgets.sidebar import selection
+from pages.widgets.style import CHART
 from pages.widgets.viewer import newly_measured
 
 MIXTURE = "mix"
@@ -44,6 +45,7 @@ def explore_view(kind: str | None = None) -> None:
         st.rerun(scope="app")
     _explore(kind)
     link.write()
+    tried.settled()
 
 
 def _explore(kind: str | None) -> None:
@@ -60,6 +62,7 @@ def _explore(kind: str | None) -> None:
     if shown is None:
         return
     view, mixture = shown
+    tried.measured(view, mixture)
     with problems_shown():
         if _has_curve(view, kind):
             first_look_note(view)
@@ -176,4 +179,4 @@ def _changes(view: MergeView, points: dict) -> None:
 
 def _chart(view: MergeView, merged: dict, a: dict, b: dict) -> None:
     figure = class_change_figure(view.space.names, merged, a, b)
-    st.plotly_chart(figure, key="class-change", config={"displayModeBar": False})
+    st.plotly_chart(figure, key="class-change", config=CHART)

@@ -20,7 +20,7 @@ _UNTOUCHED = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"rang
 
 def head() -> bytes:
     """What is put at the end of a page's head; below `:root`, because Streamlit's own sheets come later."""
-    style = (Path(ASSETS) / "style.css").read_text(encoding="utf-8")
+    style = "\n".join((Path(ASSETS) / name).read_text(encoding="utf-8") for name in ("style.css", "present.css"))
     names = [name for name in FILES if name.startswith("viewer/")]
     links = "".join(f'<link rel="modulepreload" href="./browser/{VERSION}/{name}">' for name in names)
     return f"<style>:root {{ {style} }}</style>{links}".encode()

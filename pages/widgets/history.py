@@ -13,7 +13,7 @@ _SCRIPT = """<script>
   window.fusionHistory = true;
   const push = history.pushState.bind(history);
   let acted = false;
-  for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => { acted = true; }, true);
+  for (const gesture of ["pointerdown", "keydown", "wheel"]) addEventListener(gesture, () => { acted = true; }, true);
   history.pushState = (...entry) => {
     if (!acted) return history.replaceState(...entry);
     acted = false;

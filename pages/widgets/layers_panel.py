@@ -19,6 +19,7 @@ from pages.widgets.live import PICTURE, granted, take_index, viewer_data
 from pages.widgets.problems import plain
 from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
+from pages.widgets.style import CHART
 
 PROFILE, FURTHER, IN_URL = "layer-profile", "more", "profile"
 LINK_LENGTH = 3000
@@ -100,7 +101,7 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
         return
     if job.profile != profile:
         st.caption(":material/history: Measured for an earlier profile than the one drawn above.")
-    st.plotly_chart(contribution_figure(rows), key="contribution-chart", config={"displayModeBar": False})
+    st.plotly_chart(contribution_figure(rows), key="contribution-chart", config=CHART)
     with st.expander("Table"):
         st.dataframe(rows, hide_index=True, key="contribution-table")
     st.download_button(

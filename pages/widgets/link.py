@@ -13,6 +13,8 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.runs.links import PAGES, written
+
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
@@ -26,11 +28,12 @@ OWN = {
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
+    "story": (),
     "calibration": _DIAGNOSE,
 }
 """What else a page shows, by its address."""
 
-APART = {"guide"}
+APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
 LISTS = {"more", "compare", "rows", "set", "domain", "where"}
@@ -44,7 +47,7 @@ IN_FLIGHT = 0.3
 """Seconds in which a browser may ask with the address that was there before the last one that it was told."""
 
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
-_OLDER = "link/older"
+_OLDER, _SHOWN = "link/older", "link/shown"
 
 
 def follow(page: str) -> None:
@@ -81,6 +84,12 @@ def bring(page: str, state: Mapping[str, Any]) -> None:
     what a widget of that page has held before would be dropped with it.
     """
     st.session_state[_BROUGHT] = page, dict(state)
+
+
+def present() -> str | None:
+    """The link of the view that is shown; None of a page that shows none, or has not been drawn to its end."""
+    page, state = st.session_state.get(_SHOWN, (None, {}))
+    return written(page, state) if page in PAGES and page == st.session_state.get(_PAGE) else None
 
 
 def page() -> str | None:
@@ -128,7 +137,7 @@ def write() -> None:
     if wanted != _address():
         st.session_state[_OLDER] = (_address(), time.monotonic())
         st.query_params.from_dict(wanted)
-    st.session_state[_WRITTEN] = (page, wanted)
+    st.session_state[_WRITTEN] = st.session_state[_SHOWN] = (page, wanted)
 
 
 def _current() -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import MergeView, Mixture
+from pages.widgets.animation_route import animation_route
 from pages.widgets.browser_files import browser_route
 from pages.widgets.errors_routes import error_routes
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
@@ -26,6 +28,11 @@ from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 1024
+
+LARGE_BODY = 8 << 20
+"""Bytes: requests that may bring more take turns, two at a time."""
+
+_LARGE = asyncio.Semaphore(2)
 
 
 class _Place(IntegerConvertor):
@@ -51,6 +58,7 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/runs/{{id}}", _guarded(_run), methods=["GET", "DELETE"]),
         *layer_routes(prefix, _guarded),
         *error_routes(prefix, _guarded, _mixture),
+        animation_route(prefix, _guarded),
         *mark_routes(prefix, _guarded),
     ]
 
@@ -65,14 +73,15 @@ def _guarded(answer: Answer, limit: int = BODY_LIMIT) -> Callable[[Request], Any
 
     async def endpoint(request: Request) -> Response:
         try:
-            body = await _body(request, limit)
             view = studio().live.find(request.path_params["key"], request.path_params["view"])
-            waiting = (
-                answer(request, view, body)
-                if inspect.iscoroutinefunction(answer)
-                else run_in_threadpool(answer, request, view, body)
-            )
-            return await waiting  # type: ignore[misc]
+            async with _LARGE if limit > LARGE_BODY else nullcontext():
+                body = await _body(request, limit)
+                waiting = (
+                    answer(request, view, body)
+                    if inspect.iscoroutinefunction(answer)
+                    else run_in_threadpool(answer, request, view, body)
+                )
+                return await waiting  # type: ignore[misc]
         except Superseded:
             return Response(status_code=409)
         except FusionError as error:
@@ -90,12 +99,12 @@ def _guarded(answer: Answer, limit: int = BODY_LIMIT) -> Callable[[Request], Any
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise UsageError("The request is too large", f"at most {limit} bytes", "Reload the page")
-    return body
+    return bytes(body)
 
 
 def _number(text: object, name: str) -> float:

@@ -9,6 +9,7 @@ from fusionlib.studio import Selection, Workspace
 from pages.widgets import link
 from pages.widgets.copy_link import copy_link
 from pages.widgets.link import only_of
+from pages.widgets.present import presenting
 from pages.widgets.problems import plain
 from pages.widgets.rows import option_texts
 from pages.widgets.runs_drawer import runs_drawer
@@ -32,6 +33,7 @@ def sidebar() -> None:
         else:
             _selectors(workspace, names)
         copy_link()
+        presenting()
         _summary(workspace)
     runs_drawer()
 

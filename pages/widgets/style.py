@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+CHART = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    "toImageButtonOptions": {"format": "svg"},
+}
+"""Charts have their tools while the pointer is over them; the camera saves what is seen as SVG."""
+
 
 def chapter_address(name: str, anchor: str = "") -> str:
     """Where a chapter of the guide is, seen from any page: relative, as a proxy may put a path in front."""
