@@ -101,6 +101,17 @@ def test_a_view_on_which_somebody_settles_is_in_the_history_once(story, tmp_path
     assert len(studio().looked.history.listed()) == 2, "no view"
 
 
+def test_the_pair_is_the_same_on_the_story_page_whatever_page_was_before(story, tmp_path: Path) -> None:
+    app = story("--checkpoints", str(tiny_files(tmp_path / "files")), "--data", "streets:clear:3@val")
+    app.switch_page("explore.py").run()
+    app.selectbox(key="a").set_value("c2").run()
+    app.selectbox(key="b").set_value("c0").run()
+    for page in ("diagnostics.py", "story.py", "guide.py"):
+        app.switch_page(page).run()
+        assert (app.session_state["a"], app.session_state["b"]) == ("c2", "c0"), page
+    assert app.selectbox(key="a").value == "c2"
+
+
 def test_a_hostile_link_is_kept_as_text(story, tmp_path: Path) -> None:
     assert name_of("?a=%3Cimg%20src%3Dx%3E&b=[x](y)&alpha=nan") == "<img src=x> + [x](y), alpha nan"
     app = story()

@@ -71,7 +71,8 @@ def follow(page: str) -> None:
     target, brought = st.session_state.pop(_BROUGHT, (page, {}))
     for name, value in brought.items() if target == page else ():
         st.session_state[name] = kept[name] = value
-    for name in _names(page):  # what a widget holds is lost on the way to another page
+    # What a widget holds is lost on the way to another page, also to one whose address says nothing of it.
+    for name in dict.fromkeys((*SHARED, *_names(page))):
         if name in st.session_state and (before is None or page == before[0]):
             continue
         value = st.session_state.get(name, kept.get(name))

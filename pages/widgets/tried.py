@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import streamlit as st
@@ -34,7 +35,7 @@ def settled() -> None:
     """Keep the view that is shown now, where it is another than last time. After `link.write`."""
     here, figure = link.present(), st.session_state.pop(_FIGURE, None)
     last = st.session_state.get(_LAST, (None, None))
-    if here is None or (here == last[0] and figure in (None, last[1])):
+    if here is None or not _chosen(parsed(here)[1]) or (here == last[0] and figure in (None, last[1])):
         return
     st.session_state[_LAST] = here, figure
     with suppress(FusionError):  # too long for a link of a view: there would be nothing to open again
@@ -45,13 +46,18 @@ def name_of(wanted: str) -> str:
     """`night + fog, alpha 0.50, picture 24`: the parts of a link in words."""
     page, state = parsed(wanted)
     first = {name: texts[0] for name, texts in state.items()}
-    chosen = state.get("compare") or state.get("set") or [*(first[name] for name in "ab" if name in first)]
-    parts = [TITLES.get(page, ""), " + ".join([*chosen, *state.get("more", ())])]
+    parts = [TITLES.get(page, ""), " + ".join(_chosen(state))]
     if page in ("", "layers", "errors"):
         parts += [_mixture(page, first), f"picture {first['picture']}" if "picture" in first else ""]
     if first.get("buffers", "average") != "average":
         parts.append(first["buffers"])
     return ", ".join(filter(None, [*parts, first.get("data", "")]))
+
+
+def _chosen(state: Mapping[str, list[str]]) -> list[str]:
+    """The checkpoints of a view; none where none are loaded."""
+    pair = [text for name in ("a", "b", "more") for text in state.get(name, ())]
+    return state.get("compare") or state.get("set") or pair
 
 
 def _mixture(page: str, first: dict[str, str]) -> str:
