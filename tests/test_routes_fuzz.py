@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_routes import Browser
 
-from pages.widgets import layers_routes, routes
+from pages.widgets import layers_routes, marks_routes, routes
 
-ROUTES = ("frame", "picture", "truth", "sweep", "layers", "profile", "contribution", "presets")
+ROUTES = ("frame", "picture", "truth", "marks", "sweep", "layers", "profile", "contribution", "presets")
 _numbers = st.one_of(
     st.integers().map(str),
     st.integers(0, 5).map(str),
@@ -34,7 +34,9 @@ _values = st.recursive(
 )
 _queries = st.dictionaries(st.sampled_from(["alpha", "gen", "pane", "of", "x"]), _words, max_size=4)
 _wishes = st.dictionaries(
-    st.sampled_from(["alpha", "step", "level", "weights", "anchor", "more", "measure", "name"]),
+    st.sampled_from(
+        ["alpha", "step", "level", "weights", "anchor", "more", "measure", "name", "id", "note", "box", "shape", "view"]
+    ),
     st.one_of(_values, _words, st.just([[0.5, 0.5]] * 5), st.sampled_from(["block", "module", 0, 1, True, 0.5])),
     max_size=6,
 )
@@ -51,7 +53,7 @@ _bodies = st.one_of(
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory):
     with tiny_world(tmp_path_factory.mktemp("world"), count=2) as world, pytest.MonkeyPatch.context() as patch:
-        for module in (routes, layers_routes):
+        for module in (routes, layers_routes, marks_routes):
             patch.setattr(module, "studio", lambda: world.studio)
         yield Browser(world, world.view())
 
@@ -70,7 +72,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 def test_no_request_is_answered_with_500(
     browser: Browser, route: str, place: str, query: dict[str, str], method: str, body: bytes, key: str | None
 ) -> None:
-    path = f"{route}/{quote(place)}" if route in ROUTES[:3] else route
+    path = f"{route}/{quote(place)}" if route in ROUTES[:4] else route
     answer = browser(
         path, urlencode(query, errors="replace"), method, body, key="" if key is None else quote(key, errors="replace")
     )

@@ -19,6 +19,7 @@ import { LensKey } from "./lens-key.js";
 import { followReference } from "./reference.js";
 import { SweepCard } from "./sweepcard.js";
 import { Keys, helpPanel } from "./keys.js";
+import { Marks } from "./marks.js";
 import { fillsScreen } from "./present.js";
 import { TakeAway } from "./takeaway.js";
 
@@ -63,6 +64,7 @@ export class Instance {
     this.sweep = new Sweep(view);
     this.loader = new Loader(view);
     this.panes = new Panes(view, this.loader);
+    this.marks = new Marks(view, this.loader, this.panes);
     this.strip = new Strip(view, this.loader);
     this.legend = new Legend(view, this.loader);
     this.card = new SweepCard(view);
@@ -76,15 +78,15 @@ export class Instance {
     const help = /** @type {HTMLDialogElement} */ (helpPanel(this.controls.keys));
     const toggleHelp = () => (help.open ? help.close() : help.showModal());
     this.readout = new Readout(view, this.loader);
-    this.toolbar = new Toolbar(view, toggleHelp);
+    this.toolbar = new Toolbar(view, toggleHelp, [this.marks.tools]);
     const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
       ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
-      el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, new Banner(view).root), this.strip.root),
+      el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, ...this.marks.roots, new Banner(view).root), this.strip.root),
       this.legend.root, this.card.root), help);
     this.takeaway = new TakeAway(view, this.loader, this.card.curve);
     this.toolbar.look.querySelector(".look-panel").append(this.takeaway.root);
     this.letGo = fillsScreen(root);
-    this.keys = new Keys(view, root, { "?": toggleHelp, ...this.controls.actions });
+    this.keys = new Keys(view, root, { "?": toggleHelp, n: () => this.marks.toggle(), ...this.controls.actions });
     return root;
   }
 
@@ -95,7 +97,7 @@ export class Instance {
 
   dispose() {
     this.letGo();
-    const parts = [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
+    const parts = [this.takeaway, this.controls, this.view, this.sweep, this.loader, this.panes, this.marks, this.strip, this.toolbar, this.legend, this.card.curve, this.keys];
     for (const part of parts) part.dispose();
     this.root.remove();
   }

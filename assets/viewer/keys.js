@@ -11,6 +11,7 @@ export const VIEW_KEYS = [
   ["+ −  0", "zoom in, out, reset"],
   ["m", "masks on or off"],
   ["o", "borders on or off"],
+  ["n", "mark a region with a note; Enter saves, Esc gives up"],
   ["g  w  b", "side by side, wipe, blink"],
   ["x (hold)", "swap the compared panes; in Merge show the left one"],
   ["← ↑ → ↓", "move the read-out (on a picture)"],

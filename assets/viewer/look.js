@@ -45,6 +45,7 @@ const FIELDS = {
   scope: optional(word(() => ["split", "picture"])),
   sure: share,
   palette: word(() => PALETTES.map(([id]) => id)),
+  marks: flag,
 };
 
 export const DEFAULTS = {
@@ -66,6 +67,7 @@ export const DEFAULTS = {
   scope: null, // whose IoU the legend shows: split | picture
   sure: 0, // pixels of less confidence are hatched
   palette: "own",
+  marks: true, // marked regions are drawn
 };
 
 export const writeLook = (settings) =>

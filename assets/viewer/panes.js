@@ -55,7 +55,7 @@ class Pane {
   }
 
   // `parts`: [{layer, from, to}] masks over the picture, each between two fractions of the pane's width.
-  draw(view, picture, parts, overlay) {
+  draw(view, picture, parts, overlays) {
     this.fit();
     const { width, height } = this.canvas;
     const { scale, x, y } = view.settings.zoom;
@@ -65,7 +65,7 @@ class Pane {
     context.imageSmoothingEnabled = true;
     if (picture) context.drawImage(picture, -x * scale * width, -y * scale * height, scale * width, scale * height);
     if (view.settings.masks) this.drawMasks(view, parts);
-    overlay.draw(context, -x * scale * width, -y * scale * height, scale * width, scale * height);
+    for (const one of overlays) one.draw(context, -x * scale * width, -y * scale * height, scale * width, scale * height);
   }
 
   drawMasks(view, parts) {
@@ -137,6 +137,8 @@ export class Panes {
     this.grid = el("div", { class: "grid" }, ...Object.values(this.panes).map(({ root }) => root));
     this.message = el("div", { class: "message", role: "status", "data-testid": "message" });
     this.overlay = new Overlay(view, this.loader, () => this.schedule());
+    /** @type {Array<{draw(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number): void}>} */
+    this.overlays = [this.overlay];
     this.root = el("section", { class: "panes", "aria-label": "Pictures" }, this.message, this.overlay.note, this.grid, this.stage.root);
   }
 
@@ -262,7 +264,7 @@ export class Panes {
     for (const [id, pane] of Object.entries(this.panes)) {
       if (pane.root.hidden) continue;
       const source = id === "m" && this.view.swapped ? this.view.settings.left : id;
-      pane.draw(this.view, picture, [{ layer: this.layers[source], from: 0, to: 1 }], this.overlay);
+      pane.draw(this.view, picture, [{ layer: this.layers[source], from: 0, to: 1 }], this.overlays);
     }
   }
 
@@ -272,7 +274,7 @@ export class Panes {
     const [left, right] = this.view.swapped ? [settings.right, settings.left] : [settings.left, settings.right];
     let parts = [{ layer: this.layers[left], from: 0, to: settings.split }, { layer: this.layers[right], from: settings.split, to: 1 }];
     if (settings.layout === "blink") parts = [{ layer: this.layers[this.flipped !== swapped ? right : left], from: 0, to: 1 }];
-    this.stage.draw(this.view, picture, parts, this.overlay);
+    this.stage.draw(this.view, picture, parts, this.overlays);
     this.divider.style.left = `${100 * settings.split}%`;
     setAttribute(this.divider, "aria-valuenow", Math.round(100 * settings.split));
     setText(this.stage.title, this.stageTitle(left, right));

@@ -23,8 +23,10 @@ function paneSelect(view, label, onChange, id) {
 }
 
 export class Toolbar {
-  constructor(/** @type {import("./state.js").View} */ view, help) {
+  // `more`: what else stands in the panel of the look.
+  constructor(/** @type {import("./state.js").View} */ view, help, more = []) {
     this.view = view;
+    this.more = more;
     this.layouts = segments("Layout", LAYOUT_LABELS, (layout) => view.change({ layout }), "layout");
     this.toggles = this.paneToggles(false);
     this.further = this.paneToggles(true);
@@ -84,7 +86,7 @@ export class Toolbar {
       ...PALETTES.map(([id, label]) => option(id, label)));
     this.look = el("details", { class: "look", "data-testid": "look" }, el("summary", { "aria-label": "How masks are drawn", "data-testid": "look-open" }, "Look"),
       el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText), new Sure(view).root, this.palette, this.further.root,
-        button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" })));
+        button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" }), ...this.more));
     this.closeLook = (event) => {
       if (this.look.open && !event.composedPath().includes(this.look)) this.look.open = false;
     };

@@ -36,6 +36,7 @@ VERBS: Mapping[str, str] = {
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
     "errors": "Say which pictures and pixels a merge gains and loses against one of its networks",
     "report": "Write a merge's tables, curve and pictures as one HTML file, or as Markdown with PNGs",
+    "marks": "List regions that were marked in pictures in the viewer, with their notes",
     "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
     "guide": "Print how to use all this, with tables of methods, measures and formats",
 }

@@ -60,6 +60,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not known, write the report; `sentence`, `level`, `left_out`, and `path` with its `bytes`."""
     kind = _checked(given)
     from fusionlib.report.gather import gather
+    from fusionlib.report.marks import marks_of
     from fusionlib.report.text import without_folders
     from fusionlib.report.write import check_target, write_html, write_markdown
 
@@ -75,7 +76,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         work.measure(progress, fresh=given.fresh)
     with progress_bar("pictures") as progress:
         content = gather(
-            work, without_folders(pictures.spec), _command(given), pictures=given.pictures, progress=progress
+            work,
+            without_folders(pictures.spec),
+            _command(given),
+            pictures=given.pictures,
+            marks=marks_of(studio.reports.marks, pictures),
+            progress=progress,
         )
     write = write_html if kind == "html" else write_markdown
     written = write(content, given.out)
@@ -89,6 +95,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "reference": content.reference or None,
         "pictures": [{"name": one.name, "gain": one.gain} for one in content.pictures],
         "curve": [{"alpha": one["alpha"], "miou": one["miou"]} for one in content.curve],
+        "marks": [{"picture": one.picture, "note": one.note, "pixels": one.pixels} for one in content.marks],
         "left_out": {one.what: one.why for one in content.left_out},
         "data": pictures.spec,
         "notes": list(pictures.notes),

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PICTURES = 12
 """Shown, where nobody says otherwise."""
 
+MOST_MARKS = 500
+"""Marked regions that are said."""
+
 MOST_BYTES = 30 << 20
 """Of a page in all."""
 
@@ -67,13 +70,20 @@ def _of_every_network(work: ReportWork | AloneWork, data: str, command: str, mar
         images=len(work.pictures),
         networks=[Network(subject.name, "merge", scores, _about(work, subject.network))],
         legend=list(zip(work.pictures.label_space.names, work.pictures.label_space.palette, strict=True)),
-        marks=marks,
+        marks=marks[:MOST_MARKS],
         recipe=recipe_text(subject.written),
         facts=facts_of(work),
         command=command,
         notes=list(work.pictures.notes),
-        left_out=[*left, *([] if marks else [LeftOut("Marked regions", "nothing is marked")])],
+        left_out=[*left, *_marks_left(marks)],
     )
+
+
+def _marks_left(marks: Sequence[Mark]) -> list[LeftOut]:
+    if not marks:
+        return [LeftOut("Marked regions", "nothing is marked")]
+    left = len(marks) - MOST_MARKS
+    return [LeftOut(f"{left} of {len(marks)} marked regions", f"at most {MOST_MARKS} are said")] if left > 0 else []
 
 
 def _against_the_best(work: ReportWork, content: Content, count: int, progress: Progress | None) -> Content:

@@ -15,7 +15,7 @@ from pages.widgets.viewer import ViewerData, look, newest, nothing, take_look, t
 
 _mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_layers",
-    css=styles("viewer/viewer.css", "viewer/errors.css", "layers/layers.css", "viewer/present.css"),
+    css=styles("viewer/viewer.css", "viewer/errors.css", "viewer/marks.css", "layers/layers.css", "viewer/present.css"),
     js=stub("layers/main.js"),
 )
 

@@ -10,6 +10,7 @@ import streamlit as st
 from fusionlib.atomic import make_folder
 from fusionlib.recipe import Recipe
 from fusionlib.report.gather import gather
+from fusionlib.report.marks import marks_of
 from fusionlib.report.text import without_folders
 from fusionlib.report.write import write_html
 from fusionlib.runs.keys import key_of
@@ -66,7 +67,8 @@ def _offered(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name
 
 def _written(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name: str) -> Path:
     """The file in the home folder, made where the session has none of this merge yet."""
-    key = key_of("report", view.id, recipe.content, name)
+    marks = marks_of(studio().reports.marks, view.need_pictures())
+    key = key_of("report", view.id, recipe.content, name, [[one.picture, one.note, one.pixels] for one in marks])
     made = st.session_state.get("report")
     if made and made[0] == key and made[1].exists():
         return made[1]
@@ -78,6 +80,6 @@ def _written(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name
         ["python", "-m", "fusionlib", "report", f"{name}.yaml", "--data", data, "--out", f"{name}.html"]
     )
     with st.spinner("Making the report", show_time=True):
-        write_html(gather(work, data, command), path)
+        write_html(gather(work, data, command, marks=marks), path)
     st.session_state["report"] = (key, path)
     return path

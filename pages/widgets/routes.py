@@ -23,6 +23,7 @@ from pages.widgets.animation_route import animation_route
 from pages.widgets.browser_files import browser_route
 from pages.widgets.errors_routes import error_routes
 from pages.widgets.layers_routes import PROFILE_BYTES, layer_routes, mixture_in, parsed
+from pages.widgets.marks_routes import mark_routes
 from pages.widgets.server import base_path, studio
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def live_routes() -> list[Route]:
         *layer_routes(prefix, _guarded),
         *error_routes(prefix, _guarded, _mixture),
         animation_route(prefix, _guarded),
+        *mark_routes(prefix, _guarded),
     ]
 
 

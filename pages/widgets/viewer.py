@@ -81,7 +81,7 @@ class ViewerState:
 
 mount = st.components.v2.component(  # pyright: ignore[reportAttributeAccessIssue]
     "fusion_viewer",
-    css=styles("viewer/viewer.css", "viewer/errors.css", "viewer/present.css"),
+    css=styles("viewer/viewer.css", "viewer/errors.css", "viewer/marks.css", "viewer/present.css"),
     js=stub("viewer/main.js"),
 )
 
