@@ -133,7 +133,7 @@ def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str
     assert app.selectbox(key="errors-against").value in ("better", "alpha")
     if "pixels" in link:
         wrong = "merges=999" not in link["pixels"]
-        assert ("as truths=1,3" in text(app).replace("\\", "")) == wrong
+        assert ("such as truths=1,3" in text(app).replace("\\", "")) == wrong
 
 
 def test_the_lenses_compare_with_what_the_figures_do(measured: AppTest) -> None:

@@ -45,7 +45,7 @@ export class Curve {
     this.hoverLine = svg("line", { class: "hover-line", visibility: "hidden" });
     this.cursor = svg("line", { class: "cursor" });
     this.cursorDot = svg("circle", { class: "cursor-dot", r: 7, "data-testid": "cursor-dot" });
-    this.svg = svg("svg", { class: "curve", role: "img", "aria-label": "Interpolation curve", "data-testid": "curve" },
+    this.svg = svg("svg", { class: "curve", role: "img", tabindex: "0", "aria-label": "Interpolation curve: left and right go from one measured point to the next", "data-testid": "curve" },
       this.frame, this.ends, this.hoverLine, this.cursor, this.line, this.dots, this.bestMark, this.extras, this.cursorDot);
     this.read = el("p", { class: "curve-read", "data-testid": "curve-read" });
     this.empty = el("p", { class: "curve-empty", "data-testid": "curve-empty" });
@@ -72,6 +72,22 @@ export class Curve {
       });
     }
     chart.addEventListener("pointerleave", () => this.setHover(null));
+    chart.addEventListener("keydown", (event) => this.walk(event));
+  }
+
+  // From one measured point to the next, for those without a mouse.
+  walk(event) {
+    const { view } = this;
+    const alphas = view.sweep.points.map((point) => point.alpha);
+    const next = {
+      ArrowLeft: alphas.filter((alpha) => alpha < view.alpha - 1e-6).at(-1), ArrowRight: alphas.find((alpha) => alpha > view.alpha + 1e-6),
+      Home: alphas[0], End: alphas.at(-1),
+    }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    view.emit("grab");
+    view.nudge(next, true);
   }
 
   alphaAt(event) {
@@ -213,6 +229,10 @@ export class Curve {
     if (!best || !known(best.value)) return this.bestMark.replaceChildren();
     const x = this.x(best.alpha);
     const y = this.y(best.value);
+    // At an end the label of that checkpoint says the same value in the same place.
+    if ((best.alpha < 0.02 || best.alpha > 0.98) && this.width < 720) {
+      return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }, svg("title", {}, `best ${formatMetric(this.metric, best.value)}`)));
+    }
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
     const where = this.width < 420 ? "" : ` at ${alphaText(best.alpha)}`; // on a small chart its place says it
     const below = METRICS[this.metric].better < 0;

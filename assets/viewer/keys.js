@@ -22,7 +22,7 @@ export const VIEW_KEYS = [
 export function helpPanel(own) {
   const lenses = [...LENSES.values()].map(({ label }) => label.toLowerCase()).join(", ");
   const rows = [...own, ...VIEW_KEYS, [`1 – ${Math.min(9, LENSES.size)}`, lenses]].flatMap(([keys, text]) => [el("dt", {}, keys), el("dd", {}, text)]);
-  const panel = el("dialog", { class: "help", "aria-label": "Keys", "data-testid": "help-panel" }, el("h2", {}, "Keys"), el("dl", {}, ...rows));
+  const panel = el("dialog", { class: "help", "aria-label": "Keys", "data-testid": "help-panel" }, el("h2", { tabindex: "-1", autofocus: true }, "Keys"), el("dl", {}, ...rows));
   panel.append(button("Close", () => panel.close(), { class: "quiet" }));
   panel.addEventListener("click", (event) => {
     if (event.target === panel) panel.close(); // a click beside the panel

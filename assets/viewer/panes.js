@@ -189,7 +189,9 @@ export class Panes {
     this.grid.dataset.count = String(shown.length);
     this.root.style.setProperty("--rows", String(Math.ceil(shown.length / (shown.length > 4 ? 3 : 2))));
     for (const [id, pane] of Object.entries(this.panes)) pane.root.hidden = !shown.includes(id);
-    setText(this.enlarge, settings.large ? "Equal size" : "Enlarge");
+    setText(this.enlarge, settings.large ? "⤡" : "⤢");
+    setAttribute(this.enlarge, "title", settings.large ? "Equal size" : "Enlarge");
+    setAttribute(this.enlarge, "aria-label", settings.large ? "All panes in equal size" : "Enlarge the merge");
     setAttribute(this.enlarge, "aria-pressed", settings.large);
     this.runBlink();
     this.repaint();

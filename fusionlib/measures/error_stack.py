@@ -70,7 +70,11 @@ class Pixels:
         for part in text.split(";") if text else ():
             name, _, value = part.partition("=")
             if name in found or not _known(name, value):
-                raise UsageError(f"Pixels {shown(part)}", "as truths=1,3;transitions=fixed;band=1", "Correct the link")
+                raise UsageError(
+                    f"Pixels {shown(part)}",
+                    "a selection such as truths=1,3;transitions=fixed;band=1",
+                    "Correct the link",
+                )
             words = tuple(value.split(","))
             found[name] = words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
         return cls(**found)

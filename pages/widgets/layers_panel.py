@@ -15,7 +15,7 @@ from fusionlib.studio import LETTERS, LayerProfile, MergeView, Selection, profil
 from pages.widgets import link
 from pages.widgets.diagnostics_tables import as_csv
 from pages.widgets.layers_viewer import layers_viewer
-from pages.widgets.live import PICTURE, granted, take_index, viewer_data
+from pages.widgets.live import PICTURE, granted, take_index, viewer_data, with_errors
 from pages.widgets.problems import plain
 from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
@@ -49,7 +49,7 @@ def live_layers(view: MergeView, errors: Mapping[str, Any] | None = None) -> Lay
     """Mount the live column; the profile that is set, equal weights before the browser has answered."""
     _, picture = granted(view)
     given = st.session_state.get(PROFILE) or link.asked(IN_URL)
-    shown = replace(viewer_data(view, 0.5, picture - 1), errors=errors)
+    shown = with_errors(viewer_data(view, 0.5, picture - 1), errors)
     text, index = layers_viewer(shown, given, "layers", _take_profile, take_index)
     st.session_state[PROFILE], st.session_state[PICTURE] = text, index + 1
     profile = _profile(view, text)

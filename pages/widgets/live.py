@@ -29,7 +29,7 @@ def live_view(view: MergeView, errors: Mapping[str, Any] | None = None) -> float
     count, picture = granted(view)
     alpha = restored(ALPHA, 0.5, lambda value: min(1.0, max(0.0, value)))
     viewer(
-        replace(viewer_data(view, alpha, picture - 1), errors=errors),
+        with_errors(viewer_data(view, alpha, picture - 1), errors),
         _COMPONENT,
         on_alpha=told(_COMPONENT, "alpha", _take_alpha),
         on_index=told(_COMPONENT, "index", take_index),
@@ -37,6 +37,11 @@ def live_view(view: MergeView, errors: Mapping[str, Any] | None = None) -> float
     if errors is None:
         _by_number(alpha, picture, count)
     return alpha
+
+
+def with_errors(shown: ViewerData, errors: Mapping[str, Any] | None) -> ViewerData:
+    """The same on the page of errors, where whoever has not looked otherwise before sees what became of each pixel."""
+    return shown if errors is None else replace(shown, errors=errors, look=shown.look or "lens-transitions")
 
 
 def _by_number(alpha: float, picture: int, count: int) -> None:

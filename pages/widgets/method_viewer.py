@@ -14,7 +14,7 @@ from fusionlib.errors import FusionError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import MergeView
 from pages.widgets import link
-from pages.widgets.live import PICTURE, granted, take_index, viewer_data
+from pages.widgets.live import PICTURE, granted, take_index, viewer_data, with_errors
 from pages.widgets.problems import plain
 from pages.widgets.progress import running
 from pages.widgets.server import studio
@@ -40,7 +40,7 @@ def live_method(view: MergeView, name: str, errors: Mapping[str, Any] | None = N
     values = _values(view, name)
     control = _control(view, name, values)
     key = f"method-{name}"
-    shown = replace(viewer_data(view, 0.5, picture - 1), control=control, errors=errors)
+    shown = replace(with_errors(viewer_data(view, 0.5, picture - 1), errors), control=control)
     reported = mount(
         key=key,
         data={**asdict(shown), "key": key},
