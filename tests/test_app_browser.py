@@ -125,6 +125,7 @@ def test_it_listens_on_this_machine_alone(address: str) -> None:
 
 
 SHOWN = {
+    "Errors": ".st-key-errors-measure button",
     "Compare": ".stDataFrame, .stAlert, [data-testid=stMultiSelect]",
     "Diagnose": ".st-key-diagnostics-pairs .scatterlayer path.point",
     "Workspace": ".stDataFrame",

@@ -42,6 +42,7 @@ def measured(studio: Studio) -> None:
     view = studio.view(Selection(*PAIR, SOURCE, "val"))
     studio.sweep(view).measure(0.5)
     studio.calibration.sweep(view).measure(0.5)
+    studio.errors.of_view(view, 0.5).measure()
     studio.diagnosis(PAIR, SOURCE, "val").measure(0.5)
     studio.comparisons.open(PAIR, SOURCE, "val", Choices(methods=("linear", "slerp"))).measure()
     studio.store.close()
@@ -50,6 +51,7 @@ def measured(studio: Studio) -> None:
 PAGES = {
     "": '[data-testid="canvas-m"][data-alpha]',
     "layers": '[data-testid="canvas-m"][data-alpha]',
+    "errors?show=confusion&pixels=truths%3D0%3Bmerges%3D1": '[data-testid="gallery"]',
     "compare": '[data-testid="stDataFrame"]',
     "diagnostics": ".js-plotly-plot .main-svg",
     "calibration": ".js-plotly-plot .main-svg",

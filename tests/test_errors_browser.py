@@ -61,7 +61,7 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     _same_elsewhere(browser, tab.url, words, counts, white)
     tab.locator(".st-key-errors-clear button").first.click()
     tab.wait_for_url(re.compile(r"^((?!pixels=).)*$"), timeout=30000)
-    tab.wait_for_function("document.querySelector('.st-key-errors-clear') === null")
+    tab.get_by_test_id("overlay-note").filter(has_text=re.compile(r"^$")).wait_for(state="attached", timeout=30000)
     assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
     assert problems == []
     context.close()

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { alone, onSimplex, withShare } from "../layers/profile.js";
 import { DEFAULTS, readLook, writeLook } from "../viewer/look.js";
 import { LENSES, addLens } from "../viewer/lenses.js";
+import { TOLD_APART, coloured, paintPatterns } from "../viewer/palettes.js";
 import { PANES, addPane } from "../viewer/pane-registry.js";
 import { Palette, RIGHT, UNKNOWN, WRONG } from "../viewer/paint.js";
 import { FrameCache, wishAlpha } from "../viewer/frames.js";
@@ -143,4 +144,43 @@ test("what a curve lacks is counted by its grid", () => {
   assert.equal(lacking(sweep, 0.1), 8);
   assert.equal(lacking(sweep, 0.5), 0);
   assert.equal(lacking(sweepOf([]), 0.025), 41);
+});
+
+// A deuteranope's view of a colour, in linear light: Vienot, Brettel and Mollon 1999.
+function deuteranope([red, green, blue]) {
+  const linear = [red, green, blue].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  const [r, g, b] = linear;
+  return [0.29275 * r + 0.70725 * g, 0.29275 * r + 0.70725 * g, -0.02234 * r + 0.02234 * g + b];
+}
+
+const rgbOf = (color) => [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
+const apart = (one, other) => Math.hypot(...deuteranope(rgbOf(one)).map((value, place) => Math.cbrt(value) - Math.cbrt(deuteranope(rgbOf(other))[place])));
+
+test("no two of forty classes look the same to a deuteranope, by colour or by pattern", () => {
+  const classes = Array.from({ length: TOLD_APART }, (_, id) => ({ id, name: `class ${id}`, color: "#808000" }));
+  const drawn = coloured(classes, "safe");
+  for (const [place, one] of drawn.entries()) {
+    for (const other of drawn.slice(place + 1)) assert.ok(one.on !== other.on || apart(one.color, other.color) > 0.08, `${one.name} ${one.color} and ${other.name} ${other.color}`);
+  }
+  assert.equal(new Set(drawn.map(({ css }) => css)).size, TOLD_APART, "every swatch is another");
+  assert.deepEqual(coloured(classes, "own").map(({ color, on }) => [color, on]), classes.map(({ color }) => [color, null]));
+});
+
+test("a pattern is drawn where the class is painted in its own colour, and nowhere else", () => {
+  const classes = Array.from({ length: 10 }, (_, id) => ({ id, name: "", color: "#000000" }));
+  const palette = new Palette();
+  palette.update(coloured(classes, "safe"), []);
+  assert.ok(palette.patterned);
+  const words = new Uint32Array(64).fill(9); // a class with diagonals
+  words.fill(0, 0, 8);
+  const map = { width: 8, height: 8, words };
+  const out = new Uint32Array(64);
+  LENSES.get("mask").paint(out, map, { palette, truth: null, reference: null });
+  out[60] = 7; // painted by something else
+  paintPatterns(out, map, palette);
+  assert.equal(out[60], 7);
+  assert.equal(new Set(out.subarray(0, 8)).size, 1, "the first eight classes have no pattern");
+  assert.deepEqual(new Set(out.subarray(8, 56)), new Set([palette.colors[9], palette.lines[9]]));
+  palette.update(coloured(classes, "own"), []);
+  assert.equal(palette.patterned, false);
 });

@@ -214,8 +214,9 @@ export class Curve {
     const x = this.x(best.alpha);
     const y = this.y(best.value);
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
+    const where = this.width < 420 ? "" : ` at ${alphaText(best.alpha)}`; // on a small chart its place says it
     const below = METRICS[this.metric].better < 0;
-    const text = svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)} at ${alphaText(best.alpha)}`);
+    const text = svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)}${where}`);
     this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }), text);
     const long = text.getComputedTextLength(); // within the chart, however narrow that is
     return setAttribute(text, "x", side === "end" ? Math.max(long + 2, x + away) : Math.min(this.width - long - 2, x + away));

@@ -3,6 +3,7 @@
 
 import { lensOf, paintBorders, paintClasses } from "./lenses.js";
 import { paintUnsure } from "./lenses-errors.js";
+import { paintPatterns } from "./palettes.js";
 
 export class MaskLayer {
   constructor() {
@@ -28,6 +29,7 @@ export class MaskLayer {
     const context = { palette, truth: sameSize(frame, beside.truth), reference: sameSize(frame, beside.reference) };
     const possible = (network || !lens.networks) && lens.needs.every((one) => context[one]);
     (possible ? lens.paint : paintClasses)(this.out, frame, context);
+    if (palette.patterned && !lens.solid) paintPatterns(this.out, frame, palette);
     if (look.borders && lens.id !== "outline") paintBorders(this.out, frame, palette, false);
     if (network && look.sure > 0) paintUnsure(this.out, frame, look.sure);
     this.context.putImageData(this.image, 0, 0);

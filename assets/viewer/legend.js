@@ -23,13 +23,13 @@ export class Legend {
       this.source,
       el("div", { class: "legend-row legend-names", "aria-hidden": "true" }, el("span"), el("span", {}, "IoU, %"), el("span", { class: "cell" }, "A"), el("span", { class: "cell" }, "Merge"), this.otherHead, el("span", { class: "cell" }, "Change")),
       this.body);
-    view.on("data", () => this.rebuild());
-    view.on("mixture sweep frame bundle settings other", () => this.later());
+    view.on("data settings", () => this.rebuild());
+    view.on("mixture sweep frame bundle other", () => this.later());
     this.rebuild();
   }
 
   rebuild() {
-    const { classes } = this.view.data;
+    const { classes } = this.view;
     this.root.hidden = !classes.length;
     const signature = JSON.stringify(classes);
     if (signature !== this.signature) {
@@ -58,7 +58,7 @@ export class Legend {
 
   row(entry) {
     const row = { swatch: el("span", { class: "swatch" }), cells: ["a", "m", "b", "change"].map(() => el("span", { class: "cell" })) };
-    row.swatch.style.background = entry.color;
+    row.swatch.style.background = entry.css;
     row.root = el("button", {
       type: "button", class: "legend-row", title: "Click: hide or show. Alt or shift click: only this class.", "data-testid": `class-${entry.id}`,
       on: { click: (event) => this.view.toggleClass(entry.id, event.altKey || event.shiftKey) },

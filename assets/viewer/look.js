@@ -6,6 +6,7 @@
 
 import { clamp } from "./dom.js";
 import { LENSES } from "./lenses.js";
+import { PALETTES } from "./palettes.js";
 import { PANES } from "./pane-registry.js";
 
 export const LAYOUTS = ["grid", "wipe", "blink"];
@@ -43,6 +44,7 @@ const FIELDS = {
   step: share,
   scope: optional(word(() => ["split", "picture"])),
   sure: share,
+  palette: word(() => PALETTES.map(([id]) => id)),
 };
 
 export const DEFAULTS = {
@@ -63,6 +65,7 @@ export const DEFAULTS = {
   step: 0.05,
   scope: null, // whose IoU the legend shows: split | picture
   sure: 0, // pixels of less confidence are hatched
+  palette: "own",
 };
 
 export const writeLook = (settings) =>

@@ -46,15 +46,26 @@ export class Palette {
   constructor() {
     this.colors = new Uint32Array(256);
     this.visible = new Uint8Array(256);
+    this.lines = new Uint32Array(256);
+    /** @type {Array<((x: number, y: number) => boolean) | null>} */
+    this.patterns = Array(256).fill(null);
+    this.patterned = false;
   }
 
   update(classes, hidden) {
     this.colors.fill(0);
     this.visible.fill(1);
-    for (const { id, color } of classes) this.colors[id] = parseColor(color);
+    this.patterns.fill(null);
+    this.patterned = classes.some(({ on }) => on);
+    for (const { id, color, line, on } of classes) {
+      this.colors[id] = parseColor(color);
+      this.lines[id] = line ?? 0;
+      this.patterns[id] = on ?? null;
+    }
     for (const id of hidden) {
       this.colors[id] = 0;
       this.visible[id] = 0;
+      this.patterns[id] = null;
     }
     this.visible[VOID] = 0;
     this.colors[VOID] = 0;

@@ -175,7 +175,7 @@ export class Panes {
     const live = data.live;
     const grid = settings.layout === "grid";
     const shown = view.panes().filter((pane) => view.shows(pane));
-    this.palette.update(data.classes, settings.hidden);
+    this.palette.update(view.classes, settings.hidden);
     this.root.style.setProperty("--aspect", data.size[0] / data.size[1]);
     this.root.style.setProperty("--other", `var(--${view.letterOf("b")})`);
     setText(this.message, live ? "" : data.message ?? "The pictures cannot be shown.");

@@ -48,7 +48,7 @@ export class Readout {
   fill(cell, kind, frame) {
     const word = frame ? frame.words[place(this.view.pointer, frame)] : null;
     setText(cell.title, kind.short(this.view));
-    cell.swatch.style.background = word === null ? "transparent" : (this.view.classOf(word & 255)?.color ?? "transparent");
+    cell.swatch.style.background = word === null ? "transparent" : (this.view.classOf(word & 255)?.css ?? "transparent");
     setText(cell.name, word === null ? "–" : this.name(word & 255));
     const says = kind.network && word !== null;
     setText(cell.sure, says ? `${Math.round(((word >>> 8) & 255) / 2.55)} %` : "");

@@ -7,6 +7,7 @@
 import { clamp, known } from "./dom.js";
 import { lensOf } from "./lenses.js";
 import { DEFAULTS, readLook, writeLook } from "./look.js";
+import { coloured } from "./palettes.js";
 import { LETTERS, PANES } from "./pane-registry.js";
 import { METRICS } from "./sweep.js";
 
@@ -240,12 +241,19 @@ export class View {
     return [...looked, ...compared].some((id) => id === pane || PANES.get(id)?.needs?.includes(pane));
   }
 
-  classOf(id) {
-    if (this.classesFor !== this.data.classes) {
-      this.classesFor = this.data.classes;
-      this.byId = new Map(this.data.classes.map((entry) => [entry.id, entry]));
+  // The classes in the colours of the palette that is chosen.
+  get classes() {
+    const { classes } = this.data;
+    const { palette } = this.settings;
+    if (this.classesFor?.classes !== classes || this.classesFor.palette !== palette) {
+      this.classesFor = { classes, palette, drawn: coloured(classes, palette) };
+      this.byId = new Map(this.classesFor.drawn.map((entry) => [entry.id, entry]));
     }
-    return this.byId.get(id) ?? null;
+    return this.classesFor.drawn;
+  }
+
+  classOf(id) {
+    return this.classes && (this.byId.get(id) ?? null);
   }
 
   toggleClass(id, solo) {

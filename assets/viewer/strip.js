@@ -55,7 +55,7 @@ export class Strip {
     const { data, mixture, settings } = this.view;
     this.root.hidden = mixture.field !== "alpha" || !data.live;
     if (!this.open || !this.loader.shown) return;
-    this.palette.update(data.classes, settings.hidden);
+    this.palette.update(this.view.classes, settings.hidden);
     this.root.style.setProperty("--aspect", String(data.size[0] / data.size[1]));
     for (const one of this.places) this.draw(one);
     this.showPointer();

@@ -3,6 +3,7 @@
 
 import { button, clamp, el, known, option, setAttribute, setText } from "./dom.js";
 import { LENSES, lensOf } from "./lenses.js";
+import { PALETTES } from "./palettes.js";
 import { PANES } from "./pane-registry.js";
 import { Sure } from "./sure.js";
 import { resetZoom, zoomKey } from "./zoom.js";
@@ -79,8 +80,10 @@ export class Toolbar {
     this.opacityText = el("span", { class: "count" });
     this.masks = button("Masks", () => view.change({ masks: !view.settings.masks }), { class: "toggle", "data-testid": "masks" });
     this.borders = button("Borders", () => view.change({ borders: !view.settings.borders }), { class: "toggle", "data-testid": "borders" });
+    this.palette = el("select", { "aria-label": "Colours of the classes", "data-testid": "palette", on: { change: () => view.change({ palette: this.palette.value }) } },
+      ...PALETTES.map(([id, label]) => option(id, label)));
     this.look = el("details", { class: "look", "data-testid": "look" }, el("summary", { "aria-label": "How masks are drawn", "data-testid": "look-open" }, "Look"),
-      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText), new Sure(view).root, this.further.root,
+      el("div", { class: "look-panel" }, this.masks, this.borders, el("label", { class: "field" }, "Opacity", this.opacity, this.opacityText), new Sure(view).root, this.palette, this.further.root,
         button("As at first", () => view.resetLook(), { class: "quiet", "data-testid": "look-reset" })));
     this.closeLook = (event) => {
       if (this.look.open && !event.composedPath().includes(this.look)) this.look.open = false;
@@ -116,6 +119,7 @@ export class Toolbar {
     const { data, settings } = view;
     this.root.hidden = !data.live; // without pictures there is nothing to set
     this.lens.value = settings.lens;
+    this.palette.value = settings.palette;
     press(this.layouts, (layout) => layout === settings.layout);
     for (const group of [this.toggles, this.further]) press(group, (pane) => view.shows(pane));
     this.showOffered(view.panes());

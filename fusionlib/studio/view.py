@@ -40,8 +40,8 @@ from fusionlib.studies.path import MergePath
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
+from fusionlib.studio.selection import LETTERS, Selection, view_key
 from fusionlib.studio.several import Several
-from fusionlib.studio.view_key import view_key
 
 MERGE = "m"
 """The pane of the merge; the others are called by the letters of the checkpoints."""
@@ -58,9 +58,6 @@ STEP_PIXELS = 1 << 19
 _READERS = ThreadPoolExecutor(2, "prepared")
 """Who reads prepared frames: whoever asks for one need not wait for the disk."""
 
-LETTERS = "abcdefgh"
-"""Checkpoints of a view by their place: as many as there are colours to tell them apart."""
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -68,27 +65,6 @@ class Frame:
 
     png: bytes
     about: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What identifies a view: checkpoint names, data by short name and split, buffer policy; `more` follow A and B.
-
-    `dtype` is what merges are rounded to, as they will be written; None: each tensor's own.
-    """
-
-    a: str
-    b: str
-    source: str
-    split: str | None
-    buffers: str = "average"
-    more: tuple[str, ...] = ()
-    dtype: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All checkpoints, in the order of their weights."""
-        return (self.a, self.b, *self.more)
 
 
 class MergeView:
@@ -433,4 +409,4 @@ class MergeView:
         return self.pictures
 
 
-__all__ = ["Frame", "MergeView", "Selection", "Superseded"]
+__all__ = ["LETTERS", "Frame", "MergeView", "Selection", "Superseded", "view_key"]

@@ -28,7 +28,8 @@ def running(
     `narrow` leaves the button room where the row stands in a column; `unit` is what its progress counts.
     """
     if work.state == "running":
-        st.fragment(_row, run_every=1.0)(work, key, title, known, known() if seen is None else seen, draw, narrow, unit)
+        before = known() if seen is None else seen
+        st.fragment(_row, run_every=1.0)(work, key, title, known, before, draw, narrow, unit)
         return True
     if work.state == "failed":
         st.error(f"The last run ended: {plain(str(work.message))}", icon=":material/error:")

@@ -56,8 +56,8 @@ def live_routes() -> list[Route]:
         Route(f"{prefix}/verdict", _guarded(_verdict)),
         Route(f"{prefix}/runs/{{id}}", _guarded(_run), methods=["GET", "DELETE"]),
         *layer_routes(prefix, _guarded),
-        animation_route(prefix, _guarded),
         *error_routes(prefix, _guarded, _mixture),
+        animation_route(prefix, _guarded),
     ]
 
 
