@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -74,11 +75,20 @@ def parse_of(link: str) -> tuple[float, int]:
 
 def shows(tab, alpha: float, picture: int) -> None:
     """All panes show this picture, the merge at this alpha, and nothing waits."""
-    for pane in "amb":
-        at = f'[data-alpha="{alpha:.3f}"]' if pane == "m" else "[data-alpha]"
-        tab.wait_for_selector(f'[data-testid="canvas-{pane}"]{at}[data-picture="{picture - 1}"]', timeout=30000)
-    tab.wait_for_selector('[data-testid="pane-m"]:not([data-waits])')
-    assert tab.locator('[data-testid="banner"]').is_hidden()
+    wanted = {pane: (f"{alpha:.3f}" if pane == "m" else pane, str(picture - 1), None) for pane in "amb"}
+    deadline = time.monotonic() + 60
+    while (found := {pane: shown_by(tab, pane) for pane in "amb"}) != wanted and time.monotonic() < deadline:
+        tab.wait_for_timeout(100)
+    assert found == wanted and tab.locator('[data-testid="banner"]').is_hidden()
+
+
+def shown_by(tab, pane: str) -> tuple[str | None, ...]:
+    """Mixture and picture of a pane, and whether it waits; nothing before it is there."""
+    canvas, root = tab.get_by_test_id(f"canvas-{pane}"), tab.get_by_test_id(f"pane-{pane}")
+    if not canvas.count():
+        return ()
+    read = [canvas.get_attribute(f"data-{name}") for name in ("alpha", "picture")]
+    return (*read, root.get_attribute("data-waits"))
 
 
 def on_stage(tab) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,9 @@ from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, 
 _COMPONENT = "viewer"
 SESSION = "live-session"
 """Name in the session state of what the session's key ends with."""
+
+HEARD = 1.0
+"""Seconds after which a browser has heard of what it was sent."""
 
 ALPHA, PICTURE = "alpha", "picture"
 """Names in the session state and in the URL; pictures count from 1 there, as people do."""
@@ -47,7 +51,8 @@ def with_errors(shown: ViewerData, errors: Mapping[str, Any] | None) -> ViewerDa
 def _by_number(alpha: float, picture: int, count: int) -> None:
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
-        st.session_state[f"{ALPHA}-input"], st.session_state[f"{PICTURE}-input"] = alpha, picture
+        _draw(ALPHA, alpha)
+        _draw(PICTURE, picture)
         left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
         right.number_input(
             f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,)
@@ -69,8 +74,19 @@ def granted(view: MergeView) -> tuple[int, int]:
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
 
 
+def _draw(name: str, value: float) -> None:
+    """Set an input, and remember what it showed before."""
+    st.session_state[f"{name}-input"] = value
+    now, *_ = st.session_state.get(f"{name}-drawn", (None, None, 0.0))
+    if now != value:
+        st.session_state[f"{name}-drawn"] = value, now, time.monotonic()
+
+
 def _copy(name: str) -> None:
-    st.session_state[name] = st.session_state[f"{name}-input"]
+    """Take what was entered; not what the input showed before, from a browser that has yet to hear of the new value."""
+    entered, (_, before, since) = st.session_state[f"{name}-input"], st.session_state[f"{name}-drawn"]
+    if entered != before or time.monotonic() - since > HEARD:
+        st.session_state[name] = entered
 
 
 def _take_alpha(alpha: Any) -> None:
