@@ -105,7 +105,7 @@ def test_the_curve_fills_in_survives_a_reload_and_stops_on_demand(page, address:
     page.goto(f"{address}?data=streets+clear")
     page.get_by_test_id("progress-text").filter(has_text="11 of 11 points").wait_for(state="detached", timeout=30000)
     page.get_by_test_id("sweep-start").click()
-    page.get_by_test_id("progress-text").filter(has_text=re.compile(r"^[2-9]")).wait_for(timeout=30000)
+    page.get_by_test_id("progress-text").filter(has_text=re.compile(r"^[2-9]")).wait_for(timeout=120000)
     page.reload()
     cancel = page.get_by_test_id("sweep-cancel")
     cancel.wait_for(timeout=30000)

@@ -70,7 +70,7 @@ def test_each_checkpoint_has_a_pane_of_its_own_letter(world: World) -> None:
     for seed, letter in enumerate(LETTERS[:3], start=1):
         assert agrees(view.frame(0, 0.5, letter).png, softmax_of(tiny_tensors(seed), image))
     for letter in ("d", "ab", "", "h", "t"):
-        with pytest.raises(UsageError, match="a, b, c or m"):
+        with pytest.raises(UsageError, match="pane a, b, c, ensemble, m"):
             view.frame(0, 0.5, letter)
 
 
