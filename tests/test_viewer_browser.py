@@ -215,6 +215,7 @@ class Fake:
             Route(f"{base}/frame/{{index:int}}", self.frame),
             Route(f"{base}/picture/{{index:int}}", self.picture),
             Route(f"{base}/truth/{{index:int}}", self.truth),
+            Route(f"{base}/marks/{{index}}", lambda _: JSONResponse({"marks": [], "changed": None})),
             Route(f"{base}/sweep", self.sweep, methods=["GET", "POST", "DELETE"]),
             Route(f"{base}/verdict", self.verdict),
             Route("/control", self.control),
