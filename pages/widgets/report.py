@@ -19,6 +19,9 @@ SCORE = "mIoU %"
 GROUPS, PREFLIGHT = "further-groups", "preflight"
 _LEVELS = {"error": "Cannot be merged", "warning": "Look at this", "info": "Good to know"}
 
+ROW_PIXELS = 35
+"""Of a table, its head too."""
+
 
 def checkpoint_table(workspace: Workspace) -> None:
     """All checkpoints, readable or not, as their files and their networks' code are now."""
@@ -40,18 +43,20 @@ def checkpoint_table(workspace: Workspace) -> None:
     table = [_row(item, row) for item, row in zip(workspace.items, rows(workspace.items), strict=True)]
     if all(line.get(SCORE) is None for line in table):
         table = [{name: value for name, value in line.items() if name != SCORE} for line in table]
-    st.dataframe(
-        table,
-        hide_index=True,
-        key="checkpoints",
-        column_config={
-            SCORE: st.column_config.NumberColumn(
-                SCORE, format="%.1f", help="Its own on the data that the sidebar names, where it is measured"
-            ),
-            "parameters": st.column_config.NumberColumn("parameters", format="localized"),
-            "MB": st.column_config.NumberColumn("MB", format="%.1f"),
-        },
-    )
+    # The table is drawn a moment later: its place is kept, or what lies below would be pushed down.
+    with st.container(height=min(400, ROW_PIXELS * (len(table) + 1) + 16), border=False):
+        st.dataframe(
+            table,
+            hide_index=True,
+            key="checkpoints",
+            column_config={
+                SCORE: st.column_config.NumberColumn(
+                    SCORE, format="%.1f", help="Its own on the data that the sidebar names, where it is measured"
+                ),
+                "parameters": st.column_config.NumberColumn("parameters", format="localized"),
+                "MB": st.column_config.NumberColumn("MB", format="%.1f"),
+            },
+        )
     for note in workspace.skipped():
         st.caption(f"{plain(note)}.")
     broken = [item for item in workspace.items if item.problem is not None]
