@@ -18,7 +18,7 @@ from fusionlib.report.gather import MOST_MARKS, gather
 from fusionlib.report.marks import marks_of
 from fusionlib.report.page import page
 from fusionlib.runs import marks as module
-from fusionlib.runs.answers import Answers
+from fusionlib.runs.looked import Looked
 from fusionlib.runs.marks import NOTE, Marks, Place
 
 HOSTILE = "<img src=x onerror=alert(1)>'\"; DROP TABLE marks; --\u202e\x1b[31m=1+1|`${x}`"
@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def marks(home: Path) -> Marks:
-    return Marks(Answers(home / "results.sqlite").database)
+    return Looked(home).marks
 
 
 def ids(marks: Marks, picture: str = "picture") -> list[str]:
@@ -42,10 +42,10 @@ def ids(marks: Marks, picture: str = "picture") -> list[str]:
 
 def test_what_is_marked_is_there_in_another_process_by_data_and_by_picture(marks: Marks, home: Path) -> None:
     link = "errors?a=x&look=lens-mask~zoom-2_0.1_0.2&profile=%7B%22"
-    first = marks.add(HERE, "ellipse", BOX, "the pole is lost", link, {"errors"})
+    first = marks.add(HERE, "ellipse", BOX, "the pole is lost", link)
     second = marks.add(Place("other data", "", "picture", "same.png"), "rectangle", [0, 0, 1, 1], "all of it")
     third = marks.add(Place("data", "", "picture 2", "frame_2"), "rectangle", BOX, "here")
-    again = Marks(Answers(home / "results.sqlite").database)
+    again = Looked(home).marks
     assert again.of_pictures(["picture"]) == [first, second]
     assert again.of_pictures({"picture", "picture 2", "none"}) == [first, second, third] == again.listed()
     assert again.of_data("data") == [first, third]
@@ -92,13 +92,13 @@ def test_what_is_marked_is_there_in_another_process_by_data_and_by_picture(marks
 def test_what_is_no_mark_is_refused(marks: Marks, change: dict[str, Any]) -> None:
     given = {"shape": "rectangle", "box": BOX, "note": "a note", "view": "errors?a=1", **change}
     with pytest.raises(UsageError) as refused:
-        marks.add(HERE, **given, pages={"errors", ""})
+        marks.add(HERE, **given)
     assert refused.value.got and refused.value.needs and refused.value.do and len(str(refused.value)) < 600
     assert marks.listed() == []
 
 
 def test_a_hostile_note_is_kept_as_it_is_in_one_line(marks: Marks) -> None:
-    made = marks.add(HERE, "rectangle", BOX, f" {HOSTILE}\nsecond\tline ", "?a=1", {""})
+    made = marks.add(HERE, "rectangle", BOX, f" {HOSTILE}\nsecond\tline ", "?a=1")
     assert marks.of_pictures(["picture"]) == [made] and made.note == f"{HOSTILE} second line"
     half = marks.edit(made.id, "picture", "half \ud800 of\0 one")
     assert half.note == "half ? of one" and marks.listed() == [half]
@@ -151,7 +151,7 @@ def test_rows_that_somebody_else_wrote_are_marks_or_none(marks: Marks, home: Pat
     made = marks.add(HERE, "rectangle", BOX, "sound")
     row = ("data", "", "picture", "name", "rectangle", *BOX, "note", "", 1.0, 0.0)
     broken = {"shape": "x", "width": 7, "note": b"\xff", "view": "javascript:1", "created": "soon", "name": 5.5}
-    with sqlite3.connect(home / "results.sqlite") as file:
+    with sqlite3.connect(home / "views.sqlite") as file:
         names = [entry[1] for entry in file.execute("PRAGMA table_info(marks)")]
         for column, value in broken.items():
             values = [value if name == column else old for name, old in zip(names[1:], row, strict=True)]
@@ -161,25 +161,12 @@ def test_rows_that_somebody_else_wrote_are_marks_or_none(marks: Marks, home: Pat
 
 def test_a_home_that_cannot_be_written_keeps_them_as_long_as_the_process_lives(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("in the way")
-    answers = Answers(tmp_path / "home" / "results.sqlite")
-    marks = Marks(answers.database)
+    looked = Looked(tmp_path / "home")
+    marks = looked.marks
     made = marks.add(HERE, "rectangle", BOX, "one")
     marks.remove(marks.add(HERE, "rectangle", BOX, "two").id, "picture")
-    assert marks.listed() == [made] and answers.database.notes
+    assert marks.listed() == [made] and looked.database.notes
     assert marks.edit(made.id, "picture", "three").note == marks.listed()[0].note == "three"
-
-
-def test_an_earlier_file_gets_the_table_and_keeps_what_it_has(home: Path) -> None:
-    answers = Answers(home / "results.sqlite")
-    answers.database.change("INSERT INTO results VALUES ('key', '{}', 0)")
-    answers.database.close()
-    with sqlite3.connect(home / "results.sqlite") as file:
-        file.execute("DROP TABLE marks")
-        file.execute("PRAGMA user_version = 4")
-    again = Answers(home / "results.sqlite")
-    Marks(again.database).add(HERE, "rectangle", BOX, "one")
-    assert again.database.notes == () and again.database.read("SELECT key FROM results") == [("key",)]
-    assert len(Marks(Answers(home / "results.sqlite").database).listed()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +176,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_the_report_says_them_in_order_of_its_pictures(world: World) -> None:
-    view, marks = world.view(), world.studio.reports.marks
+    view, marks = world.view(), world.studio.looked.marks
     pictures = view.need_pictures()
     for index, shape in ((2, "rectangle"), (1, "ellipse")):
         place = Place(pictures.fingerprint(), "", pictures.picture_key(index), pictures.name(index))

@@ -52,7 +52,7 @@ def test_a_mark_is_added_edited_removed_and_brought_back(world: World, ask) -> N
     answer = ask(method="POST", wish=MARK)
     (made,) = marks(answer)
     assert made == {**MARK, "id": answer.json()["changed"]}
-    (kept,) = world.studio.reports.marks.listed()
+    (kept,) = world.studio.looked.marks.listed()
     pictures = world.view().need_pictures()
     assert (kept.data, kept.picture) == (pictures.fingerprint(), pictures.picture_key(0))
     assert kept.name == pictures.name(0) and marks(ask("marks/1")) == []
@@ -89,7 +89,7 @@ def test_a_mark_is_added_edited_removed_and_brought_back(world: World, ask) -> N
 def test_what_is_no_mark_is_refused_in_words(world: World, ask, path: str, method: str, wish: Any) -> None:
     answer = ask(path, method, wish)
     assert answer.status == 400 and set(answer.json()) == {"got", "needs", "do"}
-    assert world.studio.reports.marks.listed() == []
+    assert world.studio.looked.marks.listed() == []
 
 
 def test_a_mark_of_another_picture_is_out_of_reach(ask) -> None:
@@ -102,7 +102,7 @@ def test_a_mark_of_another_picture_is_out_of_reach(ask) -> None:
 def test_without_the_sessions_key_nothing_is_told_or_kept(world: World, ask) -> None:
     for method in ("GET", "POST", "DELETE"):
         assert ask(method=method, wish=MARK, key="guessed").status == 400
-    assert world.studio.reports.marks.listed() == []
+    assert world.studio.looked.marks.listed() == []
 
 
 def test_the_longest_note_and_link_fit(ask) -> None:

@@ -641,7 +641,7 @@ def test_sweep_starts_fills_in_cancels_resumes_and_measures_here(page, address):
     control(address, pace=0.02)
     page.get_by_test_id("sweep-start").click()
     expect_text(page, "progress-text", "11 of 11 points · done")
-    expect_text(page, "best", "best")
+    expect_attribute(page, "best", "data-alpha", "0.6")
     expect_text(page, "tile-miou", "at 0.50, 101 pictures")
     drag_alpha(page, [0.5, 0.57])
     expect_text(page, "curve-read", "interpolated between 0.50 and 0.60")

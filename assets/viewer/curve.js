@@ -227,6 +227,7 @@ export class Curve {
   drawBest(points) {
     const best = points.length > 1 ? this.view.sweep.best(this.metric) : null;
     if (!best || !known(best.value)) return this.bestMark.replaceChildren();
+    setAttribute(this.bestMark, "data-alpha", best.alpha);
     const x = this.x(best.alpha);
     const y = this.y(best.value);
     // At an end the label of that checkpoint says the same value in the same place.

@@ -45,6 +45,7 @@ export class Overlay {
     this.loader = loader;
     this.redraw = redraw;
     this.kept = new Map();
+    this.drawn = null; // what lies over the pictures now
     this.note = el("p", { class: "overlay-note", role: "status", "data-testid": "overlay-note" });
     view.on("data bundle settled frame mixture picture", () => this.follow());
     this.follow();
@@ -63,6 +64,7 @@ export class Overlay {
   }
 
   follow() {
+    if (!this.view.data.errors && this.note.hidden) return; // every other page
     const key = this.key;
     if (key && !this.view.moving && !this.kept.has(key) && this.asked !== key) this.ask(key);
     this.show();
@@ -95,15 +97,18 @@ export class Overlay {
 
   show() {
     const { errors } = this.view.data;
+    const { found } = this;
     this.note.hidden = !errors;
-    setText(this.note, errors?.pixels ? `${errors.words}: ${this.found?.words ?? "looking"}` : "");
-    setAttribute(this.note, "data-state", errors?.pixels ? (this.found ? "there" : "waits") : null);
+    setText(this.note, errors?.pixels ? `${errors.words}: ${found?.words ?? "looking"}` : "");
+    setAttribute(this.note, "data-state", errors?.pixels ? (found ? "there" : "waits") : null);
+    if (found === this.drawn) return; // a frame draws itself
+    this.drawn = found;
     this.redraw();
   }
 
   // Over a pane's picture and mask, in the pane's own zoom.
   draw(/** @type {CanvasRenderingContext2D} */ context, x, y, width, height) {
-    const canvas = this.found?.canvas;
+    const canvas = this.drawn?.canvas;
     if (!canvas) return;
     context.globalAlpha = 1;
     context.imageSmoothingEnabled = false;

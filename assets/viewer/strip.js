@@ -6,6 +6,7 @@
 import { alphaKey, alphaText, el, percent, setAttribute, setText } from "./dom.js";
 import { Lane, wishAlpha } from "./frames.js";
 import { MaskLayer } from "./layer.js";
+import { lensOf } from "./lenses.js";
 import { Palette } from "./paint.js";
 import { toPane } from "./zoom.js";
 
@@ -17,12 +18,15 @@ export class Strip {
     this.view = view;
     this.loader = loader;
     this.palette = new Palette();
+    this.stale = true; // colours are to be painted anew
     this.places = ALPHAS.map((alpha) => this.place(alpha));
     this.root = el("details", { class: "strip", "data-testid": "alpha-strip", on: { toggle: () => this.show() } },
       el("summary", {}, "Where in alpha"), el("div", { class: "strip-row" }, ...this.places.map(({ root }) => root)));
     this.lane = new Lane("strip", loader.cache, (frame, job) => this.arrived(frame, job), () => {});
-    view.on("bundle data settings zoom mixture settled", () => this.later());
-    view.on("frame", (pane) => (pane === "m" ? null : this.later())); // the truth or a reference: colours
+    view.on("bundle data settings", () => this.later(true));
+    view.on("zoom settled", () => this.later());
+    view.on("mixture", () => this.showCurrent()); // under the hand no frame here becomes another
+    view.on("frame", (pane) => (pane === "m" ? null : this.later(true))); // the truth or a reference: colours
     view.on("pointer", () => this.showPointer());
     this.show();
   }
@@ -44,7 +48,8 @@ export class Strip {
     return this.root?.open && mixture.field === "alpha" && data.live;
   }
 
-  later() {
+  later(recolour = false) {
+    this.stale ||= recolour;
     this.pending ??= requestAnimationFrame(() => {
       this.pending = null;
       this.show();
@@ -58,6 +63,8 @@ export class Strip {
     this.palette.update(this.view.classes, settings.hidden);
     this.root.style.setProperty("--aspect", String(data.size[0] / data.size[1]));
     for (const one of this.places) this.draw(one);
+    this.stale = false;
+    this.showCurrent();
     this.showPointer();
     this.next();
   }
@@ -85,12 +92,11 @@ export class Strip {
   draw(place) {
     const { settings } = this.view;
     const { canvas, layer } = place;
-    const picture = this.loader.shown.picture;
-    const { bundle, reference } = { bundle: this.loader.shown, reference: this.loader.shown[settings.reference] ?? null };
-    place.frame = this.frameAt(place.alpha);
-    setAttribute(place.root, "data-waits", !place.frame);
-    setAttribute(place.root, "aria-current", Math.abs(place.alpha - this.view.alpha) < 5e-4);
-    layer.paint(place.frame, settings, this.palette, true, { truth: bundle.t, reference });
+    const { shown } = this.loader;
+    const frame = this.frameAt(place.alpha);
+    if (this.stale || frame !== place.frame) layer.paint(frame, settings, this.palette, true, { truth: shown.t, reference: shown[settings.reference] ?? null });
+    place.frame = frame;
+    setAttribute(place.root, "data-waits", !frame);
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -98,11 +104,15 @@ export class Strip {
     const { scale, x, y } = settings.zoom;
     const box = /** @type {[number, number, number, number]} */ ([-x * scale * width, -y * scale * height, scale * width, scale * height]);
     context.clearRect(0, 0, width, height);
-    if (picture) context.drawImage(picture, ...box);
-    if (!place.frame || !settings.masks) return;
-    context.globalAlpha = settings.opacity;
+    if (shown.picture) context.drawImage(shown.picture, ...box);
+    if (!frame || !settings.masks) return;
+    context.globalAlpha = lensOf(settings.lens).solid ? 1 : settings.opacity;
     context.drawImage(layer.canvas, ...box);
     context.globalAlpha = 1;
+  }
+
+  showCurrent() {
+    for (const { alpha, root } of this.places) setAttribute(root, "aria-current", Math.abs(alpha - this.view.alpha) < 5e-4);
   }
 
   // The class under the pointer at every alpha; without one, how well the picture is labelled.

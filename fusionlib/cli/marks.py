@@ -19,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The marks as JSON values, the oldest first; boxes in fractions of the picture, times in seconds since 1970."""
-    from fusionlib.runs.answers import Answers
-    from fusionlib.runs.marks import Marks
+    from fusionlib.runs.looked import Looked
 
-    marks = Marks(Answers((given.home or default_home()) / "results.sqlite").database)
+    marks = Looked(given.home or default_home()).marks
     wanted = given.picture or ""
     return {"marks": [one.listed() for one in marks.listed() if wanted in one.name]}
 

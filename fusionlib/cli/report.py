@@ -80,7 +80,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             without_folders(pictures.spec),
             _command(given),
             pictures=given.pictures,
-            marks=marks_of(studio.reports.marks, pictures),
+            marks=marks_of(studio.looked.marks, pictures),
             progress=progress,
         )
     write = write_html if kind == "html" else write_markdown

@@ -16,19 +16,19 @@ from typing import Any, TypeVar
 from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.errors import DataError
 from fusionlib.question import Question
-from fusionlib.runs import desk, maps, marks, store
+from fusionlib.runs import desk, maps, store
 from fusionlib.runs.database import Database
 from fusionlib.runs.maps import MAP_BYTES, MOST_VALUES, Maps, Owner
 
-LAYOUT = 5
+LAYOUT = 4
 """Version of the tables. The first had figures alone, under keys with hashes of source code in them; the second did not
-know what a build costs, the third had no maps, and the fourth no marks.
+know what a build costs, and the third had no maps.
 """
 
 T = TypeVar("T")
 
 SCHEMA = f"""
-{store.SCHEMA}{desk.SCHEMA}{maps.SCHEMA}{marks.SCHEMA}
+{store.SCHEMA}{desk.SCHEMA}{maps.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
     memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
     forwards INTEGER NOT NULL, passes INTEGER NOT NULL
@@ -123,9 +123,9 @@ class Answers:
         wanted, found = list(dict.fromkeys(memos)), {}
         for start in range(0, len(wanted), MOST_VALUES):
             part = wanted[start : start + MOST_VALUES]
-            places = ",".join("?" * len(part))
+            marks = ",".join("?" * len(part))
             rows = self.database.read(
-                f"SELECT memo, build, notes, seconds, forwards, passes FROM builds WHERE memo IN ({places})", part
+                f"SELECT memo, build, notes, seconds, forwards, passes FROM builds WHERE memo IN ({marks})", part
             )
             for memo, build, notes, *costs in rows:
                 said = _json(notes, list)

@@ -6,12 +6,13 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
 
 from fusionlib.errors import UsageError, clipped, shown
 from fusionlib.runs.database import Database
+from fusionlib.runs.links import checked
 
 MOST, MOST_OF_A_PICTURE = 10_000, 200
 """Marks that are kept in all, and of one picture."""
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS marks (
 CREATE INDEX IF NOT EXISTS marks_of_picture ON marks (picture);
 """
 
-_LINK = re.compile(r"([a-z]{0,40})(?:\?[!$&-;=?-Z_a-z~%]*)?")  # one segment and a query, as addresses have them
+_ADDRESS = re.compile(r"[!$&-;=?-Z_a-z~%]*")  # characters that stand in an address as they are
 _CORNER = 1e-6  # what rounding may put beyond the edge
 
 
@@ -112,10 +113,8 @@ class Marks:
                 return one
         raise UsageError(f"Mark {shown(id)}", "a mark of this picture that is not removed", "Load the picture again")
 
-    def add(
-        self, place: Place, shape: object, box: object, note: object, view: object = "", pages: Iterable[str] = ()
-    ) -> Marked:
-        """Keep a new mark in the picture `place`, with the link of what is looked at: one of `pages`, or empty."""
+    def add(self, place: Place, shape: object, box: object, note: object, view: object = "") -> Marked:
+        """Keep a new mark in the picture `place`, with the link of what is looked at, or none."""
         made = Marked(
             secrets.token_hex(8),
             place.data,
@@ -125,7 +124,7 @@ class Marks:
             _shape(shape),
             *_box(box),
             _note(note),
-            _view(view, pages),
+            _view(view),
             time.time(),
         )
         self._make_room(place.picture)
@@ -229,12 +228,12 @@ def _note(given: object) -> str:
     return text
 
 
-def _view(given: object, pages: Iterable[str] | None = None) -> str:
-    """The relative link of a page, of those `pages` where they are given. Nothing in it can lead elsewhere."""
-    match = _LINK.fullmatch(given) if isinstance(given, str) and len(given) <= VIEW else None
-    if match is None or (given and pages is not None and match[1] not in pages):
-        raise UsageError(f"Link {shown(given)}", "the address of a page of this program", "Reload the page")
-    return match[0]
+def _view(given: object) -> str:
+    """The link of a view, or nothing. Raises `UsageError` for anything else."""
+    if given == "":
+        return ""
+    sound = isinstance(given, str) and len(given) <= VIEW and _ADDRESS.fullmatch(given)
+    return checked(given if sound else None)
 
 
 def _sound(text: object) -> str:

@@ -12,7 +12,6 @@ from fusionlib.question import figures_of, told_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.keys import key_of
-from fusionlib.runs.marks import Marks
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.curve import CALIBRATED, Curve
@@ -136,7 +135,6 @@ class ReportDesk:
 
     def __init__(self, runner: Runner, thumbnails: Thumbnails) -> None:
         self._runner, self._thumbnails = runner, thumbnails
-        self.marks = Marks(runner.answers.database)
         self._works: WorkDesk[ReportWork | AloneWork] = WorkDesk()
 
     def open(self, subject: Subject, pictures: DecodedCache, step: float = STEP) -> ReportWork | AloneWork:

@@ -13,7 +13,6 @@ from fusionlib.errors import UsageError
 from fusionlib.runs.marks import Marks, Place
 from fusionlib.studio import MergeView
 from pages.widgets.layers_routes import parsed
-from pages.widgets.link import OWN
 from pages.widgets.server import studio
 
 MARK_BYTES = 12 << 10
@@ -34,7 +33,7 @@ def _marks(request: Request, view: MergeView, body: bytes) -> Response:
     POST takes `{"shape", "box", "note", "view"}` for a new one, `{"id", "note"}` for another note and
     `{"id", "restore": true}`; DELETE `{"id"}`.
     """
-    place, marks = _place(view, request.path_params["index"]), studio().reports.marks
+    place, marks = _place(view, request.path_params["index"]), studio().looked.marks
     changed = None
     if request.method == "DELETE":
         changed = marks.remove(parsed(body).get("id"), place.picture)
@@ -50,7 +49,7 @@ def _marks(request: Request, view: MergeView, body: bytes) -> Response:
 
 def _changed(marks: Marks, place: Place, wish: dict[str, Any]) -> Any:
     if "id" not in wish:
-        return marks.add(place, wish.get("shape"), wish.get("box"), wish.get("note"), wish.get("view") or "", OWN)
+        return marks.add(place, wish.get("shape"), wish.get("box"), wish.get("note"), wish.get("view") or "")
     if wish.get("restore") is True:
         return marks.restore(wish["id"], place.picture)
     return marks.edit(wish["id"], place.picture, wish.get("note"))

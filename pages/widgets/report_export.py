@@ -67,7 +67,7 @@ def _offered(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name
 
 def _written(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name: str) -> Path:
     """The file in the home folder, made where the session has none of this merge yet."""
-    marks = marks_of(studio().reports.marks, view.need_pictures())
+    marks = marks_of(studio().looked.marks, view.need_pictures())
     key = key_of("report", view.id, recipe.content, name, [[one.picture, one.note, one.pixels] for one in marks])
     made = st.session_state.get("report")
     if made and made[0] == key and made[1].exists():
