@@ -6,6 +6,7 @@ moves; so they are put into the page's head, where they also cost no run anythin
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
@@ -27,22 +28,22 @@ def head() -> bytes:
 
 
 class FirstPaint:
-    """ASGI middleware: answers that are Streamlit's page get `head`; all others pass through as they are."""
+    """ASGI middleware: answers that are Streamlit's page get `head`; all others pass through as they are.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A page is one segment below `base` without a dot: files that somebody downloads may be HTML too.
+    """
+
+    def __init__(self, app: ASGIApp, base: str = "") -> None:
         self.app, self.head = app, head()
+        self._page = re.compile(rf"{re.escape(base)}/?[a-z_-]*")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Only requests that a browser makes for a page are looked at."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not _for_a_page(scope):
+        if scope["type"] != "http" or scope["method"] != "GET" or not self._page.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         kept = [(name, value) for name, value in scope["headers"] if name not in _UNTOUCHED]
         await self.app({**scope, "headers": kept}, receive, _Inserting(send, self.head).send)
-
-
-def _for_a_page(scope: Scope) -> bool:
-    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 class _Inserting:

@@ -207,5 +207,5 @@ def _row(item: Item, row: Row) -> dict[str, Any]:
         "tensors": len(checkpoint.tensors),
         "MB": checkpoint.size_bytes / 1e6,
         "fingerprint": checkpoint.fingerprint[:12],
-        "notes": "; ".join(filter(None, (item.made.about, *checkpoint.notes))),
+        "notes": "; ".join(filter(None, (item.made.about, *checkpoint.notes))).replace("`", ""),  # a cell has no code
     }

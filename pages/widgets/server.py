@@ -75,7 +75,7 @@ def middleware() -> list[Middleware]:
     return [
         Middleware(Guard, given.allow_hosts, token, f"{base_path()}/_stcore/health"),
         Middleware(ArrivesInTime),
-        Middleware(FirstPaint),
+        Middleware(FirstPaint, base_path()),
         Middleware(UploadLimit, AT_A_TIME * (given.upload_mb << 20) if given.uploads else 0),
     ]
 
