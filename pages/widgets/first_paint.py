@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pages.widgets.browser_files import ASSETS, FILES, VERSION
 
 _END = b"</head>"
-_UNTOUCHED = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
+_DROPPED = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
 """Headers of a request for a page that are not passed on: what is answered is whole and readable."""
 
 
@@ -42,7 +42,7 @@ class FirstPaint:
         if scope["type"] != "http" or scope["method"] != "GET" or not self._page.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
-        kept = [(name, value) for name, value in scope["headers"] if name not in _UNTOUCHED]
+        kept = [(name, value) for name, value in scope["headers"] if name not in _DROPPED]
         await self.app({**scope, "headers": kept}, receive, _Inserting(send, self.head).send)
 
 
