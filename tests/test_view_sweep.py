@@ -343,6 +343,18 @@ def test_the_same_sweep_again_needs_no_forward_pass_also_after_a_restart(world: 
     again.studio.store.close()
 
 
+def test_ends_that_are_known_are_no_curve(world: World) -> None:
+    """A checkpoint that was measured alone is the point at its end: nothing of a curve is done by that."""
+    world.studio.evaluate(world.studio.workspace.get("a").checkpoint, world.view().pictures)
+    again = world.reopened()
+    sweep = again.studio.sweep(again.view())
+    found = sweep.snapshot()
+    assert [point["alpha"] for point in found["points"]] == [1.0] and found["state"] == "idle"
+    sweep.measure_points((0.5,))
+    assert sweep.snapshot()["state"] == "done"
+    again.studio.store.close()
+
+
 def test_other_content_is_another_sweep(world: World) -> None:
     studio = world.studio
     sweeps = {

@@ -7,8 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-BETTER, WORSE = "#1a936f", "#c8553d"
-"""Green and red of equal lightness that colour-blind readers tell apart by the bars' direction as well."""
+BETTER, WORSE, SAME = "#1a936f", "#c8553d", "#7d8590"
+"""Green and red of equal lightness that colour-blind readers tell apart by the bars' direction as well; and neither."""
+
+LEAST = 0.05
+"""Points of which one decimal shows something."""
 
 
 def class_changes(
@@ -36,8 +39,8 @@ def class_change_figure(
             x=[row[1] for row in rows],
             y=[row[0] for row in rows],
             orientation="h",
-            marker_color=[BETTER if row[1] >= 0 else WORSE for row in rows],
-            text=[f"{row[1]:+.1f}" if abs(row[1]) >= 0.05 else "0.0" for row in rows],
+            marker_color=[_colour(row[1]) for row in rows],
+            text=["0.0" if _colour(row[1]) == SAME else f"{row[1]:+.1f}" for row in rows],
             textposition="outside",
             cliponaxis=False,
             customdata=[row[2:] for row in rows],
@@ -56,3 +59,9 @@ def class_change_figure(
         showlegend=False,
     )
     return figure
+
+
+def _colour(change: float) -> str:
+    if abs(change) < LEAST:
+        return SAME
+    return BETTER if change > 0 else WORSE

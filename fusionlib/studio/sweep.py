@@ -129,7 +129,8 @@ class Sweep(Work):
         ends = {name: found.get(name) for name in self.view.ends}
         done = len(points)
         planned = {point for point, _ in self._study.points if not isinstance(point, str)}
-        state = "idle" if self.state == "done" and not points else self.state  # A and B alone are no curve
+        inner = any(0 < point["alpha"] < 1 for point in points)
+        state = "idle" if self.state == "done" and not inner else self.state  # A and B alone are no curve
         message = self.message or ("; ".join(self.store.notes) or None if state == "done" else None)
         ends_and_points = [figures for figures in (*ends.values(), *points) if figures]
         warnings = annotation_warnings(ends_and_points[0], self.view.space.names) if ends_and_points else []
