@@ -9,7 +9,7 @@ import { LENSES, addLens } from "../viewer/lenses.js";
 import { TOLD_APART, coloured, paintPatterns } from "../viewer/palettes.js";
 import { PANES, addPane } from "../viewer/pane-registry.js";
 import { Palette, RIGHT, UNKNOWN, WRONG } from "../viewer/paint.js";
-import { FrameCache, wishAlpha } from "../viewer/frames.js";
+import { FrameCache, partsOf, wishAlpha } from "../viewer/frames.js";
 import { Method, sharedOut } from "../viewer/method.js";
 import { lacking } from "../viewer/sweepcard.js";
 import { Sweep } from "../viewer/sweep.js";
@@ -183,4 +183,10 @@ test("a pattern is drawn where the class is painted in its own colour, and nowhe
   assert.deepEqual(new Set(out.subarray(8, 56)), new Set([palette.colors[9], palette.lines[9]]));
   palette.update(coloured(classes, "own"), []);
   assert.equal(palette.patterned, false);
+});
+
+test("parts of a time are those of this answer, or none", () => {
+  assert.deepEqual(partsOf({ merge: 4, forward: 40, encode: 3 }, 60), { merge: 4, forward: 40, encode: 3 });
+  assert.deepEqual(partsOf({ merge: 168, forward: 900, encode: 3 }, 138), {}, "a frame that was kept");
+  assert.deepEqual(partsOf(undefined, 10), {});
 });

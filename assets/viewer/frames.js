@@ -104,6 +104,12 @@ export const wishAlpha = (alpha) =>
 // A checkpoint by itself: no end of the curve, where the buffer policy may give it other statistics.
 export const wishAlone = (letter) => ({ key: `alone-${letter}`, mixture: letter, label: "", query: "", body: null, pane: letter });
 
+// A frame that the server had kept tells the times of its making: parts larger than the whole are another answer's.
+export function partsOf(ms = {}, took = 0) {
+  const spent = Object.values(ms).reduce((sum, part) => sum + part, 0);
+  return spent <= took ? ms : {};
+}
+
 export async function fetchFrame(job, pane, signal) {
   const url = `${job.base}/frame/${job.index}?${job.query}gen=${nextGeneration()}&pane=${job.pane ?? pane}`;
   const options = job.body ? { method: "POST", body: job.body, headers: { "Content-Type": "application/json" } } : {};

@@ -4,7 +4,7 @@
 // A bundle holds what belongs to ONE picture. The old bundle stays on screen until the new picture is there, so that a
 // mask never lies over the wrong picture.
 
-import { FrameCache, Lane, Trouble, decodeLabelMap, request } from "./frames.js";
+import { FrameCache, Lane, Trouble, decodeLabelMap, partsOf, request } from "./frames.js";
 import { PANES, framed } from "./pane-registry.js";
 
 const KEPT_PICTURES = 16;
@@ -86,7 +86,7 @@ export class Loader {
     }
     this.troubled.delete(pane);
     if (!this.troubled.size) this.view.emit("recovered");
-    if (pane === "m") this.view.timing = { cached: job.cached, took: frame.took, from: frame.scores.from, ...frame.scores.ms };
+    if (pane === "m") this.view.timing = { cached: job.cached, took: frame.took, from: frame.scores.from, ...partsOf(frame.scores.ms, frame.took) };
     if (this.shown?.[pane] === frame) this.view.emit("frame", pane);
   }
 
