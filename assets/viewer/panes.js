@@ -4,6 +4,7 @@
 import { button, clamp, el, percent, reducedMotion, setAttribute, setText } from "./dom.js";
 import { MaskLayer } from "./layer.js";
 import { lensOf } from "./lenses.js";
+import { serves } from "./lenses-doubt.js";
 import { Overlay } from "./overlay.js";
 import { Palette } from "./paint.js";
 import { PANES, mapOf } from "./pane-registry.js";
@@ -314,7 +315,8 @@ export class Panes {
       const frame = this.frameOf(id);
       const { follows, source } = PANES.get(id);
       setAttribute(pane.root, "data-unready", Boolean(follows) && !wish && this.view.data.live);
-      const late = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
+      const other = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
+      const late = other || (source === "frame" && Boolean(frame) && !serves(frame, this.view.settings.lens));
       setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
     }
   }
