@@ -12,12 +12,16 @@ import numpy as np
 
 from fusionlib.contracts import IGNORE
 from fusionlib.errors import UsageError, shown
+from fusionlib.measures.bins import KEPT_BINS
 from fusionlib.measures.strata import SIZES
 from fusionlib.measures.transitions import STRATA, TRANSITIONS, Joint, Strata, transitions_of
 
 Parts = np.ndarray
 """(..., 3, C) int64: pixels right, pixels of the class, pixels predicted as it. All that IoU needs, and it adds."""
 
+
+BINS = 20
+"""Bins of confidence that pixels are chosen by; it divides those that are kept."""
 
 _NUMBERS, _WORDS = ("truths", "references", "merges"), ("transitions", "sizes")
 _IDS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){0,255}")
@@ -26,7 +30,17 @@ _IDS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){0,255}")
 def _known(name: str, value: str) -> bool:
     """Whether a part of a text is one of `Pixels`; its words are looked at there."""
     numbers = name in _NUMBERS and _IDS.fullmatch(value) is not None
-    return numbers or (name in _WORDS and 0 < len(value) < 200) or (name == "band" and value in ("0", "1"))
+    words = name in _WORDS and 0 < len(value) < 200
+    return (
+        numbers or words or value in {"band": ("0", "1"), "bin": [str(number) for number in range(BINS)]}.get(name, ())
+    )
+
+
+def _read(name: str, value: str) -> Any:
+    if name == "bin":
+        return int(value)
+    words = tuple(value.split(","))
+    return words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,8 @@ class Pixels:
     nothing.
 
     A cell of the merge's confusion matrix is one truth and one merge, of the reference's one truth and one reference;
-    an edge of the flow is one reference and one merge.
+    an edge of the flow is one reference and one merge. Bin k of `BINS` of the merge's confidence, `[k / BINS, (k + 1) /
+    BINS)`, stands alone: counts by confidence know nothing of the rest.
     """
 
     truths: tuple[int, ...] = ()
@@ -45,8 +60,13 @@ class Pixels:
     transitions: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     band: bool | None = None
+    bin: int | None = None
 
     def __post_init__(self) -> None:
+        if self.bin is not None and (not 0 <= self.bin < BINS or replace(self, bin=None) != Pixels()):
+            raise UsageError(
+                f"Bin {self.bin} of the confidence, with others", f"0 to {BINS - 1}, alone", "Choose it alone"
+            )
         for given, known in ((self.transitions, TRANSITIONS), (self.sizes, SIZES)):
             if unknown := set(given) - set(known):
                 raise UsageError(shown(min(unknown)), f"one of {', '.join(known)}", "Correct it")
@@ -61,6 +81,7 @@ class Pixels:
         """As a link has it: `truths=1,3;transitions=fixed;band=1`; empty for everything. `from_text` reads it."""
         values = {name: ",".join(map(str, getattr(self, name))) for name in (*_NUMBERS, *_WORDS)}
         values["band"] = "" if self.band is None else str(int(self.band))
+        values["bin"] = "" if self.bin is None else str(self.bin)
         return ";".join(f"{name}={value}" for name, value in values.items() if value)
 
     @classmethod
@@ -75,14 +96,15 @@ class Pixels:
                     "a selection such as truths=1,3;transitions=fixed;band=1",
                     "Correct the link",
                 )
-            words = tuple(value.split(","))
-            found[name] = words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
+            found[name] = _read(name, value)
         return cls(**found)
 
     def chosen(
         self, truth: np.ndarray, reference: np.ndarray, merge: np.ndarray, transition: np.ndarray, stratum: np.ndarray
     ) -> np.ndarray:
         """Which of the entries or pixels, all uint8 of one shape, are asked for: bool."""
+        if self.bin is not None:
+            raise UsageError("Transitions by confidence", "a choice without it", "Ask for the bin alone")
         found = np.ones(truth.shape, bool)
         for wanted, values in (
             (self.truths, truth),
@@ -107,6 +129,10 @@ class Pixels:
         """Which labelled pixels of a picture are asked for: its strata and label maps (H, W) uint8 -> (H, W) bool."""
         transition = transitions_of(strata.truth, reference, merge)
         return (strata.truth != IGNORE) & self.chosen(strata.truth, reference, merge, transition, strata.stratum)
+
+    def mask_of_bin(self, bins: np.ndarray) -> np.ndarray:
+        """The same out of the map of the measure `confidence_bins`, (H, W) uint8, where a bin is asked for."""
+        return bins // (KEPT_BINS // BINS) == self.bin
 
 
 EVERYTHING = Pixels()

@@ -16,7 +16,7 @@ from fusionlib.charts.confusion import (
     edges_of,
     flow_figure,
 )
-from fusionlib.charts.errors import class_figure, risk_figure
+from fusionlib.charts.errors import bins_figure, class_figure, risk_figure
 from fusionlib.measures.error_stack import Pixels
 from fusionlib.studio import ErrorAnalysis
 from pages.widgets.diagnostics_tables import twin
@@ -129,8 +129,19 @@ def _row_chosen(key: str, edges: Sequence[Pixels]) -> None:
         choose(edges[rows[0]])
 
 
-def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any]) -> None:
-    """Whether confidence tells right from wrong, and flicker along a sequence."""
+def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any], pixels: Pixels) -> None:
+    """Whether confidence tells right from wrong, bin by bin and in all, and flicker along a sequence."""
+    outcomes = analysis.outcomes()
+    if outcomes is not None:
+        key = chart_key("bins")
+        st.plotly_chart(
+            bins_figure(outcomes[0].tolist(), outcomes[1].tolist(), pixels.bin),
+            key=key,
+            on_select=lambda: clicked(key),
+            selection_mode="points",
+            config=PLAIN,
+        )
+        st.caption("A click on a bin outlines its pixels: below the dotted line the merge is surer than it is right.")
     names = {"reference": str(found["reference"]), "merge": "the merge"}
     st.plotly_chart(risk_figure(analysis.risk(), names), key="errors-risk", config=PLAIN)
     flicker = analysis.flicker()

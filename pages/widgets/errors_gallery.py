@@ -169,5 +169,6 @@ def _filter(pixels: Pixels) -> None:
             transitions=tuple(state["errors-transitions"]),
             sizes=tuple(state["errors-sizes"]),
             band=state["errors-band"],
+            bin=None,
         )
     )

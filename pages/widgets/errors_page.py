@@ -153,4 +153,4 @@ def _looked_into(view: MergeView, analysis: ErrorAnalysis, pixels: Pixels, found
     elif tab == "flow":
         flow_chart(analysis)
     elif tab == "confidence":
-        confidence_chart(analysis, found)
+        confidence_chart(analysis, found, pixels)
