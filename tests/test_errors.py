@@ -355,10 +355,10 @@ def test_categories_are_those_of_cityscapes_and_of_no_other_space() -> None:
 def test_a_bin_of_confidence_leads_to_its_pixels_by_one_pass(world: World, forwards: list[int]) -> None:
     found = analysis(world)
     found.measure()
-    wrong, right = found.outcomes()  # type: ignore[misc]
+    wrong, right = found.outcomes(20)  # type: ignore[misc]
     assert (wrong + right).sum() == found.snapshot()["pixels"]
     bin_ = int(np.argmax(wrong))
-    chosen, held = Pixels(bin=bin_), found.pictures_of(Pixels(bin=bin_))
+    chosen, held = Pixels(bin=(bin_, 20)), found.pictures_of(Pixels(bin=(bin_, 20)))
     assert sum(one["pixels"] for one in held) == wrong[bin_] + right[bin_] > 0
     assert [row["pixels"] for row in found.rows("gain", chosen)] and len(found.rows("gain", chosen)) == len(held)
     del forwards[:]
@@ -369,7 +369,7 @@ def test_a_bin_of_confidence_leads_to_its_pixels_by_one_pass(world: World, forwa
     maps = found.maps(number)
     hits = masks[number] & (maps.merge == maps.strata.truth)
     assert hits.sum() <= right[bin_] and not (masks[number] & (maps.strata.truth == 255)).any()
-    found.mask_of(number, Pixels(bin=0))
+    found.mask_of(number, Pixels(bin=(4, 15)))
     assert 0 < passes == len(forwards), "another bin of a picture that was looked at takes none"
 
 
@@ -546,7 +546,7 @@ def test_pictures_with_chosen_pixels_come_first_by_their_count(capsys: pytest.Ca
     assert counts == sorted(counts, reverse=True) == [row["broken"] for row in found["images"]]
     assert sum(counts) == found["transitions"]["broken"] == everything["transitions"]["broken"]
     assert all("pixels" not in row for row in everything["images"])
-    sums = [verb(capsys, "errors", "a.pth", "b.pth", "--pixels", f"bin={number}")["images"] for number in range(20)]
+    sums = [verb(capsys, "errors", "a.pth", "b.pth", "--pixels", f"bin={number}/20")["images"] for number in range(20)]
     assert sum(row["pixels"] for rows in sums for row in rows) == everything["pixels"]
 
 
@@ -568,8 +568,8 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture[str], place: Path) -
         (("a.pth", "b.pth", "--recipe", "m.yaml"), "a recipe, which says all of it"),
         (("--recipe", "m.yaml", "--alpha", "0.5"), "a recipe, which says all of it"),
         (("a.pth", "b.pth", "--buffers", "nope"), "one of"),
-        (("a.pth", "b.pth", "--pixels", "bin=20"), "a selection such as"),
-        (("a.pth", "b.pth", "--pixels", "bin=2;band=1"), "alone"),
+        (("a.pth", "b.pth", "--pixels", "bins=2"), "a selection such as"),
+        (("a.pth", "b.pth", "--pixels", "bin=2/20;band=1"), "alone"),
     ],
 )
 def test_a_wrong_choice_is_one_line(

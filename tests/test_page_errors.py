@@ -122,7 +122,7 @@ def test_filters_change_the_choice(measured: AppTest) -> None:
         {"against": "alpha=0.25", "mix": "layers"},
         {"sort": "class_gain", "of": "car", "show": "pictures"},
         {"sort": "count"},
-        {"pixels": "bin=17", "sort": "count", "show": "confidence"},
+        {"pixels": "bin=17/20", "sort": "count", "show": "confidence"},
     ],
 )
 def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str, str]) -> None:
@@ -134,7 +134,7 @@ def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str
     assert not app.exception
     assert app.selectbox(key="errors-against").value in ("better", "alpha")
     if "pixels" in link:
-        wrong = link["pixels"] not in ("truths=255;merges=999", "bin=17")
+        wrong = link["pixels"] not in ("truths=255;merges=999", "bin=17/20")
         assert ("such as truths=1,3" in text(app).replace("\\", "")) == wrong
 
 
@@ -151,7 +151,7 @@ def test_a_choice_in_words() -> None:
     assert words_of(Pixels((0,), (1,), (2,)), NAMES) == "road: sky → car"
     assert words_of(Pixels(merges=(3,), band=True), NAMES) == "outside in the merge, near edges"
     assert words_of(Pixels((0, 99), transitions=("fixed", "broken")), NAMES) == "road or class 99, fixed or broken"
-    assert words_of(Pixels(bin=17), NAMES) == "confidence 85 to 90 %"
+    assert words_of(Pixels(bin=(17, 20)), NAMES) == "confidence 85 to 90 %"
     assert words_of(Pixels(references=(1,), sizes=("small",)), NAMES) == "sky in the reference, small objects"
 
 

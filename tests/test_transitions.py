@@ -150,13 +150,13 @@ def test_pixels_are_chosen_alike_in_the_stack_and_in_the_picture() -> None:
 
 def test_a_bin_of_confidence_is_no_matter_of_transitions() -> None:
     with pytest.raises(UsageError, match="bin alone"):
-        stack_of((TRUTH, REFERENCE, MERGE)).holding(Pixels(bin=3))
+        stack_of((TRUTH, REFERENCE, MERGE)).holding(Pixels(bin=(3, 20)))
     with pytest.raises(UsageError, match="alone"):
-        Pixels(bin=3, band=True)
-    assert Pixels(bin=1).mask_of_bin(np.array([[2, 3, 5, 6, 60]], np.uint8)).tolist() == [
+        Pixels(bin=(3, 20), band=True)
+    assert Pixels(bin=(1, 20)).mask_of_bin(np.array([[2, 3, 5, 6, 60]], np.uint8)).tolist() == [
         [False, True, True, False, False]
     ]
-    assert not Pixels(bin=19).mask_of_bin(np.array([60], np.uint8)).any(), "void"
+    assert not Pixels(bin=(19, 20)).mask_of_bin(np.array([60], np.uint8)).any(), "void"
 
 
 def test_pixels_travel_in_a_link() -> None:
@@ -164,7 +164,7 @@ def test_pixels_travel_in_a_link() -> None:
         EVERYTHING,
         Pixels((1, 3), (), (11,), ("fixed", "broken"), ("small",), False),
         Pixels(band=True),
-        Pixels(bin=19),
+        Pixels(bin=(19, 20)),
     ):
         assert Pixels.from_text(pixels.text) == pixels
     assert EVERYTHING.text == "" and Pixels((1,), band=True).text == "truths=1;band=1"
@@ -180,10 +180,12 @@ def test_pixels_travel_in_a_link() -> None:
         "band=2",
         "sizes=huge",
         "any=1",
-        "bin=20",
-        "bin=-1",
-        "bin=1;truths=1",
-        "bin=01",
+        "bin=20/20",
+        "bin=-1/20",
+        "bin=1/20;truths=1",
+        "bin=1/7",
+        "bin=1/0",
+        "bin=1",
         "truths=" + "9" * 9999,
         ";",
     ],

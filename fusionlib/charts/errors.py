@@ -186,7 +186,7 @@ def bins_figure(wrong: Sequence[int], right: Sequence[int], chosen: int | None =
                 },
             },
             customdata=[
-                [Pixels(bin=number).text if of else "", of, bad]
+                [Pixels(bin=(number, count)).text if of else "", of, bad]
                 for number, (of, bad) in enumerate(zip(pixels, wrong, strict=True))
             ],
             hovertemplate="%{y:.1f} % right<br>%{customdata[1]:,} pixels, %{customdata[2]:,} wrong<extra></extra>",

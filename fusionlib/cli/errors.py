@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pixels",
         metavar="WHICH",
-        help="list the pictures with these pixels, most first: truths=1;merges=3, transitions=broken, bin=17, ...",
+        help="list the pictures with these pixels, most first: truths=1;merges=3, transitions=broken, bin=17/20, ...",
     )
     parser.add_argument("--buffers", help=f"one of {', '.join(POLICIES)} (default {BUFFERS})")
     add_dtype(parser)

@@ -11,9 +11,7 @@ import numpy as np
 
 from fusionlib.contracts import State
 from fusionlib.diagnostics.bootstrap import Units
-from fusionlib.measures.bins import KEPT_BINS
 from fusionlib.measures.boundary import boundary_iou, mean_boundary_iou
-from fusionlib.measures.error_stack import BINS
 from fusionlib.measures.observation import UNIT
 from fusionlib.measures.selective import aurc, binned, confident_error, fpr95
 from fusionlib.studies.errors import class_rows, summary_of
@@ -64,11 +62,8 @@ def bins_of(states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outcomes_of(states: Sequence[State]) -> np.ndarray | None:
-    """(pictures, 2, BINS): wrong and right pixels of each picture by bin of confidence; None without states."""
-    if not states:
-        return None
-    kept = np.stack([state["outcomes"].sum(1).numpy() for state in states])
-    return kept.reshape(len(states), 2, BINS, KEPT_BINS // BINS).sum(3)
+    """(pictures, 2, 60): wrong and right pixels of each picture by kept bin of confidence; None without states."""
+    return np.stack([state["outcomes"].sum(1).numpy() for state in states]) if states else None
 
 
 def confident_error_of(state: State) -> float | None:

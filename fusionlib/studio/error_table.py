@@ -41,8 +41,8 @@ class ErrorTable:
 
     `names` and `domains` (the dataset's groups, where nobody says otherwise) are of the pictures, `classes` names of
     the annotation's; `confident` is the confident error of the merge and `loss_change` that of the cross-entropy,
-    (pictures,) each, NaN where undefined. `outcomes` (pictures, 2, BINS) are the merge's wrong and right pixels by bin
-    of confidence; None where nobody kept them.
+    (pictures,) each, NaN where undefined. `outcomes` (pictures, 2, 60) are the merge's wrong and right pixels by kept
+    bin of confidence; None where nobody kept them.
     """
 
     names: Sequence[str]
@@ -120,7 +120,7 @@ class ErrorTable:
             return self.stack.holding(pixels)
         if self.outcomes is None:
             raise UsageError("Confidences that are not kept", "the calibration of all pictures", "Look into it again")
-        return self.outcomes[:, :, pixels.bin].sum(1)
+        return self.outcomes[:, :, pixels.kept_bins].sum((1, 2))
 
     def _values(self, sort: str, pixels: Pixels, number: int | None) -> np.ndarray:
         if sort not in SORTS:

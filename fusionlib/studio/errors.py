@@ -18,6 +18,7 @@ from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.imaging.highlight import highlight, outlined
 from fusionlib.imaging.png import encode_grey, encode_picture
+from fusionlib.measures.bins import check_bins
 from fusionlib.measures.error_stack import EVERYTHING, ErrorStack, Pixels
 from fusionlib.measures.flicker import flicker, flicker_counts, neighbours
 from fusionlib.measures.oracle import oracle
@@ -188,10 +189,12 @@ class ErrorAnalysis(Work):
             for name, curve in curves.items()
         }
 
-    def outcomes(self) -> np.ndarray | None:
-        """(2, BINS): the merge's wrong and right pixels by bin of confidence; None where nobody kept them."""
+    def outcomes(self, bins: int) -> np.ndarray | None:
+        """(2, bins): the merge's wrong and right pixels by bin of confidence; None where nobody kept them. Raises
+        `UsageError` for a number of bins that is not offered.
+        """
         found = self._ready.table.outcomes
-        return None if found is None else found.sum(0)
+        return None if found is None else found.sum(0).reshape(2, check_bins(bins), -1).sum(2)
 
     def flicker(self) -> dict[str, float | None]:
         """Share of the pixels whose truth stays from frame to frame and whose prediction does not, of the merge and,

@@ -28,6 +28,9 @@ from pages.widgets.problems import plain
 MATRIX, SHARE, CELLS, FLOW = "matrix", "share", "cells", "flow"
 """Names in the session state and in the URL."""
 
+BINS = 20
+"""Bins of the diagram of confidence, unless a link has chosen one of others."""
+
 _SHARES = {"row": "of the class", "column": "of the prediction", "none": "of all pixels"}
 _CELLS = {"errors": "errors alone", "all": "all cells"}
 
@@ -131,11 +134,12 @@ def _row_chosen(key: str, edges: Sequence[Pixels]) -> None:
 
 def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any], pixels: Pixels) -> None:
     """Whether confidence tells right from wrong, bin by bin and in all, and flicker along a sequence."""
-    outcomes = analysis.outcomes()
+    bins = pixels.bin[1] if pixels.bin else BINS
+    outcomes = analysis.outcomes(bins)
     if outcomes is not None:
         key = chart_key("bins")
         st.plotly_chart(
-            bins_figure(outcomes[0].tolist(), outcomes[1].tolist(), pixels.bin),
+            bins_figure(outcomes[0].tolist(), outcomes[1].tolist(), pixels.bin and pixels.bin[0]),
             key=key,
             on_select=lambda: clicked(key),
             selection_mode="points",

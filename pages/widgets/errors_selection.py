@@ -9,7 +9,7 @@ import streamlit as st
 from fusionlib.charts.confusion import OUTSIDE
 from fusionlib.charts.errors import WORDS
 from fusionlib.errors import UsageError
-from fusionlib.measures.error_stack import BINS, EVERYTHING, Pixels
+from fusionlib.measures.error_stack import EVERYTHING, Pixels
 from fusionlib.studio.error_table import SORTS
 from pages.widgets.problems import plain, show_problem
 
@@ -111,5 +111,6 @@ def words_of(pixels: Pixels, names: Sequence[str]) -> str:
     parts += [f"{' or '.join(pixels.sizes)} objects" if pixels.sizes else ""]
     parts += ["" if pixels.band is None else BANDS[pixels.band]]
     if pixels.bin is not None:
-        parts.append(f"confidence {100 * pixels.bin // BINS} to {100 * (pixels.bin + 1) // BINS} %")
+        number, of = pixels.bin
+        parts.append(f"confidence {100 * number / of:.3g} to {100 * (number + 1) / of:.3g} %")
     return ", ".join(filter(None, parts))
