@@ -137,7 +137,7 @@ export class Strip {
     if (!frame) return "–";
     const [x, y] = [Math.min(frame.width - 1, Math.floor(u * frame.width)), Math.min(frame.height - 1, Math.floor(v * frame.height))];
     const id = frame.words[y * frame.width + x] & 255;
-    return this.view.classOf(id)?.name ?? (id === 255 ? "void" : `class ${id}`);
+    return this.view.classOf(id)?.name ?? (id === 255 ? "outside" : `class ${id}`);
   }
 
   dispose() {

@@ -136,6 +136,8 @@ def counted(pixels: int) -> str:
     """A number of pixels in three digits or so: 950, 12k, 3.4M."""
     if pixels < 1000:
         return str(pixels)
+    if pixels < 9_950:
+        return f"{pixels / 1000:.1f}k"
     return f"{pixels / 1000:.0f}k" if pixels < 999_500 else f"{pixels / 1e6:.1f}M"
 
 
