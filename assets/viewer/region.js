@@ -2,6 +2,7 @@
 // The object under the pointer: pixels of one label that hang together, and their edge.
 
 const EDGE = 0xffffffff; // white, which no class of the usual palettes has
+const INNER = 0x8cffffff; // an edge alone vanishes where a large map is drawn small
 
 // Reused from call to call and never given away: a strip asks for seven a time.
 let inside = new Uint8Array(0);
@@ -17,7 +18,7 @@ function room(pixels) {
  * @param {{width: number, height: number, words: Uint32Array}} map
  * @param {number} x
  * @param {number} y
- * @param {Uint32Array} out one a pixel: white at the region's edge, else 0
+ * @param {Uint32Array} out one a pixel: white at the region's edge, half of it inside, else 0
  * @returns {number} how many pixels the region has
  */
 export function traceRegion({ width, height, words }, x, y, out) {
@@ -44,6 +45,7 @@ export function traceRegion({ width, height, words }, x, y, out) {
     const i = waiting[at];
     const column = i % width;
     const within = column > 0 && column + 1 < width && i >= width && i + width < pixels;
+    out[i] = INNER;
     if (!within || !(inside[i - 1] && inside[i + 1] && inside[i - width] && inside[i + width])) out[i] = EDGE;
   }
   return count;
