@@ -315,7 +315,12 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(
         until(lambda: comparison.state == "done")
         app.run()
         table = next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
-        assert set(table["weights say"].dropna()) == {"do not merge", "measure to know"}
+        source = server.studio().workspace.sources[0].name
+        report = server.studio().diagnosis(["c0", "c1", "near"], source, None).report()
+        for pair in report["pairs"]:
+            assert pair["verdict"]["measured"]
+            row = table[table.index.str.startswith(f"subsets: {pair['a']} + {pair['b']}, isotropic")].iloc[0]
+            assert row["verdict"] == pair["verdict"]["level"]
 
 
 def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_path: Path) -> None:
