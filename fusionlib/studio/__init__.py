@@ -349,7 +349,7 @@ class Studio:
         measures: Sequence[str] = BASIC,
         fresh: bool = False,
     ) -> dict[str, Any]:
-        """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`.
+        """Figures of a recipe's network on pictures with `forwards`, its cost a picture, and `classes`.
 
         A run: who asks for the same network on the same pictures elsewhere follows.
         """
@@ -359,7 +359,8 @@ class Studio:
         plan = set_plan("evaluate", files, pictures) if len(files) == 1 else Plan("evaluate", ())
         with lease(self.runs, plan, *content)(progress or (lambda *_: None)) as told:
             figures = self.runner.measure(recipe, pictures, told, measures=measures, fresh=fresh)
-        return {**figures, "forwards": forwards_of(recipe), "classes": list(pictures.label_space.names)}
+        space = pictures.label_space if pictures.labelled else builder.space(recipe)
+        return {**figures, "forwards": forwards_of(recipe), "classes": list(space.names)}
 
     def evaluate(
         self,
