@@ -22,7 +22,7 @@ from fusionlib.studies.curve import BASIC, CALIBRATED
 from fusionlib.studies.grid import alpha_grid, best_merge, merges_of
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.intervals import Chance, Intervals
-from fusionlib.studio.outlook import Judged, curve_evidence
+from fusionlib.studio.outlook import Judged, curve_evidence, gravest
 from fusionlib.studio.selection import view_key
 from fusionlib.studio.sweep import listed_alphas, sweep_key
 from fusionlib.studio.view import MergeView
@@ -94,6 +94,19 @@ class KnownCurves:
             return self.intervals.of(ends, list(map(curve.path.at, alphas)), pictures)
 
         return curve_evidence(known, found, names, chance)
+
+    def outlook(
+        self, judged: Judged, files: Sequence[Checkpoint], buffers: str, dtype: str | None, pictures: DecodedCache
+    ) -> dict[str, Any] | None:
+        """The gravest verdict among the pairs of files, as they were `judged` by their weights, with what is measured;
+        None where nothing could be judged.
+        """
+        curves = (self.of(pair, buffers, dtype, pictures) for pair in combinations(files, 2))
+        found = [
+            (names, self.evidence(known, curve, names, pictures))
+            for (names, known), curve in zip(judged, curves, strict=False)
+        ]
+        return gravest(found) if found else None
 
     def measured(self, view: MergeView, judged: Judged) -> Judged:
         """What is known of the pairs of a view, in their order, with what is measured of the curve of each."""
