@@ -550,10 +550,7 @@ class Diagnostic:
 
 
 class Study(ABC):
-    """A plan: which questions, given what is known, and the table of what is known. Loads no torch.
-
-    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again.
-    """
+    """A frozen dataclass of plain values, so that it runs the same anywhere: which questions next. Loads no torch."""
 
     title: ClassVar[str]
     summary: ClassVar[str]
@@ -561,13 +558,15 @@ class Study(ABC):
     version: ClassVar[int]
     goes_on: ClassVar[bool] = False
     """Whether what cannot be answered is one row's affair (`Refused`), and the others go on."""
+    fits: ClassVar[bool] = False
+    """Whether something is fitted: `planned` is then given two halves of the pictures, to fit on and to report on."""
 
     @classmethod
     def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Self:
         """The study of these networks on the pictures of this content key: what `studies NAME` runs.
 
-        `settings` are those of its fields that are declared by `parameter`. Raises `UsageError` where a study needs
-        more than that, and so has a verb of its own.
+        `settings` are those of its fields that are declared by `parameter`; of one that `fits` also `fit_on`. Raises
+        `UsageError` where a study needs more than that, and so has a verb of its own.
         """
         raise UsageError(f"The study {cls.title}", "its own verb, which plans it", "See --help")
 

@@ -21,6 +21,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
+from fusionlib.engine.identity import Network
 from fusionlib.engine.maps import doubt_maps, pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
@@ -112,6 +113,17 @@ class MergeView:
     def architecture(self) -> Architecture | None:
         """The network; None where nobody knows it."""
         return self._known[0] if self._known else None
+
+    @property
+    def network(self) -> Network | None:
+        """The same with its class count."""
+        return self._known
+
+    @property
+    def turned(self) -> str:
+        """The id of the view of the same checkpoints in the opposite order."""
+        chosen, prints = self.selection, self.arena.fingerprints[::-1]
+        return view_key(prints, chosen.buffers, chosen.dtype, self.pictures, self._known, self.precision, self.device)
 
     @property
     def obstacle(self) -> str | None:

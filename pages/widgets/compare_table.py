@@ -39,8 +39,8 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
     """
     rows = [_shown(row) for row in ranking]
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
-        for row in rows:  # one pair alone: what its weights say stands above the table
-            del row["weights say"]
+        for row in rows:  # one pair alone: its verdict stands above the table
+            del row["verdict"]
     frame = pd.DataFrame(rows)
     if opened:
         frame.insert(1, "Explore", [None if state is None else "Open in Explore" for state in opened])
@@ -120,7 +120,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "ECE (%)": percent(row["ece"]),
         "forwards": None if row["state"] == "not applicable" else row["forwards"],
         "remark": _remark(row),
-        "weights say": row["verdict"] and row["verdict"]["level"],
+        "verdict": row["verdict"] and row["verdict"]["level"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
         "statistics": row["buffers"],
