@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fusionlib.candidate import Candidate, equal, singles
+from fusionlib.candidate import Candidate, Learned, Learning, equal, singles
 from fusionlib.checkpoints.choices import SAME
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
@@ -31,6 +31,7 @@ from fusionlib.runs.work import Work
 from fusionlib.studies.candidates import Networks, check_score
 from fusionlib.studies.search import Pictures, Search
 from fusionlib.studio.desk import WorkDesk
+from fusionlib.studio.lessons import Lessons
 from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.workspace import Workspace
 
@@ -109,6 +110,7 @@ class SearchWork(Work):
         merger = runner.builder.merger
         merger.sources.know(checkpoints, select)
         merger.sources.know(pictures=report)
+        self._lessons = Lessons(runner, [source_of(one) for one in checkpoints], select)
         strategy = wanted.built()
         parts = {
             places: DecodedCache(Chosen(select, places), 0, tiles=select.tiles)
@@ -130,6 +132,39 @@ class SearchWork(Work):
         """The same, and wait: `snapshot`. Raises `UsageError` where the search failed."""
         self.run(progress=progress, fresh=fresh)
         return self.snapshot()
+
+    def begin(self, study: Any = None, *, fresh: bool = False) -> None:
+        """As of any work; with `fresh` what was learned does not count either."""
+        if fresh and self.state != "running":
+            self.study = replace(self._study, learned=())
+        super().begin(study, fresh=fresh)
+
+    def recall(self) -> None:
+        """Take what the tables know, and what was learned before."""
+        super().recall()
+        while (wish := self._study.wanted(dict(self.known))) is not None and (found := self._lessons.known(wish)):
+            self._take(wish, found)
+            super().recall()
+
+    def further(self, done: int) -> int | None:
+        """Learn what the strategy waits for."""
+        wish = self._study.wanted(dict(self.known))
+        if wish is None:
+            return None
+        self.current = "learning weights"
+        found = self._lessons.learn(
+            wish, lambda part, whole: self.progress(done + part, done + whole), fresh=self.fresh
+        )
+        self._take(wish, found)
+        return done + found.passes
+
+    def _take(self, wish: Learning, found: Learned) -> None:
+        self.study = replace(self._study, learned=(*self._study.learned, (wish, found)))
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to ask, and nothing to learn."""
+        return super().settled and self._study.wanted(dict(self.known)) is None
 
     @property
     def optimistic(self) -> bool:
