@@ -15,6 +15,7 @@ from fusionlib.candidate import Candidate, Learned, Learning
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import IGNORE, Preprocessing, Progress
 from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.inputs import resized
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.errors import CheckpointError, UsageError
@@ -80,7 +81,7 @@ class SoupLearner:
             of_merged, of_beta = torch.autograd.grad(loss, (leaf, self.beta))
             (of_raw,) = torch.autograd.grad(weights, self.raw, self.mixer.gradient(of_merged))
         self.raw.grad, self.beta.grad = of_raw, of_beta
-        return float(loss)
+        return float(loss.detach())
 
     def step(self, loss_of: Callable[[Tensor, Tensor], Tensor]) -> float:
         """One step; the loss before it. Raises `CheckpointError` where it is no number."""
@@ -136,8 +137,7 @@ class Lesson:
         def loss(merged: Tensor, beta: Tensor) -> Tensor:
             self.network.load(merged.detach())  # statistics: they have no gradient
             logits = self.network.differentiable(merged, images)
-            size = (truth.shape[1], truth.shape[2])
-            logits = self.network.inputs.at_size(logits, size, size)
+            logits = resized(logits, truth.shape[1:])  # of a padded picture off by less than a pixel of the network's
             return cross_entropy(logits * beta.to(logits), truth, self._members)
 
         return loss
@@ -167,7 +167,7 @@ def cross_entropy(logits: Tensor, truth: Tensor, members: Tensor | None = None) 
     scores = logits.log_softmax(1)
     if members is not None:
         shares = torch.einsum("tc,nchw->nthw", members, scores.exp())
-        scores = shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
+        scores = shares.clamp(min=torch.finfo(shares.dtype).tiny).log().contiguous()  # what nll_loss goes back through
     labelled = (truth != IGNORE).sum().clamp(min=1)
     return functional.nll_loss(scores, truth, ignore_index=IGNORE, reduction="sum") / labelled
 

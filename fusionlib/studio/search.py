@@ -221,7 +221,9 @@ class SearchWork(Work):
         merges = [found] if not found.alone else []
         if pictures.fingerprint() == self.select.fingerprint():
             merges = [
-                one for one in self._study.whole(known) if not one.alone and one.together == found.together
+                one
+                for one in self._study.whole(known)
+                if not one.alone and (found.alone or one.together == found.together)
             ] or merges
         ends, totals = (
             [self._totals_of(one, pictures.fingerprint()) for one in networks]
