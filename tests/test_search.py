@@ -86,7 +86,7 @@ def test_every_strategy_runs_says_what_it_cost_and_is_known_from_then_on(bench: 
     assert best["select"] == best["report"] and found["optimistic"] is True
     assert len(best["weights"]) == len(found["checkpoints"]) and sum(best["weights"]) == pytest.approx(1)
     assert found["forward_passes_search"] + found["forward_passes_beside"] == studio.runner.tally.run
-    assert found["evaluations"] and all(one["select"]["images"] in (2, 6) for one in found["evaluations"])
+    assert found["evaluations"] and all(one["select"]["images"] in (3, 4, 6) for one in found["evaluations"])
     again = bench.studio(f"home-{name}")
     work = bench.work(again, name, members)
     assert work.state == "done", "known before it is asked for"
@@ -129,9 +129,8 @@ def test_a_part_of_the_pictures_is_measured_once(bench: Bench, monkeypatch) -> N
     found = told(bench.work(studio, "adaptive"))
     assert len(seen) == found["forward_passes_search"] == studio.runner.tally.run
     looked = {(tuple(one["weights"]), one["part"]) for one in found["evaluations"]}
-    whole = {weights for weights, part in looked if part is None}
-    parts = {weights for weights, part in looked if part == 0}
-    assert len(seen) == 2 * len(parts - whole) + 6 * len(whole)
+    whole, half, more = ({weights for weights, part in looked if part == one} for one in (None, 0, 1))
+    assert len(seen) == 3 * len(half - more - whole) + 4 * len(more - whole) + 6 * len(whole)
     assert found["regret"] >= 0 and 0 <= found["confidence"] <= 1
 
 
