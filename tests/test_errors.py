@@ -352,6 +352,27 @@ def test_categories_are_those_of_cityscapes_and_of_no_other_space() -> None:
 # --- one picture -----------------------------------------------------------------------------------------------------
 
 
+def test_a_bin_of_confidence_leads_to_its_pixels_by_one_pass(world: World, forwards: list[int]) -> None:
+    found = analysis(world)
+    found.measure()
+    wrong, right = found.outcomes(20)  # type: ignore[misc]
+    assert (wrong + right).sum() == found.snapshot()["pixels"]
+    bin_ = int(np.argmax(wrong))
+    chosen, held = Pixels(bin=(bin_, 20)), found.pictures_of(Pixels(bin=(bin_, 20)))
+    assert sum(one["pixels"] for one in held) == wrong[bin_] + right[bin_] > 0
+    assert [row["pixels"] for row in found.rows("gain", chosen)] and len(found.rows("gain", chosen)) == len(held)
+    del forwards[:]
+    masks = {one["number"]: found.mask_of(one["number"], chosen) for one in held}
+    assert [int(masks[one["number"]].sum()) for one in held] == [one["pixels"] for one in held]
+    passes = len(forwards)
+    number = held[0]["number"]
+    maps = found.maps(number)
+    hits = masks[number] & (maps.merge == maps.strata.truth)
+    assert hits.sum() <= right[bin_] and not (masks[number] & (maps.strata.truth == 255)).any()
+    found.mask_of(number, Pixels(bin=(4, 15)))
+    assert 0 < passes == len(forwards), "another bin of a picture that was looked at takes none"
+
+
 def test_a_cell_leads_to_its_pixels(world: World, forwards: list[int]) -> None:
     found = analysis(world)
     found.measure()
@@ -518,6 +539,17 @@ def test_a_run_of_a_page_can_be_gone_on_with_on_the_command_line(world: World, a
     assert [path.name for path in given.checkpoints] == ["a.pth", "b.pth"] and given.data == found.pictures.spec
 
 
+def test_pictures_with_chosen_pixels_come_first_by_their_count(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    everything = verb(capsys, "errors", "a.pth", "b.pth")
+    found = verb(capsys, "errors", "a.pth", "b.pth", "--pixels", "transitions=broken")
+    counts = [row["pixels"] for row in found["images"]]
+    assert counts == sorted(counts, reverse=True) == [row["broken"] for row in found["images"]]
+    assert sum(counts) == found["transitions"]["broken"] == everything["transitions"]["broken"]
+    assert all("pixels" not in row for row in everything["images"])
+    sums = [verb(capsys, "errors", "a.pth", "b.pth", "--pixels", f"bin={number}/20")["images"] for number in range(20)]
+    assert sum(row["pixels"] for rows in sums for row in rows) == everything["pixels"]
+
+
 def test_the_table_for_people(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     main(["errors", "a.pth", "b.pth", "--against", "oracle", "--data", "folder:town", "--home", "home"])
     said = capsys.readouterr().out
@@ -536,6 +568,8 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture[str], place: Path) -
         (("a.pth", "b.pth", "--recipe", "m.yaml"), "a recipe, which says all of it"),
         (("--recipe", "m.yaml", "--alpha", "0.5"), "a recipe, which says all of it"),
         (("a.pth", "b.pth", "--buffers", "nope"), "one of"),
+        (("a.pth", "b.pth", "--pixels", "bins=2"), "a selection such as"),
+        (("a.pth", "b.pth", "--pixels", "bin=2/20;band=1"), "alone"),
     ],
 )
 def test_a_wrong_choice_is_one_line(

@@ -52,6 +52,7 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     tab.wait_for_url(re.compile(r"pixels=truths%3D\d+%3Bmerges%3D\d+"), timeout=30000)
     counts = counts_of(tab)
     assert counts and counts == sorted(counts, reverse=True)
+    assert outline_of(tab) > 0, "a picture that has such pixels is opened"
     tab.locator(".gallery-item").first.focus()
     tab.keyboard.press("Enter")
     tab.locator('.gallery-item[aria-current="true"]').wait_for(timeout=30000)
@@ -63,8 +64,22 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     tab.wait_for_url(re.compile(r"^((?!pixels=).)*$"), timeout=30000)
     tab.get_by_test_id("overlay-note").filter(has_text=re.compile(r"^$")).wait_for(state="attached", timeout=30000)
     assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
+    _presented(tab)
     assert problems == []
     context.close()
+
+
+def _presented(tab) -> None:
+    """The sentence and the bar stay in sight, above the slider, and nothing else of the page does."""
+    tab.get_by_test_id("canvas-m").click()
+    tab.keyboard.press("f")
+    tab.locator(".viewer.presenting").wait_for()
+    head, viewer = tab.locator(".st-key-errors-head"), tab.locator(".viewer.presenting")
+    assert "of the labelled pixels" in head.inner_text()
+    above, below = head.bounding_box(), viewer.bounding_box()
+    assert above["y"] == 0 and above["y"] + above["height"] <= below["y"] + 1
+    assert head.locator(".js-plotly-plot").first.is_visible()
+    assert not tab.locator(".gallery-item").first.is_visible()
 
 
 def _click_cell(tab) -> None:

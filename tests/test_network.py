@@ -14,7 +14,7 @@ from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.contracts import ARCHITECTURES, IGNORE
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
-from fusionlib.engine.maps import pixel_maps
+from fusionlib.engine.maps import doubt_maps, pixel_maps
 from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.measures.observation import Observation
@@ -250,3 +250,29 @@ def test_maps_are_those_of_a_naive_loop(mapped: bool) -> None:
     assert (second == expected[2]).all()
     assert (second != label).all()
     assert not mapped or ((label == IGNORE).any() and (label != IGNORE).any())
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_doubt_is_that_of_a_naive_loop(mapped: bool) -> None:
+    torch.manual_seed(5)
+    logits = torch.randn(1, 20, 7, 9) * 2
+    logits[0, 19, :3] += 6  # void wins there: outside the target space, which is a class of its own
+    truth = torch.full((1, 7, 9), IGNORE, dtype=torch.uint8)
+    table = mapping(CITYSCAPES_VOID, CAMVID)
+    wide = Observation(logits, truth, torch.from_numpy(table), CAMVID.count) if mapped else Observation(logits, truth)
+    entropy, margin = doubt_maps(wide)
+    odds = logits.double().softmax(1)[0].numpy()
+    for y, x in np.ndindex(7, 9):
+        kept = odds[:, y, x]
+        if mapped:
+            kept = np.array([kept[table == target].sum() for target in range(-1, CAMVID.count)])
+        second, first = np.sort(kept)[-2:]
+        assert abs(margin[y, x] - 255 * (first - second)) <= 0.51
+        assert abs(entropy[y, x] + 255 * (kept * np.log(kept)).sum() / np.log(len(kept))) <= 0.51
+
+
+def test_doubt_of_a_coin_and_of_one_class() -> None:
+    truth = torch.zeros(1, 1, 2, dtype=torch.uint8)
+    even = torch.tensor([[[[0.0, 200.0]], [[0.0, 0.0]]]])
+    assert [one.tolist() for one in doubt_maps(Observation(even, truth))] == [[[255, 0]], [[0, 255]]]
+    assert [one.tolist() for one in doubt_maps(Observation(even[:, :1], truth))] == [[[0, 0]], [[255, 255]]]

@@ -82,7 +82,8 @@ def test_afterwards_it_says_what_came_out_and_every_tab_is_drawn(measured: AppTe
     for tab in ("classes", "confusion", "flow", "confidence"):
         app = following(measured, show=tab)
         assert said(app, "show") == tab
-        assert len(app.get("plotly_chart")) == 2, "the bar of transitions and the tab's own"
+        own = 2 if tab == "confidence" else 1
+        assert len(app.get("plotly_chart")) == 1 + own, "the bar of transitions and the tab's own"
     rows = app.dataframe[0].value
     assert list(rows["network"])[-1] == "the merge" and "Lower is better" in text(app)
 
@@ -121,6 +122,7 @@ def test_filters_change_the_choice(measured: AppTest) -> None:
         {"against": "alpha=0.25", "mix": "layers"},
         {"sort": "class_gain", "of": "car", "show": "pictures"},
         {"sort": "count"},
+        {"pixels": "bin=17/20", "sort": "count", "show": "confidence"},
     ],
 )
 def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str, str]) -> None:
@@ -132,7 +134,7 @@ def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str
     assert not app.exception
     assert app.selectbox(key="errors-against").value in ("better", "alpha")
     if "pixels" in link:
-        wrong = "merges=999" not in link["pixels"]
+        wrong = link["pixels"] not in ("truths=255;merges=999", "bin=17/20")
         assert ("such as truths=1,3" in text(app).replace("\\", "")) == wrong
 
 
@@ -149,6 +151,7 @@ def test_a_choice_in_words() -> None:
     assert words_of(Pixels((0,), (1,), (2,)), NAMES) == "road: sky → car"
     assert words_of(Pixels(merges=(3,), band=True), NAMES) == "outside in the merge, near edges"
     assert words_of(Pixels((0, 99), transitions=("fixed", "broken")), NAMES) == "road or class 99, fixed or broken"
+    assert words_of(Pixels(bin=(17, 20)), NAMES) == "confidence 85 to 90 %"
     assert words_of(Pixels(references=(1,), sizes=("small",)), NAMES) == "sky in the reference, small objects"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -19,7 +20,7 @@ from fusionlib.options import Options
 from fusionlib.runs.frames import PreparedFrames
 from fusionlib.runs.story import Step
 from fusionlib.studio import Studio
-from fusionlib.studio.prepare import STEPS_OF_ALPHA
+from fusionlib.studio.prepare import DOUBTS, STEPS_OF_ALPHA
 
 LINK = "?a=night&b=fog&data=streets%20all&split=val&mix=alpha&alpha={}&picture={}"
 
@@ -96,12 +97,12 @@ def test_what_is_damaged_or_says_it_is_another_is_made_again(prepared: tuple[Stu
     view = opened(one, LINK.format(0.37, 24))
     frames = view.prepared
     assert isinstance(frames, PreparedFrames)
-    key = view._key(23, 0.5, "m")
+    key = view._key(23, 0.5, "m", False)
     good = frames.find(key)
     assert good is not None
     name = frames._name(key)
     png, about = good
-    strange = json.dumps({"key": frames._name(view._key(23, 0.55, "m")), "about": about}).encode() + b"\n" + png
+    strange = json.dumps({"key": frames._name(view._key(23, 0.55, "m", False)), "about": about}).encode() + b"\n" + png
     for packed in (
         b"",
         b"no zlib",
@@ -117,6 +118,26 @@ def test_what_is_damaged_or_says_it_is_another_is_made_again(prepared: tuple[Stu
     assert view.frame(23, 0.5).png == png, "the network is asked"
     frames.keep(key, png, about)
     assert frames.find(key) == good
+
+
+@pytest.mark.parametrize("lens", DOUBTS)
+def test_a_step_that_shows_doubt_is_prepared_with_it(tmp_path: Path, lens: str) -> None:
+    one = studio(tmp_path)
+    link = LINK.format(0.5, 3) + f"&look=lens-{lens}~zoom-1_0_0"
+    prepare(one, link)
+    view = opened(one, link)
+    stop(one)
+    frame = view.frame(2, 0.5, doubt=True)
+    width, height = Image.open(BytesIO(frame.png)).size
+    image = view.need_pictures().load(2).image
+    assert (height, width) == (2 * len(image), len(image[0]))
+    with pytest.raises(RuntimeError, match="stopped"):
+        view.frame(2, 0.5)
+
+
+def test_lenses_that_need_doubt_are_those_of_the_browser() -> None:
+    text = (Path(__file__).parents[1] / "assets/viewer/lenses-doubt.js").read_text()
+    assert tuple(re.findall(r'id: "(\w+)".*needs: \["doubt"\]', text)) == DOUBTS
 
 
 def _short(name: str) -> bytes:

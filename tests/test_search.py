@@ -87,6 +87,7 @@ def test_every_strategy_runs_says_what_it_cost_and_is_known_from_then_on(bench: 
     assert len(best["weights"]) == len(found["checkpoints"]) and sum(best["weights"]) == pytest.approx(1)
     assert found["forward_passes_search"] + found["forward_passes_beside"] == studio.runner.tally.run
     assert found["evaluations"] and all(one["select"]["images"] in (3, 4, 6) for one in found["evaluations"])
+    assert all(-1 <= ray["cosine"] <= 1 for ray in found.get("rays", ()))
     again = bench.studio(f"home-{name}")
     work = bench.work(again, name, members)
     assert work.state == "done", "known before it is asked for"

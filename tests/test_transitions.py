@@ -148,15 +148,47 @@ def test_pixels_are_chosen_alike_in_the_stack_and_in_the_picture() -> None:
         Pixels(transitions=("improved",))
 
 
+def test_a_bin_of_confidence_is_no_matter_of_transitions() -> None:
+    with pytest.raises(UsageError, match="bin alone"):
+        stack_of((TRUTH, REFERENCE, MERGE)).holding(Pixels(bin=(3, 20)))
+    with pytest.raises(UsageError, match="alone"):
+        Pixels(bin=(3, 20), band=True)
+    assert Pixels(bin=(1, 20)).mask_of_bin(np.array([[2, 3, 5, 6, 60]], np.uint8)).tolist() == [
+        [False, True, True, False, False]
+    ]
+    assert not Pixels(bin=(19, 20)).mask_of_bin(np.array([60], np.uint8)).any(), "void"
+
+
 def test_pixels_travel_in_a_link() -> None:
-    for pixels in (EVERYTHING, Pixels((1, 3), (), (11,), ("fixed", "broken"), ("small",), False), Pixels(band=True)):
+    for pixels in (
+        EVERYTHING,
+        Pixels((1, 3), (), (11,), ("fixed", "broken"), ("small",), False),
+        Pixels(band=True),
+        Pixels(bin=(19, 20)),
+    ):
         assert Pixels.from_text(pixels.text) == pixels
     assert EVERYTHING.text == "" and Pixels((1,), band=True).text == "truths=1;band=1"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "truths=", "truths=-1", "truths=1;truths=2", "band=2", "sizes=huge", "any=1", "truths=" + "9" * 9999, ";"],
+    [
+        "x",
+        "truths=",
+        "truths=-1",
+        "truths=1;truths=2",
+        "band=2",
+        "sizes=huge",
+        "any=1",
+        "bin=20/20",
+        "bin=-1/20",
+        "bin=1/20;truths=1",
+        "bin=1/7",
+        "bin=1/0",
+        "bin=1",
+        "truths=" + "9" * 9999,
+        ";",
+    ],
 )
 def test_other_links_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as told:

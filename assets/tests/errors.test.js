@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { halves } from "../viewer/frames.js";
+import { serves, wishFor } from "../viewer/lenses-doubt.js";
 import { BROKEN, FIXED, OTHER, SAME, paintUnsure } from "../viewer/lenses-errors.js";
 import { LENSES } from "../viewer/lenses.js";
 import { DEFAULTS, readLook, writeLook } from "../viewer/look.js";
 import { outlineOf } from "../viewer/overlay.js";
-import { AGREED, Palette, UNKNOWN } from "../viewer/paint.js";
+import { AGREED, CONFIDENCE, Palette, UNKNOWN } from "../viewer/paint.js";
 import { PANES } from "../viewer/pane-registry.js";
 import { oracle } from "../viewer/panes-errors.js";
 import { View } from "../viewer/state.js";
@@ -86,6 +88,25 @@ test("what costs forward passes is asked for only where somebody looks at it", (
   assert.equal(uses({ shown: ["m", "e"] }, "e"), true);
   assert.equal(uses({ shown: ["m", "e"], layout: "wipe" }, "e"), false);
   assert.equal(uses({ shown: ["m", "o"] }, "b"), true, "the oracle is made of A, B and the truth");
+});
+
+test("a lens of doubt asks for a map of its own, and both halves of it are told apart", () => {
+  const wish = { key: "0.500", mixture: "0.500", query: "alpha=0.500&", body: null };
+  assert.equal(wishFor("mask", wish), wish);
+  assert.deepEqual(wishFor("entropy", wish), { ...wish, key: "0.500+doubt", query: "alpha=0.500&doubt=1&", doubt: true });
+  assert.equal(wishFor("margin", null), null);
+  const both = halves({ width: 1, height: 4, words: Uint32Array.of(1, 2, 0x0000ff00, 0x000000ff) });
+  assert.deepEqual([both.height, [...both.words], [...both.doubt]], [2, [1, 2], [0xff00, 0xff]]);
+  assert.equal(serves(both, "entropy"), true);
+  assert.equal(serves({ words: both.words }, "entropy"), false);
+  const [out, visible] = [new Uint32Array(2), new Uint8Array(256).fill(1)];
+  for (const [id, sure] of [["entropy", 255], ["margin", 255]]) {
+    LENSES.get(id).paint(out, both, { palette: { visible, colors: null }, truth: null, reference: null });
+    assert.equal(out[0], CONFIDENCE[sure], id); // no entropy, all of the margin
+    assert.equal(out[1], CONFIDENCE[0], id);
+  }
+  assert.equal(LENSES.get("entropy").says(both, 1), "entropy 1.00 log C");
+  assert.equal(LENSES.get("margin").says(both, 0), "margin 100 %");
 });
 
 test("another alpha is a pane only where the page has one, and what is sure is part of the look", () => {

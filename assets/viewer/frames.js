@@ -62,6 +62,14 @@ export async function decodeLabelMap(blob) {
   return { width, height, words };
 }
 
+// A map that is twice as high says in its lower half how undecided the pixels of the upper one are.
+export function halves({ width, height, words }) {
+  const pixels = words.length / 2;
+  return { width, height: height / 2, words: words.subarray(0, pixels), doubt: words.subarray(pixels) };
+}
+
+const bytesOf = ({ words, doubt }) => words.byteLength + (doubt?.byteLength ?? 0);
+
 export class FrameCache {
   constructor() {
     this.frames = new Map(); // insertion order is the order of use
@@ -79,14 +87,14 @@ export class FrameCache {
   set(key, frame) {
     if (this.frames.has(key)) return;
     this.frames.set(key, frame);
-    this.bytes += frame.words.byteLength;
+    this.bytes += bytesOf(frame);
     while (this.frames.size > CACHE_FRAMES || this.bytes > CACHE_BYTES) this.dropOldest();
   }
 
   dropOldest() {
     const [key, frame] = this.frames.entries().next().value;
     this.frames.delete(key);
-    this.bytes -= frame.words.byteLength;
+    this.bytes -= bytesOf(frame);
   }
 }
 
@@ -117,7 +125,7 @@ export async function fetchFrame(job, pane, signal) {
   if (response.status === 409) return null;
   const scores = JSON.parse(response.headers.get("X-Fusion") ?? "{}");
   const map = await decodeLabelMap(await response.blob());
-  return { ...map, scores, mixture: job.mixture, label: job.label, took: 0 };
+  return { ...(job.doubt ? halves(map) : map), scores, mixture: job.mixture, label: job.label, took: 0 };
 }
 
 // One lane a pane: at most one request in flight, and after it only the newest wish.

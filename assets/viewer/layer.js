@@ -3,6 +3,7 @@
 
 import { lensOf, paintBorders, paintClasses } from "./lenses.js";
 import { paintUnsure } from "./lenses-errors.js";
+import "./lenses-doubt.js"; // after those that are used most: buttons and keys have this order
 import { paintPatterns } from "./palettes.js";
 
 export class MaskLayer {
@@ -26,7 +27,7 @@ export class MaskLayer {
     if (!frame) return;
     this.resize(frame.width, frame.height);
     const lens = lensOf(look.lens);
-    const context = { palette, truth: sameSize(frame, beside.truth), reference: sameSize(frame, beside.reference) };
+    const context = { palette, truth: sameSize(frame, beside.truth), reference: sameSize(frame, beside.reference), doubt: frame.doubt };
     const possible = (network || !lens.networks) && lens.needs.every((one) => context[one]);
     (possible ? lens.paint : paintClasses)(this.out, frame, context);
     if (palette.patterned && !lens.solid) paintPatterns(this.out, frame, palette);

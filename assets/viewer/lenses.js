@@ -10,6 +10,7 @@ import { AGREED, CONFIDENCE, RAMP_CSS, RIGHT, RIGHT_CSS, UNKNOWN, UNKNOWN_CSS, V
  * @property {number} width
  * @property {number} height
  * @property {Uint32Array} words
+ * @property {Uint32Array} [doubt] entropy | margin << 8, where a lens wanted it
  *
  * @typedef {object} Context
  * @property {{colors: Uint32Array, visible: Uint8Array}} palette
@@ -19,11 +20,12 @@ import { AGREED, CONFIDENCE, RAMP_CSS, RIGHT, RIGHT_CSS, UNKNOWN, UNKNOWN_CSS, V
  * @typedef {object} Lens
  * @property {string} id
  * @property {string} label
- * @property {Array<"truth" | "reference">} needs without one of them the classes are painted
+ * @property {Array<"truth" | "reference" | "doubt">} needs without one of them the classes are painted
  * @property {boolean} networks only of a network's map, not of the ground truth
  * @property {boolean} [solid] drawn without the opacity of masks
  * @property {Array<{color?: string, text: string, from?: string}>} key what its colours mean
  * @property {(out: Uint32Array, map: LabelMap, context: Context) => void} paint
+ * @property {(map: LabelMap, pixel: number) => string} [says] what the read-out says in place of the runner-up
  */
 
 /** @type {Map<string, Lens>} */

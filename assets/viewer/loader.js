@@ -5,6 +5,7 @@
 // mask never lies over the wrong picture.
 
 import { FrameCache, Lane, Trouble, decodeLabelMap, partsOf, request } from "./frames.js";
+import { doubts, serves, wishFor } from "./lenses-doubt.js";
 import { PANES, framed } from "./pane-registry.js";
 
 const KEPT_PICTURES = 16;
@@ -26,6 +27,7 @@ export class Loader {
     view.on("picture", () => this.open());
     view.on("data", (before) => this.dataChanged(before));
     view.on("settled settings", () => this.wantOthers());
+    view.on("settings", () => this.target && doubts(view.settings.lens) && this.wantFollowers());
     view.on("other", () => this.otherChanged());
   }
 
@@ -48,6 +50,10 @@ export class Loader {
     this.wantOthers();
   }
 
+  serves({ id }) {
+    return serves(this.target[id], this.view.settings.lens);
+  }
+
   // Panes that nobody looks at cost nothing; those that are there from the first are ready before they are looked at.
   wanted(/** @type {import("./pane-registry.js").PaneKind} */ { id, optional }) {
     return !optional || this.view.uses(id);
@@ -59,13 +65,13 @@ export class Loader {
 
   wantOthers() {
     if (!this.target || !this.view.data.live) return;
-    for (const kind of framed()) if (!kind.follows && !this.target[kind.id] && this.wanted(kind)) this.want(kind);
+    for (const kind of framed()) if (!kind.follows && !this.serves(kind) && this.wanted(kind)) this.want(kind);
     if (this.target.missing) this.retryPicture(this.target);
   }
 
   want(/** @type {import("./pane-registry.js").PaneKind} */ { id, wish }) {
     if (!this.target || !this.view.data.live) return;
-    const wished = wish(this.view);
+    const wished = wishFor(this.view.settings.lens, wish(this.view));
     if (wished) this.lanes[id].want(this.target.base, this.target.index, wished);
   }
 

@@ -2,6 +2,7 @@
 // What every pane says of the pixel under the pointer, beside the pointer.
 
 import { el, setText } from "./dom.js";
+import { lensOf } from "./lenses.js";
 import { PANES, mapOf } from "./pane-registry.js";
 import { toPane } from "./zoom.js";
 
@@ -46,13 +47,15 @@ export class Readout {
   }
 
   fill(cell, kind, frame) {
-    const word = frame ? frame.words[place(this.view.pointer, frame)] : null;
+    const pixel = frame ? place(this.view.pointer, frame) : 0;
+    const word = frame ? frame.words[pixel] : null;
     setText(cell.title, kind.short(this.view));
     cell.swatch.style.background = word === null ? "transparent" : (this.view.classOf(word & 255)?.css ?? "transparent");
-    setText(cell.name, word === null ? "–" : this.name(word & 255));
+    setText(cell.name, word === null ? "–" : this.name(word & 255, kind.source === "truth"));
     const says = kind.network && word !== null;
     setText(cell.sure, says ? `${Math.round(((word >>> 8) & 255) / 2.55)} %` : "");
-    setText(cell.second, says ? `then ${this.name((word >>> 16) & 255)}` : "");
+    const own = frame?.doubt && lensOf(this.view.settings.lens).says;
+    setText(cell.second, says ? (own ? own(frame, pixel) : `then ${this.name((word >>> 16) & 255)}`) : "");
   }
 
   // Right of and below the pointer, or on its other side where there is no room.
@@ -68,8 +71,9 @@ export class Readout {
     root.style.transform = `translate(${Math.round(Math.max(0, left))}px, ${Math.round(top)}px)`;
   }
 
-  name(id) {
-    if (id === NONE) return "void";
+  // What a network says beside the classes is outside of them; the truth says nothing there.
+  name(id, truth = false) {
+    if (id === NONE) return truth ? "void" : "outside";
     return this.view.classOf(id)?.name ?? `class ${id}`;
   }
 }

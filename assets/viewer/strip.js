@@ -7,6 +7,7 @@ import { alphaKey, alphaText, el, percent, setAttribute, setText } from "./dom.j
 import { Lane, wishAlpha } from "./frames.js";
 import { MaskLayer } from "./layer.js";
 import { lensOf } from "./lenses.js";
+import { wishFor } from "./lenses-doubt.js";
 import { Palette } from "./paint.js";
 import { toPane } from "./zoom.js";
 
@@ -69,9 +70,13 @@ export class Strip {
     this.next();
   }
 
+  wish(alpha) {
+    return wishFor(this.view.settings.lens, wishAlpha(alpha));
+  }
+
   frameAt(alpha) {
     const { base, index } = this.loader.shown;
-    return this.loader.cache.get(`${base}/${index}/${wishAlpha(alpha).key}`);
+    return this.loader.cache.get(`${base}/${index}/${this.wish(alpha).key}`);
   }
 
   // The first that is missing, once the frame of the hand is there.
@@ -81,7 +86,7 @@ export class Strip {
     const missing = this.places.find(({ alpha }) => !this.frameAt(alpha));
     if (!missing) return;
     if (this.view.moving || !this.view.framed()) this.waiting = setTimeout(() => this.next(), LOOK_AGAIN_MS);
-    else this.lane.want(this.loader.shown.base, this.loader.shown.index, { ...wishAlpha(missing.alpha), pane: "strip" });
+    else this.lane.want(this.loader.shown.base, this.loader.shown.index, { ...this.wish(missing.alpha), pane: "strip" });
   }
 
   arrived(_, job) {
@@ -132,7 +137,7 @@ export class Strip {
     if (!frame) return "–";
     const [x, y] = [Math.min(frame.width - 1, Math.floor(u * frame.width)), Math.min(frame.height - 1, Math.floor(v * frame.height))];
     const id = frame.words[y * frame.width + x] & 255;
-    return this.view.classOf(id)?.name ?? (id === 255 ? "void" : `class ${id}`);
+    return this.view.classOf(id)?.name ?? (id === 255 ? "outside" : `class ${id}`);
   }
 
   dispose() {

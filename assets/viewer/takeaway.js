@@ -5,6 +5,7 @@ import { alphaKey, button, clamp, el, setText } from "./dom.js";
 import { request, fetchFrame, wishAlpha } from "./frames.js";
 import { MaskLayer } from "./layer.js";
 import { lensOf } from "./lenses.js";
+import { wishFor } from "./lenses-doubt.js";
 import { PANES, mapOf } from "./pane-registry.js";
 import { Palette } from "./paint.js";
 import { standalone } from "./svgfile.js";
@@ -145,7 +146,7 @@ export class TakeAway {
 
   // From memory, else from the server; a hand that moves the slider meanwhile goes first, and this waits.
   async frameAt(bundle, alpha, signal) {
-    const wish = wishAlpha(alpha);
+    const wish = wishFor(this.view.settings.lens, wishAlpha(alpha));
     const key = `${bundle.base}/${bundle.index}/${wish.key}`;
     for (;;) {
       signal.throwIfAborted();

@@ -18,9 +18,18 @@ SHOWN = ("merge", "reference", "difference")
 NORMALISED = ("row", "column", "none")
 """What a cell's share is of: of the pixels of its class, of those predicted so, or of all."""
 
-_BLUES = [[0, "#eef5fc"], [0.05, "#c6dbef"], [0.2, "#6baed6"], [0.5, "#2171b5"], [1, "#08306b"]]
-_SCALES: dict[bool, Any] = {False: _BLUES, True: "PuOr"}
-"""Shares, small ones apart; and signed differences."""
+_BLUE, _ORANGE = "0,114,210", "230,90,0"
+_REACH = ((0.0, 0.04), (0.05, 0.22), (0.2, 0.5), (0.5, 0.8), (1.0, 1.0))
+"""How far a share stands out, small ones apart. Colours begin at the page's own, so that little is faint on a light and
+on a dark one."""
+
+_SHARES = [[share, f"rgba({_BLUE},{opacity})"] for share, opacity in _REACH]
+_SIGNED = [
+    *([0.5 - share / 2, f"rgba({_ORANGE},{opacity})"] for share, opacity in reversed(_REACH)),
+    *([0.5 + share / 2, f"rgba({_BLUE},{opacity})"] for share, opacity in _REACH),
+]
+_SCALES: dict[bool, Any] = {False: _SHARES, True: _SIGNED}
+"""Shares; and signed differences, blue where the merge has more."""
 
 
 class Cells(NamedTuple):

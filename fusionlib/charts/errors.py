@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from fusionlib.charts.classes import BETTER, WORSE
 from fusionlib.charts.colours import MERGE, QUIET
+from fusionlib.measures.bins import MINIMUM_COUNT
 from fusionlib.measures.error_stack import Pixels
 from fusionlib.measures.transitions import TRANSITIONS
 
@@ -135,6 +136,8 @@ def counted(pixels: int) -> str:
     """A number of pixels in three digits or so: 950, 12k, 3.4M."""
     if pixels < 1000:
         return str(pixels)
+    if pixels < 9_950:
+        return f"{pixels / 1000:.1f}k"
     return f"{pixels / 1000:.0f}k" if pixels < 999_500 else f"{pixels / 1e6:.1f}M"
 
 
@@ -164,4 +167,58 @@ def risk_figure(curves: Mapping[str, Sequence[Mapping[str, float]]], names: Mapp
     return figure
 
 
-__all__ = ["CHANGED", "TRANSITIONS", "WORDS", "class_figure", "counted", "risk_figure", "transitions_figure"]
+def bins_figure(wrong: Sequence[int], right: Sequence[int], chosen: int | None = None) -> go.Figure:
+    """Accuracy in each bin of confidence beside the diagonal, where it would be as sure as it is right; bins under
+    `MINIMUM_COUNT` pixels are faint. The bin `chosen` is outlined.
+    """
+    count = len(right)
+    centres = [100 * (number + 0.5) / count for number in range(count)]
+    pixels = [bad + good for bad, good in zip(wrong, right, strict=True)]
+    figure = go.Figure(
+        go.Bar(
+            x=centres,
+            y=[100 * good / of if of else None for good, of in zip(right, pixels, strict=True)],
+            width=100 / count,
+            marker={
+                "color": MERGE,
+                "opacity": [1.0 if of >= MINIMUM_COUNT else 0.35 for of in pixels],
+                "line": {
+                    "width": [3 if number == chosen else 0 for number in range(count)],
+                    "color": WORDS["broken"][1],
+                },
+            },
+            customdata=[
+                [Pixels(bin=(number, count)).text if of else "", of, bad]
+                for number, (of, bad) in enumerate(zip(pixels, wrong, strict=True))
+            ],
+            hovertemplate="%{y:.1f} % right<br>%{customdata[1]:,} pixels, %{customdata[2]:,} wrong<extra></extra>",
+            name="the merge",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 100], y=[0, 100], mode="lines", line={"color": QUIET, "dash": "dot"}, hoverinfo="skip", name="ideal"
+        )
+    )
+    figure.update_layout(
+        height=280,
+        margin={"l": 8, "r": 16, "t": 8, "b": 48},
+        bargap=0.05,
+        xaxis={"title": "confidence (%)", "range": [0, 100], "fixedrange": True},
+        yaxis={"title": "right (% of pixels)", "range": [0, 102], "fixedrange": True},
+        showlegend=False,
+        clickmode="event+select",
+    )
+    return figure
+
+
+__all__ = [
+    "CHANGED",
+    "TRANSITIONS",
+    "WORDS",
+    "bins_figure",
+    "class_figure",
+    "counted",
+    "risk_figure",
+    "transitions_figure",
+]

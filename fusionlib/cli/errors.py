@@ -24,6 +24,7 @@ from fusionlib.merging.choices import POLICIES, check_policy
 
 if TYPE_CHECKING:
     from fusionlib.data.cache import DecodedCache
+    from fusionlib.measures.error_stack import Pixels
     from fusionlib.recipe import Recipe
     from fusionlib.studio import Studio
 
@@ -52,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a, b, better (of a and b, by mIoU on the data), best, ensemble or oracle of all members, or the same"
         f" merge at alpha=X (default {AGAINST})",
     )
+    parser.add_argument(
+        "--pixels",
+        metavar="WHICH",
+        help="list the pictures with these pixels, most first: truths=1;merges=3, transitions=broken, bin=17/20, ...",
+    )
     parser.add_argument("--buffers", help=f"one of {', '.join(POLICIES)} (default {BUFFERS})")
     add_dtype(parser)
     add_data(parser)
@@ -61,18 +67,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """`transitions` in pixels; `per_class`: those of the class's pixels, IoU of both and its change by name; `images`
-    with their figures, most gained first.
+    with their figures, most gained first; with --pixels those that have such, most first, with their number.
     """
-    _check(given)
+    pixels = _check(given)
     studio = open_studio(given)
     recipe, names, pictures = _of_recipe(given, studio) if given.recipe else _of_files(given, studio)
     analysis = studio.errors.open(recipe, names, pictures, given.against)
     with progress_bar("errors") as progress:
         analysis.measure(progress, fresh=given.fresh)
     found = analysis.snapshot()
-    images = analysis.rows("gain")
+    images = analysis.rows("gain", pixels)
+    if not pixels.everything:
+        images.sort(key=lambda row: -row["pixels"])
     for row in images:
-        del row["value"], row["pixels"]
+        for name in ("value", "pixels")[: 2 if pixels.everything else 1]:
+            del row[name]
     figures = ("pixels", "miou", "pixel_accuracy", "gain", "interval", "units", "gain_accuracy", "confidence")
     return {
         "transitions": found["transitions"],
@@ -88,8 +97,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _check(given: argparse.Namespace) -> None:
-    """A wrong choice is said before anything is read."""
+def _check(given: argparse.Namespace) -> Pixels:
+    """The pixels asked for; a wrong choice is said before anything is read."""
+    from fusionlib.measures.error_stack import Pixels
+
+    pixels = Pixels.from_text(given.pixels or "")
     from fusionlib.studies.errors import against_of
 
     against_of(given.against)
@@ -109,6 +121,7 @@ def _check(given: argparse.Namespace) -> None:
         )
     elif not 0 <= (ALPHA if given.alpha is None else given.alpha) <= 1:
         raise UsageError(f"--alpha {given.alpha:g}", "0 to 1", "Correct it")
+    return pixels
 
 
 def _of_recipe(given: argparse.Namespace, studio: Studio) -> tuple[Recipe, list[str], DecodedCache]:
@@ -182,12 +195,13 @@ def _show_pictures(images: list[dict[str, Any]]) -> None:
     """The first and the last of those with a gain."""
     known = [row for row in images if row["gain"] is not None]
     chosen = known if len(known) <= 2 * FEW else [*known[:FEW], None, *known[-FEW:]]
-    print(f"{'picture':28}{'gain':>9}{'fixed':>10}{'broken':>10}{'headroom':>10}")
+    held = bool(known) and "pixels" in known[0]
+    print(f"{'picture':28}{'gain':>9}{'fixed':>10}{'broken':>10}{'headroom':>10}{'chosen' if held else '':>10}")
     for row in chosen:
         if row is None:
             print("...")
             continue
         print(
             f"{row['name']:28}{100 * row['gain']:>+9.2f}{row['fixed']:>10}{row['broken']:>10}"
-            f"{100 * row['headroom']:>10.2f}"
+            f"{100 * row['headroom']:>10.2f}{row.get('pixels', ''):>10}"
         )

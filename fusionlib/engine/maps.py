@@ -1,7 +1,8 @@
-"""From logits to what the browser draws: label, confidence and runner-up of every pixel."""
+"""From logits to what the browser draws: label, confidence and runner-up of every pixel, and how undecided it is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -45,6 +46,23 @@ def pixel_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.nda
     )
     runner_up = first_maximum(others)[1]
     return _bytes(labels.masked_fill(outside, IGNORE)), _bytes(certain.mul(255).round_()), _bytes(runner_up)
+
+
+def doubt_maps(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+    """Entropy and margin of the one picture, or band, of `observation`, each (H, W) uint8, 255 for 1.
+
+    Over the classes of the target space, and what has no counterpart there as one class more: entropy is
+    `-sum_c p_c log p_c / log C` of these C classes, margin is the largest `p_c` minus the second largest. 0 and 1 where
+    there is one class.
+    """
+    scores = observation.target_probabilities
+    if observation.mapping is not None and bool((observation.mapping < 0).any()):
+        scores = torch.cat([scores, (1 - scores.sum(1, keepdim=True)).clamp_(min=0)], 1)
+    if scores.shape[1] == 1:
+        return _bytes(torch.zeros_like(scores[:, 0])), _bytes(torch.full_like(scores[:, 0], 255))
+    entropy = torch.special.entr(scores).sum(1).div_(math.log(scores.shape[1]))
+    first, second = scores.topk(2, 1).values.unbind(1)
+    return tuple(_bytes(values.clamp_(0, 1).mul_(255).round_()) for values in (entropy, first - second))  # type: ignore[return-value]
 
 
 def _without(scores: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fusionlib.contracts import IGNORE
 from fusionlib.errors import UsageError, shown
+from fusionlib.measures.bins import KEPT_BINS, OFFERED_BINS
 from fusionlib.measures.strata import SIZES
 from fusionlib.measures.transitions import STRATA, TRANSITIONS, Joint, Strata, transitions_of
 
@@ -20,13 +21,23 @@ Parts = np.ndarray
 
 
 _NUMBERS, _WORDS = ("truths", "references", "merges"), ("transitions", "sizes")
+_BIN = re.compile(r"[0-9]{1,2}/[0-9]{1,2}")
 _IDS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){0,255}")
 
 
 def _known(name: str, value: str) -> bool:
     """Whether a part of a text is one of `Pixels`; its words are looked at there."""
     numbers = name in _NUMBERS and _IDS.fullmatch(value) is not None
-    return numbers or (name in _WORDS and 0 < len(value) < 200) or (name == "band" and value in ("0", "1"))
+    words = name in _WORDS and 0 < len(value) < 200
+    one = (name == "band" and value in ("0", "1")) or (name == "bin" and _BIN.fullmatch(value) is not None)
+    return numbers or words or one
+
+
+def _read(name: str, value: str) -> Any:
+    if name == "bin":
+        return tuple(map(int, value.split("/")))
+    words = tuple(value.split(","))
+    return words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class Pixels:
     nothing.
 
     A cell of the merge's confusion matrix is one truth and one merge, of the reference's one truth and one reference;
-    an edge of the flow is one reference and one merge.
+    an edge of the flow is one reference and one merge. Bin (k, B) of the merge's confidence, `[k / B, (k + 1) / B)`
+    with an offered B, stands alone: counts by confidence know nothing of the rest.
     """
 
     truths: tuple[int, ...] = ()
@@ -45,8 +57,17 @@ class Pixels:
     transitions: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     band: bool | None = None
+    bin: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.bin is not None:
+            number, of = self.bin
+            if of not in OFFERED_BINS or not 0 <= number < of or replace(self, bin=None) != Pixels():
+                raise UsageError(
+                    f"Bin {number} of {of} of the confidence, perhaps with more",
+                    f"0 to B - 1 of B bins, one of {', '.join(map(str, OFFERED_BINS))}, alone",
+                    "Choose it alone",
+                )
         for given, known in ((self.transitions, TRANSITIONS), (self.sizes, SIZES)):
             if unknown := set(given) - set(known):
                 raise UsageError(shown(min(unknown)), f"one of {', '.join(known)}", "Correct it")
@@ -61,6 +82,7 @@ class Pixels:
         """As a link has it: `truths=1,3;transitions=fixed;band=1`; empty for everything. `from_text` reads it."""
         values = {name: ",".join(map(str, getattr(self, name))) for name in (*_NUMBERS, *_WORDS)}
         values["band"] = "" if self.band is None else str(int(self.band))
+        values["bin"] = "" if self.bin is None else "{}/{}".format(*self.bin)
         return ";".join(f"{name}={value}" for name, value in values.items() if value)
 
     @classmethod
@@ -75,14 +97,15 @@ class Pixels:
                     "a selection such as truths=1,3;transitions=fixed;band=1",
                     "Correct the link",
                 )
-            words = tuple(value.split(","))
-            found[name] = words if name in _WORDS else value == "1" if name == "band" else tuple(map(int, words))
+            found[name] = _read(name, value)
         return cls(**found)
 
     def chosen(
         self, truth: np.ndarray, reference: np.ndarray, merge: np.ndarray, transition: np.ndarray, stratum: np.ndarray
     ) -> np.ndarray:
         """Which of the entries or pixels, all uint8 of one shape, are asked for: bool."""
+        if self.bin is not None:
+            raise UsageError("Transitions by confidence", "a choice without it", "Ask for the bin alone")
         found = np.ones(truth.shape, bool)
         for wanted, values in (
             (self.truths, truth),
@@ -107,6 +130,17 @@ class Pixels:
         """Which labelled pixels of a picture are asked for: its strata and label maps (H, W) uint8 -> (H, W) bool."""
         transition = transitions_of(strata.truth, reference, merge)
         return (strata.truth != IGNORE) & self.chosen(strata.truth, reference, merge, transition, strata.stratum)
+
+    @property
+    def kept_bins(self) -> range:
+        """The kept bins that make up the one asked for; all where none is."""
+        number, of = self.bin or (0, 1)
+        share = KEPT_BINS // of
+        return range(share * number, share * (number + 1))
+
+    def mask_of_bin(self, bins: np.ndarray) -> np.ndarray:
+        """The same out of the map of the measure `confidence_bins`, (H, W) uint8, where a bin is asked for."""
+        return (bins >= self.kept_bins.start) & (bins < self.kept_bins.stop)
 
 
 EVERYTHING = Pixels()

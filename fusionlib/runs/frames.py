@@ -64,8 +64,8 @@ class PreparedFrames:
         self._there |= {short(name)}
 
     def _name(self, key: Key) -> str:
-        *_, index, pane, mixture = key
-        return key_of("frame", self._pictures.picture_key(index), pane, mixture)
+        _, _, index, *rest = key
+        return key_of("frame", self._pictures.picture_key(index), *rest)
 
 
 def _unpacked(packed: bytes, name: str) -> tuple[bytes, dict[str, Any]] | None:

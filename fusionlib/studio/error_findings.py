@@ -61,6 +61,11 @@ def bins_of(states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
     return right, wrong
 
 
+def outcomes_of(states: Sequence[State]) -> np.ndarray | None:
+    """(pictures, 2, 60): wrong and right pixels of each picture by kept bin of confidence; None without states."""
+    return np.stack([state["outcomes"].sum(1).numpy() for state in states]) if states else None
+
+
 def confident_error_of(state: State) -> float | None:
     """Of the state of the measure `calibration` of one picture."""
     return confident_error(state["outcomes"].numpy(), state["top"].numpy())

@@ -41,7 +41,8 @@ class ErrorTable:
 
     `names` and `domains` (the dataset's groups, where nobody says otherwise) are of the pictures, `classes` names of
     the annotation's; `confident` is the confident error of the merge and `loss_change` that of the cross-entropy,
-    (pictures,) each, NaN where undefined.
+    (pictures,) each, NaN where undefined. `outcomes` (pictures, 2, 60) are the merge's wrong and right pixels by kept
+    bin of confidence; None where nobody kept them.
     """
 
     names: Sequence[str]
@@ -51,6 +52,7 @@ class ErrorTable:
     ends: ErrorStack
     confident: np.ndarray
     loss_change: np.ndarray
+    outcomes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._columns(EVERYTHING)  # counts every stratum once, so that nobody who filters waits for it
@@ -71,7 +73,7 @@ class ErrorTable:
         Raises `UsageError` for an unknown order, or a class that is none.
         """
         values = self._values(sort, pixels, number)
-        counts = self.stack.changes().sum(1) if pixels.everything else self.stack.holding(pixels)
+        counts = self.stack.changes().sum(1) if pixels.everything else self._held(pixels)
         kept = counts > 0 if not pixels.everything else np.ones(len(counts), bool)
         if domains:
             kept &= np.isin(np.asarray(self.domains), list(domains))
@@ -107,10 +109,18 @@ class ErrorTable:
         """Pictures with such pixels, those with most first: `number`, `name`, `pixels`. A cell of a confusion matrix, a
         transition, an edge of the flow.
         """
-        counts = self.stack.holding(pixels)
+        counts = self._held(pixels)
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] > 0]
         return [{"number": int(one), "name": self.names[one], "pixels": int(counts[one])} for one in order]
+
+    def _held(self, pixels: Pixels) -> np.ndarray:
+        """(pictures,): how many of these pixels each picture has."""
+        if pixels.bin is None:
+            return self.stack.holding(pixels)
+        if self.outcomes is None:
+            raise UsageError("Confidences that are not kept", "the calibration of all pictures", "Look into it again")
+        return self.outcomes[:, :, pixels.kept_bins].sum((1, 2))
 
     def _values(self, sort: str, pixels: Pixels, number: int | None) -> np.ndarray:
         if sort not in SORTS:

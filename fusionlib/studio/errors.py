@@ -18,6 +18,7 @@ from fusionlib.engine.jobs import Job
 from fusionlib.errors import UsageError
 from fusionlib.imaging.highlight import highlight, outlined
 from fusionlib.imaging.png import encode_grey, encode_picture
+from fusionlib.measures.bins import check_bins
 from fusionlib.measures.error_stack import EVERYTHING, ErrorStack, Pixels
 from fusionlib.measures.flicker import flicker, flicker_counts, neighbours
 from fusionlib.measures.oracle import oracle
@@ -34,7 +35,7 @@ from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
 from fusionlib.studies.errors import Errors, Reference
 from fusionlib.studio.desk import WorkDesk
-from fusionlib.studio.error_findings import Findings, bins_of, confident_error_of, loss_of
+from fusionlib.studio.error_findings import Findings, bins_of, confident_error_of, loss_of, outcomes_of
 from fusionlib.studio.error_plans import errors_plan, errors_study
 from fusionlib.studio.error_table import ErrorTable
 from fusionlib.studio.mixtures import Mixture
@@ -188,6 +189,13 @@ class ErrorAnalysis(Work):
             for name, curve in curves.items()
         }
 
+    def outcomes(self, bins: int) -> np.ndarray | None:
+        """(2, bins): the merge's wrong and right pixels by bin of confidence; None where nobody kept them. Raises
+        `UsageError` for a number of bins that is not offered.
+        """
+        found = self._ready.table.outcomes
+        return None if found is None else found.sum(0).reshape(2, check_bins(bins), -1).sum(2)
+
     def flicker(self) -> dict[str, float | None]:
         """Share of the pixels whose truth stays from frame to frame and whose prediction does not, of the merge and,
         where it is one network, of the reference. None where no frames follow one another, or maps had to go.
@@ -213,7 +221,9 @@ class ErrorAnalysis(Work):
         return Maps(strata_of(truth), before, labels[-1])
 
     def mask_of(self, number: int, pixels: Pixels) -> np.ndarray:
-        """(H, W) bool: which pixels of a picture are these."""
+        """(H, W) bool: which pixels of a picture are these; of a bin of confidence a forward pass, once."""
+        if pixels.bin is not None:
+            return pixels.mask_of_bin(self._map(self.errors.merge, self._checked(number), "confidence_bins"))
         found = self.maps(number)
         return pixels.mask(found.strata, found.reference, found.merge)
 
@@ -225,7 +235,7 @@ class ErrorAnalysis(Work):
     def highlighted(self, number: int, pixels: Pixels) -> bytes:
         """A picture as PNG with these pixels in the colours of right and wrong (of the merge), the rest dimmed."""
         found, image = self.maps(number), self.pictures.load(number, whole=True).image
-        mask = pixels.mask(found.strata, found.reference, found.merge)
+        mask = self.mask_of(number, pixels)
         right = mask & (found.merge == found.strata.truth)
         return encode_picture(highlight(image, right, mask & ~right), lossless=True)
 
@@ -234,12 +244,12 @@ class ErrorAnalysis(Work):
         found = self.maps(number)
         return encode_grey(transitions_of(found.strata.truth, found.reference, found.merge))
 
-    def _map(self, recipe: Recipe, number: int) -> np.ndarray:
-        question = Question((recipe,), self.errors.data, LABELS)
+    def _map(self, recipe: Recipe, number: int, measure: str = LABELS) -> np.ndarray:
+        question = Question((recipe,), self.errors.data, measure)
         found = self.runner.pictures(question, self.pictures, [number])
         if found is None:
             alone = chosen(self.pictures, [number])
-            found = self.runner.look_into(Question((recipe,), alone.fingerprint(), LABELS), alone)
+            found = self.runner.look_into(Question((recipe,), alone.fingerprint(), measure), alone)
         return found[0][MAP].numpy()
 
     def _checked(self, number: int) -> int:
@@ -292,6 +302,7 @@ class ErrorAnalysis(Work):
             ends,
             self._each(calibration["merge"], confident_error_of),
             losses["merge"] - losses["reference"] if "reference" in losses else np.full(count, np.nan),
+            outcomes_of(calibration["merge"]),
         )
         bins = {name: bins_of(states) for name, states in calibration.items() if states}
         return Findings(table, edges, bins, units_of(groups), class_groups(self.pictures.label_space))

@@ -27,8 +27,11 @@ PICTURED = ("", "layers", "errors")
 STEPS_OF_ALPHA = 20
 """Between 0 and 1 in steps of 0.05."""
 
-Wanted = tuple[MergeView, int, Mixture, str]
-"""View, number of the picture, mixture and pane of a frame."""
+DOUBTS = ("entropy", "margin")
+"""Lenses that need more than labels; they are drawn in the browser, which asks for it."""
+
+Wanted = tuple[MergeView, int, Mixture, str, bool]
+"""View, number of the picture, mixture and pane of a frame, and whether with doubt."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Pictured:
     view: MergeView
     index: int
     mixture: Mixture
+    doubt: bool = False
 
 
 class Preparation(Job):
@@ -72,19 +76,20 @@ class Preparation(Job):
         index = _whole(state, "picture") - 1
         if not 0 <= index < len(view.pictures):
             raise UsageError(f"Picture {index + 1}", f"1 to {len(view.pictures)}", "Choose another picture")
-        return Pictured(view, index, _mixture(view, page, state))
+        doubt = any(f"lens-{lens}" in state.get("look", [""])[0].split("~") for lens in DOUBTS)
+        return Pictured(view, index, _mixture(view, page, state), doubt)
 
     def _prepare(self, steps: tuple[Step, ...]) -> None:
         self.problems, self.made, self.missing, self.steps = [], 0, 0, steps
         wanted = self._wanted(steps)
-        for done, (view, index, mixture, pane) in enumerate(wanted):
+        for done, (view, index, mixture, pane, doubt) in enumerate(wanted):
             self.progress(done, len(wanted))
-            self.made += view.prepare(index, mixture, pane)
+            self.made += view.prepare(index, mixture, pane, doubt)
         self.progress(len(wanted), len(wanted))
         for view in {view.id: view for view, *_ in wanted}.values():
             if view.prepared is not None:
                 view.prepared.look()
-        self.missing = sum(not view.has_prepared(index, mixture, pane) for view, index, mixture, pane in wanted)
+        self.missing = sum(not view.has_prepared(at, mixture, pane, doubt) for view, at, mixture, pane, doubt in wanted)
 
     def _wanted(self, steps: Sequence[Step]) -> list[Wanted]:
         """Frames of steps, each once: the steps' own mixtures first."""
@@ -104,13 +109,13 @@ class Preparation(Job):
 
 def _around(shown: Pictured) -> Iterator[Wanted]:
     """The frame that is shown, the checkpoints alone, and of an average of two the others along alpha."""
-    view, index = shown.view, shown.index
-    yield view, index, shown.mixture, MERGE
+    view, index, doubt = shown.view, shown.index, shown.doubt
+    yield view, index, shown.mixture, MERGE, doubt
     for end in view.ends:
-        yield view, index, shown.mixture, end
+        yield view, index, shown.mixture, end, doubt
     if isinstance(shown.mixture, float):
         for step in range(STEPS_OF_ALPHA + 1):
-            yield view, index, step / STEPS_OF_ALPHA, MERGE
+            yield view, index, step / STEPS_OF_ALPHA, MERGE, doubt
 
 
 def _selection(state: dict[str, list[str]]) -> Selection:

@@ -18,6 +18,7 @@ from fusionlib.contracts import STRATEGIES, Progress, Strategy
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import Chosen
 from fusionlib.diagnostics.bootstrap import gain_interval, resampled_scores, unit_totals, units_of, units_summed
+from fusionlib.diagnostics.survey import WeightSurvey, survey_arena
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.identity import identities
 from fusionlib.engine.recipes import source_of
@@ -106,6 +107,7 @@ class SearchWork(Work):
             runner.need_masks(pictures)
         self.checkpoints, self.select, self.report = tuple(checkpoints), select, report
         self.names = [one.name for one in checkpoints]
+        self._survey: WeightSurvey | None = None
         self._totals: dict[tuple[Candidate, str], np.ndarray | None] = {}
         merger = runner.builder.merger
         merger.sources.know(checkpoints, select)
@@ -186,6 +188,8 @@ class SearchWork(Work):
         known = dict(self.known)
         table, passes = self._study.table(known), self._study.passes(known)
         best, found = table.pop("best"), self._study.best(known)
+        for ray in table.get("rays", ()):
+            ray["cosine"] = self._cosine(ray["start"], ray["other"])
         if best is not None and found is not None:
             for name in ("select", "report"):
                 best[name]["interval"] = self._interval(found, name, known)
@@ -233,6 +237,13 @@ class SearchWork(Work):
             return None
         interval = gain_interval(ends, totals)  # type: ignore[arg-type]
         return None if interval is None else list(interval)
+
+    def _cosine(self, one: int, other: int) -> float | None:
+        """Of the parameters of two checkpoints."""
+        if self._survey is None:
+            merger, mean = self.runner.builder.merger, self._study.networks.recipe(_mean(len(self.checkpoints)))
+            self._survey = survey_arena(merger.arena(mean, 0))
+        return self._survey.pair(one, other).cosine
 
     def _draws(self, candidates: Sequence[Candidate], data: str) -> np.ndarray | None:
         """As `Objective.draws`."""
@@ -308,7 +319,7 @@ def _study(
 ) -> Search:
     """The study of a wish; checkpoints that do not fit one another are said here."""
     merger, sources = runner.builder.merger, tuple(map(source_of, checkpoints))
-    mean = Networks(sources).recipe(equal(range(len(sources)), len(sources)))
+    mean = Networks(sources).recipe(_mean(len(sources)))
     merger.network(mean)
     layout = merger.arena(mean, 0).layout
     buffers = wanted.buffers or strategy.buffers
@@ -332,6 +343,10 @@ def _study(
         wanted.score,
         tuple(units(layout, granularity)) if granularity else (),
     )
+
+
+def _mean(count: int) -> Candidate:
+    return equal(range(count), count)
 
 
 def _pictures(data: DecodedCache) -> Pictures:

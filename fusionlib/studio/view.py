@@ -21,7 +21,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.maps import pixel_maps, rows_of
+from fusionlib.engine.maps import doubt_maps, pixel_maps, rows_of
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.recipes import calibration_of
@@ -61,7 +61,10 @@ _READERS = ThreadPoolExecutor(2, "prepared")
 
 @dataclass(frozen=True)
 class Frame:
-    """One answered frame: the PNG (label, confidence, runner-up) and figures of this one picture."""
+    """One answered frame: the PNG (label, confidence, runner-up) and figures of this one picture.
+
+    With doubt the PNG is twice as high, and the lower half says (entropy, margin, nothing).
+    """
 
     png: bytes
     about: dict[str, Any]
@@ -143,6 +146,12 @@ class MergeView:
         """The classes shown and measured: the annotation's, or the network's where there is no annotation."""
         own = self.need_pictures().label_space
         return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
+
+    @cached_property
+    def outside(self) -> bool:
+        """Whether the network has classes that are none of `space`."""
+        mapping = target_mapping(self.source_space, self.space, torch.device("cpu"))
+        return mapping is not None and bool((mapping < 0).any())
 
     def new_blend(self) -> Blend:
         """A network of its own for a frame or a job.
@@ -237,15 +246,29 @@ class MergeView:
         truth = self.need_pictures().load(self._checked(index)).truth
         return None if truth is None else encode_grey(truth)
 
-    def frame(self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = "") -> Frame:
+    def frame(
+        self,
+        index: int,
+        mixture: Mixture,
+        pane: str = MERGE,
+        generation: int = 0,
+        session: str = "",
+        doubt: bool = False,
+    ) -> Frame:
         """What `ask` promises, once it is there."""
-        return self.ask(index, mixture, pane, generation, session).result()
+        return self.ask(index, mixture, pane, generation, session, doubt).result()
 
     def ask(
-        self, index: int, mixture: Mixture, pane: str = MERGE, generation: int = 0, session: str = ""
+        self,
+        index: int,
+        mixture: Mixture,
+        pane: str = MERGE,
+        generation: int = 0,
+        session: str = "",
+        doubt: bool = False,
     ) -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
-        ...), or of all together (pane ensemble, whatever the mixture).
+        ...), or of all together (pane ensemble, whatever the mixture); with `doubt` how undecided they are too.
 
         A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
         `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
@@ -263,7 +286,7 @@ class MergeView:
         turns, line = self.worker.turns, (self.id, pane)
         mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
         pane = MERGE if pane in MERGES else pane
-        key = self._key(index, mixture, pane)
+        key = self._key(index, mixture, pane, doubt)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
             found: Future[Frame] = Future()
@@ -282,34 +305,36 @@ class MergeView:
             return self.worker.run(unless_overtaken, FRAME)
 
         def made() -> Future[Frame]:
-            return turns.ask(session, line, generation, lambda: self._render(key, index, mixture, pane, run))
+            return turns.ask(session, line, generation, lambda: self._render(key, mixture, run))
 
         if self.prepared is None or not self.prepared.has(key):
             return made()
         turns.note(session, line, generation)
         return _READERS.submit(lambda: self._read(key) or made().result())
 
-    def has_prepared(self, index: int, mixture: Mixture, pane: str = MERGE) -> bool:
+    def has_prepared(self, index: int, mixture: Mixture, pane: str = MERGE, doubt: bool = False) -> bool:
         """Whether a frame is in the home folder."""
-        return self.prepared is not None and self.prepared.has(self._key(index, mixture, pane))
+        return self.prepared is not None and self.prepared.has(self._key(index, mixture, pane, doubt))
 
-    def prepare(self, index: int, mixture: Mixture, pane: str = MERGE) -> bool:
+    def prepare(self, index: int, mixture: Mixture, pane: str = MERGE, doubt: bool = False) -> bool:
         """Keep a frame in the home folder; whether it had to be made. Frames that somebody looks at go first."""
-        key = self._key(self._checked(index), mixture, pane)
+        key = self._key(self._checked(index), mixture, pane, doubt)
         if self.prepared is None or self.prepared.has(key):
             return False
-        frame = self._render(key, index, mixture, pane, lambda call: self.worker.run(call, JOB))
+        frame = self._render(key, mixture, lambda call: self.worker.run(call, JOB))
         self.prepared.keep(key, frame.png, frame.about)
         return True
 
-    def _key(self, index: int, mixture: Mixture, pane: str) -> tuple:
-        return "frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None
+    def _key(self, index: int, mixture: Mixture, pane: str, doubt: bool) -> tuple:
+        key = "frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None
+        return (*key, "doubt") if doubt else key
 
     def _read(self, key: tuple) -> Frame | None:
         found = self.prepared.find(key) if self.prepared else None
         return None if found is None else self.recent.keep(key, Frame(*found), len(found[0]))
 
-    def _render(self, key: tuple, index: int, mixture: Mixture, pane: str, run: Run) -> Frame:
+    def _render(self, key: tuple, mixture: Mixture, run: Run) -> Frame:
+        _, _, index, pane, _, *doubt = key
         sample = self.need_pictures().load(index)
         method = mixture if isinstance(mixture, MergeMethod) else self.uniform(mixture)
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
@@ -328,9 +353,9 @@ class MergeView:
                 blend.set_alone(self.ends.index(pane), run)
             clock.append(time.perf_counter())
             if sample.image.size > 3 * STEP_PIXELS:
-                maps, figures = self._look(network, sample, resume, run)
+                maps, figures = self._look(network, sample, resume, bool(doubt), run)
             else:
-                maps, figures = run(lambda: self._look(network, sample, resume, at_once))
+                maps, figures = run(lambda: self._look(network, sample, resume, bool(doubt), at_once))
             notes = list(network.notes if isinstance(network, Several) else blend.notes)
             began = blend.network.trail.began if resume else None
         clock.append(time.perf_counter())
@@ -363,9 +388,9 @@ class MergeView:
         return self._together[1]
 
     def _look(
-        self, network: BoundNetwork | Several, sample: Sample, resume: bool, run: Run
+        self, network: BoundNetwork | Several, sample: Sample, resume: bool, doubt: bool, run: Run
     ) -> tuple[Any, dict[str, Any]]:
-        """Label, confidence and runner-up maps of a picture, and its figures; every step a call of `run`."""
+        """Three maps of a picture, with `doubt` twice as high, and its figures; every step a call of `run`."""
         size, meter = sample.image.shape[:2], MEASURES.get("confusion")
         logits = network.logits(sample.image[None], size, resume, run)
         truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
@@ -380,10 +405,12 @@ class MergeView:
                 observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count, lean=True)
                 if sample.truth is not None:
                     meter.update(state, observation)
-                return pixel_maps(observation)
+                return (*pixel_maps(observation), *(doubt_maps(observation) if doubt else ()))
 
         maps = [run(lambda rows=rows: band(rows)) for rows in rows_of(*size)]
         whole = maps[0] if len(maps) == 1 else tuple(np.concatenate(parts) for parts in zip(*maps, strict=True))
+        if doubt:
+            whole = tuple(map(np.concatenate, zip(whole[:3], (*whole[3:], np.zeros_like(whole[0])), strict=True)))
         figures = run(lambda: meter.compute(state)) if sample.truth is not None else {}
         return whole, {name: figures.get(name) for name in ("miou", "pixel_accuracy", "iou")}
 

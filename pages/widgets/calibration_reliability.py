@@ -11,6 +11,8 @@ from fusionlib.charts.calibration import reliability_figure, separation_figure
 from fusionlib.charts.calibration_terms import TERMS, best_of, bin_rows, figure_rows
 from fusionlib.imaging.png import encode_picture
 from fusionlib.measures.calibration_summary import MINIMUM_COUNT, confidence_histograms, costliest_bin
+from fusionlib.measures.error_stack import Pixels
+from pages.widgets import link
 from pages.widgets.calibration_controls import Shown, at_hand
 from pages.widgets.diagnostics_tables import twin
 from pages.widgets.style import CHART
@@ -99,6 +101,16 @@ def pictures_section(look: Shown) -> None:
         f" {bin['correct']:,} right and {bin['wrong']:,} wrong pixels: accuracy {100 * bin['accuracy']:.1f} % at"
         f" confidence {100 * bin['confidence']:.1f} %."
     )
+    if role == "m" and look.label is None:
+        _to_errors(point, Pixels(bin=(number, look.bins)))
+
+
+def _to_errors(alpha: Any, pixels: Pixels) -> None:
+    """The way to all pictures with the pixels of the merge's bin, most first."""
+    state = {"mix": "alpha", "alpha": alpha, "pixels": pixels.text, "sort": "count", "show": "pictures"}
+    if st.button("All pictures with pixels of this bin", key="calibration-errors", icon=":material/troubleshoot:"):
+        link.bring("errors", state)
+        st.switch_page("errors.py", query_params={})
 
 
 def _by_name(known: list[tuple[str, str, dict[str, Any]]], chosen: tuple[str, int]) -> tuple[str, int]:

@@ -16,17 +16,20 @@ from fusionlib.charts.confusion import (
     edges_of,
     flow_figure,
 )
-from fusionlib.charts.errors import class_figure, risk_figure
+from fusionlib.charts.errors import bins_figure, class_figure, risk_figure
 from fusionlib.measures.error_stack import Pixels
 from fusionlib.studio import ErrorAnalysis
 from pages.widgets.diagnostics_tables import twin
 from pages.widgets.errors_controls import PLAIN
-from pages.widgets.errors_selection import chart_key, choose, clicked
+from pages.widgets.errors_selection import chart_key, clicked, show
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 
 MATRIX, SHARE, CELLS, FLOW = "matrix", "share", "cells", "flow"
 """Names in the session state and in the URL."""
+
+BINS = 20
+"""Bins of the diagram of confidence, unless a link has chosen one of others."""
 
 _SHARES = {"row": "of the class", "column": "of the prediction", "none": "of all pixels"}
 _CELLS = {"errors": "errors alone", "all": "all cells"}
@@ -35,21 +38,25 @@ _CELLS = {"errors": "errors alone", "all": "all cells"}
 def classes_chart(analysis: ErrorAnalysis) -> None:
     """Change of IoU per class, and per category where there are some."""
     rows, groups = analysis.class_rows(), analysis.group_rows()
-    _bars("classes", rows, {row["name"]: [number] for number, row in enumerate(rows)})
+    _bars(analysis, "classes", rows, {row["name"]: [number] for number, row in enumerate(rows)})
     st.caption(
         "Whiskers: 95 %, paired bootstrap over pictures or their groups. Beside a name: its labelled pixels; n/a: the"
         " truth lacks it. A click outlines what changed."
     )
     if groups:
         st.markdown("### By category")
-        _bars("categories", groups, {name: list(ids) for name, ids in analysis.categories.items()})
+        _bars(analysis, "categories", groups, {name: list(ids) for name, ids in analysis.categories.items()})
     twin([_figures(row) for row in rows], "errors-classes")
 
 
-def _bars(name: str, rows: Sequence[dict[str, Any]], truths: dict[str, list[int]]) -> None:
+def _bars(analysis: ErrorAnalysis, name: str, rows: Sequence[dict[str, Any]], truths: dict[str, list[int]]) -> None:
     key = chart_key(name)
     st.plotly_chart(
-        class_figure(rows, truths), key=key, on_select=lambda: clicked(key), selection_mode="points", config=PLAIN
+        class_figure(rows, truths),
+        key=key,
+        on_select=lambda: clicked(key, analysis),
+        selection_mode="points",
+        config=PLAIN,
     )
 
 
@@ -87,7 +94,7 @@ def confusion_chart(analysis: ErrorAnalysis, pixels: Pixels) -> None:
     st.plotly_chart(
         confusion_figure(cells, analysis.pictures.label_space.names, state[MATRIX], pixels.text),
         key=key,
-        on_select=lambda: clicked(key),
+        on_select=lambda: clicked(key, analysis),
         selection_mode="points",
         config=PLAIN,
     )
@@ -117,20 +124,32 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
         hide_index=True,
         key=key,
         height=min(38 + 35 * len(edges), 320),
-        on_select=lambda: _row_chosen(key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
+        on_select=lambda: _row_chosen(analysis, key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
         selection_mode="single-row",
         column_config={"pixels": st.column_config.NumberColumn(format="localized")},
     )
 
 
-def _row_chosen(key: str, edges: Sequence[Pixels]) -> None:
+def _row_chosen(analysis: ErrorAnalysis, key: str, edges: Sequence[Pixels]) -> None:
     rows = st.session_state[key].selection.rows
     if rows and rows[0] < len(edges):
-        choose(edges[rows[0]])
+        show(analysis, edges[rows[0]])
 
 
-def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any]) -> None:
-    """Whether confidence tells right from wrong, and flicker along a sequence."""
+def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any], pixels: Pixels) -> None:
+    """Whether confidence tells right from wrong, bin by bin and in all, and flicker along a sequence."""
+    bins = pixels.bin[1] if pixels.bin else BINS
+    outcomes = analysis.outcomes(bins)
+    if outcomes is not None:
+        key = chart_key("bins")
+        st.plotly_chart(
+            bins_figure(outcomes[0].tolist(), outcomes[1].tolist(), pixels.bin and pixels.bin[0]),
+            key=key,
+            on_select=lambda: clicked(key, analysis),
+            selection_mode="points",
+            config=PLAIN,
+        )
+        st.caption("A click on a bin outlines its pixels: below the dotted line the merge is surer than it is right.")
     names = {"reference": str(found["reference"]), "merge": "the merge"}
     st.plotly_chart(risk_figure(analysis.risk(), names), key="errors-risk", config=PLAIN)
     flicker = analysis.flicker()

@@ -73,7 +73,7 @@ def gallery(view: MergeView, rows: Sequence[dict[str, Any]], pixels: Pixels, *, 
             "page": page,
             "pages": pages,
             "strip": strip,
-            "words": f"{len(rows):,} pictures" if len(rows) != 1 else "1 picture",
+            "words": f"{len(rows):,} picture{'s' * (len(rows) != 1)}, change of mIoU over the classes in each",
             "empty": "No picture has such pixels: clear the choice or a filter.",
         },
         on_open_change=_open,
@@ -169,5 +169,6 @@ def _filter(pixels: Pixels) -> None:
             transitions=tuple(state["errors-transitions"]),
             sizes=tuple(state["errors-sizes"]),
             band=state["errors-band"],
+            bin=None,
         )
     )

@@ -94,7 +94,7 @@ def _workbench(view: MergeView, kind: str, against: str) -> None:
         there = measured(analysis)
         found = analysis.snapshot() if there else {}
         if there:
-            answer(found)
+            answer(analysis, found)
     with left, problems_shown():
         if there:
             _looked_into(view, analysis, pixels, found)
@@ -153,4 +153,4 @@ def _looked_into(view: MergeView, analysis: ErrorAnalysis, pixels: Pixels, found
     elif tab == "flow":
         flow_chart(analysis)
     elif tab == "confidence":
-        confidence_chart(analysis, found)
+        confidence_chart(analysis, found, pixels)

@@ -135,6 +135,7 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
             query.get("pane", "m"),
             _whole(query.get("gen", "0"), "gen"),
             request.path_params["key"],
+            query.get("doubt") == "1",
         )
     )
     return Response(

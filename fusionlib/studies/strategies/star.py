@@ -58,6 +58,7 @@ class Star(Strategy):
             best,
             max(scores),
             {
+                "start": self.start,
                 "other": other,
                 "alpha": best.weights[self.start],
                 "fused": max(scores),
