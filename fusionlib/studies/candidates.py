@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -27,6 +28,7 @@ SCORES: Mapping[str, tuple[str, int]] = {
 """Figures that a search can choose by: what they are called, and which way is better."""
 
 
+@cache
 def subsets_of(count: int) -> tuple[tuple[int, ...], ...]:
     """All subsets of two and more of `count` networks, small ones first: the order of the measure `ensembles`."""
     return tuple(members for size in range(2, count + 1) for members in combinations(range(count), size))
@@ -48,6 +50,7 @@ class Networks:
     anew: Calibration | None = None
     there: int = 0
     _made: dict[Candidate, Recipe] = field(default_factory=dict, compare=False, repr=False)
+    _asked: dict[tuple[Candidate, str], tuple[Question, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The network of a candidate; the same object each time, because what it is built into is kept by that."""
@@ -87,7 +90,12 @@ class Networks:
         return 0 if recipe.calibration is None else min(recipe.calibration.count, self.there)
 
     def questions(self, candidate: Candidate, data: str) -> tuple[Question, ...]:
-        """What is asked about a candidate on these pictures."""
+        """What is asked about a candidate on these pictures; the same objects each time, whose hashes are known."""
+        if (candidate, data) not in self._asked:
+            self._asked[candidate, data] = self._questions(candidate, data)
+        return self._asked[candidate, data]
+
+    def _questions(self, candidate: Candidate, data: str) -> tuple[Question, ...]:
         if self.counted_together(candidate):
             alone = tuple(map(self.recipe, singles(len(self.sources))))
             return (Question(alone, data, ENSEMBLES),)

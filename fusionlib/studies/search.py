@@ -66,7 +66,9 @@ class Search(Study):
 
     def steps(self, known: Known) -> Sequence[Step]:
         """What the strategy asks, one network a step; then what it found and each checkpoint alone, on both."""
-        asking = self.asking(known)
+        return self._steps(self.asking(known))
+
+    def _steps(self, asking: Asking) -> list[Step]:
         if asking.outcome is None:
             return list(asking.steps.values())
         steps = dict(asking.steps)
@@ -140,7 +142,7 @@ class Search(Study):
         for step in asking.steps.values():
             counter.add(step, places[step.questions[0].data])
         search = counter.total
-        for step in list(self.steps(known))[len(asking.steps) :]:
+        for step in self._steps(asking)[len(asking.steps) :]:
             counter.add(step, places[step.questions[0].data])
         return {"search": search + learned, "beside": counter.total - search, "full_grid": self._full_grid()}
 
