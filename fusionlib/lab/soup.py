@@ -128,7 +128,7 @@ class Lesson:
                 done += COST * len(images)
             losses.append(float(np.mean(seen)))
         progress(done, self.passes)
-        return Learned(self._candidate(), float(self.learner.beta), tuple(losses), self.passes)
+        return Learned(self._candidate(), float(self.learner.beta.detach()), tuple(losses), self.passes)
 
     def _loss(self, images: np.ndarray, truths: np.ndarray) -> Callable[[Tensor, Tensor], Tensor]:
         """Mean cross-entropy of labelled pixels as a function of merged weights and beta."""
