@@ -31,7 +31,7 @@ def test_whatever_is_registered_is_listed_with_parameters_version_and_citation(p
     assert {"name": "parameter", "type": "str"} in sweep["parameters"]
     figures = {entry["name"]: entry["figures"] for entry in said("measures")["measures"]}
     assert {"name", "label", "unit", "better", "digits", "help", "each"} == set(figures["loss"][0])
-    assert {entry["name"] for entry in said("measures")["measures"] if entry["maps"]} == {"labels"}
+    assert {entry["name"] for entry in said("measures")["measures"] if entry["maps"]} == {"labels", "confidence_bins"}
 
 
 def test_results_are_listed_shown_and_pruned(place: Path, said, refused) -> None:
