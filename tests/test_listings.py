@@ -102,7 +102,9 @@ def test_a_run_is_gone_on_with_from_another_folder(
     lines = capsys.readouterr().out.splitlines()
     (again,) = said("runs")["runs"]
     assert again["arguments"].count("--home") == 1, "where the run was found"
-    assert lines[0].split()[:2] == ["alpha", "mIoU"] and lines[-1].startswith("No forward passes run, 9 spared, known from before")
+    assert lines[0].split()[:2] == ["alpha", "mIoU"] and lines[-1].startswith(
+        "No forward passes run, 9 spared, known from before"
+    )
     with opened(place) as table:
         plan = json.dumps({"kind": "sweep", "arguments": run["arguments"], "folder": "/nowhere"})
         table.execute("UPDATE runs SET state = 'failed', plan = ?", (plan,))
