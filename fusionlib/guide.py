@@ -151,7 +151,7 @@ def _methods() -> list[Row]:
 
 
 def _parameters() -> list[Row]:
-    from fusionlib.contracts import METHODS, STUDIES, parameters_of
+    from fusionlib.contracts import METHODS, STRATEGIES, STUDIES, parameters_of
 
     return [
         {
@@ -161,7 +161,7 @@ def _parameters() -> list[Row]:
             "range": _range(item),
             "what it is": item.help,
         }
-        for registry in (METHODS, STUDIES)
+        for registry in (METHODS, STUDIES, STRATEGIES)
         for name, owner in sorted(registry.items())
         for item in parameters_of(owner)
     ]
@@ -241,6 +241,21 @@ def _studies() -> list[Row]:
     ]
 
 
+def _strategies() -> list[Row]:
+    from fusionlib.contracts import STRATEGIES
+
+    return [
+        {
+            "name": name,
+            "what it does": item.summary,
+            "checkpoints": f"{item.fewest}" if item.fewest == item.most else f"{item.fewest} to {item.most}",
+            "source": item.source,
+            "version": str(item.version),
+        }
+        for name, item in sorted(STRATEGIES.items())
+    ]
+
+
 def _diagnostics() -> list[Row]:
     from fusionlib.contracts import DIAGNOSTICS
 
@@ -317,6 +332,7 @@ TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "measures": _measures,
     "figures": _figures,
     "studies": _studies,
+    "strategies": _strategies,
     "diagnostics": _diagnostics,
     "verdicts": _verdicts,
     "architectures": _architectures,

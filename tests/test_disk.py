@@ -268,9 +268,9 @@ def test_what_was_whole_by_then_stays(answers, place: Path) -> None:
         (
             "bad",
             KeyboardInterrupt(),
-            "stopped; 1 result could not be kept: a file is where a folder should be (in bad; --home names another",
+            "stopped; 1 entry could not be kept: a file is where a folder should be (in bad; --home names another",
         ),
-        ("bad", UsageError("A", "b", "C"), "A. Needs: b. C.\nfusionlib evaluate: 1 result could not be kept: "),
+        ("bad", UsageError("A", "b", "C"), "A. Needs: b. C.\nfusionlib evaluate: 1 entry could not be kept: "),
     ],
 )
 def test_what_ends_in_the_middle_promises_nothing_that_was_not_kept(
@@ -316,5 +316,5 @@ def test_a_user_without_a_home_folder_keeps_nothing(monkeypatch: pytest.MonkeyPa
     store = Store(default_home() / "results.sqlite")
     store.put("k", {"x": 1})
     assert store.get("k") == {"x": 1} and store.notes == (
-        "1 result could not be kept: a file is where a folder should be",
+        "1 entry could not be kept: a file is where a folder should be",
     )

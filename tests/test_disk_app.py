@@ -47,7 +47,7 @@ def test_what_is_measured_is_shown_and_one_notice_says_that_it_is_not_kept(app: 
     view = studio.view(Selection("c0", "c1", studio.workspace.sources[0].name, None, "average"))
     found = studio.sweep(view).measure(0.5)
     assert [point["alpha"] for point in found["points"]] == [0, 0.5, 1] and found["best"]
-    lost = r"\d+ results could not be kept: a file is where a folder should be"
+    lost = r"\d+ entries could not be kept: a file is where a folder should be"
     assert re.fullmatch(lost, studio.sweep(view).snapshot()["message"]), "in the live view"
     for _ in range(2):
         app.run()

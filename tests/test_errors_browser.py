@@ -52,6 +52,7 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     tab.wait_for_url(re.compile(r"pixels=truths%3D\d+%3Bmerges%3D\d+"), timeout=30000)
     counts = counts_of(tab)
     assert counts and counts == sorted(counts, reverse=True)
+    assert outline_of(tab) > 0, "a picture that has such pixels is opened"
     tab.locator(".gallery-item").first.focus()
     tab.keyboard.press("Enter")
     tab.locator('.gallery-item[aria-current="true"]').wait_for(timeout=30000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusionlib.charts.colours import QUIET
 from fusionlib.charts.confusion import NORMALISED, SHOWN, Edge, cells_of, confusion_figure, edges_of, flow_figure
 from fusionlib.charts.errors import class_figure, counted, risk_figure, transitions_figure
 from fusionlib.measures.error_stack import ErrorStack, Pixels
@@ -73,7 +74,8 @@ def test_edges_are_changes_alone_with_most_pixels_first(stack: ErrorStack) -> No
     assert Edge(3, 0, 1) in edges
     for one in edges:
         assert stack.holding(Pixels((), (one.before,), (one.after,))).sum() == one.count
-    link = flow_figure(edges, NAMES).data[0]
+    link = flow_figure(edges, NAMES, [(1, 2, 3)] * len(NAMES)).data[0]
+    assert set(link.node.color) <= {"#010203", QUIET}
     assert link.node.label[link.link.source[edges.index(Edge(3, 0, 1))]] == "outside"
 
 
@@ -99,7 +101,7 @@ def row(name: str, change: float | None, interval: list[float] | None = None) ->
 def test_a_class_that_is_absent_is_named_with_na_and_has_no_bar() -> None:
     rows = [row("road", 0.1, [0.05, 0.2]), row("sky", None), row("car", -0.2)]
     (bar,) = class_figure(rows, {name: [number] for number, name in enumerate(NAMES)}).data
-    assert list(bar.y) == ["sky  n/a", "car  5k", "road  5k"]
+    assert list(bar.y) == ["sky  n/a", "car  5.0k", "road  5.0k"]
     assert list(bar.x) == [None, pytest.approx(-20), pytest.approx(10)]
     assert bar.error_x.array[2] == pytest.approx(10) and bar.error_x.arrayminus[2] == pytest.approx(5)
     texts = [about[0] for about in bar.customdata]
@@ -114,6 +116,15 @@ def test_risk_is_drawn_for_what_has_a_confidence() -> None:
 
 
 def test_pixels_are_counted_in_few_digits() -> None:
-    assert [counted(one) for one in (0, 999, 1000, 999_499, 999_500, 3_400_000)] == [
-        "0", "999", "1k", "999k", "1.0M", "3.4M",
+    assert [counted(one) for one in (0, 999, 1535, 9949, 9950, 999_499, 999_500, 3_400_000)] == [
+        "0", "999", "1.5k", "9.9k", "10k", "999k", "1.0M", "3.4M",
     ]  # fmt: skip
+
+
+def test_little_is_faint_on_a_light_and_on_a_dark_page() -> None:
+    cells = cells_of(np.eye(3, 4, dtype=np.int64), np.ones((3, 4), np.int64), "merge", "row", False)
+    for shown, faintest in (("merge", 0), ("difference", 4)):
+        scale = confusion_figure(cells, NAMES, shown).data[0].colorscale
+        opacity = [float(colour.rsplit(",", 1)[1][:-1]) for _, colour in scale]
+        assert min(opacity) == opacity[faintest] <= 0.05 and opacity[-1] == 1.0
+        assert [at for at, _ in scale] == sorted(at for at, _ in scale)

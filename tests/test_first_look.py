@@ -87,7 +87,13 @@ def test_of_a_long_split_the_first_pictures_are_measured_and_are_no_points_of_th
     assert studio.runner.tally.run == 3 * FEW
     only = studio.workspace.pictures(view.selection.source, view.selection.split, FEW)
     assert studio.measure(view.alone("a"), only)["miou"] == part.points["a"]["miou"], "as --limit has it"
+    told = studio.first_looks.found(view, studio.sweep(view))
+    assert told is not None and (told["images"], told["whole"]) == (FEW, ALL)
+    assert {alpha: figures["miou"] for alpha, figures in told["points"].items()} == {
+        1: part.points["a"]["miou"], 0: part.points["b"]["miou"], MIDDLE: part.points[MIDDLE]["miou"],
+    }  # fmt: skip
     studio.sweep(view).measure(0.5)
+    assert studio.first_looks.found(view, studio.sweep(view)) is None, "the curve says more"
     assert studio.runner.tally.run == 3 * ALL, "what was looked at is not measured again"
 
 

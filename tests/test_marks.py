@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,8 +19,9 @@ from fusionlib.errors import UsageError
 from fusionlib.report.gather import MOST_MARKS, gather
 from fusionlib.report.marks import marks_of
 from fusionlib.report.page import page
+from fusionlib.runs import answers, flags, history, looked, story
 from fusionlib.runs import marks as module
-from fusionlib.runs.looked import Looked
+from fusionlib.runs.looked import FILE, Looked
 from fusionlib.runs.marks import NOTE, Marks, Place
 
 HOSTILE = "<img src=x onerror=alert(1)>'\"; DROP TABLE marks; --\u202e\x1b[31m=1+1|`${x}`"
@@ -38,6 +41,22 @@ def marks(home: Path) -> Marks:
 
 def ids(marks: Marks, picture: str = "picture") -> list[str]:
     return [one.id for one in marks.of_pictures([picture])]
+
+
+def test_a_file_of_an_earlier_layout_gets_the_tables_that_it_lacks(home: Path) -> None:
+    home.mkdir()
+    with sqlite3.connect(home / FILE) as earlier:
+        earlier.executescript(history.SCHEMA + story.SCHEMA + flags.SCHEMA + "PRAGMA user_version = 1;")
+    first = Looked(home)
+    first.marks.add(HERE, "ellipse", BOX, "the pole is lost", "errors?a=x")
+    assert first.database.notes == () and len(Looked(home).marks.of_pictures(["picture"])) == 1
+
+
+@pytest.mark.parametrize(("tables", "layout", "digest"), [(looked, 2, "4e772e274a9c"), (answers, 4, "8ef8a6020f2b")])
+def test_no_schema_changes_without_its_layout(tables: ModuleType, layout: int, digest: str) -> None:
+    assert (tables.LAYOUT, hashlib.sha256(tables.SCHEMA.encode()).hexdigest()[:12]) == (layout, digest), (
+        "a file of the present layout would be taken to have tables that it lacks: raise LAYOUT, then note both here"
+    )
 
 
 def test_what_is_marked_is_there_in_another_process_by_data_and_by_picture(marks: Marks, home: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fusionlib.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"DATA": "streets:all:2@val"}
+SMALL = {"DATA": "streets:all:2@val", "SELECT": "streets:all:2@train"}
 """In place of what takes longer."""
 
 

@@ -121,7 +121,7 @@ def test_a_locked_file_is_waited_for_once_and_then_gone_without(
         store = Store(path)
         store.put("a", {"x": 1}), store.put("b", {"x": 2})
         assert (store.get("a"), store.get("b"), store.get("old")) == ({"x": 1}, {"x": 2}, None)
-        assert store.notes == ("2 results could not be kept: database is locked",)
+        assert store.notes == ("2 entries could not be kept: database is locked",)
     store.put("c", {"x": 3})
     assert store.notes == () and rows(path).keys() == {"old", "a", "b", "c"}, "free again, it takes what had to wait"
     assert not list(tmp_path.glob("*.damaged-*"))
@@ -132,7 +132,7 @@ def test_a_full_disk_loses_nothing_that_is_asked_of_this_process(tmp_path: Path)
     store.put("small", {"x": 1})
     store.database._file.execute("PRAGMA max_page_count=4")  # SQLite's own way to be full
     store.put("large", {"x": "y" * 50_000})
-    assert store.notes == ("1 result could not be kept: database or disk is full",)
+    assert store.notes == ("1 entry could not be kept: database or disk is full",)
     assert store.get("large") == {"x": "y" * 50_000} and store.get("small") == {"x": 1}
     assert rows(store.database.path).keys() == {"small"}
     store.put("next", {"x": 2})
@@ -150,7 +150,7 @@ def test_a_home_that_cannot_be_made_is_gone_without(tmp_path: Path, blocked: str
     assert store.get("k") is None and store.notes == (), "nothing was to be kept so far"
     store.put("k", {"x": 1})
     assert store.get("k") == {"x": 1}
-    assert len(store.notes) == 1 and store.notes[0].startswith("1 result could not be kept: ")
+    assert len(store.notes) == 1 and store.notes[0].startswith("1 entry could not be kept: ")
 
 
 def test_a_home_that_is_deleted_meanwhile_is_made_anew(tmp_path: Path) -> None:

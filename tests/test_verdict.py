@@ -38,14 +38,14 @@ RULED = [
     (Evidence(1.0, identical=True), "do not merge", "the same weights"),
     (Evidence(None), "do not merge", "no weights to compare"),
     (measured(RELATED, 0.05, ends=(("a", GUESS), ("b", GUESS))), "do not merge", "both networks guess"),
-    (sure(RELATED, 0.016, 0.004, 0.029), "merge", "gains 1.6 points (+0.4 to +2.9) at alpha 0.25"),
+    (sure(RELATED, 0.016, 0.004, 0.029), "merge", "gains 1.6 points at alpha 0.25 (+0.4 to +2.9)"),
     (
         measured(RELATED, 0.016),
         "measure to know",
         "gains 1.6 points at alpha 0.25, no interval from 4 runs of up to 10 neighbouring pictures",
     ),
-    (sure(RELATED, 0.016, -0.00012, 0.03), "no difference", "gains 1.6 points (-0.01 to +3.0) at alpha 0.25"),
-    (sure(RELATED, -0.033, -0.041, -0.02), "do not merge", "loses 3.3 points (-4.1 to -2.0) at alpha 0.25"),
+    (sure(RELATED, 0.016, -0.00012, 0.03), "no difference", "gains 1.6 points at alpha 0.25 (-0.01 to +3.0)"),
+    (sure(RELATED, -0.033, -0.041, -0.02), "do not merge", "loses 3.3 points at alpha 0.25 (-4.1 to -2.0)"),
     (STRANGERS, "do not merge", "separate runs, convolutions 0.00"),
     (RELATED, "measure to know", "convolutions 0.968, worst block regular2_5 0.933"),
 ]

@@ -4,6 +4,7 @@
 import { alphaText, clamp, el, known, setAttribute, setText, svg } from "./dom.js";
 import { METRICS, formatMetric } from "./sweep.js";
 
+const BEST_ROOM = 148; // pixels for "best 42.8 % at 0.80"
 const MARGIN = { left: 64, right: 24, top: 24, bottom: 44 };
 const TICKS_X = [0, 0.25, 0.5, 0.75, 1];
 const LABEL_GAP = 14;
@@ -235,7 +236,8 @@ export class Curve {
       return this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }, svg("title", {}, `best ${formatMetric(this.metric, best.value)}`)));
     }
     const [side, away] = best.alpha > 0.5 ? ["end", -10] : ["start", 10]; // beside the line of the present alpha, never on it
-    const where = this.width < 420 ? "" : ` at ${alphaText(best.alpha)}`; // on a small chart its place says it
+    const room = best.alpha > 0.5 ? x : this.width - x; // where it is short the point's place says the alpha
+    const where = room < BEST_ROOM ? "" : ` at ${alphaText(best.alpha)}`;
     const below = METRICS[this.metric].better < 0;
     const text = svg("text", { x: x + away, y: below ? y + 24 : y - 12, "text-anchor": side, class: "halo" }, `best ${formatMetric(this.metric, best.value)}${where}`);
     this.bestMark.replaceChildren(svg("circle", { cx: x, cy: y, r: 6 }), text);

@@ -72,6 +72,9 @@ export function duration(seconds) {
   return `${Math.round(seconds / 60)} min left`;
 }
 
+// A time that is guessed from one step of many.
+export const about = (seconds) => (seconds < 90 ? `about ${Math.max(1, Math.round(seconds))} s` : `about ${Math.round(seconds / 60)} min`);
+
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 export const reducedMotion = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -30,6 +30,8 @@ export function helpPanel(own) {
   return panel;
 }
 
+const LETTER = /^[a-z]$/i;
+
 export class Keys {
   constructor(/** @type {import("./state.js").View} */ view, root, actions) {
     this.view = view;
@@ -58,14 +60,16 @@ export class Keys {
     return table;
   }
 
-  // Ours when the focus is in the viewer, or nowhere; never while somebody types. Page keys scroll when the focus is nowhere.
+  // Ours when the focus is in the viewer, or nowhere; letters also on a button or link of the page, which has no use for them.
+  // Never while somebody types. Page keys scroll when the focus is nowhere.
   pressed(event) {
     const action = this.actions[event.key];
     if (!action || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const path = event.composedPath();
     const inside = path.includes(this.root);
     const typing = path[0].matches?.("input:not([type=range]), textarea, select, [contenteditable=true]");
-    if (typing || (!inside && (path[0] !== document.body || event.key.startsWith("Page")))) return;
+    const elsewhere = !inside && (path[0] === document.body ? event.key.startsWith("Page") : !LETTER.test(event.key));
+    if (typing || elsewhere) return;
     event.preventDefault();
     action();
   }

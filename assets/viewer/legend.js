@@ -14,6 +14,7 @@ export class Legend {
       button(label, () => view.change({ scope }), { "data-scope": scope, "data-testid": `scope-${scope}` }));
     this.body = el("div", { class: "legend-rows", on: { keydown: (event) => this.walk(event), focusin: (event) => this.hold(event.target) } });
     this.otherHead = el("span", { class: "cell" }, "B");
+    this.outside = el("p", { class: "quiet-text", "data-testid": "legend-outside" }, "Bare: outside, the network says a class that is none of these");
     const ids = () => view.data.classes.map((entry) => entry.id);
     this.root = el("section", { class: "card legend", "aria-label": "Classes" },
       el("div", { class: "legend-top" }, el("h2", {}, "Classes"),
@@ -22,7 +23,7 @@ export class Legend {
       el("div", { class: "segments", role: "group", "aria-label": "IoU of" }, ...this.scopes),
       this.source,
       el("div", { class: "legend-row legend-names", "aria-hidden": "true" }, el("span"), el("span", {}, "IoU, %"), el("span", { class: "cell" }, "A"), el("span", { class: "cell" }, "Merge"), this.otherHead, el("span", { class: "cell" }, "Change")),
-      this.body);
+      this.body, this.outside);
     view.on("data settings", () => this.rebuild());
     view.on("mixture sweep frame bundle other", () => this.later());
     this.rebuild();
@@ -31,6 +32,7 @@ export class Legend {
   rebuild() {
     const { classes } = this.view;
     this.root.hidden = !classes.length;
+    this.outside.hidden = !this.view.data.outside;
     const signature = JSON.stringify(classes);
     if (signature !== this.signature) {
       this.signature = signature;

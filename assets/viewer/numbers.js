@@ -27,7 +27,7 @@ export class Numbers {
     const scores = bundle?.m?.scores;
     setText(this.live.label, this.view.name || "This picture");
     setAttribute(this.live.root, "title", this.view.name);
-    setText(this.live.where, ["live mIoU", known(scores?.pixel_accuracy) ? `${percent(scores.pixel_accuracy)} of pixels` : "", reduced(bundle?.m)].filter(Boolean).join(" · "));
+    setText(this.live.where, ["live mIoU", known(scores?.pixel_accuracy) ? `${percent(scores.pixel_accuracy)} right` : "", reduced(bundle?.m)].filter(Boolean).join(" · "));
     setText(this.live.value, percent(scores?.miou));
     this.live.deltas.replaceChildren(...["a", "b"].map((pane) =>
       against({ name: this.view.letterOf(pane).toUpperCase(), value: bundle?.[pane]?.scores?.miou, tone: `name-${this.view.letterOf(pane)}` }, scores?.miou, "miou")));
@@ -35,6 +35,8 @@ export class Numbers {
   }
 
   showMetric(metric, one, measured) {
+    const first = measured ? null : this.firstLook();
+    if (first) return this.showFirst(metric, one, first);
     const value = measured ? METRICS[metric].of(measured.point) : null;
     const loss = metric === "loss";
     const images = this.view.sweep?.answer.images;
@@ -42,6 +44,21 @@ export class Numbers {
     setText(one.where, measured ? `${measured.where}${images ? `, ${plural(images, "picture")}${tiled}` : ""}` : "not measured");
     setText(one.value, loss ? (known(value) ? value.toFixed(3) : "–") : percent(value));
     one.deltas.replaceChildren(...this.view.mixture.rivals(metric).map((rival) => against(rival, value, metric)));
+  }
+
+  // What is known of the first pictures of a longer split, at its ends and in the middle, while the whole is not.
+  firstLook() {
+    const { data, mixture } = this.view;
+    const point = mixture.onCurve && data.first?.points[mixture.alpha];
+    return point ? { ...data.first, point } : null;
+  }
+
+  showFirst(metric, one, { images, whole, point, points }) {
+    const { of } = METRICS[metric];
+    setText(one.where, `first ${images} of ${whole} pictures`);
+    setText(one.value, metric === "loss" ? of(point)?.toFixed(3) ?? "–" : percent(of(point)));
+    one.deltas.replaceChildren(...[["A", 1, "name-a"], ["B", 0, "name-b"]].map(([name, at, tone]) =>
+      against({ name, value: of(points[at]), tone }, of(point), metric)));
   }
 }
 

@@ -27,7 +27,9 @@ class Pane {
       class: "viewport", tabindex: "0", role: "img", "aria-label": `${label}: arrow keys move the read-out`, "data-testid": `viewport-${id}`,
     }, this.canvas, this.cross);
     this.title = el("span", { class: "pane-name" });
-    this.note = el("span", { class: "pane-note", "data-testid": `note-${id}` });
+    this.metric = el("span", { class: "pane-metric" }); // what the score is: goes where the pane is narrow
+    this.score = el("span", {});
+    this.note = el("span", { class: "pane-note", "data-testid": `note-${id}` }, this.metric, this.score);
     this.bar = el("div", { class: "pane-bar" }, el("span", { class: `dot dot-${id}` }), this.title, this.note);
     this.root = el("figure", { class: "pane", "data-pane": id, "data-testid": `pane-${id}` }, this.bar, this.viewport);
     this.gestures = new Gestures(view, this.viewport);
@@ -281,7 +283,6 @@ export class Panes {
     this.divider.style.left = `${100 * settings.split}%`;
     setAttribute(this.divider, "aria-valuenow", Math.round(100 * settings.split));
     setText(this.stage.title, this.stageTitle(left, right));
-    setText(this.stage.note, "");
   }
 
   stageTitle(left, right) {
@@ -297,8 +298,8 @@ export class Panes {
       const name = id === "m" && this.view.swapped ? `${this.view.fullName(this.view.settings.left)} (compare)` : this.view.fullName(id);
       setText(pane.title, name);
       const score = frame?.scores?.miou != null ? percent(frame.scores.miou) : "";
-      const named = score && (id === "m" || !this.view.settings.large) ? `mIoU ${score}` : score;
-      setText(pane.note, [named, reduced(this.frameOf("m"))].filter(Boolean).join(" "));
+      setText(pane.metric, score && (id === "m" || !this.view.settings.large) ? "mIoU " : "");
+      setText(pane.score, [score, reduced(this.frameOf("m"))].filter(Boolean).join(" "));
       setAttribute(pane.canvas, "data-alpha", frame?.mixture);
       setAttribute(pane.canvas, "data-picture", frame ? this.loader.shown.index : null);
     }
@@ -317,7 +318,9 @@ export class Panes {
       setAttribute(pane.root, "data-unready", Boolean(follows) && !wish && this.view.data.live);
       const other = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
       const late = other || (source === "frame" && Boolean(frame) && !serves(frame, this.view.settings.lens));
-      setAttribute(pane.root, "data-waits", (pending || late) && this.view.data.live);
+      const failed = this.loader.troubled.has(id) && !pending;
+      setAttribute(pane.root, "data-waits", (pending || late) && !failed && this.view.data.live);
+      setAttribute(pane.root, "data-failed", failed && late && this.view.data.live);
     }
   }
 

@@ -51,7 +51,7 @@ export class Readout {
     const word = frame ? frame.words[pixel] : null;
     setText(cell.title, kind.short(this.view));
     cell.swatch.style.background = word === null ? "transparent" : (this.view.classOf(word & 255)?.css ?? "transparent");
-    setText(cell.name, word === null ? "–" : this.name(word & 255));
+    setText(cell.name, word === null ? "–" : this.name(word & 255, kind.source === "truth"));
     const says = kind.network && word !== null;
     setText(cell.sure, says ? `${Math.round(((word >>> 8) & 255) / 2.55)} %` : "");
     const own = frame?.doubt && lensOf(this.view.settings.lens).says;
@@ -71,8 +71,9 @@ export class Readout {
     root.style.transform = `translate(${Math.round(Math.max(0, left))}px, ${Math.round(top)}px)`;
   }
 
-  name(id) {
-    if (id === NONE) return "void";
+  // What a network says beside the classes is outside of them; the truth says nothing there.
+  name(id, truth = false) {
+    if (id === NONE) return truth ? "void" : "outside";
     return this.view.classOf(id)?.name ?? `class ${id}`;
   }
 }

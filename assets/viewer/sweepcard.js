@@ -1,7 +1,7 @@
 // @ts-check
 // The curve's card: title, metric, step, start, progress, cancel.
 
-import { button, duration, el, option, setAttribute, setText } from "./dom.js";
+import { about, button, duration, el, known, option, setAttribute, setText } from "./dom.js";
 import { Curve } from "./curve.js";
 import { METRICS } from "./sweep.js";
 
@@ -14,7 +14,7 @@ export class SweepCard {
     this.view = view;
     this.curve = new Curve(view);
     this.build();
-    view.on("sweep settings data", () => this.show());
+    view.on("sweep settings data bundle", () => this.show());
     this.root.hidden = !view.mixture.onCurve;
     this.show();
   }
@@ -50,7 +50,7 @@ export class SweepCard {
     this.stop.hidden = !sweep.running;
     setText(this.caption, `${caption(METRICS[this.curve.metric].better)} ${this.view.mixture.hint}`);
     const left = lacking(sweep, settings.step);
-    setText(this.go, startLabel(answer, left));
+    setText(this.go, startLabel(answer, left, this.view.timing?.forward));
     setAttribute(this.go, "title", left && answer.images ? `At most ${left * answer.images} forward passes: ${left} networks over ${answer.images} pictures` : null);
     setText(this.progressText, progressText(answer));
     this.progress.hidden = !answer.total || answer.state === "idle";
@@ -74,9 +74,10 @@ export function lacking(sweep, step) {
  * @param {Record<string, any>} answer
  * @param {number} left
  */
-function startLabel({ state, done, images }, left) {
+function startLabel({ state, done, images }, left, forward) {
   if (!left) return "Measure again";
-  const cost = images ? `: ${left * images} passes` : "";
+  const time = known(forward) ? `, ${about((left * images * forward) / 1000)}` : "";
+  const cost = images ? `: ${left * images} passes${time}` : "";
   return `${(state === "cancelled" || state === "failed") && done > 0 ? "Resume" : "Measure curve"}${cost}`;
 }
 

@@ -68,7 +68,9 @@ export class Gestures {
     this.view.emit("pointer");
   }
 
+  // A picture that is whole has nothing to zoom out of: there the page scrolls.
   wheel(event) {
+    if (event.deltaY > 0 && this.view.settings.zoom.scale <= 1 && !event.ctrlKey) return;
     event.preventDefault();
     const place = this.place(event);
     const lines = event.deltaMode === 1 ? 16 : 1; // some mice count lines, not pixels

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from fusionlib.charts.colours import QUIET
 from fusionlib.charts.errors import short
+from fusionlib.data.labels import Colour
 from fusionlib.measures.error_stack import Pixels
 
 OUTSIDE = "outside"
@@ -18,9 +20,18 @@ SHOWN = ("merge", "reference", "difference")
 NORMALISED = ("row", "column", "none")
 """What a cell's share is of: of the pixels of its class, of those predicted so, or of all."""
 
-_BLUES = [[0, "#eef5fc"], [0.05, "#c6dbef"], [0.2, "#6baed6"], [0.5, "#2171b5"], [1, "#08306b"]]
-_SCALES: dict[bool, Any] = {False: _BLUES, True: "PuOr"}
-"""Shares, small ones apart; and signed differences."""
+_BLUE, _ORANGE = "0,114,210", "230,90,0"
+_REACH = ((0.0, 0.04), (0.05, 0.22), (0.2, 0.5), (0.5, 0.8), (1.0, 1.0))
+"""How far a share stands out, small ones apart. Colours begin at the page's own, so that little is faint on a light and
+on a dark one."""
+
+_SHARES = [[share, f"rgba({_BLUE},{opacity})"] for share, opacity in _REACH]
+_SIGNED = [
+    *([0.5 - share / 2, f"rgba({_ORANGE},{opacity})"] for share, opacity in reversed(_REACH)),
+    *([0.5 + share / 2, f"rgba({_BLUE},{opacity})"] for share, opacity in _REACH),
+]
+_SCALES: dict[bool, Any] = {False: _SHARES, True: _SIGNED}
+"""Shares; and signed differences, blue where the merge has more."""
 
 
 class Cells(NamedTuple):
@@ -161,13 +172,19 @@ def edges_of(flow: np.ndarray, most: int = 24) -> list[Edge]:
     return [Edge(a, b, int(changed[a, b])) for a, b in pairs if changed[a, b] > 0]
 
 
-def flow_figure(edges: Sequence[Edge], names: Sequence[str]) -> go.Figure:
-    """A Sankey diagram: labels of the reference on the left, of the merge on the right."""
+def flow_figure(edges: Sequence[Edge], names: Sequence[str], palette: Sequence[Colour]) -> go.Figure:
+    """A Sankey diagram: labels of the reference on the left, of the merge on the right, in the colours of the masks."""
     called = [*names, OUTSIDE]
+    colours = [*("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette), QUIET]
     left, right = sorted({edge.before for edge in edges}), sorted({edge.after for edge in edges})
     figure = go.Figure(
         go.Sankey(
-            node={"label": [short(called[one]) for one in (*left, *right)], "pad": 12, "thickness": 12},
+            node={
+                "label": [short(called[one]) for one in (*left, *right)],
+                "color": [colours[one] for one in (*left, *right)],
+                "pad": 12,
+                "thickness": 12,
+            },
             link={
                 "source": [left.index(edge.before) for edge in edges],
                 "target": [len(left) + right.index(edge.after) for edge in edges],

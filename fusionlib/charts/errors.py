@@ -19,13 +19,15 @@ CHANGED = ("fixed", "broken", "both_wrong_different")
 """Transitions of pixels whose label is another one."""
 
 WORDS: Mapping[str, tuple[str, str]] = {
-    "both_right": ("right in both", "#8a97a3"),
+    "both_right": ("right in both", "#4a525c"),
     "fixed": ("fixed", "#0072d2"),
     "broken": ("broken", "#e65a00"),
     "both_wrong_same": ("wrong as before", "#be78b4"),
     "both_wrong_different": ("wrong otherwise", "#d9c81e"),
 }
-"""How a transition is called, and its colour: the lens of the viewer has nearly the same."""
+"""How a transition is called, and its colour: the lens of the viewer has nearly the same. Told apart by deuteranopes,
+who see the violet of what is wrong as before as a grey of middle brightness.
+"""
 
 _LONGEST = 18
 
@@ -136,6 +138,8 @@ def counted(pixels: int) -> str:
     """A number of pixels in three digits or so: 950, 12k, 3.4M."""
     if pixels < 1000:
         return str(pixels)
+    if pixels < 9_950:
+        return f"{pixels / 1000:.1f}k"
     return f"{pixels / 1000:.0f}k" if pixels < 999_500 else f"{pixels / 1e6:.1f}M"
 
 

@@ -115,7 +115,7 @@ def _kind(known: Evidence) -> str:
 def _points(known: Evidence) -> str:
     where = "" if known.best_alpha is None else f" at alpha {known.best_alpha:g}"
     sure = "" if known.interval is None else f" ({in_points(known.interval)})"
-    return f"{gained(known.gain or 0.0)}{sure}{where}"
+    return f"{gained(known.gain or 0.0)}{where}{sure}"
 
 
 def _untold(known: Evidence) -> str:

@@ -48,7 +48,7 @@ class Database:
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the file: rows that could not be kept, a file that was set aside, or dropped."""
         count = sum(counted for _, _, counted in self._unwritten)
-        nouns = "result" if count == 1 else "results"
+        nouns = "entry" if count == 1 else "entries"
         lost = f"{count} {nouns} could not be kept: {self._trouble}" if count else ""
         return tuple(filter(None, (self._dropped, self._damage, lost)))
 

@@ -64,6 +64,7 @@ from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
+from fusionlib.studio.search import SearchDesk
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -134,15 +135,13 @@ class Studio:
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
         self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
-        self.store = Store(self.answers.database)
-        self.statistics = StatisticsStore(options.home / "statistics")
+        self.store, self.statistics = Store(self.answers.database), StatisticsStore(options.home / "statistics")
         self.workspace = Workspace(options)
         self.sources = Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
         self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
-        self.live = LiveDesk()
-        self.recent = Recent()
+        self.live, self.recent = LiveDesk(), Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._mixtures: WorkDesk[MixtureWork] = WorkDesk(64)
@@ -155,6 +154,7 @@ class Studio:
         self.comparisons = ComparisonDesk(
             self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
         )
+        self.searches = SearchDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")

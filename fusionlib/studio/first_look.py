@@ -99,6 +99,22 @@ class FirstLooks:
             return None
         return self._parts.open(view.id, lambda: FirstPart(view, self._runner))
 
+    def found(self, view: MergeView, sweep: Sweep) -> dict[str, Any] | None:
+        """`images` of `whole` pictures, and `points`: figures by alpha, A at 1. None of another mixture than an average
+        of two, before all are known, and once the curve has them.
+        """
+        if len(view.arena) != 2 or view.obstacle or not view.need_pictures().labelled or not lacking(sweep):
+            return None
+        part = self.part(view)
+        if part is None or not part.settled:
+            return None
+        named = {MIDDLE: MIDDLE, **dict(zip(ENDS, (1, 0), strict=True))}
+        points = {
+            named[point]: {name: figures[name] for name in ("miou", "pixel_accuracy", "loss")}
+            for point, figures in part.points.items()
+        }
+        return {"images": part.images, "whole": part.whole, "points": points}
+
     def still(self, viewer: object, chosen: Selection | None) -> None:
         """`viewer` has chosen this, on whatever page: a look at something else ends."""
         with self._lock:

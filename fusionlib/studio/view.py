@@ -159,6 +159,12 @@ class MergeView:
         own = self.need_pictures().label_space
         return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
 
+    @cached_property
+    def outside(self) -> bool:
+        """Whether the network has classes that are none of `space`."""
+        mapping = target_mapping(self.source_space, self.space, torch.device("cpu"))
+        return mapping is not None and bool((mapping < 0).any())
+
     def new_blend(self) -> Blend:
         """A network of its own for a frame or a job.
 

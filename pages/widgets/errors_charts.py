@@ -21,7 +21,7 @@ from fusionlib.measures.error_stack import Pixels
 from fusionlib.studio import ErrorAnalysis
 from pages.widgets.diagnostics_tables import twin
 from pages.widgets.errors_controls import PLAIN
-from pages.widgets.errors_selection import chart_key, choose, clicked
+from pages.widgets.errors_selection import chart_key, clicked, show
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
 
@@ -38,21 +38,25 @@ _CELLS = {"errors": "errors alone", "all": "all cells"}
 def classes_chart(analysis: ErrorAnalysis) -> None:
     """Change of IoU per class, and per category where there are some."""
     rows, groups = analysis.class_rows(), analysis.group_rows()
-    _bars("classes", rows, {row["name"]: [number] for number, row in enumerate(rows)})
+    _bars(analysis, "classes", rows, {row["name"]: [number] for number, row in enumerate(rows)})
     st.caption(
         "Whiskers: 95 %, paired bootstrap over pictures or their groups. Beside a name: its labelled pixels; n/a: the"
         " truth lacks it. A click outlines what changed."
     )
     if groups:
         st.markdown("### By category")
-        _bars("categories", groups, {name: list(ids) for name, ids in analysis.categories.items()})
+        _bars(analysis, "categories", groups, {name: list(ids) for name, ids in analysis.categories.items()})
     twin([_figures(row) for row in rows], "errors-classes")
 
 
-def _bars(name: str, rows: Sequence[dict[str, Any]], truths: dict[str, list[int]]) -> None:
+def _bars(analysis: ErrorAnalysis, name: str, rows: Sequence[dict[str, Any]], truths: dict[str, list[int]]) -> None:
     key = chart_key(name)
     st.plotly_chart(
-        class_figure(rows, truths), key=key, on_select=lambda: clicked(key), selection_mode="points", config=PLAIN
+        class_figure(rows, truths),
+        key=key,
+        on_select=lambda: clicked(key, analysis),
+        selection_mode="points",
+        config=PLAIN,
     )
 
 
@@ -90,7 +94,7 @@ def confusion_chart(analysis: ErrorAnalysis, pixels: Pixels) -> None:
     st.plotly_chart(
         confusion_figure(cells, analysis.pictures.label_space.names, state[MATRIX], pixels.text),
         key=key,
-        on_select=lambda: clicked(key),
+        on_select=lambda: clicked(key, analysis),
         selection_mode="points",
         config=PLAIN,
     )
@@ -112,7 +116,7 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
     if not edges:
         st.caption("No labelled pixel changed its label.")
         return
-    st.plotly_chart(flow_figure(edges, names), key="errors-flow", config=PLAIN)
+    st.plotly_chart(flow_figure(edges, names, analysis.pictures.label_space.palette), key="errors-flow", config=PLAIN)
     called, key = [*names, OUTSIDE], chart_key("edges")
     st.caption("Left the reference's label, right the merge's. Choose a row to outline its pixels.")
     st.dataframe(
@@ -120,16 +124,16 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
         hide_index=True,
         key=key,
         height=min(38 + 35 * len(edges), 320),
-        on_select=lambda: _row_chosen(key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
+        on_select=lambda: _row_chosen(analysis, key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
         selection_mode="single-row",
         column_config={"pixels": st.column_config.NumberColumn(format="localized")},
     )
 
 
-def _row_chosen(key: str, edges: Sequence[Pixels]) -> None:
+def _row_chosen(analysis: ErrorAnalysis, key: str, edges: Sequence[Pixels]) -> None:
     rows = st.session_state[key].selection.rows
     if rows and rows[0] < len(edges):
-        choose(edges[rows[0]])
+        show(analysis, edges[rows[0]])
 
 
 def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any], pixels: Pixels) -> None:
@@ -141,7 +145,7 @@ def confidence_chart(analysis: ErrorAnalysis, found: dict[str, Any], pixels: Pix
         st.plotly_chart(
             bins_figure(outcomes[0].tolist(), outcomes[1].tolist(), pixels.bin and pixels.bin[0]),
             key=key,
-            on_select=lambda: clicked(key),
+            on_select=lambda: clicked(key, analysis),
             selection_mode="points",
             config=PLAIN,
         )

@@ -97,14 +97,14 @@ def _unit(analysis: ErrorAnalysis) -> str:
     return "pictures" if analysis.current == DERIVING else "forward passes"
 
 
-def answer(found: dict[str, Any]) -> None:
+def answer(analysis: ErrorAnalysis, found: dict[str, Any]) -> None:
     """The sentence, and the bar of transitions."""
     st.markdown(sentence(found))
     key = chart_key("transitions")
     st.plotly_chart(
         transitions_figure(found["transitions"]),
         key=key,
-        on_select=lambda: clicked(key),
+        on_select=lambda: clicked(key, analysis),
         selection_mode="points",
         config=PLAIN,
     )
@@ -122,7 +122,7 @@ def sentence(found: dict[str, Any]) -> str:
     if found["gain"] is None:
         return f"{words}."
     interval = found["interval"]
-    between = f" (95 %: {_points(interval[0])} to {_points(interval[1])})" if interval else ""
+    between = f" (95 %, this merge: {_points(interval[0])} to {_points(interval[1])})" if interval else ""
     return f"{words}: mIoU **{_points(found['gain'])} points**{between}, accuracy {_points(found['gain_accuracy'])}."
 
 

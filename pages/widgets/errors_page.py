@@ -94,7 +94,7 @@ def _workbench(view: MergeView, kind: str, against: str) -> None:
         there = measured(analysis)
         found = analysis.snapshot() if there else {}
         if there:
-            answer(found)
+            answer(analysis, found)
     with left, problems_shown():
         if there:
             _looked_into(view, analysis, pixels, found)

@@ -10,7 +10,9 @@ from fusionlib.charts.confusion import OUTSIDE
 from fusionlib.charts.errors import WORDS
 from fusionlib.errors import UsageError
 from fusionlib.measures.error_stack import EVERYTHING, Pixels
+from fusionlib.studio import ErrorAnalysis
 from fusionlib.studio.error_table import SORTS
+from pages.widgets.live import PICTURE
 from pages.widgets.problems import plain, show_problem
 
 PIXELS, SORT, GALLERY = "pixels", "sort", "gallery"
@@ -74,12 +76,20 @@ def chart_key(name: str) -> str:
     return f"errors-{name}-{st.session_state.get(_CHARTS, 0)}"
 
 
-def clicked(key: str) -> None:
+def show(analysis: ErrorAnalysis, pixels: Pixels) -> None:
+    """Choose these, and a picture that has some: the present one, else that with most."""
+    choose(pixels)
+    held = [row["number"] + 1 for row in analysis.pictures_of(pixels)]
+    if held and st.session_state.get(PICTURE) not in held:
+        st.session_state[PICTURE] = held[0]
+
+
+def clicked(key: str, analysis: ErrorAnalysis) -> None:
     """Callback of a chart whose points carry `Pixels.text`."""
     points = st.session_state[key].selection.points
     text = next((str(point["customdata"][0]) for point in points if point.get("customdata")), "")
     if text:
-        choose(Pixels.from_text(text))
+        show(analysis, Pixels.from_text(text))
 
 
 def chip(pixels: Pixels, names: Sequence[str]) -> None:

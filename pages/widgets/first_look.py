@@ -47,7 +47,7 @@ def first_look_note(view: MergeView) -> None:
         if sweep.state != "running" and only_first(sweep) and (cost := sweep.cost(GRID)):
             st.caption(
                 f"The whole curve, on {len(view.need_pictures())} pictures with step {GRID:g}, takes at most {cost}"
-                " forward passes: the button beneath it."
+                " forward passes: its own button starts it."
             )
 
 

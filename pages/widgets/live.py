@@ -145,6 +145,8 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
         classes=classes,
         buffers=view.selection.buffers,
         look=look(),
+        outside=view.outside,
+        first=studio().first_looks.found(view, studio().sweep(view)),
     )
 
 

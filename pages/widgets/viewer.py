@@ -65,6 +65,10 @@ class ViewerData:
     message: str | None = None
     look: str = ""
     """How the pictures are looked at, as assets/viewer/look.js writes it; nothing is how one begins."""
+    outside: bool = False
+    """Whether the network has classes that the annotation has not."""
+    first: Mapping[str, Any] | None = None
+    """What a first look has found, by alpha; None where there was none or more is known."""
     control: dict[str, Any] | None = None
     """The method that takes the place of alpha, with its parameters: see `pages.widgets.method_viewer`."""
     errors: Mapping[str, Any] | None = None
