@@ -275,6 +275,8 @@ def test_the_verb_writes_a_page_and_runs_nothing_the_second_time(
     text = out.read_text()
     assert "<img src=x" not in text and "a&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;b&gt;sky" in text
     assert f"report {files / 'r.yaml'}" in text and "left_out" in first and [one["alpha"] for one in first["curve"]]
+    assert first["sentence"].startswith("a<img src=x onerror=alert(1)> + b, alpha 0.5 ")
+    assert text.count("r.yaml") == 1, "the file stands in the command alone"
     seen = counted_forwards(monkeypatch)
     second = report(files, capsys, str(files / "r.yaml"), "--out", str(out), "--step", "0.5")
     assert second["forward_passes"] == 0 and seen == [] and second["forward_passes_known"] == PICTURES * 3
