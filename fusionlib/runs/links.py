@@ -51,8 +51,11 @@ def parsed(link: object) -> tuple[str, dict[str, list[str]]]:
 
 
 def checked(link: object) -> str:
-    """The link as this app writes it. Raises `UsageError` for what is no link of a view."""
-    return written(*parsed(link))
+    """The link as this app writes it. Raises `UsageError` for what is no link of a view, or too long so written."""
+    found = written(*parsed(link))
+    if len(found) > LONGEST:
+        raise _refused(link, f"at most {LONGEST} characters as an address has them, not {len(found)}")
+    return found
 
 
 def _refused(link: object, needs: str) -> UsageError:
