@@ -47,6 +47,8 @@ from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
+from fusionlib.studio.domains import DomainsDesk, DomainsWork
+from fusionlib.studio.domains_plan import DomainChoices, Named
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.first_look import FirstLooks
@@ -79,6 +81,9 @@ __all__ = [
     "Comparison",
     "ComparisonDesk",
     "Diagnosis",
+    "DomainChoices",
+    "DomainsDesk",
+    "DomainsWork",
     "ErrorAnalysis",
     "ErrorsDesk",
     "Export",
@@ -90,6 +95,7 @@ __all__ = [
     "MergeMethod",
     "MergeView",
     "Mixture",
+    "Named",
     "Options",
     "Own",
     "Selection",
@@ -151,6 +157,7 @@ class Studio:
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+        self.domains = DomainsDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
