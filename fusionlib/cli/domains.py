@@ -77,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `classes` of `network`: the mean of all experts where
-    that is measured, else the best one; `rows` with the same of every one, `best`, `best_single`, `path`, `own`.
+    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `classes` of `network`: the mean of all experts
+    where that is measured, else the best one; `rows` with the same of every one, `best`, `best_single`, `path`, `own`.
     """
     from fusionlib.studio.domains_plan import Named, checked_names, named_spec
 
