@@ -145,15 +145,16 @@ class Domains(Study):
         return max(there, key=lambda number: scores[number] or 0.0, default=None)
 
     def table(self, known: Known) -> dict[str, Any]:
-        """`rows` with `domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` over the best expert alone,
-        `classes` and `class_sets`; `best` and `best_single` by harmonic mean; `own` heads; `path` over alpha.
+        """`rows` with `domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` of the first over the best
+        expert's, `classes`, and the same over each of `class_sets`; `best` and `best_single` by harmonic mean;
+        `own` heads; `path` over alpha.
         """
         rows = [self._row(one, known) for one in self.networks]
-        singles = [row for row in rows if row["group"] == "single"]
-        best_single = _best(singles)
-        for row in rows:
-            both = (row["harmonic"], best_single["harmonic"] if best_single else None)
-            row["gain"] = None if None in both else both[0] - both[1]  # type: ignore[operator]
+        alone = [row["group"] == "single" for row in rows]
+        _set_gains(rows, alone)
+        for chosen in self.class_sets:
+            _set_gains([row["class_sets"][chosen.title] for row in rows], alone)
+        best_single = _best([row for row, single in zip(rows, alone, strict=True) if single])
         best = _best([row for row in rows if row["group"] != "path"])
         return {
             "rows": [row for row in rows if row["group"] != "path"],
@@ -263,6 +264,13 @@ def _state(told: Sequence[Told | Refused | None]) -> str:
     if any(isinstance(one, Told) for one in told):
         return "measured"
     return "failed" if any(isinstance(one, Refused) and one.applies for one in told) else "not applicable"
+
+
+def _set_gains(rows: Sequence[dict[str, Any]], alone: Sequence[bool]) -> None:
+    """`gain` of every row; `alone` says which are experts alone."""
+    best = _best([row for row, single in zip(rows, alone, strict=True) if single])
+    for row in rows:
+        row["gain"] = None if best is None or row["harmonic"] is None else row["harmonic"] - best["harmonic"]
 
 
 def _best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fusionlib.architectures.nearest import unknown_network
@@ -15,9 +16,12 @@ from fusionlib.runs.desk import Plan
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.domains import Domains
+from fusionlib.studio.comparison_ranking import LEFT_OUT
+from fusionlib.studio.demo import manifest
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.domains_plan import DomainChoices, Named, Planner, checked_names, unique
 from fusionlib.studio.plans import lease
+from fusionlib.studio.provenance import DEMO_FILE
 from fusionlib.studio.workspace import Workspace
 
 
@@ -97,12 +101,33 @@ class DomainsWork(Work):
         return Plan("domains", ("domains", *self.choices.options(files), *data))
 
 
+@dataclass(frozen=True)
+class First:
+    """What the page begins with: names of experts, of networks beside them and of data, and how many pictures."""
+
+    experts: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    count: str = "all"
+
+
 class DomainsDesk:
     """The works of a process: one per content, whichever page or session asks."""
 
     def __init__(self, workspace: Workspace, runner: Runner) -> None:
         self._workspace, self._runner = workspace, runner
         self._works: WorkDesk[DomainsWork] = WorkDesk()
+
+    def first(self) -> First:
+        """What the demo begins with, where nothing else is loaded; else the operator's own data."""
+        sources = [one for one in self._workspace.sources if one.problem is None]
+        own = tuple(one.name for one in sources if one.origin == "folder")
+        about = manifest().get("domains", {})
+        files = {item.name for item in self._workspace.usable() if item.given == DEMO_FILE}
+        if own or not about or not {*about["experts"], *about["beside"]} <= files:
+            return First(domains=own)
+        named = [one.name for spec in about["data"] for one in sources if one.spec == spec]
+        return First(tuple(about["experts"]), tuple(about["beside"]), tuple(named), about["pictures"])
 
     def open(self, names: Sequence[str], domains: Sequence[Named], choices: DomainChoices) -> DomainsWork:
         """The work of checkpoints of the workspace, with whatever is known by now."""
@@ -125,22 +150,17 @@ class DomainsDesk:
         return DomainsWork(checkpoints, domains, choices, runner=self._runner)
 
 
-def ranked(rows: Sequence[dict[str, Any]], by: str = "") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def ranked(rows: Sequence[dict[str, Any]], over: str = "") -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows by falling harmonic mean, those of one network as one; and those that cannot be measured.
 
-    `by` is the title of a class set, empty for all classes. A folded row is called by all its names; `same`
-    has them.
+    `over` is the title of a class set, whose figures then take the place of those of all classes. A folded row is
+    called by all its names; `same` has them.
     """
     networks: dict[Any, list[dict[str, Any]]] = {}
-    left_out = ("not applicable", "failed")
     for row in rows:
-        if row["state"] not in left_out:
-            whole = None not in row["builds"]
-            networks.setdefault(tuple(row["builds"]) if whole else row["name"], []).append(row)
+        if row["state"] not in LEFT_OUT:
+            same = tuple(row["builds"]) if None not in row["builds"] else row["name"]
+            networks.setdefault(same, []).append({**row, **(row["class_sets"][over] if over else {})})
     folded = [{**same[0], "name": " = ".join(row["name"] for row in same), "same": same} for same in networks.values()]
-
-    def place(row: dict[str, Any]) -> tuple[bool, float]:
-        score = (row["class_sets"][by] if by else row)["harmonic"]
-        return score is None, -(score or 0.0)
-
-    return sorted(folded, key=place), [row for row in rows if row["state"] in left_out]
+    placed = sorted(folded, key=lambda row: (row["harmonic"] is None, -(row["harmonic"] or 0.0)))
+    return placed, [row for row in rows if row["state"] in LEFT_OUT]

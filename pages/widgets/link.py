@@ -26,6 +26,7 @@ OWN = {
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
+    "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
     "story": (),
@@ -36,7 +37,7 @@ OWN = {
 APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
-LISTS = {"more", "compare", "rows", "set", "domain", "where"}
+LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside", "on", "networks", "path"}
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 

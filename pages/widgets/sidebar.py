@@ -18,7 +18,7 @@ from pages.widgets.server import studio
 ABSENT = "not-here"
 """Names of a link that this server does not know, until something else is chosen."""
 
-WITH_SETS = ("compare", "diagnostics")
+WITH_SETS = ("compare", "domains", "diagnostics")
 """Pages with a set of their own: the pair stays as it is, and is not shown."""
 
 
