@@ -127,7 +127,7 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
     tints = [ALONE if row["group"] in ("single", "beside") else "" for row in rows]
     if opens:
         frame.insert(1, "Explore", ["Open in Explore" if one else None for one in openings(work, rows)])
-    known = [name for name in figures if frame[name].notna().any()]
+    known = [name for name in figures if any(row[name] is not None for row in listed)]
     styled: Any = frame.style
     styled = styled.apply(lambda _: tints)
     styled = styled.format(dict.fromkeys(figures, "{:.2f}"), na_rep="").highlight_max(subset=known, props=MARK)
