@@ -1,5 +1,6 @@
 """Domains: which network serves all of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,13 @@ from fusionlib.studio.domains import ranked
 from pages.widgets.compare_open import explore_when_asked
 from pages.widgets.domains_controls import choose, opened, run_panel
 from pages.widgets.domains_table import (
+    chart_choice,
     class_sets,
     over_choice,
     show_answer,
     show_chart,
     show_details,
+    show_left_out,
     show_table,
 )
 from pages.widgets.problems import show_problem
@@ -46,19 +49,29 @@ def domains(chosen: Selection) -> None:
     if run_panel(work, lambda found: _filling(work, found)):
         return
     found = work.snapshot()
-    over = over_choice(sets)
-    rows, left_out = ranked(found["rows"], over)
-    if any(row["state"] == "measured" for row in rows):
-        show_answer(found, rows)
-        show_chart(found, rows, over)
-        show_table(work, rows)
-        show_details(found, rows, left_out)
+    if any(row["state"] == "measured" for row in found["rows"]):
+        _measured(work, found, sets)
+    else:
+        show_left_out(ranked(found["rows"])[1])
     show_notes(dict.fromkeys(note for one in there for note in one.pictures.notes))
+
+
+def _measured(work: DomainsWork, found: dict[str, Any], sets: Sequence[str]) -> None:
+    answer = st.container()
+    left, right = st.columns(2)
+    chart, over = chart_choice(left, found), over_choice(right, sets)
+    rows, left_out = ranked(found["rows"], over)
+    with answer:
+        show_answer(rows)
+    show_chart(found, rows, over, chart)
+    show_table(work, rows)
+    show_left_out(left_out)
+    show_details(found, rows)
 
 
 def _filling(work: DomainsWork, found: dict[str, Any]) -> None:
     rows, _ = ranked(found["rows"])
-    show_answer(found, rows)
+    show_answer(rows)
     show_table(work, [row for row in rows if row["classes"]], opens=False)
 
 

@@ -56,7 +56,7 @@ def networks_figure(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -
         name="harmonic mean",
         text=["" if row["harmonic"] is None else f"{100 * row['harmonic']:.1f}" for row in drawn],
         textposition="top center",
-        marker={"color": MERGE, "symbol": "line-ns", "size": 18, "line": {"color": MERGE, "width": 4}},
+        marker={"color": MERGE, "symbol": "line-ns", "size": 9, "line": {"color": MERGE, "width": 4}},
         customdata=names,
         hovertemplate="<b>%{customdata}</b><br>harmonic mean: %{x:.2f} %<extra></extra>",
     )

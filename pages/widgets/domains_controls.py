@@ -32,7 +32,7 @@ def choose(chosen: Selection) -> tuple[list[str], list[str], DomainChoices]:
     """Names of the checkpoints, experts first, of the domains, and what is measured."""
     items = studio().workspace.usable()
     names, begin = [item.name for item in items], studio().domains.first()
-    left, middle, right, count = st.columns([5, 6, 2.4, 1.8], vertical_alignment="bottom")
+    left, middle, right, count = st.columns([5, 6, 2.6, 1.6], vertical_alignment="bottom")
     texts = option_texts(EXPERTS, items)
     experts = _several(
         left, "Experts", names, EXPERTS, list(begin.experts) or [chosen.a, chosen.b], texts,
@@ -47,7 +47,7 @@ def choose(chosen: Selection) -> tuple[list[str], list[str], DomainChoices]:
         right, "Beside", names, BESIDE, list(begin.beside), texts,
         "Measured alone and merged with nothing: the common start, a network trained on all domains",
     )  # fmt: skip
-    _one(count, "Pictures each", COUNTS, COUNT, begin.count, "The first ones of every domain")
+    _one(count, "Pictures", COUNTS, COUNT, begin.count, "The first ones of every domain")
     members = [name for name in names if name in experts]
     aside = [name for name in names if name in beside and name not in members]
     rows, pair = _further(members)

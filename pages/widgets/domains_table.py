@@ -24,6 +24,9 @@ OVER, CHART_OF = "over", "chart"
 """Names in the session state and in the URL."""
 
 CHARTS = {"networks": "Networks", "path": "Path"}
+FEW = 50
+"""Pictures of a domain below which its mIoU moves by points with the choice of them."""
+
 MOST_DRAWN = 8
 """Networks in the chart; the table has all of them."""
 
@@ -41,25 +44,26 @@ def class_sets(domains: Sequence[Any]) -> list[str]:
     ]
 
 
-def over_choice(sets: Sequence[str]) -> str:
+def over_choice(place: Any, sets: Sequence[str]) -> str:
     """Title of the classes that mIoU is over; empty for all."""
     options = [ALL, *sets]
     only_of(OVER, options)
     st.session_state.setdefault(OVER, ALL)
     if sets:
-        st.segmented_control(
+        place.segmented_control(
             "mIoU over",
             options,
             key=OVER,
             required=True,
             format_func=lambda name: "all classes" if name == ALL else f"{name} classes",
+            label_visibility="collapsed",
             help="16 and 13: the classes of Cityscapes that networks trained on SYNTHIA are scored on (mIoU*)",
         )
     chosen = st.session_state[OVER]
     return "" if chosen in (None, ALL) else f"{chosen} classes"
 
 
-def show_answer(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+def show_answer(rows: Sequence[dict[str, Any]]) -> None:
     """Which network serves all domains best, by how much, and where it is weakest."""
     best = next((row for row in rows if row["harmonic"] is not None), None)
     if best is None:
@@ -79,33 +83,31 @@ def show_answer(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
         f"**{plain(best['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
         f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %."
     )
-    few = [f"{plain(name)} {count}" for name, count in found["images"].items() if count < 50]
-    if few:
-        st.caption(f"Few pictures ({', '.join(few)}): differences of a point or two are not a ranking.")
 
 
-def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str) -> None:
-    """The networks, or the path between two."""
-    domains, path = list(found["images"]), found["path"]
+def chart_choice(place: Any, found: dict[str, Any]) -> str:
+    """Which chart; that of a path where one is measured."""
     only_of(CHART_OF, list(CHARTS))
     st.session_state.setdefault(CHART_OF, "networks")
-    if path:
-        st.segmented_control(
-            "Chart",
-            list(CHARTS),
-            key=CHART_OF,
-            format_func=CHARTS.__getitem__,
-            required=True,
-            label_visibility="collapsed",
-        )
-    if path and st.session_state[CHART_OF] == "path":
+    if not found["path"]:
+        return "networks"
+    place.segmented_control(
+        "Chart", list(CHARTS), key=CHART_OF, format_func=CHARTS.__getitem__, required=True, label_visibility="collapsed"
+    )
+    return st.session_state[CHART_OF] or "networks"
+
+
+def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str, chart: str) -> None:
+    """The networks, or the path between two."""
+    domains, path = list(found["images"]), found["path"]
+    if chart == "path":
         points = [{**point, **(point["class_sets"][over] if over else {})} for point in path["points"]]
         st.plotly_chart(path_figure({**path, "points": points}, domains), key="domains-path", config=CHART)
-        return
-    drawn = [row for row in rows if row["state"] == "measured"]
-    if drawn:
-        shown = _drawn(drawn)
-        st.plotly_chart(networks_figure(shown, domains), key="domains-networks", config=CHART)
+    elif drawn := [row for row in rows if row["state"] == "measured"]:
+        st.plotly_chart(networks_figure(_drawn(drawn), domains), key="domains-networks", config=CHART)
+    least = min(found["images"].values())
+    if least < FEW:
+        st.caption(f"{least} pictures in the smallest domain: differences of a point or two are not a ranking.")
 
 
 def _drawn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -186,8 +188,15 @@ def _open(found: Sequence[dict[str, Any] | None]) -> None:
         st.session_state[ASKED] = found[click["row"]]
 
 
-def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]], left_out: Sequence[dict[str, Any]]) -> None:
-    """Classes of one network, whose heads are kept, what is left out, and the table as CSV."""
+def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
+    """What cannot be measured on any domain, and why."""
+    if rows:
+        with st.expander(f"Left out ({len(rows)})", icon=":material/notes:"):
+            st.markdown("\n".join(f"- **{plain(row['name'])}**: {plain(row['reason'] or '')}" for row in rows))
+
+
+def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Classes of one network, whose heads are kept, and the table as CSV."""
     measured = [row for row in rows if row["classes"]]
     if measured:
         with st.expander("By class", icon=":material/category:"):
@@ -205,9 +214,6 @@ def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]], left_out
             f"Own heads: {heads}. The expert called like the domain, else the one that is best there on these very"
             " pictures, which flatters it."
         )
-    if left_out:
-        with st.expander(f"Left out ({len(left_out)})", icon=":material/notes:"):
-            st.markdown("\n".join(f"- **{plain(row['name'])}**: {plain(row['reason'] or '')}" for row in left_out))
     st.download_button(
         "CSV",
         as_csv([_listed(row) for row in rows]),
