@@ -17,7 +17,7 @@ from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.domains import Domains
 from fusionlib.studio.comparison_ranking import LEFT_OUT
-from fusionlib.studio.demo import manifest
+from fusionlib.studio.demo import DOMAINS, manifest, take_answers
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.domains_plan import DomainChoices, Named, Planner, checked_names, unique
 from fusionlib.studio.plans import lease
@@ -116,10 +116,16 @@ class DomainsDesk:
 
     def __init__(self, workspace: Workspace, runner: Runner) -> None:
         self._workspace, self._runner = workspace, runner
+        self._taken = not workspace.options.demo
         self._works: WorkDesk[DomainsWork] = WorkDesk()
 
     def first(self) -> First:
-        """What the demo begins with, where nothing else is loaded; else the operator's own data."""
+        """What the demo begins with, where nothing else is loaded; else the operator's own data. The demo's measured
+        answers are in the tables then.
+        """
+        if not self._taken:
+            builder, self._taken = self._runner.builder, True
+            take_answers(self._runner.answers, builder.device.type, builder.precision, DOMAINS)
         sources = [one for one in self._workspace.sources if one.problem is None]
         own = tuple(one.name for one in sources if one.origin == "folder")
         about = manifest().get("domains", {})

@@ -21,10 +21,10 @@ DOMAINS = ("clear", *EXPERTS)
 
 def command(home: Path, pictures: int, buffers: str, rows: str) -> list[str]:
     """The verb with its arguments."""
-    data = [part for name in DOMAINS for part in ("--data", f"{name}=streets:{name}:24@val")]
+    data = [part for name in DOMAINS for part in ("--data", f"{name}=streets:{name}:{pictures}@val")]
     files = [str(DEMO / f"{name}.safetensors") for name in EXPERTS]
     beside = ["--beside", str(DEMO / "start.safetensors")]
-    given = ["--limit", str(pictures), "--buffers", buffers, "--rows", rows, "--home", str(home)]
+    given = ["--buffers", buffers, "--rows", rows, "--home", str(home)]
     return ["domains", *files, *beside, *data, *given]
 
 
