@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.errors import FusionError
-from fusionlib.studio import DomainsWork, Selection
-from fusionlib.studio.domains import ranked
+from fusionlib.studio import Selection
+from fusionlib.studio.domains import DomainsWork, ranked
 from pages.widgets.compare_open import explore_when_asked
 from pages.widgets.domains_controls import choose, opened, run_panel
 from pages.widgets.domains_table import (

@@ -47,8 +47,7 @@ from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
-from fusionlib.studio.domains import DomainsDesk, DomainsWork
-from fusionlib.studio.domains_plan import DomainChoices, Named
+from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.first_look import FirstLooks
@@ -81,9 +80,6 @@ __all__ = [
     "Comparison",
     "ComparisonDesk",
     "Diagnosis",
-    "DomainChoices",
-    "DomainsDesk",
-    "DomainsWork",
     "ErrorAnalysis",
     "ErrorsDesk",
     "Export",
@@ -95,7 +91,6 @@ __all__ = [
     "MergeMethod",
     "MergeView",
     "Mixture",
-    "Named",
     "Options",
     "Own",
     "Selection",
@@ -141,13 +136,11 @@ class Studio:
         self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
         self.store = Store(self.answers.database)
         self.statistics = StatisticsStore(options.home / "statistics")
-        self.workspace = Workspace(options)
-        self.sources = Sources()
+        self.workspace, self.sources = Workspace(options), Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
         self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
-        self.live = LiveDesk()
-        self.recent = Recent()
+        self.live, self.recent = LiveDesk(), Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
         self._sweeps: dict[str, Sweep] = {}
         self._mixtures: WorkDesk[MixtureWork] = WorkDesk(64)

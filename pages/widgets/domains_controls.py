@@ -10,12 +10,13 @@ import streamlit as st
 from fusionlib.data.corrupt import KINDS, NAME, WORST
 from fusionlib.errors import FusionError
 from fusionlib.studies.choices import DOMAIN_ROWS
-from fusionlib.studio import DomainChoices, DomainsWork, Named, Selection
+from fusionlib.studio import Selection
+from fusionlib.studio.domains import DomainsWork
+from fusionlib.studio.domains_plan import DomainChoices, Named
 from pages.widgets.diagnostics_controls import keep, kept
 from pages.widgets.link import only_of
 from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
-from pages.widgets.rows import option_texts
 from pages.widgets.server import studio
 
 EXPERTS, BESIDE, ON, COUNT, ROWS, PATH = "experts", "beside", "on", "count", "networks", "path"
@@ -30,21 +31,19 @@ MOST_AT_FIRST = 5
 
 def choose(chosen: Selection) -> tuple[list[str], list[str], DomainChoices]:
     """Names of the checkpoints, experts first, of the domains, and what is measured."""
-    items = studio().workspace.usable()
-    names, begin = [item.name for item in items], studio().domains.first()
+    names, begin = [item.name for item in studio().workspace.usable()], studio().domains.first()
     left, middle, right, count = st.columns([5, 6, 2.6, 1.6], vertical_alignment="bottom")
-    texts = option_texts(EXPERTS, items)
     experts = _several(
-        left, "Experts", names, EXPERTS, list(begin.experts) or [chosen.a, chosen.b], texts,
+        left, "Experts", names, EXPERTS, list(begin.experts) or [chosen.a, chosen.b],
         "Networks that are merged with one another; each is measured alone too",
     )  # fmt: skip
     offered = _offered()
     domains = _several(
-        middle, "Domains", offered, ON, [name for name in begin.domains if name in offered][:MOST_AT_FIRST], str,
+        middle, "Domains", offered, ON, [name for name in begin.domains if name in offered][:MOST_AT_FIRST],
         "Labelled data. Type a damage to find more: blur, noise, jpeg, brightness, contrast, fog, rain, snow; 1 to 5",
     )  # fmt: skip
     beside = _several(
-        right, "Beside", names, BESIDE, list(begin.beside), texts,
+        right, "Beside", names, BESIDE, list(begin.beside),
         "Measured alone and merged with nothing: the common start, a network trained on all domains",
     )  # fmt: skip
     _one(count, "Pictures", COUNTS, COUNT, begin.count, "The first ones of every domain")
@@ -70,7 +69,7 @@ def _further(members: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, int]]:
             help="; ".join(f"{LABELS[name]}: {what}" for name, what in DOMAIN_ROWS.items()),
         )
         _several(
-            right, "Path between", list(members), PATH, list(members[:2]), str, "Two experts; the first has alpha",
+            right, "Path between", list(members), PATH, list(members[:2]), "Two experts; the first has alpha",
             most=2,
         )  # fmt: skip
     rows, ends = st.session_state.get(ROWS) or [], st.session_state.get(PATH) or []
@@ -95,16 +94,13 @@ def _several(
     options: list[str],
     key: str,
     default: list[str],
-    texts: Callable[[str], str],
     help: str,
     most: int | None = None,
 ) -> list[str]:
     _begin(key, default, options)
     if most:
         st.session_state[key] = st.session_state[key][:most]
-    return place.multiselect(
-        label, options, key=key, format_func=texts, on_change=keep, args=(key,), help=help, max_selections=most
-    )
+    return place.multiselect(label, options, key=key, on_change=keep, args=(key,), help=help, max_selections=most)
 
 
 def _one(place: Any, label: str, options: Sequence[str], key: str, default: str, help: str) -> None:

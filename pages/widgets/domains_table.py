@@ -11,7 +11,7 @@ import streamlit as st
 
 from fusionlib.charts.domains import networks_figure, path_figure
 from fusionlib.studies.choices import CLASS_SETS
-from fusionlib.studio import DomainsWork
+from fusionlib.studio.domains import DomainsWork
 from pages.widgets.compare_open import ASKED, explored
 from pages.widgets.compare_table import ALONE, MARK
 from pages.widgets.diagnostics_tables import as_csv, percent
