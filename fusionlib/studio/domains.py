@@ -56,6 +56,11 @@ class DomainsWork(Work):
         """Names of the checkpoints that are merged."""
         return tuple(self.names[: len(self.names) - self.choices.beside])
 
+    def cost(self) -> int:
+        """Forward passes until all is known, those of heads that wait for the experts' scores among them."""
+        largest = max(len(one.pictures) for one in self.domains)
+        return super().cost() + self._study.later(dict(self.known)) * largest
+
     def recall(self) -> None:
         """Take what is known by now; where that is all, it is done."""
         super().recall()

@@ -57,6 +57,9 @@ def _further(members: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, int]]:
     """Which networks, and the ends of the path."""
     with st.expander("What is measured", icon=":material/tune:"):
         left, right = st.columns([3, 2], vertical_alignment="bottom")
+        if not set(st.session_state.get(PATH) or kept(PATH, None) or ()) <= set(members):
+            st.session_state.pop(PATH, None)  # an end is no expert any more
+            st.session_state[f"kept/{PATH}"] = None
         rows = _begin(ROWS, list(FIRST_ROWS), list(LABELS))
         left.pills(
             "Networks",

@@ -105,10 +105,10 @@ def asked(name: str) -> str | None:
 
 
 def only_of(name: str, options: Collection[Any]) -> None:
-    """Before a widget: forget what is none of its options, as a link may say."""
+    """Before a widget: forget what is none of its options, or is there twice, as a link may say."""
     value = st.session_state.get(name)
     if isinstance(value, list):
-        there = [one for one in value if one in options]
+        there = [one for one in dict.fromkeys(value) if one in options]
         if value and not there:
             del st.session_state[name]
         elif there != value:
@@ -172,7 +172,7 @@ def _take(name: str, values: Sequence[str] | None, kept: dict[str, Any]) -> None
         st.session_state.pop(key, None)
     kept.pop(name, None)
     if values:
-        value = list(values) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
+        value = list(dict.fromkeys(values)) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
         if value is not None:
             st.session_state[name] = st.session_state[f"kept/{name}"] = value
 

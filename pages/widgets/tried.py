@@ -36,10 +36,12 @@ def settled() -> None:
     """Keep the view that is shown now, where it is another than last time. After `link.write`."""
     here, figure = link.present(), st.session_state.pop(_FIGURE, None)
     last = st.session_state.get(_LAST, (None, None))
-    if here is None or not _chosen(parsed(here)[1]) or (here == last[0] and figure in (None, last[1])):
+    if here is None or (here == last[0] and figure in (None, last[1])):
         return
-    st.session_state[_LAST] = here, figure
     with suppress(FusionError):  # too long for a link of a view: there would be nothing to open again
+        if not _chosen(parsed(here)[1]):
+            return
+        st.session_state[_LAST] = here, figure
         studio().looked.history.seen(here, name_of(here), figure or "")
 
 
