@@ -8,6 +8,7 @@
 | a statistic       | `fusionlib/statistics/`    | `@STATISTICS.register(name)`    |
 | a measure         | `fusionlib/measures/`      | `@MEASURES.register(name)`      |
 | a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
+| a way to search   | `fusionlib/studies/strategies/` | `@STRATEGIES.register(name)` |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # names in annotations: whoever reads a help text does not wa
     import numpy as np
     import torch
 
+    from fusionlib.candidate import Candidate, Learned, Learning, Outcome
     from fusionlib.checkpoints.arena import Arena
     from fusionlib.data.labels import LabelSpace
     from fusionlib.measures.observation import Observation
@@ -465,8 +467,8 @@ class Figure:
 
     `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`,
     the range of a score that has none, or empty; `digits` are those after the point as shown. `better` says which way
-    is good, empty: neither. With `each` it is a list: one entry per class, per bin of confidence, per pair of networks,
-    or per block of them.
+    is good, empty: neither. With `each` it is a list: one entry per class, per bin of confidence, per pair or
+    subset of networks, or per block of them.
     """
 
     name: str
@@ -475,7 +477,7 @@ class Figure:
     better: Literal["higher", "lower", ""]
     digits: int
     help: str
-    each: Literal["", "class", "bin", "pair", "block"] = ""
+    each: Literal["", "class", "bin", "pair", "block", "subset"] = ""
 
 
 class Measure(Protocol):
@@ -550,10 +552,7 @@ class Diagnostic:
 
 
 class Study(ABC):
-    """A plan: which questions, given what is known, and the table of what is known. Loads no torch.
-
-    A frozen dataclass of plain values, so that it runs the same in a thread, in another process, and again.
-    """
+    """A frozen dataclass of plain values, so that it runs the same anywhere: which questions next. Loads no torch."""
 
     title: ClassVar[str]
     summary: ClassVar[str]
@@ -561,13 +560,15 @@ class Study(ABC):
     version: ClassVar[int]
     goes_on: ClassVar[bool] = False
     """Whether what cannot be answered is one row's affair (`Refused`), and the others go on."""
+    fits: ClassVar[bool] = False
+    """Whether something is fitted: `planned` is then given two halves of the pictures, to fit on and to report on."""
 
     @classmethod
     def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> Self:
         """The study of these networks on the pictures of this content key: what `studies NAME` runs.
 
-        `settings` are those of its fields that are declared by `parameter`. Raises `UsageError` where a study needs
-        more than that, and so has a verb of its own.
+        `settings` are those of its fields that are declared by `parameter`; of one that `fits` also `fit_on`. Raises
+        `UsageError` where a study needs more than that, and so has a verb of its own.
         """
         raise UsageError(f"The study {cls.title}", "its own verb, which plans it", "See --help")
 
@@ -588,6 +589,73 @@ class Study(ABC):
         """What is known so far, as JSON values."""
 
 
+class Objective(Protocol):
+    """What a search may ask: scores of candidates on the pictures that it chooses by. Higher is better.
+
+    Every call gives what is known, and where something is not, ends the search for now: it is found out, and the search
+    is gone through again from its beginning, up to the next question. So a search is written down as plain code.
+    """
+
+    members: int
+    """K, how many checkpoints there are."""
+    pictures: int
+    """N, how many there are to choose by."""
+    units: tuple[str, ...]
+    """Names of the units of the strategy's granularity, in network order."""
+
+    def scores(self, candidates: Sequence[Candidate], part: int | None = None) -> list[float]:
+        """The score of each, on part number `part` of the pictures (None: all of them)."""
+        ...
+
+    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Mapping[str, Any]:
+        """What a measure gives of one candidate, or of several together, on all pictures."""
+        ...
+
+    def draws(self, candidates: Sequence[Candidate], part: int | None = None) -> np.ndarray | None:
+        """Scores of candidates that are known, each in the same resamples (B, candidates); None for too few pictures to
+        resample, and where scores do not follow from the states of single pictures.
+        """
+        ...
+
+    def learned(self, wish: Learning) -> Learned:
+        """Weights that gradients find on all pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Strategy(ABC):
+    """A way to search for the best network of K checkpoints: a frozen dataclass whose fields are its settings.
+
+    It decides from scores alone, and the same scores lead it the same way: what is random comes from its own seed.
+    """
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int]
+    fewest: ClassVar[int] = 2
+    most: ClassVar[int] = 64
+    """How many checkpoints it takes."""
+    buffers: ClassVar[str] = "average"
+    """What it does with running statistics where nobody says; `recalibrate` is `average` where there are none."""
+
+    def parts(self, pictures: int) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the pictures of each part that it asks about, of so many."""
+        return ()
+
+    def granularity(self) -> str:
+        """Whose names `units` of the objective are; empty for a strategy without units."""
+        return ""
+
+    @abstractmethod
+    def expected(self, members: int, pictures: int) -> int:
+        """About how many forward passes it asks for, an upper bound where it can be told."""
+
+    @abstractmethod
+    def search(self, objective: Objective) -> Outcome:
+        """Search. Raises `UsageError` where its settings do not fit so many checkpoints."""
+
+
 Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
@@ -596,5 +664,6 @@ DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data", "DATAS
 METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging", "METHODS")
 STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics", "STATISTICS")
 STUDIES: Registry[type[Study]] = Registry("study", "fusionlib.studies", "STUDIES")
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy", "fusionlib.studies.strategies", "STRATEGIES")
 MEASURES: Registry[Measure] = Registry("measure", "fusionlib.measures", "MEASURES")
 DIAGNOSTICS: Registry[Diagnostic] = Registry("diagnostic", "fusionlib.diagnostics", "DIAGNOSTICS")

@@ -151,7 +151,7 @@ def _methods() -> list[Row]:
 
 
 def _parameters() -> list[Row]:
-    from fusionlib.contracts import METHODS, STUDIES, parameters_of
+    from fusionlib.contracts import METHODS, STRATEGIES, STUDIES, parameters_of
 
     return [
         {
@@ -161,7 +161,7 @@ def _parameters() -> list[Row]:
             "range": _range(item),
             "what it is": item.help,
         }
-        for registry in (METHODS, STUDIES)
+        for registry in (METHODS, STUDIES, STRATEGIES)
         for name, owner in sorted(registry.items())
         for item in parameters_of(owner)
     ]
@@ -238,6 +238,21 @@ def _studies() -> list[Row]:
     return [
         {"name": name, "what it finds out": item.summary, "source": item.source, "version": str(item.version)}
         for name, item in sorted(STUDIES.items())
+    ]
+
+
+def _strategies() -> list[Row]:
+    from fusionlib.contracts import STRATEGIES
+
+    return [
+        {
+            "name": name,
+            "what it does": item.summary,
+            "checkpoints": f"{item.fewest}" if item.fewest == item.most else f"{item.fewest} to {item.most}",
+            "source": item.source,
+            "version": str(item.version),
+        }
+        for name, item in sorted(STRATEGIES.items())
     ]
 
 
@@ -323,6 +338,7 @@ TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "measures": _measures,
     "figures": _figures,
     "studies": _studies,
+    "strategies": _strategies,
     "diagnostics": _diagnostics,
     "verdicts": _verdicts,
     "architectures": _architectures,

@@ -112,4 +112,7 @@ class Tally:
     @property
     def line(self) -> str:
         """As the last line of every verb that measures."""
-        return f"{self.run} forward passes, {self.known} known, {self.seconds:.1f} s"
+        spared = f"another {self.known}" if self.run and self.known else str(self.known)
+        known = f"{spared} spared, known from before" if self.known else ""
+        ran = f"{self.run or 'No'} forward pass{'' if self.run == 1 else 'es'} run"
+        return f"{', '.join(filter(None, (ran, known)))}; {self.seconds:.1f} s"

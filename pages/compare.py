@@ -35,7 +35,7 @@ def compare(chosen: Selection) -> None:
     choices = own_rows(names, shared_part(names, choices))
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
     if choices.sharing is None:
-        outlook_line(comparison.checkpoints, names)
+        outlook_line(comparison, names)
     if run_panel(comparison, chosen, partial(_filling, comparison)):
         return
     found = comparison.snapshot()

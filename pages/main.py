@@ -7,6 +7,7 @@ import streamlit as st
 from pages.widgets import link, tried
 from pages.widgets.first_look import end_what_is_no_longer_chosen
 from pages.widgets.history import one_entry_a_gesture
+from pages.widgets.link_notes import notice
 from pages.widgets.sidebar import sidebar
 
 ICON = str(Path(__file__).parents[1] / "assets" / "icon.png")
@@ -31,6 +32,10 @@ with st.sidebar:  # where its empty element shifts nothing
     one_entry_a_gesture()
 sidebar()
 end_what_is_no_longer_chosen()
+above = st.container()  # draws nothing while it is empty
 page.run()
 link.write()
+link.settle()
+with above:
+    notice()
 tried.settled()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusionlib.charts.colours import QUIET
 from fusionlib.charts.confusion import NORMALISED, SHOWN, Edge, cells_of, confusion_figure, edges_of, flow_figure
 from fusionlib.charts.errors import class_figure, counted, risk_figure, transitions_figure
 from fusionlib.measures.error_stack import ErrorStack, Pixels
@@ -73,7 +74,8 @@ def test_edges_are_changes_alone_with_most_pixels_first(stack: ErrorStack) -> No
     assert Edge(3, 0, 1) in edges
     for one in edges:
         assert stack.holding(Pixels((), (one.before,), (one.after,))).sum() == one.count
-    link = flow_figure(edges, NAMES).data[0]
+    link = flow_figure(edges, NAMES, [(1, 2, 3)] * len(NAMES)).data[0]
+    assert set(link.node.color) <= {"#010203", QUIET}
     assert link.node.label[link.link.source[edges.index(Edge(3, 0, 1))]] == "outside"
 
 

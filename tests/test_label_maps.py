@@ -373,6 +373,27 @@ def test_the_command_line_measures_lists_and_drops_maps(world: World, capsys: py
     assert "labels" in {one["measure"] for one in listed["results"]}, "figures stay"
 
 
+def test_what_needs_no_masks_is_measured_without_them(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = folder_data(world.folder / "plain", PICTURES, masks=False)
+    common = ("--device", "cpu", "--home", str(world.folder / "cli"))
+    evaluate = ("evaluate", str(world.folder / "files" / "a.pth"), *common)
+    bare = (*evaluate, "--data", f"pictures:{plain}")
+    found = json.loads(printed(capsys, *bare, "--measure", "labels", "--json"))
+    masked = (*evaluate, "--data", f"folder:{world.folder / 'data'}", "--measure", "labels", "--json")
+    with_masks = json.loads(printed(capsys, *masked))
+    assert list(found["predicted_pixels"].values()) == list(with_masks["predicted_pixels"].values())
+    assert "miou" not in found and "guesses" not in found and found["forward_passes"] == PICTURES
+    words = printed(capsys, *bare, "--measure", "labels")
+    assert "Predicted share" in words and "mIoU" not in words
+    for more in ((), ("--measure", "labels", "--measure", "temperature"), ("--measure", "labels", "--calibration")):
+        with pytest.raises(SystemExit):
+            main([*bare, *more])
+        error = capsys.readouterr().err
+        assert "has no masks" in error and ("which temperature needs" in error) == ("temperature" in more)
+    together = (*bare, "--with", str(world.folder / "files" / "b.pth"), "--measure", "labels", "--json")
+    assert json.loads(printed(capsys, *together))["forwards"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

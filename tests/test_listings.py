@@ -31,7 +31,7 @@ def test_whatever_is_registered_is_listed_with_parameters_version_and_citation(p
     assert {"name": "parameter", "type": "str"} in sweep["parameters"]
     figures = {entry["name"]: entry["figures"] for entry in said("measures")["measures"]}
     assert {"name", "label", "unit", "better", "digits", "help", "each"} == set(figures["loss"][0])
-    assert {entry["name"] for entry in said("measures")["measures"] if entry["maps"]} == {"labels"}
+    assert {entry["name"] for entry in said("measures")["measures"] if entry["maps"]} == {"labels", "confidence_bins"}
 
 
 def test_results_are_listed_shown_and_pruned(place: Path, said, refused) -> None:
@@ -102,7 +102,9 @@ def test_a_run_is_gone_on_with_from_another_folder(
     lines = capsys.readouterr().out.splitlines()
     (again,) = said("runs")["runs"]
     assert again["arguments"].count("--home") == 1, "where the run was found"
-    assert lines[0].split()[:2] == ["alpha", "mIoU"] and lines[-1].startswith("0 forward passes, 9 known")
+    assert lines[0].split()[:2] == ["alpha", "mIoU"] and lines[-1].startswith(
+        "No forward passes run, 9 spared, known from before"
+    )
     with opened(place) as table:
         plan = json.dumps({"kind": "sweep", "arguments": run["arguments"], "folder": "/nowhere"})
         table.execute("UPDATE runs SET state = 'failed', plan = ?", (plan,))

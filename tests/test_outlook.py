@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.cli import main
+from fusionlib.cli.sweep import other_best
 from fusionlib.contracts import METHODS
 from fusionlib.diagnostics.bootstrap import units_of
 from fusionlib.diagnostics.evidence import FEW, weight_evidence
@@ -315,7 +316,12 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(
         until(lambda: comparison.state == "done")
         app.run()
         table = next(item.value for item in app.dataframe if "row" in item.value.columns).set_index("row")
-        assert set(table["weights say"].dropna()) == {"do not merge", "measure to know"}
+        source = server.studio().workspace.sources[0].name
+        report = server.studio().diagnosis(["c0", "c1", "near"], source, None).report()
+        for pair in report["pairs"]:
+            assert pair["verdict"]["measured"]
+            row = table[table.index.str.startswith(f"subsets: {pair['a']} + {pair['b']}, isotropic")].iloc[0]
+            assert row["verdict"] == pair["verdict"]["level"]
 
 
 def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_path: Path) -> None:
@@ -343,3 +349,33 @@ def test_a_network_that_guesses_is_said_to_wherever_it_is_measured(capsys, tmp_p
         assert all(
             row["guesses"] and row["note"].startswith("guesses: no better than the commonest class") for row in rows
         )
+
+
+def test_sweep_explains_a_best_alpha_that_it_did_not_measure(capsys, files, tmp_path: Path) -> None:
+    data = ["--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--home", str(tmp_path / "home")]
+    fine = said(capsys, "sweep", files["a"], files["near"], *data, "--step", "0.05")
+    judged = fine["verdict"]["evidence"]["best_alpha"]
+    step = 0.3 if round(judged / 0.3, 6) % 1 else 0.35
+    coarse = said(capsys, "sweep", files["a"], files["near"], *data, "--step", str(step))
+    assert coarse["forward_passes"] == 0 and judged not in [point["alpha"] for point in coarse["points"]]
+    assert coarse["verdict"]["evidence"]["best_alpha"] == judged
+    main(["sweep", files["a"], files["near"], *data, "--step", str(step)])
+    earlier = next(point for point in fine["points"] if point["alpha"] == judged)
+    line = f"alpha {judged:g}: known from an earlier run, mIoU {100 * earlier['miou']:.2f} %"
+    assert line in capsys.readouterr().out.splitlines()
+
+
+def test_one_best_alpha_or_both_explained() -> None:
+    verdict = {"evidence": {"best_alpha": 0.75}}
+    curve = {"parameter": "alpha", "best": {"alpha": 0.75, "miou": 0.5}}
+    assert other_best(curve, verdict, ()) == "" == other_best(curve, None, ())
+    near = other_best({**curve, "best": {"alpha": 0.95, "miou": 0.5}}, verdict, ())
+    assert "alpha 0.95 is marked" in near and "alpha 0.1 to 0.9, of which alpha 0.75 is the best" in near
+
+
+def test_a_curve_over_alpha_by_vary_is_judged_as_measured(capsys, files, tmp_path: Path) -> None:
+    data = ["--data", f"folder:{folder_data(tmp_path / 'data', 2)}", "--home", str(tmp_path / "home")]
+    found = said(capsys, "sweep", files["a"], files["near"], *data, "--vary", "alpha=0:1:0.25")
+    usual = said(capsys, "sweep", files["a"], files["near"], *data, "--step", "0.25")
+    assert usual["verdict"]["measured"]
+    assert found["verdict"] == usual["verdict"]

@@ -288,11 +288,12 @@ def test_the_table_is_ranked_with_equal_merges_in_one_line(start, files: Path, t
     opening = table["Explore"].fillna("")
     assert set(opening[table["kind"].isin(["merge", "ensemble"])]) == {"Open in Explore"}
     assert set(opening[table["kind"].isin(["single", "temperature"])]) == {""}
+    assert list(table["Errors"].fillna("") != "") == list(opening != "")
 
 
 def shown_in_explore(app: AppTest, state: dict) -> AppTest:
     """What a click in the table does, and the run after it."""
-    app.session_state[compare_open.ASKED] = state
+    app.session_state[compare_open.ASKED] = "", state
     app.run()
     assert not app.exception and not app.error and app.markdown[0].value == "# Explore"
     return app
@@ -366,14 +367,15 @@ def test_merges_of_what_is_shared_have_no_place_in_explore(start, tmp_path: Path
     assert "Open in Explore" not in set(shown_table(app)["Explore"])
 
 
-def test_a_click_is_of_the_row_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    state: dict = {compare_open.CLICKED: {"row": 1, "label": "Open in Explore"}}
+@pytest.mark.parametrize("page", compare_open.CLICKED)
+def test_a_click_is_of_the_row_that_is_shown(monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    state: dict = {compare_open.CLICKED[page]: {"row": 1, "label": "Open in Explore"}}
     monkeypatch.setattr(compare_open.st, "session_state", state)
-    compare_open.open_clicked([None, {"a": "x", "mix": "slerp"}])
-    assert state[compare_open.ASKED] == {"a": "x", "mix": "slerp"}
-    quiet: dict = {compare_open.CLICKED: None}
+    compare_open.open_clicked([None, {"a": "x", "mix": "slerp"}], page)
+    assert state[compare_open.ASKED] == (page, {"a": "x", "mix": "slerp"})
+    quiet: dict = {compare_open.CLICKED[page]: None}
     monkeypatch.setattr(compare_open.st, "session_state", quiet)
-    compare_open.open_clicked([{"a": "x"}])
+    compare_open.open_clicked([{"a": "x"}], page)
     assert compare_open.ASKED not in quiet
 
 

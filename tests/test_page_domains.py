@@ -110,7 +110,7 @@ def test_a_row_opens_in_explore_where_it_is_weakest(start, given: list[str]) -> 
     assert all(state["data"] == weakest[name] for name, state in states.items())
     heads = states["mean backbone, own heads"]
     assert heads["mix"] == "backbone" and heads["method/backbone"] == {"anchor": 0}
-    app.session_state[ASKED] = states["c1"]
+    app.session_state[ASKED] = "", states["c1"]
     app.run()
     assert not app.exception and app.session_state["a"] == "c1" and app.session_state["data"] == weakest["c1"]
 

@@ -175,7 +175,7 @@ def test_merge_prints_passes_where_it_measured(place: Path, said, capsys: pytest
     again = said("merge", "a.pth", "b.pth", "--method", "rebasin", *DATA, "--out", "m.safetensors")
     assert again["forward_passes"] > 0 and again["barriers"]
     main(["merge", "a.pth", "b.pth", "--buffers", "recalibrate", *DATA, "--out", "m.safetensors"])
-    assert capsys.readouterr().out.splitlines()[-1].startswith("3 forward passes, 0 known")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 forward passes run;")
 
 
 def test_networks_that_answer_together_are_evaluated_and_nothing_else(place: Path, said, refused, monkeypatch) -> None:

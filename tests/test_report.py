@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionlib.charts.errors import WORDS
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
 from fusionlib.data.labels import spread_palette
@@ -28,7 +30,8 @@ from fusionlib.report.content import LAYERS, Content, LeftOut, Mark, Network, Sh
 from fusionlib.report.gather import gather, verdict
 from fusionlib.report.markdown import markdown
 from fusionlib.report.page import page
-from fusionlib.report.pictures import bytes_of, chosen_rows, indexed, layers_of, within
+from fusionlib.report.page_parts import pictures
+from fusionlib.report.pictures import COLOURS, bytes_of, chosen_rows, indexed, layers_of, within
 from fusionlib.report.text import between, code, escaped, fenced, in_script, prose
 from fusionlib.report.write import check_target, places
 from fusionlib.studio.report_subject import Subject, of_checkpoint, of_recipe, recipe_within
@@ -105,7 +108,7 @@ def hostile_content() -> Content:
         classes=[{**row, "interval": [-0.1, 0.2]}],
         legend=[(HOSTILE, (1, 2, 3))],
         pictures=[picture_of(0.1, HOSTILE)],
-        marks=[Mark(HOSTILE, HOSTILE, 3)],
+        marks=[Mark(HOSTILE, HOSTILE, 3, "ellipse", (0.25, 0.5, 0.5, 0.25))],
         recipe=json.dumps({"path": HOSTILE}),
         facts=[(HOSTILE, HOSTILE)],
         command=HOSTILE,
@@ -274,6 +277,8 @@ def test_the_verb_writes_a_page_and_runs_nothing_the_second_time(
     text = out.read_text()
     assert "<img src=x" not in text and "a&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;b&gt;sky" in text
     assert f"report {files / 'r.yaml'}" in text and "left_out" in first and [one["alpha"] for one in first["curve"]]
+    assert first["sentence"].startswith("a<img src=x onerror=alert(1)> + b, alpha 0.5 ")
+    assert text.count("r.yaml") == 1, "the file stands in the command alone"
     seen = counted_forwards(monkeypatch)
     second = report(files, capsys, str(files / "r.yaml"), "--out", str(out), "--step", "0.5")
     assert second["forward_passes"] == 0 and seen == [] and second["forward_passes_known"] == PICTURES * 3
@@ -409,3 +414,21 @@ def test_the_button_says_what_it_takes_and_then_offers_the_file(
         (path,) = (tmp_path / "home" / "exports").glob("report-*.html")
         text = path.read_text()
         assert "Between the two" in text and str(tmp_path) not in text, "no folder of the operator"
+
+
+def test_marked_pictures_come_first_and_their_regions_are_drawn() -> None:
+    rows = [{"name": f"p{number}", "number": number, "gain": 0.03 - 0.01 * number} for number in range(7)]
+    names = [row["name"] for row in chosen_rows(rows, 4, {"p3", "p2", "elsewhere"})]
+    assert names == ["p0", "p2", "p6", "p3"], "in the order of gains and losses, the farthest first"
+    assert [row["name"] for row in chosen_rows(rows, 1, {"p4", "p1"})] == ["p1"]
+    shape = Mark("p0", "the <pole>", 3, "ellipse", (0.25, 0.5, 0.5, 0.25))
+    marks = [shape, Mark("p1", "", 1, "rectangle", (0, 0, 1, 1))]
+    html = pictures(replace(hostile_content(), pictures=[picture_of(0.1, "p0")], marks=marks))
+    assert '<ellipse cx="0.50000" cy="0.62500" rx="0.25000" ry="0.12500"/>' in html and "<rect" not in html
+    assert "the &lt;pole&gt;" in html
+
+
+def test_a_transition_has_one_colour_everywhere() -> None:
+    for name, (_, colour) in WORDS.items():
+        red, green, blue = COLOURS[name]
+        assert name == "both_right" or f"#{red:02x}{green:02x}{blue:02x}" == colour

@@ -62,8 +62,44 @@ def test_a_curve_of_networks_is_what_evaluate_says(capsys: pytest.CaptureFixture
 
 def test_a_temperature_is_fitted_and_reported(capsys: pytest.CaptureFixture, place: Path) -> None:
     found = studied(capsys, "temperature", "a.pth")
-    assert found["fit"]["nll_after"] <= found["fit"]["nll_before"] == pytest.approx(found["before"]["loss"])
+    assert found["fit"]["nll_after"] <= found["fit"]["nll_before"]
     assert found["after"]["miou"] == found["before"]["miou"]
+
+
+def test_a_temperature_is_reported_on_pictures_that_it_was_not_fitted_on(
+    capsys: pytest.CaptureFixture, place: Path
+) -> None:
+    """Pictures 1 and 3 fit it, picture 2 reports: the same figures as of two folders that hold these."""
+    found = studied(capsys, "temperature", "a.pth")
+    assert (found["fit"]["images"], found["before"]["images"], found["after"]["images"]) == (2, 1, 1)
+    assert "from number 1" in found["fitted_on"] and "from number 2" in found["reported_on"]
+    for name, kept in (("fit", (0, 2)), ("report", (1,))):
+        folder_data(place / name, 3)
+        for number in {0, 1, 2} - set(kept):
+            for kind in ("images", "masks"):
+                (place / name / kind / f"p{number}.png").unlink()
+    report = verb(capsys, "evaluate", "a.pth", "--data", "folder:report")
+    assert report["loss"] == found["before"]["loss"]
+    assert verb(capsys, "evaluate", "a.pth", "--data", "folder:fit")["loss"] == pytest.approx(
+        found["fit"]["nll_before"]
+    )
+
+
+def test_one_picture_cannot_be_halved(capsys: pytest.CaptureFixture, place: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        studied(capsys, "temperature", "a.pth", "--limit", "1")
+    assert ended.value.code == 2 and "Needs: two or more to halve" in capsys.readouterr().err
+
+
+def test_people_get_a_short_table(capsys: pytest.CaptureFixture, place: Path) -> None:
+    found = {name: studied(capsys, name, "a.pth") for name in ("curve", "temperature")}
+    for name in found:
+        main(["studies", name, "a.pth", "--data", "folder:town", "--home", "home", "--device", "cpu"])
+        said = capsys.readouterr().out
+        assert len(said.splitlines()) < 45 and "{" not in said and "--json" in said, name
+        of = found[name]["points"][0] if name == "curve" else found[name]["before"]
+        assert f"{100 * of['miou']:.2f} %" in said and f"{of['loss']:.4f}" in said
+    assert "every other picture from number 2" in said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,14 @@ SWEEP = ["sweep", "a.pth", "b.pth", "--data", "folder:town", "--step", "0.25"]
 VARY = ["sweep", "a.pth", "b.pth", "--data", "folder:town", "--method", "slerp", "--vary", "alpha=0.2:0.8:0.2"]
 COMPARE = ["compare", "a.pth", "b.pth", "--data", "folder:town", "--methods", "linear,slerp,ensemble"]
 EVALUATE = ["evaluate", "a.pth", "--with", "b.pth", "--data", "folder:town"]
-KILLED = {"sweep": (SWEEP, 5, 8), "vary": (VARY, 4, 11), "compare": (COMPARE, 6, 20), "evaluate": (EVALUATE, 2, 5)}
+SEARCH = ["search", "a.pth", "b.pth", "--set", "step=0.25", "--select", "folder:town"]
+KILLED = {
+    "sweep": (SWEEP, 5, 8),
+    "vary": (VARY, 4, 11),
+    "compare": (COMPARE, 6, 20),
+    "evaluate": (EVALUATE, 2, 5),
+    "search": (SEARCH, 5, 17),
+}
 """Command line, networks that it looks at, and the forward pass before which it is killed."""
 
 Said = tuple[int, Any, str]
@@ -37,6 +44,7 @@ for _name, (_command, _, _at) in KILLED.items():
     STEPS[f"{_name} again"] = case(_name, _command)
 STEPS["twice"] = [case("twice", SWEEP, pause=0.01), case("twice", SWEEP, pause=0.01)]
 STEPS["twice listed"] = case("twice", ["runs"])
+STEPS["search twice"] = [case("search twice", SEARCH, pause=0.01), case("search twice", SEARCH, pause=0.01)]
 STEPS["cancelled"] = [
     case("cancelled", SWEEP, pause=0.05, ended="ended-run"),
     case("cancelled", ["runs", "cancel", "{id}"], after=["count-cancelled", 4], ended="ended-cancel"),
@@ -99,6 +107,8 @@ def test_a_killed_run_is_gone_on_with_and_no_picture_is_looked_at_twice(place: P
     if name in ("sweep", "vary"):
         whole = resumed.get("resumed", resumed)
         assert all(whole[key] == again[key] for key in ("points", "curves") if key in again)
+    if name == "search":
+        assert resumed["resumed"]["best"] == again["best"] and resumed["resumed"]["evaluations"] == again["evaluations"]
 
 
 def test_of_two_that_ask_for_the_same_one_runs_and_the_other_follows(place: Path, said) -> None:
@@ -108,6 +118,14 @@ def test_of_two_that_ask_for_the_same_one_runs_and_the_other_follows(place: Path
     assert passes(place, "twice") == one["forward_passes"] + other["forward_passes"] == 5 * PICTURES
     assert 0 in (one["forward_passes"], other["forward_passes"])
     assert [row["state"] for row in said["twice listed"][1]["runs"]] == ["done"]
+
+
+def test_of_two_searches_one_runs_and_the_other_follows(place: Path, said) -> None:
+    (status, one, errors), (other_status, other, other_errors) = said["search twice"]
+    assert (status, other_status, errors, other_errors) == (0, 0, "", "")
+    assert one["best"] == other["best"] and one["evaluations"] == other["evaluations"]
+    assert passes(place, "search twice") == one["forward_passes"] + other["forward_passes"] == 5 * PICTURES
+    assert 0 in (one["forward_passes"], other["forward_passes"])
 
 
 def test_a_cancel_from_another_process_ends_a_run_within_a_second(place: Path, said) -> None:

@@ -90,7 +90,8 @@
     }
 
     sides.append(choice(over, "left", "reference"), choice(under, "right", "merge"));
-    stage.append(under, over, edge);
+    const marks = card.querySelector("svg.marks");
+    stage.append(under, over, ...(marks ? [marks] : []), edge);
     stage.addEventListener("pointerdown", (event) => {
       stage.setPointerCapture(event.pointerId);
       follow(event);

@@ -12,6 +12,7 @@ import { outlineOf } from "../viewer/overlay.js";
 import { AGREED, CONFIDENCE, Palette, UNKNOWN } from "../viewer/paint.js";
 import { PANES } from "../viewer/pane-registry.js";
 import { oracle } from "../viewer/panes-errors.js";
+import { traceRegion } from "../viewer/region.js";
 import { View } from "../viewer/state.js";
 import { ALPHAS } from "../viewer/strip.js";
 
@@ -120,4 +121,16 @@ test("another alpha is a pane only where the page has one, and what is sure is p
   assert.deepEqual(readLook(writeLook(look)), look);
   assert.deepEqual(readLook("sure-1.5~sure-x"), DEFAULTS);
   assert.deepEqual(ALPHAS, [0, 0.167, 0.333, 0.5, 0.667, 0.833, 1]);
+});
+
+test("the object under the pointer is what hangs together over four neighbours", () => {
+  const one = map(1, 1, 0, 1, 1, 0, 0, 1);
+  const out = new Uint32Array(8);
+  assert.equal(traceRegion(one, 0, 0, out), 3);
+  assert.deepEqual([...out].map(Boolean), [true, true, false, false, true, false, false, false]);
+  assert.equal(traceRegion(one, 3, 1, out), 2, "not over a corner");
+  const full = { width: 4, height: 4, words: new Uint32Array(16).fill(7) };
+  const edge = new Uint32Array(16);
+  assert.equal(traceRegion(full, 2, 2, edge), 16);
+  assert.equal([...edge].filter((word) => word === 0xffffffff).length, 12, "its inside is paler");
 });

@@ -1,5 +1,5 @@
 // @ts-check
-// Where in alpha: the present picture at seven alphas in a row, the place under the pointer named in each.
+// Where in alpha: the present picture at seven alphas in a row, the object under the pointer outlined and named in each.
 //
 // Asked for only while it is unfolded, one after another, and never before the frame that the hand waits for.
 
@@ -9,10 +9,14 @@ import { MaskLayer } from "./layer.js";
 import { lensOf } from "./lenses.js";
 import { wishFor } from "./lenses-doubt.js";
 import { Palette } from "./paint.js";
+import { Region } from "./region.js";
 import { toPane } from "./zoom.js";
 
 export const ALPHAS = [0, 1, 2, 3, 4, 5, 6].map((sixths) => Number(alphaKey(sixths / 6)));
 const LOOK_AGAIN_MS = 120;
+
+/** @returns {[number, number]} */
+const placeIn = ({ width, height }, { u, v }) => [Math.min(width - 1, Math.floor(u * width)), Math.min(height - 1, Math.floor(v * height))];
 
 export class Strip {
   constructor(/** @type {import("./state.js").View} */ view, loader) {
@@ -28,19 +32,20 @@ export class Strip {
     view.on("zoom settled", () => this.later());
     view.on("mixture", () => this.showCurrent()); // under the hand no frame here becomes another
     view.on("frame", (pane) => (pane === "m" ? null : this.later(true))); // the truth or a reference: colours
-    view.on("pointer", () => this.showPointer());
+    view.on("pointer", () => this.pointed());
     this.show();
   }
 
   place(alpha) {
     const canvas = el("canvas", {});
+    const outline = el("canvas", { class: "strip-outline" });
     const cross = el("i", { class: "strip-cross", hidden: true });
     const said = el("span", { class: "strip-said" });
     const root = el("button", {
       type: "button", "aria-label": `alpha ${alphaText(alpha)}`, "data-testid": `strip-${alphaKey(alpha)}`,
       on: { click: () => this.view.nudge(alpha, true) },
-    }, el("span", { class: "strip-box" }, canvas, cross), el("span", { class: "strip-alpha" }, alpha.toFixed(2)), said);
-    return { alpha, canvas, cross, said, root, layer: new MaskLayer(), frame: null };
+    }, el("span", { class: "strip-box" }, canvas, outline, cross), el("span", { class: "strip-alpha" }, alpha.toFixed(2)), said);
+    return { alpha, canvas, outline, cross, said, root, layer: new MaskLayer(), region: new Region(), frame: null };
   }
 
   // There is no strip of what has no alpha of its own.
@@ -120,29 +125,55 @@ export class Strip {
     for (const { alpha, root } of this.places) setAttribute(root, "aria-current", Math.abs(alpha - this.view.alpha) < 5e-4);
   }
 
-  // The class under the pointer at every alpha; without one, how well the picture is labelled.
+  // Once a displayed frame, however fast the hand is.
+  pointed() {
+    if (!this.open) return;
+    this.pointing ??= requestAnimationFrame(() => {
+      this.pointing = null;
+      this.showPointer();
+    });
+  }
+
+  // The object under the pointer at every alpha, outlined; without a pointer, how well the picture is labelled.
   showPointer() {
     if (!this.open) return;
     const { pointer } = this.view;
-    for (const { frame, said, cross, canvas } of this.places) {
+    for (const one of this.places) {
+      const { frame, said, cross, canvas } = one;
       const at = pointer && toPane(this.view, pointer);
       const inside = at && at.px >= 0 && at.px <= 1 && at.py >= 0 && at.py <= 1;
       cross.hidden = !inside;
       if (inside) cross.style.transform = `translate(${at.px * canvas.clientWidth}px, ${at.py * canvas.clientHeight}px)`;
-      setText(said, pointer ? this.className(frame, pointer) : frame?.scores?.miou != null ? percent(frame.scores.miou) : "");
+      this.outline(one, inside ? pointer : null);
+      setText(said, pointer ? this.words(one, pointer) : frame?.scores?.miou != null ? percent(frame.scores.miou) : "");
     }
   }
 
-  className(frame, { u, v }) {
+  // The region's edge in the zoom of the frames; nothing without a pointer.
+  outline({ frame, canvas, outline, region }, pointer) {
+    if (outline.width !== canvas.width || outline.height !== canvas.height) Object.assign(outline, { width: canvas.width, height: canvas.height });
+    const context = outline.getContext("2d");
+    context.clearRect(0, 0, outline.width, outline.height);
+    if (!pointer || !frame) return;
+    region.follow(frame, ...placeIn(frame, pointer));
+    const { scale, x, y } = this.view.settings.zoom;
+    const { width, height } = outline;
+    context.drawImage(region.canvas, -x * scale * width, -y * scale * height, scale * width, scale * height);
+  }
+
+  // The label under the pointer and the size of its object there.
+  words({ frame, region }, pointer) {
     if (!frame) return "–";
-    const [x, y] = [Math.min(frame.width - 1, Math.floor(u * frame.width)), Math.min(frame.height - 1, Math.floor(v * frame.height))];
+    const [x, y] = placeIn(frame, pointer);
     const id = frame.words[y * frame.width + x] & 255;
-    return this.view.classOf(id)?.name ?? (id === 255 ? "outside" : `class ${id}`);
+    const name = this.view.classOf(id)?.name ?? (id === 255 ? "outside" : `class ${id}`);
+    return region.map === frame ? `${name} · ${region.count.toLocaleString("en")} px` : name;
   }
 
   dispose() {
     clearTimeout(this.waiting);
     cancelAnimationFrame(this.pending);
+    cancelAnimationFrame(this.pointing);
     this.lane.stop();
   }
 }

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from fusionlib.charts.colours import QUIET
 from fusionlib.charts.errors import short
+from fusionlib.data.labels import Colour
 from fusionlib.measures.error_stack import Pixels
 
 OUTSIDE = "outside"
@@ -170,13 +172,19 @@ def edges_of(flow: np.ndarray, most: int = 24) -> list[Edge]:
     return [Edge(a, b, int(changed[a, b])) for a, b in pairs if changed[a, b] > 0]
 
 
-def flow_figure(edges: Sequence[Edge], names: Sequence[str]) -> go.Figure:
-    """A Sankey diagram: labels of the reference on the left, of the merge on the right."""
+def flow_figure(edges: Sequence[Edge], names: Sequence[str], palette: Sequence[Colour]) -> go.Figure:
+    """A Sankey diagram: labels of the reference on the left, of the merge on the right, in the colours of the masks."""
     called = [*names, OUTSIDE]
+    colours = [*("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette), QUIET]
     left, right = sorted({edge.before for edge in edges}), sorted({edge.after for edge in edges})
     figure = go.Figure(
         go.Sankey(
-            node={"label": [short(called[one]) for one in (*left, *right)], "pad": 12, "thickness": 12},
+            node={
+                "label": [short(called[one]) for one in (*left, *right)],
+                "color": [colours[one] for one in (*left, *right)],
+                "pad": 12,
+                "thickness": 12,
+            },
             link={
                 "source": [left.index(edge.before) for edge in edges],
                 "target": [len(left) + right.index(edge.after) for edge in edges],

@@ -19,13 +19,15 @@ CHANGED = ("fixed", "broken", "both_wrong_different")
 """Transitions of pixels whose label is another one."""
 
 WORDS: Mapping[str, tuple[str, str]] = {
-    "both_right": ("right in both", "#8a97a3"),
+    "both_right": ("right in both", "#4a525c"),
     "fixed": ("fixed", "#0072d2"),
     "broken": ("broken", "#e65a00"),
     "both_wrong_same": ("wrong as before", "#be78b4"),
     "both_wrong_different": ("wrong otherwise", "#d9c81e"),
 }
-"""How a transition is called, and its colour: the lens of the viewer has nearly the same."""
+"""How a transition is called, and its colour: the lens of the viewer has nearly the same. Told apart by deuteranopes,
+who see the violet of what is wrong as before as a grey of middle brightness.
+"""
 
 _LONGEST = 18
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fusionlib.studio import Studio
 
 _RULE = "softmax"
+_BY_CLASS = ("iou", "precision", "recall", "support")
 _OFFERED = ", ".join(map(str, OFFERED_BINS))
 
 
@@ -74,9 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Figures as fractions and nats; per class by name, None where a class is absent."""
+    """Figures as fractions and nats; per class by name, None where a class is absent.
+
+    On pictures without masks there are those of `--measure` alone.
+    """
     bins, rule = _checked(given)
-    from fusionlib.cli.further import further_measures, named_figures
+    from fusionlib.cli.further import further_measures, named_figures, need_no_masks
     from fusionlib.diagnostics.evidence import guesses
     from fusionlib.measures.annotation import annotation_warnings
     from fusionlib.measures.calibration_summary import calibration_summary
@@ -88,18 +92,19 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     pictures = open_data(studio, given)
     asked = {"calibration": given.calibration, "calibration_fine": given.fine}
     measures = dict.fromkeys((*BASIC, *(name for name, wanted in asked.items() if wanted), *further))
+    if not pictures.labelled and further and not given.calibration:
+        measures = dict.fromkeys(need_no_masks(further, pictures.title))
     with progress_bar("evaluate") as progress:
         figures = studio.measure(recipe, pictures, progress, measures=tuple(measures), fresh=given.fresh)
     classes = figures.pop("classes")
     named = named_figures(further, figures, classes)
     record = figures.pop("calibration", None)
     calibration = calibration_summary(record, bins) if given.calibration else {}
-    warnings = annotation_warnings(figures, classes)
+    scored = "miou" in figures
+    warnings = annotation_warnings(figures, classes) if scored else []
     if figures.get("undefined_pixels"):
         warnings = [f"The network's answer is no number (NaN) at {figures['undefined_pixels']} pixels", *warnings]
-    by_class = {
-        name: dict(zip(classes, figures[name], strict=True)) for name in ("iou", "precision", "recall", "support")
-    }
+    by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in _BY_CLASS if scored}
     forwards = figures.pop("forwards")
     ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
     if forwards > 1 and not given.others:
@@ -114,7 +119,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         **by_class,
         **named,
         **({"measures": list(further)} if further else {}),
-        "guesses": guesses(figures),
+        **({"guesses": guesses(figures)} if scored else {}),
         **calibration,
         "notes": list(pictures.notes),
         "warnings": warnings,
@@ -168,6 +173,21 @@ def show(result: dict[str, Any]) -> None:
         what = f"output ensemble, rule {result['rule']}" if "rule" in result else f"networks of {result['method']}"
         print(f"{what}: {result['forwards']} forward passes a picture, a merge costs one")
     print(tiles_note(result), end="")
+    if "miou" in result:
+        _show_scores(result)
+    else:
+        print("no masks: measured is what needs none")
+    if "bins" in result:
+        show_calibration(result)
+    if "measures" in result:
+        from fusionlib.cli.further import show_further
+
+        show_further(result["measures"], result)
+    show_remarks(result)
+
+
+def _show_scores(result: dict[str, Any]) -> None:
+    """What the masks say, as a whole and by class."""
     loss = "n/a" if result["loss"] is None else f"{result['loss']:.4f} nats"
     print(f"mIoU {percent(result['miou'])}   pixel accuracy {percent(result['pixel_accuracy'])}   loss {loss}")
     if result["guesses"]:
@@ -180,10 +200,3 @@ def show(result: dict[str, Any]) -> None:
         print(
             f"{name:18}{percent(value):>10}{percent(result['precision'][name]):>12}{percent(result['recall'][name]):>10}"
         )
-    if "bins" in result:
-        show_calibration(result)
-    if "measures" in result:
-        from fusionlib.cli.further import show_further
-
-        show_further(result["measures"], result)
-    show_remarks(result)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fusionlib.cli.common import percent
 from fusionlib.contracts import MEASURES, Figure, Measure
-from fusionlib.errors import UsageError
+from fusionlib.errors import DataError, UsageError
 
 
 def further_measures(names: Sequence[str]) -> dict[str, Measure]:
@@ -18,6 +18,22 @@ def further_measures(names: Sequence[str]) -> dict[str, Measure]:
             of_one = ", ".join(name for name, item in sorted(MEASURES.items()) if item.networks == "one")
             raise UsageError(f"--measure {name}, which is of several networks", f"one of {of_one}", "Correct --measure")
     return found
+
+
+def need_no_masks(measures: Mapping[str, Measure], title: str) -> tuple[str, ...]:
+    """Their names. Raises `DataError` where one needs the masks that the pictures of this title do not have."""
+    if lacking := [name for name, measure in measures.items() if measure.needs == "masks"]:
+        free = ", ".join(name for name, item in sorted(MEASURES.items()) if _needs_none(item))
+        raise DataError(
+            f"{title} has no masks, which {' and '.join(lacking)} need{'s' * (len(lacking) == 1)}",
+            f"labelled pictures, or measures without masks: {free}",
+            "Choose data with masks, or correct --measure",
+        )
+    return tuple(measures)
+
+
+def _needs_none(measure: Measure) -> bool:
+    return measure.networks == "one" and measure.needs != "masks"
 
 
 def named_figures(

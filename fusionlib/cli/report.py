@@ -128,13 +128,14 @@ def _checked(given: argparse.Namespace) -> str:
 
 
 def _subject(given: argparse.Namespace, studio: Studio) -> Subject:
+    from fusionlib.studio.mixtures import recipe_words
     from fusionlib.studio.report_subject import of_checkpoint, of_recipe
 
     further = open_files(given, given.against) if given.against else []
     if is_recipe(given.source):
         recipe = read_recipe_file(given, given.source)
         studio.sources.know(further)
-        return of_recipe(given.source.stem, recipe, further)
+        return of_recipe(recipe_words(recipe), recipe, further)
     (checkpoint,) = open_files(given, [given.source])
     studio.sources.know([checkpoint, *further])
     return of_checkpoint(checkpoint, further)

@@ -55,6 +55,7 @@ def _listed(name: str) -> dict[str, Any]:
 
 def _table(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.cli.settings import read_settings
+    from fusionlib.data.halves import halves
     from fusionlib.parameters import parameters_of
     from fusionlib.runs.work import Work
     from fusionlib.studio.plans import lease, set_plan
@@ -68,13 +69,17 @@ def _table(given: argparse.Namespace) -> dict[str, Any]:
     pictures = open_data(studio, given)
     studio.sources.know(pictures=pictures)
     data = pictures.fingerprint()
-    planned = study.planned(members, data, **settings)
+    fit_on, report_on = halves(pictures) if study.fits else (None, pictures)
+    datasets = {one.fingerprint(): one for one in (fit_on, report_on) if one is not None}
+    fitted = {"fit_on": fit_on.fingerprint()} if fit_on else {}
+    planned = study.planned(members, report_on.fingerprint(), **fitted, **settings)
     plan = set_plan("studies", given.checkpoints, pictures)
     hold = lease(studio.runs, plan, given.name, data, *(one.content for one in members), json.dumps(settings))
-    work = Work(given.name, planned, studio.runner, {data: pictures}, hold)
+    work = Work(given.name, planned, studio.runner, datasets, hold)
     with progress_bar(given.name) as progress:
         work.run(progress=progress, fresh=given.fresh)
-    return {"study": given.name, "data": pictures.spec, "images": len(pictures), **work.table()}
+    told = {"fitted_on": fit_on.title, "reported_on": report_on.title} if fit_on else {}
+    return {"study": given.name, "data": pictures.spec, "images": len(pictures), **told, **work.table()}
 
 
 def _members(given: argparse.Namespace) -> list[Any]:
@@ -96,8 +101,11 @@ def _members(given: argparse.Namespace) -> list[Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print it for people: the list, or the table as JSON."""
+    """Print it for people: the list, or the table."""
     if "studies" not in result:
-        print(json.dumps(result, indent=1))
+        from fusionlib.cli.study_table import study_lines
+
+        counted = ("forward_passes", "forward_passes_known", "seconds")  # the last line of every verb says them
+        print("\n".join(study_lines({name: value for name, value in result.items() if name not in counted})))
     for study in result.get("studies", ()):
         print(f"{study['name']:12} {study['summary']}\n{'':12} {study['citation']}")

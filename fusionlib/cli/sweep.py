@@ -23,6 +23,7 @@ from fusionlib.cli.common import (
 )
 from fusionlib.cli.settings import parse_settings
 from fusionlib.contracts import METHODS
+from fusionlib.diagnostics.evidence import SHARE
 from fusionlib.errors import UsageError
 from fusionlib.merging.choices import POLICIES, check_policy
 from fusionlib.studies.grid import alpha_grid
@@ -112,8 +113,10 @@ def _alphas(studio: Studio, files: Sequence[Checkpoint], given: argparse.Namespa
     sweep = studio.sweep(view)
     with progress_bar("sweep") as progress:
         result = sweep.measure(STEP if given.step is None else given.step, progress, fresh=given.fresh)
+    shown = {point["alpha"] for point in result["points"]}
     return {
         **result,
+        "also_known": [point for point in sweep.snapshot()["points"] if point["alpha"] not in shown],
         "classes": list(view.space.names),
         "verdict": studio.outlook(view, sweep),
         "notes": list(view.need_pictures().notes),
@@ -136,7 +139,7 @@ def _curves(studio: Studio, files: Sequence[Checkpoint], wish: Wish, given: argp
         "method": wish.method,
         "parameters": dict(wish.parameters),
         "buffers": wish.buffers,
-        "verdict": _verdict(studio, files, wish, study.recipe.shared is not None),
+        "verdict": _verdict(studio, files, wish, study.recipe.shared is not None, list(pictures.values())),
         "notes": list(dict.fromkeys(note for one in pictures.values() for note in one.notes)),
         "warnings": warnings,
     }
@@ -159,15 +162,24 @@ def _rival(studio: Studio, files: Sequence[Checkpoint], wish: Wish, given: argpa
         "points": [{"alpha": point.pop("value"), **point} for point in curve["points"]],
         "best": best and {"alpha": best["value"], "miou": best["miou"]},
         **ends,
+        "also_known": [],
         "images": curve["images"],
         "classes": curve["classes"],
         **found,
     }
 
 
-def _verdict(studio: Studio, files: Sequence[Checkpoint], wish: Wish, shared: bool) -> dict[str, Any] | None:
-    """What the weights say; None for a method that does not average them as they are."""
-    return weights_say(files, studio.outlooks, shared=shared) if METHODS.get(wish.method).averages else None
+def _verdict(
+    studio: Studio, files: Sequence[Checkpoint], wish: Wish, shared: bool, pictures: Sequence[DecodedCache]
+) -> dict[str, Any] | None:
+    """What the weights say, and on one dataset what is measured of the curve between two; None for a method that does
+    not average them as they are.
+    """
+    if not METHODS.get(wish.method).averages:
+        return None
+    if shared or len(pictures) > 1:
+        return weights_say(files, studio.outlooks, shared=shared)
+    return studio.curves.outlook(studio.outlooks.of_files(files), files, wish.buffers, wish.dtype, pictures[0])
 
 
 def show(result: dict[str, Any]) -> None:
@@ -181,7 +193,24 @@ def show(result: dict[str, Any]) -> None:
         print(tiles_note(points[0] if points else None), end="")
         _show_points(curve, points)
     show_verdict(result["verdict"])
+    if len(curves) == 1 and (text := other_best(curves[0], result["verdict"], result.get("also_known", ()))):
+        print(text)
     show_remarks(result)
+
+
+def other_best(curve: dict[str, Any], verdict: dict[str, Any] | None, also: Sequence[dict[str, Any]]) -> str:
+    """Why the alpha that the verdict rests on is another one than is marked; nothing where it is the same."""
+    judged = verdict and verdict["evidence"]["best_alpha"]
+    best = (curve["best"] or {}).get("alpha", (curve["best"] or {}).get("value"))
+    if judged is None or curve["parameter"] != "alpha" or best is None or judged == best:
+        return ""
+    earlier = next((point for point in also if point["alpha"] == judged), None)
+    if earlier is not None:
+        return f"alpha {judged:g}: known from an earlier run, mIoU {percent(earlier['miou']).strip()}"
+    return (
+        f"alpha {best:g} is marked: the best of all; the verdict is on merges of alpha {SHARE:g} to {1 - SHARE:g},"
+        f" of which alpha {judged:g} is the best"
+    )
 
 
 def _show_points(curve: dict[str, Any], points: Sequence[dict[str, Any]]) -> None:

@@ -140,6 +140,19 @@ def resampled_gains(
     return gains[~np.isnan(gains)]
 
 
+def resampled_scores(
+    networks: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray | None:
+    """mIoU of each network, their `unit_totals` given, in the same draws: (B, networks); None for fewer than `FEWEST`
+    units. Draws without a labelled pixel are left out.
+    """
+    if len(networks[0]) < FEWEST:
+        return None
+    draws = _draws(len(networks[0]), resamples, seed)
+    scores = np.stack([mean_ious(draws, one) for one in networks], axis=1)
+    return scores[~np.isnan(scores).any(1)]
+
+
 def gain_interval(
     ends: Sequence[np.ndarray], merges: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float] | None:
@@ -149,7 +162,7 @@ def gain_interval(
     gains = resampled_gains(ends, merges, resamples=resamples, seed=seed)
     if not len(gains):
         return None
-    return _middle(gains)
+    return middle(gains)
 
 
 def class_intervals(
@@ -166,7 +179,7 @@ def class_intervals(
     draws = _draws(len(reference), resamples, seed)
     gains = class_ious(draws, merge) - class_ious(draws, reference)
     known = (column[~np.isnan(column)] for column in gains.T)
-    return [_middle(column) if len(column) else None for column in known]
+    return [middle(column) if len(column) else None for column in known]
 
 
 def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
@@ -174,7 +187,8 @@ def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
 
 
-def _middle(gains: np.ndarray) -> tuple[float, float]:
+def middle(gains: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of what came out in the draws (B,): from the 2.5th to the 97.5th."""
     low, high = np.quantile(gains, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(low), float(high)
 

@@ -33,12 +33,16 @@ class CropSampler:
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs of crops as the network sees them (N, 3, h', w') float32 and truths (N, h, w) int64."""
+        for images, truths in self.crops(number):
+            yield self.inputs.prepare(images), torch.from_numpy(truths).long()
+
+    def crops(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same as they are in the files: crops (N, h, w, 3) and truths (N, h, w), uint8."""
         rng = np.random.default_rng((self.seed, number))
         order = rng.permutation(len(self.dataset))
         for start in range(0, len(self) * self.batch, self.batch):
             crops = [self._crop(int(index), rng) for index in order[start : start + self.batch]]
-            truths = torch.from_numpy(np.stack([truth for _, truth in crops])).long()
-            yield self.inputs.prepare(np.stack([image for image, _ in crops])), truths
+            yield np.stack([image for image, _ in crops]), np.stack([truth for _, truth in crops])
 
     def class_frequencies(self, classes: int, sample: int = 100) -> Tensor:
         """Share of labelled pixels of every class over the first `sample` pictures, float64 (classes,)."""

@@ -15,15 +15,18 @@ def build_method(name: str, parameters: Mapping[str, Any]) -> MergeMethod:
     Raises `UsageError` for an unknown name, type or a value out of range.
     """
     factory = METHODS.get(name)
-    known = {item.name: item for item in parameters_of(factory)}
+    return factory(**check_values(f"Method {name!r}", factory, parameters))
+
+
+def check_values(what: str, kind: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for the parameters of a dataclass, `what` in words. Raises `UsageError` as `build_method`."""
+    known = {item.name: item for item in parameters_of(kind)}
     for key in parameters:
         if key not in known:
             if not known:
-                raise UsageError(f"{shown(key)} for {name}", f"no settings: {name} has no parameters", "Leave it out")
-            raise UsageError(
-                f"Method {name!r} has no parameter {shown(key)}", f"one of {', '.join(known)}", "Correct the name"
-            )
-    return factory(**{key: _checked(known[key], value) for key, value in parameters.items()})
+                raise UsageError(f"{shown(key)} for {what}", "no settings: it has no parameters", "Leave it out")
+            raise UsageError(f"{what} has no parameter {shown(key)}", f"one of {', '.join(known)}", "Correct the name")
+    return {key: _checked(known[key], value) for key, value in parameters.items()}
 
 
 def _checked(item: Parameter, value: Any) -> Any:

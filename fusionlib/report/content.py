@@ -38,11 +38,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Mark:
-    """A region that somebody has marked in a picture, and what they wrote of it."""
+    """A region that somebody has marked in a picture, and what they wrote of it.
+
+    `shape` (`rectangle`, `ellipse`) fills the `box` (x, y, width, height) in fractions of the picture; where nobody
+    knows it, nothing is drawn.
+    """
 
     picture: str
     note: str
     pixels: int | None = None
+    shape: str = "rectangle"
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _against_the_best(work: ReportWork, content: Content, count: int, progress: 
     name = next(one.name for one in others if one.role == "best")
     members = subject.path is not None and len(subject.path.checkpoints) == len(others)
     sentence, level = verdict(subject.name, name if len(others) == 1 else _among(name, len(others), members), found)
-    rows, notes = chosen_rows(work.rows("gain"), count), list(content.left_out)
+    rows, notes = chosen_rows(work.rows("gain"), count, {one.picture for one in content.marks}), list(content.left_out)
     shown = [_shown(work, row, progress, (place, len(rows))) for place, row in enumerate(rows)]
     kept = within(shown, MOST_BYTES - OF_THE_PAGE)
     curve = work.points()

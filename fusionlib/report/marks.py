@@ -18,5 +18,6 @@ def marks_of(marks: Marks, pictures: DecodedCache) -> list[Mark]:
     for one in sorted(marks.of_pictures(places.keys()), key=lambda one: places[one.picture]):
         height, width = pictures.size(places[one.picture])
         pixels = max(1, round(one.share * height * width))
-        made.append(Mark(pictures.name(places[one.picture]), one.note, pixels))
+        box = (one.x, one.y, one.width, one.height)
+        made.append(Mark(pictures.name(places[one.picture]), one.note, pixels, one.shape, box))
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 
-from fusionlib.report.content import LAYERS, Content, Network, Shown
+from fusionlib.report.content import LAYERS, Content, Mark, Network, Shown
 from fusionlib.report.pictures import COLOURS
 from fusionlib.report.text import between, escaped, lines_escaped, percent, points
 
@@ -122,7 +122,7 @@ def pictures(content: Content) -> str:
     text = '<p class="quiet">Drag across a picture, or use the arrow keys on it.</p>'
     return "".join(
         f'{_heading(title, title.split()[0].lower())}{text}<ul class="legend">{legend}</ul>'
-        f'<div class="cards">{"".join(_card(one, content.reference) for one in shown)}</div>'
+        f'<div class="cards">{"".join(_card(one, content) for one in shown)}</div>'
         for title, shown in sides.items()
         if shown
     )
@@ -174,9 +174,10 @@ def left_out(content: Content) -> str:
     return f'{_heading("Left out", "left")}<ul class="left">{entries}</ul>'
 
 
-def _card(shown: Shown, reference: str) -> str:
+def _card(shown: Shown, content: Content) -> str:
     width, height = shown.size
-    words = {name: escaped(reference if name == "reference" else name) for name in LAYERS}
+    marks = _outlines([one for one in content.marks if one.picture == shown.name and one.box])
+    words = {name: escaped(content.reference if name == "reference" else name) for name in LAYERS}
     images = "".join(
         f'<figure><img src="data:{kind};base64,{base64.b64encode(data).decode()}" width="{width}" height="{height}"'
         f' alt="{words[name]}" data-layer="{name}"{"" if name == "picture" else " class=map"}>{words[name]}</figure>'
@@ -188,8 +189,29 @@ def _card(shown: Shown, reference: str) -> str:
     return (
         f'<figure class="card"><figcaption><h3>{escaped(shown.name)}</h3><span class="small quiet">'
         f'<b class="{_direction(shown.gain)}">{points(shown.gain)}</b> points, {before} to {after}{domain}</span>'
-        f'</figcaption><div class="layers">{images}</div></figure>'
+        f'</figcaption><div class="layers">{images}</div>{marks}</figure>'
     )
+
+
+def _outlines(marks: Sequence[Mark]) -> str:
+    """What is marked, drawn over the wipe by the page, and its notes for those who read."""
+    if not marks:
+        return ""
+    drawn = "".join(f"{_outline(one)}" for one in marks)
+    notes = "".join(f"<li>{escaped(one.note or 'marked')}</li>" for one in marks)
+    return (
+        f'<svg class="marks" viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
+        f'<ol class="small notes">{notes}</ol>'
+    )
+
+
+def _outline(mark: Mark) -> str:
+    x, y, width, height = mark.box or (0.0, 0.0, 0.0, 0.0)
+    if mark.shape == "ellipse":
+        return (
+            f'<ellipse cx="{x + width / 2:.5f}" cy="{y + height / 2:.5f}" rx="{width / 2:.5f}" ry="{height / 2:.5f}"/>'
+        )
+    return f'<rect x="{x:.5f}" y="{y:.5f}" width="{width:.5f}" height="{height:.5f}"/>'
 
 
 def _named(one: Network, several: bool) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
+from fusionlib.charts.errors import WORDS
 from fusionlib.contracts import IGNORE
 from fusionlib.data.labels import Colour, LabelSpace
 from fusionlib.imaging.png import encode_picture
@@ -18,23 +19,24 @@ from fusionlib.report.content import Shown
 LONGEST_SIDE = 1600
 """Pixels: larger pictures are shown smaller. A page is no place to count pixels in."""
 
-COLOURS: dict[str, Colour] = {
-    "both_right": (226, 231, 235),
-    "fixed": (26, 147, 111),
-    "broken": (224, 84, 59),
-    "both_wrong_same": (120, 130, 142),
-    "both_wrong_different": (154, 99, 201),
+COLOURS: dict[str, Colour] = {name: ImageColor.getrgb(colour)[:3] for name, (_, colour) in WORDS.items()} | {
+    "both_right": (226, 231, 235)
 }
-"""Of transitions: what is right stays pale, so that what has changed is seen from afar."""
+"""Of transitions, as everywhere; what is right stays pale, so that what has changed is seen from afar."""
 
 VOID: Colour = (255, 255, 255)
 
 
-def chosen_rows(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def chosen_rows(rows: Sequence[dict[str, Any]], count: int, first: Collection[str] = ()) -> list[dict[str, Any]]:
     """Of pictures in order of their gain, the first and the last: those that gain most, then those that lose most, each
-    the farthest first. What the one side lacks the other fills.
+    the farthest first. What the one side lacks the other fills. Those called as in `first` come before any other.
     """
     known = [row for row in rows if row["gain"] is not None]
+    wanted = [row["name"] for row in known if row["name"] in first][:count] if first else []
+    if wanted:
+        others = chosen_rows([row for row in known if row["name"] not in wanted], count - len(wanted))
+        kept = [row for row in known if row in others or row["name"] in wanted][:count]
+        return [row for row in kept if row["gain"] > 0] + [row for row in reversed(kept) if row["gain"] <= 0]
     gaining = [row for row in known if row["gain"] > 0]
     losing = [row for row in known if row["gain"] < 0][::-1]
     last = min(len(losing), max(count // 2, count - len(gaining)))

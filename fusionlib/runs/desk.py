@@ -104,6 +104,11 @@ class RunDesk:
         rows = self._database.read(f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE id = ?", (id,))
         return _row(rows[0]) if rows else None
 
+    def state(self, key: str) -> str | None:
+        """What has become of the run on `key`; None where none was ever begun."""
+        rows = self._database.read(f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE key = ?", (key,))
+        return _row(rows[0])["state"] if rows else None
+
     def cancel(self, id: str) -> bool:
         """Ask a run to stop, whoever owns it; whether there is such a run that is running, or cut off."""
         found = self.find(id)

@@ -113,6 +113,12 @@ class Work(Job):
     def told(self) -> None:
         """Called after every answer."""
 
+    def further(self, done: int) -> int | None:
+        """Find out what no question asks, where the study cannot go on without it: forward passes done by then, after
+        `done` before; None where there is nothing.
+        """
+        return None
+
     def more(self) -> Callable[[Job], Any] | None:
         """The study may have grown while the last step was being finished."""
         return None if self.settled else self._work_off
@@ -129,8 +135,13 @@ class Work(Job):
         executor = self.executor or HereExecutor(self.runner, self.datasets)
         done = 0
         try:
-            while (left := list(self._left())) and (step := left[0]):
-                done = self._answer(step, left[1:], done, executor)
+            while True:
+                if left := list(self._left()):
+                    done = self._answer(left[0], left[1:], done, executor)
+                elif (further := self.further(done)) is not None:
+                    done = further
+                else:
+                    break
         finally:
             self.current = ""
 

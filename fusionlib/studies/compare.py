@@ -9,11 +9,14 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 from fusionlib.contracts import STUDIES, Study
-from fusionlib.question import Known, Question, Refused, Step, figures_of, told_of
+from fusionlib.question import Known, Question, Refused, Step, Told, figures_of, told_of
 from fusionlib.recipe import Recipe
 from fusionlib.studies.barriers import Barriers, MatchedPath
-from fusionlib.studies.curve import CALIBRATED, best_of
+from fusionlib.studies.curve import BASIC, CALIBRATED, best_of
 from fusionlib.studies.temperature import TemperatureScaling
+
+CURVE = "curve"
+"""The group of rows that stand for a curve that was measured elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Comparison(Study):
     `names`, that are also measured on subsets: in the group `incremental` on the best two, three, ...; in `subsets` on
     all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. In the group
     `temperature` the best single network is scaled by a T fitted on the pictures whose content key is `fit_on` (empty:
-    there are none). `paths` are measured beside the rows.
+    there are none). `paths` are measured beside the rows. `curves` are the best merges of curves that others have
+    measured: they are shown with what is known of them, and never asked for.
     """
 
     names: tuple[str, ...]
@@ -54,6 +58,7 @@ class Comparison(Study):
     anchor: int = 0
     paths: tuple[MatchedPath, ...] = ()
     fit_on: str = ""
+    curves: tuple[Row, ...] = ()
 
     title: ClassVar[str] = "Comparison"
     summary: ClassVar[str] = "Every method on one set of checkpoints, beside the single networks and their ensemble"
@@ -64,11 +69,12 @@ class Comparison(Study):
     def all_rows(self, known: Known) -> list[Row]:
         """All rows in order; those on subsets and with a temperature once the single networks are measured."""
         scores = self.scores(known)
-        return [*self.rows, *(() if scores is None else (*self._scaled(scores, known), *self._on_subsets(scores)))]
+        later = () if scores is None else (*self._scaled(scores, known), *self._on_subsets(scores))
+        return [*self.rows, *self.curves, *later]
 
     def steps(self, known: Known) -> Sequence[Step]:
         """Row after row, then the paths."""
-        steps = [self.step(row) for row in self.all_rows(known)]
+        steps = [self.step(row) for row in self.all_rows(known) if row.group != CURVE]
         return [*(step for step in steps if step is not None), *Barriers(self.paths, self.data).steps(known)]
 
     def later(self, known: Known) -> int:
@@ -97,7 +103,13 @@ class Comparison(Study):
             return self._scaling(row.members[0]).steps({})[0]._replace(title=row.name)
         if row.recipe is None:
             return None
-        return Step(tuple(Question((row.recipe,), self.data, name) for name in CALIBRATED), row.name)
+        measures = BASIC if row.group == CURVE else CALIBRATED
+        return Step(tuple(Question((row.recipe,), self.data, name) for name in measures), row.name)
+
+    def calibration(self, row: Row, known: Known) -> dict[str, Any]:
+        """The figures of calibration of a row of `curves`; nothing where they are not known."""
+        told = known.get(Question((row.recipe,), self.data, "calibration")) if row.recipe else None
+        return figures_of([told]) if isinstance(told, Told) else {}
 
     def outcome(self, row: Row, known: Known) -> dict[str, Any] | Refused | None:
         """The figures of a row, why it has none, or None: not known yet."""
@@ -106,7 +118,8 @@ class Comparison(Study):
             return Refused(row.obstacle or "")
         told = told_of(step.questions, known)
         if told is not None:
-            return None if _unfitted(row) else figures_of(told)
+            more = self.calibration(row, known) if row.group == CURVE else {}
+            return None if _unfitted(row) else {**figures_of(told), **more}
         return next((one for question in step.questions if isinstance(one := known.get(question), Refused)), None)
 
     def table(self, known: Known) -> dict[str, Any]:

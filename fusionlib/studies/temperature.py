@@ -29,13 +29,14 @@ class TemperatureScaling(Study):
     summary: ClassVar[str] = "T of one network fitted on some pictures, its calibration before and after on others"
     source: ClassVar[str] = "Guo et al. 2017, section 4.2"
     version: ClassVar[int] = 1
+    fits: ClassVar[bool] = True
 
     @classmethod
-    def planned(cls, members: Sequence[Recipe], data: str, **settings: Any) -> TemperatureScaling:
-        """Of one network, fitted and reported on the same pictures. Raises `UsageError` for more than one."""
+    def planned(cls, members: Sequence[Recipe], data: str, *, fit_on: str, **settings: Any) -> TemperatureScaling:
+        """Of one network, fitted on the pictures `fit_on` and reported on `data`. Raises `UsageError` for more."""
         if len(members) != 1:
             raise UsageError(f"{len(members)} networks", "one whose temperature is fitted", "Name a single checkpoint")
-        return cls(members[0], data, data)
+        return cls(members[0], fit_on, data)
 
     def steps(self, known: Known) -> Sequence[Step]:
         """The fit, the network as it is, and with the fitted T."""

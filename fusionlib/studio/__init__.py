@@ -51,7 +51,8 @@ from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.first_look import FirstLooks
-from fusionlib.studio.intervals import Chance, Intervals
+from fusionlib.studio.intervals import Intervals
+from fusionlib.studio.known_curves import KnownCurves
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
 from fusionlib.studio.live import LiveDesk, LiveSession
@@ -64,6 +65,7 @@ from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
+from fusionlib.studio.search import SearchDesk
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
@@ -134,8 +136,7 @@ class Studio:
         for folder in KEPT_IN_HOME:
             tidy(options.home / folder)
         self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
-        self.store = Store(self.answers.database)
-        self.statistics = StatisticsStore(options.home / "statistics")
+        self.store, self.statistics = Store(self.answers.database), StatisticsStore(options.home / "statistics")
         self.workspace, self.sources = Workspace(options), Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
@@ -149,7 +150,11 @@ class Studio:
         self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
-        self.comparisons = ComparisonDesk(self.workspace, runner=self.runner, outlooks=self.outlooks)
+        self.curves = KnownCurves(self.runner, self.store, self.intervals)
+        self.comparisons = ComparisonDesk(
+            self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
+        )
+        self.searches = SearchDesk(self.workspace, self.runner)
         self.domains = DomainsDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
@@ -206,24 +211,17 @@ class Studio:
         return self._mixtures.open(key, lambda: MixtureWork(view, mixture, self.runner))
 
     def outlook(self, view: MergeView, sweep: Sweep | None = None) -> dict[str, Any]:
-        """The verdict beside a view's formula: of two on their weights and what of their curve is measured, of more on
-        the gravest pair.
+        """The verdict beside a view's formula, on weights and what is measured of the curve between two; of more than
+        two checkpoints on the gravest pair.
         """
         judged = self.outlooks.of_arena(view.arena, view.architecture)
         if len(judged) == 1:
             ((names, evidence),) = judged
             sweep = sweep or self.sweep(view)
-            judged = [(names, curve_evidence(evidence, sweep.snapshot(), names, self._chance_along(sweep)))]
+            judged = [(names, curve_evidence(evidence, sweep.snapshot(), names, self.intervals.along(sweep)))]
+        elif view.obstacle is None and view.need_pictures().labelled:
+            judged = self.curves.measured(view, judged)
         return gravest(judged)
-
-    def _chance_along(self, sweep: Sweep) -> Callable[[Sequence[float]], Chance | None]:
-        """How sure the gain of the best of some merges of a sweep is."""
-
-        def chance(alphas: Sequence[float]) -> Chance | None:
-            ends, merges = (list(map(sweep.recipe_at, points)) for points in (sweep.view.ends, alphas))
-            return self.intervals.of(ends, merges, sweep.view.need_pictures())
-
-        return chance
 
     def sweep_files(
         self,
@@ -352,7 +350,7 @@ class Studio:
         measures: Sequence[str] = BASIC,
         fresh: bool = False,
     ) -> dict[str, Any]:
-        """Figures of a recipe's network on labelled pictures with `forwards`, its cost a picture, and `classes`.
+        """Figures of a recipe's network on pictures with `forwards`, its cost a picture, and `classes`.
 
         A run: who asks for the same network on the same pictures elsewhere follows.
         """
@@ -362,7 +360,8 @@ class Studio:
         plan = set_plan("evaluate", files, pictures) if len(files) == 1 else Plan("evaluate", ())
         with lease(self.runs, plan, *content)(progress or (lambda *_: None)) as told:
             figures = self.runner.measure(recipe, pictures, told, measures=measures, fresh=fresh)
-        return {**figures, "forwards": forwards_of(recipe), "classes": list(pictures.label_space.names)}
+        space = pictures.label_space if pictures.labelled else builder.space(recipe)
+        return {**figures, "forwards": forwards_of(recipe), "classes": list(space.names)}
 
     def evaluate(
         self,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from fusionlib.architectures.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import unlike
-from fusionlib.contracts import Progress
+from fusionlib.contracts import Progress, Study
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
-from fusionlib.diagnostics.evidence import guesses
+from fusionlib.diagnostics.evidence import Evidence, guesses
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.engine.jobs import Job, Lease
 from fusionlib.engine.recipes import recipe_alone, write_recipe
@@ -29,15 +30,17 @@ from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
 from fusionlib.studies.barriers import Barriers
+from fusionlib.studies.compare import CURVE, Row
 from fusionlib.studies.compare import Comparison as ComparisonStudy
-from fusionlib.studies.compare import Row
 from fusionlib.studies.curve import best_of
 from fusionlib.studio.barriers import Match, barrier_text, listed, matches, moves_units, paths_of
 from fusionlib.studio.comparison_ranking import ranked
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
 from fusionlib.studio.export import sharing_notes
-from fusionlib.studio.outlook import OutlookDesk, averages
-from fusionlib.studio.plans import lease, set_plan
+from fusionlib.studio.intervals import Intervals
+from fusionlib.studio.known_curves import KnownCurve, KnownCurves, chosen_on_curve, curve_row
+from fusionlib.studio.outlook import OutlookDesk, averages, gravest
+from fusionlib.studio.plans import lease, run_key, set_plan
 
 GUESSES = "guesses: no better than the commonest class everywhere"
 FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
@@ -58,6 +61,7 @@ class Comparison(Work):
         *,
         runner: Runner,
         outlooks: OutlookDesk | None = None,
+        curves: KnownCurves | None = None,
     ) -> None:
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
@@ -66,6 +70,8 @@ class Comparison(Work):
         self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
         self.outlooks = outlooks or OutlookDesk()
         self._store = Store(runner.answers.database)
+        self._curves = curves or KnownCurves(runner, self._store, Intervals(runner))
+        self._between: dict[tuple[int, ...], KnownCurve] = {}  # by the numbers of two
         runner.builder.merger.sources.know(checkpoints, pictures)
         if not any(map(runner.builder.merger.recognised, checkpoints)):
             raise unknown_network(checkpoints)
@@ -81,8 +87,9 @@ class Comparison(Work):
         self.recall()
 
     def recall(self) -> None:
-        """Look into the store for rows without figures: another comparison may have measured them since."""
+        """Look into the store for rows without figures, and for curves: others may have measured them since."""
         super().recall()
+        self._look_at_curves()
         for row in self.rows():
             if _has_barriers(row) and self._answers(row) and not self._recall_match(row):
                 self.known = {one: told for one, told in self.known.items() if row.recipe not in one.recipes}
@@ -95,6 +102,29 @@ class Comparison(Work):
         measured.
         """
         return self._study.all_rows(self.known)
+
+    def begin(self, study: Study | None = None, *, fresh: bool = False) -> None:
+        """As `Work.begin`; with `fresh` curves that others have measured do not count either."""
+        if fresh and self.state != "running":
+            self._between, self.study = {}, replace(self._study, curves=())
+        super().begin(study, fresh=fresh)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a run of this comparison was begun, here or in another process, and did not come to its end."""
+        state = self.state if self.state != "idle" else self.runner.desk.state(self._run_key)
+        return state in ("cancelled", "failed", "stale")
+
+    def outlook(self) -> dict[str, Any] | None:
+        """The gravest verdict among the pairs, with what is measured of their curves; None where numbers are not
+        finite, or only what is shared is merged.
+        """
+        if self.choices.sharing is not None:
+            return None
+        judged = self.outlooks.of_files(self.checkpoints)
+        pairs = combinations(range(len(self.checkpoints)), 2)
+        found = [(names, self._measured(pair, known)) for pair, (names, known) in zip(pairs, judged, strict=False)]
+        return gravest(found) if found else None
 
     def want(self, *, fresh: bool = False) -> None:
         """Begin, or go on, in the background. `fresh` measures known rows again."""
@@ -182,16 +212,36 @@ class Comparison(Work):
         shared = self._shared_note(row) if told else ()
         fitted = (f"T fitted on {len(one)} of {len(self.pictures)} pictures" for one in self._fit_on.values())
         shared = (*shared, *fitted) if row.group == "temperature" else shared
+        if row.group == CURVE:
+            shared = (chosen_on_curve(self._between[row.members], len(self.pictures)),)
         remarks = (GUESSES if guesses else "", remark(row, self.names, self.choices), *shared, *notes)
         return "; ".join(filter(None, remarks))
 
     def _verdict(self, row: Row) -> dict[str, Any] | None:
-        """What the weights say of a merge of two, as far as they have been read."""
+        """What weights, and the curve where it is measured, say of a merge of two, as far as they have been read."""
         if len(row.members) != 2 or not averages(row.method) or self.choices.sharing is not None:
             return None
         found = self.outlooks.remembered(*(self.checkpoints[number].fingerprint for number in row.members))
-        verdict = judge(found) if found else None
+        verdict = judge(self._measured(tuple(sorted(row.members)), found)) if found else None
         return verdict and {"level": verdict.level, "line": verdict.line}
+
+    def _measured(self, pair: tuple[int, ...], known: Evidence) -> Evidence:
+        """What is known of two by their numbers, with their curve as far as somebody has measured it."""
+        curve = self._between.get(pair)
+        names = [self.names[number] for number in pair]
+        return known if curve is None else self._curves.evidence(known, curve, names, self.pictures)
+
+    def _look_at_curves(self) -> None:
+        """Take what is known of the curve between any two, and the best merge of each as a row."""
+        if self.choices.sharing is not None:
+            return
+        for pair in combinations(range(len(self.checkpoints)), 2):
+            files = [self.checkpoints[number] for number in pair]
+            self._between[pair] = self._curves.of(files, self.choices.buffers, self.choices.dtype, self.pictures)
+        rows = [row for pair, curve in self._between.items() if (row := curve_row(pair, curve, self.names))]
+        for row in rows:
+            self.known |= self._between[row.members].answers(self.recipe_of(row))
+        self.study = replace(self._study, curves=tuple(rows))
 
     def told(self) -> None:
         """Where a match is made, its paths are to be measured as well."""
@@ -275,10 +325,18 @@ class Comparison(Work):
         )
 
     def _lease(self, runner: Runner) -> Lease:
-        prints = [item.fingerprint for item in self.checkpoints]
         files = [item.path for item in self.checkpoints]
-        plan = set_plan("compare", files, self.pictures, *self.choices.options)
-        return lease(runner.desk, plan, *prints, self.pictures.fingerprint(), str(self.choices))
+        return lease(runner.desk, set_plan("compare", files, self.pictures, *self.choices.options), *self._subject)
+
+    @property
+    def _subject(self) -> tuple[str, ...]:
+        """What tells this comparison's run from those of others."""
+        prints = (item.fingerprint for item in self.checkpoints)
+        return (*prints, self.pictures.fingerprint(), str(self.choices))
+
+    @property
+    def _run_key(self) -> str:
+        return run_key("compare", self._subject)
 
     def _with_recipe(self, row: Row) -> Row:
         """A row with its recipe, or with the reason why there is none."""
@@ -354,7 +412,7 @@ def _compact(figures: dict[str, Any]) -> dict[str, Any]:
     """What the table shows of a measurement."""
     return {
         **{name: figures[name] for name in ("miou", "pixel_accuracy", "loss")},
-        "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"],
+        "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"] if "calibration" in figures else None,
         "guesses": guesses(figures),
     }
 

@@ -29,12 +29,10 @@ from fusionlib.studies.path import MergePath
 from fusionlib.studio.diagnosis_obstacles import Obstacles
 from fusionlib.studio.diagnosis_report import full_report
 from fusionlib.studio.intervals import Chance, Intervals
+from fusionlib.studio.known_curves import GRIDS
 from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.selection import view_key
 from fusionlib.studio.sweep import list_alphas, listed_alphas, sweep_key
-
-GRIDS = (0.05, 0.1, 0.125, 0.25, 0.5)
-"""Steps whose points are looked for in the tables, beside what a sweep's index names."""
 
 
 class Diagnosis(Work):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -14,6 +14,7 @@ from fusionlib.diagnostics.bootstrap import Units, gain_interval, unit_totals, u
 from fusionlib.question import Question
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
+from fusionlib.studio.sweep import Sweep
 
 MEASURE = "confusion"
 
@@ -56,6 +57,15 @@ class Intervals:
                 while len(self._found) > INTERVALS:
                     self._found.popitem(last=False)
             return Chance(units, self._found[key])
+
+    def along(self, sweep: Sweep) -> Callable[[Sequence[float]], Chance | None]:
+        """How sure the gain of the best of some merges of a sweep is."""
+
+        def chance(alphas: Sequence[float]) -> Chance | None:
+            ends, merges = (list(map(sweep.recipe_at, points)) for points in (sweep.view.ends, alphas))
+            return self.of(ends, merges, sweep.view.need_pictures())
+
+        return chance
 
     def _interval(
         self, ends: Sequence[Recipe], merges: Sequence[Recipe], pictures: DecodedCache, units: Units

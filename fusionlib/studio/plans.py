@@ -27,9 +27,14 @@ def lease(desk: RunDesk, plan: Plan, *content: str) -> Lease:
     plan = replace(plan, arguments=desk.command or (*plan.arguments, *options), folder=_folder())
 
     def hold(progress: Progress) -> AbstractContextManager[Progress]:
-        return desk.held(key_of("run", plan.kind, content), plan, progress)
+        return desk.held(run_key(plan.kind, content), plan, progress)
 
     return hold
+
+
+def run_key(kind: str, content: tuple[str, ...]) -> str:
+    """What a run is found by."""
+    return key_of("run", kind, content)
 
 
 def process_options(options: Options) -> tuple[str, ...]:

@@ -56,9 +56,16 @@ class Sweep(Work):
         view, pictures = self.view, self.view.pictures
         if self.state == "running" or view.obstacle or pictures is None or not pictures.labelled:
             return
-        self._recall((*view.ends, *alpha_grid(0.05), *listed_alphas(self.store, self._index_key)))
+        self._recall((*view.ends, *alpha_grid(0.05), *self._listed()))
         if self.state == "idle" and self.points:
             self.state = "done"
+
+    def _listed(self) -> set[float]:
+        """Alphas that the store lists; of two also those of the same curve from B to A."""
+        listed = listed_alphas(self.store, self._index_key)
+        if len(self.view.arena) > 2:
+            return listed
+        return listed | {round(1 - alpha, 9) for alpha in listed_alphas(self.store, sweep_key(self.view.turned))}
 
     def want(self, step: float, *, fresh: bool = False) -> None:
         """Measure the grid of `step`, coarse to fine; points that are there already stay."""

@@ -5,23 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 
 from fusionlib.architectures.nearest import WITHOUT, Explanation, explain
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import IGNORE, MEASURES, STATISTICS, Architecture, MergeMethod, Sample
+from fusionlib.contracts import STATISTICS, Architecture, MergeMethod, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
-from fusionlib.engine.maps import doubt_maps, pixel_maps, rows_of
+from fusionlib.engine.identity import Network
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.recipes import calibration_of
@@ -30,13 +29,13 @@ from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, JOB, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
-from fusionlib.measures.observation import Observation
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.frames import PreparedFrames
 from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
+from fusionlib.studio.frame import Frame, seen
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
@@ -57,17 +56,6 @@ STEP_PIXELS = 1 << 19
 
 _READERS = ThreadPoolExecutor(2, "prepared")
 """Who reads prepared frames: whoever asks for one need not wait for the disk."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One answered frame: the PNG (label, confidence, runner-up) and figures of this one picture.
-
-    With doubt the PNG is twice as high, and the lower half says (entropy, margin, nothing).
-    """
-
-    png: bytes
-    about: dict[str, Any]
 
 
 class MergeView:
@@ -112,6 +100,17 @@ class MergeView:
     def architecture(self) -> Architecture | None:
         """The network; None where nobody knows it."""
         return self._known[0] if self._known else None
+
+    @property
+    def network(self) -> Network | None:
+        """The same with its class count."""
+        return self._known
+
+    @property
+    def turned(self) -> str:
+        """The id of the view of the same checkpoints in the opposite order."""
+        one, prints = self.selection, self.arena.fingerprints[::-1]
+        return view_key(prints, one.buffers, one.dtype, self.pictures, self._known, self.precision, self.device)
 
     @property
     def obstacle(self) -> str | None:
@@ -390,29 +389,7 @@ class MergeView:
     def _look(
         self, network: BoundNetwork | Several, sample: Sample, resume: bool, doubt: bool, run: Run
     ) -> tuple[Any, dict[str, Any]]:
-        """Three maps of a picture, with `doubt` twice as high, and its figures; every step a call of `run`."""
-        size, meter = sample.image.shape[:2], MEASURES.get("confusion")
-        logits = network.logits(sample.image[None], size, resume, run)
-        truth = np.full(size, IGNORE, np.uint8) if sample.truth is None else sample.truth
-        ids, mapping = (
-            torch.from_numpy(truth)[None].to(self.device),
-            target_mapping(self.source_space, self.space, self.device),
-        )
-        state = meter.init(self.space.count, self.device)
-
-        def band(rows: slice) -> tuple[np.ndarray, ...]:
-            with torch.inference_mode():
-                observation = Observation(logits[:, :, rows], ids[:, rows], mapping, self.space.count, lean=True)
-                if sample.truth is not None:
-                    meter.update(state, observation)
-                return (*pixel_maps(observation), *(doubt_maps(observation) if doubt else ()))
-
-        maps = [run(lambda rows=rows: band(rows)) for rows in rows_of(*size)]
-        whole = maps[0] if len(maps) == 1 else tuple(np.concatenate(parts) for parts in zip(*maps, strict=True))
-        if doubt:
-            whole = tuple(map(np.concatenate, zip(whole[:3], (*whole[3:], np.zeros_like(whole[0])), strict=True)))
-        figures = run(lambda: meter.compute(state)) if sample.truth is not None else {}
-        return whole, {name: figures.get(name) for name in ("miou", "pixel_accuracy", "iou")}
+        return seen(network, sample, (self.source_space, self.space), self.device, resume, doubt, run)
 
     def _checked(self, index: int) -> int:
         count = len(self.need_pictures())

@@ -121,7 +121,8 @@ def run_panel(comparison: Comparison, chosen: Selection, draw: Callable[[dict[st
         )
         return False
     where = f"{chosen.source}{f', {chosen.split}' if chosen.split else ''}"
-    label = f"{'Resume: measure' if measured else 'Measure'} {waiting} rows on {found['images']} pictures ({where})"
+    verb = "Resume: measure" if comparison.cut_short else "Measure"
+    label = f"{verb} {waiting} rows on {found['images']} pictures ({where})"
     if st.button(label, key="compare-run", icon=":material/play_arrow:", type="primary"):
         comparison.want()
         st.rerun()

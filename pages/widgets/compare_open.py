@@ -1,4 +1,4 @@
-"""From a row of the table to the Explore page, which shows the same merge."""
+"""From a row of the table to the page that shows the same merge: Explore, or Errors with its pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from fusionlib.contracts import METHODS
 from fusionlib.studio import LETTERS, Comparison
 from pages.widgets import link
 
-CLICKED, ASKED = "compare-open", "compare-open-asked"
+CLICKED: dict[str, str] = {"": "compare-open", "errors": "compare-errors"}
+"""Names of the columns of buttons in the session state, by the page that they open."""
+
+ASKED = "compare-open-asked"
+FILES = {"": "explore.py", "errors": "errors.py"}
 
 
 def openings(
@@ -44,16 +48,17 @@ def explored(row: dict[str, Any], members: Sequence[str]) -> dict[str, Any] | No
     return {**state, "mix": "alpha" if method == "linear" else method, f"method/{method}": values}
 
 
-def open_clicked(found: Sequence[dict[str, Any] | None]) -> None:
-    """Callback of the column of buttons."""
-    click = st.session_state[CLICKED]
-    if click is not None:
-        st.session_state[ASKED] = found[click["row"]]
+def open_clicked(found: Sequence[dict[str, Any] | None], page: str) -> None:
+    """Callback of a column of buttons."""
+    click = st.session_state[CLICKED[page]]
+    state = None if click is None else found[click["row"]]
+    if state is not None:
+        st.session_state[ASKED] = page, state
 
 
 def explore_when_asked() -> None:
     """Go there after the callback, which cannot."""
-    if state := st.session_state.pop(ASKED, None):
-        link.bring("", state)
+    if asked := st.session_state.pop(ASKED, None):
+        link.bring(*asked)
         # With no query given Streamlit clears the address, and what it held would be taken back from it.
-        st.switch_page("explore.py", query_params={})
+        st.switch_page(FILES[asked[0]], query_params={})

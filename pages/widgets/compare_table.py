@@ -15,6 +15,9 @@ from pages.widgets.compare_open import CLICKED, open_clicked
 from pages.widgets.diagnostics_tables import as_csv, percent
 from pages.widgets.problems import plain
 
+OPENED = {"Explore": "Open in Explore", "Errors": "Which pictures"}
+"""Columns of buttons, and what these say."""
+
 HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
 FORMATS = {
     "mIoU (%)": "{:.2f}",
@@ -35,15 +38,16 @@ MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = ()) -> None:
     """The rows in their order; single networks are tinted, the best of each column is marked.
 
-    `opened` is for each the state of the Explore page with its merge, which a button goes to.
+    `opened` is for each the state of a page with its merge, which a button goes to: Explore, and Errors.
     """
     rows = [_shown(row) for row in ranking]
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
-        for row in rows:  # one pair alone: what its weights say stands above the table
-            del row["weights say"]
+        for row in rows:  # one pair alone: its verdict stands above the table
+            del row["verdict"]
     frame = pd.DataFrame(rows)
     if opened:
-        frame.insert(1, "Explore", [None if state is None else "Open in Explore" for state in opened])
+        for place, (name, words) in enumerate(OPENED.items(), 1):
+            frame.insert(place, name, [None if state is None else words for state in opened])
     for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
         frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
@@ -62,9 +66,12 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
         column_config={
             "row": st.column_config.TextColumn(pinned=True, width="medium"),
             "remark": st.column_config.TextColumn(width="large"),
-            "Explore": st.column_config.ButtonColumn(
-                "", type="tertiary", key=CLICKED, on_click=partial(open_clicked, opened)
-            ),
+            **{
+                name: st.column_config.ButtonColumn(
+                    "", type="tertiary", key=CLICKED[page], on_click=partial(open_clicked, opened, page)
+                )
+                for name, page in (("Explore", ""), ("Errors", "errors"))
+            },
         },
     )
 
@@ -120,7 +127,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "ECE (%)": percent(row["ece"]),
         "forwards": None if row["state"] == "not applicable" else row["forwards"],
         "remark": _remark(row),
-        "weights say": row["verdict"] and row["verdict"]["level"],
+        "verdict": row["verdict"] and row["verdict"]["level"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
         "statistics": row["buffers"],

@@ -184,8 +184,9 @@ def _opening(work: DomainsWork, row: dict[str, Any]) -> dict[str, Any] | None:
 def _open(found: Sequence[dict[str, Any] | None]) -> None:
     """Callback of the column of buttons."""
     click = st.session_state[_CLICKED]
-    if click is not None:
-        st.session_state[ASKED] = found[click["row"]]
+    state = None if click is None else found[click["row"]]
+    if state is not None:
+        st.session_state[ASKED] = "", state
 
 
 def show_left_out(rows: Sequence[dict[str, Any]]) -> None:

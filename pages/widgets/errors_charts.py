@@ -116,7 +116,7 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
     if not edges:
         st.caption("No labelled pixel changed its label.")
         return
-    st.plotly_chart(flow_figure(edges, names), key="errors-flow", config=PLAIN)
+    st.plotly_chart(flow_figure(edges, names, analysis.pictures.label_space.palette), key="errors-flow", config=PLAIN)
     called, key = [*names, OUTSIDE], chart_key("edges")
     st.caption("Left the reference's label, right the merge's. Choose a row to outline its pixels.")
     st.dataframe(

@@ -1,4 +1,4 @@
-"""What the weights alone say of merging a set: one line with the way to Diagnose."""
+"""What is known of merging a set, measured or from the weights alone: one line with the way to Diagnose."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Sequence
 import streamlit as st
 
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.studio import gravest
+from fusionlib.studio import Comparison
 from pages.widgets.problems import plain
 from pages.widgets.server import studio
 
 
-def outlook_line(checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> None:
-    """The gravest verdict among the pairs of `checkpoints`, whose workspace names are `names`; read in the background,
-    once.
+def outlook_line(comparison: Comparison, names: Sequence[str]) -> None:
+    """The gravest verdict among the pairs of a comparison, whose workspace names are `names`; weights are read in the
+    background, once.
     """
-    if studio().outlooks.soon(checkpoints) is None:
-        st.fragment(_waiting, run_every=1.0)(checkpoints)
+    if studio().outlooks.soon(comparison.checkpoints) is None:
+        st.fragment(_waiting, run_every=1.0)(comparison.checkpoints)
         return
-    judged = studio().outlooks.of_files(checkpoints)
-    if judged:
-        found = gravest(judged)
+    if found := comparison.outlook():
         st.page_link(
             "diagnostics.py",
-            label=f"From the weights alone: {plain(found['line'])}",
+            label=f"{'Measured' if found['measured'] else 'From the weights alone'}: {plain(found['line'])}",
             icon=":material/stethoscope:",
             help=plain(found["sentence"]),
             query_params=[("set", name) for name in names],

@@ -1,0 +1,112 @@
+"""What every subset of some networks says together: all ensembles out of one pass of each network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any, ClassVar
+
+import torch
+
+from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
+from fusionlib.errors import UsageError
+from fusionlib.measures.confusion import count_pairs
+from fusionlib.measures.observation import UNIT, Observation
+
+MOST = 8
+"""Networks: 247 subsets."""
+
+
+class Ensembles:
+    """mIoU, pixel accuracy and loss of the mean of the probabilities of every subset of K networks, 2 to K of them.
+
+    K forward passes a picture in place of one for each member of each subset. Sums of probabilities are made along a
+    tree, so that each subset takes one addition; they are in the order of the networks.
+
+    State, subsets small first and in the order of the networks: `right` and `predicted` (S, C) int64, pixels predicted
+    right and as the class, `truth` (C,) int64 labelled pixels; `loss` and `undefined` (S,) int64 as those of the loss.
+    Of K > 5 a state takes more than 4 KB.
+    """
+
+    title: ClassVar[str] = "Ensembles of all subsets"
+    summary: ClassVar[str] = "mIoU of every subset of the networks that answers together, out of one pass of each"
+    source: ClassVar[str] = "Weight Fusion, section 4.1 (DE_n); Lakshminarayanan et al. 2017, section 2.4"
+    version: ClassVar[int] = 1
+    needs: ClassVar[Needs] = "masks"
+    networks: ClassVar[Networks] = "set"
+    grain: ClassVar[Grain] = "picture"
+    always: ClassVar[bool] = False
+    reads: ClassVar[frozenset[str]] = frozenset()
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure("ensemble_miou", "mIoU", "%", "higher", 2, "mIoU of each subset's mean of probabilities", "subset"),
+        Figure("ensemble_pixel_accuracy", "Pixel accuracy", "%", "higher", 2, "Labelled pixels right", "subset"),
+        Figure("ensemble_loss", "Loss", "nats", "lower", 4, "Mean negative log-likelihood of the truth", "subset"),
+    )
+
+    def init(self, classes: int, device: torch.device, members: int = 2) -> State:
+        """Zeros for all subsets of `members` networks. Raises `UsageError` for more than `MOST`."""
+        if members > MOST:
+            raise UsageError(f"All subsets of {members} networks", f"at most {MOST}", "Name fewer networks")
+        count = len(subsets(members))
+        shapes = {"right": (count, classes), "predicted": (count, classes), "truth": (classes,)}
+        shapes |= {"loss": (count,), "undefined": (count,)}
+        return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+
+    def update(self, state: State, *observations: Observation) -> None:
+        """Add the labelled pixels. Raises `DataError` when the truth has an unknown id."""
+        first = observations[0]
+        places = {members: place for place, members in enumerate(subsets(len(observations)))}
+        probabilities = [one.logits.softmax(1) for one in observations]
+        for members, total in _sums(probabilities):
+            if len(members) < 2:
+                continue
+            mean = (total / len(members)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
+            seen = Observation(mean, first.truth, first.mapping, first.classes)
+            matrix, loss, place = (
+                count_pairs(seen.truth, seen.predicted_bytes, seen.classes),
+                seen.loss,
+                places[members],
+            )
+            state["right"][place] += matrix.diagonal()
+            state["predicted"][place] += matrix[:, : seen.classes].sum(0)
+            state["loss"][place] += loss.steps
+            state["undefined"][place] += loss.beyond
+        state["truth"] += torch.bincount(first.truth_ids[first.valid], minlength=first.classes)
+
+    def compute(self, state: State) -> dict[str, Any]:
+        """A list of each figure, in the order of `subsets`; None where no pixel is labelled, or a loss undefined."""
+        truth = state["truth"].double()
+        right, predicted = state["right"].double(), state["predicted"].double()
+        union = truth + predicted - right
+        present = union > 0
+        ious = torch.where(present, right / union.clamp(min=1), 0)
+        pixels = int(state["truth"].sum())
+        losses = zip(state["loss"].tolist(), state["undefined"].tolist(), strict=True)
+        return {
+            "ensemble_miou": [
+                float(row[there].mean()) if bool(there.any()) else None
+                for row, there in zip(ious, present, strict=True)
+            ],
+            "ensemble_pixel_accuracy": [float(one) / pixels if pixels else None for one in right.sum(1)],
+            "ensemble_loss": [steps * UNIT / pixels if pixels and not lost else None for steps, lost in losses],
+        }
+
+
+def subsets(count: int) -> list[tuple[int, ...]]:
+    """All subsets of two and more of `count` networks, small ones first."""
+    return [members for size in range(2, count + 1) for members in combinations(range(count), size)]
+
+
+def _sums(parts: Sequence[torch.Tensor]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    """Every subset with the sum of its parts, each out of that of one part less."""
+
+    def grow(members: tuple[int, ...], total: torch.Tensor) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        yield members, total
+        for number in range(members[-1] + 1, len(parts)):
+            yield from grow((*members, number), total + parts[number])
+
+    for number, part in enumerate(parts):
+        yield from grow((number,), part)
+
+
+MEASURES.register("ensembles")(Ensembles())
