@@ -16,7 +16,10 @@ SYMBOLS = ("circle", "square", "triangle-up", "cross")
 LONGEST = 30
 """Characters of a network's name beside its line."""
 
-_LEGEND = {"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
+TEXT = {"size": 14}
+"""A projector shows these charts as they are."""
+
+_LEGEND = {"font": TEXT, "orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
 
 
 def _mark(number: int) -> tuple[str, str]:
@@ -56,6 +59,7 @@ def networks_figure(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -
         name="harmonic mean",
         text=["" if row["harmonic"] is None else f"{100 * row['harmonic']:.1f}" for row in drawn],
         textposition="top center",
+        textfont=TEXT,
         marker={"color": MERGE, "symbol": "line-ns", "size": 9, "line": {"color": MERGE, "width": 4}},
         customdata=names,
         hovertemplate="<b>%{customdata}</b><br>harmonic mean: %{x:.2f} %<extra></extra>",
@@ -63,8 +67,10 @@ def networks_figure(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -
     figure.update_layout(
         height=110 + 34 * len(drawn), margin={"l": 8, "r": 8, "t": 34, "b": 40}, legend=_LEGEND, xaxis_title="mIoU (%)"
     )
+    figure.update_xaxes(tickfont=TEXT)
     figure.update_yaxes(
         automargin=True,
+        tickfont=TEXT,
         tickmode="array",
         tickvals=places,
         ticktext=[_short(name) for name in names],
@@ -108,7 +114,8 @@ def path_figure(path: Mapping[str, Any], domains: Sequence[str]) -> go.Figure:
         xaxis_title=f"alpha: weight of {first}, the rest is {second}",
         yaxis_title="mIoU (%)",
     )
-    figure.update_xaxes(range=[-0.03, 1.03], dtick=0.1)
+    figure.update_xaxes(range=[-0.03, 1.03], dtick=0.1, tickfont=TEXT)
+    figure.update_yaxes(tickfont=TEXT)
     return figure
 
 
