@@ -17,6 +17,7 @@ TITLES = {
     "": "",
     "layers": "",
     "compare": "Compare",
+    "domains": "Domains",
     "diagnostics": "Diagnose",
     "calibration": "Calibration",
     "errors": "Errors",
@@ -58,7 +59,7 @@ def name_of(wanted: str) -> str:
 def _chosen(state: Mapping[str, list[str]]) -> list[str]:
     """The checkpoints of a view; none where none are loaded."""
     pair = [text for name in ("a", "b", "more") for text in state.get(name, ())]
-    return state.get("compare") or state.get("set") or pair
+    return state.get("compare") or state.get("set") or state.get("experts") or pair
 
 
 def _mixture(page: str, first: dict[str, str]) -> str:
