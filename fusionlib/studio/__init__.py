@@ -64,8 +64,9 @@ from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
-from fusionlib.studio.search import SearchDesk
+from fusionlib.studio.search import SearchDesk, SearchWork, Wanted
 from fusionlib.studio.sweep import Sweep
+from fusionlib.studio.varied import VariedDesk, VariedWork, Wish
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
@@ -94,10 +95,14 @@ __all__ = [
     "Mixture",
     "Options",
     "Own",
+    "SearchWork",
     "Selection",
     "Source",
     "Studio",
     "Sweep",
+    "VariedWork",
+    "Wanted",
+    "Wish",
     "Workspace",
     "app_options",
     "band",
@@ -155,6 +160,7 @@ class Studio:
             self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
         )
         self.searches = SearchDesk(self.workspace, self.runner)
+        self.varied = VariedDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
@@ -313,11 +319,30 @@ class Studio:
     def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
         """Write the merged network of a comparison's row into the home folder, named by its content."""
         recipe = comparison.recipe(name)
+        return self._written(recipe, comparison.members(name), comparison.pictures, progress)
+
+    def export_found(self, search: SearchWork, progress: Progress | None = None) -> Export:
+        """Write the merged network that a search found. Raises `UsageError` where it is not one merged network."""
+        recipe = search.best
+        if recipe is None or recipe.method == "ensemble" or len(recipe.checkpoints) < 2:
+            raise UsageError(
+                "What the search found" if recipe else "A search without a result",
+                "one merged network",
+                "Take the recipe instead" if recipe else "Run the search to its end",
+            )
+        prints = {one.fingerprint: one for one in search.checkpoints}
+        members = [prints[source.fingerprint] for source in recipe.checkpoints]
+        return self._written(recipe, members, search.select, progress)
+
+    def _written(
+        self, recipe: Recipe, members: Sequence[Checkpoint], pictures: DecodedCache, progress: Progress | None
+    ) -> Export:
+        """Into the home folder, named by its content."""
         folder = self.options.home / "exports"
         make_folder(folder)
         content = hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]
         out = folder / f"{recipe.method}-{content}.safetensors"
-        return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
+        return self.merge(recipe, members, out, pictures, progress)
 
     def merge(
         self,
