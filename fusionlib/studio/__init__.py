@@ -49,6 +49,7 @@ from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.exports import Exports
 from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
@@ -159,6 +160,7 @@ class Studio:
         self.comparisons = ComparisonDesk(
             self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
         )
+        self.exports = Exports(options.home / "exports", self.merge)
         self.searches = SearchDesk(self.workspace, self.runner)
         self.varied = VariedDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
@@ -315,34 +317,6 @@ class Studio:
             progress=progress,
             cache=self.statistics,
         )
-
-    def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
-        """Write the merged network of a comparison's row into the home folder, named by its content."""
-        recipe = comparison.recipe(name)
-        return self._written(recipe, comparison.members(name), comparison.pictures, progress)
-
-    def export_found(self, search: SearchWork, progress: Progress | None = None) -> Export:
-        """Write the merged network that a search found. Raises `UsageError` where it is not one merged network."""
-        recipe = search.best
-        if recipe is None or recipe.method == "ensemble" or len(recipe.checkpoints) < 2:
-            raise UsageError(
-                "What the search found" if recipe else "A search without a result",
-                "one merged network",
-                "Take the recipe instead" if recipe else "Run the search to its end",
-            )
-        prints = {one.fingerprint: one for one in search.checkpoints}
-        members = [prints[source.fingerprint] for source in recipe.checkpoints]
-        return self._written(recipe, members, search.select, progress)
-
-    def _written(
-        self, recipe: Recipe, members: Sequence[Checkpoint], pictures: DecodedCache, progress: Progress | None
-    ) -> Export:
-        """Into the home folder, named by its content."""
-        folder = self.options.home / "exports"
-        make_folder(folder)
-        content = hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]
-        out = folder / f"{recipe.method}-{content}.safetensors"
-        return self.merge(recipe, members, out, pictures, progress)
 
     def merge(
         self,
