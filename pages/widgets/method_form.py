@@ -46,7 +46,8 @@ def method_form(
     values: dict[str, Any] = {}
     for item, column in zip(single, st.columns(3) * len(single), strict=False):
         with column:
-            value = parameter_widget(item, f"own-{name}-{item.name}", members, defaults.get(item.name, item.default), tensors)
+            default = defaults.get(item.name, item.default)
+            value = parameter_widget(item, f"own-{name}-{item.name}", members, default, tensors)
         if item.checkpoint or value != item.default:
             values[item.name] = value
     for item in offered:
