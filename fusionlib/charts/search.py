@@ -58,7 +58,7 @@ def pair_figure(found: Mapping[str, Any], colours: Sequence[str] = (A, B)) -> go
         if pairs:
             figure.add_trace(_along(pairs, found, where, name, colour, symbol=symbol))
     _star(figure, [pair for pair in merges if is_best(pair[1], found)], found, lambda one: one["weights"][0])
-    figure.update_xaxes(title=f"alpha: weight of {found['checkpoints'][0]}", range=[-0.03, 1.03])
+    figure.update_xaxes(title=f"alpha: weight of {plain(found['checkpoints'][0])}", range=[-0.03, 1.03])
     figure.update_yaxes(title=axis_title(found["score"]))
     return _laid_out(figure, 380)
 
@@ -114,7 +114,9 @@ def ranked_figure(found: Mapping[str, Any], colours: Sequence[str]) -> go.Figure
     )
     _alone(figure, found, colours, horizontal=False)
     figure.update_xaxes(title=axis_title(found["score"]), range=_room([_score(pair, found) for pair in ranked]))
-    figure.update_yaxes(automargin=True, tickmode="array", tickvals=names, ticktext=[_short(name) for name in names])
+    figure.update_yaxes(
+        automargin=True, tickmode="array", tickvals=names, ticktext=[plain(_short(name)) for name in names]
+    )
     return _laid_out(figure, 130 + 24 * len(ranked))
 
 

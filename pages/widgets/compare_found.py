@@ -92,6 +92,8 @@ def _answer(found: State, names: Sequence[str], report: Data) -> None:
 def _noise(found: State) -> str:
     """Whether the gain is more than chance, in words."""
     best = found["best"]
+    if best["report"] is None:
+        return "Not measured on the pictures of the report yet."
     if sum(share > 0 for share in best["weights"]) == 1 and not best.get("anew") and "units" not in best:
         return "No mixture was better than this checkpoint alone."
     if best["interval"] is None:
