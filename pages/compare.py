@@ -12,7 +12,7 @@ from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_pareto import show_pareto
-from pages.widgets.compare_parts import QUESTIONS, SEARCH, TABLE, VARY, as_seen, choose_part, part, show_ignored
+from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part, show_ignored
 from pages.widgets.compare_search import search_part
 from pages.widgets.compare_table import show_left_out, show_result, show_table
 from pages.widgets.compare_vary import vary_part
@@ -79,7 +79,17 @@ def _filling(comparison: Comparison, found: dict[str, Any]) -> None:
 
 explore_when_asked()
 _part = part()
-heading("Compare", *QUESTIONS[_part])
+if _part == SEARCH:
+    heading("Compare", "Which mixture of these is best, and is it more than chance?", "measuring#searching")
+elif _part == VARY:
+    heading("Compare", "How does one parameter of a method change the score?", "measuring#curves")
+else:
+    heading(
+        "Compare",
+        "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
+        " ensemble.",
+        "measuring#comparing-methods",
+    )
 _chosen = selection()
 if _chosen is None:
     st.info(

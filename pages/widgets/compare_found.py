@@ -97,7 +97,7 @@ def _noise(found: State) -> str:
     if sum(share > 0 for share in best["weights"]) == 1 and not best.get("anew") and "units" not in best:
         return "No mixture was better than this checkpoint alone."
     if best["interval"] is None:
-        return "No 95 % interval: it needs more pictures, and states that are stored."
+        return "No 95 % interval: it needs five groups of pictures, and mIoU picture by picture."
     low, high = (100 * end for end in best["interval"])
     told = "inside the noise" if found["inside_noise"] else "more than chance" if low > 0 else "worse, beyond chance"
     return f"95 %: {low:+.2f} to {high:+.2f}: **{told}**."

@@ -19,16 +19,6 @@ PART = "part"
 TABLE, SEARCH, VARY = "table", "search", "vary"
 PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
 
-QUESTIONS = {
-    TABLE: (
-        "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
-        " ensemble.",
-        "measuring#comparing-methods",
-    ),
-    SEARCH: ("Which mixture of these is best, and is it more than chance?", "measuring#searching"),
-    VARY: ("How does one parameter of a method change the score, on one dataset or two?", "measuring#curves"),
-}
-
 OWN = {
     TABLE: ("anchor", "base", "rows", "own"),
     SEARCH: ("strategy", "score", "select", "report", "policy", "settings"),
