@@ -80,10 +80,12 @@ def _answer(found: State, names: Sequence[str], report: Data) -> None:
     best, figures = found["best"], found["best"]["report"]
     gain = None if figures is None else figures.get("gain")
     st.metric(
-        f"mIoU over the best checkpoint alone, on {plain(data_name(report))}",
+        "mIoU gain",
         "n/a" if gain is None else f"{100 * gain:+.2f} points",
+        help=f"Over the best checkpoint alone, on {plain(data_name(report))}",
     )
-    words = [f"**{plain(words_of(best, names))}**", _noise(found)]
+    where = f"over the best alone, on {plain(data_name(report))}"
+    words = [where, f"**{plain(words_of(best, names))}**", _noise(found)]
     if found["optimistic"]:
         words.append("Optimistic: pictures that chose it also report it.")
     st.markdown("  \n".join(filter(None, words)))
