@@ -9,6 +9,13 @@ from typing import Any, NamedTuple
 Row = tuple[float, ...]
 """What each of the K checkpoints weighs; sums to 1."""
 
+SCORES: Mapping[str, tuple[str, int]] = {
+    "miou": ("mIoU", 1),
+    "pixel_accuracy": ("pixel accuracy", 1),
+    "loss": ("cross-entropy", -1),
+}
+"""Figures that a search can choose by: what they are called, and which way is better."""
+
 
 @dataclass(frozen=True)
 class Candidate:

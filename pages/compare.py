@@ -1,4 +1,4 @@
-"""Compare: every method, the single networks and their ensemble in one table."""
+"""Compare: every method, the single networks and their ensemble in one table; searches and varied parameters."""
 
 from functools import partial
 from typing import Any
@@ -7,11 +7,15 @@ import streamlit as st
 
 from fusionlib.errors import FusionError
 from fusionlib.studio import Comparison, Selection
-from pages.widgets.compare_controls import choose, run_panel
+from pages.widgets.compare_controls import choose_rows, choose_set, run_panel
 from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
+from pages.widgets.compare_pareto import show_pareto
+from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part, show_ignored
+from pages.widgets.compare_search import search_part
 from pages.widgets.compare_table import show_left_out, show_result, show_table
+from pages.widgets.compare_vary import vary_part
 from pages.widgets.outlook import outlook_line
 from pages.widgets.problems import show_problem
 from pages.widgets.remarks import show_notes, show_warnings
@@ -20,9 +24,18 @@ from pages.widgets.sidebar import selection
 from pages.widgets.style import heading
 
 
-def compare(chosen: Selection) -> None:
-    """The page for a set of checkpoints on the sidebar's data."""
-    names, choices = choose(chosen)
+def compare(chosen: Selection, shown: str) -> None:
+    """The page for a set of checkpoints on the sidebar's data: a part of it."""
+    choose_part()
+    said = st.empty()
+    try:
+        _part_of(chosen, shown)
+    finally:  # the widgets have found out by now
+        show_ignored(said)
+
+
+def _part_of(chosen: Selection, shown: str) -> None:
+    names = choose_set(chosen)
     if len(names) < 2:
         st.info("Choose two or more checkpoints to compare.", icon=":material/info:")
         return
@@ -32,7 +45,15 @@ def compare(chosen: Selection) -> None:
             icon=":material/info:",
         )
         return
-    choices = own_rows(names, shared_part(names, choices))
+    if shown == TABLE:
+        table(names, chosen)
+    else:
+        {SEARCH: search_part, VARY: vary_part}[shown](as_seen(names, chosen), chosen)
+
+
+def table(names: list[str], chosen: Selection) -> None:
+    """Everything that can be made of the set, measured and ranked."""
+    choices = own_rows(names, shared_part(names, choose_rows(names, chosen)))
     comparison = studio().comparisons.open(names, chosen.source, chosen.split, choices)
     if choices.sharing is None:
         outlook_line(comparison, names)
@@ -41,10 +62,12 @@ def compare(chosen: Selection) -> None:
     found = comparison.snapshot()
     show_warnings(found["warnings"])
     rows, left_out = comparison.ranked(found["rows"])
-    show_table(rows, openings(comparison, names, rows))
+    opened = openings(comparison, names, rows)
+    show_table(rows, opened)
     show_left_out(left_out)
     show_notes(comparison.pictures.notes)
     show_result(found, rows)
+    show_pareto(rows, opened)
     write_panel(comparison, found)
 
 
@@ -55,12 +78,18 @@ def _filling(comparison: Comparison, found: dict[str, Any]) -> None:
 
 
 explore_when_asked()
-heading(
-    "Compare",
-    "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
-    " ensemble.",
-    "measuring#comparing-methods",
-)
+_part = part()
+if _part == SEARCH:
+    heading("Compare", "Which mixture of these is best, and is it more than chance?", "measuring#searching")
+elif _part == VARY:
+    heading("Compare", "How does one parameter of a method change the score?", "measuring#curves")
+else:
+    heading(
+        "Compare",
+        "Which merge of these pays? One table: every network alone, every method with its defaults, and the output"
+        " ensemble.",
+        "measuring#comparing-methods",
+    )
 _chosen = selection()
 if _chosen is None:
     st.info(
@@ -69,6 +98,6 @@ if _chosen is None:
     )
 else:
     try:
-        compare(_chosen)
+        compare(_chosen, _part)
     except FusionError as error:
         show_problem(error)

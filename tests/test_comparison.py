@@ -255,7 +255,7 @@ def test_a_swap_of_unlike_heads_is_the_file_that_its_command_writes(world: World
     comparison.measure()
     row = rows_of(comparison)["head_swap"]
     assert row["state"] == "measured", row["note"]
-    export = world.studio.export_row(comparison, "head_swap")
+    export = world.studio.exports.row(comparison, "head_swap")
     written = open_checkpoint(export.path)
     assert written.tensors["head.weight"].shape[0] == 3
     assert world.studio.evaluate(written, comparison.pictures)["loss"] == row["loss"]

@@ -309,7 +309,7 @@ def test_the_compare_page_has_one_line_for_the_set_and_a_column_for_its_pairs(
             and "set=near" in link.query_string
         )
         app.multiselect[0].set_value(["c0", "c1", "near"]).run()
-        app.button_group[0].set_value(["subsets"]).run()
+        app.button_group(key="rows").set_value(["subsets"]).run()
         assert "do not merge, c0" in app.get("page_link")[0].proto.label.replace("\\", "")
         button(app, "rows on 1 picture").click().run()
         comparison = next(reversed(server.studio().comparisons._works._works.values()))

@@ -398,7 +398,7 @@ def test_rows_of_a_comparison_too_and_in_float32_they_are_measured_and_written_a
             assert "--dtype float16" in row["command"]
         for row in rows[None].values():
             assert row["state"] == "measured" and "--dtype" not in row["command"]
-        export = opened.studio.export_row(comparison, "isotropic")
+        export = opened.studio.exports.row(comparison, "isotropic")
         figures = opened.studio.evaluate(open_checkpoint(export.path), data)
         assert export.recipe.dtype is None and figures["miou"] == rows[None]["isotropic"]["miou"]
 

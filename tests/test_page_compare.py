@@ -57,7 +57,7 @@ def test_empty_states_say_what_to_do(start, files: Path, tmp_path: Path) -> None
 def test_the_table_fills_and_stays(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
     app.multiselect[0].set_value(["c0", "c1"]).run()
-    app.button_group[0].set_value(["methods", "buffers", "subsets"]).run()
+    app.button_group(key="rows").set_value(["methods", "buffers", "subsets"]).run()
     button(app, "rows on 2 pictures").click().run()
     assert not app.exception
     comparison = next(iter(list(server.studio().comparisons._works._works.values())[::-1]))
@@ -98,7 +98,7 @@ def widget(app: AppTest, kind: str, label: str):
 def test_a_row_of_your_own_is_measured_written_and_taken_away(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
     app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
-    app.button_group[0].set_value([]).run()
+    app.button_group(key="rows").set_value([]).run()
     widget(app, "selectbox", "Method").set_value("ties").run()
     widget(app, "selectbox", "base").set_value(2).run()
     widget(app, "slider", "density").set_value(0.4).run()
@@ -133,7 +133,7 @@ def test_a_row_of_your_own_is_measured_written_and_taken_away(start, files: Path
         share * member["head.weight"].double() for share, member in zip((0.2, 0.5, 0.3), members, strict=True)
     )
     assert torch.allclose(written.read("head.weight").double(), expected, atol=1e-6)
-    app.button_group[1].set_value(["linear: weights c0 0.2, c1 0.5, c2 0.3"]).run()
+    app.button_group[2].set_value(["linear: weights c0 0.2, c1 0.5, c2 0.3"]).run()
     assert set(table_of(app).index) == {"c0", "c1", "c2", "linear: weights c0 0.2, c1 0.5, c2 0.3"}
 
 
@@ -165,7 +165,7 @@ def test_what_is_shared_is_shown_before_anything_runs_and_can_be_corrected(start
 def test_a_pattern_of_layerwise_that_matches_nothing_is_said(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     app.multiselect[0].set_value(["c0", "c1"]).run()
-    app.button_group[0].set_value([]).run()
+    app.button_group(key="rows").set_value([]).run()
     widget(app, "selectbox", "Method").set_value("layerwise").run()
     widget(app, "text_input", "exclude").set_value("[(, head.*").run()
     assert (
@@ -180,7 +180,7 @@ def test_a_pattern_of_layerwise_that_matches_nothing_is_said(start, files: Path,
 def test_a_saved_layer_preset_is_a_row(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 1)}")
     app.multiselect[0].set_value(["c0", "c1", "c2"]).run()
-    app.button_group[0].set_value([]).run()
+    app.button_group(key="rows").set_value([]).run()
     widget(app, "selectbox", "Method").set_value("profile").run()
     assert "No saved preset fits" in text(app) and button(app, "Add this row").disabled
     layout = Layout.of(open_checkpoint(next(files.glob("c0.*"))).tensors)
@@ -263,7 +263,7 @@ def test_weights_in_a_link_belong_to_checkpoints_by_name() -> None:
 def finished(app: AppTest, names: list[str], rows: list[str]) -> tuple[AppTest, Comparison]:
     """The page with everything measured of these checkpoints."""
     app.multiselect[0].set_value(names).run()
-    app.button_group[0].set_value(rows).run()
+    app.button_group(key="rows").set_value(rows).run()
     measured(app)
     assert not app.exception
     return app, list(server.studio().comparisons._works._works.values())[-1]
@@ -271,7 +271,7 @@ def finished(app: AppTest, names: list[str], rows: list[str]) -> tuple[AppTest, 
 
 def test_the_table_is_ranked_with_equal_merges_in_one_line(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
-    assert app.button_group[0].value == ["methods", "temperature"]
+    assert app.button_group(key="rows").value == ["methods", "temperature"]
     app, comparison = finished(app, ["c0", "c1", "c2"], ["methods", "temperature"])
     table = shown_table(app)
     assert table["mIoU (%)"].is_monotonic_decreasing and table["mIoU (%)"].notna().all()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import CPU, counted_forwards, folder_data, tiny_checkpoints, tiny_file, tiny_registered, until
+from PIL import Image
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
@@ -354,3 +355,18 @@ def test_a_page_finds_the_search_that_another_began(place: Path) -> None:
     assert studio.searches.open(*asked).snapshot()["best"]["weights"]
     view = studio.view(Selection("a", "b", source, None, "average"))
     assert 0.5 in studio.sweep(view).points, "Explore's curve has its points"
+
+
+def test_what_is_found_and_not_reported_yet_has_no_figures(bench: Bench) -> None:
+    studio = bench.studio()
+    for path in (folder_data(bench.folder / "unseen", 3) / "images").iterdir():  # none of them is known
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(path)
+    town, unseen = bench.data(studio, "town"), bench.data(studio, "unseen")
+    wanted = Wanted("grid", {"step": 0.5})
+    told(studio.searches.of(bench.checkpoints[:2], town, town, wanted))
+    work = studio.searches.of(bench.checkpoints[:2], town, unseen, wanted)
+    found = work.snapshot()
+    assert found["best"]["select"]["miou"] is not None
+    assert found["best"]["report"] is None and found["best"]["interval"] is None and found["inside_noise"] is None
+    assert not work.settled and told(work)["best"]["report"]["images"] == 3

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import combinations
 from typing import Any
 
-from fusionlib.candidate import Candidate, Row, singles
+from fusionlib.candidate import SCORES, Candidate, Row, singles
 from fusionlib.errors import UsageError, shown
 from fusionlib.question import Known, Question, figures_of, told_of
 from fusionlib.recipe import Calibration, Recipe, Source, checkpoint_alone
@@ -19,13 +19,6 @@ ENSEMBLES = "ensembles"
 
 ENSEMBLES_OF = 8
 """Networks whose subsets it counts, at most."""
-
-SCORES: Mapping[str, tuple[str, int]] = {
-    "miou": ("mIoU", 1),
-    "pixel_accuracy": ("pixel accuracy", 1),
-    "loss": ("cross-entropy", -1),
-}
-"""Figures that a search can choose by: what they are called, and which way is better."""
 
 
 @cache

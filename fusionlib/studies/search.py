@@ -207,7 +207,7 @@ class Search(Study):
         about: dict[str, Any] = {"weights": list(candidate.weights), "ensemble": candidate.together}
         if candidate.units:
             about |= {"granularity": candidate.granularity, "units": {name: list(row) for name, row in candidate.units}}
-        return about
+        return {**about, "anew": True} if candidate.anew else about
 
 
 class Asking:

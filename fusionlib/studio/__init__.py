@@ -50,6 +50,7 @@ from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
+from fusionlib.studio.exports import Exports
 from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
@@ -65,8 +66,9 @@ from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
-from fusionlib.studio.search import SearchDesk
+from fusionlib.studio.search import SearchDesk, SearchWork, Wanted
 from fusionlib.studio.sweep import Sweep
+from fusionlib.studio.varied import VariedDesk, VariedWork, Wish
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.workspace import Item, Source, Workspace
 
@@ -95,10 +97,14 @@ __all__ = [
     "Mixture",
     "Options",
     "Own",
+    "SearchWork",
     "Selection",
     "Source",
     "Studio",
     "Sweep",
+    "VariedWork",
+    "Wanted",
+    "Wish",
     "Workspace",
     "app_options",
     "band",
@@ -154,8 +160,10 @@ class Studio:
         self.comparisons = ComparisonDesk(
             self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
         )
+        self.exports = Exports(options.home / "exports", self.merge)
         self.searches = SearchDesk(self.workspace, self.runner)
         self.domains = DomainsDesk(self.workspace, self.runner)
+        self.varied = VariedDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
@@ -310,15 +318,6 @@ class Studio:
             progress=progress,
             cache=self.statistics,
         )
-
-    def export_row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
-        """Write the merged network of a comparison's row into the home folder, named by its content."""
-        recipe = comparison.recipe(name)
-        folder = self.options.home / "exports"
-        make_folder(folder)
-        content = hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]
-        out = folder / f"{recipe.method}-{content}.safetensors"
-        return self.merge(recipe, comparison.members(name), out, comparison.pictures, progress)
 
     def merge(
         self,

@@ -43,7 +43,7 @@ from fusionlib.studio.outlook import OutlookDesk, averages, gravest
 from fusionlib.studio.plans import lease, run_key, set_plan
 
 GUESSES = "guesses: no better than the commonest class everywhere"
-FIGURES = ("miou", "pixel_accuracy", "loss", "ece")
+FIGURES = ("miou", "pixel_accuracy", "loss", "ece", "kl", "precision", "recall")
 
 
 class Comparison(Work):
@@ -409,12 +409,21 @@ def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> C
 
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:
-    """What the table shows of a measurement."""
+    """What the table shows of a measurement; `precision` and `recall` are means over the classes that have one."""
+    calibration = calibration_summary(figures["calibration"]) if "calibration" in figures else {}
     return {
         **{name: figures[name] for name in ("miou", "pixel_accuracy", "loss")},
-        "ece": calibration_summary(figures["calibration"])["ece_sample_weighted"] if "calibration" in figures else None,
+        "ece": calibration.get("ece_sample_weighted"),
+        "kl": calibration.get("kl"),
+        "precision": _mean(figures["precision"]),
+        "recall": _mean(figures["recall"]),
         "guesses": guesses(figures),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
 
 
 def _unique(names: Sequence[str]) -> list[str]:

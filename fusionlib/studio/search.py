@@ -192,8 +192,9 @@ class SearchWork(Work):
             ray["cosine"] = self._cosine(ray["start"], ray["other"])
         if best is not None and found is not None:
             for name in ("select", "report"):
-                best[name]["interval"] = self._interval(found, name, known)
-            best["interval"] = best["report"]["interval"]
+                if best[name] is not None:  # found, and not measured there yet
+                    best[name]["interval"] = self._interval(found, name, known)
+            best["interval"] = best["report"] and best["report"]["interval"]
         interval = best and best["interval"]
         return {
             **self.status(),

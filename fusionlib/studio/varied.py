@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.sharing import Sharing, unlike
 from fusionlib.contracts import METHODS, MergeMethod, Progress, parameters_of
 from fusionlib.data.cache import DecodedCache
+from fusionlib.engine.identity import identities
+from fusionlib.engine.jobs import Lease
 from fusionlib.engine.recipes import source_of, write_recipe
 from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
@@ -23,7 +26,9 @@ from fusionlib.runs.desk import Plan
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.vary import Vary
+from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.plans import lease
+from fusionlib.studio.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,58 @@ def varied(
     return study, {one.fingerprint(): one for one in opened}
 
 
+class VariedWork(Work):
+    """Curves over a parameter, measured in the background; points that others have measured are known."""
+
+    def __init__(
+        self,
+        files: Sequence[Checkpoint],
+        wish: Wish,
+        runner: Runner,
+        open_pictures: Callable[[], Sequence[DecodedCache]],
+    ) -> None:
+        self.wish, self.names = wish.checked(), [one.name for one in files]
+        study, pictures = varied(files, wish, runner, open_pictures)
+        super().__init__(f"sweep {', '.join(self.names)}", study, runner, pictures, _lease(study, runner))
+        self.recall()
+        if self.settled:
+            self.state = "done"
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the checkpoints' tensors are merged, and not only what they share."""
+        assert isinstance(self.study, Vary)
+        return self.study.recipe.shared is None
+
+    def view_at(self, value: float) -> dict[str, Any]:
+        """The merge at a value as a row of a comparison says it: `method`, `parameters`, `buffers`."""
+        assert isinstance(self.study, Vary)
+        recipe = self.study.recipe_at(value)
+        return {"method": recipe.method, "parameters": dict(recipe.parameters), "buffers": recipe.buffers}
+
+
+class VariedDesk:
+    """The varied parameters of a process: one work per content, whichever page or session asks."""
+
+    def __init__(self, workspace: Workspace, runner: Runner) -> None:
+        self._workspace, self._runner = workspace, runner
+        self._works: WorkDesk[VariedWork] = WorkDesk()
+
+    def open(self, names: Sequence[str], data: Sequence[tuple[str, str | None]], wish: Wish) -> VariedWork:
+        """The curves of checkpoints of the workspace on its data, by short name and split. Nothing is measured yet."""
+        self._workspace.refresh_models()
+        items = [self._workspace.get(name) for name in names]
+        opened = [item.checkpoint for item in items if item.checkpoint is not None]
+        pictures = [self._workspace.pictures(*one) for one in dict.fromkeys(data)]
+        networks = identities((item.architecture for item in items), pictures[0].label_space)
+        prints = [*(one.fingerprint for one in opened), *(one.fingerprint() for one in pictures)]
+        key = hashlib.sha256("\n".join([*names, *prints, str(wish), *networks]).encode()).hexdigest()
+        found = self._works.open(key, lambda: VariedWork(opened, wish, self._runner, lambda: pictures))
+        if found.state != "running":
+            found.recall()
+        return found
+
+
 def measure(
     study: Vary,
     runner: Runner,
@@ -102,8 +159,7 @@ def measure(
 
     A run: whoever asks for the same elsewhere follows. Progress may raise `Cancelled`; what was measured is kept.
     """
-    content = (_content(study), runner.builder.precision, runner.builder.device.type)
-    work = Work("sweep", study, runner, pictures, lease(runner.desk, Plan("sweep", ()), *content))
+    work = Work("sweep", study, runner, pictures, _lease(study, runner))
     work.run(progress=progress, fresh=fresh)
     table = work.table()
     for curve, (key, _) in zip(table["curves"], study.data, strict=True):
@@ -143,6 +199,11 @@ def _written(
     parameters = study.recipe_at(wish.values[0]).parameters
     whole = write_recipe(files, wish.method, parameters, wish.buffers, pictures, sharing=sharing, dtype=wish.dtype)
     return whole.model_copy(update={"parameters": dict(wish.parameters)})
+
+
+def _lease(study: Vary, runner: Runner) -> Lease:
+    content = (_content(study), runner.builder.precision, runner.builder.device.type)
+    return lease(runner.desk, Plan("sweep", ()), *content)
 
 
 def _content(study: Vary) -> str:

@@ -28,8 +28,8 @@ LABELS = {
 NO_BASE = "none"
 
 
-def choose(chosen: Selection) -> tuple[list[str], Choices]:
-    """The set (at first A and B), its anchor and base, and which rows to measure."""
+def choose_set(chosen: Selection) -> list[str]:
+    """The checkpoints of the page, whichever part of it is shown: at first A and B."""
     items = studio().workspace.usable()
     names = [item.name for item in items]
     _restore(SET, names)
@@ -44,10 +44,18 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         args=(SET,),
         help="All of them are merged by every method; every one is also measured alone",
     )
-    members = [name for name in names if name in picked]
+    return [name for name in names if name in picked]
+
+
+def choose_rows(members: list[str], chosen: Selection) -> Choices:
+    """The anchor and base of the table, and which rows to measure."""
     columns = st.columns([2, 2, 2, 6], vertical_alignment="bottom")
     anchor = _one_of(
-        columns[0], "Anchor", picked, ANCHOR, "Leads the methods with an anchor, and keeps what is not shared"
+        columns[0],
+        "Anchor",
+        _as_picked(members),
+        ANCHOR,
+        "Leads the methods with an anchor, and keeps what is not shared",
     )
     base = _one_of(
         columns[1],
@@ -77,9 +85,14 @@ def choose(chosen: Selection) -> tuple[list[str], Choices]:
         )
         groups = tuple(name for name in groups if name != "subsets")
     number = members.index(anchor) if anchor in members else 0
-    return members, Choices(
+    return Choices(
         number, chosen.buffers, groups, base=members.index(base) if base in members else None, dtype=chosen_dtype()
     )
+
+
+def _as_picked(members: list[str]) -> list[str]:
+    """The set in the order in which it was picked: the first leads."""
+    return [name for name in st.session_state.get(SET, members) if name in members]
 
 
 def _one_of(column: Any, label: str, options: list[str], key: str, help: str) -> str | None:

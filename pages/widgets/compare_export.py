@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from fusionlib.studio import Comparison
+from fusionlib.contracts import Progress
+from fusionlib.recipe import Recipe
+from fusionlib.studio import Comparison, Export
 from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
 
@@ -38,29 +41,33 @@ def write_panel(comparison: Comparison, found: dict[str, Any]) -> None:
 
 def _write(comparison: Comparison, name: str) -> None:
     recipe = comparison.recipe(name)
-    text, stem = recipe.without_folders().to_yaml(), _stem("-".join(filter(None, (name, recipe.dtype))))
+    stem = _stem("-".join(filter(None, (name, recipe.dtype))))
+    take_away("compare", recipe, stem, lambda progress: studio().exports.row(comparison, name, progress))
+
+
+def take_away(key: str, recipe: Recipe, stem: str, write: Callable[[Progress], Export] | None) -> None:
+    """Buttons: `write` the merged checkpoint (None: there is none to write), download its recipe, and then itself."""
+    text = recipe.without_folders().to_yaml()
     left, middle, right = st.columns(3)
-    if left.button(
-        "Write merged checkpoint", key="compare-write-file", icon=":material/save:", type="primary", width="stretch"
+    if write is not None and left.button(
+        "Write merged checkpoint", key=f"{key}-write-file", icon=":material/save:", type="primary", width="stretch"
     ):
         bar = st.progress(0.0, "Merging")
         with problems_shown():  # the recipe can be taken away all the same
-            export = studio().export_row(
-                comparison, name, lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Merging")
-            )
-            st.session_state["compare-export"] = (text, export)
+            export = write(lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Merging"))
+            st.session_state[f"{key}-export"] = (text, export)
         bar.empty()
     middle.download_button(
         "Recipe (YAML)",
         text,
         f"{stem}.yaml",
         "application/yaml",
-        key="compare-recipe",
+        key=f"{key}-recipe",
         icon=":material/receipt_long:",
         on_click="ignore",
         width="stretch",
     )
-    ready = st.session_state.get("compare-export")
+    ready = st.session_state.get(f"{key}-export")
     if ready and ready[0] == text and ready[1].path.exists():
         path = ready[1].path
         right.download_button(
@@ -68,7 +75,7 @@ def _write(comparison: Comparison, name: str) -> None:
             path.read_bytes,
             f"{stem}.safetensors",
             "application/octet-stream",
-            key="compare-file",
+            key=f"{key}-file",
             icon=":material/download:",
             on_click="ignore",
             width="stretch",

@@ -18,13 +18,17 @@ from pages.widgets.problems import plain
 OPENED = {"Explore": "Open in Explore", "Errors": "Which pictures"}
 """Columns of buttons, and what these say."""
 
-HIGH, LOW = ("mIoU (%)", "gain (points)", "pixel accuracy (%)"), ("loss (nats)", "ECE (%)")
+HIGH = ("mIoU (%)", "gain (points)", "pixel accuracy (%)", "precision (%)", "recall (%)", "KL (nats)")
+LOW = ("loss (nats)", "ECE (%)")
 FORMATS = {
     "mIoU (%)": "{:.2f}",
     "gain (points)": "{:+.2f}",
     "pixel accuracy (%)": "{:.2f}",
     "loss (nats)": "{:.4f}",
     "ECE (%)": "{:.2f}",
+    "KL (nats)": "{:.4f}",
+    "precision (%)": "{:.2f}",
+    "recall (%)": "{:.2f}",
     "forwards": "{:.0f}",
     "merge (s)": "{:.2f}",
     "evaluation (s)": "{:.2f}",
@@ -128,6 +132,9 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "forwards": None if row["state"] == "not applicable" else row["forwards"],
         "remark": _remark(row),
         "verdict": row["verdict"] and row["verdict"]["level"],
+        "precision (%)": percent(row["precision"]),
+        "recall (%)": percent(row["recall"]),
+        "KL (nats)": row["kl"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
         "statistics": row["buffers"],

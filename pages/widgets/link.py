@@ -22,11 +22,13 @@ SHARED = ("a", "b", "data", "split", "buffers")
 _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
+_SEARCH = ("strategy", "score", "select", "report", "policy", "settings")
+_VARY = ("method", "parameter", "target", "also", "vary")
 OWN = {
     "": _EXPLORE,
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
-    "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
+    "compare": ("part", "compare", "anchor", "base", "rows", "own", "dtype", *_SEARCH, *_VARY),
     "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
@@ -45,7 +47,14 @@ LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 
-TEXTS = {"parameters": "method/", "profile": "layer-profile", "look": "viewer-look", "own": "kept/compare-own"}
+TEXTS = {
+    "parameters": "method/",
+    "profile": "layer-profile",
+    "look": "viewer-look",
+    "own": "kept/compare-own",
+    "settings": "search/",
+    "vary": "vary/",
+}
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
 IN_FLIGHT = 0.3

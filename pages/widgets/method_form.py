@@ -46,7 +46,8 @@ def method_form(
     values: dict[str, Any] = {}
     for item, column in zip(single, st.columns(3) * len(single), strict=False):
         with column:
-            value = _widget(item, f"own-{name}-{item.name}", members, defaults.get(item.name, item.default), tensors)
+            default = defaults.get(item.name, item.default)
+            value = parameter_widget(item, f"own-{name}-{item.name}", members, default, tensors)
         if item.checkpoint or value != item.default:
             values[item.name] = value
     for item in offered:
@@ -105,7 +106,8 @@ def _equal_by_default(method: str, values: Mapping[str, Any], count: int) -> boo
         return False
 
 
-def _widget(item: Parameter, key: str, members: Sequence[str], default: Any, tensors: Sequence[str]) -> Any:
+def parameter_widget(item: Parameter, key: str, members: Sequence[str], default: Any, tensors: Sequence[str]) -> Any:
+    """One parameter drawn as what it declares itself to be; its value."""
     label = item.name.replace("_", " ")
     if item.checkpoint:
         numbers = list(range(len(members)))
@@ -123,17 +125,17 @@ def _widget(item: Parameter, key: str, members: Sequence[str], default: Any, ten
         return st.toggle(label, default, key=key, help=item.help)
     if isinstance(default, str):
         return _patterns(st.text_input(label, default, key=key, help=item.help), tensors)
-    return _number(item, label, key)
+    return _number(item, label, key, default)
 
 
-def _number(item: Parameter, label: str, key: str) -> float | int:
+def _number(item: Parameter, label: str, key: str, default: float | int) -> float | int:
     kind: Any = type(item.default)
     limits = {"min_value": item.min, "max_value": item.max, "step": item.step}
     options: dict[str, Any] = {name: None if limit is None else kind(limit) for name, limit in limits.items()}
     if kind is float:
         options["format"] = "%.4g"
     draw = st.slider if _is_fine(item) else st.number_input
-    return draw(label, value=item.default, key=key, help=item.help, **options)
+    return draw(label, value=kind(default), key=key, help=item.help, **options)
 
 
 def _is_fine(item: Parameter) -> bool:

@@ -1,0 +1,197 @@
+"""What a search found: one number, one chart, and behind them the details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from fusionlib.charts.colours import QUIET, A, B
+from fusionlib.charts.search import axis_title, score_of, search_figure, words_of
+from fusionlib.studio import SearchWork, Selection
+from fusionlib.studio.exports import is_merge
+from fusionlib.studio.found import class_rows, view_of
+from pages.widgets.compare_export import take_away
+from pages.widgets.compare_open import ASKED, explored
+from pages.widgets.compare_parts import Data, data_name
+from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.problems import plain, problems_shown
+from pages.widgets.server import studio
+from pages.widgets.style import CHART
+
+_CHART = "search-chart"
+
+State = dict[str, Any]
+
+
+def live_chart(work: SearchWork, names: Sequence[str], chosen: Selection) -> None:
+    """What is evaluated so far, while it runs."""
+    found = work.snapshot()
+    if found["evaluations"]:
+        st.plotly_chart(search_figure(found, colours(names, chosen)), key=f"{_CHART}-live", config=CHART)
+
+
+def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: tuple[Data, Data]) -> None:
+    """The answer, the chart and the details."""
+    found = work.snapshot()
+
+    def opened(number: int) -> State | None:
+        return state_of(work, found["evaluations"][number], names, data[0])
+
+    best = found["best"]
+    left, right = st.columns([2, 5], gap="large")
+    with left:
+        if best is None:
+            st.caption("The search has not come to its end.")
+        else:
+            _answer(found, names, data[1])
+            view = view_of(work, best)
+            # Statistics that are measured anew are measured on the pictures to choose by, so those are opened.
+            place = data[0] if view["buffers"] == "recalibrate" else data[1]
+            _buttons(state_of(work, best, names, place), exact=view["exact"])
+    with right:
+        st.plotly_chart(
+            search_figure(found, colours(names, chosen)),
+            key=_CHART,
+            on_select=lambda: open_point(_CHART, lambda value: opened(int(value))),
+            selection_mode="points",
+            config=CHART,
+        )
+        st.caption("Click a point to open it in Explore. Star: the best. Diamonds: pictures of the report.")
+    with st.expander("Details", icon=":material/table_rows:"):
+        _details(work, found, names)
+    if best is not None and work.best is not None:
+        st.markdown("### Take it away")
+        recipe = work.best
+        write = (lambda progress: studio().exports.found(work, progress)) if is_merge(recipe) else None
+        with problems_shown():
+            take_away("search", recipe, f"{found['strategy']}-{recipe.method}", write)
+
+
+def colours(names: Sequence[str], chosen: Selection) -> list[str]:
+    """Of two the first is blue and the second orange, as in the view that a click opens; of more, A and B are."""
+    if len(names) == 2:
+        return [A, B]
+    return [{chosen.a: A, chosen.b: B}.get(name, QUIET) for name in names]
+
+
+def _answer(found: State, names: Sequence[str], report: Data) -> None:
+    best, figures = found["best"], found["best"]["report"]
+    gain = None if figures is None else figures.get("gain")
+    st.metric(
+        "mIoU gain",
+        "n/a" if gain is None else f"{100 * gain:+.2f} points",
+        help=f"Over the best checkpoint alone, on {plain(data_name(report))}",
+    )
+    where = f"over the best alone, on {plain(data_name(report))}"
+    words = [where, f"**{plain(words_of(best, names))}**", _noise(found)]
+    if found["optimistic"]:
+        words.append("Optimistic: pictures that chose it also report it.")
+    st.markdown("  \n".join(filter(None, words)))
+
+
+def _noise(found: State) -> str:
+    """Whether the gain is more than chance, in words."""
+    best = found["best"]
+    if best["report"] is None:
+        return "Not measured on the pictures of the report yet."
+    if sum(share > 0 for share in best["weights"]) == 1 and not best.get("anew") and "units" not in best:
+        return "No mixture was better than this checkpoint alone."
+    if best["interval"] is None:
+        return "No 95 % interval: it needs five groups of pictures, and mIoU picture by picture."
+    low, high = (100 * end for end in best["interval"])
+    told = "inside the noise" if found["inside_noise"] else "more than chance" if low > 0 else "worse, beyond chance"
+    return f"95 %: {low:+.2f} to {high:+.2f}: **{told}**."
+
+
+def _buttons(state: State | None, *, exact: bool) -> None:
+    for label, page, icon in (
+        ("Open in Explore", "", "merge"),
+        ("Which pictures", "errors", "troubleshoot"),
+    ):
+        st.button(
+            label,
+            key=f"search-open-{page}",
+            icon=f":material/{icon}:",
+            width="stretch",
+            disabled=state is None,
+            on_click=_ask,
+            args=(page, state),
+        )
+    if not exact:
+        st.caption("There its statistics are measured on fewer pictures; the recipe below is exact.")
+
+
+def _details(work: SearchWork, found: State, names: Sequence[str]) -> None:
+    st.caption(
+        f"{found['forward_passes_search']:,} forward passes to choose and {found['forward_passes_beside']:,} to report;"
+        f" the full grid of step 0.05 takes {found['forward_passes_full_grid']:,}."
+    )
+    rows = [_row(one, found, names) for one in found["evaluations"]]
+    st.dataframe(rows, hide_index=True, key="search-evaluations", placeholder="")
+    st.download_button(
+        "CSV", as_csv(rows), "search.csv", "text/csv", key="search-csv", icon=":material/download:", on_click="ignore"
+    )
+    classes = class_rows(work)
+    if not classes:
+        return
+    st.caption("IoU class by class on the pictures of the report: the best checkpoint alone, and what was found.")
+    ordered = sorted(classes, key=lambda row: -(row["change"] or 0.0))
+    st.dataframe(
+        [
+            {
+                "class": row["class"],
+                "alone (%)": percent(row["single"]),
+                "found (%)": percent(row["best"]),
+                "change (points)": percent(row["change"]),
+            }
+            for row in ordered
+        ],
+        hide_index=True,
+        key="search-classes",
+        placeholder="n/a",
+        column_config={
+            name: st.column_config.NumberColumn(name, format="%.2f")
+            for name in ("alone (%)", "found (%)", "change (points)")
+        },
+    )
+
+
+def _row(one: State, found: State, names: Sequence[str]) -> State:
+    kind = "ensemble" if one["ensemble"] else "profile" if "units" in one else "merge"
+    title = axis_title(found["score"])
+    return {
+        **{name: round(share, 4) for name, share in zip(names, one["weights"], strict=True)},
+        "kind": kind,
+        "pictures": "all" if one["part"] is None else f"part {one['part'] + 1}",
+        f"chosen by: {title}": score_of(one["select"], found["score"]),
+        f"report: {title}": score_of(one["report"], found["score"]),
+    }
+
+
+def state_of(work: SearchWork, one: State, names: Sequence[str], data: Data) -> State | None:
+    """The state of Explore with an evaluation on these pictures; None where that page has none."""
+    view = view_of(work, one)
+    members = [names[number] for number in view["members"]]
+    if len(members) == 1:
+        other = next(name for name in names if name not in members)
+        state: State | None = {"a": members[0], "b": other, "more": [], "mix": "alpha", "alpha": 1.0}
+    else:
+        state = explored(view, members)
+    if state is None:
+        return None
+    state |= {"data": data[0], **({"split": data[1]} if data[1] else {})}
+    return state | ({"dtype": work.wanted.dtype} if work.wanted.dtype else {})
+
+
+def open_point(key: str, state: Callable[[float], State | None]) -> None:
+    """Callback of a chart whose points begin their `customdata` with what `state` is asked for."""
+    points = st.session_state[key].selection.points
+    about = next((point["customdata"] for point in points if point.get("customdata")), None)
+    if about is not None and (found := state(float(about[0]))) is not None:
+        _ask("", found)
+
+
+def _ask(page: str, state: State) -> None:
+    st.session_state[ASKED] = page, state

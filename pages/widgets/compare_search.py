@@ -1,0 +1,126 @@
+"""The Search part of Compare: a strategy, what it chooses and reports on, and its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from fusionlib.candidate import SCORES
+from fusionlib.contracts import STRATEGIES, Strategy
+from fusionlib.errors import FusionError
+from fusionlib.merging.choices import POLICIES
+from fusionlib.studio import SearchWork, Selection, Wanted
+from fusionlib.studio.found import expected_passes
+from pages.widgets import link
+from pages.widgets.compare_found import live_chart, show_found
+from pages.widgets.compare_parts import Data, all_data, data_name, first_data, ignore, offered, other_split
+from pages.widgets.dtype_choice import chosen_dtype
+from pages.widgets.parameter_form import as_json, begin_with, begun, drawable, parameter_form, read_json, read_values
+from pages.widgets.problems import show_problem
+from pages.widgets.progress import running
+from pages.widgets.remarks import show_notes
+from pages.widgets.server import studio
+
+PREFIX, SETTINGS, FIRST = "search/", "settings", "grid"
+OWN = "own"
+"""The buffer policy that a strategy has by itself."""
+
+
+def search_part(names: Sequence[str], chosen: Selection) -> None:
+    """The controls, the one button or the progress, and what was found."""
+    top = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
+    name = offered(
+        top[0],
+        "Strategy",
+        "strategy",
+        STRATEGIES.names(),
+        FIRST,
+        "; ".join(f"**{name}**: {kind.summary}" for name, kind in STRATEGIES.items()),
+        lambda name: STRATEGIES.get(name).title,
+    )
+    kind = STRATEGIES.get(name)
+    score = offered(
+        top[1], "Chooses by", "score", SCORES, "miou", "What the best has most of", lambda one: SCORES[one][0]
+    )
+    select, report = _data(top, chosen)
+    policy = offered(
+        top[4],
+        "Statistics",
+        "policy",
+        (OWN, *POLICIES),
+        OWN,
+        "Batch-norm statistics of the merges; the sidebar's policy does not count here",
+        lambda one: f"the strategy's: {kind.buffers}" if one == OWN else one,
+    )
+    st.caption(f"{kind.summary}.")
+    settings = _settings(name, kind, names)
+    if obstacle := _obstacle(kind, len(names)):
+        st.info(obstacle, icon=":material/info:")
+        return
+    wanted = Wanted(name, settings, score, None if policy == OWN else policy, None, chosen_dtype())
+    try:
+        work = studio().searches.open(names, select, report, wanted)
+    except FusionError as error:
+        show_problem(error)
+        return
+    _run(work, names, chosen, select, report)
+
+
+def _run(work: SearchWork, names: Sequence[str], chosen: Selection, select: Data, report: Data) -> None:
+    if running(work, "search", lambda: work.current or "Search", draw=lambda: live_chart(work, names, chosen)):
+        return
+    if not work.settled:
+        known = bool(work.snapshot()["evaluations"])
+        verb = "Resume" if work.state in ("cancelled", "failed") else "Search"
+        if st.button(
+            f"{verb}: about {expected_passes(work):,} forward passes",
+            key="search-run",
+            icon=":material/play_arrow:",
+            type="primary",
+        ):
+            work.want()
+            st.rerun()
+        if not known:
+            st.caption("What is measured is kept: a search can be cancelled and resumed.")
+            return
+    show_found(work, names, chosen, (select, report))
+    show_notes(list(dict.fromkeys((*work.select.notes, *work.report.notes))))
+
+
+def _data(top: Sequence, chosen: Selection) -> tuple[Data, Data]:
+    data = all_data()
+    select = offered(
+        top[2], "Choose on", "select", data, data_name(first_data(chosen)), "Pictures that the best is chosen by"
+    )
+    report = offered(
+        top[3],
+        "Report on",
+        "report",
+        data,
+        data_name(other_split(chosen)),
+        "Pictures that the choice is reported on; the same ones flatter it",
+    )
+    return data[select], data[report]
+
+
+def _settings(name: str, kind: type[Strategy], names: Sequence[str]) -> dict:
+    """The strategy's parameters, at first those of the link."""
+    if not begun(PREFIX):
+        values, ignored = read_values(kind, read_json(link.asked(SETTINGS)))
+        begin_with(PREFIX, name, values)
+        ignore(ignored)
+    items = drawable(kind)
+    values: dict = {}
+    if items:
+        with st.expander(f"Parameters of {kind.title}", icon=":material/tune:"):
+            values = parameter_form(PREFIX, name, items, names)
+    link.put(SETTINGS, as_json(values))
+    return values
+
+
+def _obstacle(kind: type[Strategy], count: int) -> str:
+    if kind.fewest <= count <= kind.most:
+        return ""
+    takes = f"exactly {kind.most}" if kind.fewest == kind.most else f"{kind.fewest} to {kind.most}"
+    return f"{kind.title} takes {takes} checkpoints, and {count} are chosen: choose others above, or another strategy."
