@@ -1,0 +1,111 @@
+"""Being part of a Ray cluster: a running one, or one of this machine alone. Nothing of Ray is loaded before."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from fusionlib.errors import UsageError, clipped, shown
+
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_THIS_MACHINE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # named after systems where it is so anyway: listen on the loopback alone
+    "RAY_AUTH_MODE": "token",
+}
+_lock = threading.Lock()
+_joined: list[str | None] = []
+
+
+def need_ray() -> None:
+    """Raises `UsageError` where Ray is not installed."""
+    spec = find_spec("ray")
+    if spec is None or spec.origin is None:  # a folder of that name is no package
+        raise UsageError(
+            "--engine ray without Ray",
+            "the package ray",
+            'Install it with `pip install -r requirements.txt -e ".[ray]"`, or leave --engine out',
+        )
+
+
+def ray() -> Any:
+    """The package, loaded when it is asked for."""
+    return import_module("ray")
+
+
+def join(address: str | None, gpus: int) -> None:
+    """Be part of the cluster at `address`; of None start one of this machine alone, that nobody else reaches.
+
+    Raises `UsageError` where none answers, and for another one than before: a process is in one as long as it lives.
+    """
+    with _lock:
+        if _joined:
+            if _joined != [address]:
+                raise UsageError(
+                    f"--address {shown(address)} in a process that is part of {shown(_joined[0])}",
+                    "one cluster for all of a process",
+                    "Use another process",
+                )
+            return
+        os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+        if address is None:
+            _start(gpus)
+        else:
+            _enter(address)
+        _joined.append(address)
+
+
+def room(gpu: bool, threads: int) -> int:
+    """Workers of one GPU, or of so many cores, that the machines of the cluster have room for."""
+    each = [node["Resources"] for node in ray().nodes() if node["Alive"]]
+    if gpu:
+        return sum(int(one.get("GPU", 0)) for one in each)
+    return sum(int(one.get("CPU", 0)) // threads for one in each)
+
+
+def _enter(address: str) -> None:
+    try:
+        ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        raise UsageError(
+            f"No Ray cluster answers at {shown(address)}: {type(error).__name__}",
+            "the address of a running cluster as host:port, or auto",
+            "Start one with `ray start --head`, or leave --address out",
+        ) from error
+
+
+def _start(gpus: int) -> None:
+    """Sockets and logs lie in a folder that goes with the process."""
+    os.environ.update(_THIS_MACHINE)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in the user's folder
+    package = ray()
+    short = "/tmp" if os.name == "posix" else None  # the path of a socket has a hundred characters
+    folder = tempfile.mkdtemp(prefix="fusion-ray-", dir=short)
+
+    def end() -> None:
+        package.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)  # runs before Ray's own, which was registered earlier
+    try:
+        package.init(
+            address="local",
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+    except Exception as error:
+        raise UsageError(
+            f"Ray cannot start: {type(error).__name__}: {clipped(str(error), 200)}",
+            "a machine that runs Ray",
+            "Leave --engine out",
+        ) from error
