@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 from importlib import import_module
@@ -54,7 +55,16 @@ def join(address: str | None, gpus: int) -> None:
                     "Use another process",
                 )
             return
+        loaded = sys.modules.get("ray")
+        if loaded is not None and loaded.is_initialized():  # by whoever uses this as a library
+            return
         os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+        if address is None and loaded is not None:
+            raise UsageError(
+                "Ray was loaded by this process before it was asked for",
+                "to be the first to load it: a cluster then listens to this machine alone",
+                "Import ray later, or call ray.init() before",
+            )
         if address is None:
             _start(gpus)
         else:
