@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,9 @@ def passes(bench: Bench) -> Iterator[RayPasses]:
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install -e '.[ray]'")
     opened = RayPasses(CPU, models=(bench.model,), workers=2)
+    starting = Thread(target=opened.about)  # the cluster is there for others when a piece of work has ended
+    starting.start()
+    starting.join()
     yield opened
     opened.close()
 

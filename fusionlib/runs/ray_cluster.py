@@ -10,6 +10,8 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -104,18 +106,31 @@ def _start(gpus: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)  # runs before Ray's own, which was registered earlier
+    how = {"num_gpus": gpus, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        package.init(
-            address="local",
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=folder,
-        )
+        _by_a_lasting_thread(lambda: package.init(address="local", _temp_dir=folder, **how))
     except Exception as error:
         raise UsageError(
             f"Ray cannot start: {type(error).__name__}: {clipped(str(error), 200)}",
             "a machine that runs Ray",
             "Leave --engine out",
         ) from error
+
+
+def _by_a_lasting_thread(call: Callable[[], Any]) -> None:
+    """Call it in a thread that lives as long as the process: Linux ends Ray's processes with the thread that started
+    them, not with its process.
+    """
+    called: Future[None] = Future()
+
+    def stay() -> None:
+        try:
+            call()
+            called.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            called.set_exception(error)
+        else:
+            threading.Event().wait()
+
+    threading.Thread(target=stay, name="ray-cluster", daemon=True).start()
+    called.result()
