@@ -35,6 +35,7 @@ from fusionlib.engine.merge import Merger
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import ArchitectureError, Cancelled, UsageError
 from fusionlib.question import Question
+from fusionlib.runs import ray_cluster
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.ray_cluster import need_ray, ray
 from fusionlib.runs.ray_executor import RayPasses, _weights
@@ -349,6 +350,22 @@ def test_options_that_nothing_reads_are_refused(given: list[str], said: str, tmp
     with pytest.raises(SystemExit):
         main(["evaluate", "no.pth", "--data", "folder:town", "--home", str(tmp_path), *given])
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1", "a" * 300 + ":70000", ":"])
+def test_an_address_where_nobody_answers_is_said_at_once(address: str, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "_joined", [])
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    with pytest.raises(UsageError, match="No Ray cluster answers at") as raised:
+        ray_cluster.join(address, 0)
+    assert len(raised.value.one_line) < 500 and "ray" not in sys.modules
+
+
+def test_a_process_is_part_of_one_cluster(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "_joined", ["10.0.0.5:6379"])
+    ray_cluster.join("10.0.0.5:6379", 0)
+    with pytest.raises(UsageError, match="in a process that is part of '10"):
+        ray_cluster.join("10.0.0.6:6379", 0)
 
 
 def test_nothing_of_ray_is_loaded_unless_it_is_asked_for():

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -17,6 +18,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from fusionlib.errors import UsageError, clipped, shown
+
+CONNECT_S = 10.0
+"""How long a cluster may take to answer."""
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _THIS_MACHINE = {
@@ -84,10 +88,13 @@ def room(gpu: bool, threads: int) -> int:
 
 def _enter(address: str) -> None:
     try:
+        if address != "auto":
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()  # Ray waits for minutes
         ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise UsageError(
-            f"No Ray cluster answers at {shown(address)}: {type(error).__name__}",
+            f"No Ray cluster answers at {shown(address)}: {clipped(str(error), 200)}",
             "the address of a running cluster as host:port, or auto",
             "Start one with `ray start --head`, or leave --address out",
         ) from error
