@@ -19,6 +19,7 @@ page = st.navigation(
         st.Page("errors.py", title="Errors", icon=":material/troubleshoot:"),
         st.Page("layers.py", title="Layers", icon=":material/layers:", visibility="hidden"),
         st.Page("compare.py", title="Compare", icon=":material/table_chart:"),
+        st.Page("domains.py", title="Domains", icon=":material/public:"),
         st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:", visibility="hidden"),
         st.Page("story.py", title="Story", icon=":material/slideshow:"),

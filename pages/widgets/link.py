@@ -27,6 +27,7 @@ OWN = {
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
     "compare": ("compare", "anchor", "base", "rows", "own", "dtype"),
+    "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
     "story": (),
@@ -40,7 +41,7 @@ KNOWN = tuple(dict.fromkeys((*SHARED, *(name for names in OWN.values() for name 
 APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
-LISTS = {"more", "compare", "rows", "set", "domain", "where"}
+LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside", "on", "networks", "path"}
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 
@@ -112,11 +113,11 @@ def asked(name: str) -> str | None:
 
 
 def only_of(name: str, options: Collection[Any]) -> None:
-    """Before a widget: forget what is none of its options, as a link may say."""
+    """Before a widget: forget what is none of its options, or is there twice, as a link may say."""
     value = st.session_state.get(name)
     if isinstance(value, list):
-        there = [one for one in value if one in options]
-        if there != value:
+        there = [one for one in dict.fromkeys(value) if one in options]
+        if set(there) != set(value):
             link_notes.dropped(name, ", ".join(str(one) for one in value if one not in options))
         if value and not there:
             del st.session_state[name]
@@ -189,7 +190,7 @@ def _take(name: str, values: Sequence[str] | None, kept: dict[str, Any]) -> None
         st.session_state.pop(key, None)
     kept.pop(name, None)
     if values:
-        value = list(values) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
+        value = list(dict.fromkeys(values)) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
         if value is not None:
             st.session_state[name] = st.session_state[f"kept/{name}"] = value
 
