@@ -22,6 +22,9 @@ from fusionlib.contracts import DATASETS
 from fusionlib.engine.precision import PRECISIONS
 from fusionlib.errors import UsageError, printable
 
+ENGINES = {"here": "this process", "ray": "the workers of a Ray cluster"}
+"""Who carries out the passes of measurements."""
+
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
@@ -60,10 +63,27 @@ class Options:
     renames: Mapping[str, str] = field(default_factory=dict)
     home_mb: int = 2048
     auto: bool = True
+    engine: str = "here"
+    address: str | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_engine()
         if self.home_mb < 0:
             raise UsageError(f"--home-mb {self.home_mb}", "megabytes, 0 or more", "Correct --home-mb")
+
+    def _check_engine(self) -> None:
+        unread = [
+            name for name, value in (("--address", self.address), ("--workers", self.workers)) if value is not None
+        ]
+        if self.engine != "ray" and unread:
+            raise UsageError(
+                f"{' and '.join(unread)} with --engine {self.engine}",
+                "--engine ray",
+                f"Add it, or leave {unread[0]} out",
+            )
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers}", "1 or more", "Correct --workers")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -92,6 +112,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=Options.home_mb,
         metavar="N",
         help="megabytes that label maps may take there; those used longest ago go first (default: 2048)",
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """`--engine`, `--address`, `--workers`."""
+    listed = "; ".join(f"{name}: {text}" for name, text in ENGINES.items())
+    parser.add_argument(
+        "--engine", default="here", choices=ENGINES, help=f"who measures, the figures are the same. {listed}"
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="with --engine ray: a running cluster (default: one of this machine alone)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="with --engine ray: how many (default: one a GPU, else cores divided by torch's threads)",
     )
 
 
@@ -153,6 +192,7 @@ def app_options(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--uploads", action="store_true", help="with --no-token: take uploads all the same")
     add_options(parser)
+    add_engine(parser)
     given = parser.parse_args(list(arguments))
     if given.upload_mb < 1:
         raise UsageError(f"--upload-mb {given.upload_mb}", "megabytes, 1 or more", "Correct --upload-mb")
@@ -177,6 +217,9 @@ def app_options(arguments: Sequence[str]) -> Options:
         renames_of(given.rename),
         given.home_mb,
         not given.no_auto,
+        given.engine,
+        given.address,
+        given.workers,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fusionlib.checkpoints.choices import WRITTEN
 from fusionlib.contracts import DATASETS, Progress
 from fusionlib.errors import UsageError, shown
-from fusionlib.options import Options, add_options, default_home
+from fusionlib.options import Options, add_engine, add_options, default_home
 
 if TYPE_CHECKING:
     from fusionlib.checkpoints.reader import Checkpoint
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fusionlib.recipe import Recipe
     from fusionlib.studio import OutlookDesk, Studio
 
-_PROCESS = ("device", "precision", "tiles", "home_mb")
+_PROCESS = ("device", "precision", "tiles", "home_mb", "engine", "address", "workers")
 """Options of a process that verbs have where they matter."""
 
 
@@ -51,6 +51,7 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 def add_running(parser: argparse.ArgumentParser) -> None:
     """Options of verbs that run a network."""
     add_options(parser)
+    add_engine(parser)
     parser.add_argument("--fresh", action="store_true", help="measure again even where the result is stored")
 
 

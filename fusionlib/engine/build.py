@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fusionlib.architectures.recognise import Known
-from fusionlib.checkpoints.layout import COUNTER
+from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
 from fusionlib.contracts import METHODS, STATISTICS, MergeMethod, Progress
 from fusionlib.data.labels import LabelSpace, label_space
@@ -171,7 +171,7 @@ class Builder:
         merged = self.merger.merge(recipe, progress, tally)
         known = self.merger.network(recipe)
         members = tuple(
-            self.worker.run(lambda row=row: self._member(known, merged.arena, merged.integers, row))
+            self.worker.run(lambda row=row: self.member(known, merged.arena.layout, merged.integers, row))
             for row in merged.rows
         )
         if len(members) == 1:
@@ -186,8 +186,8 @@ class Builder:
         members = tuple(part.members[0] for part in parts)
         return _combined(members, method.shares(len(parts)), method.rule, space, self.device, ())  # type: ignore[attr-defined]
 
-    def _member(self, known: Known, arena, integers: Mapping[str, Tensor], row: Tensor) -> Member:
-        layout = arena.layout
+    def member(self, known: Known, layout: Layout, integers: Mapping[str, Tensor], row: Tensor) -> Member:
+        """The network of one row (P,) of weights. Runs on the calling thread, which is the worker's."""
         if row.dtype != torch.float32:
             refuse_overflow(layout.entries, row, torch.float32)
         # A merge may be a row of the arena, which others use; what is measured is a copy of its own.
@@ -196,7 +196,7 @@ class Builder:
         network = self._network(known, layout, integers)
         return Member(hashlib.sha256(key.encode()).hexdigest(), weights, integers, network)
 
-    def _network(self, known: Known, layout, integers: Mapping[str, Tensor]) -> BoundNetwork:
+    def _network(self, known: Known, layout: Layout, integers: Mapping[str, Tensor]) -> BoundNetwork:
         fixed = [
             f"{name} {hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()}"
             for name, tensor in sorted(integers.items())

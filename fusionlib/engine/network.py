@@ -75,6 +75,7 @@ class BoundNetwork:
                 f"Unknown precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "Correct --precision"
             )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
+        self.architecture = architecture
         self.occupant: object = None
         self.title, self._own_code = architecture.title, getattr(architecture, "named", None) is not None
         """Whose weights it holds, where several share it."""

@@ -75,7 +75,11 @@ class Pass:
     @property
     def total(self) -> int:
         """Forward passes that it takes; a tile is a part of one."""
-        return sum(self.networks[number].forwards for index in self.indices for number in self._needed({index}))
+        return self.forwards(self.indices)
+
+    def forwards(self, indices: Iterable[int]) -> int:
+        """Forward passes that the pictures with these numbers take."""
+        return sum(self.networks[number].forwards for index in indices for number in self._needed({index}))
 
     def run(self, progress: Progress | None = None) -> None:
         """Work it off. Progress is in forward passes; it may raise `Cancelled` before any of them."""

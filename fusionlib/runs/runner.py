@@ -21,6 +21,7 @@ from fusionlib.question import Question, Tally, Told, figures_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.answers import Answer, Answers, Remembered, Subject, labels_key, short
 from fusionlib.runs.desk import RunDesk
+from fusionlib.runs.passes import Passes, PassesHere
 from fusionlib.runs.picturewise import Asked, Picturewise, Rows, Seen
 
 CPU = torch.device("cpu")
@@ -35,11 +36,13 @@ Place = tuple[Any, ...]
 class Runner:
     """One for all that is measured in a process: builds networks, runs passes, keeps and tells answers.
 
-    Every torch call goes through the builder's worker, so that live frames go before any batch.
+    Every torch call goes through the builder's worker, so that live frames go before any batch; forward passes are
+    carried out by `passes`, which may be other processes.
     """
 
-    def __init__(self, builder: Builder, answers: Answers) -> None:
+    def __init__(self, builder: Builder, answers: Answers, passes: Passes | None = None) -> None:
         self.builder, self.answers, self.worker = builder, answers, builder.worker
+        self.passes = PassesHere() if passes is None else passes
         self.picturewise = Picturewise(answers)
         self.desk = RunDesk(answers.database)
         self.tally = Tally()
@@ -309,7 +312,7 @@ class Runner:
 
         begun = time.perf_counter()
         try:
-            work.run(along)
+            self.passes.run(work, along)
         finally:
             rows.flush()
         took = time.perf_counter() - begun

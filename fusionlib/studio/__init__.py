@@ -60,6 +60,7 @@ from fusionlib.studio.live import LiveDesk, LiveSession
 from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
 from fusionlib.studio.outlook import OutlookDesk, curve_evidence, gravest
+from fusionlib.studio.passes import passes_of
 from fusionlib.studio.plans import lease, process_options, set_plan
 from fusionlib.studio.prepare import Preparation
 from fusionlib.studio.recent import Recent
@@ -145,7 +146,7 @@ class Studio:
         self.store, self.statistics = Store(self.answers.database), StatisticsStore(options.home / "statistics")
         self.workspace, self.sources = Workspace(options), Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
-        self.runner = Runner(Builder(merger, options.precision), self.answers)
+        self.runner = Runner(Builder(merger, options.precision), self.answers, passes_of(options, self.device))
         self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
         self.live, self.recent = LiveDesk(), Recent()
         self._views: OrderedDict[str, MergeView] = OrderedDict()
