@@ -325,6 +325,12 @@ def _rows() -> list[Row]:
     return [{"name": name, "what they are": text} for name, text in GROUPS.items()]
 
 
+def _domain_rows() -> list[Row]:
+    from fusionlib.studies.choices import DOMAIN_ROWS
+
+    return [{"name": name, "what they are": text} for name, text in DOMAIN_ROWS.items()]
+
+
 TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "methods": _methods,
     "parameters": _parameters,
@@ -341,5 +347,6 @@ TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "buffers": _buffers,
     "rules": _rules,
     "rows": _rows,
+    "domain-rows": _domain_rows,
 }
 """Name of a placeholder to what makes its table."""

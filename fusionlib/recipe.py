@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ from fusionlib.plain_yaml import read_yaml
 
 LIMIT_BYTES = 1 << 20
 """A recipe is a page of text; anything larger is something else."""
+
+_DAMAGE = re.compile(r"(?:corrupt:[a-z]+:[0-9]:)+")
 
 
 class _Strict(BaseModel):
@@ -88,10 +91,17 @@ class Recipe(_Strict):
         """The same with file names only: what travels inside an exported file tells nothing about the machine."""
         sources = tuple(source.model_copy(update={"path": Path(source.path).name}) for source in self.checkpoints)
         calibration = self.calibration
-        if calibration is not None and ":" in calibration.data:
-            kind, _, rest = calibration.data.partition(":")
-            calibration = calibration.model_copy(update={"data": f"{kind}:{Path(rest).name}"})
+        if calibration is not None:
+            calibration = calibration.model_copy(update={"data": data_without_folders(calibration.data)})
         return self.model_copy(update={"checkpoints": sources, "calibration": calibration})
+
+
+def data_without_folders(spec: str) -> str:
+    """A data spec with the name of its folder alone; damage that it puts in front of other data stays."""
+    damage = _DAMAGE.match(spec)
+    front = damage[0] if damage else ""
+    kind, colon, rest = spec[len(front) :].partition(":")
+    return f"{front}{kind}:{Path(rest).name}" if colon else spec
 
 
 def checkpoint_alone(source: Source) -> Recipe:

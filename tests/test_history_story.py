@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fusionlib.errors import FusionError, UsageError, WriteError
 from fusionlib.runs import history as history_module
 from fusionlib.runs.history import History
 from fusionlib.runs.links import LONGEST, checked, parsed
-from fusionlib.runs.looked import Looked
+from fusionlib.runs.looked import FILE, Looked
 from fusionlib.runs.story import FILE_BYTES, STEPS, Step, Story, exported, imported
 
 
@@ -301,3 +302,15 @@ def test_what_was_dismissed_stays_so(looked: Looked, tmp_path: Path) -> None:
     assert not looked.flags.raised("tour")
     looked.flags.put("tour")
     assert looked.flags.raised("tour") and Looked(tmp_path).flags.raised("tour") and not looked.flags.raised("other")
+
+
+def test_a_link_that_grows_too_long_is_refused_and_takes_no_step_along(tmp_path: Path) -> None:
+    long = {"link": "?a=" + "\u00e9" * 3000, "title": "t"}
+    looked = Looked(tmp_path)
+    looked.story.add(Step("?a=x&b=y", "good"))
+    with pytest.raises(UsageError, match="8000 characters"):
+        imported(exported([Step("?a=x", "s")]).replace("?a=x", long["link"]).encode())
+    with sqlite3.connect(tmp_path / FILE) as file:
+        steps = json.loads(file.execute("SELECT steps FROM story").fetchone()[0])
+        file.execute("UPDATE story SET steps = ?", (json.dumps([*steps, long, 3]),))
+    assert [step.title for step in Looked(tmp_path).story.read().steps] == ["good"]

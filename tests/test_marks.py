@@ -175,7 +175,8 @@ def test_rows_that_somebody_else_wrote_are_marks_or_none(marks: Marks, home: Pat
         for column, value in broken.items():
             values = [value if name == column else old for name, old in zip(names[1:], row, strict=True)]
             file.execute(f"INSERT INTO marks VALUES ({', '.join('?' * len(names))})", [column, *values])
-    assert [one.id for one in marks.listed()] == ["name", made.id]  # a number in a column of texts is a text
+    found = {one.id: one.view for one in marks.listed()}
+    assert found == {"name": "", "view": "", made.id: ""}, "a number among texts is a text, a view that is none is none"
 
 
 def test_a_home_that_cannot_be_written_keeps_them_as_long_as_the_process_lives(tmp_path: Path) -> None:
@@ -224,3 +225,22 @@ def test_the_verb_lists_them(marks: Marks, home: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["marks"] == [made.listed()]
     main(["marks", "--home", str(home), "--picture", "frame_2", "--json"])
     assert json.loads(capsys.readouterr().out) == {"marks": []}
+
+
+def test_a_view_that_is_too_long_once_written_is_refused_and_costs_no_mark_that_is_there(
+    marks: Marks, home: Path
+) -> None:
+    with pytest.raises(UsageError, match="at most 4000 characters"):
+        marks.add(HERE, "rectangle", BOX, "note", "?parameters=" + "," * 1400)
+    kept = marks.add(HERE, "rectangle", BOX, "important", "?a=x")
+    with sqlite3.connect(home / FILE) as file:
+        file.execute("UPDATE marks SET view = ?", ("?parameters=" + "%2C" * 1400,))
+    (one,) = Looked(home).marks.of_pictures([HERE.picture])
+    assert (one.id, one.note, one.view) == (kept.id, "important", "")
+
+
+def test_a_text_that_is_none_hides_no_other(marks: Marks, home: Path) -> None:
+    first, second = (marks.add(HERE, "rectangle", BOX, note, "?a=x") for note in ("one", "two"))
+    with sqlite3.connect(home / FILE) as file:
+        file.execute("UPDATE marks SET note = CAST(x'ff' AS TEXT) WHERE id = ?", (first.id,))
+    assert {one.id: one.note for one in Looked(home).marks.of_pictures([HERE.picture])}[second.id] == "two"

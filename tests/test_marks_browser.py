@@ -11,7 +11,7 @@ from app_server import App, running_app
 pytestmark = pytest.mark.browser
 
 DATA = "streets:clear:3@val"
-VIEW = "?a=night&b=fog&mix=alpha&alpha=0.5&picture=2&data=streets%2Bclear%2B3"
+VIEW = "?a=night&b=fog&mix=alpha&alpha=0.5&picture=2&data=streets%20clear"
 ZOOM = "**zoom-1.5_0.166667_0.166667**"
 NOTE = "<b>the pole</b> is lost"
 BRIGHT = """async canvas => {

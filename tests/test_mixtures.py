@@ -14,7 +14,9 @@ from fusionlib.contracts import METHODS
 from fusionlib.engine.worker import JOB
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.merging.build import build_method
+from fusionlib.recipe import Recipe, Source
 from fusionlib.studio import mixture_name, mixture_words, parameters_set
+from fusionlib.studio.mixtures import recipe_words
 from fusionlib.studio.view import MergeView
 
 
@@ -70,3 +72,18 @@ def test_names_of_files_and_words(world: World) -> None:
 def test_a_method_that_does_not_fit_says_so(tmp_path: Path, world: World) -> None:
     with pytest.raises(FusionError):
         world.view().frame(0, build_method("linear", {"weights": [0.2, 0.3, 0.5]}))
+
+
+@pytest.mark.parametrize(
+    ("names", "method", "parameters", "more", "words"),
+    [
+        ("ab", "linear", {"alpha": 0.75}, {}, "a + b, alpha 0.75"),
+        ("ab", "linear", {}, {"buffers": "gaussian"}, "a + b, alpha 0.5, buffers gaussian"),
+        ("ab", "slerp", {"alpha": 0.25}, {}, "a + b, SLERP: alpha 0.25"),
+        ("abcdef", "isotropic", {}, {}, "a + b + c + d + 2 others, Isotropic: defaults"),
+        ("a", "linear", {}, {"temperature": 1.5}, "a, temperature 1.5"),
+    ],
+)
+def test_a_recipe_in_words(names: str, method: str, parameters: dict, more: dict, words: str) -> None:
+    sources = tuple(Source(path=f"some/{name}.pth", fingerprint=f"{number:064x}") for number, name in enumerate(names))
+    assert recipe_words(Recipe(method=method, parameters=parameters, checkpoints=sources, **more)) == words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from torch import nn
 
 from fusionlib.architectures.outputs import logits_of
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import ARCHITECTURES, IGNORE
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.engine.maps import doubt_maps, pixel_maps
 from fusionlib.engine.network import BoundNetwork, choose_device
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.measures.observation import Observation
+from fusionlib.studio.demo import DEMO
 
 IMAGES = pictures(3)
 
@@ -276,3 +279,19 @@ def test_doubt_of_a_coin_and_of_one_class() -> None:
     even = torch.tensor([[[[0.0, 200.0]], [[0.0, 0.0]]]])
     assert [one.tolist() for one in doubt_maps(Observation(even, truth))] == [[[255, 0]], [[0, 255]]]
     assert [one.tolist() for one in doubt_maps(Observation(even[:, :1], truth))] == [[[0, 0]], [[255, 255]]]
+
+
+def test_a_picture_too_small_for_the_network_is_said_so() -> None:
+    """A built-in network is not the user's code to correct."""
+    enet = ARCHITECTURES.get("enet")
+    checkpoint = open_checkpoint(DEMO / "night.safetensors")
+    arena = Arena.pack([checkpoint])
+    network = BoundNetwork(enet, 19, arena.layout, arena.integers[0], device=CPU)
+    network.load(arena.weights[0])
+    with pytest.raises(ArchitectureError) as caught:
+        network.logits(pictures(1, size=(1, 1)))
+    error = caught.value
+    assert error.got == f"{enet.title} cannot run on pictures of 1x1" and "model code" not in str(error)
+    side = int(re.search(r"about (\d+) pixels a side", error.needs)[1])  # type: ignore[index]
+    assert network.logits(pictures(1, size=(side, side))).shape[2:] == (side, side)
+    assert "larger pictures" in error.do

@@ -122,6 +122,8 @@ def test_filters_change_the_choice(measured: AppTest) -> None:
         {"against": "alpha=0.25", "mix": "layers"},
         {"sort": "class_gain", "of": "car", "show": "pictures"},
         {"sort": "count"},
+        {"of": "\u202e", "show": "\x01", "matrix": "\x00"},
+        {"split": "x" * 9000},
         {"pixels": "bin=17/20", "sort": "count", "show": "confidence"},
     ],
 )

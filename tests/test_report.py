@@ -24,7 +24,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
 from fusionlib.data.labels import spread_palette
 from fusionlib.errors import FusionError
-from fusionlib.recipe import read_recipe
+from fusionlib.recipe import data_without_folders, read_recipe
 from fusionlib.report import gather as gathering
 from fusionlib.report.content import LAYERS, Content, LeftOut, Mark, Network, Shown
 from fusionlib.report.gather import gather, verdict
@@ -32,7 +32,7 @@ from fusionlib.report.markdown import markdown
 from fusionlib.report.page import page
 from fusionlib.report.page_parts import pictures
 from fusionlib.report.pictures import COLOURS, bytes_of, chosen_rows, indexed, layers_of, within
-from fusionlib.report.text import between, code, escaped, fenced, in_script, prose, without_folders
+from fusionlib.report.text import between, code, escaped, fenced, in_script, prose
 from fusionlib.report.write import check_target, places
 from fusionlib.studio.report_subject import Subject, of_checkpoint, of_recipe, recipe_within
 from fusionlib.studio.reports import ReportWork
@@ -131,7 +131,9 @@ def test_hostile_texts_are_text() -> None:
     assert code("a`b``c") == "```a`b``c```" and code("`a|b`") == "`` `a\\|b` ``" and code("") == "` `"
     assert fenced("```\nrm") == "````\n```\nrm\n````"
     assert prose("<b> [a](b) @you #1 www.evil") == "\\&lt;b"[1:] + "\\> \\[a\\](b) @<!-- -->you #<!-- -->1 www\\.evil"
-    assert without_folders("camvid:/a/b@val") == "camvid:b@val" and without_folders("streets:all:3") == "streets:all:3"
+    assert data_without_folders("camvid:/a/b@val") == "camvid:b@val"
+    assert data_without_folders("streets:all:3") == "streets:all:3"
+    assert data_without_folders("corrupt:fog:3:camvid:/a/b@val") == "corrupt:fog:3:camvid:b@val"
     assert between([-1e-7, 0.031]) == "+0 to +3.1" and between(None) == "n/a"
 
 
@@ -275,6 +277,8 @@ def test_the_verb_writes_a_page_and_runs_nothing_the_second_time(
     text = out.read_text()
     assert "<img src=x" not in text and "a&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;b&gt;sky" in text
     assert f"report {files / 'r.yaml'}" in text and "left_out" in first and [one["alpha"] for one in first["curve"]]
+    assert first["sentence"].startswith("a<img src=x onerror=alert(1)> + b, alpha 0.5 ")
+    assert text.count("r.yaml") == 1, "the file stands in the command alone"
     seen = counted_forwards(monkeypatch)
     second = report(files, capsys, str(files / "r.yaml"), "--out", str(out), "--step", "0.5")
     assert second["forward_passes"] == 0 and seen == [] and second["forward_passes_known"] == PICTURES * 3

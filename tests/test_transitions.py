@@ -159,6 +159,13 @@ def test_a_bin_of_confidence_is_no_matter_of_transitions() -> None:
     assert not Pixels(bin=(19, 20)).mask_of_bin(np.array([60], np.uint8)).any(), "void"
 
 
+def test_twice_the_same_is_once() -> None:
+    assert Pixels.from_text("sizes=small,small,small") == Pixels(sizes=("small",)) == Pixels(sizes=("small", "small"))
+    stack = stack_of((TRUTH, REFERENCE, MERGE))
+    once, twice = (stack.changes(Pixels(sizes=sizes)) for sizes in (("small",), ("small", "small")))
+    assert (once == twice).all() and Pixels(truths=(1, 0, 1)).text == "truths=1,0"
+
+
 def test_pixels_travel_in_a_link() -> None:
     for pixels in (
         EVERYTHING,

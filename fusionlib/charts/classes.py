@@ -50,8 +50,8 @@ def class_change_figure(
         )
     )
     figure.update_layout(
-        height=max(220, 26 * len(rows) + 80),
-        margin={"l": 8, "r": 40, "t": 8, "b": 48},
+        height=max(220, 26 * len(rows) + 104),
+        margin={"l": 8, "r": 40, "t": 32, "b": 48},  # the tools lie above the first bar
         bargap=0.35,
         xaxis_title="change of IoU against the better of A and B (percentage points)",
         yaxis_title=None,

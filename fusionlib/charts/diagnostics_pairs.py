@@ -13,7 +13,7 @@ from fusionlib.charts.diagnostics import MARGIN, SECOND, name_of
 from fusionlib.diagnostics.bootstrap import in_points
 
 ZONE = "rgba(31, 138, 158, 0.10)"
-GAINS = [[0.0, "#c8553d"], [0.5, "#b9c2ca"], [1.0, "#1a936f"]]
+GAINS = [[0.0, "#e8622c"], [0.5, "#c3ccd4"], [1.0, "#0f7a5c"]]
 """Red: the best merge loses; green: it gains; grey about nothing. Symmetric about 0."""
 
 NEAREST = 1e-7

@@ -34,6 +34,7 @@ VERBS: Mapping[str, str] = {
     "merge": "Merge checkpoints, by a recipe or directly, into one safetensors file",
     "evaluate": "Measure a checkpoint, a recipe or several networks that answer together on labelled pictures",
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
+    "domains": "Measure networks on several domains, ranked by the harmonic mean of their mIoU",
     "search": "Search for the best merge of a set by a strategy, chosen on some pictures and reported on others",
     "errors": "Say which pictures and pixels a merge gains and loses against one of its networks",
     "report": "Write a merge's tables, curve and pictures as one HTML file, or as Markdown with PNGs",

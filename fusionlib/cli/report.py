@@ -59,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not known, write the report; `sentence`, `level`, `left_out`, and `path` with its `bytes`."""
     kind = _checked(given)
+    from fusionlib.recipe import data_without_folders
     from fusionlib.report.gather import gather
     from fusionlib.report.marks import marks_of
-    from fusionlib.report.text import without_folders
     from fusionlib.report.write import check_target, write_html, write_markdown
 
     check_target(given.out, kind, [given.source, *given.against])
@@ -77,7 +77,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     with progress_bar("pictures") as progress:
         content = gather(
             work,
-            without_folders(pictures.spec),
+            data_without_folders(pictures.spec),
             _command(given),
             pictures=given.pictures,
             marks=marks_of(studio.looked.marks, pictures),
@@ -128,13 +128,14 @@ def _checked(given: argparse.Namespace) -> str:
 
 
 def _subject(given: argparse.Namespace, studio: Studio) -> Subject:
+    from fusionlib.studio.mixtures import recipe_words
     from fusionlib.studio.report_subject import of_checkpoint, of_recipe
 
     further = open_files(given, given.against) if given.against else []
     if is_recipe(given.source):
         recipe = read_recipe_file(given, given.source)
         studio.sources.know(further)
-        return of_recipe(given.source.stem, recipe, further)
+        return of_recipe(recipe_words(recipe), recipe, further)
     (checkpoint,) = open_files(given, [given.source])
     studio.sources.know([checkpoint, *further])
     return of_checkpoint(checkpoint, further)

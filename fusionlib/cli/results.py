@@ -23,7 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("action", choices=("list", "show", "prune", "export", "import"))
     parser.add_argument("key", nargs="?", help="with show: the beginning of a key; with export and import: a file")
-    parser.add_argument("--data", metavar="SPEC", help="with export: the labelled pictures whose answers are written")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="with export: the labelled pictures whose answers are written; may be given several times",
+    )
+    parser.add_argument(
+        "--measure", action="append", default=[], metavar="NAME", help="with export: what this one says alone"
+    )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="with list: the newest N (default 50)")
     parser.add_argument(
         "--maps", action="store_true", help="with prune: also all label maps, which are made again when they are needed"
@@ -49,11 +58,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         )
     if (given.action == "export") != bool(given.data):
         raise UsageError(f"results {given.action}", "--data SPEC with export, and with export alone", "See --help")
+    for name in given.measure:
+        MEASURES.get(name)
+    if given.measure and given.action != "export":
+        raise UsageError(f"results {given.action} --measure", "export, which chooses by it", "Leave --measure out")
     if given.maps and given.action != "prune":
         raise UsageError(f"results {given.action} --maps", "prune, which removes them", "Leave --maps out")
     answers = Answers((given.home or default_home()) / "results.sqlite")
     if given.action == "export":
-        return _export(answers, Path(given.key), given.data)
+        return _export(answers, Path(given.key), given.data, given.measure)
     if given.action == "import":
         return _import(answers, Path(given.key))
     if given.action == "prune":
@@ -73,14 +86,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     return {"results": found}
 
 
-def _export(answers: Answers, path: Path, spec: str) -> dict[str, Any]:
+def _export(answers: Answers, path: Path, specs: list[str], measures: list[str]) -> dict[str, Any]:
     from fusionlib.atomic import write_atomically
     from fusionlib.data.spec import open_dataset
     from fusionlib.runs.shipped import packed, shipment
 
-    found = shipment(answers, open_dataset(spec), "cpu", "float32")
-    write_atomically(path, packed(found))
-    return {"exported": sum(len(one.answers) for one in found.measured), "out": str(path)}
+    found = [shipment(answers, open_dataset(spec), "cpu", "float32", measures) for spec in dict.fromkeys(specs)]
+    write_atomically(path, packed(*found))
+    told = sum(len(one.answers) for part in found for one in part.measured)
+    return {"exported": told, "out": str(path)}
 
 
 def _import(answers: Answers, path: Path) -> dict[str, Any]:

@@ -162,6 +162,7 @@ def _rival(studio: Studio, files: Sequence[Checkpoint], wish: Wish, given: argpa
         "points": [{"alpha": point.pop("value"), **point} for point in curve["points"]],
         "best": best and {"alpha": best["value"], "miou": best["miou"]},
         **ends,
+        "also_known": [],
         "images": curve["images"],
         "classes": curve["classes"],
         **found,

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import Chosen
+from fusionlib.data.corrupt import Corrupted
 from fusionlib.data.pairs import PairedDataset
 from fusionlib.data.spec import First
 from fusionlib.errors import DataError, shown
@@ -67,7 +68,7 @@ def choices_of(attributes: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _beside(pictures: DecodedCache) -> Path | None:
     dataset: object = pictures
-    while isinstance(dataset, DecodedCache | Chosen | First):
+    while isinstance(dataset, DecodedCache | Chosen | First | Corrupted):
         dataset = dataset.dataset
     if not isinstance(dataset, PairedDataset) or not dataset.pairs:
         return None

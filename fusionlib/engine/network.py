@@ -24,6 +24,9 @@ from fusionlib.engine.worker import Run, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.quiet import quiet
 
+SMALL = 256
+"""Pixels a side up to which it is tried whether larger pictures than those that failed would do."""
+
 
 class Network(Protocol):
     """What a measurement needs of a network: one set of weights, an ensemble of several, or one with scaled logits."""
@@ -73,6 +76,7 @@ class BoundNetwork:
             )
         self.layout, self.device, self.precision, self.classes = layout, device, precision, classes
         self.occupant: object = None
+        self.title, self._own_code = architecture.title, getattr(architecture, "named", None) is not None
         """Whose weights it holds, where several share it."""
         self.space = _checked_space(architecture, classes)
         self.flat = torch.zeros(layout.size, device=device)
@@ -192,18 +196,41 @@ class BoundNetwork:
         return step(lambda: self.module(self.prepare(images)))
 
     def _forward(self, images: np.ndarray, call: Callable[[], object]) -> object:
-        """What the call gives. Raises `ArchitectureError` with whatever the user's own code raised."""
+        """What the call gives. Raises `ArchitectureError` with whatever the network's code raised."""
         try:
             return call()
         except (FusionError, Superseded):
             raise
         except Exception as error:
             height, width = images.shape[1:3]
+            if side := self._smallest_side(min(height, width)):
+                raise ArchitectureError(
+                    f"{self.title} cannot run on pictures of {width}x{height}",
+                    f"pictures of about {side} pixels a side or more: it makes them smaller step by step",
+                    "Choose larger pictures, or leave the small ones out of the folder",
+                ) from error
             raise ArchitectureError(
                 f"The network failed on pictures of {width}x{height}: {type(error).__name__}: {error}",
-                "model code that runs on (N, 3, H, W)",
-                "Correct the model code, or choose other pictures",
+                "model code that runs on (N, 3, H, W)" if self._own_code else "pictures that it can run on",
+                "Correct the model code, or choose other pictures" if self._own_code else "Choose other pictures",
             ) from error
+
+    def _smallest_side(self, failed: int) -> int | None:
+        """The first power of two above a side that failed from which on the network runs; None where it does at none up
+        to `SMALL`, or at multiples alone: then smallness is not what is wrong.
+        """
+        side = 1 << failed.bit_length()
+        while side <= SMALL and not (self._runs_at(side) and self._runs_at(side + 1)):
+            side *= 2
+        return side if side <= SMALL else None
+
+    def _runs_at(self, side: int) -> bool:
+        try:
+            with torch.inference_mode():
+                self.module(self.prepare(np.zeros((1, side, side, 3), np.uint8)))
+        except Exception:  # noqa: BLE001 - whatever it raises, it does not run at this size
+            return False
+        return True
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """Pictures (N, H, W, 3) uint8 RGB as the network's input (N, 3, H, W) on its device."""

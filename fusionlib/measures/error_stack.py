@@ -60,6 +60,8 @@ class Pixels:
     bin: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name in (*_NUMBERS, *_WORDS):  # twice the same is once: strata are summed
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if self.bin is not None:
             number, of = self.bin
             if of not in OFFERED_BINS or not 0 <= number < of or replace(self, bin=None) != Pixels():

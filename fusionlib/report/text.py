@@ -55,12 +55,6 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{plain}\n{fence}"
 
 
-def without_folders(spec: str) -> str:
-    """Data as a verb takes it, of a folder its name alone: a report is passed on."""
-    kind, colon, rest = spec.partition(":")
-    return f"{kind}{colon}{rest.rstrip('/').rpartition('/')[2]}"
-
-
 def percent(value: float | None, digits: int = 2) -> str:
     """A fraction in percent; `n/a` where it is undefined."""
     return "n/a" if value is None else f"{100 * value:.{digits}f} %"

@@ -120,6 +120,7 @@ class Database:
             self._file = sqlite3.connect(
                 self.path, timeout=self._patience, check_same_thread=False, isolation_level=None
             )
+            self._file.text_factory = _text
             self._inode = self.path.stat().st_ino
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=NORMAL")
@@ -157,6 +158,11 @@ class Database:
             if old.exists():
                 os.rename(old, aside.with_name(aside.name + ending))
         self._damage = f"The store of results was damaged; it was set aside as {aside.name} and a new one begun"
+
+
+def _text(found: bytes) -> str:
+    """A text that is none, which somebody else has written, is no reason to read nothing."""
+    return found.decode("utf-8", "replace")
 
 
 def _all(connection: sqlite3.Connection, statements: Sequence[tuple[str, Row, bool]]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from fusionlib.errors import UsageError, shown
 
-PAGES = ("", "layers", "compare", "diagnostics", "calibration", "errors")
+PAGES = ("", "layers", "compare", "domains", "diagnostics", "calibration", "errors")
 """Pages that show a view, by their addresses; the first is Explore."""
 
 LONGEST = 8000
@@ -51,8 +51,11 @@ def parsed(link: object) -> tuple[str, dict[str, list[str]]]:
 
 
 def checked(link: object) -> str:
-    """The link as this app writes it. Raises `UsageError` for what is no link of a view."""
-    return written(*parsed(link))
+    """The link as this app writes it. Raises `UsageError` for what is no link of a view, or too long so written."""
+    found = written(*parsed(link))
+    if len(found) > LONGEST:
+        raise _refused(link, f"at most {LONGEST} characters as an address has them, not {len(found)}")
+    return found
 
 
 def _refused(link: object, needs: str) -> UsageError:

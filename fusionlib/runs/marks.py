@@ -189,9 +189,13 @@ def _read(row: tuple[Any, ...]) -> Marked | None:
     try:
         _shape(one.shape)
         _box([one.x, one.y, one.width, one.height])
-        return replace(one, note=_note(one.note), view=_view(one.view))
+        one = replace(one, note=_note(one.note))
     except UsageError:
         return None
+    try:
+        return replace(one, view=_view(one.view))
+    except UsageError:
+        return replace(one, view="")  # what was seen and written is more than where one came from
 
 
 def _shape(given: object) -> str:
@@ -233,7 +237,12 @@ def _view(given: object) -> str:
     if given == "":
         return ""
     sound = isinstance(given, str) and len(given) <= VIEW and _ADDRESS.fullmatch(given)
-    return checked(given if sound else None)
+    found = checked(given) if sound else ""
+    if not found or len(found) > VIEW:
+        raise UsageError(
+            f"View {shown(given)}", f"the address of a view, at most {VIEW} characters", "Mark the region again"
+        )
+    return found
 
 
 def _sound(text: object) -> str:

@@ -12,11 +12,11 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 
 from fusionlib.contracts import MEASURES, METHODS, Dataset, Measure, State
 from fusionlib.errors import DataError
@@ -86,10 +86,24 @@ class Shipment(_Part):
     measured: list[Measured]
 
 
-def shipment(answers: Answers, dataset: Dataset, device: str, precision: str) -> Shipment:
-    """Everything that is known about a dataset on this device. Raises `DataError` where that is nothing."""
+class Shipments(_Part):
+    """Answers about several datasets."""
+
+    format: Literal[2] = 2
+    parts: Annotated[list[Shipment], Field(min_length=1, max_length=64)]
+
+
+_WHOLE: TypeAdapter[Shipment | Shipments] = TypeAdapter(Annotated[Shipment | Shipments, Discriminator("format")])
+
+
+def shipment(
+    answers: Answers, dataset: Dataset, device: str, precision: str, measures: Collection[str] = ()
+) -> Shipment:
+    """Everything that is known about a dataset on this device; with `measures` what these say alone. Raises `DataError`
+    where that is nothing.
+    """
     pictures = [dataset.picture_key(index) for index in range(len(dataset))]
-    measured = list(_measured(answers, dataset, pictures, device, precision))
+    measured = list(_measured(answers, dataset, pictures, device, precision, measures))
     if not measured:
         raise DataError(
             f"No answers about {dataset.spec} in this home folder",
@@ -117,9 +131,10 @@ def shipment(answers: Answers, dataset: Dataset, device: str, precision: str) ->
     )
 
 
-def packed(shipped: Shipment) -> bytes:
+def packed(*shipped: Shipment) -> bytes:
     """The file; the same answers give the same bytes."""
-    return gzip.compress(shipped.model_dump_json(exclude_none=True).encode(), mtime=0)
+    whole = shipped[0] if len(shipped) == 1 else Shipments(parts=list(shipped))
+    return gzip.compress(whole.model_dump_json(exclude_none=True).encode(), mtime=0)
 
 
 def take(answers: Answers, data: bytes, device: str, precision: str) -> int:
@@ -127,15 +142,26 @@ def take(answers: Answers, data: bytes, device: str, precision: str) -> int:
 
     Raises: `DataError` for a file that is none, or whose parts do not fit one another; nothing of it is taken.
     """
-    shipped = _read(data)
-    if not _fits(shipped, device, precision):
-        return 0
-    places = [short(key) for key in shipped.pictures]
-    ready = [
+    parts = [part for part in _read(data) if _fits(part, device, precision)]
+    ready = [(part, _ready(part, device, precision)) for part in parts]
+    return sum(_taken(answers, part, rows) for part, rows in ready)
+
+
+_Row = tuple[Measured, Subject, Figures, Answer]
+
+
+def _ready(shipped: Shipment, device: str, precision: str) -> list[_Row]:
+    """What a part says, checked."""
+    return [
         (one, Subject(tuple(one.builds), one.labels, precision, device), figures, _checked(shipped, one, figures))
         for one in shipped.measured
         for figures in one.answers
     ]
+
+
+def _taken(answers: Answers, shipped: Shipment, ready: list[_Row]) -> int:
+    """Put a part into the tables; how many answers were new."""
+    places = [short(key) for key in shipped.pictures]
     new = [row for row in ready if answers.find(row[1], row[2].measure, row[2].version, shipped.data) is None]
     for one, subject, figures, answer in new:
         kept = [base64.b64decode(state) for state in figures.states or ()]
@@ -156,7 +182,12 @@ def take(answers: Answers, data: bytes, device: str, precision: str) -> int:
 
 
 def _measured(
-    answers: Answers, dataset: Dataset, pictures: list[str], device: str, precision: str
+    answers: Answers,
+    dataset: Dataset,
+    pictures: list[str],
+    device: str,
+    precision: str,
+    measures: Collection[str] = (),
 ) -> Iterator[Measured]:
     """Subjects with what current measures say of them, in an order that does not depend on when they were measured."""
     rows = answers.database.read(
@@ -167,7 +198,9 @@ def _measured(
     for builds, labels, recipes in rows:
         subject = Subject(tuple(builds.split()), labels, precision, device)
         found = [
-            _figures(answers, subject, name, measure, dataset, pictures) for name, measure in sorted(MEASURES.items())
+            _figures(answers, subject, name, measure, dataset, pictures)
+            for name, measure in sorted(MEASURES.items())
+            if not measures or name in measures
         ]
         told = [one for one in found if one is not None]
         if told:
@@ -191,7 +224,7 @@ def _figures(
     return None if answer is None else Figures(measure=name, version=measure.version, figures=dict(answer.figures))
 
 
-def _read(data: bytes) -> Shipment:
+def _read(data: bytes) -> list[Shipment]:
     reader = zlib.decompressobj(wbits=31)
     try:
         text = reader.decompress(data, MOST_BYTES)
@@ -200,7 +233,8 @@ def _read(data: bytes) -> Shipment:
     if not reader.eof or reader.unused_data:
         raise _damaged("that ends too early, goes on too long or is too large")
     try:
-        return Shipment.model_validate_json(text)
+        whole = _WHOLE.validate_json(text)
+        return whole.parts if isinstance(whole, Shipments) else [whole]
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"]))

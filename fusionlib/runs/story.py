@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -69,13 +70,13 @@ class Story:
         self.database = database
 
     def read(self) -> Told:
-        """The newest version; what cannot be read of it counts as no story."""
+        """The newest version, without the steps of it that cannot be read."""
         rows = self.database.read("SELECT id, steps, what FROM story ORDER BY id DESC LIMIT 1")
         if not rows:
             return Told(0, (), "")
         version, text, what = max(rows)
         try:
-            return Told(version, _steps(json.loads(text)), what)
+            return Told(version, _readable(json.loads(text)), what)
         except (ValueError, RecursionError):
             return Told(version, (), what)
 
@@ -165,6 +166,15 @@ def _steps(found: Any) -> tuple[Step, ...]:
     if not isinstance(found, list) or len(found) > STEPS:
         raise UsageError(f"Steps {shown(found)}", f"a list of at most {STEPS} steps", "Choose an exported story")
     return tuple(_step(number, one) for number, one in enumerate(found, 1))
+
+
+def _readable(found: Any) -> tuple[Step, ...]:
+    """Those that are steps: one that is none takes no other along."""
+    steps = []
+    for number, one in enumerate(found[:STEPS] if isinstance(found, list) else (), 1):
+        with suppress(UsageError):
+            steps.append(_step(number, one))
+    return tuple(steps)
 
 
 def _step(number: int, found: Any) -> Step:

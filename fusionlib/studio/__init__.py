@@ -47,6 +47,7 @@ from fusionlib.studio.comparisons import ComparisonDesk
 from fusionlib.studio.demo import with_demo
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.diagnose import Diagnosis
+from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.exports import Exports
@@ -142,8 +143,7 @@ class Studio:
             tidy(options.home / folder)
         self.answers = with_demo(Answers(options.home / "results.sqlite", options.home_mb << 20), options, self.device)
         self.store, self.statistics = Store(self.answers.database), StatisticsStore(options.home / "statistics")
-        self.workspace = Workspace(options)
-        self.sources = Sources()
+        self.workspace, self.sources = Workspace(options), Sources()
         merger = Merger(self.worker, self.device, self.sources, self.statistics)
         self.runner = Runner(Builder(merger, options.precision), self.answers)
         self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
@@ -163,6 +163,7 @@ class Studio:
         self.exports = Exports(options.home / "exports", self.merge)
         self.searches = SearchDesk(self.workspace, self.runner)
         self.varied = VariedDesk(self.workspace, self.runner)
+        self.domains = DomainsDesk(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")

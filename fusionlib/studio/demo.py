@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
 ANSWERS = DEMO / "answers.json.gz"
+DOMAINS = DEMO / "domains.json.gz"
+"""What the first page opens with, and what the page of domains does: that is taken when somebody looks there."""
 
 
 def manifest() -> dict[str, Any]:

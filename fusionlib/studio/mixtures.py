@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fusionlib.contracts import METHODS, MergeMethod, parameters_of
+from fusionlib.merging.build import build_method
+from fusionlib.recipe import Recipe
+
+NAMED = 4
+"""So many checkpoints are named in words."""
 
 Mixture = float | MergeMethod
 """The weight of A in an average with the others, or a merge method."""
@@ -49,6 +55,20 @@ def mixture_words(mixture: Mixture) -> str:
         return f"alpha {mixture:g}"
     given = ", ".join(f"{name} {_short(value)}" for name, value in parameters_set(mixture).items())
     return f"{mixture.title}: {given or 'defaults'}"
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """A recipe's network in words, its checkpoints called as their files are: `night + fog, alpha 0.25`."""
+    names = [Path(source.path).stem for source in recipe.checkpoints]
+    heated = "" if recipe.temperature is None else f", temperature {recipe.temperature:g}"
+    if len(names) == 1:
+        return names[0] + heated
+    rest = [f"{len(names) - NAMED} others"] if len(names) > NAMED + 1 else names[NAMED:]
+    method = build_method(recipe.method, recipe.parameters)
+    average = recipe.method == "linear" and len(names) == 2
+    words = mixture_words(method.shares(2)[0] if average else method)
+    buffers = "" if method.keeps_statistics or recipe.buffers == "average" else f", buffers {recipe.buffers}"
+    return f"{' + '.join([*names[:NAMED], *rest])}, {words}{buffers}{heated}"
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from fusionlib.contracts import DATASETS
+from fusionlib.data import corrupt
+from fusionlib.errors import UsageError
 from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
 
 
@@ -37,6 +40,11 @@ def short_name(spec: str, origin: str) -> str:
     if origin == "upload":
         return "uploaded pictures"
     kind, _, argument = spec.partition(":")
+    if kind == corrupt.NAME:
+        with suppress(UsageError):  # opening it says what is wrong
+            damage, severity, inner = corrupt.parts_of(argument)
+            return f"{short_name(inner, origin)}, {damage} {severity}"
+        return kind
     if kind not in DATASETS or kind == "streets":
         return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
     folder = Path(argument.split("@")[0]).name

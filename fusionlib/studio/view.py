@@ -109,8 +109,8 @@ class MergeView:
     @property
     def turned(self) -> str:
         """The id of the view of the same checkpoints in the opposite order."""
-        chosen, prints = self.selection, self.arena.fingerprints[::-1]
-        return view_key(prints, chosen.buffers, chosen.dtype, self.pictures, self._known, self.precision, self.device)
+        one, prints = self.selection, self.arena.fingerprints[::-1]
+        return view_key(prints, one.buffers, one.dtype, self.pictures, self._known, self.precision, self.device)
 
     @property
     def obstacle(self) -> str | None:

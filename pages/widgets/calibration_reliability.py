@@ -175,6 +175,7 @@ def figures_section(look: Shown) -> None:
     st.dataframe(
         _table(known),
         key="calibration-figures",
+        placeholder="n/a",
         height=35 * (1 + len(TERMS)) + 3 if look.label is None else "content",
         column_config={
             "_index": st.column_config.TextColumn("figure", width=250),

@@ -82,7 +82,7 @@ def other_alpha(against: str) -> float | None:
 
 def measured(analysis: ErrorAnalysis) -> bool:
     """Whether all pictures are looked into; else the button, or how far it is."""
-    if running(analysis, "errors", "Looking into it", unit=lambda: _unit(analysis)):
+    if running(analysis, "errors", lambda: _so_far(analysis), unit=lambda: _unit(analysis)):
         return False
     if analysis.ready:
         return True
@@ -91,6 +91,14 @@ def measured(analysis: ErrorAnalysis) -> bool:
     label = f"Look into it: {passes:,} forward passes" if passes else f"Look into it: {images:,} pictures, no pass"
     st.button(label, key="errors-measure", type="primary", icon=":material/troubleshoot:", on_click=analysis.want)
     return False
+
+
+def _so_far(analysis: ErrorAnalysis) -> str:
+    """What is done, with the scores that are there already."""
+    named = {"a": "A", "b": "B", "merge": "merge"}
+    known = {named[name]: score for name, score in analysis.table().items() if name in named and score is not None}
+    scores = ", ".join(f"{name} {100 * score:.1f} %" for name, score in known.items())
+    return f"Looking into it (mIoU of {scores})" if scores else "Looking into it"
 
 
 def _unit(analysis: ErrorAnalysis) -> str:

@@ -103,7 +103,7 @@ def contribution_section(view: MergeView, profile: LayerProfile) -> None:
         st.caption(":material/history: Measured for an earlier profile than the one drawn above.")
     st.plotly_chart(contribution_figure(rows), key="contribution-chart", config=CHART)
     with st.expander("Table"):
-        st.dataframe(rows, hide_index=True, key="contribution-table")
+        st.dataframe(rows, hide_index=True, key="contribution-table", placeholder="n/a")
     st.download_button(
         "Contributions (CSV)",
         as_csv(rows),

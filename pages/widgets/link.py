@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.runs.links import PAGES, written
+from pages.widgets import link_notes
 
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
@@ -28,6 +29,7 @@ OWN = {
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
     "compare": ("part", "compare", "anchor", "base", "rows", "own", "dtype", *_SEARCH, *_VARY),
+    "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
     "story": (),
@@ -35,10 +37,13 @@ OWN = {
 }
 """What else a page shows, by its address."""
 
+KNOWN = tuple(dict.fromkeys((*SHARED, *(name for names in OWN.values() for name in names))))
+"""All that a link may say, on whichever page."""
+
 APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
-LISTS = {"more", "compare", "rows", "set", "domain", "where"}
+LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside", "on", "networks", "path"}
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 
@@ -65,11 +70,15 @@ def follow(page: str) -> None:
     now, before = _current(), st.session_state.get(_WRITTEN)
     st.session_state[_ONCE] = dict(now)
     kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    if before is None or now != before[1]:
+        link_notes.arrives(now)
     if before is not None and now != before[1]:
-        # A page that is opened from another one brings nothing, or a part: the rest stays as it is.
+        # A page that is opened from another one brings nothing, or a part: the rest stays as it is; but the data does
+        # not, where the link names checkpoints of its own.
         elsewhere = page != before[0] and not set(SHARED) <= set(now)
+        anew = ("data", "split") if {"a", "b"} & set(now) else ()
         for name in _names(page):
-            if name in now or not elsewhere:
+            if name in now or not elsewhere or name in anew:
                 _take(name, now.get(name), kept)
     elif before is None:
         for name in _names(page):
@@ -113,15 +122,18 @@ def asked(name: str) -> str | None:
 
 
 def only_of(name: str, options: Collection[Any]) -> None:
-    """Before a widget: forget what is none of its options, as a link may say."""
+    """Before a widget: forget what is none of its options, or is there twice, as a link may say."""
     value = st.session_state.get(name)
     if isinstance(value, list):
-        there = [one for one in value if one in options]
+        there = [one for one in dict.fromkeys(value) if one in options]
+        if set(there) != set(value):
+            link_notes.dropped(name, ", ".join(str(one) for one in value if one not in options))
         if value and not there:
             del st.session_state[name]
         elif there != value:
             st.session_state[name] = there
     elif name in st.session_state and value not in options:
+        link_notes.dropped(name, value)
         del st.session_state[name]
 
 
@@ -148,6 +160,13 @@ def write() -> None:
         st.session_state[_OLDER] = (_address(), time.monotonic())
         st.query_params.from_dict(wanted)
     st.session_state[_WRITTEN] = st.session_state[_SHOWN] = (page, wanted)
+
+
+def settle() -> None:
+    """After `write`, once the whole page is drawn: what of its link was not understood is known now."""
+    page, state = st.session_state.get(_SHOWN, (None, {}))
+    if page is not None and page == st.session_state.get(_PAGE):
+        link_notes.settle(state, KNOWN)
 
 
 def _current() -> dict[str, list[str]]:
@@ -180,7 +199,7 @@ def _take(name: str, values: Sequence[str] | None, kept: dict[str, Any]) -> None
         st.session_state.pop(key, None)
     kept.pop(name, None)
     if values:
-        value = list(values) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
+        value = list(dict.fromkeys(values)) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
         if value is not None:
             st.session_state[name] = st.session_state[f"kept/{name}"] = value
 

@@ -14,6 +14,7 @@ FILES = {
     "": "explore.py",
     "layers": "layers.py",
     "compare": "compare.py",
+    "domains": "domains.py",
     "diagnostics": "diagnostics.py",
     "calibration": "calibration.py",
     "errors": "errors.py",

@@ -49,6 +49,7 @@ def checkpoint_table(workspace: Workspace) -> None:
             table,
             hide_index=True,
             key="checkpoints",
+            placeholder="–",
             column_config={
                 SCORE: st.column_config.NumberColumn(
                     SCORE, format="%.1f", help="Its own on the data that the sidebar names, where it is measured"

@@ -8,10 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from fusionlib.atomic import make_folder
-from fusionlib.recipe import Recipe
+from fusionlib.recipe import Recipe, data_without_folders
 from fusionlib.report.gather import gather
 from fusionlib.report.marks import marks_of
-from fusionlib.report.text import without_folders
 from fusionlib.report.write import write_html
 from fusionlib.runs.keys import key_of
 from fusionlib.studio import MergeView, Mixture
@@ -75,7 +74,7 @@ def _written(work: ReportWork | AloneWork, view: MergeView, recipe: Recipe, name
     folder = studio().options.home / "exports"
     make_folder(folder)
     path = folder / f"report-{key[:16]}.html"
-    data = without_folders(view.need_pictures().spec)
+    data = data_without_folders(view.need_pictures().spec)
     command = shlex.join(
         ["python", "-m", "fusionlib", "report", f"{name}.yaml", "--data", data, "--out", f"{name}.html"]
     )

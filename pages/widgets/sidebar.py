@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from fusionlib.merging.choices import POLICIES
-from fusionlib.studio import Selection, Workspace
+from fusionlib.studio import Selection, Source, Workspace
+from fusionlib.studio.provenance import DEMO_FILE
 from pages.widgets import link
 from pages.widgets.copy_link import copy_link
 from pages.widgets.link import only_of
+from pages.widgets.link_notes import dropped
 from pages.widgets.present import presenting
 from pages.widgets.problems import plain
 from pages.widgets.rows import option_texts
 from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
-ABSENT = "not-here"
-"""Names of a link that this server does not know, until something else is chosen."""
-
-WITH_SETS = ("compare", "diagnostics")
+WITH_SETS = ("compare", "domains", "diagnostics")
 """Pages with a set of their own: the pair stays as it is, and is not shown."""
 
 
@@ -57,20 +58,15 @@ def choose(a: str, b: str) -> None:
 
 
 def use_as(end: str, name: str) -> None:
-    """Make a checkpoint A or B (as a callback); what a link named that is not here is forgotten, as by the selector."""
+    """Make a checkpoint A or B (as a callback)."""
     st.session_state[end] = name
-    _forget_absent()
 
 
 def _selectors(workspace: Workspace, names: list[str]) -> None:
-    first, second = _default_pair(workspace, names)
-    if {"a", "b"} & set(st.query_params):  # of a pair in a link Streamlit leaves out what is the first option
-        first = second = names[0]
-    _begin("a", names, first)
-    _begin("b", names, second)
+    _begin_pair(workspace, names)
     sources = [source for source in workspace.sources if source.problem is None]
     if sources:  # before the checkpoints, whose lists say the scores on it
-        _begin("data", [source.name for source in sources], sources[0].name)
+        _begin("data", [source.name for source in sources], _default_data(workspace, sources))
     if link.page() not in WITH_SETS:
         _pair(workspace, names)
     else:  # what no widget holds would be lost with the last one's
@@ -80,7 +76,6 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
             "Data",
             [source.name for source in sources],
             key="data",
-            on_change=_forget_absent,
             help="Pictures to look at and, with masks, to measure on",
         )
         chosen = next((source for source in sources if source.name == st.session_state.get("data")), sources[0])
@@ -97,11 +92,6 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         help="What happens to batch-norm statistics: "
         + "; ".join(f"{name}: {what}" for name, what in POLICIES.items()),
     )
-    if absent := st.session_state.get(ABSENT):
-        st.warning(
-            f"Not here: {', '.join(plain(name) for name in absent)}. The link named what this server has not loaded.",
-            icon=":material/link_off:",
-        )
 
 
 def _pair(workspace: Workspace, names: list[str]) -> None:
@@ -111,7 +101,6 @@ def _pair(workspace: Workspace, names: list[str]) -> None:
         names,
         key="a",
         format_func=option_texts("a", items),
-        on_change=_forget_absent,
         help="Alpha is the weight of A: alpha 1 is A alone",
     )
     st.selectbox(
@@ -119,14 +108,33 @@ def _pair(workspace: Workspace, names: list[str]) -> None:
         names,
         key="b",
         format_func=option_texts("b", items),
-        on_change=_forget_absent,
         help="Gets 1 - alpha: alpha 0 is B alone",
     )
     st.button("Swap A and B", key="swap", icon=":material/swap_vert:", width="stretch", on_click=_swap)
 
 
+def _begin_pair(workspace: Workspace, names: list[str]) -> None:
+    """A and B: as the session or a link says, and for whatever is not here the pair that the app opens with.
+
+    A link that names one of two keeps it: the other is then that of the pair which is not the same.
+    """
+    pair = _default_pair(workspace, names)
+    asked = {end: value for end in "ab" if (value := st.session_state.get(end)) in names}
+    for end, other, default in (("a", "b", pair[0]), ("b", "a", pair[1])):
+        taken = asked.get(other)
+        _begin(end, names, next(one for one in (default, *pair) if one != taken))
+
+
+def _default_data(workspace: Workspace, sources: Sequence[Source]) -> str:
+    """The first data; of two checkpoints of the demo that of the demo."""
+    if all(workspace.get(st.session_state[end]).given == DEMO_FILE for end in "ab"):
+        of_demo = [source.name for source in sources if source.origin == "demo"]
+        return of_demo[0] if of_demo else sources[0].name
+    return sources[0].name
+
+
 def _begin(key: str, names: list[str], default: str) -> None:
-    """The default, unless the session or a link says otherwise; a name in a link that is not here is said below.
+    """The default, unless the session or a link says otherwise; a name that is not here is said above the page.
 
     Set as a value and not as the widget's own default, of which Streamlit warns as soon as a callback sets another one.
     """
@@ -135,11 +143,7 @@ def _begin(key: str, names: list[str], default: str) -> None:
         return
     st.session_state[key] = default
     if asked is not None:
-        st.session_state[ABSENT] = [*st.session_state.get(ABSENT, []), str(asked)[:60]]
-
-
-def _forget_absent() -> None:
-    st.session_state.pop(ABSENT, None)
+        dropped(key, asked)
 
 
 def _swap() -> None:

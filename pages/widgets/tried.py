@@ -17,6 +17,7 @@ TITLES = {
     "": "",
     "layers": "",
     "compare": "Compare",
+    "domains": "Domains",
     "diagnostics": "Diagnose",
     "calibration": "Calibration",
     "errors": "Errors",
@@ -35,11 +36,12 @@ def settled() -> None:
     """Keep the view that is shown now, where it is another than last time. After `link.write`."""
     here, figure = link.present(), st.session_state.pop(_FIGURE, None)
     last = st.session_state.get(_LAST, (None, None))
-    if here is None or not _chosen(parsed(here)[1]) or (here == last[0] and figure in (None, last[1])):
+    if here is None or (here == last[0] and figure in (None, last[1])):
         return
-    st.session_state[_LAST] = here, figure
-    with suppress(FusionError):  # too long for a link of a view: there would be nothing to open again
-        studio().looked.history.seen(here, name_of(here), figure or "")
+    with suppress(FusionError):  # no link of a view, or too long for one: there would be nothing to open again
+        if _chosen(parsed(here)[1]):
+            st.session_state[_LAST] = here, figure
+            studio().looked.history.seen(here, name_of(here), figure or "")
 
 
 def name_of(wanted: str) -> str:
@@ -57,7 +59,7 @@ def name_of(wanted: str) -> str:
 def _chosen(state: Mapping[str, list[str]]) -> list[str]:
     """The checkpoints of a view; none where none are loaded."""
     pair = [text for name in ("a", "b", "more") for text in state.get(name, ())]
-    return state.get("compare") or state.get("set") or pair
+    return state.get("compare") or state.get("set") or state.get("experts") or pair
 
 
 def _mixture(page: str, first: dict[str, str]) -> str:
