@@ -173,7 +173,7 @@ def _row(one: State, found: State, names: Sequence[str]) -> State:
 def state_of(work: SearchWork, one: State, names: Sequence[str], data: Data) -> State | None:
     """The state of Explore with an evaluation on these pictures; None where that page has none."""
     view = view_of(work, one)
-    members = [names[number] for number in view["members"]]
+    members = [names[int(number)] for number in view["members"]]
     if len(members) == 1:
         other = next(name for name in names if name not in members)
         state: State | None = {"a": members[0], "b": other, "more": [], "mix": "alpha", "alpha": 1.0}
