@@ -12,7 +12,7 @@ from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_pareto import show_pareto
-from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part, show_ignored
+from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part
 from pages.widgets.compare_search import search_part
 from pages.widgets.compare_table import show_left_out, show_result, show_table
 from pages.widgets.compare_vary import vary_part
@@ -27,14 +27,6 @@ from pages.widgets.style import heading
 def compare(chosen: Selection, shown: str) -> None:
     """The page for a set of checkpoints on the sidebar's data: a part of it."""
     choose_part()
-    said = st.empty()
-    try:
-        _part_of(chosen, shown)
-    finally:  # the widgets have found out by now
-        show_ignored(said)
-
-
-def _part_of(chosen: Selection, shown: str) -> None:
     names = choose_set(chosen)
     if len(names) < 2:
         st.info("Choose two or more checkpoints to compare.", icon=":material/info:")

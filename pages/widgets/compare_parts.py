@@ -10,7 +10,7 @@ import streamlit as st
 from fusionlib.studio import Selection
 from pages.widgets import link
 from pages.widgets.diagnostics_controls import keep, kept
-from pages.widgets.problems import plain
+from pages.widgets.link_notes import dropped
 from pages.widgets.server import studio
 
 PART = "part"
@@ -26,8 +26,6 @@ OWN = {
 }
 """What of the address belongs to one part alone."""
 
-_IGNORED = "compare-ignored"
-
 Data = tuple[str, str | None]
 """A dataset of the workspace and its split."""
 
@@ -36,7 +34,7 @@ def part() -> str:
     """The part that is shown; what is only another part's leaves the address."""
     asked = st.session_state.get(PART, kept(PART, TABLE))
     if asked not in PARTS:
-        _ignore("Part", asked)
+        dropped(PART, asked)
         asked = TABLE
     st.session_state[PART] = st.session_state[f"kept/{PART}"] = asked
     for name in (name for other, names in OWN.items() if other != asked for name in names):
@@ -64,7 +62,6 @@ def _switched() -> None:
     if st.session_state[PART] is None:
         st.session_state[PART] = kept(PART, TABLE)
     keep(PART)
-    st.session_state.pop(_IGNORED, None)
 
 
 def offered(
@@ -79,24 +76,11 @@ def offered(
     """One of the options; the default follows the page until somebody chooses. What a link names wrongly is said."""
     asked = st.session_state.get(key) if key in st.session_state and kept(key, None) is not None else kept(key, None)
     if asked is not None and asked not in options:
-        _ignore(label, asked)
+        dropped(key, asked)
         st.session_state.pop(f"kept/{key}", None)
         asked = None
     st.session_state[key] = default if asked is None else asked
-    return place.selectbox(label, list(options), key=key, format_func=called, help=help, on_change=_chosen, args=(key,))
-
-
-def ignore(names: Collection[str]) -> None:
-    """Say that a link's settings of these names are passed over."""
-    if names:
-        _ignore("Settings", ", ".join(names))
-
-
-def show_ignored(place: Any) -> None:
-    """What of a link was passed over, until something is chosen."""
-    if found := st.session_state.get(_IGNORED):
-        text = "; ".join(f"{label.lower()} {plain(value)}" for label, value in found.items())
-        place.warning(f"The link named what is not here, and it is ignored: {text}.", icon=":material/link_off:")
+    return place.selectbox(label, list(options), key=key, format_func=called, help=help, on_change=keep, args=(key,))
 
 
 def as_seen(names: Sequence[str], chosen: Selection) -> list[str]:
@@ -126,12 +110,3 @@ def other_split(chosen: Selection) -> Data:
     splits = next((one.splits for one in studio().workspace.sources if one.name == chosen.source), ())
     others = [split for split in ("test", *splits) if split in splits and split not in (chosen.split, "train")]
     return chosen.source, others[0] if others else chosen.split
-
-
-def _ignore(label: str, value: Any) -> None:
-    st.session_state.setdefault(_IGNORED, {})[label] = str(value)[:60]
-
-
-def _chosen(key: str) -> None:
-    keep(key)
-    st.session_state.pop(_IGNORED, None)

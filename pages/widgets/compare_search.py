@@ -14,9 +14,19 @@ from fusionlib.studio import SearchWork, Selection, Wanted
 from fusionlib.studio.found import expected_passes
 from pages.widgets import link
 from pages.widgets.compare_found import live_chart, show_found
-from pages.widgets.compare_parts import Data, all_data, data_name, first_data, ignore, offered, other_split
+from pages.widgets.compare_parts import Data, all_data, data_name, first_data, offered, other_split
 from pages.widgets.dtype_choice import chosen_dtype
-from pages.widgets.parameter_form import as_json, begin_with, begun, drawable, parameter_form, read_json, read_values
+from pages.widgets.link_notes import dropped
+from pages.widgets.parameter_form import (
+    as_json,
+    begin_with,
+    begun,
+    drawable,
+    parameter_form,
+    read_json,
+    read_values,
+    said,
+)
 from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
 from pages.widgets.remarks import show_notes
@@ -109,13 +119,14 @@ def _settings(name: str, kind: type[Strategy], names: Sequence[str]) -> dict:
     if not begun(PREFIX):
         values, ignored = read_values(kind, read_json(link.asked(SETTINGS)))
         begin_with(PREFIX, name, values)
-        ignore(ignored)
+        if ignored:
+            dropped(SETTINGS, ", ".join(ignored))
     items = drawable(kind)
     values: dict = {}
     if items:
         with st.expander(f"Parameters of {kind.title}", icon=":material/tune:"):
             values = parameter_form(PREFIX, name, items, names)
-    link.put(SETTINGS, as_json(values))
+    link.put(SETTINGS, as_json(said(PREFIX, name, items)))
     return values
 
 

@@ -16,10 +16,20 @@ from fusionlib.studio import Selection, VariedWork, Wish
 from pages.widgets import link
 from pages.widgets.compare_found import open_point
 from pages.widgets.compare_open import explored
-from pages.widgets.compare_parts import Data, all_data, data_name, first_data, ignore, offered
+from pages.widgets.compare_parts import Data, all_data, data_name, first_data, offered
 from pages.widgets.diagnostics_tables import percent, twin
 from pages.widgets.dtype_choice import chosen_dtype
-from pages.widgets.parameter_form import as_json, begin_with, begun, drawable, parameter_form, read_json, read_values
+from pages.widgets.link_notes import dropped
+from pages.widgets.parameter_form import (
+    as_json,
+    begin_with,
+    begun,
+    drawable,
+    parameter_form,
+    read_json,
+    read_values,
+    said,
+)
 from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
 from pages.widgets.server import studio
@@ -91,7 +101,8 @@ def _settings(method: str, item: Parameter, names: Sequence[str]) -> tuple[dict[
         span = {one.name: given.get(one.name, one.default) for one in span_items}
         settings = parameter_form(PREFIX, method, others, names) if others else {}
         st.caption("One parameter at a time: a map over two is not drawn.")
-    link.put(IN_URL, as_json({**given, **({"set": settings} if settings else {})}))
+    held = said(PREFIX, method, others)
+    link.put(IN_URL, as_json({**said(PREFIX, place, span_items), **({"set": held} if held else {})}))
     return span, settings
 
 
@@ -111,7 +122,8 @@ def _begin(kind: type, method: str, place: str, span: Sequence[Parameter]) -> No
     begin_with(PREFIX, place, values)
     begin_with(PREFIX, method, settings)
     names = {one.name for one in span} | {"set"}
-    ignore([*ignored, *unread, *(str(name)[:60] for name in given if name not in names)])
+    if lost := [*ignored, *unread, *(str(name)[:60] for name in given if name not in names)]:
+        dropped(IN_URL, ", ".join(lost))
 
 
 def _fits(item: Parameter, value: Any) -> bool:

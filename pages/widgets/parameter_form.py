@@ -50,6 +50,12 @@ def parameter_form(
     return {item.name: kept[item.name] for item in items if item.checkpoint or kept[item.name] != item.default}
 
 
+def said(prefix: str, name: str, items: Sequence[Parameter]) -> dict[str, Any]:
+    """What drawn parameters say, defaults included, for an address."""
+    kept = _state(prefix, name)[0]
+    return {item.name: kept[item.name] for item in items if item.name in kept}
+
+
 def begin_with(prefix: str, name: str, values: Mapping[str, Any]) -> None:
     """What the parameters of `name` say at first."""
     _state(prefix, name)[0].update(values)
