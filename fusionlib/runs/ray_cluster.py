@@ -71,6 +71,7 @@ def join(address: str | None, gpus: int) -> None:
                 "to be the first to load it: a cluster then listens to this machine alone",
                 "Import ray later, or call ray.init() before",
             )
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it warns of stands beside answers of one line
         if address is None:
             _start(gpus)
         else:
@@ -91,7 +92,7 @@ def _enter(address: str) -> None:
         if address != "auto":
             host, _, port = address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()  # Ray waits for minutes
-        ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray().init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise UsageError(
             f"No Ray cluster answers at {shown(address)}: {clipped(str(error), 200)}",
@@ -113,7 +114,7 @@ def _start(gpus: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)  # runs before Ray's own, which was registered earlier
-    how = {"num_gpus": gpus, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    how = {"num_gpus": gpus, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         _by_a_lasting_thread(lambda: package.init(address="local", _temp_dir=folder, **how))
     except Exception as error:
