@@ -157,7 +157,9 @@ def test_other_code_gives_other_figures_and_the_old_code_the_stored_ones(
             studio.store.close()
             studio = new_studio(place)
         forwards.clear()
-        assert in_library(studio) == first and not forwards, what
+        again = in_library(studio)
+        again["compare"] = again["compare"][: len(first["compare"])]  # and the best of the curve, which is known by now
+        assert again == first and not forwards, what
 
 
 VERBS = [

@@ -79,16 +79,18 @@ def shows(tab, alpha: float, picture: int) -> None:
     deadline = time.monotonic() + 60
     while (found := {pane: shown_by(tab, pane) for pane in "amb"}) != wanted and time.monotonic() < deadline:
         tab.wait_for_timeout(100)
-    assert found == wanted and tab.locator('[data-testid="banner"]').is_hidden()
+    assert found == wanted
+    tab.get_by_test_id("banner").wait_for(state="hidden", timeout=20000)
 
 
 def shown_by(tab, pane: str) -> tuple[str | None, ...]:
-    """Mixture and picture of a pane, and whether it waits; nothing before it is there."""
+    """Mixture and picture of a pane, and whether it waits or has failed; nothing before it is there."""
     canvas, root = tab.get_by_test_id(f"canvas-{pane}"), tab.get_by_test_id(f"pane-{pane}")
     if not canvas.count():
         return ()
     read = [canvas.get_attribute(f"data-{name}") for name in ("alpha", "picture")]
-    return (*read, root.get_attribute("data-waits"))
+    late = [root.get_attribute(f"data-{name}") for name in ("waits", "failed")]
+    return (*read, next((one for one in late if one is not None), None))
 
 
 def on_stage(tab) -> bool:
@@ -210,7 +212,7 @@ def test_arrows_are_the_sliders_while_it_has_the_focus_and_an_unprepared_alpha_i
     assert "The worker is stopped" in tab.get_by_test_id("banner").inner_text()
     assert count(tab) == "1 / 3"
     assert tab.locator('[data-testid="alpha-slider"]').get_attribute("data-alpha") == "0.510"
-    assert tab.locator('[data-testid="pane-m"][data-waits]').count() == 1, "what is seen is said to wait"
+    assert tab.locator('[data-testid="pane-m"][data-failed]').count() == 1, "what is seen is said to be another"
     tab.wait_for_url(re.compile("alpha=0.51"))
     tab.keyboard.press("1")
     shows(tab, 0.5, 24)

@@ -125,7 +125,7 @@ export class Panes {
     view.on("settings other", () => this.refresh());
     view.on("compare zoom", () => this.schedule());
     view.on("pointer", () => this.showCrosses());
-    view.on("mixture picture", () => this.showWaiting());
+    view.on("mixture picture trouble recovered", () => this.showWaiting());
     this.refresh();
   }
 

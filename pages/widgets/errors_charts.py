@@ -124,6 +124,7 @@ def flow_chart(analysis: ErrorAnalysis) -> None:
         hide_index=True,
         key=key,
         height=min(38 + 35 * len(edges), 320),
+        placeholder="",
         on_select=lambda: _row_chosen(analysis, key, [Pixels(truths, (one.before,), (one.after,)) for one in edges]),
         selection_mode="single-row",
         column_config={"pixels": st.column_config.NumberColumn(format="localized")},
