@@ -27,7 +27,7 @@ from fusionlib.engine.recipes import calibration_of
 from fusionlib.engine.statistics import Kept, recall
 from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, JOB, Run, Worker, at_once
-from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
 from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
@@ -148,8 +148,11 @@ class MergeView:
 
     @cached_property
     def outside(self) -> bool:
-        """Whether the network has classes that are none of `space`."""
-        mapping = target_mapping(self.source_space, self.space, torch.device("cpu"))
+        """Whether the network has classes that are none of `space`; not where nobody knows, which frames say."""
+        try:
+            mapping = target_mapping(self.source_space, self.space, torch.device("cpu"))
+        except FusionError:
+            return False
         return mapping is not None and bool((mapping < 0).any())
 
     def new_blend(self) -> Blend:
