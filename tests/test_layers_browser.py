@@ -224,9 +224,9 @@ def test_a_reload_keeps_what_was_drawn(page) -> None:
     page.wait_for_timeout(1000)
     assert weights(page) == drawn
     page.get_by_test_id("granularity").select_option("tensor")  # too long for a link: the tab remembers it
-    page.wait_for_timeout(1500)
+    page.wait_for_url(lambda url: "profile=" not in url, timeout=30000)
     fine = weights(page)
-    assert len(fine) > 200 and "profile=" not in page.url
+    assert len(fine) > 200
     page.reload()
     page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
     page.wait_for_timeout(1000)

@@ -61,10 +61,9 @@ def test_what_looks_at_pictures_first_says_so_and_shows_no_result(page) -> None:
     page.get_by_role("combobox", name="Mixture").fill("Fisher")
     page.get_by_role("option", name="Fisher", exact=False).first.click()
     page.get_by_role("button", name="Measure this merge", exact=False).wait_for(timeout=30000)
-    for _ in range(200):  # the viewer of the method before goes a moment later
-        if page.get_by_test_id("canvas-m").count() == 1 and merge(page) == "":
-            break
-        page.wait_for_timeout(100)
+    slerp = page.locator('[data-testid="canvas-m"][data-alpha]')  # of the viewer before, which goes a moment later
+    slerp.wait_for(state="detached", timeout=30000)
+    page.get_by_test_id("viewer").nth(1).wait_for(state="detached")
     pane = page.get_by_test_id("pane-m")
     page.wait_for_function(
         "() => { const deep = (root) => { for (const one of root.querySelectorAll('*')) { if (one.dataset?.testid ==="

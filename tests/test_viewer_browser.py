@@ -358,6 +358,7 @@ def page(tab, address):
     before = tab.get_by_test_id("viewer").get_attribute("data-key")
     tab.get_by_role("button", name="New viewer").click()
     wait(tab, "(find('viewer')?.dataset.key ?? argument) !== argument", before)
+    tab.get_by_test_id("viewer").nth(1).wait_for(state="detached")  # the one before goes a moment later
     expect_attribute(tab, "canvas-m", "data-alpha", "0.500")
     expect_attribute(tab, "canvas-a", "data-alpha", "a")
     yield tab
