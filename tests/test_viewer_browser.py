@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT, COUNT, LATENCY = 512, 256, 5, 0.03
+LOOK_MS = 800  # what assets/viewer/state.js waits, and the run after it
 CLASSES = [
     ("road", "#804080"),
     ("sidewalk", "#f423e8"),
@@ -356,6 +357,9 @@ def page(tab, address):
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.mouse.move(0, 0)
     before = tab.get_by_test_id("viewer").get_attribute("data-key")
+    tab.wait_for_timeout(
+        LOOK_MS
+    )  # how the viewer before was looked at last is said with a delay, and would be this one's
     tab.get_by_role("button", name="New viewer").click()
     wait(tab, "(find('viewer')?.dataset.key ?? argument) !== argument", before)
     tab.get_by_test_id("viewer").nth(1).wait_for(state="detached")  # the one before goes a moment later
