@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from app_server import running_app
+
+from fusionlib.options import Options
+from fusionlib.studio import Selection, Studio
 
 pytestmark = pytest.mark.browser
 
@@ -22,8 +27,13 @@ WHITE = """async canvas => {
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app"), "--data", DATA) as app:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with running_app(folder, "--data", DATA) as app:
         yield app.address
 
 
@@ -67,6 +77,32 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     _presented(tab)
     assert problems == []
     context.close()
+
+
+def test_the_read_out_is_the_stored_label(browser, address: str, folder: Path) -> None:
+    studio = Studio(Options(home=folder / "home", device="cpu", data=(DATA,)))
+    view = studio.view(Selection("night", "fog", "streets clear", "val"))
+    assert len(view.need_pictures()) == 3, "the data of the app"
+    analysis = studio.errors.of_view(view, 0.5)
+    analysis.measure()  # known from the test before, where that ran
+    names, labels = view.space.names, analysis.maps(1).merge
+    tab = browser.new_page(viewport={"width": 1440, "height": 1000})
+    tab.goto(f"{address}{VIEW}&data=streets+clear")
+    tab.get_by_test_id("canvas-m").and_(tab.locator('[data-alpha="0.500"]')).wait_for(timeout=60000)
+    box, (height, width) = tab.get_by_test_id("viewport-m").bounding_box(), labels.shape
+    even = [(x, y) for y in range(20, height, 23) for x in range(20, width, 31) if _even(labels, x, y)]
+    said = tab.get_by_test_id("readout-m").locator(".read-class")
+    assert len({labels[y, x] for x, y in even}) >= 3, "several classes are read out"
+    for x, y in even[:: max(1, len(even) // 12)]:
+        tab.mouse.move(box["x"] + (x + 0.5) / width * box["width"], box["y"] + (y + 0.5) / height * box["height"])
+        said.filter(has_text=re.compile(f"^{re.escape(names[labels[y, x]])}$")).wait_for(timeout=5000)
+    tab.close()
+
+
+def _even(labels: np.ndarray, x: int, y: int) -> bool:
+    """Whether the pixels around have one label: a pane is smaller than its map, and places are rounded."""
+    around = labels[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+    return bool((around == labels[y, x]).all()) and labels[y, x] < 19
 
 
 def _presented(tab) -> None:

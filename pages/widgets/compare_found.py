@@ -43,7 +43,7 @@ def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: 
     left, right = st.columns([2, 5], gap="large")
     with left:
         if best is None:
-            st.caption("The search has not come to its end.")
+            st.caption("What is known of these so far; the search is not measured to its end.")
         else:
             _answer(found, names, data[1])
             view = view_of(work, best)
