@@ -13,6 +13,7 @@ def script() -> None:
     from pages.widgets import link
 
     link.follow("")
+    st.slider("Anything", 0, 9)
     if not st.session_state.get("cut short"):
         link.write()
 
@@ -42,6 +43,16 @@ def test_a_slider_that_is_let_go_while_a_page_is_drawn_takes_nothing_back(monkey
     app.session_state["b"] = "rain"  # a selector was changed: the run writes the new address
     app.run()
     assert app.query_params["b"] in ("rain", ["rain"])
+    app.slider[0].set_value(1)
     assert step(app, "fog") == "rain", "the browser has not heard of the new address yet"
+    app.slider[0].set_value(2)
     now[0] += 1.0
-    assert step(app, "fog") == "fog", "that was Back"
+    assert step(app, "fog") == "fog", "by now it has: Back, and then the slider"
+
+
+def test_a_step_of_back_is_one_however_soon() -> None:
+    app = AppTest.from_function(script)
+    step(app, "fog")
+    app.session_state["b"] = "rain"
+    app.run()
+    assert step(app, "fog") == "fog", "nothing was entered with it"

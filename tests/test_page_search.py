@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.contracts import STRATEGIES
 from fusionlib.studio import SearchWork
 from fusionlib.studio.found import class_rows, expected_passes, view_of
-from pages.widgets import link, server
+from pages.widgets import server
 from pages.widgets.compare_found import state_of
 from tests.helpers import folder_data, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -161,7 +160,6 @@ def test_a_link_is_the_view_and_back_returns_to_the_table(start, given: list[str
     assert not {"strategy", "settings", "score"} & set(query(again)) and "rows" in query(again)
     for name in set(query(again)) - set(state):
         del again.query_params[name]
-    time.sleep(link.IN_FLIGHT)  # an address that comes back sooner is taken for one on its way
     for name, value in state.items():  # Back
         again.query_params[name] = value
     again.run()

@@ -92,7 +92,7 @@ def test_a_view_on_which_somebody_settles_is_in_the_history_once(story, tmp_path
     assert one.name.startswith(f"{a} + {b}, alpha 0.50, picture ") and one.link.startswith(f"?a={a}&b={b}&")
     app.run()
     assert len(studio().looked.history.listed()) == 1
-    app.slider(key="alpha-input").set_value(0.25).run()
+    next(one for one in app.slider if one.label == "Alpha (weight of A)").set_value(0.25).run()
     assert [one.name.split(", ")[1] for one in studio().looked.history.listed()] == ["alpha 0.25", "alpha 0.50"]
     app.button(key="story-add").click().run()
     (step,) = studio().looked.story.read().steps

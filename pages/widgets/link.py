@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from fusionlib.runs.links import PAGES, written
 from pages.widgets import link_notes
@@ -57,8 +58,8 @@ TEXTS = {
 }
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
-IN_FLIGHT = 0.3
-"""Seconds in which a browser may ask with the address that was there before the last one that it was told."""
+IN_FLIGHT = 1.0
+"""Seconds in which a widget may ask with the address that was there before the last one that its browser was told."""
 
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
 _OLDER, _SHOWN = "link/older", "link/shown"
@@ -172,12 +173,21 @@ def settle() -> None:
 def _current() -> dict[str, list[str]]:
     """The address; the one that was written last where the browser has not heard of it yet.
 
-    Nobody presses Back that soon, but a slider that is let go while a page is drawn asks with the older address.
+    A slider that is let go while a page is drawn asks with the older address. A step of the history that comes as soon
+    asks with it too, but brings no new value.
     """
     now, (older, since) = _address(), st.session_state.get(_OLDER, (None, 0.0))
-    if now == older and time.monotonic() - since < IN_FLIGHT:
+    if now == older and time.monotonic() - since < IN_FLIGHT and _entered():
         return st.session_state[_WRITTEN][1]
     return now
+
+
+def _entered() -> bool:
+    """Whether this run is because of a widget's new value."""
+    context = get_script_run_ctx()
+    # Streamlit tells callbacks only, and each widget of the app would have to name one for this alone.
+    state = context.session_state._state if context else None
+    return state is not None and any(state._widget_changed(name) for name in state._new_widget_state)
 
 
 def _names(page: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,9 +16,6 @@ from pages.widgets.viewer import CheckpointEntry, ClassEntry, ViewerData, look, 
 _COMPONENT = "viewer"
 SESSION = "live-session"
 """Name in the session state of what the session's key ends with."""
-
-HEARD = 1.0
-"""Seconds after which a browser has heard of what it was sent."""
 
 ALPHA, PICTURE = "alpha", "picture"
 """Names in the session state and in the URL; pictures count from 1 there, as people do."""
@@ -51,12 +47,8 @@ def with_errors(shown: ViewerData, errors: Mapping[str, Any] | None) -> ViewerDa
 def _by_number(alpha: float, picture: int, count: int) -> None:
     with st.expander("Alpha and picture by number"):
         left, right = st.columns(2)
-        _draw(ALPHA, alpha)
-        _draw(PICTURE, picture)
-        left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, key=f"{ALPHA}-input", on_change=_copy, args=(ALPHA,))
-        right.number_input(
-            f"Picture (1 to {count})", 1, count, key=f"{PICTURE}-input", on_change=_copy, args=(PICTURE,)
-        )
+        left.slider("Alpha (weight of A)", 0.0, 1.0, step=0.01, **_drawn(ALPHA, alpha))
+        right.number_input(f"Picture (1 to {count})", 1, count, **_drawn(PICTURE, picture))
 
 
 def live_session() -> LiveSession:
@@ -74,19 +66,23 @@ def granted(view: MergeView) -> tuple[int, int]:
     return count, int(restored(PICTURE, first, lambda value: min(count, max(1, int(value)))))
 
 
-def _draw(name: str, value: float) -> None:
-    """Set an input, and remember what it showed before."""
-    st.session_state[f"{name}-input"] = value
-    now, *_ = st.session_state.get(f"{name}-drawn", (None, None, 0.0))
-    if now != value:
-        st.session_state[f"{name}-drawn"] = value, now, time.monotonic()
+def _drawn(name: str, value: float) -> dict[str, Any]:
+    """What an input of `name` is drawn with.
+
+    One that shows something else is another widget: what a browser that has yet to hear of the new value reports of the
+    old one then reaches nobody.
+    """
+    shown, serial = st.session_state.get(f"{name}-drawn", (value, 0))
+    entered = st.session_state.get(key := f"{name}-input/{serial}", shown)
+    if entered != value:
+        key = f"{name}-input/{(serial := serial + 1)}"
+    st.session_state[f"{name}-drawn"] = value, serial
+    st.session_state.setdefault(key, value)
+    return {"key": key, "on_change": _copy, "args": (name, key)}
 
 
-def _copy(name: str) -> None:
-    """Take what was entered; not what the input showed before, from a browser that has yet to hear of the new value."""
-    entered, (_, before, since) = st.session_state[f"{name}-input"], st.session_state[f"{name}-drawn"]
-    if entered != before or time.monotonic() - since > HEARD:
-        st.session_state[name] = entered
+def _copy(name: str, key: str) -> None:
+    st.session_state[name] = st.session_state[key]
 
 
 def _take_alpha(alpha: Any) -> None:
