@@ -15,7 +15,14 @@ export class SweepCard {
     this.curve = new Curve(view);
     this.build();
     view.on("sweep settings data bundle", () => this.show());
+    view.on("frame", () => this.timed()); // the first that says how long a pass takes
     this.root.hidden = !view.mixture.onCurve;
+    this.show();
+  }
+
+  timed() {
+    if (this.knowsTime || !known(this.view.timing?.forward)) return;
+    this.knowsTime = true;
     this.show();
   }
 
