@@ -101,7 +101,9 @@ class Architecture(Protocol):
 
     One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another
     for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
-    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`.
+    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`. One that computes something else with the
+    tensors of another, such as an output stride, has an attribute `chosen`: False, and it is never recognised, until
+    the operator asks for it by `--model NAME`; then it comes before the other.
     """
 
     title: str
