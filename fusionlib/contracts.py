@@ -50,7 +50,9 @@ class Preprocessing:
 
     `scale` is the value of white, 1 or 255. `order` is that of the channels, of `mean` and `std` too: RGB or BGR.
     With `resize` all pictures are resized to that height and width. With `pad` they are continued at the right and at
-    the bottom, by their outermost pixels, until both sides are multiples of it. Logits come back at the picture's size.
+    the bottom, by their outermost pixels, until both sides are multiples of it. With `window`, (side, step), the
+    network sees squares of that side, a step apart and the last flush with the edge, and logits are averaged where they
+    overlap; smaller pictures are continued as with `pad`. Logits come back at the picture's size.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -60,9 +62,12 @@ class Preprocessing:
     order: Literal["RGB", "BGR"] = "RGB"
     pad: int = 1
     resize: tuple[int, int] | None = None
+    window: tuple[int, int] | None = None
 
     def seen(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width at which the network sees a picture of these."""
+        """Height and width of what the network sees at a time of a picture of these."""
+        if self.window:
+            return self.window[0], self.window[0]
         return self.resize or (-(-height // self.pad) * self.pad, -(-width // self.pad) * self.pad)
 
 
