@@ -3,6 +3,7 @@
 | to add            | write one file in          | and register it with            |
 |-------------------|----------------------------|---------------------------------|
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
+| other names of one | `fusionlib/architectures/` | `SPELLINGS.register(name)`     |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a statistic       | `fusionlib/statistics/`    | `@STATISTICS.register(name)`    |
@@ -127,6 +128,23 @@ class Architecture(Protocol):
 
     def label_space(self, classes: int) -> str | OwnClasses:
         """The label space that `classes` outputs stand for, by its name, or classes of the network's own."""
+        ...
+
+
+Parts: TypeAlias = "tuple[tuple[str, tuple[int, ...]], ...]"
+"""Names and shapes of a network's tensors that a file keeps in one, in the order in which their numbers lie there."""
+
+
+class Spelling(Protocol):
+    """Names under which other code stores a network that is known here by others."""
+
+    title: str
+    """Whose names they are."""
+
+    def parts(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Parts] | None:
+        """What each tensor of a file is here; nothing for one that the network does not read. None where the file is
+        not so named, or a network is known by the names that it has.
+        """
         ...
 
 
@@ -667,6 +685,7 @@ Progress = Callable[[int, int], Any]
 """Called with (done, total) units of work; may raise `Cancelled`."""
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures", "ARCHITECTURES")
+SPELLINGS: Registry[Spelling] = Registry("spelling", "fusionlib.architectures", "SPELLINGS")
 DATASETS: Registry[DatasetOpener] = Registry("dataset", "fusionlib.data", "DATASETS")
 METHODS: Registry[type[MergeMethod]] = Registry("merge method", "fusionlib.merging", "METHODS")
 STATISTICS: Registry[Statistic] = Registry("statistic", "fusionlib.statistics", "STATISTICS")

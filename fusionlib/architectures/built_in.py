@@ -25,7 +25,7 @@ class BuiltIn:
 
     `make(classes)` builds it. `outputs` are the tensors whose first axis is the class count, the one that it is read
     off first; `head` are name prefixes; `names` says whose public code names tensors so; `stride` is the number of
-    pixels of the picture a side of one of the backbone's output.
+    pixels of the picture a side of one of the backbone's output. One that is not `movable` declares no permutations.
     """
 
     version = 1
@@ -41,12 +41,14 @@ class BuiltIn:
         names: str,
         stride: int,
         pad: int = 1,
+        movable: bool = True,
     ) -> None:
         self.title, self.citation, self.head = title, citation, head
         self.names, self.stride = names, stride
         self.code = f"{title} {self.version}"
         self.preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, channels_last=True, pad=pad)
-        self.permutations = WiredPermutations(lambda: make(2))
+        if movable:
+            self.permutations = WiredPermutations(lambda: make(2))
         self._make, self._outputs = make, outputs
 
     def recognise(self, shapes: Shapes) -> int | None:

@@ -18,6 +18,7 @@ from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
+from fusionlib.checkpoints.spelled import Spelled, spelling_of
 from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.errors import CheckpointError
 
@@ -72,6 +73,7 @@ class Checkpoint:
     _stored: Mapping[str, Stored | Held] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
+    spelled: Spelled | None = field(default=None, repr=False)
     _shapes: Shapes = field(default_factory=dict, repr=False)
     _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
@@ -294,11 +296,14 @@ def _assemble(
             "one tensor for each name",
             "Save only the network's own state dict",
         )
-    stored = {short: found[long] for long, short in clean.items()}
+    stored, own_notes = {short: found[long] for long, short in clean.items()}, notes
+    spelled = spelling_of({short: item.shape for short, item in stored.items()})
+    if spelled is not None:
+        stored, notes = spelled.opened(stored), (*notes, spelled.note)
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
 
     def take(group: str) -> Checkpoint:
-        return _assemble(path, name, files, size, found, notes, metadata, replace(choice, groups=(group,)), index)
+        return _assemble(path, name, files, size, found, own_notes, metadata, replace(choice, groups=(group,)), index)
 
     return Checkpoint(
         path,
@@ -311,6 +316,7 @@ def _assemble(
         stored,
         index,
         naming,
+        spelled,
         shapes,
         take,
     )

@@ -12,6 +12,7 @@ from fusionlib.checkpoints.arena import Arena, common_tensors, refuse_unless_fin
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import rounded
+from fusionlib.checkpoints.spelled import Spelled, Written
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
 from fusionlib.errors import MergeError
@@ -38,15 +39,16 @@ def stream_merge(
     metadata: Mapping[str, str],
     progress: Progress | None = None,
     dtype: torch.dtype | None = None,
+    spelled: Spelled | None = None,
 ) -> tuple[str, ...]:
     """Write `sum_i shares_i checkpoint_i` to `out` (safetensors), reading every byte once. Returns remarks for the
     user.
 
     The same operations per element as the merge in memory, in the order of the fingerprints, so the bytes agree. Only
     batch-norm statistics are held as a whole, because the buffer policies pool them. Floating tensors are written in
-    `dtype`, by default each in that of the checkpoints. Raises `LayoutError` where the checkpoints do not fit,
-    `CheckpointError` where one holds NaN or infinity and `MergeError` where the merge has a value that the file cannot
-    hold; the file that was there before then stays.
+    `dtype`, by default each in that of the checkpoints, and all are named as `spelled` has them. Raises `LayoutError`
+    where the checkpoints do not fit, `CheckpointError` where one holds NaN or infinity and `MergeError` where the merge
+    has a value that the file cannot hold; the file that was there before then stays.
     """
     statistics, method = _statistics_arena(checkpoints), Linear(weights=tuple(shares))
     statistics.require_finite()
@@ -62,13 +64,14 @@ def stream_merge(
     entries = [
         (name, (layout.by_name.get(name) or info).dtype, info.shape) for name, info in checkpoints[0].tensors.items()
     ]
-    with SafetensorsWriter(out, entries, metadata) as writer:
-        for name in layout.order:
+    written = Written(entries, spelled)
+    with SafetensorsWriter(out, written.entries, metadata) as writer:
+        for name in written.order:
             entry = layout.by_name.get(name)
             if entry is None:
-                writer.write(name, tables[name])
+                written.put(writer, name, tables[name])
             elif name in statistics.layout.by_name:
-                writer.write(name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
+                written.put(writer, name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
                 done += entry.size
             else:
                 for piece in _merged_pieces(entry, members, scratch):

@@ -14,6 +14,7 @@ from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
+from fusionlib.checkpoints.spelled import Spelled, Written
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
 from fusionlib.data.cache import DecodedCache
@@ -69,9 +70,12 @@ def run_recipe(
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
+    spelled = checkpoints[anchor].spelled
     if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))
-        return Export(out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype))
+        return Export(
+            out, recipe, stream_merge(checkpoints, shares, recipe.buffers, out, metadata, progress, dtype, spelled)
+        )
     if looks:
         _require_same_pictures(recipe, calibration)
     needed = recipe if looks else recipe.model_copy(update={"calibration": None})
@@ -84,7 +88,7 @@ def run_recipe(
             "a method that gives one network",
             "Measure it with evaluate A --with B or evaluate RECIPE.yaml, or choose another method to write a file",
         )
-    _write(merged.arena, merged.integers, merged.rows[0], out, metadata)
+    _write(merged.arena, merged.integers, merged.rows[0], out, metadata, checkpoints[merged.anchor].spelled)
     if tally is not None:
         tally.seconds += time.perf_counter() - begun
     return Export(out, recipe, (*sharing_notes(merged.arena, merged.anchor), *merged.notes))
@@ -112,7 +116,14 @@ def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> 
         )
 
 
-def _write(arena: Arena, tables: Mapping[str, Tensor], flat: Tensor, out: Path, metadata: dict[str, str]) -> None:
+def _write(
+    arena: Arena,
+    tables: Mapping[str, Tensor],
+    flat: Tensor,
+    out: Path,
+    metadata: dict[str, str],
+    spelled: Spelled | None,
+) -> None:
     layout, by_name = arena.layout, arena.layout.by_name
     entries = [
         (
@@ -123,6 +134,8 @@ def _write(arena: Arena, tables: Mapping[str, Tensor], flat: Tensor, out: Path, 
         for name in layout.order
     ]
     flat = flat.cpu()
-    with SafetensorsWriter(out, entries, metadata) as writer:
-        for name, dtype, _ in entries:
-            writer.write(name, layout.view(flat, name).to(dtype) if name in by_name else tables[name])
+    written, dtypes = Written(entries, spelled), {name: dtype for name, dtype, _ in entries}
+    with SafetensorsWriter(out, written.entries, metadata) as writer:
+        for name in written.order:
+            whole = layout.view(flat, name).to(dtypes[name]) if name in by_name else tables[name]
+            written.put(writer, name, whole)
