@@ -12,6 +12,7 @@ import public_names as names
 import pytest
 import torch
 from helpers import CPU, arena_of
+from model_files import NET
 from public_forward import FORWARDS
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -234,6 +235,29 @@ def test_a_step_that_mixes_channels_is_no_ground_for_permutations() -> None:
         wired_permutations(nn.Sequential(nn.Conv2d(3, 6, 3, groups=3)))
     with pytest.raises(ArchitectureError, match="PixelShuffle"):
         wired_permutations(nn.Sequential(nn.Conv2d(3, 8, 3), nn.PixelShuffle(2), nn.Conv2d(2, 2, 1)))
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_architectures_are_listed_with_their_sizes(
+    tmp_path: Path, architectures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"{NET}def make(classes):\n    assert classes < 30\n    return Net(classes)\n")
+    own = ["--model", f"{tmp_path}/mine.py:make"]
+    main(["architectures", "--classes", "21", "--json", *own])
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["architectures"]}
+    assert set(listed) == {*PUBLIC, "enet", "mine:make"}
+    for (name, classes), count in PARAMETERS.items():
+        assert listed[name]["parameters"] == count if classes == 21 else listed[name]["parameters"] > count
+    assert listed["mine:make"]["parameters"] == 6 * 27 + 6 + 12 + 6 * 21 + 21 and listed["mine:make"]["stride"] is None
+    assert {name for name, one in listed.items() if f"--model {name}" in one["recognises"]} == {*ON_REQUEST}
+    assert all(one["title"] and one["citation"] and one["recognises"] for one in listed.values())
+    main(["architectures", "--classes", "40", *own])
+    assert "mine:make: unknown parameters" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["architectures", "--classes", "0"])
+    assert "1 to 255" in capsys.readouterr().err
 
 
 # --- through the library ----------------------------------------------------------------------------------------------

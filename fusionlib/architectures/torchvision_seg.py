@@ -63,7 +63,7 @@ def _torchvision(title: str, citation: str, depth: int, head: type[DeepLabHead] 
         partial(BackboneAndHead, depth, head),
         head=("classifier", "aux_classifier"),
         outputs=("classifier.4.weight", "classifier.4.bias"),
-        names="torchvision: backbone.*, classifier.*, with or without aux_classifier.*",
+        names="torchvision (backbone, classifier; aux_classifier may lie beside)",
         stride=STRIDE,
     )
 
