@@ -204,14 +204,14 @@ def test_logits_are_those_of_a_plain_forward_pass(name: str) -> None:
     assert logits.std() > 0.01 and torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "hrnet-w18"])
+@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "deeplabv3-resnet50", "hrnet-w18"])
 def test_stages_read_what_they_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusionlib.architectures.staged.SIDES", (64, 64))
     network, _ = loaded(name)
     check_stages(network, ARCHITECTURES.get(name).stages(network))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "hrnet-w18"])
+@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "deeplabv3-resnet50", "hrnet-w18"])
 def test_units_in_another_order_change_no_logit(tmp_path: Path, name: str) -> None:
     arena = arena_of(tmp_path, lively(name, 3, 0))
     item = ARCHITECTURES.get(name)
