@@ -12,6 +12,7 @@ import public_names as names
 import pytest
 import torch
 from helpers import CPU, arena_of
+from model_files import NET
 from public_forward import FORWARDS
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -204,14 +205,14 @@ def test_logits_are_those_of_a_plain_forward_pass(name: str) -> None:
     assert logits.std() > 0.01 and torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "hrnet-w18"])
+@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "deeplabv3-resnet50", "hrnet-w18"])
 def test_stages_read_what_they_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusionlib.architectures.staged.SIDES", (64, 64))
     network, _ = loaded(name)
     check_stages(network, ARCHITECTURES.get(name).stages(network))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "hrnet-w18"])
+@pytest.mark.parametrize("name", ["unet-resnet18", "deeplabv3plus-resnet50", "deeplabv3-resnet50", "hrnet-w18"])
 def test_units_in_another_order_change_no_logit(tmp_path: Path, name: str) -> None:
     arena = arena_of(tmp_path, lively(name, 3, 0))
     item = ARCHITECTURES.get(name)
@@ -235,6 +236,29 @@ def test_a_step_that_mixes_channels_is_no_ground_for_permutations() -> None:
         wired_permutations(nn.Sequential(nn.Conv2d(3, 6, 3, groups=3)))
     with pytest.raises(ArchitectureError, match="PixelShuffle"):
         wired_permutations(nn.Sequential(nn.Conv2d(3, 8, 3), nn.PixelShuffle(2), nn.Conv2d(2, 2, 1)))
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_architectures_are_listed_with_their_sizes(
+    tmp_path: Path, architectures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"{NET}def make(classes):\n    assert classes < 30\n    return Net(classes)\n")
+    own = ["--model", f"{tmp_path}/mine.py:make"]
+    main(["architectures", "--classes", "21", "--json", *own])
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["architectures"]}
+    assert set(listed) == {*PUBLIC, "enet", "mine:make"}
+    for (name, classes), count in PARAMETERS.items():
+        assert listed[name]["parameters"] == count if classes == 21 else listed[name]["parameters"] > count
+    assert listed["mine:make"]["parameters"] == 6 * 27 + 6 + 12 + 6 * 21 + 21 and listed["mine:make"]["stride"] is None
+    assert {name for name, one in listed.items() if f"--model {name}" in one["recognises"]} == {*ON_REQUEST}
+    assert all(one["title"] and one["citation"] and one["recognises"] for one in listed.values())
+    main(["architectures", "--classes", "40", *own])
+    assert "mine:make: unknown parameters" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["architectures", "--classes", "0"])
+    assert "1 to 255" in capsys.readouterr().err
 
 
 # --- through the library ----------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def _deeplab(depth: int, output_stride: int = 16) -> BuiltIn:
         partial(DeepLabV3Plus, depth, output_stride),
         head=("classifier",),
         outputs=("classifier.classifier.3.weight", "classifier.classifier.3.bias"),
-        names="VainF/DeepLabV3Plus-Pytorch: backbone.*, classifier.project.*, classifier.aspp.*",
+        names="VainF/DeepLabV3Plus-Pytorch (backbone, classifier.project, classifier.aspp)",
         stride=output_stride,
     )
 

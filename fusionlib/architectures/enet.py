@@ -200,7 +200,7 @@ class ENetArchitecture:
     """ENet with any class count."""
 
     title = "ENet"
-    names = "the public PyTorch checkpoints: initial_block.*, regular1_1.*, transposed_conv.weight"
+    names = "the public PyTorch checkpoints (initial_block, regular1_1, transposed_conv)"
     stride = 8
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"
     head: tuple[str, ...] = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")

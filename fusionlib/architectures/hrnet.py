@@ -135,7 +135,7 @@ def _hrnet(width: int) -> BuiltIn:
         partial(HRNet, width),
         head=("last_layer",),
         outputs=("last_layer.3.weight", "last_layer.3.bias"),
-        names="HRNet-Semantic-Segmentation: stage2.* to stage4.*, last_layer.*",
+        names="HRNet-Semantic-Segmentation (stage2 to stage4, last_layer)",
         stride=4,
     )
 

@@ -9,7 +9,9 @@ An auxiliary head in the file, `aux_classifier.*`, is merged and kept but never 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -30,14 +32,29 @@ class BackboneAndHead(nn.Module):
         self.classifier = head(self.backbone.widths[-1], classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Every block of the backbone, then the head."""
-        return *self.backbone.stages("backbone.", ()), Stage("classifier", self._leave)
+        """Every block of the backbone, then the head from one convolution to the next."""
+        head = list(self.classifier)
+        starts = [number for number, module in enumerate(head) if isinstance(module, ASPP | nn.Conv2d)]
+        steps = (
+            Stage(
+                f"classifier.{start}",
+                partial(_through, head[start:end]),
+                tuple(f"classifier.{number}" for number in range(start, end)),
+            )
+            for start, end in pairwise((*starts, len(head)))
+        )
+        return *self.backbone.stages("backbone.", ()), *steps
 
     def forward(self, x: Tensor) -> Tensor:
         return in_turn(self.stages(), x)
 
-    def _leave(self, state: tuple[Tensor]) -> Tensor:
-        return self.classifier(state[0])
+
+def _through(modules: Iterable[nn.Module], state: tuple[Tensor] | Tensor) -> Tensor:
+    """The backbone's state, or an activation of the head, through modules in turn; what comes in stays as it is."""
+    x = state[0] if isinstance(state, tuple) else state
+    for module in modules:
+        x = module(x)
+    return x
 
 
 class DeepLabHead(nn.Sequential):
@@ -63,7 +80,7 @@ def _torchvision(title: str, citation: str, depth: int, head: type[DeepLabHead] 
         partial(BackboneAndHead, depth, head),
         head=("classifier", "aux_classifier"),
         outputs=("classifier.4.weight", "classifier.4.bias"),
-        names="torchvision: backbone.*, classifier.*, with or without aux_classifier.*",
+        names="torchvision (backbone, classifier; aux_classifier may lie beside)",
         stride=STRIDE,
     )
 

@@ -90,7 +90,7 @@ def _unet(depth: int) -> BuiltIn:
         partial(UNet, depth),
         head=("decoder", "segmentation_head"),
         outputs=("segmentation_head.0.weight", "segmentation_head.0.bias"),
-        names="segmentation_models_pytorch: encoder.*, decoder.blocks.*, segmentation_head.0.*",
+        names="segmentation_models_pytorch (encoder, decoder.blocks, segmentation_head)",
         stride=32,
         pad=32,
     )
