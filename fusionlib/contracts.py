@@ -17,9 +17,12 @@ Shapes: K checkpoints, M members of a mixture, P packed float elements, N images
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from fusionlib.errors import UsageError
@@ -130,6 +133,42 @@ class Architecture(Protocol):
     def label_space(self, classes: int) -> str | OwnClasses:
         """The label space that `classes` outputs stand for, by its name, or classes of the network's own."""
         ...
+
+
+@dataclass(frozen=True)
+class Description:
+    """What lies beside tensors of Hugging Face and says what they are: `config` and `preprocessor` as JSON values, read
+    as data that anybody may have written.
+    """
+
+    config: Mapping[str, Any]
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all that it says."""
+        return hashlib.sha256(json.dumps([self.config, self.preprocessor], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def model_type(self) -> str:
+        """The kind of network that it names."""
+        found = self.config.get("model_type")
+        return found if isinstance(found, str) else ""
+
+    @property
+    def network(self) -> str:
+        """The class that it names, else the kind."""
+        found = self.config.get("architectures")
+        name = found[0] if isinstance(found, list) and found else None
+        return name if isinstance(name, str) else self.model_type
+
+
+class TensorShapes(dict[str, tuple[int, ...]]):
+    """Shape by name, with what a description beside the tensors says of their network; None where there is none."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], description: Description | None = None) -> None:
+        super().__init__(shapes)
+        self.description = description
 
 
 Parts: TypeAlias = "tuple[tuple[str, tuple[int, ...]], ...]"

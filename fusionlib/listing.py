@@ -5,6 +5,7 @@ can be said.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 MASK_ENDINGS = (".png",)
 INDEX_ENDING = ".safetensors.index.json"
 
+HUB_CONFIG = "config.json"
+HUB_WEIGHTS = ("model.safetensors", f"model{INDEX_ENDING}", "pytorch_model.bin")
+"""What makes a folder one checkpoint of Hugging Face: a config, and weights by one of these names, the first wins."""
+
+_OF_TRAINERS = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin", "scaler.pt")
 _KINDS = {
     "other": ("file of another kind", "files of another kind"),
     "hidden": ("hidden file", "hidden files"),
@@ -37,9 +43,28 @@ class Listing:
     other: tuple[str, ...] = ()
 
     @property
-    def index(self) -> bool:
-        """Whether it is one checkpoint in shards: a file that lists them lies in it."""
-        return any(name.lower().endswith(INDEX_ENDING) for name in self.other)
+    def whole(self) -> bool:
+        """Whether it is one checkpoint: a folder of Hugging Face, one in its cache, or shards with a file that lists
+        them.
+        """
+        return self.hub or any(name.lower().endswith(INDEX_ENDING) for name in self.other)
+
+    @property
+    def hub(self) -> bool:
+        """Whether it is a folder of Hugging Face, or one in its cache, which holds such folders by their commits."""
+        names = {*self.other, *(path.name for path in self.files)}
+        cached = self.folder.name.startswith("models--") and any(path.name == "snapshots" for path in self.folders)
+        return cached or (HUB_CONFIG in names and not names.isdisjoint(HUB_WEIGHTS))
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Files that are no part of the one checkpoint that it is, nor what a trainer keeps of its own."""
+        shards = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)|rng_state(_\d+)?\.pth")
+        return tuple(
+            path
+            for path in (self.files if self.hub else ())
+            if path.name not in _OF_TRAINERS and not shards.fullmatch(path.name)
+        )
 
     @property
     def skipped(self) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
+from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
 from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
@@ -102,7 +103,11 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     """The registered network with most tensors in common with these, of equals the one registered last; None where none
     has any.
     """
-    known = [(name, item) for name, item in architectures.items() if getattr(item, "chosen", True)]
+    known = [
+        (name, item)
+        for name, item in architectures.items()
+        if getattr(item, "chosen", True) and not hasattr(item, "described")
+    ]
     kinds = _kinds(shapes)
     bounds = [_most_alike(item, kinds) for _, item in known]
     best: tuple[tuple[bool, float, int], Near] | None = None
@@ -118,6 +123,8 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
 
 def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
     """Why no network is known for tensors of these shapes."""
+    if (said := unknown_to_us(shapes)) is not None:
+        return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
     near = nearest(shapes, architectures)
     raised = [
@@ -145,7 +152,8 @@ def explanations(
     """Numbers of these checkpoints with what explains them; those of equal tensors together."""
     groups: dict[frozenset[Any], list[int]] = {}
     for number, item in enumerate(items):
-        groups.setdefault(frozenset(item.shapes.items()), []).append(number)
+        said = getattr(item.shapes, "description", None)
+        groups.setdefault(frozenset({*item.shapes.items(), said and said.key}), []).append(number)
     return [(group, explain(items[group[0]].shapes, architectures)) for group in groups.values()]
 
 

@@ -12,13 +12,14 @@ conversions do; the code has 1e-6 in the norms of the blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.built_in import BuiltIn, in_turn
-from fusionlib.contracts import ARCHITECTURES, Stage
+from fusionlib.architectures.described import family, whole, wholes
+from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
 _PATCHES, _STRIDES = (7, 3, 3, 3), (4, 2, 2, 2)
 
@@ -52,8 +53,8 @@ PLANS = {
 MMSEG_CHANNELS = 256
 """Of mmsegmentation's decoder, whatever the encoder is."""
 
-_NAMES = "Hugging Face (segformer.encoder.*, segformer.stages.*) or NVlabs/SegFormer (backbone.patch_embed1.*)"
-_MMSEG_NAMES = "mmsegmentation: backbone.layers.*, decode_head.convs.*, decode_head.fusion_conv.*"
+_NAMES = "Hugging Face (segformer.encoder, segformer.stages) or NVlabs/SegFormer (backbone.patch_embed1)"
+_MMSEG_NAMES = "mmsegmentation (backbone.layers, decode_head.convs, decode_head.fusion_conv)"
 _BLOCKS = "segformer.encoder.block."
 
 
@@ -288,6 +289,33 @@ class SegFormerArchitecture(BuiltIn):
         with torch.device("meta"):
             first = SegFormer(replace(self._plan, depths=(1,) * len(self._plan.depths)), self._mmseg, 1)
         return {name: tuple(tensor.shape) for name, tensor in first.state_dict().items()}
+
+
+@family("segformer")
+def of_description(description: Description) -> SegFormerArchitecture | None:
+    """The network of a folder of Hugging Face; None where its config asks for something else than Table 6 varies."""
+    config, usual = description.config, PLANS["b0"]
+    fixed = {"hidden_act": "gelu", "num_channels": 3, "num_encoder_blocks": 4, "reshape_last_stage": True}
+    fixed |= {"patch_sizes": list(_PATCHES), "strides": list(_STRIDES)}
+    if any(config.get(name, value) != value for name, value in fixed.items()):
+        return None
+    widths, depths = wholes(config, "hidden_sizes", usual.widths), wholes(config, "depths", usual.depths, 200)
+    heads, reductions = (
+        wholes(config, "num_attention_heads", usual.heads),
+        wholes(config, "sr_ratios", usual.reductions),
+    )
+    expansions, decoder = wholes(config, "mlp_ratios", usual.expansions), whole(config, "decoder_hidden_size", 256)
+    if not (widths and depths and heads and reductions and expansions and decoder):
+        return None
+    if any(width % count for width, count in zip(widths, heads, strict=True)):
+        return None
+    return _of_plan(Plan(widths, depths, decoder, heads, reductions, expansions))
+
+
+@cache
+def _of_plan(plan: Plan) -> SegFormerArchitecture:
+    size = next((size for size, known in PLANS.items() if known == plan), None)
+    return ARCHITECTURES.get(f"segformer-{size}") if size else SegFormerArchitecture(plan, "SegFormer")  # type: ignore[return-value]
 
 
 def _of_mmseg(size: str) -> SegFormerArchitecture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusionlib.contracts import class_count
+from fusionlib.contracts import OwnClasses, class_count
 
 _BY_COUNT = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
@@ -12,3 +12,31 @@ def usual_space(outputs: int) -> str:
     numbered classes.
     """
     return _BY_COUNT.get(outputs, f"classes-{class_count(outputs)}")
+
+
+_CITYSCAPES = (
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+)
+
+
+def space_of_names(names: tuple[str, ...]) -> str | OwnClasses:
+    """Cityscapes for its 19 classes in their order, else classes of these names."""
+    return "cityscapes" if tuple(map(str.casefold, names)) == _CITYSCAPES else OwnClasses(names)

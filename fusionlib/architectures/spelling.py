@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionlib.architectures.recognise import recognise
-from fusionlib.contracts import Parts
+from fusionlib.contracts import Parts, TensorShapes
 
 LEFT_OUT: tuple[str, ...] = ()
 """In place of names: a tensor that nothing reads."""
@@ -63,9 +63,10 @@ class TableOfNames:
         """As `fusionlib.contracts.Spelling.parts`."""
         if self.mark not in shapes or recognise(shapes) is not None:
             return None
+        about = shapes.description if isinstance(shapes, TensorShapes) else None
         found = {name: self._parts(name, shape) for name, shape in shapes.items()}
         named = [part for parts in found.values() for part in parts]
-        ours = dict(named)
+        ours = TensorShapes(dict(named), about)
         return found if len(ours) == len(named) and recognise(ours) is not None else None
 
     def _parts(self, name: str, shape: tuple[int, ...]) -> Parts:

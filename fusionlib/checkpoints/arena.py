@@ -16,6 +16,7 @@ from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.reader import Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
 from fusionlib.checkpoints.stored import Held
+from fusionlib.contracts import Description, TensorShapes
 from fusionlib.errors import CheckpointError, LayoutError
 
 
@@ -28,6 +29,7 @@ class Arena:
     they are. `registration` are the floating tensors in the order in which the network registers them, where the files
     do not tell it, and `notes` what the user must know about that. Where the checkpoints' dtypes differ, `widened`
     names those of their merges: even a checkpoint that takes no part in one decides how finely it is rounded.
+    `description` is what lies beside the tensors of the anchor and says what they are.
     """
 
     layout: Layout
@@ -39,6 +41,7 @@ class Arena:
     registration: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     widened: str = ""
+    description: Description | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,10 +66,13 @@ class Arena:
         return torch.tensor(rows, dtype=torch.float64, device=self.weights.device)
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape by name of every tensor, integers included: what an architecture is recognised by."""
+    def shapes(self) -> TensorShapes:
+        """Shape by name of every tensor, integers included, and what is said of them: what an architecture is
+        recognised by.
+        """
         floats = {entry.name: entry.shape for entry in self.layout.entries}
-        return floats | {name: tuple(tensor.shape) for name, tensor in self.integers[0].items()}
+        integers = {name: tuple(tensor.shape) for name, tensor in self.integers[0].items()}
+        return TensorShapes(floats | integers, self.description)
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
@@ -157,6 +163,7 @@ class Arena:
             tuple(item.fingerprint for item in checkpoints),
             own,
             widened=widened,
+            description=first.description,
         )
 
 

@@ -14,12 +14,14 @@ from types import MappingProxyType
 import torch
 
 from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
+from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, hub_folder, of_metadata
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.spelled import Spelled, spelling_of
 from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.contracts import Description, TensorShapes
 from fusionlib.errors import CheckpointError
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -74,6 +76,7 @@ class Checkpoint:
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
     spelled: Spelled | None = field(default=None, repr=False)
+    description: Description | None = field(default=None, repr=False)
     _shapes: Shapes = field(default_factory=dict, repr=False)
     _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
@@ -115,9 +118,9 @@ class Checkpoint:
         )
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape by name: what architectures are recognised by."""
-        return {name: info.shape for name, info in self.tensors.items()}
+    def shapes(self) -> TensorShapes:
+        """Shape by name, and what is said of them: what architectures are recognised by."""
+        return TensorShapes({name: info.shape for name, info in self.tensors.items()}, self.description)
 
     @cached_property
     def dtypes(self) -> frozenset[tuple[str, str]]:
@@ -160,7 +163,8 @@ class Checkpoint:
 def open_checkpoint(
     path: Path | str, *, name: str | None = None, limit_bytes: int | None = None, choice: Choice | None = None
 ) -> Checkpoint:
-    """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, or a folder or index of safetensors shards.
+    """Open a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt` file, a folder of Hugging Face (or of its cache), or a
+    folder or index of safetensors shards.
 
     The content decides between safetensors and torch.save, not the ending. `limit_bytes` bounds the size on disk,
     before any reading. `choice` says which tensors to take where a file holds several networks.
@@ -169,17 +173,23 @@ def open_checkpoint(
     """
     path, choice = Path(path), choice or Choice()
     try:
-        if path.is_dir():
-            return _open_sharded(path, find_index(path), name or path.name or path.resolve().name, limit_bytes, choice)
-        if path.name.lower().endswith(INDEX_ENDING):
-            return _open_sharded(path, path, name or _folder_name(path), limit_bytes, choice)
-        return _open_single(path, name or path.stem, limit_bytes, choice)
+        return _assemble(_found_at(path, name, limit_bytes), choice)
     except OSError as problem:
         raise CheckpointError(
             f"{path.name} cannot be opened: {problem.strerror or problem}",
             "a readable checkpoint",
             "Check the path and that you may read it",
         ) from problem
+
+
+def _found_at(path: Path, name: str | None, limit: int | None) -> _Found:
+    if path.is_dir():
+        if (folder := hub_folder(path)) is not None:
+            return _in_hub_folder(path, folder, name or folder.name, limit)
+        return _in_shards(path, find_index(path), name or path.name or path.resolve().name, limit)
+    if path.name.lower().endswith(INDEX_ENDING):
+        return _in_shards(path, path, name or _folder_name(path), limit)
+    return _in_file(path, name or path.stem, limit)
 
 
 def open_checkpoints(
@@ -245,49 +255,59 @@ def _folder_name(path: Path) -> str:
     return Path(os.path.abspath(path)).parent.name
 
 
-def _open_single(path: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
+@dataclass(frozen=True)
+class _Found:
+    """What lies in the files of a checkpoint, under the names that it has there."""
+
+    path: Path
+    name: str
+    files: tuple[Snapshot, ...]
+    size: int
+    stored: Mapping[str, Stored | Held]
+    notes: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    index: Snapshot | None = None
+    description: Description | None = None
+
+
+def _in_file(path: Path, name: str, limit: int | None) -> _Found:
     file = Snapshot(path)
     size = _check_size(path.name, [file], limit)
     if _format_of(file) == "safetensors":
         opened = SafetensorsFile(file)
-        stored: dict[str, Stored | Held] = {key: opened.stored(key) for key in opened.entries}
-        return _assemble(path, name, (file,), size, stored, _order_note(opened), opened.metadata, choice)
-    stored, notes = load_pickled(file)
-    return _assemble(path, name, (file,), size, stored, notes, {}, choice)
+        stored = {key: opened.stored(key) for key in opened.entries}
+        said = of_metadata(opened.metadata.get(IN_METADATA, ""))
+        return _Found(path, name, (file,), size, stored, _order_note(opened), opened.metadata, description=said)
+    return _Found(path, name, (file,), size, *load_pickled(file))
 
 
-def _open_sharded(path: Path, index: Path, name: str, limit: int | None, choice: Choice) -> Checkpoint:
+def _in_shards(path: Path, index: Path, name: str, limit: int | None) -> _Found:
     listing = Snapshot(index)
     weight_map, paths = read_index(listing)
     files = tuple(Snapshot(shard) for shard in paths)
     size = _check_size(index.name, files, limit)
-    opened = open_shards(index, weight_map, files)
-    stored: dict[str, Stored | Held] = {key: shard.stored(key) for key, shard in opened.items()}
-    return _assemble(
-        path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), {}, choice, listing
-    )
+    stored = {key: shard.stored(key) for key, shard in open_shards(index, weight_map, files).items()}
+    return _Found(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), index=listing)
 
 
-def _assemble(
-    path: Path,
-    name: str,
-    files: tuple[Snapshot, ...],
-    size: int,
-    found: Mapping[str, Stored | Held],
-    notes: tuple[str, ...],
-    metadata: Mapping[str, str],
-    choice: Choice,
-    index: Snapshot | None = None,
-) -> Checkpoint:
+def _in_hub_folder(path: Path, folder: HubFolder, name: str, limit: int | None) -> _Found:
+    sharded = folder.weights.name.endswith(INDEX_ENDING)
+    found = _in_shards(path, folder.weights, name, limit) if sharded else _in_file(folder.weights, name, limit)
+    files, notes = (*found.files, *folder.described), (folder.note, *found.notes)
+    return replace(found, path=path, files=files, notes=notes, description=folder.description)
+
+
+def _assemble(found: _Found, choice: Choice) -> Checkpoint:
     """Take the network's tensors, clean their names and check what is left."""
-    if not found:
+    path = found.path
+    if not found.stored:
         raise CheckpointError(
             f"{path.name} has zero tensors",
             "a file with a network's tensors",
             "Save model.state_dict() where the file was made",
         )
-    shapes = {long: item.shape for long, item in found.items()}
-    naming = name_tensors(path.name, shapes, choice.group_of(path), choice.recognise, choice.rename)
+    shapes = {long: item.shape for long, item in found.stored.items()}
+    naming = _naming(found, shapes, choice)
     clean = naming.clean
     if len(set(clean.values())) != len(clean):
         doubled = sorted(item for item, count in Counter(clean.values()).items() if count > 1)
@@ -296,30 +316,41 @@ def _assemble(
             "one tensor for each name",
             "Save only the network's own state dict",
         )
-    stored, own_notes = {short: found[long] for long, short in clean.items()}, notes
-    spelled = spelling_of({short: item.shape for short, item in stored.items()})
+    stored, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
+    spelled = spelling_of(TensorShapes({short: item.shape for short, item in stored.items()}, found.description))
     if spelled is not None:
         stored, notes = spelled.opened(stored), (*notes, spelled.note)
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
 
     def take(group: str) -> Checkpoint:
-        return _assemble(path, name, files, size, found, own_notes, metadata, replace(choice, groups=(group,)), index)
+        return _assemble(found, replace(choice, groups=(group,)))
 
     return Checkpoint(
         path,
-        name,
+        found.name,
         MappingProxyType(tensors),
         (*notes, *naming.notes),
-        size,
-        metadata,
-        files,
+        found.size,
+        found.metadata,
+        found.files,
         stored,
-        index,
+        found.index,
         naming,
         spelled,
+        found.description,
         shapes,
         take,
     )
+
+
+def _naming(found: _Found, shapes: Shapes, choice: Choice) -> Naming:
+    """Names in folders of Hugging Face are those of one network, whatever they begin with, unless somebody knows
+    better.
+    """
+    group = choice.group_of(found.path)
+    if found.description is not None and group is None and not choice.rename:
+        return Naming({name: name for name in shapes})
+    return name_tensors(found.path.name, shapes, group, choice.recognise, choice.rename)
 
 
 def _check_size(file: str, files: Sequence[Snapshot], limit: int | None) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fusionlib.atomic import check_target
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.hub_folder import as_metadata
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.checkpoints.spelled import Spelled, Written
@@ -70,6 +71,7 @@ def run_recipe(
     metadata = {"recipe": recipe.without_folders().to_yaml(), "format": "pt"}
     looks = recipe.buffers == "recalibrate" or method.needs == "pictures"
     anchor = anchor_of(method, len(checkpoints), recipe.anchor or 0)
+    metadata |= as_metadata(checkpoints[anchor].description)
     spelled = checkpoints[anchor].spelled
     if method.streams and not looks and recipe.shared is None and anchor == 0:
         shares = method.shares(len(checkpoints))

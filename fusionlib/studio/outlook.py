@@ -151,7 +151,8 @@ class OutlookDesk:
 
     def _network(self, checkpoint: Checkpoint) -> Known:
         """Recognising one takes a network to be built; most checkpoints of a set are alike."""
-        table = frozenset(checkpoint.shapes.items())
+        shapes = checkpoint.shapes
+        table = frozenset({*shapes.items(), shapes.description and shapes.description.key})
         if table not in self._networks:
             self._networks[table] = network_of(checkpoint.shapes)
         return self._networks[table]

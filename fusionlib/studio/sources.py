@@ -13,24 +13,24 @@ from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
 
 
 def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
-    """The checkpoints that a folder stands for, and what else is in it; a file, one in shards or nothing at all stands
-    for itself.
+    """The checkpoints that a folder stands for, and what else is in it; a file, a folder that is one checkpoint, or
+    nothing at all stands for itself. A trainer keeps earlier checkpoints within the folder of the last.
     """
     try:
         listing = list_folder(folder, CHECKPOINT_ENDINGS)
     except OSError:
         return [folder], None  # a file; where it is not there, opening it says so
-    if listing.index:
-        return [folder], None
-    shards = [path for path in listing.folders if _has_index(path)]
-    return [*listing.files, *shards], replace(
-        listing, folders=tuple(path for path in listing.folders if path not in shards)
+    within = [path for path in listing.folders if _is_checkpoint(path)]
+    if listing.whole:
+        return [folder, *listing.beside, *within], None
+    return [*listing.files, *within], replace(
+        listing, folders=tuple(path for path in listing.folders if path not in within)
     )
 
 
-def _has_index(folder: Path) -> bool:
+def _is_checkpoint(folder: Path) -> bool:
     try:
-        return list_folder(folder, CHECKPOINT_ENDINGS).index
+        return list_folder(folder, CHECKPOINT_ENDINGS).whole
     except OSError:
         return False
 

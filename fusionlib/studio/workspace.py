@@ -16,6 +16,7 @@ from fusionlib.checkpoints.compare import Preflight, preflight
 from fusionlib.checkpoints.findings import Finding
 from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
+from fusionlib.checkpoints.hub_folder import folder_name
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import IGNORE, Progress
 from fusionlib.data.cache import DecodedCache
@@ -361,7 +362,8 @@ class Workspace:
 
     def _item(self, place: Place, group: str | None) -> Item:
         path, given, origin, made = place
-        name = self.uploads.shown_name(path) if given == UPLOAD else path.stem
+        own = folder_name(path) if path.is_dir() else path.stem
+        name = self.uploads.shown_name(path) if given == UPLOAD else own
         name = name if group is None else f"{name} ({typed(group)})"
         try:
             opened = self._opened.get((path, group))
