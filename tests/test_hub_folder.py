@@ -174,6 +174,62 @@ def test_merges_keep_what_the_folder_says(tmp_path: Path) -> None:
         assert Arena.pack([merged]).shapes.description == merged.description
 
 
+def test_a_merge_is_exported_as_a_folder(tmp_path: Path) -> None:
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", preprocessor=None, seed=1)
+    out = tmp_path / "merged"
+    main(["merge", str(a), str(b), "--alpha", "0.25", "--dtype", "float16", "--export", "hf", "--out", str(out)])
+    assert sorted(file.name for file in out.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+    assert json.loads((out / "preprocessor_config.json").read_text()) == PREPROCESSOR
+    assert json.loads((out / "config.json").read_text()) == CONFIG
+    merged = open_checkpoint(out)
+    assert merged.name == "merged" and network(merged) is network(open_checkpoint(a))
+    one, other = tensors(), tensors(seed=1)
+    for name, tensor in load_file(out / "model.safetensors").items():
+        if tensor.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(tensor, (0.25 * one[name] + 0.75 * other[name]).half())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "merged"]
+
+
+def test_an_export_that_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = folder(tmp_path / "a")
+    save_file(tensors(seed=1), tmp_path / "b.safetensors")
+    refused = {
+        (str(tmp_path / "b.safetensors"), str(a), str(tmp_path / "m")): "b is no folder of Hugging Face",
+        (str(a), str(tmp_path / "b.safetensors"), str(a)): "a is",
+        (str(a), str(tmp_path / "b.safetensors"), str(tmp_path / "nowhere" / "m")): "no folder 'nowhere'",
+    }
+    for (first, second, out), said in refused.items():
+        with pytest.raises(SystemExit):
+            main(["merge", first, second, "--export", "hf", "--out", out])
+        assert said in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.safetensors"]
+    assert open_checkpoint(a).name == "a"
+
+
+def test_transformers_opens_what_was_exported(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]: pip install 'fusionlib[hf]'")
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        config = transformers.SegformerConfig(**{**CONFIG, "initializer_range": 0.5})
+        transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / name)
+    out = tmp_path / "merged"
+    main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), "--alpha", "0.5", "--export", "hf", "--out", str(out)])
+    theirs = transformers.AutoModelForSemanticSegmentation.from_pretrained(out, local_files_only=True).eval()
+    merged = open_checkpoint(out)
+    ours = network(merged).build(3).eval()
+    ours.load_state_dict({name: merged.read(name) for name in merged.tensors})
+    picture = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(picture).logits, ours(picture), rtol=1e-5, atol=1e-5)
+    assert theirs.config.id2label == dict(enumerate(NAMES))
+
+
 def test_inspect_names_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect", str(folder(tmp_path / "streets-b0")), "--json"])
     (item,) = json.loads(capsys.readouterr().out)["checkpoints"]

@@ -5,6 +5,8 @@ F`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor", type=int, metavar="N", help="number of the anchor (or base) among the checkpoints, from 0"
     )
     add_sharing(parser)
-    parser.add_argument("--out", required=True, type=Path, metavar="F.safetensors", help="file to write")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="F.safetensors", help="file to write; with --export hf a new folder"
+    )
+    parser.add_argument(
+        "--export",
+        choices=("hf",),
+        help="hf: a folder as Hugging Face has them, with the JSON files of the anchor's, which from_pretrained opens",
+    )
     parser.add_argument("--alpha", type=float, help="weight of the first of two checkpoints (default 0.5)")
     parser.add_argument("--weights", metavar="W1,W2,...", help="one weight per checkpoint, summing to 1")
     parser.add_argument(
@@ -86,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Merge and say what was written; `files` has one entry a file, the first of which is repeated above."""
-    if given.out.suffix != ".safetensors":
+    if given.export is None and given.out.suffix != ".safetensors":
         raise UsageError(f"--out {given.out.name}", "a name ending in .safetensors", "Change --out")
     from fusionlib.checkpoints.reader import open_checkpoints
     from fusionlib.cli.merge_recipes import outs_of, prepared
@@ -102,12 +111,14 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         if out.resolve() in {item.path.resolve() for item in checkpoints}:
             raise UsageError(f"--out {out.name} is one of the checkpoints", "another file", "Change --out")
     saved = outs_of(given.save_recipe, recipes, checkpoints) if given.save_recipe else [None] * len(recipes)
-    for target in (*outs, *filter(None, saved)):
+    for recipe, out in zip(recipes, outs, strict=True):
+        _check_out(given.export, recipe, checkpoints, out)
+    for target in filter(None, saved):
         check_target(target)
     files = []
     for recipe, out, kept in zip(recipes, outs, saved, strict=True):
-        with progress_bar("merge") as progress:
-            export = studio.merge(recipe, checkpoints, out, calibration, progress)
+        with progress_bar("merge") as progress, _written_to(given.export, recipe, checkpoints, out) as file:
+            export = studio.merge(recipe, checkpoints, file, calibration, progress)
         written = open_checkpoints([out])[0]
         if kept:
             _save_recipe(kept, recipe, out)
@@ -133,6 +144,27 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "files": files,
         **({} if barriers is None else {"barriers": barriers}),
     }
+
+
+def _check_out(export: str | None, recipe: Recipe, checkpoints: list[Checkpoint], out: Path) -> None:
+    from fusionlib.studio.hub_export import check_hub_export
+
+    if export is None:
+        check_target(out)
+    else:
+        check_hub_export(recipe, checkpoints, out)
+
+
+@contextmanager
+def _written_to(export: str | None, recipe: Recipe, checkpoints: list[Checkpoint], out: Path) -> Iterator[Path]:
+    """The file to merge into, `out` itself or one in a folder of that name."""
+    from fusionlib.studio.hub_export import hub_export
+
+    if export is None:
+        yield out
+        return
+    with hub_export(recipe, checkpoints, out) as file:
+        yield file
 
 
 def _save_recipe(path: Path, recipe: Recipe, merged: Path) -> None:
