@@ -9,19 +9,23 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from fusionlib.architectures.spaces import space_of_names
 from fusionlib.contracts import Architecture, Description, OwnClasses, Preprocessing, TensorShapes, class_count
-from fusionlib.errors import clipped, printable
+from fusionlib.errors import ArchitectureError, clipped, printable
 from fusionlib.registry import Registry
 
 Family = Callable[[Description], "Architecture | None"]
-"""The network of a description; None for one that the family does not have."""
+"""The network of a description; None for one that the family does not have, `ArchitectureError` for one that it cannot
+make.
+"""
 
+ANY = ""
 FAMILIES: dict[str, Family] = {}
-"""Which built-in network `model_type` means."""
+"""Which networks a `model_type` means; those of `ANY` are asked where it is none of the others', or they have none."""
 
 MOST_CLASSES = 255
 _LONGEST_NAME = 80
@@ -95,13 +99,29 @@ def described(shapes: Mapping[str, tuple[int, ...]], architectures: Registry[Arc
     return name, found.classes
 
 
+def is_described(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a description beside these tensors names a network."""
+    return isinstance(shapes, TensorShapes) and shapes.description is not None and bool(shapes.description.network)
+
+
 def _matched(shapes: Mapping[str, tuple[int, ...]]) -> _Match | None:
     description = shapes.description if isinstance(shapes, TensorShapes) else None
-    make = FAMILIES.get(description.model_type) if description is not None else None
-    base = make(description) if make is not None and description is not None else None
-    classes = base.recognise(shapes) if base is not None else None
-    if base is None or classes is None or description is None:
-        return None
+    for make in _makers(description):
+        with suppress(ArchitectureError):
+            base = make(description)  # type: ignore[arg-type]
+            classes = base.recognise(shapes) if base is not None else None
+            if base is not None and classes is not None and description is not None:
+                return _match(base, classes, description)
+    return None
+
+
+def _makers(description: Description | None) -> list[Family]:
+    if description is None:
+        return []
+    return [FAMILIES[kind] for kind in (description.model_type, ANY) if kind in FAMILIES]
+
+
+def _match(base: Architecture, classes: int, description: Description) -> _Match:
     about = preprocessing_of(description, base.preprocessing)
     names = class_names(description)
     names = names if len(names) == class_count(classes) else ()
@@ -110,13 +130,32 @@ def _matched(shapes: Mapping[str, tuple[int, ...]]) -> _Match | None:
 
 
 def unknown_to_us(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:
-    """What a description says that the network is, and what to do, where that is no built-in one; None otherwise."""
+    """What a description says that the network is and why it cannot be run, and what to do; None without one."""
     description = shapes.description if isinstance(shapes, TensorShapes) else None
-    if description is None or not description.network or description.model_type in FAMILIES:
-        return None
-    network = clipped(printable(description.network), _LONGEST_NAME)
-    what = f"its config.json says {network} of model type {clipped(printable(description.model_type), 40) or 'none'}"
-    return f"{what}, which is not built in", "Give the network's code with --model FILE.py:FACTORY"
+    said: tuple[str, str] | None = None
+    for make in _makers(description):
+        try:
+            base = make(description)  # type: ignore[arg-type]
+        except ArchitectureError as problem:
+            said = said or (problem.got, problem.do)
+            continue
+        if base is not None:
+            said = _difference(base, shapes, shown_network(description))  # type: ignore[arg-type]
+    return said
+
+
+def _difference(base: Architecture, shapes: Mapping[str, tuple[int, ...]], network: str) -> tuple[str, str]:
+    own: dict[str, tuple[int, ...]] = base.shapes(0)  # type: ignore[attr-defined]
+    lacking = [name for name in own if name not in shapes and not name.endswith("num_batches_tracked")]
+    odd = [name for name in own if name in shapes and len(shapes[name]) != len(own[name])]
+    what = f"{len(lacking)} of its tensors are missing" + (f" ({', '.join(lacking[:3])})" if lacking else "")
+    what = what if lacking or not odd else f"{odd[0]} has another shape"
+    return f"its folder says {network}: {what}", "Download the folder again, or give code with --model FILE.py:FACTORY"
+
+
+def shown_network(description: Description) -> str:
+    """The class that it names, as a message may have it."""
+    return clipped(printable(description.network), _LONGEST_NAME)
 
 
 def class_names(description: Description) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from fusionlib.architectures.described import described
+from fusionlib.architectures.described import described, is_described
 from fusionlib.contracts import ARCHITECTURES, Architecture, Permutation
 from fusionlib.registry import Registry
 
@@ -25,17 +25,16 @@ def recognise(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTU
     """Name and class count of the registered architecture that takes tensors of these shapes, else None.
 
     Of several the one that takes most of them; of equals one that was chosen, else the one registered last, because the
-    user's own code comes after ours. Where none is the user's, a description beside the tensors goes before.
+    user's own code comes after ours. Where none is the user's and a description beside the tensors names a network, it
+    is that network or none: others may have the same tensors and compute something else.
     """
     found = [
         (name, classes)
         for name, architecture in architectures.items()
         if getattr(architecture, "chosen", True) and (classes := architecture.recognise(shapes)) is not None
     ]
-    if not any(hasattr(architectures.get(name), "named") for name, _ in found) and (
-        said := described(shapes, architectures)
-    ):
-        return said
+    if is_described(shapes) and not any(hasattr(architectures.get(name), "named") for name, _ in found):
+        return described(shapes, architectures)
     if len(found) < 2:
         return found[0] if found else None
 
