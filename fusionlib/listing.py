@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fusionlib.errors import clipped, printable
 
-CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pt2", ".npz")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 MASK_ENDINGS = (".png",)
 INDEX_ENDING = ".safetensors.index.json"
@@ -44,10 +44,18 @@ class Listing:
 
     @property
     def whole(self) -> bool:
-        """Whether it is one checkpoint: a folder of Hugging Face, one in its cache, or shards with a file that lists
-        them.
+        """Whether it is one checkpoint: a folder of Hugging Face, one in its cache, shards with a file that lists them,
+        or the state of a training.
         """
-        return self.hub or any(name.lower().endswith(INDEX_ENDING) for name in self.other)
+        return self.hub or bool(self.training) or any(name.lower().endswith(INDEX_ENDING) for name in self.other)
+
+    @property
+    def training(self) -> str:
+        """Which library keeps the state of a training in it, `DCP` or `DeepSpeed`; empty for other folders."""
+        if ".metadata" in self.hidden and any(name.endswith(".distcp") for name in self.other):
+            return "DCP"
+        steps = any(path.name.startswith("global_step") for path in self.folders)
+        return "DeepSpeed" if "zero_to_fp32.py" in self.other or ("latest" in self.other and steps) else ""
 
     @property
     def hub(self) -> bool:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import io
 import pickle
 import re
-import struct
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +18,7 @@ import torch
 from torch import _weights_only_unpickler
 from torch._utils import _sparse_tensors_to_validate
 
+from fusionlib.checkpoints.archives import ZIP_MAGIC, content_of, damaged, members_of, short
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
 from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.checkpoints.stand_ins import is_network, load_with_stand_ins, without_stand_ins
@@ -28,7 +27,6 @@ from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
 from fusionlib.quiet import quiet
 
-ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
 MAX_PICKLE_BYTES = 64 * 2**20
 """The pickle inside an archive holds names and shapes only; numbers lie beside it."""
@@ -38,9 +36,6 @@ _SHARING = 16
 
 _SLACK_BYTES = 2**20
 _TORCH_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
-_LOCAL_HEADER = 30
-"""Bytes of a zip member's own header before its name."""
-
 _FIND_TENSORS = (
     "parts = [saved]; inside = lambda part: list(part.values()) if isinstance(part, dict) else list(part) if"
     " isinstance(part, (list, tuple)) else [part.state_dict()] if hasattr(part, 'state_dict') else [];",
@@ -88,10 +83,11 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
     """
     file, plain = snapshot.path.name, False
     if archive:
-        records = _check_archive(snapshot)
+        listing, records = _check_archive(snapshot)
+        begin, size = records[listing]
 
         def load() -> Any:
-            return _list_archive(snapshot, records)
+            return list_archive(snapshot.read(size, begin), listing, records)
 
     else:
         content = snapshot.read_all()
@@ -114,16 +110,15 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
             raise _refused(
                 f"{file} cannot be read without running what is in it ({_reason(problem)})", file, plain
             ) from None
-        raise _damaged(file, _reason(problem)) from None
+        raise damaged(file, _reason(problem)) from None
 
 
-def _list_archive(snapshot: Snapshot, records: Mapping[str, tuple[int, int]]) -> Any:
-    """Unpickle `data.pkl` as `torch.load(weights_only=True)` does, with storages that stay in the file.
+def list_archive(content: bytes, listing: str, records: Mapping[str, tuple[int, int]]) -> Any:
+    """Unpickle `data.pkl`, the member `listing`, as `torch.load(weights_only=True)` does; storages stay in the file.
 
     Torch itself would read them all, or guess where they lie from how it writes archives; other tools write them
     otherwise.
     """
-    listing = next(name for name in records if _short(name) == "data.pkl")
     storages: dict[Any, torch.storage.TypedStorage] = {}
 
     def storage(saved_id: Any) -> torch.storage.TypedStorage:
@@ -138,8 +133,7 @@ def _list_archive(snapshot: Snapshot, records: Mapping[str, tuple[int, int]]) ->
             storages[key] = torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
         return storages[key]
 
-    begin, size = records[listing]
-    unpickler = _weights_only_unpickler.Unpickler(io.BytesIO(snapshot.read(size, begin)), encoding="utf-8")
+    unpickler = _weights_only_unpickler.Unpickler(io.BytesIO(content), encoding="utf-8")
     unpickler.persistent_load = storage  # type: ignore[assignment]
     try:
         return unpickler.load()
@@ -147,48 +141,27 @@ def _list_archive(snapshot: Snapshot, records: Mapping[str, tuple[int, int]]) ->
         _sparse_tensors_to_validate.clear()  # they are refused, and must not come up in a later torch.load
 
 
-def _check_archive(snapshot: Snapshot) -> Mapping[str, tuple[int, int]]:
-    """First byte and size of each member's content, by its name."""
+def _check_archive(snapshot: Snapshot) -> tuple[str, Mapping[str, tuple[int, int]]]:
+    """The name of the list of tensors, and first byte and size of each member's content by its name."""
     file = snapshot.path.name
-    try:
-        with zipfile.ZipFile(snapshot.stream()) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
-        raise _damaged(file, f"the archive in it is truncated or damaged ({problem})") from problem
-    names = [_short(member.filename) for member in members]
-    if "constants.pkl" in names:
-        raise CheckpointError(
-            f"{file} is a TorchScript program, not a checkpoint",
-            "tensors by name, without code",
-            "Save the state dict of the network it was made from",
-        )
+    members = members_of(snapshot)
+    names = {short(name): name for name in members}
     if "data.pkl" not in names:
-        raise _damaged(file, "it is a zip archive that torch.save did not write")
-    sizes = [member.file_size for member in members]
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(sizes) > snapshot.size:
-        raise _damaged(file, "its archive is compressed or overlaps itself, which torch.save never does")
-    if sizes[names.index("data.pkl")] > MAX_PICKLE_BYTES:
-        raise _damaged(file, f"the list of tensors in it is longer than {MAX_PICKLE_BYTES} bytes")
-    if "byteorder" in names:
-        order = members[names.index("byteorder")]
-        if snapshot.read(min(order.file_size, 8), _begin(snapshot, order)) != b"little":
-            raise _damaged(file, "its numbers are big-endian")
-    records = {member.filename: (_begin(snapshot, member), member.file_size) for member in members}
-    if len(records) < len(members) or any(begin + size > snapshot.size for begin, size in records.values()):
-        raise _damaged(file, "records of its archive are double or lie outside of it")
-    return records
+        raise damaged(file, "it is a zip archive that torch.save did not write")
+    if not all(member.plain for member in members.values()):
+        raise damaged(file, "its archive is compressed, which torch.save never does")
+    if members[names["data.pkl"]].size > MAX_PICKLE_BYTES:
+        raise damaged(file, f"the list of tensors in it is longer than {MAX_PICKLE_BYTES} bytes")
+    order = members.get(names.get("byteorder", ""))
+    if order is not None and content_of(snapshot, order, 8) != b"little":
+        raise damaged(file, "its numbers are big-endian")
+    listing = next(name for name in members if short(name) == "data.pkl")
+    return listing, {name: (member.begin, member.size) for name, member in members.items()}
 
 
-def _short(member: str) -> str:
-    return member.rpartition("/")[2]
-
-
-def _begin(snapshot: Snapshot, member: zipfile.ZipInfo) -> int:
-    """The first byte of a member's content: behind its own header, whose length depends on two fields of it."""
-    if member.header_offset + _LOCAL_HEADER > snapshot.size:
-        raise _damaged(snapshot.path.name, "the archive in it is truncated")
-    name, extra = struct.unpack("<HH", snapshot.read(4, member.header_offset + _LOCAL_HEADER - 4))
-    return member.header_offset + _LOCAL_HEADER + name + extra
+def stored_tensor(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
+    """Where the numbers of a listed tensor lie. Raises `CheckpointError` for a kind that cannot be merged."""
+    return _stored(_plain(tensor, name, snapshot.path.name), name, snapshot)
 
 
 def _stored(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
@@ -200,7 +173,7 @@ def _stored(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
     strides = None if tensor.is_contiguous() else tuple(tensor.stride())
     found = Stored(snapshot, record[0] + first, tensor.dtype, tuple(tensor.shape), strides, tensor.is_neg())
     if first + found.span * tensor.itemsize > record[1]:  # without data, torch lets a tensor reach beyond its storage
-        raise _damaged(snapshot.path.name, f"tensor {name!r} reaches beyond its record")
+        raise damaged(snapshot.path.name, f"tensor {name!r} reaches beyond its record")
     return found
 
 
@@ -225,10 +198,10 @@ def _check_sizes(tensors: Mapping[str, torch.Tensor], snapshot: Snapshot) -> Non
     size, path = snapshot.size, snapshot.path
     for name, tensor in tensors.items():
         if tensor.numel() * tensor.itemsize > size:
-            raise _damaged(path.name, f"tensor {name!r} of shape {tuple(tensor.shape)} is larger than the file")
+            raise damaged(path.name, f"tensor {name!r} of shape {tuple(tensor.shape)} is larger than the file")
     total = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values())
     if total > _SHARING * size + _SLACK_BYTES:
-        raise _damaged(path.name, f"its tensors unfold to {total} bytes out of a file of {size}")
+        raise damaged(path.name, f"its tensors unfold to {total} bytes out of a file of {size}")
 
 
 def _about_stand_ins(saved: Any, skipped: tuple[str, ...]) -> tuple[str, ...]:
@@ -276,14 +249,6 @@ def _no_names(file: str, reason: str) -> CheckpointError:
         f"{file} has no tensors by name: {reason}",
         "a state dict (a dict of tensors)",
         "Save model.state_dict() where the file was made",
-    )
-
-
-def _damaged(file: str, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"{file} cannot be read as a checkpoint: {reason}",
-        "a complete file of torch.save",
-        "Copy or download it again, or save it again with a current PyTorch",
     )
 
 

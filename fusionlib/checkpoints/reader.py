@@ -13,9 +13,11 @@ from types import MappingProxyType
 
 import torch
 
+from fusionlib.checkpoints.archives import ZIP_MAGIC
+from fusionlib.checkpoints.exported import load_exported
 from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
 from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, hub_folder, of_metadata
-from fusionlib.checkpoints.pickled import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
+from fusionlib.checkpoints.pickled import PICKLE_MAGIC, load_pickled
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
@@ -278,7 +280,8 @@ def _in_file(path: Path, name: str, limit: int | None) -> _Found:
         stored = {key: opened.stored(key) for key in opened.entries}
         said = of_metadata(opened.metadata.get(IN_METADATA, ""))
         return _Found(path, name, (file,), size, stored, _order_note(opened), opened.metadata, description=said)
-    return _Found(path, name, (file,), size, *load_pickled(file))
+    exported = load_exported(file) if file.read(len(ZIP_MAGIC), 0) == ZIP_MAGIC else None
+    return _Found(path, name, (file,), size, *(exported or load_pickled(file)))
 
 
 def _in_shards(path: Path, index: Path, name: str, limit: int | None) -> _Found:
@@ -380,6 +383,8 @@ def _format_of(file: Snapshot) -> str:
                 f"Rename it to {path.stem}.pth",
             )
         return "safetensors"
+    if not other and path.suffix == ".distcp":
+        other = "a part of a checkpoint of torch.distributed, whose folder is to be converted"
     if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return "pickle"
     raise CheckpointError(

@@ -13,7 +13,7 @@ import re
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pickle import UnpicklingError
 from threading import RLock
 from typing import Any
@@ -109,34 +109,36 @@ class Attribute(StandIn):
         return object.__new__(cls)
 
 
-def load_with_stand_ins(load: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
-    """What `load` returns, and the names that became stand-ins.
+def load_with_stand_ins(load: Callable[[], Any], known: Iterable[str] = ()) -> tuple[Any, tuple[str, ...]]:
+    """What `load` returns, and the names that became stand-ins. Those of `known` are such from the first: a program's
+    own classes, of which there are many.
 
     `load` is called again for every name that it finds unknown, so it reads names and shapes alone. Raises what it
     raises for the others.
     """
-    made: dict[str, type[StandIn]] = {}
+    made = {path: _stand_in(number, path) for number, path in enumerate(known)}
+    most = len(made) + _MOST_NAMES
     with _lock:  # torch's list of allowed names belongs to the whole process
         while True:
             try:
                 with torch.serialization.safe_globals([(made[path], path) for path in made]):
                     return load(), tuple(made)
             except Exception as problem:
-                if not _learn(str(problem), made):
+                if not _learn(str(problem), made, most):
                     raise
 
 
-def _learn(text: str, made: dict[str, type[StandIn]]) -> bool:
+def _learn(text: str, made: dict[str, type[StandIn]], most: int) -> bool:
     """Add or change the stand-in that the message of a failed load asks for; False where there is none to be had."""
     unknown = re.search(r"Unsupported global: GLOBAL (\S+) was not", text)
     if unknown:
         path = unknown.group(1) if "." in unknown.group(1) else f"builtins.{unknown.group(1)}"
-        if path in made or len(made) >= _MOST_NAMES or not (path == Attribute.path or _is_plain(path)):
+        if path in made or len(made) >= most or not (path == Attribute.path or _is_plain(path)):
             return False
         if path == Attribute.path:
             made[path] = Attribute
             return True
-        made[path] = type(f"StandIn{len(made)}", (StandIn,), {"path": path})
+        made[path] = _stand_in(len(made), path)
         return True
     wanted = re.search(r"Can only (SETITEM|append|extend).* but got .*", text)
     stuck = next((path for path, kind in made.items() if wanted and repr(kind) in wanted.group(0)), None)
@@ -145,6 +147,10 @@ def _learn(text: str, made: dict[str, type[StandIn]]) -> bool:
     container = OrderedDict if wanted.group(1) == "SETITEM" else list
     made[stuck] = type(made[stuck].__name__, (StandIn,), {"path": stuck, "container": container})
     return True
+
+
+def _stand_in(number: int, path: str) -> type[StandIn]:
+    return type(f"StandIn{number}", (StandIn,), {"path": path})
 
 
 def _is_plain(path: str) -> bool:
