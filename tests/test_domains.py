@@ -235,6 +235,50 @@ def test_the_table_is_that_of_a_plain_loop(files: Path, capsys: pytest.CaptureFi
     assert found["harmonic"] == rows["mean of all"]["harmonic"]
 
 
+def test_intervals_are_those_of_a_plain_loop(files: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in range(2):
+        town(files / f"many{seed}", seed, 42)
+    data = {"x": "folder:many0", "y": "folder:many1", "z": "corrupt:noise:1:folder:many0"}
+    asked = [part for name, spec in data.items() for part in ("--data", f"{name}={spec}")]
+    found = said(capsys, "domains", "c0.pth", "c1.pth", *asked, "--rows", "buffers")
+    opened = [open_checkpoint(files / f"c{number}.pth") for number in range(2)]
+    mean = [write_recipe(opened, "isotropic", {}, policy) for policy in ("anchor", "average", "gaussian")]
+    recipes = [*map(recipe_alone, opened), *mean]
+    rng = np.random.default_rng(0)
+    drawn = [rng.multinomial(5, np.full(5, 1 / 5), 2000) for _ in range(2)]
+    scores = np.empty((3, len(recipes), 2000))
+    for at, (spec, draws) in enumerate(zip(data.values(), (*drawn, drawn[0]), strict=True)):  # z is x, damaged
+        for number, runs in enumerate(runs_of(files, spec, recipes)):
+            for draw, total in enumerate(np.tensordot(draws, runs, 1)):
+                right = np.diagonal(total)
+                union = total.sum(1) + total[:, : len(total)].sum(0) - right
+                scores[at, number, draw] = np.mean(right[union > 0] / union[union > 0])
+    means = np.array([[harmonic(column) for column in network.T] for network in scores.swapaxes(0, 1)])
+    gains, rows = means[2:] - means[:2].max(0), [row for row in found["rows"] if row["group"] == "buffers"]
+    for row, mine in zip(rows, gains, strict=True):
+        assert row["interval"] == pytest.approx(np.quantile(mine, [0.025, 0.975]), abs=1e-12)
+        assert row["inside_noise"] is bool(row["interval"][0] <= 0 <= row["interval"][1])
+    assert found["interval"] == pytest.approx(np.quantile(gains.max(0), [0.025, 0.975]), abs=1e-12)
+    assert all(row["interval"] is None for row in found["rows"] if row["group"] == "single")
+
+
+def runs_of(folder: Path, spec: str, recipes: list[Recipe]) -> Iterator[np.ndarray]:
+    """Confusion matrices of each network, summed over each of five runs of ten pictures, the last of two."""
+    studio = Studio(Options(demo=False, home=folder / "home", device="cpu"))
+    pictures = studio.workspace.open_pictures(spec, None)
+    for recipe in recipes:
+        states = studio.runner.pictures(Question((recipe,), pictures.fingerprint(), "confusion"), pictures)
+        assert states is not None
+        matrices = [state["matrix"].numpy() for state in states]
+        yield np.stack([sum(matrices[start : start + 10]) for start in range(0, 42, 10)])  # type: ignore[arg-type]
+    studio.store.close()
+
+
+def test_too_few_pictures_have_no_interval(files: Path, capsys: pytest.CaptureFixture) -> None:
+    found = said(capsys, "domains", "c0.pth", "c1.pth", *DATA, "--rows", "mean")
+    assert found["interval"] is found["inside_noise"] is None and "interval" in found["rows"][2]
+
+
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_counts_of_subsets(count: int, tmp_path: Path) -> None:
     with tiny_registered():
@@ -338,7 +382,8 @@ def test_the_app_writes_down_the_verb_that_does_the_same(files: Path, capsys: py
     found = json.loads(capsys.readouterr().out)
     assert found["forward_passes"] == 0
     assert {name: found[name] for name in ("rows", "path", "own", "best")} == {
-        name: json.loads(json.dumps(work.table()[name])) for name in ("rows", "path", "own", "best")
+        name: json.loads(json.dumps(work.with_intervals(work.table())[name]))
+        for name in ("rows", "path", "own", "best")
     }
 
 

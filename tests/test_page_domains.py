@@ -76,9 +76,10 @@ def test_it_measures_and_answers(start, given: list[str]) -> None:
     app = measured(app)
     found = table(app)
     assert {"c0", "c1", "c2", "mean backbone, own heads", "mean, statistics of c1"} <= set(found.index)
-    assert list(found.columns[1:6]) == [
-        "harmonic mean (%)", "gain (points)", "folder day (%)", "folder night (%)", "mean (%)"
+    assert list(found.columns[1:7]) == [
+        "harmonic mean (%)", "gain (points)", "gain, 95 % (points)", "folder day (%)", "folder night (%)", "mean (%)"
     ]  # fmt: skip
+    assert set(found["gain, 95 % (points)"]) == {""} and "it needs five groups of pictures" in text(app)
     assert found["harmonic mean (%)"].is_monotonic_decreasing
     assert "harmonic mean **" in text(app) and "2 pictures in the smallest domain" in text(app)
     assert button(app, "forward passes") is None
@@ -173,5 +174,6 @@ def test_the_demo_opens_on_a_finished_result(tmp_path: Path, monkeypatch: pytest
     assert choice(app, "Experts").value == ["fog", "night", "rain", "snow"] and choice(app, "Beside").value == ["start"]
     found = table(app)
     assert found.index[0] == "mean, pooled statistics" and found["gain (points)"].iloc[0] > 5
+    assert found["gain, 95 % (points)"].iloc[0] in text(app) and "noise" in found["gain, 95 % (points)"]["start"]
     assert server.studio().runner.tally.run == 0
     server.reset()

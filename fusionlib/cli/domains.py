@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROWS = "mean,buffers,heads"
 FIGURES = ("domains", "harmonic", "arithmetic", "worst", "gain", "classes", "class_sets")
+CHANCE = ("interval", "inside_noise")
 LONGEST = 34
 """Characters of a network's name in the table for people."""
 
@@ -77,8 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `classes` of `network`: the mean of all experts
-    where that is measured, else the best one; `rows` with the same of every one, `best`, `best_single`, `path`, `own`.
+    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` and its `interval`, `classes` of `network`: the
+    mean of all experts where that is measured, else the best one, chosen again in each resample. `rows` has the same of
+    every one; `best`, `best_single`, `path`, `own`.
     """
     from fusionlib.studio.domains_plan import Named, checked_names, named_spec
 
@@ -93,12 +95,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     work = studio.domains.of(opened, domains, choices)
     with progress_bar("domains") as progress:
         work.run(progress=progress, fresh=given.fresh)
-    found = work.table()
+    found = work.with_intervals(work.table())
     told = _told(found)
     return {
         **{name: told[name] for name in FIGURES},
         "network": told["name"],
         **found,
+        **({name: told[name] for name in CHANCE} if told["group"] == "mean" else {}),
         "data": {one.name: {"spec": one.pictures.spec, "images": len(one.pictures)} for one in domains},
         "buffers": choices.buffers,
         "notes": list(dict.fromkeys(note for one in domains for note in one.pictures.notes)),
@@ -155,7 +158,8 @@ def show(result: dict[str, Any]) -> None:
     for row in left_out:
         print(f"{row['name']}: {row['state']}: {row['reason']}")
     print(
-        f"best expert alone: {result['best_single'] or 'n/a'}; H: harmonic mean; gain: of H over that one's, in points"
+        f"best expert alone: {result['best_single'] or 'n/a'}; H: harmonic mean; gain: of H over that one's, in points,"
+        " and its middle 95 % in resamples"
     )
     if any(row["group"] == "heads" for row in rows):
         print("own heads: " + ", ".join(f"{name} {expert or 'n/a'}" for name, expert in result["own"].items()))
@@ -174,7 +178,17 @@ def _line(name: str, row: Mapping[str, Any]) -> None:
     scores = "".join(f"{percent(score):>11}" for score in row["domains"].values())
     gain = row.get("gain")
     means = "".join(f"{percent(row[mean]):>10}" for mean in ("harmonic", "arithmetic", "worst"))
-    print(f"{_cut(name, LONGEST):{LONGEST}}{scores}{means}{'' if gain is None else f'{100 * gain:>+8.2f}'}")
+    print(
+        f"{_cut(name, LONGEST):{LONGEST}}{scores}{means}{'' if gain is None else f'{100 * gain:>+8.2f}'}{_chance(row)}"
+    )
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    from fusionlib.diagnostics.bootstrap import in_points
+
+    if row.get("interval") is None:
+        return ""
+    return f"  {in_points(row['interval'])}{', inside the noise' if row['inside_noise'] else ''}"
 
 
 def _show_path(path: Mapping[str, Any], domains: Mapping[str, Any]) -> None:

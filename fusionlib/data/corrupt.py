@@ -53,6 +53,13 @@ def parts_of(argument: str) -> Parts:
     return Parts(kind, int(digit), inner)
 
 
+def undamaged(spec: str) -> str:
+    """The spec of data without the damages in front of it."""
+    while spec.startswith(f"{NAME}:"):
+        spec = parts_of(spec.removeprefix(f"{NAME}:")).spec
+    return spec
+
+
 def corrupted(image: np.ndarray, kind: str, severity: int) -> np.ndarray:
     """A picture (H, W, 3) uint8, damaged; severity 0 gives the same bytes.
 

@@ -164,6 +164,14 @@ class Domains(Study):
             "path": self._path([row for row in rows if row["group"] == "path"]),
         }
 
+    def places_of(self, over: str) -> list[tuple[int, ...] | None]:
+        """On each domain the numbers of the classes of the set of this title; None: all of them, or not all there."""
+        chosen = next((one.classes for one in self.class_sets if one.title == over), None)
+        return [
+            tuple(map(one.classes.index, chosen)) if chosen and set(chosen) <= set(one.classes) else None
+            for one in self.domains
+        ]
+
     @cached_property
     def _singles(self) -> tuple[Network, ...]:
         return tuple(one for one in self.networks if one.group == "single")

@@ -10,8 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from fusionlib.charts.domains import networks_figure, path_figure
+from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.studies.choices import CLASS_SETS
 from fusionlib.studio.domains import DomainsWork
+from fusionlib.studio.domains_chance import inside_noise
 from pages.widgets.compare_open import ASKED, explored
 from pages.widgets.compare_table import ALONE, MARK
 from pages.widgets.diagnostics_tables import as_csv, percent
@@ -30,7 +32,7 @@ FEW = 50
 MOST_DRAWN = 8
 """Networks in the chart; the table has all of them."""
 
-H = "harmonic mean (%)"
+H, GAIN = "harmonic mean (%)", "gain (points)"
 _CLICKED = "domains-open"
 ALL = "all"
 
@@ -63,8 +65,8 @@ def over_choice(place: Any, sets: Sequence[str]) -> str:
     return "" if chosen in (None, ALL) else f"{chosen} classes"
 
 
-def show_answer(rows: Sequence[dict[str, Any]]) -> None:
-    """Which network serves all domains best, by how much, and where it is weakest."""
+def show_answer(rows: Sequence[dict[str, Any]], interval: Sequence[float] | None = None) -> None:
+    """Which network serves all domains best, by how much, with the interval of that gain, and where it is weakest."""
     best = next((row for row in rows if row["harmonic"] is not None), None)
     if best is None:
         st.caption("The networks measured so far are listed below; a harmonic mean needs all domains.")
@@ -78,11 +80,17 @@ def show_answer(rows: Sequence[dict[str, Any]]) -> None:
     gain = ""
     if single is not None and single is not best:
         points = f"{100 * best['gain']:+.1f}".replace("-", "−")
-        gain = f", **{points} points** over the best expert alone ({plain(single['name'])})"
+        gain = f", **{points} points**{_between(interval)} over the best expert alone ({plain(single['name'])})"
     st.markdown(
-        f"**{plain(best['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
+        f"**{plain(best['same'][0]['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
         f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %."
     )
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return ""
+    return f" (95 %: {in_points(interval)}{', **inside the noise**' if inside_noise(interval) else ''})"
 
 
 def chart_choice(place: Any, found: dict[str, Any]) -> str:
@@ -105,6 +113,8 @@ def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str,
         st.plotly_chart(path_figure({**path, "points": points}, domains), key="domains-path", config=CHART)
     elif drawn := [row for row in rows if row["state"] == "measured"]:
         st.plotly_chart(networks_figure(_drawn(drawn), domains), key="domains-networks", config=CHART)
+    if found["interval"] is None and any(row["group"] == "mean" for row in rows):
+        st.caption("No 95 % interval of the gain: it needs five groups of pictures in every domain.")
     least = min(found["images"].values())
     if least < FEW:
         st.caption(f"{least} pictures in the smallest domain: differences of a point or two are not a ranking.")
@@ -124,7 +134,7 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
         return
     listed = [_listed(row) for row in rows]
     frame = pd.DataFrame(listed)
-    figures = [name for name in frame.columns if name.endswith("(%)") or name == "gain (points)"]
+    figures = [name for name in frame.columns if name.endswith("(%)") or name == GAIN]
     frame[figures] = frame[figures].apply(pd.to_numeric)
     tints = [ALONE if row["group"] in ("single", "beside") else "" for row in rows]
     if opens:
@@ -132,7 +142,8 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
     known = [name for name in figures if any(row[name] is not None for row in listed)]
     styled: Any = frame.style
     styled = styled.apply(lambda _: tints)
-    styled = styled.format(dict.fromkeys(figures, "{:.2f}"), na_rep="").highlight_max(subset=known, props=MARK)
+    formats = {name: "{:+.2f}" if name == GAIN else "{:.2f}" for name in figures}
+    styled = styled.format(formats, na_rep="").highlight_max(subset=known, props=MARK)
     st.dataframe(
         styled,
         hide_index=True,
@@ -152,13 +163,18 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "network": row["name"],
         H: percent(row["harmonic"]),
-        "gain (points)": percent(row["gain"]),
+        GAIN: percent(row["gain"]),
+        "gain, 95 % (points)": _chance(row.get("interval")),
         **{f"{name} (%)": percent(score) for name, score in row["domains"].items()},
         "mean (%)": percent(row["arithmetic"]),
         "worst (%)": percent(row["worst"]),
         "statistics": row["buffers"],
         "remark": row["reason"] or "; ".join(row["notes"]) or ("" if row["state"] == "measured" else row["state"]),
     }
+
+
+def _chance(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{in_points(interval)}{', noise' if inside_noise(interval) else ''}"
 
 
 def openings(work: DomainsWork, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
