@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fusionlib.charts.domains import networks_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
 from fusionlib.engine.recipes import recipe_alone, write_recipe
@@ -240,8 +241,8 @@ def test_intervals_are_those_of_a_plain_loop(files: Path, capsys: pytest.Capture
         town(files / f"many{seed}", seed, 42)
     data = {"x": "folder:many0", "y": "folder:many1", "z": "corrupt:noise:1:folder:many0"}
     asked = [part for name, spec in data.items() for part in ("--data", f"{name}={spec}")]
-    found = said(capsys, "domains", "c0.pth", "c1.pth", *asked, "--rows", "buffers")
-    opened = [open_checkpoint(files / f"c{number}.pth") for number in range(2)]
+    found = said(capsys, "domains", "c0.pth", "c2.pth", *asked, "--rows", "buffers")
+    opened = [open_checkpoint(files / f"c{number}.pth") for number in (0, 2)]
     mean = [write_recipe(opened, "isotropic", {}, policy) for policy in ("anchor", "average", "gaussian")]
     recipes = [*map(recipe_alone, opened), *mean]
     rng = np.random.default_rng(0)
@@ -277,6 +278,19 @@ def runs_of(folder: Path, spec: str, recipes: list[Recipe]) -> Iterator[np.ndarr
 def test_too_few_pictures_have_no_interval(files: Path, capsys: pytest.CaptureFixture) -> None:
     found = said(capsys, "domains", "c0.pth", "c1.pth", *DATA, "--rows", "mean")
     assert found["interval"] is found["inside_noise"] is None and "interval" in found["rows"][2]
+
+
+def test_data_combination_is_a_row_of_its_own_kind(files: Path, capsys: pytest.CaptureFixture) -> None:
+    aside = ("--beside", "c1.pth", "--baseline", "c2.pth")
+    main(["domains", "c0.pth", *aside, *DATA, "--rows", "mean", "--home", "home", "--device", "cpu"])
+    assert "data combination: c2, data combination" in capsys.readouterr().out
+    found = said(capsys, "domains", "c0.pth", *aside, *DATA, "--rows", "mean")
+    groups = {row["name"]: row["group"] for row in found["rows"]}
+    assert groups == {"c0": "single", "c1": "beside", "c2, data combination": "baseline"}
+    assert found["baseline"] == "c2, data combination" and found["best_single"] == "c0"
+    assert [row["members"] for row in found["rows"]] == [["c0"], ["c1"], ["c2"]]
+    bars = networks_figure(found["rows"], list(found["domains"])).data[-1].marker.color
+    assert bars[0] != bars[1] == bars[2]  # the last row is drawn first
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
@@ -367,12 +381,13 @@ def test_a_run_that_is_cut_off_goes_on(
 
 
 def test_the_app_writes_down_the_verb_that_does_the_same(files: Path, capsys: pytest.CaptureFixture) -> None:
+    tiny_file(files, "c3", 3)
     studio = Studio(
         Options(checkpoints=(files,), data=("folder:town0", "folder:town1"), demo=False, home=files / "h", device="cpu")
     )
     named = [Named(f"town {n}", studio.workspace.open_pictures(f"folder:town{n}", None, 1)) for n in (0, 1)]
-    choices = DomainChoices("gaussian", ("mean", "path"), ("road,car",), (("town 0", 1),), (1, 0), 1)
-    work = studio.domains.open(["c0", "c1", "c2"], named, choices)
+    choices = DomainChoices("gaussian", ("mean", "path"), ("road,car",), (("town 0", 1),), (1, 0), 1, 1)
+    work = studio.domains.open(["c0", "c1", "c2", "c3"], named, choices)
     work.begin()
     work.wait(60)
     assert work.state == "done"

@@ -56,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="CHECKPOINT",
-        help="measured alone and merged with nothing, as the common start, or a network trained on all domains",
+        help="measured alone and merged with nothing, as the common start",
+    )
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="CHECKPOINT",
+        help="data combination: a network trained on the data of all domains together, which merging is held against",
     )
     parser.add_argument(
         "--classes",
@@ -78,15 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` and its `interval`, `classes` of `network`: the
-    mean of all experts where that is measured, else the best one, chosen again in each resample. `rows` has the same of
-    every one; `best`, `best_single`, `path`, `own`.
+    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` and its `interval`, `classes` of `network`:
+    the mean of all experts where that is measured, else the best one, chosen again in each resample. `rows` has the
+    same of every one; `best`, `best_single`, `baseline`, `path`, `own`.
     """
     from fusionlib.studio.domains_plan import Named, checked_names, named_spec
 
     named = [named_spec(text) for text in given.data]
     names = checked_names([name for name, _ in named])
-    paths = [*given.checkpoints, *given.beside]
+    paths = [*given.checkpoints, *given.beside, *given.baseline]
     choices = _choices(given).checked(len(paths), names)  # a wrong choice is said before data is read
     given.data = [spec for _, spec in named]
     studio = open_studio(given)
@@ -120,6 +128,7 @@ def _choices(given: argparse.Namespace) -> DomainChoices:
         tuple(map(_own, given.own)),
         _pair(given.pair),
         len(given.beside),
+        len(given.baseline),
     )
 
 
@@ -161,6 +170,8 @@ def show(result: dict[str, Any]) -> None:
         f"best expert alone: {result['best_single'] or 'n/a'}; H: harmonic mean; gain: of H over that one's, in points,"
         " and its middle 95 % in resamples"
     )
+    if result["baseline"]:
+        print(f"data combination: {result['baseline']}")
     if any(row["group"] == "heads" for row in rows):
         print("own heads: " + ", ".join(f"{name} {expert or 'n/a'}" for name, expert in result["own"].items()))
     if result["path"]:

@@ -12,7 +12,7 @@ from fusionlib.errors import UsageError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
 
-MEASURE = "confusion"
+MEASURE, BASELINE = "confusion", "baseline"
 
 Score = float | None
 """A figure from 0 to 1, None where it is undefined."""
@@ -146,8 +146,8 @@ class Domains(Study):
 
     def table(self, known: Known) -> dict[str, Any]:
         """`rows` with `domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` of the first over the best
-        expert's, `classes`, and the same over each of `class_sets`; `best` and `best_single` by harmonic mean;
-        `own` heads; `path` over alpha.
+        expert's, `classes`, and the same over each of `class_sets`; `best`, `best_single` and `baseline` (of data
+        combination) by harmonic mean; `own` heads; `path` over alpha.
         """
         rows = [self._row(one, known) for one in self.networks]
         alone = [row["group"] == "single" for row in rows]
@@ -155,11 +155,13 @@ class Domains(Study):
         for chosen in self.class_sets:
             _set_gains([row["class_sets"][chosen.title] for row in rows], alone)
         best_single = _best([row for row, single in zip(rows, alone, strict=True) if single])
+        baseline = _best([row for row in rows if row["group"] == BASELINE])
         best = _best([row for row in rows if row["group"] != "path"])
         return {
             "rows": [row for row in rows if row["group"] != "path"],
             "best": best and best["name"],
             "best_single": best_single and best_single["name"],
+            "baseline": baseline and baseline["name"],
             "own": {domain.name: self._name_of(self.expert(at, known)) for at, domain in enumerate(self.domains)},
             "path": self._path([row for row in rows if row["group"] == "path"]),
         }

@@ -15,7 +15,7 @@ from fusionlib.recipe import Recipe
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
-from fusionlib.studies.domains import Domains
+from fusionlib.studies.domains import BASELINE, Domains
 from fusionlib.studio.comparison_ranking import LEFT_OUT
 from fusionlib.studio.demo import DOMAINS, manifest, take_answers
 from fusionlib.studio.desk import WorkDesk
@@ -24,6 +24,9 @@ from fusionlib.studio.domains_plan import DomainChoices, Named, Planner, checked
 from fusionlib.studio.plans import lease
 from fusionlib.studio.provenance import DEMO_FILE
 from fusionlib.studio.workspace import Workspace
+
+ALONE = ("single", "beside", BASELINE)
+"""Groups of rows that are a checkpoint as it is."""
 
 
 class DomainsWork(Work):
@@ -56,7 +59,7 @@ class DomainsWork(Work):
     @property
     def experts(self) -> tuple[str, ...]:
         """Names of the checkpoints that are merged."""
-        return tuple(self.names[: len(self.names) - self.choices.beside])
+        return tuple(self.names[: self.choices.experts(len(self.names))])
 
     def cost(self) -> int:
         """Forward passes until all is known, those of heads that wait for the experts' scores among them."""
@@ -82,16 +85,20 @@ class DomainsWork(Work):
 
     def with_intervals(self, found: dict[str, Any], over: str = "") -> dict[str, Any]:
         """The table with the `interval` of the gain of every row but experts alone, and whether it is `inside_noise`;
-        beside them the `interval` of whichever merge is best. All over the class set of this title, or all classes.
+        beside them the `interval` of the best network, None of an expert alone. All over the class set of this title,
+        or all classes.
 
         The middle 95 % of 2,000 paired resamples of groups of pictures within each domain, as fractions; the best
-        expert (and for the latter the best merge) is chosen again in each. None where there are fewer than five groups.
+        expert (for the latter the best merge too, where it is one) is chosen again in each. None where there are fewer
+        than five groups.
         """
         titled = [{**row, **(row["class_sets"][over] if over else {})} for row in found["rows"]]
         gains = self._chance.gains(titled, self.recipes(), self._study.places_of(over))
         said = [gains.of.get(row["name"]) for row in titled]
         rows = [{**row, **_interval(one)} for row, one in zip(found["rows"], said, strict=True)]
-        return {**found, **_interval(gains.best), "rows": rows}
+        best = max(titled, key=lambda row: row["harmonic"] or 0.0)
+        merged = best["group"] not in ALONE
+        return {**found, **_interval(gains.best if merged else gains.of.get(best["name"])), "rows": rows}
 
     def recipes(self) -> dict[str, list[Recipe | None]]:
         """The recipe of every row on each domain, as far as it is known."""

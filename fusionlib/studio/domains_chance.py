@@ -23,7 +23,8 @@ Interval = tuple[float, float]
 class Gains:
     """The middle 95 % of gains in harmonic mean over the best expert alone, as fractions of mIoU.
 
-    `of` has that of each network by its name, experts alone left out; `best` that of whichever is best in each draw.
+    `of` has that of each network by its name, experts alone left out; `best` that of whichever merge is best in each
+    draw.
     """
 
     of: Mapping[str, Interval] = field(default_factory=dict)
@@ -106,7 +107,7 @@ def _gains(rows: Sequence[Mapping[str, Any]], harmonic: np.ndarray) -> Gains:
     if not harmonic.shape[1]:
         return Gains()
     alone = np.array([row["group"] == "single" for row in rows])
-    gains = harmonic[~alone] - harmonic[alone].max(0)
-    names = [row["name"] for row, single in zip(rows, alone, strict=True) if not single]
-    best = middle(gains.max(0)) if names else None
-    return Gains({name: middle(one) for name, one in zip(names, gains, strict=True)}, best)
+    gains = harmonic - harmonic[alone].max(0)
+    of = {row["name"]: middle(one) for row, one in zip(rows, gains, strict=True) if row["group"] != "single"}
+    merges = gains[[len(row["members"]) > 1 for row in rows]]
+    return Gains(of, middle(merges.max(0)) if len(merges) else None)

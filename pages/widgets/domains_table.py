@@ -12,10 +12,12 @@ import streamlit as st
 from fusionlib.charts.domains import networks_figure, path_figure
 from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.studies.choices import CLASS_SETS
-from fusionlib.studio.domains import DomainsWork
+from fusionlib.studies.domains import BASELINE
+from fusionlib.studio.domains import ALONE, DomainsWork
 from fusionlib.studio.domains_chance import inside_noise
 from pages.widgets.compare_open import ASKED, explored
-from pages.widgets.compare_table import ALONE, MARK
+from pages.widgets.compare_table import ALONE as TINT
+from pages.widgets.compare_table import MARK
 from pages.widgets.diagnostics_tables import as_csv, percent
 from pages.widgets.domains_controls import source_of
 from pages.widgets.link import only_of
@@ -28,6 +30,9 @@ OVER, CHART_OF = "over", "chart"
 CHARTS = {"networks": "Networks", "path": "Path"}
 FEW = 50
 """Pictures of a domain below which its mIoU moves by points with the choice of them."""
+
+COMBINED = "background-color: rgba(217, 164, 65, 0.2)"
+"""Of a row of data combination."""
 
 MOST_DRAWN = 8
 """Networks in the chart; the table has all of them."""
@@ -79,12 +84,24 @@ def show_answer(rows: Sequence[dict[str, Any]], interval: Sequence[float] | None
     )
     gain = ""
     if single is not None and single is not best:
-        points = f"{100 * best['gain']:+.1f}".replace("-", "−")
-        gain = f", **{points} points**{_between(interval)} over the best expert alone ({plain(single['name'])})"
+        gain = f", **{_points(best['gain'])}**{_between(interval)} over the best expert alone ({plain(single['name'])})"
     st.markdown(
         f"**{plain(best['same'][0]['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
-        f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %."
+        f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %.{_combined(rows, best)}"
     )
+
+
+def _combined(rows: Sequence[dict[str, Any]], best: dict[str, Any]) -> str:
+    """What the best network is against data combination, where that is measured and is not the best itself."""
+    baseline = next((row for row in rows if row["group"] == BASELINE and row["harmonic"] is not None), None)
+    if baseline is None or baseline is best:
+        return ""
+    points = _points(best["harmonic"] - baseline["harmonic"])
+    return f" **{points}** over data combination ({plain(baseline['members'][0])})."
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f} points".replace("-", "−")
 
 
 def _between(interval: Sequence[float] | None) -> str:
@@ -122,21 +139,23 @@ def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str,
 
 def _drawn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The best, and every network alone: what a gain is held against is in the chart."""
-    alone = [row for row in rows if row["group"] in ("single", "beside")]
+    alone = [row for row in rows if row["group"] in ALONE]
     room = max(1, MOST_DRAWN - len(alone))
     merges = [row for row in rows if row not in alone][:room]
     return [row for row in rows if row in alone or row in merges]
 
 
 def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool = True) -> None:
-    """Networks by domains, the best first; single ones are tinted, the best of each column is marked."""
+    """Networks by domains, the best first; single ones are tinted, data combination otherwise, and the best of each
+    column is marked.
+    """
     if not rows:
         return
     listed = [_listed(row) for row in rows]
     frame = pd.DataFrame(listed)
     figures = [name for name in frame.columns if name.endswith("(%)") or name == GAIN]
     frame[figures] = frame[figures].apply(pd.to_numeric)
-    tints = [ALONE if row["group"] in ("single", "beside") else "" for row in rows]
+    tints = [COMBINED if row["group"] == BASELINE else TINT if row["group"] in ALONE else "" for row in rows]
     if opens:
         frame.insert(1, "Explore", ["Open in Explore" if one else None for one in openings(work, rows)])
     known = [name for name in figures if any(row[name] is not None for row in listed)]
