@@ -57,7 +57,7 @@ def choose(chosen: Selection) -> tuple[list[str], list[str], DomainChoices]:
 def _further(members: Sequence[str], others: list[str]) -> tuple[tuple[str, ...], tuple[int, int], list[str]]:
     """Which networks, the ends of the path, and the baselines."""
     with st.expander("What is measured", icon=":material/tune:"):
-        left, right, third = st.columns([3, 2, 2], vertical_alignment="bottom")
+        left, right, third = st.columns([3.7, 2, 1.8], vertical_alignment="bottom")
         if not set(st.session_state.get(PATH) or kept(PATH, None) or ()) <= set(members):
             st.session_state.pop(PATH, None)  # an end is no expert any more
             st.session_state[f"kept/{PATH}"] = None
