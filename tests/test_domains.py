@@ -469,6 +469,9 @@ def test_people_read_a_table(files: Path, capsys: pytest.CaptureFixture) -> None
         ((*DATA, "--pair", "0,²"), "two numbers"),
         ((*DATA, "--limit", "0"), "from 1"),
         ((*DATA, "--beside", "nowhere.pth"), "nowhere.pth"),
+        (("--data", "a\nb=folder:town0"), "Domain name 'a\\nb'"),
+        (("--data", f"{'a' * 61}=folder:town0"), "up to 60 printable"),
+        (("--data", "x=corrupt:fog:3:nonsense:x"), "'nonsense:x'."),
     ],
 )
 def test_wrong_words_end_in_one_line(

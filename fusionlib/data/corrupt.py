@@ -228,6 +228,7 @@ class Corruptions:
         """The other data, opened. Raises `UsageError` for a kind or severity that is none, and what opening raises."""
         kind, severity, spec = parts_of(argument)
         # The split was cut off the whole text, so a trailing @word that is left belongs to a path.
+        parse_spec(spec)  # says what is wrong with it in its own words
         found = parse_spec(f"{spec}@-")
         return Corrupted(DATASETS.get(found.kind).open(found.argument, split), kind, severity)
 

@@ -22,6 +22,8 @@ MOST_DOMAINS, MOST_EXPERTS, SUBSETS_OF = 16, 16, 8
 """Bounds of one table: more experts than the last have too many subsets."""
 
 LONGEST_NAME = 60
+"""Characters of the name that a domain is given."""
+
 ALPHAS = tuple(round(number / 10, 1) for number in range(11))
 ABLATION = ("anchor", "average", "gaussian")
 """Policies that are set side by side: the anchor's statistics against averaged and pooled ones."""
@@ -242,6 +244,8 @@ def named_spec(text: str) -> tuple[str, str]:
         return text, text
     if not name.strip() or not spec:
         raise UsageError(f"--data {shown(text)}", "NAME=SPEC, or SPEC alone", "Correct --data")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"Domain name {shown(name)}", f"up to {LONGEST_NAME} printable characters", "Shorten it")
     return name.strip(), spec
 
 
