@@ -17,7 +17,7 @@ from fusionlib.cli.common import (
     show_remarks,
 )
 from fusionlib.contracts import DATASETS
-from fusionlib.errors import UsageError, shown
+from fusionlib.errors import UsageError, clipped, shown
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studies.choices import CLASS_SETS, DOMAIN_ROWS
 
@@ -181,17 +181,20 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _head(first: str, domains: Sequence[str] | Mapping[str, Any]) -> None:
-    names = "".join(f"{_cut(name, 10):>11}" for name in domains)
-    print(f"\n{first:{LONGEST}}{names}{'H':>10}{'mean':>10}{'worst':>10}{'gain':>8}")
+    names = "".join(f"{clipped(name, 10):>11}" for name in domains)
+    print(f"\n{clipped(first, LONGEST):{LONGEST}}{names}{'H':>10}{'mean':>10}{'worst':>10}{'gain':>8}")
 
 
 def _line(name: str, row: Mapping[str, Any]) -> None:
+    means = "".join(f"{percent(row[mean]):>10}" for mean in ("arithmetic", "worst"))
+    gain = "" if row.get("gain") is None else f"{100 * row['gain']:>+8.2f}"
+    print(f"{_scores(name, row)}{means}{gain}{_chance(row)}")
+
+
+def _scores(name: str, row: Mapping[str, Any]) -> str:
+    """A name, its figure on each domain, and their harmonic mean."""
     scores = "".join(f"{percent(score):>11}" for score in row["domains"].values())
-    gain = row.get("gain")
-    means = "".join(f"{percent(row[mean]):>10}" for mean in ("harmonic", "arithmetic", "worst"))
-    print(
-        f"{_cut(name, LONGEST):{LONGEST}}{scores}{means}{'' if gain is None else f'{100 * gain:>+8.2f}'}{_chance(row)}"
-    )
+    return f"{clipped(name, LONGEST):{LONGEST}}{scores}{percent(row['harmonic']):>10}"
 
 
 def _chance(row: Mapping[str, Any]) -> str:
@@ -210,12 +213,7 @@ def _show_path(path: Mapping[str, Any], domains: Mapping[str, Any]) -> None:
 
 
 def _show_classes(result: Mapping[str, Any]) -> None:
-    print(f"\n{_cut('IoU of ' + result['network'], LONGEST):{LONGEST}}", end="")
-    print("".join(f"{_cut(name, 10):>11}" for name in result["domains"]) + f"{'H':>10}")
+    print(f"\n{clipped('IoU of ' + result['network'], LONGEST):{LONGEST}}", end="")
+    print("".join(f"{clipped(name, 10):>11}" for name in result["domains"]) + f"{'H':>10}")
     for name, row in result["classes"].items():
-        scores = "".join(f"{percent(score):>11}" for score in row["domains"].values())
-        print(f"{_cut(name, LONGEST):{LONGEST}}{scores}{percent(row['harmonic']):>10}")
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+        print(_scores(name, row))

@@ -12,7 +12,7 @@ import streamlit as st
 from fusionlib.charts.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.compare_open import CLICKED, open_clicked
-from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.diagnostics_tables import csv_button, percent
 from pages.widgets.problems import plain
 
 OPENED = {"Explore": "Open in Explore", "Errors": "Which pictures"}
@@ -82,11 +82,12 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
 
 def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
     """What does not apply or failed, with the reasons."""
-    _remarks("Left out", rows)
+    show_remarks("Left out", [(row["name"], _remark(row)) for row in rows])
 
 
-def _remarks(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if _remark(row)]:
+def show_remarks(title: str, told: Sequence[tuple[str, str]]) -> None:
+    """Names of rows with what is said of them, those of whom nothing is said left out."""
+    if remarks := [f"- **{plain(name)}**: {plain(text)}" for name, text in told if text]:
         with st.expander(f"{title} ({len(remarks)})", icon=":material/notes:"):
             st.markdown("\n".join(remarks))
 
@@ -94,16 +95,8 @@ def _remarks(title: str, rows: Sequence[dict[str, Any]]) -> None:
 def show_result(found: dict[str, Any], ranking: Sequence[dict[str, Any]]) -> None:
     """Remarks in full, CSV and chart below the table."""
     rows = found["rows"]
-    _remarks("Remarks in full", [row for row in rows if row["state"] == "measured"])
-    st.download_button(
-        "CSV",
-        as_csv([_shown(row) for row in rows]),
-        "comparison.csv",
-        "text/csv",
-        key="compare-csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    show_remarks("Remarks in full", [(row["name"], _remark(row)) for row in rows if row["state"] == "measured"])
+    csv_button([_shown(row) for row in rows], "comparison", "compare-csv")
     if any(row["gain"] is not None and row["group"] != "single" for row in rows):
         st.markdown("### Gain over the best single network")
         st.plotly_chart(gain_figure(ranking, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")

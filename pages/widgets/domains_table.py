@@ -17,8 +17,8 @@ from fusionlib.studio.domains import ALONE, DomainsWork
 from fusionlib.studio.domains_chance import inside_noise
 from pages.widgets.compare_open import ASKED, explored
 from pages.widgets.compare_table import ALONE as TINT
-from pages.widgets.compare_table import MARK
-from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.compare_table import MARK, show_remarks
+from pages.widgets.diagnostics_tables import csv_button, percent
 from pages.widgets.domains_controls import source_of
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
@@ -156,8 +156,9 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
     figures = [name for name in frame.columns if name.endswith("(%)") or name == GAIN]
     frame[figures] = frame[figures].apply(pd.to_numeric)
     tints = [COMBINED if row["group"] == BASELINE else TINT if row["group"] in ALONE else "" for row in rows]
+    states = openings(work, rows) if opens else []
     if opens:
-        frame.insert(1, "Explore", ["Open in Explore" if one else None for one in openings(work, rows)])
+        frame.insert(1, "Explore", ["Open in Explore" if state else None for state in states])
     known = [name for name in figures if any(row[name] is not None for row in listed)]
     styled: Any = frame.style
     styled = styled.apply(lambda _: tints)
@@ -172,7 +173,7 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
         column_config={
             "network": st.column_config.TextColumn(pinned=True, width="medium"),
             "Explore": st.column_config.ButtonColumn(
-                "", type="tertiary", key=_CLICKED, on_click=partial(_open, openings(work, rows))
+                "", type="tertiary", key=_CLICKED, on_click=partial(_open, states)
             ),
         },
     )
@@ -226,9 +227,7 @@ def _open(found: Sequence[dict[str, Any] | None]) -> None:
 
 def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
     """What cannot be measured on any domain, and why."""
-    if rows:
-        with st.expander(f"Left out ({len(rows)})", icon=":material/notes:"):
-            st.markdown("\n".join(f"- **{plain(row['name'])}**: {plain(row['reason'] or '')}" for row in rows))
+    show_remarks("Left out", [(row["name"], row["reason"] or row["state"]) for row in rows])
 
 
 def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
@@ -250,15 +249,7 @@ def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
             f"Own heads: {heads}. The expert called like the domain, else the one that is best there on these very"
             " pictures, which flatters it."
         )
-    st.download_button(
-        "CSV",
-        as_csv([_listed(row) for row in rows]),
-        "domains.csv",
-        "text/csv",
-        key="domains-csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button([_listed(row) for row in rows], "domains", "domains-csv")
 
 
 def _classes(row: Mapping[str, Any]) -> pd.DataFrame:
