@@ -7,17 +7,27 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
+from app_server import running_app
 
 pytestmark = pytest.mark.browser
 
 BUTTON, HEADER, ROW = 250, 36, 35
 """Where the column of buttons lies in the table, and how high its lines are, in pixels."""
 
+DOMAINS = [("experts", "fog"), ("experts", "night"), ("on", "streets fog"), ("on", "streets night"), ("count", "16")]
+"""What the demo knows all figures of."""
+
 SEARCH = {
-    **{"a": "start", "b": "fog", "data": "streets all", "split": "val", "buffers": "average", "part": "search"},
-    **{"strategy": "grid", "select": "streets all, val", "report": "streets all, val", "settings": '{"step":0.5}'},
+    **{"a": "start", "b": "fog", "data": "streets rain", "split": "val", "buffers": "average", "part": "search"},
+    **{"strategy": "grid", "select": "streets rain, val", "report": "streets rain, val", "settings": '{"step":0.5}'},
 }
-"""A search of which the demo knows all points but the middle."""
+"""A search of three points on the two pictures that the operator names."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app"), "--data", "streets:rain:2") as app:
+        yield app.address
 
 
 @pytest.fixture
@@ -39,13 +49,13 @@ def explored_and_back(tab, before: str) -> None:
 
 
 def test_a_network_of_the_domains_opens_in_explore_and_back_returns(tab, address: str) -> None:
-    tab.goto(f"{address}domains")
+    tab.goto(f"{address}domains?{urlencode(DOMAINS)}")
     tab.get_by_text("over the best expert alone").wait_for(timeout=60000)
     assert re.search(r"95 %: \+\d.* to \+\d", tab.get_by_text("over the best expert alone").inner_text())
     tab.get_by_role("radio", name="Path").click()
     tab.get_by_text("alpha: weight of fog").wait_for()
     tab.get_by_role("radio", name="Networks").click()
-    tab.locator(".js-plotly-plot").get_by_text("night + snow").wait_for()
+    tab.locator(".js-plotly-plot").get_by_text("mean, pooled statistics").wait_for()
     tab.wait_for_url(re.compile("chart=networks"))
     table = tab.locator('[data-testid="stDataFrame"]:visible').first
     table.evaluate("element => element.scrollIntoView({block: 'center'})")
