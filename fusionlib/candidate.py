@@ -13,8 +13,13 @@ SCORES: Mapping[str, tuple[str, int]] = {
     "miou": ("mIoU", 1),
     "pixel_accuracy": ("pixel accuracy", 1),
     "loss": ("cross-entropy", -1),
+    "ece": ("ECE", -1),
+    "harmonic": ("harmonic mean of mIoU", 1),
 }
 """Figures that a search can choose by: what they are called, and which way is better."""
+
+HARMONIC = "harmonic"
+"""The one that is over several domains."""
 
 
 @dataclass(frozen=True)

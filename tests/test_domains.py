@@ -23,7 +23,8 @@ from fusionlib.recipe import Recipe, Source, checkpoint_alone
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
 from fusionlib.runs.runner import Runner
-from fusionlib.studies.domains import ClassSet, Domain, Domains, Network, arithmetic, harmonic, worst
+from fusionlib.studies.domains import ClassSet, Domain, Domains, Network
+from fusionlib.studies.means import arithmetic, harmonic, worst
 from fusionlib.studio import Options, Studio
 from fusionlib.studio.demo import DEMO
 from fusionlib.studio.domains import ranked

@@ -137,7 +137,7 @@ def test_statistics_of_a_whole_split_are_said_where_a_view_has_fewer(start, give
     best = work.snapshot()["best"]
     assert best["anew"] and view_of(work, best)["buffers"] == "recalibrate" and view_of(work, best)["exact"]
     rows = class_rows(work)
-    assert [row["class"] for row in rows] == list(work.report.label_space.names)
+    assert [row["class"] for row in rows] == list(work.report[0].label_space.names)
     assert all(row["change"] == row["best"] - row["single"] for row in rows if row["change"] is not None)
 
 
@@ -192,6 +192,30 @@ def test_what_a_hostile_link_names_is_said_and_ignored(
     if state.get("strategy"):
         app.selectbox(key="strategy").set_value("walk").run()
         assert not app.warning
+
+
+def test_the_harmonic_mean_takes_several_data_and_so_does_its_link(start, given: list[str], tmp_path: Path) -> None:
+    given += ["--data", f"folder:{folder_data(tmp_path / 'other', 1)}"]
+    app = searched(start(*given), "c0", "c1")
+    app.selectbox(key="score").set_value("harmonic").run()
+    assert app.multiselect(key="select").value == ["folder data"]
+    app.multiselect(key="select").set_value(["folder data", "folder other"]).run()
+    app.multiselect(key="report").set_value(["folder other", "folder data"]).run()
+    field(app, "step").set_value(0.5).run()
+    state = query(app)
+    assert state["select"] == ["folder data", "folder other"] and state["report"] == ["folder other", "folder data"]
+    work = run_to_the_end(app)
+    assert len(work.select) == 2 and work.snapshot()["best"]["report"]["harmonic"] is not None
+    assert app.metric[0].label == "Gain of the harmonic mean"
+    again = linked(**state)
+    assert not again.exception and not again.warning and query(again) == state
+    again.selectbox(key="strategy").set_value("learned").run()
+    assert "learns on one dataset" in text(again) and button(again, "forward passes") is None
+    again.selectbox(key="score").set_value("ece").run()
+    assert not again.exception and again.selectbox(key="select").value == "folder data"
+    again.selectbox(key="score").set_value("harmonic").run()
+    again.multiselect(key="select").set_value([]).run()
+    assert not again.exception and "Choose data" in text(again)
 
 
 def test_empty_states_say_what_to_do(start, given: list[str], tmp_path: Path) -> None:

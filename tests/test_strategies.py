@@ -63,9 +63,9 @@ class Searched:
 def planned(strategy: Strategy, members: int = 2, pictures: int = 20, units: tuple[str, ...] = ()) -> Search:
     """The study of a strategy, on data that do not exist."""
     sources = tuple(Source(path=f"{number}", fingerprint=f"{number:064x}") for number in range(members))
-    parts = tuple(Pictures(f"part {n}", places, "select") for n, places in enumerate(strategy.parts(pictures)))
+    parts = tuple((Pictures(f"part {n}", places, "select"),) for n, places in enumerate(strategy.parts(pictures)))
     whole, report = Pictures("select", tuple(range(pictures))), Pictures("report", tuple(range(7)))
-    return Search(strategy, Networks(sources), whole, report, parts, units=units)
+    return Search(strategy, Networks(sources), (whole,), (report,), parts, units=units)
 
 
 def searched(study: Search, score: Score) -> Searched:
@@ -148,7 +148,7 @@ def test_adaptive_finds_the_grids_optimum_of_a_smooth_curve_for_a_quarter_of_its
     study = planned(Adaptive(), pictures=pictures)
     found, grid = (searched(one, hump(at)) for one in (study, planned(Grid(), pictures=pictures)))
     assert hump(at)(found.best) == pytest.approx(hump(at)(grid.best))
-    half, more = (one.numbers for one in study.parts)
+    half, more = (one.numbers for (one,) in study.parts)
     assert len(half) == pictures // 2 and set(half) < set(more) and len(more) == 3 * pictures // 4
     seen = {part: [candidate for candidate, where in found.visited if where == part] for part in (0, 1, None)}
     assert set(singles(2)) <= set(seen[None]) and len(seen[0]) <= 7 and len(seen[1]) in (0, 2)

@@ -153,6 +153,25 @@ def resampled_scores(
     return scores[~np.isnan(scores).any(1)]
 
 
+def resampled_harmonics(
+    networks: Sequence[Sequence[np.ndarray]], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray | None:
+    """The harmonic mean over domains of each network's mIoU, its `unit_totals` on each domain given, in the same draws:
+    (B, networks); None where a domain has fewer than `FEWEST` units.
+
+    Units are drawn within each domain, and one domain does not know of another. Of one domain it is `resampled_scores`.
+    Draws without a labelled pixel in some domain are left out.
+    """
+    if min(len(one) for one in networks[0]) < FEWEST:
+        return None
+    seeds = [seed, *((seed, number) for number in range(1, len(networks[0])))]
+    draws = [_draws(len(one), resamples, number) for one, number in zip(networks[0], seeds, strict=True)]
+    scores = np.stack([[mean_ious(*pair) for pair in zip(draws, one, strict=True)] for one in networks])
+    with np.errstate(divide="ignore"):  # a domain with mIoU 0 makes the mean 0
+        means = scores.shape[1] / (1 / scores).sum(1) if scores.shape[1] > 1 else scores[:, 0]
+    return means.T[~np.isnan(means).any(0)]
+
+
 def gain_interval(
     ends: Sequence[np.ndarray], merges: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float] | None:
@@ -182,7 +201,7 @@ def class_intervals(
     return [middle(column) if len(column) else None for column in known]
 
 
-def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+def _draws(count: int, resamples: int, seed: int | tuple[int, int]) -> np.ndarray:
     """How often each of `count` units was drawn, (resamples, count) float64."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
 

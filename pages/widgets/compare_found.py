@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from fusionlib.candidate import HARMONIC
 from fusionlib.charts.colours import QUIET, A, B
 from fusionlib.charts.search import axis_title, score_of, search_figure, words_of
 from fusionlib.studio import SearchWork, Selection
@@ -32,12 +33,14 @@ def live_chart(work: SearchWork, names: Sequence[str], chosen: Selection) -> Non
         st.plotly_chart(search_figure(found, colours(names, chosen)), key=f"{_CHART}-live", config=CHART)
 
 
-def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: tuple[Data, Data]) -> None:
+def show_found(
+    work: SearchWork, names: Sequence[str], chosen: Selection, data: tuple[Sequence[Data], Sequence[Data]]
+) -> None:
     """The answer, the chart and the details."""
     found = work.snapshot()
 
     def opened(number: int) -> State | None:
-        return state_of(work, found["evaluations"][number], names, data[0])
+        return state_of(work, found["evaluations"][number], names, data[0][0])
 
     best = found["best"]
     left, right = st.columns([2, 5], gap="large")
@@ -48,7 +51,7 @@ def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: 
             _answer(found, names, data[1])
             view = view_of(work, best)
             # Statistics that are measured anew are measured on the pictures to choose by, so those are opened.
-            place = data[0] if view["buffers"] == "recalibrate" else data[1]
+            place = data[0][0] if view["buffers"] == "recalibrate" else data[1][0]
             _buttons(state_of(work, best, names, place), exact=view["exact"])
     with right:
         st.plotly_chart(
@@ -76,15 +79,16 @@ def colours(names: Sequence[str], chosen: Selection) -> list[str]:
     return [{chosen.a: A, chosen.b: B}.get(name, QUIET) for name in names]
 
 
-def _answer(found: State, names: Sequence[str], report: Data) -> None:
+def _answer(found: State, names: Sequence[str], report: Sequence[Data]) -> None:
     best, figures = found["best"], found["best"]["report"]
     gain = None if figures is None else figures.get("gain")
+    on = plain("; ".join(map(data_name, report)))
     st.metric(
-        "mIoU gain",
+        "Gain of the harmonic mean" if found["score"] == HARMONIC else "mIoU gain",
         "n/a" if gain is None else f"{100 * gain:+.2f} points",
-        help=f"Over the best checkpoint alone, on {plain(data_name(report))}",
+        help=f"Over the best checkpoint alone, on {on}",
     )
-    where = f"over the best alone, on {plain(data_name(report))}"
+    where = f"over the best alone, on {on}"
     words = [where, f"**{plain(words_of(best, names))}**", _noise(found)]
     if found["optimistic"]:
         words.append("Optimistic: pictures that chose it also report it.")
@@ -167,6 +171,17 @@ def _row(one: State, found: State, names: Sequence[str]) -> State:
         "pictures": "all" if one["part"] is None else f"part {one['part'] + 1}",
         f"chosen by: {title}": score_of(one["select"], found["score"]),
         f"report: {title}": score_of(one["report"], found["score"]),
+        **_by_domain(one["report"], found["report"]),
+    }
+
+
+def _by_domain(figures: State | None, report: State) -> State:
+    """mIoU on each domain of the report, where there are several."""
+    specs = report.get("domains", ())
+    each = [None] * len(specs) if figures is None else figures.get("domains", ())
+    return {
+        f"report: mIoU (%) on {spec}": None if one is None else percent(one["miou"])
+        for spec, one in zip(specs, each, strict=False)
     }
 
 

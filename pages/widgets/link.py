@@ -45,6 +45,7 @@ APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
 LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside", "on", "networks", "path"}
+LISTS |= {"select", "report"}
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, and those that are whole numbers."""
 
