@@ -265,4 +265,12 @@ def test_the_table_has_the_trade(start, given: list[str]) -> None:
     app.run()
     assert any("calibration and cost" in item.label for item in app.expander)
     table = next(item.value for item in app.dataframe if "row" in item.value)
-    assert {"precision (%)", "recall (%)"} <= set(table.columns)
+    assert {"precision (%)", "recall (%)"} <= set(table.columns) and "latency (ms)" not in table
+    button(app, "Measure latency and memory").click().run()
+    until(lambda: work.costs.state == "done")
+    app.run()
+    assert not app.exception and button(app, "Measure latency and memory") is None
+    table = next(item.value for item in app.dataframe if "row" in item.value)
+    assert (table["latency (ms)"] > 0).any() and (table["memory (MB)"] > 0).any()
+    app.button_group(key="cost").set_value("memory_mb").run()
+    assert not app.exception and query(app)["cost"] == ["memory_mb"]

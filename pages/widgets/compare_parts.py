@@ -20,7 +20,7 @@ TABLE, SEARCH, VARY = "table", "search", "vary"
 PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
 
 OWN = {
-    TABLE: ("anchor", "base", "rows", "own"),
+    TABLE: ("anchor", "base", "rows", "own", "cost"),
     SEARCH: ("strategy", "score", "select", "report", "policy", "settings"),
     VARY: ("method", "parameter", "target", "also", "vary"),
 }

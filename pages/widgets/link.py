@@ -29,7 +29,7 @@ OWN = {
     "": _EXPLORE,
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
-    "compare": ("part", "compare", "anchor", "base", "rows", "own", "dtype", *_SEARCH, *_VARY),
+    "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY),
     "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
