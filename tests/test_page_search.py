@@ -108,6 +108,8 @@ def test_weights_of_three_a_profile_and_an_ensemble_are_views(start, given: list
     field(app, "draws").set_value(1).run()
     field(app, "step").set_value(0.5).run()
     work, names, data = run_to_the_end(app), ["c0", "c1", "c2"], ("town", None)
+    table = next(item.value for item in app.dataframe if "n" in item.value)
+    assert list(table["n"]) == [2, 2, 2, 3] and table["DE_n report: mIoU (%)"].notna().all()
     states = {
         (one["ensemble"], tuple(one["weights"])): state_of(work, one, names, data)
         for one in work.snapshot()["evaluations"]

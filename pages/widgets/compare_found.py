@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from fusionlib.candidate import HARMONIC
 from fusionlib.charts.colours import QUIET, A, B
+from fusionlib.charts.found import subset_rows, told_figure
 from fusionlib.charts.search import axis_title, score_of, search_figure, words_of
 from fusionlib.studio import SearchWork, Selection
 from fusionlib.studio.exports import is_merge
@@ -21,7 +23,7 @@ from pages.widgets.problems import plain, problems_shown
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
-_CHART = "search-chart"
+_CHART, _TOLD = "search-chart", "search-told"
 
 State = dict[str, Any]
 
@@ -53,16 +55,16 @@ def show_found(
             # Statistics that are measured anew are measured on the pictures to choose by, so those are opened.
             place = data[0][0] if view["buffers"] == "recalibrate" else data[1][0]
             _buttons(state_of(work, best, names, place), exact=view["exact"])
+    told, whole = told_figure(found), search_figure(found, colours(names, chosen))
     with right:
-        st.plotly_chart(
-            search_figure(found, colours(names, chosen)),
-            key=_CHART,
-            on_select=lambda: open_point(_CHART, lambda value: opened(int(value))),
-            selection_mode="points",
-            config=CHART,
-        )
-        st.caption("Click a point to open it in Explore. Star: the best. Diamonds: pictures of the report.")
+        _drawn(told or whole, _TOLD if told else _CHART, opened)
+        marks = "Diamond: the best." if told else "Star: the best. Diamonds: pictures of the report."
+        st.caption(f"Click a point to open it in Explore. {marks}")
     with st.expander("Details", icon=":material/table_rows:"):
+        if found.get("subsets"):
+            _subset_table(found)
+        if told:
+            _drawn(whole, _CHART, opened)
         _details(work, found, names)
     if best is not None and work.best is not None:
         st.markdown("### Take it away")
@@ -70,6 +72,37 @@ def show_found(
         write = (lambda progress: studio().exports.found(work, progress)) if is_merge(recipe) else None
         with problems_shown():
             take_away("search", recipe, f"{found['strategy']}-{recipe.method}", write)
+
+
+def _drawn(figure: Any, key: str, opened: Callable[[int], State | None]) -> None:
+    """A chart whose points are evaluations that open in Explore."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        on_select=lambda: open_point(key, lambda value: opened(int(value))),
+        selection_mode="points",
+        config=CHART,
+    )
+
+
+def _subset_table(found: State) -> None:
+    """WF_n and DE_n of every subset; bold: the best of its size by the pictures to choose by."""
+    rows, title = subset_rows(found), axis_title(found["score"])
+    cells = {(kind, where): f"{kind} {where}: {title}" for kind in ("DE_n", "WF_n") for where in ("select", "report")}
+    frame = pd.DataFrame(
+        {
+            "n": [row["n"] for row in rows],
+            "checkpoints": [", ".join(row["checkpoints"]) for row in rows],
+            **{cells[kind, where]: [row[kind][where] for row in rows] for kind, where in cells},
+        }
+    )
+    bold = pd.DataFrame("", frame.index, frame.columns)
+    for place, row in enumerate(rows):
+        for (kind, _), name in cells.items():
+            bold.loc[place, name] = "font-weight: 700" if row[kind]["best"] else ""
+    styled = frame.style.apply(lambda _: bold, axis=None).format(dict.fromkeys(cells.values(), "{:.2f}"), na_rep="n/a")
+    st.dataframe(styled, hide_index=True, key="search-subsets", placeholder="")
+    st.caption("Bold: the best of its size on the pictures to choose by.")
 
 
 def colours(names: Sequence[str], chosen: Selection) -> list[str]:
