@@ -75,11 +75,15 @@ def between(alpha: float, one: int, other: int, count: int) -> Candidate:
 
 
 class Outcome(NamedTuple):
-    """What a search found: the `best` candidate, others to be `reported` beside it, and more as JSON values."""
+    """What a search found: the `best` candidate, others to be `reported` beside it, and more as JSON values.
+
+    `rival` is the simpler network that the best has to beat to have earned what it is, chosen on the same pictures.
+    """
 
     best: Candidate
     reported: tuple[Candidate, ...] = ()
     about: Mapping[str, Any] = {}
+    rival: Candidate | None = None
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def test_weights_of_three_a_profile_and_an_ensemble_are_views(start, given: list
     assert states[False, (0.0, 0.0, 1.0)]["a"] == "c2" and states[False, (0.0, 0.0, 1.0)]["alpha"] == 1
     app.multiselect[0].set_value(["c0", "c1"]).run()
     app.selectbox(key="strategy").set_value("evolve").run()
-    field(app, "budget").set_value(60).run()
+    field(app, "budget").set_value(80).run()
     profile = run_to_the_end(app)
     one = next(one for one in profile.snapshot()["evaluations"] if "units" in one)
     view = view_of(profile, one)

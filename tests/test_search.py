@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "subsets": {"step": 0.5, "draws": 2},
     "simplex": {"draws": 3, "steps": 4},
     "greedy": {"order": "random", "orders": 2},
-    "evolve": {"budget": 100, "population": 6, "unit": "part"},
+    "evolve": {"budget": 120, "population": 6, "unit": "part"},
     "learned": {"epochs": 2},
     "learned-by-layer": {"epochs": 2},
 }

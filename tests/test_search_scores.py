@@ -121,7 +121,7 @@ def test_the_harmonic_mean_is_over_the_domains_of_each_network(bench: Bench) -> 
 
 @pytest.mark.parametrize("name", ["adaptive", "star", "subsets", "swa", "evolve", "greedy"])
 def test_every_strategy_that_looks_at_scores_alone_takes_several(bench: Bench, name: str) -> None:
-    settings = {"evolve": {"budget": 100, "population": 6, "unit": "part"}, "star": {"step": 0.5}}.get(name, {})
+    settings = {"evolve": {"budget": 140, "population": 6, "unit": "part"}, "star": {"step": 0.5}}.get(name, {})
     work = bench.work(name, "harmonic", "town", "fog", **settings)
     before = bench.studio.runner.tally.run
     found = work.measure()

@@ -287,6 +287,26 @@ def test_an_evolution_finds_a_profile_and_keeps_to_its_budget() -> None:
     assert found.visited == searched(study, profiled).visited
 
 
+def test_an_evolution_begins_where_the_contributions_point_and_has_one_alpha_to_beat() -> None:
+    goals = dict(zip(UNITS, (0.55, 1.0, 0.5), strict=True))
+
+    def score(one: Candidate) -> float:
+        rows = dict(one.units)
+        return -sum((rows.get(name, one.weights)[0] - goal) ** 2 for name, goal in goals.items())
+
+    found = searched(planned(Evolve(budget=6000), units=UNITS), score)
+    rival, told = found.study.rival(found.known), found.table
+    assert rival is not None and abs(rival.weights[0] - sum(goals.values()) / 3) <= 0.0625
+    alpha = rival.weights[0]
+    assert told["contributions"] == {name: alpha if goal < 1 else 1.0 for name, goal in goals.items()}
+    suggested = tuple((name, (one, 1 - one)) for name, one in told["contributions"].items())
+    assert suggested in [one.units for one, _ in found.visited[:25]], "in the first generation"
+    assert told["rival"]["report"]["gain"] == score(found.best) - score(rival) > 0
+    without = searched(planned(Evolve(budget=6000, begin=0.0), units=UNITS), score)
+    assert without.table["contributions"] is None and without.study.rival(without.known) == rival
+    assert searched(planned(Evolve(budget=580), units=UNITS), score).table["contributions"] is None, "too dear"
+
+
 def test_an_evolution_stops_where_nothing_is_gained() -> None:
     found = searched(planned(Evolve(budget=100_000, patience=2), units=UNITS), lambda one: 0.5)
     assert found.table["generations"] == 3 and found.table["stopped"] == "noise"

@@ -129,6 +129,10 @@ def _show_best(result: Mapping[str, Any], best: Mapping[str, Any]) -> None:
             f"  {where:7}{_figure(figures, result['score'])} on {result[where]['data']}, {_gain(figures)} over the best"
             " checkpoint alone"
         )
+    if rival := result.get("rival"):
+        figures = {**(rival["report"] or {}), "interval": rival.get("interval")}
+        weights = " ".join(f"{share:.3g}" for share in rival["weights"])
+        print(f"  {_gain(figures)} over the best merge of one alpha ({weights}) on {result['report']['data']}")
     if result["optimistic"]:
         print("  the same pictures chose and report: optimistic")
     if result["inside_noise"]:

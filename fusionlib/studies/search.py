@@ -125,7 +125,8 @@ class Search(Study):
 
     def reported(self, outcome: Outcome) -> list[Candidate]:
         """What is measured on the pictures to report: ensembles first, whose pass brings the checkpoints alone."""
-        wanted = dict.fromkeys((outcome.best, *outcome.reported, *singles(self.count)))
+        rival = () if outcome.rival is None else (outcome.rival,)
+        wanted = dict.fromkeys((outcome.best, *rival, *outcome.reported, *singles(self.count)))
         return sorted(wanted, key=lambda candidate: not candidate.together)
 
     def figures(self, candidate: Candidate, data: Domains, known: Known) -> dict[str, Any] | None:
@@ -161,16 +162,35 @@ class Search(Study):
         return points * self.images + (points - self.count) * merges
 
     def table(self, known: Known) -> dict[str, Any]:
-        """`best`, None until it is found; `evaluations` in the order of the visit; what the strategy tells beside."""
+        """`best`, None until it is found; its `rival`, where there is one; `evaluations` in the order of the visit;
+        what the strategy tells beside.
+        """
         asking = self.asking(known)
         outcome = asking.outcome
         single = self._best_single(known)
         return {
             "best": None if outcome is None else self._best(outcome, single, known),
             "best_single": single,
+            **({} if outcome is None or outcome.rival is None else {"rival": self._rival(outcome, known)}),
             "evaluations": self._evaluations(asking, known),
             **({} if outcome is None else dict(outcome.about)),
         }
+
+    def _rival(self, outcome: Outcome, known: Known) -> dict[str, Any]:
+        """What the best has to beat, with the `gain` of the best over it on both."""
+        assert outcome.rival is not None
+        about, figure = self.listed(outcome.rival), gained(self.score)
+        for name, pictures in (("select", self.select), ("report", self.report)):
+            found, best = (self.figures(one, pictures, known) for one in (outcome.rival, outcome.best))
+            if found is not None and best is not None and None not in (found[figure], best[figure]):
+                found["gain"] = best[figure] - found[figure]
+            about[name] = found
+        return about
+
+    def rival(self, known: Known) -> Candidate | None:
+        """What the best has to beat; None where a strategy names nothing of the kind."""
+        outcome = self.asking(known).outcome
+        return None if outcome is None else outcome.rival
 
     def best(self, known: Known) -> Candidate | None:
         """What was found."""

@@ -157,6 +157,10 @@ class SearchWork(Work):
                 if best[name] is not None:  # found, and not measured there yet
                     best[name]["interval"] = self._interval(found, name, known)
             best["interval"] = best["report"] and best["report"]["interval"]
+        if "rival" in table and table["rival"]["report"] is not None and found is not None:
+            keys = tuple(one.fingerprint() for one in self.report)
+            draws = self._draws([rival, found], keys) if (rival := self._study.rival(known)) else None
+            table["rival"]["interval"] = None if draws is None else list(middle(draws[:, 1] - draws[:, 0]))
         interval = best and best["interval"]
         return {
             **self.status(),

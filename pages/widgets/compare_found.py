@@ -122,7 +122,7 @@ def _answer(found: State, names: Sequence[str], report: Sequence[Data]) -> None:
         help=f"Over the best checkpoint alone, on {on}",
     )
     where = f"over the best alone, on {on}"
-    words = [where, f"**{plain(words_of(best, names))}**", _noise(found)]
+    words = [where, f"**{plain(words_of(best, names))}**", _noise(found), _earned(found)]
     if found["optimistic"]:
         words.append("Optimistic: pictures that chose it also report it.")
     st.markdown("  \n".join(filter(None, words)))
@@ -140,6 +140,21 @@ def _noise(found: State) -> str:
     low, high = (100 * end for end in best["interval"])
     told = "inside the noise" if found["inside_noise"] else "more than chance" if low > 0 else "worse, beyond chance"
     return f"95 %: {low:+.2f} to {high:+.2f}: **{told}**."
+
+
+def _earned(found: State) -> str:
+    """Whether a profile is better than one alpha for all layers, on the pictures of the report."""
+    rival, best = found.get("rival"), found["best"]
+    if rival is None or rival["report"] is None or rival["report"].get("gain") is None:
+        return ""
+    if "units" not in best:
+        return "One alpha for all layers was the best."
+    over = f"{100 * rival['report']['gain']:+.2f} points over the best single alpha ({rival['weights'][0]:.3g})"
+    if rival["interval"] is None:
+        return f"{over}; no interval."
+    low, high = (100 * end for end in rival["interval"])
+    told = "the layers earned it" if low > 0 else "worse for it, beyond chance" if high < 0 else "inside the noise"
+    return f"{over}, 95 % {low:+.2f} to {high:+.2f}: **{told}**."
 
 
 def _buttons(state: State | None, *, exact: bool) -> None:
