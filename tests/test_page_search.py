@@ -256,6 +256,30 @@ def test_a_parameter_is_varied_on_two_datasets(start, given: list[str], tmp_path
     assert not app.exception and app.selectbox(key="parameter").value in ("start", "first_weight", "j_offset")
 
 
+def test_a_second_parameter_is_a_map_whose_points_open(start, given: list[str]) -> None:
+    app = start(*given)
+    app.multiselect[0].set_value(["c0", "c1"]).run()
+    app.button_group(key="part").set_value("vary").run()
+    app.selectbox(key="method").set_value("slerp").run()
+    app.selectbox(key="second").set_value("threshold").run()
+    for place, step in enumerate((0.5, 0.05)):
+        [item for item in (*app.number_input, *app.slider) if item.label == "step"][place].set_value(step).run()
+    state = query(app)
+    assert state["second"] == ["threshold"] and json.loads(state["vary"][0])["second"]["step"] == 0.05
+    label = button(app, "forward passes").label
+    assert label.startswith("Measure 9 points of alpha and threshold (3 x 3)")
+    again = linked(**state)
+    assert not again.exception and not again.warning and button(again, "forward passes").label == label
+    button(again, "forward passes").click().run()
+    work = list(server.studio().varied._works._works.values())[-1]
+    until(lambda: work.state == "done")
+    again.run()
+    assert not again.exception and "Star: the best" in text(again)
+    assert work.view_at(0.5, 0.95)["parameters"]["threshold"] == 0.95
+    again.selectbox(key="parameter").set_value("threshold").run()
+    assert not again.exception and again.selectbox(key="second").value == "none"
+
+
 def test_the_table_has_the_trade(start, given: list[str]) -> None:
     app = start(*given)
     app.multiselect[0].set_value(["c0", "c1"]).run()

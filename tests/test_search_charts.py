@@ -11,7 +11,7 @@ from fusionlib.charts.colours import ENSEMBLE, MERGE, QUIET, A, B
 from fusionlib.charts.found import subset_rows, told_figure
 from fusionlib.charts.pareto import front, pareto_figure
 from fusionlib.charts.search import is_best, place_of, score_of, search_figure, words_of
-from fusionlib.charts.vary import vary_figure
+from fusionlib.charts.vary import map_figure, vary_figure
 
 
 def evaluation(weights: list[float], miou: float | None, **more: Any) -> dict[str, Any]:
@@ -159,6 +159,18 @@ def test_curves_of_a_parameter_mark_their_best() -> None:
     assert [trace.name for trace in figure.data] == ["target", "best: start 1", "source"]
     assert list(figure.data[0].x) == [0, 1] and numbers(figure.data[1]) == [1]
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("start", "mIoU (%)")
+
+
+def test_a_map_marks_its_best_and_a_click_says_its_point() -> None:
+    rows = (0.2, 0.5, 0.1), (0.2, 1.0, None), (0.8, 0.5, 0.4)
+    points = [{"value": value, "second_value": other, "miou": miou} for value, other, miou in rows]
+    best = {"value": 0.8, "second_value": 0.5, "miou": 0.4}
+    figure = map_figure({"parameter": "density", "second": "scale", "points": points, "best": best}, "<b>town")
+    heat, squares, star = figure.data
+    assert (list(heat.x), list(heat.y), [list(row) for row in heat.z]) == ([0.2, 0.8], [0.5], [[10, 40]])
+    assert numbers(squares) == [0, 2] and (star.x[0], star.y[0]) == (0.8, 0.5)
+    titles = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text, figure.layout.title.text
+    assert titles == ("density", "scale", "&lt;b&gt;town")
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

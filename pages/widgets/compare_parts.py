@@ -22,7 +22,7 @@ PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
 OWN = {
     TABLE: ("anchor", "base", "rows", "own", "cost"),
     SEARCH: ("strategy", "score", "select", "report", "policy", "settings"),
-    VARY: ("method", "parameter", "target", "also", "vary"),
+    VARY: ("method", "parameter", "second", "target", "also", "vary"),
 }
 """What of the address belongs to one part alone."""
 

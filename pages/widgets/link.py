@@ -24,7 +24,7 @@ _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
 _SEARCH = ("strategy", "score", "select", "report", "policy", "settings")
-_VARY = ("method", "parameter", "target", "also", "vary")
+_VARY = ("method", "parameter", "second", "target", "also", "vary")
 OWN = {
     "": _EXPLORE,
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
