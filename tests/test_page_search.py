@@ -196,6 +196,19 @@ def test_what_a_hostile_link_names_is_said_and_ignored(
         assert not app.warning
 
 
+def test_statistics_of_swa_can_be_measured_on_other_pictures(start, given: list[str], tmp_path: Path) -> None:
+    app = searched(start(*given, "--data", f"pictures:{folder_data(tmp_path / 'other', 1) / 'images'}"), "c0", "c1")
+    assert "calibrate" not in query(app)
+    app.selectbox(key="strategy").set_value("swa").run()
+    other = next(name for name in app.selectbox(key="calibrate").options if "pictures" in name)
+    app.selectbox(key="calibrate").set_value(other).run()
+    assert query(app)["calibrate"] == [other] and last_search().looked_at.spec.startswith("pictures:")
+    work = run_to_the_end(app)
+    assert work.snapshot()["statistics"]["images"] == 1
+    app.button(key="search-open-").click().run()
+    assert not app.exception and query(app)["data"] == [other]
+
+
 def test_the_harmonic_mean_takes_several_data_and_so_does_its_link(start, given: list[str], tmp_path: Path) -> None:
     given += ["--data", f"folder:{folder_data(tmp_path / 'other', 1)}"]
     app = searched(start(*given), "c0", "c1")

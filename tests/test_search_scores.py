@@ -17,6 +17,7 @@ from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, MEASURES
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.bootstrap import resampled_harmonics, resampled_scores
+from fusionlib.errors import UsageError
 from fusionlib.measures.observation import Observation
 from fusionlib.question import Question
 from fusionlib.studies.candidates import over, subsets_of
@@ -96,6 +97,28 @@ def test_the_ece_of_a_subset_is_that_of_its_mean_of_probabilities() -> None:
         single.update(own, Observation((mean / len(members)).log(), truth))
         assert figures[place] == pytest.approx(single.compute(own)["ece_sample_weighted"], abs=1e-6)
     assert measure.compute(measure.init(5, CPU, 2)) == {"ensemble_ece": [None]}
+
+
+# --- statistics ------------------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_measured_on_a_third_split_where_one_is_named(bench: Bench) -> None:
+    town, fog = bench.data("town", "fog")
+    bare = bench.studio.workspace.open_pictures(f"pictures:{bench.folder / 'fog' / 'images'}", None)
+    usual, third = (
+        bench.studio.searches.of(bench.checkpoints[:2], [town], [town], Wanted("swa"), looked_at)
+        for looked_at in (None, bare)
+    )
+    before, after = usual.measure(), third.measure()
+    assert before["statistics"] == {"data": town.spec, "images": 5}
+    assert after["statistics"] == {"data": bare.spec, "images": 2}, "they need no masks"
+    assert before["best"]["select"]["loss"] != after["best"]["select"]["loss"]
+    assert third.best.calibration.fingerprint == bare.fingerprint() and third.best.calibration.count == 2
+    greedy = bench.studio.searches.of(bench.checkpoints[:2], [town], [town], Wanted("greedy"), fog)
+    assert greedy.measure()["statistics"] == {"data": fog.spec, "images": 2}
+    assert bench.work("grid", "miou", "town", step=0.5).measure()["statistics"] is None
+    with pytest.raises(UsageError, match="--buffers recalibrate"):
+        bench.studio.searches.of(bench.checkpoints[:2], [town], [town], Wanted("grid"), fog)
 
 
 # --- harmonic mean ---------------------------------------------------------------------------------------------------

@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="pictures for --buffers recalibrate (default 16; of swa all of them)",
     )
+    parser.add_argument(
+        "--calibrate",
+        metavar="SPEC",
+        help="pictures that recalibrate looks at; they need no masks (default: the first --select)",
+    )
     parser.add_argument("--out", type=Path, metavar="F.yaml", help="write the recipe of what was found, for `merge`")
     add_dtype(parser)
     add_rename(parser)
@@ -84,12 +89,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     wanted.checked(len(given.checkpoints))  # a wrong choice is said before anything is read
     specs = given.select, given.report or given.select
     wanted.checked_data(*specs)
+    if given.calibrate is not None:
+        wanted.checked_calibration()
     if given.out is not None:
         check_target(given.out)
     studio = open_studio(given)
     files = open_files(given, [path.absolute() for path in given.checkpoints])
     select, report = ([studio.workspace.open_pictures(one, None, given.limit) for one in data] for data in specs)
-    search = studio.searches.of(files, select, report, wanted)
+    looked_at = given.calibrate and studio.workspace.open_pictures(given.calibrate, None, given.limit)
+    search = studio.searches.of(files, select, report, wanted, looked_at)
     with progress_bar("search") as progress:
         found = search.measure(progress, fresh=given.fresh)
     if given.out is not None and search.best is not None:
@@ -133,6 +141,8 @@ def _show_best(result: Mapping[str, Any], best: Mapping[str, Any]) -> None:
         figures = {**(rival["report"] or {}), "interval": rival.get("interval")}
         weights = " ".join(f"{share:.3g}" for share in rival["weights"])
         print(f"  {_gain(figures)} over the best merge of one alpha ({weights}) on {result['report']['data']}")
+    if used := result["statistics"]:
+        print(f"  statistics measured on {used['images']} pictures of {used['data']}")
     if result["optimistic"]:
         print("  the same pictures chose and report: optimistic")
     if result["inside_noise"]:

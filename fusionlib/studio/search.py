@@ -53,6 +53,7 @@ class SearchWork(Work):
         select: Sequence[DecodedCache],
         report: Sequence[DecodedCache],
         wanted: Wanted,
+        calibration: DecodedCache | None = None,
         *,
         runner: Runner,
     ) -> None:
@@ -63,13 +64,15 @@ class SearchWork(Work):
         _refuse_twice(select)
         _refuse_twice(report)
         self.checkpoints, self.select, self.report = tuple(checkpoints), tuple(select), tuple(report)
-        self.looked_at = self.select[0]
+        if calibration is not None:
+            wanted.checked_calibration()
+        self.looked_at = calibration or self.select[0]
         self.names = [one.name for one in checkpoints]
         self._survey: WeightSurvey | None = None
         self._totals: dict[tuple[Candidate, str], np.ndarray | None] = {}
         sources = runner.builder.merger.sources
         sources.know(checkpoints)
-        for one in (*report, *select[1:], self.looked_at):
+        for one in (*report, *select, self.looked_at):
             sources.know(pictures=one)
         self._lessons = Lessons(runner, [source_of(one) for one in checkpoints], self.select[0])
         strategy = wanted.built()
@@ -170,6 +173,7 @@ class SearchWork(Work):
             "buffers": self._study.networks.buffers,
             "select": _listed(self.select),
             "report": _listed(self.report),
+            "statistics": self._statistics,
             "optimistic": self.optimistic,
             "best": best,
             "inside_noise": None if interval is None else interval[0] <= 0 <= interval[1],
@@ -178,6 +182,15 @@ class SearchWork(Work):
             "forward_passes_beside": passes["beside"],
             "forward_passes_full_grid": passes["full_grid"],
         }
+
+    @property
+    def _statistics(self) -> dict[str, Any] | None:
+        """On which pictures statistics are measured anew, and at most on how many; None where they are not."""
+        networks = self._study.networks
+        best = self._study.best(dict(self.known))
+        whole = networks.anew if best is not None and best.anew else None
+        used = whole or (networks.calibration if networks.buffers == "recalibrate" else None)
+        return None if used is None else {"data": used.data, "images": min(used.count, networks.there)}
 
     @property
     def _study(self) -> Search:
@@ -246,10 +259,13 @@ class SearchWork(Work):
     def _lease(self, runner: Runner) -> Any:
         named = (("--select", self.select), ("--report", self.report))
         more = [part for option, data in named for one in data for part in (option, one.spec)]
+        if self.looked_at is not self.select[0]:
+            more += ["--calibrate", self.looked_at.spec]
         more += self.wanted.options
         plan = set_plan("search", [one.path for one in self.checkpoints], None, *more)
         prints = [one.fingerprint for one in self.checkpoints]
         keys = [f"{option} {one.fingerprint()}" for option, data in named for one in data]
+        keys.append(f"looks at {self.looked_at.fingerprint()}")
         return lease(runner.desk, plan, *prints, *keys, *self.wanted.options)
 
 
@@ -266,9 +282,10 @@ class SearchDesk:
         select: Sequence[tuple[str, str | None]],
         report: Sequence[tuple[str, str | None]],
         wanted: Wanted,
+        calibration: tuple[str, str | None] | None = None,
     ) -> SearchWork:
         """The search among checkpoints of the workspace; data by short name and split, several for the harmonic mean.
-        Nothing is measured yet.
+        Statistics are measured on `calibration`, None: on the first data to choose by. Nothing is measured yet.
         """
         wanted.checked_data(select, report)
         self._workspace.refresh_models()
@@ -278,8 +295,10 @@ class SearchDesk:
         networks = identities((item.architecture for item in items), pictures[0][0].label_space)
         parts = [*names, *(one.fingerprint for one in opened)]
         parts += (f"{side} {one.fingerprint()}" for side, data in enumerate(pictures) for one in data)
+        looked_at = None if calibration is None else self._workspace.pictures(*calibration)
+        parts.append("" if looked_at is None else looked_at.fingerprint())
         key = hashlib.sha256("\n".join([*parts, *wanted.options, *networks]).encode()).hexdigest()
-        found = self._works.open(key, lambda: self.of(opened, *pictures, wanted))
+        found = self._works.open(key, lambda: self.of(opened, *pictures, wanted, looked_at))
         if found.state != "running":
             found.recall()
         return found
@@ -290,9 +309,10 @@ class SearchDesk:
         select: Sequence[DecodedCache],
         report: Sequence[DecodedCache],
         wanted: Wanted,
+        calibration: DecodedCache | None = None,
     ) -> SearchWork:
         """The search among opened checkpoints; several datasets for the harmonic mean."""
-        return SearchWork(checkpoints, select, report, wanted, runner=self._runner)
+        return SearchWork(checkpoints, select, report, wanted, calibration, runner=self._runner)
 
 
 _Parts = tuple[tuple[tuple[int, ...], DecodedCache], ...]
@@ -312,6 +332,12 @@ def _study(work: SearchWork, parts: Sequence[_Parts], strategy: Strategy, runner
     mean = Networks(sources).recipe(_mean(len(sources)))
     merger.network(mean)
     layout = merger.arena(mean, 0).layout
+    if looked_at is not work.select[0] and not layout.statistics:
+        raise UsageError(
+            f"Pictures for statistics, {looked_at.spec}",
+            "a network with running statistics",
+            "Leave --calibrate out",
+        )
     buffers = wanted.buffers or strategy.buffers
     dtype, calibrated = None if wanted.dtype == SAME else wanted.dtype, wanted.score == "ece"
     networks = Networks(sources, buffers, dtype, there=len(looked_at), calibrated=calibrated)

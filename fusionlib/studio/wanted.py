@@ -75,6 +75,20 @@ class Wanted:
             )
 
     @property
+    def measures_anew(self) -> bool:
+        """Whether merges get statistics that are measured on pictures, if the network has any."""
+        return "recalibrate" in (self.buffers, self.built().buffers)
+
+    def checked_calibration(self) -> None:
+        """Raises `UsageError` where pictures are named for statistics that nobody measures."""
+        if not self.measures_anew:
+            raise UsageError(
+                f"Pictures for the statistics of {self.strategy} with {self.buffers or self.built().buffers}",
+                "merges whose statistics are measured anew",
+                "Give --buffers recalibrate, or leave --calibrate out",
+            )
+
+    @property
     def options(self) -> tuple[str, ...]:
         """The same on the command line of `search`."""
         given = ["--strategy", self.strategy, "--score", self.score]

@@ -36,13 +36,19 @@ def live_chart(work: SearchWork, names: Sequence[str], chosen: Selection) -> Non
 
 
 def show_found(
-    work: SearchWork, names: Sequence[str], chosen: Selection, data: tuple[Sequence[Data], Sequence[Data]]
+    work: SearchWork,
+    names: Sequence[str],
+    chosen: Selection,
+    data: tuple[Sequence[Data], Sequence[Data]],
+    looked_at: Data,
 ) -> None:
-    """The answer, the chart and the details."""
+    """The answer, the chart and the details; `data` are chosen by and reported on, statistics are of `looked_at`."""
     found = work.snapshot()
 
     def opened(number: int) -> State | None:
-        return state_of(work, found["evaluations"][number], names, data[0][0])
+        one = found["evaluations"][number]
+        anew = view_of(work, one)["buffers"] == "recalibrate"
+        return state_of(work, one, names, looked_at if anew else data[0][0])
 
     best = found["best"]
     left, right = st.columns([2, 5], gap="large")
@@ -52,8 +58,8 @@ def show_found(
         else:
             _answer(found, names, data[1])
             view = view_of(work, best)
-            # Statistics that are measured anew are measured on the pictures to choose by, so those are opened.
-            place = data[0][0] if view["buffers"] == "recalibrate" else data[1][0]
+            # Explore measures statistics on the pictures that it shows, so those that the search looked at are opened.
+            place = looked_at if view["buffers"] == "recalibrate" else data[1][0]
             _buttons(state_of(work, best, names, place), exact=view["exact"])
     told, whole = told_figure(found), search_figure(found, colours(names, chosen))
     with right:

@@ -21,7 +21,7 @@ PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
 
 OWN = {
     TABLE: ("anchor", "base", "rows", "own", "cost"),
-    SEARCH: ("strategy", "score", "select", "report", "policy", "settings"),
+    SEARCH: ("strategy", "score", "select", "report", "policy", "calibrate", "settings"),
     VARY: ("method", "parameter", "second", "target", "also", "vary"),
 }
 """What of the address belongs to one part alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -44,10 +45,13 @@ PREFIX, SETTINGS, FIRST = "search/", "settings", "grid"
 OWN = "own"
 """The buffer policy that a strategy has by itself."""
 
+SELECTED = "those to choose on"
+"""Pictures for statistics where nobody names others."""
+
 
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
-    top = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
+    top = st.columns(6, vertical_alignment="bottom")
     name = offered(
         top[0],
         "Strategy",
@@ -71,6 +75,7 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
         "Batch-norm statistics of the merges; the sidebar's policy does not count here",
         lambda one: f"the strategy's: {kind.buffers}" if one == OWN else one,
     )
+    calibration = _calibration(top[5]) if "recalibrate" in (policy, kind.buffers) else None
     st.caption(f"{kind.summary}.")
     settings = _settings(name, kind, names)
     if obstacle := _obstacle(kind, len(names), len(select), len(report)):
@@ -78,15 +83,20 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
         return
     wanted = Wanted(name, settings, score, None if policy == OWN else policy, None, chosen_dtype())
     try:
-        work = studio().searches.open(names, select, report, wanted)
+        work = studio().searches.open(names, select, report, wanted, calibration)
     except FusionError as error:
         show_problem(error)
         return
-    _run(work, names, chosen, select, report)
+    _run(work, names, chosen, select, report, calibration)
 
 
 def _run(
-    work: SearchWork, names: Sequence[str], chosen: Selection, select: Sequence[Data], report: Sequence[Data]
+    work: SearchWork,
+    names: Sequence[str],
+    chosen: Selection,
+    select: Sequence[Data],
+    report: Sequence[Data],
+    calibration: Data | None,
 ) -> None:
     if running(work, "search", lambda: work.current or "Search", draw=lambda: live_chart(work, names, chosen)):
         return
@@ -104,7 +114,7 @@ def _run(
         if not known:
             st.caption("What is measured is kept: a search can be cancelled and resumed.")
             return
-    show_found(work, names, chosen, (select, report))
+    show_found(work, names, chosen, (select, report), calibration or select[0])
     show_notes(list(dict.fromkeys(note for one in (*work.select, *work.report) for note in one.notes)))
 
 
@@ -129,6 +139,14 @@ def _data(top: Sequence, chosen: Selection, *, several: bool) -> tuple[list[Data
             names = [offered(place, label, key, data, data_name(first), help)]
         found.append([data[name] for name in names])
     return found[0], found[1]
+
+
+def _calibration(place: Any) -> Data | None:
+    """Pictures for statistics that are measured anew; None: the first to choose on."""
+    data = all_data()
+    help = "Pictures that batch-norm statistics are measured on; they need no masks"
+    name = offered(place, "Statistics on", "calibrate", (SELECTED, *data), SELECTED, help)
+    return None if name == SELECTED else data[name]
 
 
 def _settings(name: str, kind: type[Strategy], names: Sequence[str]) -> dict:

@@ -23,7 +23,7 @@ SHARED = ("a", "b", "data", "split", "buffers")
 _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
-_SEARCH = ("strategy", "score", "select", "report", "policy", "settings")
+_SEARCH = ("strategy", "score", "select", "report", "policy", "calibrate", "settings")
 _VARY = ("method", "parameter", "second", "target", "also", "vary")
 OWN = {
     "": _EXPLORE,
