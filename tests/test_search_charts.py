@@ -100,8 +100,8 @@ STAR = {
 def test_a_star_is_the_papers_stack_of_five_with_a_diamond_at_the_best() -> None:
     rows = ([1.0, 0.0, 0.0], 0.3), ([0.0, 1.0, 0.0], 0.2), ([0.5, 0.5, 0.0], 0.4), ([0.25, 0.0, 0.75], 0.6)
     told = found([*(evaluation(*row) for row in rows), evaluation([0.0, 0.0, 1.0], None)], 3, **STAR)
-    figure = told_figure(told)
-    assert figure is not None
+    figure, marks = told_figure(told)
+    assert "Diamond" in marks
     series = {trace.name: trace for trace in figure.data}
     assert list(series) == ["fused", "single", "loss", "oracle", "cosine", "best"]
     assert all(list(trace.x) == ["right", "third"] for name, trace in series.items() if name != "best")
@@ -130,7 +130,7 @@ def test_subsets_are_the_papers_tables_with_the_best_of_each_size_chosen() -> No
     assert [(row["DE_n"]["select"], row["DE_n"]["best"]) for row in table] == [(30, False), (50, True), (70, True)]
     assert [(row["WF_n"]["select"], row["WF_n"]["best"]) for row in table] == [(60, True), (40, False), (None, False)]
     assert table[1]["DE_n"]["report"] == 10 and table[0]["DE_n"]["report"] is None
-    marks = {trace.name: trace for trace in told_figure(told).data}
+    marks = {trace.name: trace for trace in told_figure(told)[0].data}
     assert numbers(marks["WF_n"]) == [2, 3] and numbers(marks["WF_n, chosen"]) == [2]
     assert numbers(marks["DE_n, chosen"]) == [1, 4] and list(marks["DE_n, chosen: report"].y) == [10]
     chosen = {name: [row[name]["best"] for row in subset_rows({**told, "score": "loss"})] for name in ("DE_n", "WF_n")}

@@ -17,9 +17,11 @@ Found = Mapping[str, Any]
 BEST = "#f2b705"
 
 
-def told_figure(found: Found) -> go.Figure | None:
-    """The figure of the first of `FIGURES` that the strategy has told; None where it has told nothing of the kind."""
-    return next((draw(found) for name, draw in FIGURES.items() if found.get(name)), None)
+def told_figure(found: Found) -> tuple[go.Figure, str] | None:
+    """The figure of the first of `FIGURES` that the strategy has told, and what its marks are; None where it has told
+    nothing of the kind.
+    """
+    return next(((draw(found), marks) for name, (draw, marks) in FIGURES.items() if found.get(name)), None)
 
 
 def star_figure(found: Found) -> go.Figure:
@@ -100,8 +102,11 @@ def subset_rows(found: Found) -> list[dict[str, Any]]:
     return rows
 
 
-FIGURES: Mapping[str, Callable[[Found], go.Figure]] = {"rays": star_figure, "subsets": subsets_figure}
-"""What a strategy may tell beside the best, by its name in the table of a search, and how it is drawn."""
+FIGURES: Mapping[str, tuple[Callable[[Found], go.Figure], str]] = {
+    "rays": (star_figure, "Diamond: the best. Dashed: the start alone."),
+    "subsets": (subsets_figure, "Joined: the best of each size, chosen; hollow: the same on pictures of the report."),
+}
+"""What a strategy may tell beside the best, by its name in the table of a search: how it is drawn, and its marks."""
 
 
 def _count(found: Found) -> int:

@@ -56,7 +56,7 @@ def class_rows(work: SearchWork) -> list[dict[str, Any]]:
     study, known = _study(work), dict(work.known)
     table = study.table(known)
     best, alone = study.best(known), (table["best_single"] or {}).get("report")
-    if best is None or alone is None or best.alone or len(work.report) > 1:
+    if best is None or alone is None or best.alone or len(work.report) != 1:
         return []
     before, after = (
         study.networks.figures(one, work.report[0].fingerprint(), known) or {}

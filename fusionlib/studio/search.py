@@ -298,7 +298,7 @@ class SearchDesk:
         looked_at = None if calibration is None else self._workspace.pictures(*calibration)
         parts.append("" if looked_at is None else looked_at.fingerprint())
         key = hashlib.sha256("\n".join([*parts, *wanted.options, *networks]).encode()).hexdigest()
-        found = self._works.open(key, lambda: self.of(opened, *pictures, wanted, looked_at))
+        found = self._works.open(key, lambda: self.of(opened, pictures[0], pictures[1], wanted, looked_at))
         if found.state != "running":
             found.recall()
         return found

@@ -63,8 +63,8 @@ def show_found(
             _buttons(state_of(work, best, names, place), exact=view["exact"])
     told, whole = told_figure(found), search_figure(found, colours(names, chosen))
     with right:
-        _drawn(told or whole, _TOLD if told else _CHART, opened)
-        marks = "Diamond: the best." if told else "Star: the best. Diamonds: pictures of the report."
+        figure, marks = told or (whole, "Star: the best. Diamonds: pictures of the report.")
+        _drawn(figure, _TOLD if told else _CHART, opened)
         st.caption(f"Click a point to open it in Explore. {marks}")
     with st.expander("Details", icon=":material/table_rows:"):
         if found.get("subsets"):

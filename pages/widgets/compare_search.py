@@ -51,7 +51,7 @@ SELECTED = "those to choose on"
 
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
-    top = st.columns(6, vertical_alignment="bottom")
+    top = st.columns(5, vertical_alignment="bottom")
     name = offered(
         top[0],
         "Strategy",
@@ -75,7 +75,7 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
         "Batch-norm statistics of the merges; the sidebar's policy does not count here",
         lambda one: f"the strategy's: {kind.buffers}" if one == OWN else one,
     )
-    calibration = _calibration(top[5]) if "recalibrate" in (policy, kind.buffers) else None
+    calibration = _calibration(top[4]) if "recalibrate" in (policy, kind.buffers) else None
     st.caption(f"{kind.summary}.")
     settings = _settings(name, kind, names)
     if obstacle := _obstacle(kind, len(names), len(select), len(report)):
