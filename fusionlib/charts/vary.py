@@ -10,6 +10,9 @@ import plotly.graph_objects as go
 from fusionlib.charts.colours import ENSEMBLE, MERGE
 from fusionlib.charts.search import plain
 
+TICKS = 11
+"""Values of an axis of a map that are all written."""
+
 COLOURS = (MERGE, ENSEMBLE)
 """Target and source."""
 
@@ -68,13 +71,18 @@ def map_figure(curve: Mapping[str, Any], label: str) -> go.Figure:
         )
     )
     if best:
-        star = {"symbol": "star", "size": 17, "color": "#f2b705", "line": {"width": 1, "color": "#5c4600"}}
+        star = {"symbol": "star", "size": 18, "color": "#ffffff", "line": {"width": 2, "color": "#1b1b1b"}}
         place = {"x": [best["value"]], "y": [best["second_value"]], "hoverinfo": "skip", "showlegend": False}
         figure.add_trace(go.Scatter(mode="markers", name="best", marker=star, **place))
-    figure.update_xaxes(title=names[0])
-    figure.update_yaxes(title=names[1])
+    figure.update_xaxes(title=names[0], tickvals=across if len(across) <= TICKS else None)
+    figure.update_yaxes(title=names[1], tickvals=up if len(up) <= TICKS else None)
     figure.update_layout(
-        height=400, margin={"l": 8, "r": 8, "t": 32, "b": 8}, title=plain(label), clickmode="event+select"
+        height=400,
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},
+        title=plain(label),
+        clickmode="event+select",
+        hovermode="closest",
+        hoverdistance=-1,  # a click anywhere in a cell is one on its square
     )
     return figure
 

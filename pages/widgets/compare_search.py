@@ -51,7 +51,8 @@ SELECTED = "those to choose on"
 
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
-    top = st.columns(5, vertical_alignment="bottom")
+    several = st.session_state.get("score") == HARMONIC  # two wide ones, for several data each
+    top = st.columns([2, 2, 4, 4, 2] if several else 5, vertical_alignment="bottom")
     name = offered(
         top[0],
         "Strategy",
