@@ -607,8 +607,8 @@ class Objective(Protocol):
         """The score of each, on part number `part` of the pictures (None: all of them)."""
         ...
 
-    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Mapping[str, Any]:
-        """What a measure gives of one candidate, or of several together, on all pictures."""
+    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Sequence[Mapping[str, Any]]:
+        """What a measure gives of one candidate, or of several together, on all pictures of each dataset."""
         ...
 
     def draws(self, candidates: Sequence[Candidate], part: int | None = None) -> np.ndarray | None:
@@ -638,6 +638,8 @@ class Strategy(ABC):
     """How many checkpoints it takes."""
     buffers: ClassVar[str] = "average"
     """What it does with running statistics where nobody says; `recalibrate` is `average` where there are none."""
+    several: ClassVar[bool] = True
+    """Whether it can choose by several datasets at once: it asks about scores, and looks at no picture itself."""
 
     def parts(self, pictures: int) -> tuple[tuple[int, ...], ...]:
         """Numbers of the pictures of each part that it asks about, of so many."""

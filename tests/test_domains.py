@@ -24,7 +24,8 @@ from fusionlib.recipe import Recipe, Source, checkpoint_alone
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
 from fusionlib.runs.runner import Runner
-from fusionlib.studies.domains import ClassSet, Domain, Domains, Network, arithmetic, harmonic, worst
+from fusionlib.studies.domains import ClassSet, Domain, Domains, Network
+from fusionlib.studies.means import arithmetic, harmonic, worst
 from fusionlib.studio import Options, Studio
 from fusionlib.studio.demo import DEMO
 from fusionlib.studio.domains import ranked
@@ -245,8 +246,7 @@ def test_intervals_are_those_of_a_plain_loop(files: Path, capsys: pytest.Capture
     opened = [open_checkpoint(files / f"c{number}.pth") for number in (0, 2)]
     mean = [write_recipe(opened, "isotropic", {}, policy) for policy in ("anchor", "average", "gaussian")]
     recipes = [*map(recipe_alone, opened), *mean]
-    rng = np.random.default_rng(0)
-    drawn = [rng.multinomial(5, np.full(5, 1 / 5), 2000) for _ in range(2)]
+    drawn = [np.random.default_rng(seed).multinomial(5, np.full(5, 1 / 5), 2000) for seed in (0, (0, 1))]
     scores = np.empty((3, len(recipes), 2000))
     for at, (spec, draws) in enumerate(zip(data.values(), (*drawn, drawn[0]), strict=True)):  # z is x, damaged
         for number, runs in enumerate(runs_of(files, spec, recipes)):

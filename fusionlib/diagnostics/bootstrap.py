@@ -163,11 +163,10 @@ def draws_within(
     """
     if min(counts) < FEWEST:
         return None
-    rng, drawn = np.random.default_rng(seed), {}
-    for key in zip(counts, alike, strict=True):
-        if key not in drawn:
-            drawn[key] = _draws(key[0], resamples, rng)
-    return [drawn[key] for key in zip(counts, alike, strict=True)]
+    keys = list(zip(counts, alike, strict=True))
+    seeds = {key: (seed, number) if number else seed for number, key in enumerate(dict.fromkeys(keys))}
+    drawn = {key: _draws(key[0], resamples, one) for key, one in seeds.items()}
+    return [drawn[key] for key in keys]
 
 
 def harmonic_means(scores: np.ndarray) -> np.ndarray:
@@ -175,8 +174,27 @@ def harmonic_means(scores: np.ndarray) -> np.ndarray:
 
     Source: "Training-Free Model Merging for Multi-target Domain Adaptation", section 4.1 and table 3.
     """
+    if len(scores) == 1:
+        return scores[0]
     with np.errstate(divide="ignore"):
         return len(scores) / (1 / scores).sum(0)
+
+
+def resampled_harmonics(
+    networks: Sequence[Sequence[np.ndarray]], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray | None:
+    """The harmonic mean over domains of each network's mIoU, its `unit_totals` on each domain given, in the same draws:
+    (B, networks); None where a domain has fewer than `FEWEST` units.
+
+    Units are drawn within each domain, and one domain does not know of another. Of one domain it is `resampled_scores`.
+    Draws without a labelled pixel in some domain are left out.
+    """
+    draws = draws_within([len(one) for one in networks[0]], range(len(networks[0])), resamples=resamples, seed=seed)
+    if draws is None:
+        return None
+    scores = [[mean_ious(drawn, one[at]) for one in networks] for at, drawn in enumerate(draws)]
+    means = harmonic_means(np.array(scores))
+    return means.T[~np.isnan(means).any(0)]
 
 
 def gain_interval(
@@ -208,7 +226,7 @@ def class_intervals(
     return [middle(column) if len(column) else None for column in known]
 
 
-def _draws(count: int, resamples: int, seed: int | np.random.Generator) -> np.ndarray:
+def _draws(count: int, resamples: int, seed: int | tuple[int, int]) -> np.ndarray:
     """How often each of `count` units was drawn, (resamples, count) float64."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,14 @@ FORMATS = {
     "forwards": "{:.0f}",
     "merge (s)": "{:.2f}",
     "evaluation (s)": "{:.2f}",
+    "latency (ms)": "{:.1f}",
+    "memory (MB)": "{:.1f}",
+}
+COST = ("latency (ms)", "memory (MB)")
+"""Columns that are there once somebody has asked for them."""
+HELPS = {
+    "latency (ms)": "One forward pass of the first picture: the median of 5, after one to warm up",
+    "memory (MB)": "Weights in float32 and the most that one forward pass allocates on top; on a CPU what tensors take",
 }
 KINDS = ("single", "temperature")
 """Groups of rows that are one network alone."""
@@ -39,25 +48,31 @@ ALONE = "background-color: rgba(125, 140, 160, 0.16)"
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 
 
-def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = ()) -> None:
+def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = (), cost: str = "") -> None:
     """The rows in their order; single networks are tinted, the best of each column is marked.
 
-    `opened` is for each the state of a page with its merge, which a button goes to: Explore, and Errors.
+    `opened` is for each the state of a page with its merge, which a button goes to: Explore, and Errors. `cost` says
+    on what latency and memory were measured.
     """
     rows = [_shown(row) for row in ranking]
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
         for row in rows:  # one pair alone: its verdict stands above the table
             del row["verdict"]
+    if not any(row[name] is not None for row in rows for name in COST):
+        for row, name in product(rows, COST):
+            del row[name]
     frame = pd.DataFrame(rows)
     if opened:
         for place, (name, words) in enumerate(OPENED.items(), 1):
             frame.insert(place, name, [None if state is None else words for state in opened])
-    for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
-        frame[name] = pd.to_numeric(frame[name])
+    for name in (*HIGH, *LOW, *COST, "forwards", "merge (s)", "evaluation (s)"):
+        if name in frame:
+            frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
     styled: Any = frame.style
     styled = styled.apply(lambda row: [ALONE if row["kind"] in KINDS else ""] * len(row), axis=1)
-    styled = styled.format(FORMATS, na_rep="").highlight_max(
+    formats = {name: form for name, form in FORMATS.items() if name in frame}
+    styled = styled.format(formats, na_rep="").highlight_max(
         subset=[name for name in HIGH if name in known], props=MARK
     )
     styled = styled.highlight_min(subset=[name for name in LOW if name in known], props=MARK)
@@ -70,6 +85,7 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
         column_config={
             "row": st.column_config.TextColumn(pinned=True, width="medium"),
             "remark": st.column_config.TextColumn(width="large"),
+            **{name: st.column_config.NumberColumn(help=f"{HELPS[name]}. {cost}") for name in COST if name in frame},
             **{
                 name: st.column_config.ButtonColumn(
                     "", type="tertiary", key=CLICKED[page], on_click=partial(open_clicked, opened, page)
@@ -130,6 +146,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "KL (nats)": row["kl"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
+        "latency (ms)": row["latency_ms"],
+        "memory (MB)": row["memory_mb"],
         "statistics": row["buffers"],
         "anchor": row["anchor"] if anchored else "",
         "parameters": parameters,
