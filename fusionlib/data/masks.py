@@ -124,7 +124,7 @@ class Legend:
         except UNREADABLE as problem:
             raise unreadable(path, problem) from problem
         if not coloured:
-            return self._by_id(path, pixels & 1 if header.bits == 1 else pixels)
+            return self.by_id(path, pixels & 1 if header.bits == 1 else pixels)
         if pixels.ndim == 3:
             return self._by_rgb(path, pixels)
         return self._by_shade(path, pixels, _greys(header.bits) if palette is None else _of_palette(palette))
@@ -146,8 +146,8 @@ class Legend:
     def _grey(self) -> str:
         return f"{', '.join(map(str, self.grey_bits))}-bit grey"
 
-    def _by_id(self, path: Path, ids: np.ndarray) -> np.ndarray:
-        """Ids (H, W) of 8 or 16 bits; those above 255 are no id of any class."""
+    def by_id(self, path: Path, ids: np.ndarray) -> np.ndarray:
+        """Labels of the ids (H, W) of 8 or 16 bits in a file; those above 255 are no id of any class."""
         counts = _histogram(ids, 256)
         labels = np.full(len(counts), UNKNOWN, np.int16)
         labels[:256] = self.ids
