@@ -362,7 +362,7 @@ def test_two_pictures_of_one_name_are_refused(folder):
         ("klasses: [a]", "klasses"),
         ("ignore: 3", "neither"),
         ("classes: [a]\nlabel_space: camvid", "both"),
-        ("label_space: voc", "voc"),
+        ("label_space: voc12", "voc12"),
         ("label_space: cityscapes-void", "cityscapes-void"),
         ("label_space: [camvid]", "camvid"),
         ("classes: []", "classes"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -139,7 +140,28 @@ def class_groups(space: LabelSpace) -> dict[str, tuple[int, ...]]:
     return {name: tuple(map(space.names.index, members)) for name, members in _CATEGORIES}
 
 
-LABEL_SPACES: dict[str, LabelSpace] = {space.name: space for space in (CITYSCAPES, CITYSCAPES_VOID, CAMVID)}
+def _stored(path: Path) -> LabelSpace:
+    """A space as it lies beside this file: the title, then a class a line, `#rrggbb name` or the name alone."""
+    title, *classes = path.read_text(encoding="utf-8").splitlines()
+    spread = spread_palette(len(classes))
+    names, palette = [], []
+    for number, line in enumerate(classes):
+        colour, space, rest = line.partition(" ")
+        coloured = bool(space) and colour.startswith("#")
+        names.append(rest if coloured else line)
+        palette.append((*bytes.fromhex(colour[1:]),) if coloured else spread[number])
+    return LabelSpace(path.stem, title, tuple(names), tuple(palette))
+
+
+LABEL_SPACES: dict[str, LabelSpace] = {
+    space.name: space
+    for space in (
+        CITYSCAPES,
+        CITYSCAPES_VOID,
+        CAMVID,
+        *map(_stored, sorted(Path(__file__).with_name("spaces").glob("*.txt"))),
+    )
+}
 """The built-in spaces by name."""
 
 _CITYSCAPES_TO_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
