@@ -81,7 +81,7 @@ def test_specs_are_taken_apart(text, expected):
     assert parse_spec(text) == expected and str(expected) == text
 
 
-@pytest.mark.parametrize("text", ["", "camvid", "/data/camvid", "voc:/data", ":x", "camvid:", "camvid:@val"])
+@pytest.mark.parametrize("text", ["", "camvid", "/data/camvid", "vocs:/data", ":x", "camvid:", "camvid:@val"])
 def test_malformed_specs_say_how_to_write_them(text):
     with pytest.raises(UsageError, match="camvid:DIR"):
         parse_spec(text)

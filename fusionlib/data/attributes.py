@@ -20,7 +20,8 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import Chosen
 from fusionlib.data.corrupt import Corrupted
 from fusionlib.data.pairs import PairedDataset
-from fusionlib.data.spec import First
+from fusionlib.data.relabelled import Relabelled
+from fusionlib.data.selected import Selected
 from fusionlib.errors import DataError, shown
 
 FILE = "attributes.csv"
@@ -72,7 +73,7 @@ def choices_of(attributes: Mapping[str, Sequence[str]]) -> list[str]:
 def _paired(pictures: DecodedCache) -> PairedDataset | None:
     """The dataset of files at the bottom of what the pictures went through."""
     dataset: object = pictures
-    while isinstance(dataset, DecodedCache | Chosen | First | Corrupted):
+    while isinstance(dataset, DecodedCache | Chosen | Selected | Relabelled | Corrupted):
         dataset = dataset.dataset
     return dataset if isinstance(dataset, PairedDataset) and dataset.pairs else None
 
