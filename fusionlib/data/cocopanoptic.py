@@ -22,6 +22,7 @@ from fusionlib.contracts import DATASETS, IGNORE
 from fusionlib.data.files import UNREADABLE, existing_folder, one_large, unreadable
 from fusionlib.data.labels import Colour, LabelSpace, spread_palette
 from fusionlib.data.masks import MaskHeader, mask_header
+from fusionlib.data.packed import PictureFile
 from fusionlib.data.pairs import Pair, PairedDataset, checked
 from fusionlib.data.plain_json import read_json
 from fusionlib.errors import DataError, shown
@@ -39,16 +40,16 @@ Segments = Mapping[int, tuple[int, bool]]
 class _Panoptic:
     """Masks of segments, each with a table of its own."""
 
-    segments: Mapping[Path, Segments]
+    segments: Mapping[PictureFile, Segments]
 
-    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: PictureFile) -> tuple[MaskHeader, bool]:
         """The header of a mask. Raises `DataError` that names a file of other pixels."""
         header = mask_header(path)
         if (header.bits, header.colour) != (8, _RGB):
             raise DataError(f"{path} is a {header.kind} picture", "8-bit RGB pictures of segments", "Replace the mask")
         return header, False
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: PictureFile) -> np.ndarray:
         """(H, W) uint8 labels, `IGNORE` for void. Raises `DataError` that names the file and unknown segments."""
         ids, places = self._segments(path)
         known = self.segments[path]
@@ -69,11 +70,15 @@ class _Panoptic:
         """That segments are read; the table of each picture is its pair's `meaning`."""
         return "panoptic"
 
-    def _segments(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    def _segments(self, path: PictureFile) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the segments, and the place of each pixel's (H, W) among them."""
         header, _ = self.examine(path)
         try:
-            with one_large(header.height * header.width), Image.open(path, formats=("PNG",)) as image:
+            with (
+                one_large(header.height * header.width),
+                path.open("rb") as file,
+                Image.open(file, formats=("PNG",)) as image,
+            ):
                 pixels = np.asarray(image).astype(np.int32)
         except UNREADABLE as problem:
             raise unreadable(path, problem) from problem
@@ -156,10 +161,11 @@ def _colour(value: Any) -> Colour | None:
 
 def _pairs(
     images: Path, path: Path, content: Any, labels: Mapping[int, int], things: set[int]
-) -> tuple[list[Pair], dict[Path, Segments]]:
+) -> tuple[list[Pair], dict[PictureFile, Segments]]:
     """Picture and mask of each annotation, and the table of each mask."""
     names = {int(entry["id"]): str(entry["file_name"]) for entry in content["images"]}
-    pairs, tables = [], {}
+    pairs: list[Pair] = []
+    tables: dict[PictureFile, Segments] = {}
     for entry in content["annotations"]:
         name = names[int(entry["image_id"])]
         mask = _inside(path.with_suffix(""), str(entry["file_name"]), path)

@@ -23,6 +23,7 @@ from fusionlib.data.files import (
 from fusionlib.data.labels import LabelSpace
 from fusionlib.data.masks import MaskHeader
 from fusionlib.data.orientation import STORED, fitting, shown_size, turned
+from fusionlib.data.packed import PictureFile
 from fusionlib.data.sequences import frame_groups
 from fusionlib.errors import DataError
 from fusionlib.listing import MASK_ENDINGS, PICTURE_ENDINGS, Listing, list_folder, skipped_notes, skipped_text
@@ -31,11 +32,11 @@ from fusionlib.listing import MASK_ENDINGS, PICTURE_ENDINGS, Listing, list_folde
 class MaskReader(Protocol):
     """What turns the pixels of masks into labels: `fusionlib.data.masks.Legend`, or a dataset's own."""
 
-    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: PictureFile) -> tuple[MaskHeader, bool]:
         """The header of a mask, and whether its pixels are colours. Raises `DataError` that names the file."""
         ...
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: PictureFile) -> np.ndarray:
         """(H, W) uint8 labels, `IGNORE` for void. Raises `DataError` that names the file."""
         ...
 
@@ -52,8 +53,8 @@ class Pair:
     `instances` is the file that tells instances apart, `meaning` what decides the labels of this mask alone.
     """
 
-    image: Path
-    mask: Path
+    image: PictureFile
+    mask: PictureFile
     name: str
     orientations: tuple[int, int] = (STORED, STORED)
     coloured: bool = False
@@ -61,7 +62,7 @@ class Pair:
     meaning: str = ""
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[PictureFile, ...]:
         """Picture, mask and instances, each once."""
         more = self.instances is not None and self.instances != self.mask
         return (self.image, self.mask, *((self.instances,) if more and self.instances else ()))

@@ -20,6 +20,7 @@ from fusionlib.contracts import DATASETS, IGNORE, Dataset
 from fusionlib.data.files import UNREADABLE, one_large, unreadable
 from fusionlib.data.labels import CITYSCAPES, LABEL_SPACES, LabelSpace
 from fusionlib.data.masks import Legend, MaskHeader, mask_header
+from fusionlib.data.packed import PictureFile
 from fusionlib.data.tree import PHOTOS, Layout, alone, files_of, option_of
 from fusionlib.errors import DataError
 
@@ -55,20 +56,20 @@ def _table(space: LabelSpace, ids: dict[str, int], most: int) -> Legend:
     return Legend(table, classes=space.count)
 
 
-def _channel(path: Path, number: int) -> np.ndarray:
+def _channel(path: PictureFile, number: int) -> np.ndarray:
     """(H, W) int32: a channel of an RGB picture of 16 bits, which Pillow cuts to its upper 8.
 
     It decodes either half of the numbers, by the order of bytes that it takes them to have.
     """
     halves = []
     for order in ("RGB;16B", "RGB;16L"):  # upper bytes, lower bytes
-        with Image.open(path, formats=("PNG",)) as image:
+        with path.open("rb") as file, Image.open(file, formats=("PNG",)) as image:
             image.tile = [part._replace(args=(order,)) for part in image.tile]  # pyright: ignore
             halves.append(np.asarray(image)[..., number].astype(np.int32))
     return halves[0] << 8 | halves[1]
 
 
-def _read(path: Path, number: int) -> np.ndarray:
+def _read(path: PictureFile, number: int) -> np.ndarray:
     header = mask_header(path)
     try:
         with one_large(header.height * header.width):
@@ -83,7 +84,7 @@ class TwoChannels:
 
     legend: Legend
 
-    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: PictureFile) -> tuple[MaskHeader, bool]:
         """The header of a mask. Raises `DataError` that names a file of other pixels."""
         header = mask_header(path)
         if (header.bits, header.colour) != (16, _RGB):
@@ -92,7 +93,7 @@ class TwoChannels:
             )
         return header, False
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: PictureFile) -> np.ndarray:
         """(H, W) uint8 labels. Raises `DataError` that names the file."""
         self.examine(path)
         return self.legend.by_id(path, _read(path, 0))
