@@ -18,7 +18,6 @@ from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
 from fusionlib.checkpoints.rounding import written_dtype
 from fusionlib.contracts import Architecture, MergeMethod, Progress
-from fusionlib.data import tables
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
@@ -138,7 +137,6 @@ class Studio:
 
     def __init__(self, options: Options) -> None:
         register_user_models(options.models)
-        tables.use(tables.read_tables(options.class_tables) if options.class_tables else ())
         self.options = options
         self.device = choose_device(options.device)
         self.worker = Worker(str(self.device))
