@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,18 @@ import pytest
 from PIL import Image
 
 from fusionlib.cli import main
-from fusionlib.contracts import DATASETS, IGNORE
+from fusionlib.contracts import ARCHITECTURES, DATASETS, IGNORE
 from fusionlib.data import tables
 from fusionlib.data.attributes import attributes_of
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import CITYSCAPES, LABEL_SPACES, LabelSpace, mapping, spread_palette
 from fusionlib.data.spec import Spec, open_dataset, parse_spec, splits_of
+from fusionlib.engine.identity import architecture_key
 from fusionlib.errors import DataError, UsageError
 from fusionlib.guide import table
+from fusionlib.options import app_options
+from fusionlib.studio import Workspace
+from fusionlib.studio.plans import process_options
 from fusionlib.studio.sources import short_name
 
 COUNT = 10
@@ -108,7 +113,7 @@ def test_masks_are_read_in_the_classes_of_another_space() -> None:
     truth = whole.load(1).truth
     assert dataset.label_space == LABEL_SPACES["camvid"]
     assert np.array_equal(dataset.load(1).truth, np.where(truth == IGNORE, IGNORE, ids[truth]))
-    for wrong, says in (("nothing", "Unknown label space"), ("voc", "cityscapes to camvid")):
+    for wrong, says in (("nothing", "Unknown label space"), ("voc", "no known mapping to Pascal VOC")):
         with pytest.raises(DataError, match=says):
             open_dataset(f"streets:clear:2@as:{wrong}")
 
@@ -167,6 +172,14 @@ def test_tables_that_come_along_name_classes_of_their_spaces() -> None:
     assert idd[LABEL_SPACES["idd"].names.index("autorickshaw")] == -1
 
 
+def test_a_config_may_leave_classes_of_a_table_out() -> None:
+    table = tables.table_of("mapillary-v1.2", "cityscapes")
+    assert table is not None
+    some = [name for name, _ in table.classes if name != "Barrier"]
+    ids = mapping(space("mapillary-v1.2", "Bird", *some), CITYSCAPES)
+    assert ids.tolist() == [-1, *(CITYSCAPES.names.index(str(dict(table.classes)[name])) for name in some)]
+
+
 def test_an_operators_table_goes_before_and_counts_in_the_key(town: str, tmp_path: Path) -> None:
     before = tables.own_key("cityscapes")
     (tmp_path / "mine.yaml").write_text(
@@ -191,6 +204,9 @@ def test_where_the_annotation_is_the_finer_one_the_error_says_how_to_read_it() -
     with pytest.raises(DataError) as error:
         mapping(CITYSCAPES, LABEL_SPACES["idd"])
     assert "@as:cityscapes" in error.value.do
+    with pytest.raises(DataError) as error:
+        mapping(CITYSCAPES, space("idd", "road", "dragon"))
+    assert "@as" not in error.value.do, "another space of the table's name"
     with pytest.raises(DataError) as error:
         mapping(space("cityscapes", "a", "b"), LABEL_SPACES["idd"])
     assert "@as" not in error.value.do, "another space of that name"
@@ -245,3 +261,16 @@ def test_whatever_is_registered_is_in_the_verb_and_in_the_guide(
     assert all(one.usage in printed and one.title in printed for _, one in DATASETS.items()) and "@part" in printed
     rows = {row["name"]: (row["spec"], row["what"]) for row in table("datasets")}
     assert rows == {name: (one.usage, one.title) for name, one in DATASETS.items()}
+
+
+def test_the_operators_folder_is_an_option_and_counts_in_the_key_of_a_network(town: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("from: cityscapes\nto: town\nclasses: {road: asphalt}\n")
+    enet = ARCHITECTURES.get("enet")
+    before = architecture_key(enet, 19), architecture_key(enet, 11)
+    options = app_options(["--no-demo", "--home", str(tmp_path / "home"), "--class-tables", str(tmp_path)])
+    Workspace(options)
+    assert mapping(CITYSCAPES, open_dataset(town).label_space)[0] == 0
+    assert architecture_key(enet, 19) != before[0] and architecture_key(enet, 11) == before[1]
+    assert f"--class-tables={tmp_path}" in process_options(options)
+    Workspace(replace(options, class_tables=None))
+    assert architecture_key(enet, 19) == before[0]

@@ -245,18 +245,25 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
 
 def _maps(source: LabelSpace, target: LabelSpace) -> bool:
     """Whether the finer classes of an annotation could count as those of a network: a table says so."""
-    return LABEL_SPACES.get(target.name) == target and table_of(source.name, target.name) is not None
+    table = table_of(source.name, target.name)
+    return LABEL_SPACES.get(target.name) == target and bool(table) and _by_table(table, source, target) is not None
 
 
 def _by_table(table: Table, source: LabelSpace, target: LabelSpace) -> np.ndarray | None:
-    """The mapping of a table; None for a table of ours where a space only has the name.
+    """The mapping of a table; None for a table of ours where a space only has the name: less than half of the classes
+    (a config may leave some out), or not those that they count as.
 
     Raises `DataError` for a table of the operator's with a class that a space does not have.
     """
     own, theirs = ({label.casefold(): i for i, label in enumerate(space.names)} for space in (source, target))
     ids = np.full(source.count, NO_COUNTERPART, np.int64)
+    there = sum(label.casefold() in own for label, _ in table.classes)
+    if not table.own and 2 * there < len(table.classes):
+        return None
     for label, other in table.classes:
         strange = label if label.casefold() not in own else other if other and other.casefold() not in theirs else None
+        if strange is not None and not table.own and strange == label:
+            continue
         if strange is not None and not table.own:
             return None
         if strange is not None:

@@ -61,8 +61,16 @@ def in_space(dataset: Dataset, name: str) -> Relabelled:
     Raises `DataError` for an unknown space, or two that there is no mapping between.
     """
     _need_masks(dataset, f"@as:{name}")
-    space = label_space(name)
-    return Relabelled(dataset, space, mapping(dataset.label_space, space), f"as:{name}")
+    own, space = dataset.label_space, label_space(name)
+    try:
+        ids = mapping(own, space)
+    except DataError as problem:
+        raise DataError(
+            f"{dataset.title} is annotated in {own.title} [{own.name}], which has no known mapping to {space.title}",
+            problem.needs,
+            f"Leave @as:{name} out, or write a table from {own.name} to {name} into the folder of --class-tables",
+        ) from problem
+    return Relabelled(dataset, space, ids, f"as:{name}")
 
 
 def with_classes(dataset: Dataset, wanted: str) -> Relabelled:
