@@ -174,6 +174,15 @@ class Sample:
     image: np.ndarray
     truth: np.ndarray | None
     scale: int = 1
+    read_instances: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    """How to get at `instances`: most measures do not look at them, and decoding them takes as long as the truth."""
+
+    @property
+    def instances(self) -> np.ndarray | None:
+        """(H, W) int32 at the size of the truth: a number for each instance, 0 outside of all; None where the data
+        tells none apart. Read anew at each call. Raises `DataError` that names the file.
+        """
+        return None if self.read_instances is None else self.read_instances()
 
 
 class Dataset(Protocol):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fusionlib.contracts import Architecture, Output, OwnClasses
 from fusionlib.data.labels import LabelSpace, label_space, mapping
+from fusionlib.data.tables import own_key
 from fusionlib.errors import DataError
 
 Network = tuple[Architecture, int]
@@ -45,6 +46,8 @@ def architecture_key(architecture: Architecture, classes: int) -> str:
         "output": repr(getattr(architecture, "output", None)),
         "space": [repr(architecture.label_space(classes)), space.names if space else None],
     }
+    if tables := own_key(space.name) if space else "":
+        about["tables"] = tables
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
