@@ -149,11 +149,11 @@ def test_it_is_cheap_also_for_many_names_and_networks_are_made_once(tmp_path: Pa
     code = "MADE = []\ndef make(classes):\n    MADE.append(classes)\n    return Net(classes)\n"
     item = registered(tmp_path, NET + code)
     many = {f"layers.{number}.0.weight": (6, number % 9) for number in range(20_000)} | without(shapes(5), "body.bias")
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(3):
         recognise(many)
         explain(many)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     made = item.loaded.module.MADE
     assert len(made) == len(set(made)) and {2, 5} <= set(made)
 

@@ -69,8 +69,8 @@ def granted(view: MergeView) -> tuple[int, int]:
 def _drawn(name: str, value: float) -> dict[str, Any]:
     """What an input of `name` is drawn with.
 
-    One that shows something else is another widget: what a browser that has yet to hear of the new value reports of the
-    old one then reaches nobody.
+    One that shows something else is another widget, so that what a browser that has yet to hear of the new value
+    reports of the old one can be told apart.
     """
     shown, serial = st.session_state.get(f"{name}-drawn", (value, 0))
     entered = st.session_state.get(key := f"{name}-input/{serial}", shown)
@@ -82,6 +82,9 @@ def _drawn(name: str, value: float) -> dict[str, Any]:
 
 
 def _copy(name: str, key: str) -> None:
+    """Take what was entered, where that is the input that is drawn now: Streamlit calls those that are gone, too."""
+    if key != f"{name}-input/{st.session_state[f'{name}-drawn'][1]}":
+        return
     st.session_state[name] = st.session_state[key]
 
 

@@ -3,7 +3,8 @@
 `adaptive`: every pair of the demo and the six of the real ENet epochs (`FUSION_DATA`); the share of the grid's forward
 passes and the regret, in points of mIoU on the pictures that were chosen by, of the adaptive search, of the paper's
 walk and of successive halving. The grids are measured into `--home` first, so that the rest is arithmetic.
-`strategies`: every strategy on a set of the demo, chosen on val and reported on test. Not part of the tests.
+`strategies`: every strategy on a set of the demo, chosen on val and reported on test, and on the four real epochs,
+chosen on the first pictures of CamVid's train and reported on its val. Not part of the tests.
 """
 
 from __future__ import annotations
@@ -124,11 +125,11 @@ def adaptive(studio: Studio, data: Mapping[str, tuple[Sequence[Path], str]], lim
             )
 
 
-def strategies(studio: Studio, select: str, report: str) -> None:
-    """A row for each strategy; pairs for those that take two."""
-    opened = open_checkpoints([path for path in DEMO if path.stem in SET], choice=Choice(recognise=recognise))
-    pictures = [studio.workspace.open_pictures(spec, None) for spec in (select, report)]
-    print(f"{', '.join(one.name for one in opened)}; chosen on {select}, reported on {report}")
+def strategies(studio: Studio, files: Sequence[Path], select: str, report: str, limit: int | None = None) -> None:
+    """A row for each strategy; pairs for those that take two. `limit`: by so many pictures it is chosen."""
+    opened = open_checkpoints(list(files), choice=Choice(recognise=recognise))
+    pictures = [studio.workspace.open_pictures(select, None, limit), studio.workspace.open_pictures(report, None)]
+    print(f"\n{', '.join(one.name for one in opened)}; chosen on {select} {limit or ''}, reported on {report}")
     for name in STRATEGIES.names():
         kind = STRATEGIES.get(name)
         settings = SETTINGS.get(name, {})
@@ -155,12 +156,17 @@ def main() -> None:
     parser.add_argument("--camvid", default=f"camvid:{REAL / 'camvid'}@val", help="data for the real pairs")
     parser.add_argument("--select", default="streets:all:32@val")
     parser.add_argument("--report", default="streets:all:32@test")
-    parser.add_argument("--only", choices=("demo", "real"))
+    parser.add_argument("--only", choices=("demo", "real"), help="default: both")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each for the pairs")
+    parser.add_argument("--train", type=int, default=20, help="pictures of CamVid's train that epochs are chosen by")
     given = parser.parse_args()
     studio = Studio(Options(demo=False, home=given.home, device="cpu"))
     if given.what == "strategies":
-        strategies(studio, given.select, given.report)
+        if given.only != "real":
+            strategies(studio, [path for path in DEMO if path.stem in SET], given.select, given.report)
+        if given.only != "demo":
+            train = given.camvid.replace("@val", "@train")
+            strategies(studio, EPOCHS, train, given.camvid, given.train)
         return
     data = {"demo": (DEMO, given.demo), "real": (EPOCHS, given.camvid)}
     adaptive(studio, {name: one for name, one in data.items() if given.only in (None, name)}, given.limit)
