@@ -98,7 +98,11 @@ class OneLineParser(argparse.ArgumentParser):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
     parser.add_argument(
-        "--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see `guide networks`"
+        "--model",
+        action="append",
+        default=[],
+        metavar="FILE.py:FACTORY",
+        help="your own network, or the NAME of a built-in one that is not recognised by itself, see `guide networks`",
     )
     add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
