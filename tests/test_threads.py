@@ -15,8 +15,8 @@ import builtins, os, sys
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            print("at torch:", os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"))
-            sys.meta_path.remove(self)
+            print("at torch:", os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
 sys.meta_path.insert(0, Watch())
 """
 

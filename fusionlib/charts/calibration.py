@@ -72,79 +72,89 @@ def reliability_figure(entries: Sequence[Entry], chosen: tuple[str, int] | None 
 
 
 def _network(entry: Entry, place: int, count: int, chosen: tuple[str, int] | None) -> list[tuple[int, Any]]:
+    """Traces of a network with the row of the figure in which each belongs: bars, line and points, pixels."""
     role, name, summary = entry
     bins, width = summary["bins"], 1 / len(summary["bins"])
     slot = 0.86 * width / count
     full = [(number, bin) for number, bin in enumerate(bins) if bin["count"]]
-    x = [bin["low"] + 0.07 * width + (place + 0.5) * slot for _, bin in full]
     tiny = [bin["count"] < MINIMUM_COUNT for _, bin in full]
-    about = [
-        [
-            role,
-            number,
-            bin["count"],
-            100 * bin["accuracy"],
-            100 * bin["confidence"],
-            100 * (bin["accuracy"] - bin["confidence"]),
-            f", under {MINIMUM_COUNT}: little can be said" if small else "",
-        ]
-        for (number, bin), small in zip(full, tiny, strict=True)
-    ]
-    text = (
-        f"<b>{name}</b><br>%{{customdata[2]:,}} pixels%{{customdata[6]}}<br>accuracy %{{customdata[3]:.1f}}"
-        " %<br>confidence %{customdata[4]:.1f} %<br>gap %{customdata[5]:+.1f} points<br><i>click: see where they"
-        " are</i><extra></extra>"
-    )
+    about = [_about(role, number, bin) for number, bin in full]
     picked = [(role, number) == chosen for number, _ in full]
-    marker = {
-        "color": COLOURS[role],
-        "line": {
-            "color": ["#f2c230" if one else COLOURS[role] for one in picked],
-            "width": [3 if one else 0 for one in picked],
-        },
+    marker = {"color": COLOURS[role], "line": _outline(role, picked)}
+    bars: dict[str, Any] = {
+        "x": [bin["low"] + 0.07 * width + (place + 0.5) * slot for _, bin in full],
+        "width": slot * 0.92,
+        "showlegend": False,
     }
-    common: dict[str, Any] = {"customdata": about, "hovertemplate": text, "legendgroup": role, "name": name}
+    common: dict[str, Any] = {"customdata": about, "hovertemplate": _HOVER.format(name=name), "legendgroup": role}
+    common["name"] = name
+    faint = {**marker, "opacity": [0.12 if small else 0.4 for small in tiny]}
     return [
-        (
-            1,
-            go.Bar(
-                x=x,
-                y=[row[5] for row in about],
-                base=[row[4] for row in about],
-                width=slot * 0.92,
-                showlegend=False,
-                marker={**marker, "opacity": [0.12 if small else 0.4 for small in tiny]},
-                **common,
-            ),
-        ),
-        (
-            1,
-            go.Scatter(
-                x=[row[4] / 100 for row in about],
-                y=[None if small else row[3] for row, small in zip(about, tiny, strict=True)],
-                mode="lines",
-                line={"width": 1.2, "color": COLOURS[role]},
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=role,
-            ),
-        ),
-        (
-            1,
-            go.Scatter(
-                x=[row[4] / 100 for row in about],
-                y=[row[3] for row in about],
-                mode="markers",
-                marker={
-                    **marker,
-                    "size": [11 if one else 5 if small else 7 for one, small in zip(picked, tiny, strict=True)],
-                    "opacity": [0.35 if small else 1 for small in tiny],
-                },
-                **common,
-            ),
-        ),
-        (2, go.Bar(x=x, y=[row[2] for row in about], width=slot * 0.92, showlegend=False, marker=marker, **common)),
+        (1, go.Bar(y=[row[5] for row in about], base=[row[4] for row in about], marker=faint, **bars, **common)),
+        (1, _joined(role, about, tiny)),
+        (1, _points(marker, about, tiny, picked, common)),
+        (2, go.Bar(y=[row[2] for row in about], marker=marker, **bars, **common)),
     ]
+
+
+_HOVER = (
+    "<b>{name}</b><br>%{{customdata[2]:,}} pixels%{{customdata[6]}}<br>accuracy %{{customdata[3]:.1f}}"
+    " %<br>confidence %{{customdata[4]:.1f}} %<br>gap %{{customdata[5]:+.1f}} points<br><i>click: see where they"
+    " are</i><extra></extra>"
+)
+
+
+def _about(role: str, number: int, bin: Mapping[str, Any]) -> list[Any]:
+    """What the pointer is told of a bin; shares in %."""
+    return [
+        role,
+        number,
+        bin["count"],
+        100 * bin["accuracy"],
+        100 * bin["confidence"],
+        100 * (bin["accuracy"] - bin["confidence"]),
+        f", under {MINIMUM_COUNT}: little can be said" if bin["count"] < MINIMUM_COUNT else "",
+    ]
+
+
+def _outline(role: str, picked: Sequence[bool]) -> dict[str, Any]:
+    return {
+        "color": ["#f2c230" if one else COLOURS[role] for one in picked],
+        "width": [3 if one else 0 for one in picked],
+    }
+
+
+def _joined(role: str, about: Sequence[Sequence[Any]], tiny: Sequence[bool]) -> go.Scatter:
+    """The line through the bins that have pixels enough."""
+    return go.Scatter(
+        x=[row[4] / 100 for row in about],
+        y=[None if small else row[3] for row, small in zip(about, tiny, strict=True)],
+        mode="lines",
+        line={"width": 1.2, "color": COLOURS[role]},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=role,
+    )
+
+
+def _points(
+    marker: Mapping[str, Any],
+    about: Sequence[Sequence[Any]],
+    tiny: Sequence[bool],
+    picked: Sequence[bool],
+    common: Mapping[str, Any],
+) -> go.Scatter:
+    return go.Scatter(
+        x=[row[4] / 100 for row in about],
+        y=[row[3] for row in about],
+        mode="markers",
+        marker={
+            **marker,
+            "size": [11 if one else 5 if small else 7 for one, small in zip(picked, tiny, strict=True)],
+            "opacity": [0.35 if small else 1 for small in tiny],
+        },
+        **common,
+    )
 
 
 def separation_figure(name: str, right: np.ndarray, wrong: np.ndarray) -> go.Figure:
