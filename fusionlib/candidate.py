@@ -13,8 +13,13 @@ SCORES: Mapping[str, tuple[str, int]] = {
     "miou": ("mIoU", 1),
     "pixel_accuracy": ("pixel accuracy", 1),
     "loss": ("cross-entropy", -1),
+    "ece": ("ECE", -1),
+    "harmonic": ("harmonic mean of mIoU", 1),
 }
 """Figures that a search can choose by: what they are called, and which way is better."""
+
+HARMONIC = "harmonic"
+"""The one that is over several domains."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,15 @@ def between(alpha: float, one: int, other: int, count: int) -> Candidate:
 
 
 class Outcome(NamedTuple):
-    """What a search found: the `best` candidate, others to be `reported` beside it, and more as JSON values."""
+    """What a search found: the `best` candidate, others to be `reported` beside it, and more as JSON values.
+
+    `rival` is the simpler network that the best has to beat to have earned what it is, chosen on the same pictures.
+    """
 
     best: Candidate
     reported: tuple[Candidate, ...] = ()
     about: Mapping[str, Any] = {}
+    rival: Candidate | None = None
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,15 @@ class Sample:
     image: np.ndarray
     truth: np.ndarray | None
     scale: int = 1
+    read_instances: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    """How to get at `instances`: most measures do not look at them, and decoding them takes as long as the truth."""
+
+    @property
+    def instances(self) -> np.ndarray | None:
+        """(H, W) int32 at the size of the truth: a number for each instance, 0 outside of all; None where the data
+        tells none apart. Read anew at each call. Raises `DataError` that names the file.
+        """
+        return None if self.read_instances is None else self.read_instances()
 
 
 class Dataset(Protocol):
@@ -615,8 +624,8 @@ class Objective(Protocol):
         """The score of each, on part number `part` of the pictures (None: all of them)."""
         ...
 
-    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Mapping[str, Any]:
-        """What a measure gives of one candidate, or of several together, on all pictures."""
+    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Sequence[Mapping[str, Any]]:
+        """What a measure gives of one candidate, or of several together, on all pictures of each dataset."""
         ...
 
     def draws(self, candidates: Sequence[Candidate], part: int | None = None) -> np.ndarray | None:
@@ -646,6 +655,8 @@ class Strategy(ABC):
     """How many checkpoints it takes."""
     buffers: ClassVar[str] = "average"
     """What it does with running statistics where nobody says; `recalibrate` is `average` where there are none."""
+    several: ClassVar[bool] = True
+    """Whether it can choose by several datasets at once: it asks about scores, and looks at no picture itself."""
 
     def parts(self, pictures: int) -> tuple[tuple[int, ...], ...]:
         """Numbers of the pictures of each part that it asks about, of so many."""

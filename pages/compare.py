@@ -8,6 +8,7 @@ import streamlit as st
 from fusionlib.errors import FusionError
 from fusionlib.studio import Comparison, Selection
 from pages.widgets.compare_controls import choose_rows, choose_set, run_panel
+from pages.widgets.compare_cost import cost_panel, cost_words
 from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
@@ -55,7 +56,8 @@ def table(names: list[str], chosen: Selection) -> None:
     show_warnings(found["warnings"])
     rows, left_out = comparison.ranked(found["rows"])
     opened = openings(comparison, names, rows)
-    show_table(rows, opened)
+    show_table(rows, opened, cost_words(comparison))
+    cost_panel(comparison)
     show_left_out(left_out)
     show_notes(comparison.pictures.notes)
     show_result(found, rows)

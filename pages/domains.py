@@ -60,9 +60,10 @@ def _measured(work: DomainsWork, found: dict[str, Any], sets: Sequence[str]) -> 
     answer = st.container()
     left, right = st.columns(2)
     chart, over = chart_choice(left, found), over_choice(right, sets)
+    found = work.with_intervals(found, over)
     rows, left_out = ranked(found["rows"], over)
     with answer:
-        show_answer(rows)
+        show_answer(rows, found["interval"])
     show_chart(found, rows, over, chart)
     show_table(work, rows)
     show_left_out(left_out)

@@ -1,8 +1,10 @@
-"""A row of the Compare page in a real Chromium: its button opens the same merge in Explore, and Back returns."""
+"""A row of the Compare page in a real Chromium, and a cell of a map: both open the same merge in Explore."""
 
 from __future__ import annotations
 
+import json
 import re
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -34,4 +36,21 @@ def test_a_click_in_the_table_opens_the_merge_in_explore(browser, address: str) 
     assert "/compare" not in tab.url and tab.get_by_role("combobox", name="Checkpoint A").count() == 1
     tab.go_back()
     tab.wait_for_url(before)
+    tab.close()
+
+
+def test_a_click_on_a_map_opens_its_merge(browser, address: str) -> None:
+    span = quote(json.dumps({"from": 0.25, "to": 0.75, "step": 0.5, "second": {"from": 0.9, "to": 1.0, "step": 0.1}}))
+    pair = f"a={PAIR[0]}&b={PAIR[1]}&compare={PAIR[0]}&compare={PAIR[1]}"
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(f"{address}compare?part=vary&{pair}&method=slerp&second=threshold&vary={span}")
+    tab.get_by_role("button", name="4 points of alpha and threshold (2 x 2)").click(timeout=60000)
+    tab.get_by_text("Star: the best").wait_for(timeout=60000)
+    plot = tab.locator(".js-plotly-plot:visible .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    place = plot.bounding_box()
+    tab.mouse.click(place["x"] + 0.9 * place["width"], place["y"] + 0.6 * place["height"])  # the cell below, right
+    tab.wait_for_url(re.compile(r"mix=slerp"), timeout=60000)
+    opened = json.loads(parse_qs(urlsplit(tab.url).query)["parameters"][0])
+    assert (opened["alpha"], opened["threshold"]) == (0.75, 0.9)
     tab.close()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fusionlib.charts.domains import networks_figure
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
 from fusionlib.engine.recipes import recipe_alone, write_recipe
@@ -23,7 +24,8 @@ from fusionlib.recipe import Recipe, Source, checkpoint_alone
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
 from fusionlib.runs.runner import Runner
-from fusionlib.studies.domains import ClassSet, Domain, Domains, Network, arithmetic, harmonic, worst
+from fusionlib.studies.domains import ClassSet, Domain, Domains, Network
+from fusionlib.studies.means import arithmetic, harmonic, worst
 from fusionlib.studio import Options, Studio
 from fusionlib.studio.demo import DEMO
 from fusionlib.studio.domains import ranked
@@ -235,6 +237,62 @@ def test_the_table_is_that_of_a_plain_loop(files: Path, capsys: pytest.CaptureFi
     assert found["harmonic"] == rows["mean of all"]["harmonic"]
 
 
+def test_intervals_are_those_of_a_plain_loop(files: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in range(2):
+        town(files / f"many{seed}", seed, 42)
+    data = {"x": "folder:many0", "y": "folder:many1", "z": "corrupt:noise:1:folder:many0"}
+    asked = [part for name, spec in data.items() for part in ("--data", f"{name}={spec}")]
+    found = said(capsys, "domains", "c0.pth", "c2.pth", *asked, "--rows", "buffers")
+    opened = [open_checkpoint(files / f"c{number}.pth") for number in (0, 2)]
+    mean = [write_recipe(opened, "isotropic", {}, policy) for policy in ("anchor", "average", "gaussian")]
+    recipes = [*map(recipe_alone, opened), *mean]
+    drawn = [np.random.default_rng(seed).multinomial(5, np.full(5, 1 / 5), 2000) for seed in (0, (0, 1))]
+    scores = np.empty((3, len(recipes), 2000))
+    for at, (spec, draws) in enumerate(zip(data.values(), (*drawn, drawn[0]), strict=True)):  # z is x, damaged
+        for number, runs in enumerate(runs_of(files, spec, recipes)):
+            for draw, total in enumerate(np.tensordot(draws, runs, 1)):
+                right = np.diagonal(total)
+                union = total.sum(1) + total[:, : len(total)].sum(0) - right
+                scores[at, number, draw] = np.mean(right[union > 0] / union[union > 0])
+    means = np.array([[harmonic(column) for column in network.T] for network in scores.swapaxes(0, 1)])
+    gains, rows = means[2:] - means[:2].max(0), [row for row in found["rows"] if row["group"] == "buffers"]
+    for row, mine in zip(rows, gains, strict=True):
+        assert row["interval"] == pytest.approx(np.quantile(mine, [0.025, 0.975]), abs=1e-12)
+        assert row["inside_noise"] is bool(row["interval"][0] <= 0 <= row["interval"][1])
+    assert found["interval"] == pytest.approx(np.quantile(gains.max(0), [0.025, 0.975]), abs=1e-12)
+    assert all(row["interval"] is None for row in found["rows"] if row["group"] == "single")
+
+
+def runs_of(folder: Path, spec: str, recipes: list[Recipe]) -> Iterator[np.ndarray]:
+    """Confusion matrices of each network, summed over each of five runs of ten pictures, the last of two."""
+    studio = Studio(Options(demo=False, home=folder / "home", device="cpu"))
+    pictures = studio.workspace.open_pictures(spec, None)
+    for recipe in recipes:
+        states = studio.runner.pictures(Question((recipe,), pictures.fingerprint(), "confusion"), pictures)
+        assert states is not None
+        matrices = [state["matrix"].numpy() for state in states]
+        yield np.stack([sum(matrices[start : start + 10]) for start in range(0, 42, 10)])  # type: ignore[arg-type]
+    studio.store.close()
+
+
+def test_too_few_pictures_have_no_interval(files: Path, capsys: pytest.CaptureFixture) -> None:
+    found = said(capsys, "domains", "c0.pth", "c1.pth", *DATA, "--rows", "mean")
+    assert found["interval"] is found["inside_noise"] is None and "interval" in found["rows"][2]
+
+
+def test_data_combination_is_a_row_of_its_own_kind(files: Path, capsys: pytest.CaptureFixture) -> None:
+    aside = ("--beside", "c1.pth", "--baseline", "c2.pth")
+    main(["domains", "c0.pth", *aside, *DATA, "--rows", "mean", "--home", "home", "--device", "cpu"])
+    assert "data combination: c2, data combination" in capsys.readouterr().out
+    found = said(capsys, "domains", "c0.pth", *aside, *DATA, "--rows", "mean")
+    groups = {row["name"]: row["group"] for row in found["rows"]}
+    assert groups == {"c0": "single", "c1": "beside", "c2, data combination": "baseline"}
+    assert found["baseline"] == "c2, data combination" and found["best_single"] == "c0"
+    assert [row["members"] for row in found["rows"]] == [["c0"], ["c1"], ["c2"]]
+    bars = networks_figure(found["rows"], list(found["domains"])).data[-1].marker.color
+    assert bars[0] != bars[1] == bars[2]  # the last row is drawn first
+
+
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_counts_of_subsets(count: int, tmp_path: Path) -> None:
     with tiny_registered():
@@ -323,12 +381,13 @@ def test_a_run_that_is_cut_off_goes_on(
 
 
 def test_the_app_writes_down_the_verb_that_does_the_same(files: Path, capsys: pytest.CaptureFixture) -> None:
+    tiny_file(files, "c3", 3)
     studio = Studio(
         Options(checkpoints=(files,), data=("folder:town0", "folder:town1"), demo=False, home=files / "h", device="cpu")
     )
     named = [Named(f"town {n}", studio.workspace.open_pictures(f"folder:town{n}", None, 1)) for n in (0, 1)]
-    choices = DomainChoices("gaussian", ("mean", "path"), ("road,car",), (("town 0", 1),), (1, 0), 1)
-    work = studio.domains.open(["c0", "c1", "c2"], named, choices)
+    choices = DomainChoices("gaussian", ("mean", "path"), ("road,car",), (("town 0", 1),), (1, 0), 1, 1)
+    work = studio.domains.open(["c0", "c1", "c2", "c3"], named, choices)
     work.begin()
     work.wait(60)
     assert work.state == "done"
@@ -338,7 +397,8 @@ def test_the_app_writes_down_the_verb_that_does_the_same(files: Path, capsys: py
     found = json.loads(capsys.readouterr().out)
     assert found["forward_passes"] == 0
     assert {name: found[name] for name in ("rows", "path", "own", "best")} == {
-        name: json.loads(json.dumps(work.table()[name])) for name in ("rows", "path", "own", "best")
+        name: json.loads(json.dumps(work.with_intervals(work.table())[name]))
+        for name in ("rows", "path", "own", "best")
     }
 
 
@@ -409,6 +469,9 @@ def test_people_read_a_table(files: Path, capsys: pytest.CaptureFixture) -> None
         ((*DATA, "--pair", "0,²"), "two numbers"),
         ((*DATA, "--limit", "0"), "from 1"),
         ((*DATA, "--beside", "nowhere.pth"), "nowhere.pth"),
+        (("--data", "a\nb=folder:town0"), "Domain name 'a\\nb'"),
+        (("--data", f"{'a' * 61}=folder:town0"), "up to 60 printable"),
+        (("--data", "x=corrupt:fog:3:nonsense:x"), "'nonsense:x'."),
     ],
 )
 def test_wrong_words_end_in_one_line(

@@ -76,9 +76,10 @@ def test_it_measures_and_answers(start, given: list[str]) -> None:
     app = measured(app)
     found = table(app)
     assert {"c0", "c1", "c2", "mean backbone, own heads", "mean, statistics of c1"} <= set(found.index)
-    assert list(found.columns[1:6]) == [
-        "harmonic mean (%)", "gain (points)", "folder day (%)", "folder night (%)", "mean (%)"
+    assert list(found.columns[1:7]) == [
+        "harmonic mean (%)", "gain (points)", "gain, 95 % (points)", "folder day (%)", "folder night (%)", "mean (%)"
     ]  # fmt: skip
+    assert set(found["gain, 95 % (points)"]) == {""} and "it needs five groups of pictures" in text(app)
     assert found["harmonic mean (%)"].is_monotonic_decreasing
     assert "harmonic mean **" in text(app) and "2 pictures in the smallest domain" in text(app)
     assert button(app, "forward passes") is None
@@ -164,6 +165,28 @@ def test_a_link_says_what_is_shown(start, given: list[str]) -> None:
     assert choice(other, "Experts").value == ["c0", "c2"] and choice(other, "Domains").value == ["folder night, jpeg 2"]
 
 
+def test_data_combination_is_named_and_emptied_lists_stay_empty(start, given: list[str]) -> None:
+    app = start(*given)
+    choice(app, "Experts").set_value(["c0", "c1"]).run()
+    choice(app, "Data combination").set_value(["c2"]).run()
+    choice(app, "Path between").set_value([]).run()
+    app.session_state["networks"] = []
+    app = measured(app)
+    assert {"c0", "c1", "c2, data combination"} == set(table(app).index)
+    assert not any(any(app.query_params[name]) for name in ("networks", "path", "beside"))
+    app.switch_page("workspace.py").run()
+    app.switch_page("domains.py").run()
+    assert app.session_state["networks"] == [] and choice(app, "Path between").value == []
+    other = AppTest.from_file(str(MAIN), default_timeout=60).switch_page("domains.py")
+    for name, value in app.query_params.items():
+        other.query_params[name] = value
+    other.run()
+    assert not other.exception and len(table(other)) == 3 and "link" not in text(other).lower()
+    choice(other, "Data combination").set_value([]).run()
+    choice(other, "Beside").set_value(["c2"]).run()
+    assert {"c0", "c1", "c2"} == set(table(other).index)
+
+
 def test_the_demo_opens_on_a_finished_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path))
     monkeypatch.setenv("FUSION_ARGS", "--device cpu --no-auto")
@@ -173,5 +196,6 @@ def test_the_demo_opens_on_a_finished_result(tmp_path: Path, monkeypatch: pytest
     assert choice(app, "Experts").value == ["fog", "night", "rain", "snow"] and choice(app, "Beside").value == ["start"]
     found = table(app)
     assert found.index[0] == "mean, pooled statistics" and found["gain (points)"].iloc[0] > 5
+    assert found["gain, 95 % (points)"].iloc[0] in text(app) and "noise" in found["gain, 95 % (points)"]["start"]
     assert server.studio().runner.tally.run == 0
     server.reset()

@@ -108,6 +108,8 @@ def test_weights_of_three_a_profile_and_an_ensemble_are_views(start, given: list
     field(app, "draws").set_value(1).run()
     field(app, "step").set_value(0.5).run()
     work, names, data = run_to_the_end(app), ["c0", "c1", "c2"], ("town", None)
+    table = next(item.value for item in app.dataframe if "n" in item.value)
+    assert list(table["n"]) == [2, 2, 2, 3] and table["DE_n report: mIoU (%)"].notna().all()
     states = {
         (one["ensemble"], tuple(one["weights"])): state_of(work, one, names, data)
         for one in work.snapshot()["evaluations"]
@@ -121,7 +123,7 @@ def test_weights_of_three_a_profile_and_an_ensemble_are_views(start, given: list
     assert states[False, (0.0, 0.0, 1.0)]["a"] == "c2" and states[False, (0.0, 0.0, 1.0)]["alpha"] == 1
     app.multiselect[0].set_value(["c0", "c1"]).run()
     app.selectbox(key="strategy").set_value("evolve").run()
-    field(app, "budget").set_value(60).run()
+    field(app, "budget").set_value(80).run()
     profile = run_to_the_end(app)
     one = next(one for one in profile.snapshot()["evaluations"] if "units" in one)
     view = view_of(profile, one)
@@ -137,7 +139,7 @@ def test_statistics_of_a_whole_split_are_said_where_a_view_has_fewer(start, give
     best = work.snapshot()["best"]
     assert best["anew"] and view_of(work, best)["buffers"] == "recalibrate" and view_of(work, best)["exact"]
     rows = class_rows(work)
-    assert [row["class"] for row in rows] == list(work.report.label_space.names)
+    assert [row["class"] for row in rows] == list(work.report[0].label_space.names)
     assert all(row["change"] == row["best"] - row["single"] for row in rows if row["change"] is not None)
 
 
@@ -194,6 +196,43 @@ def test_what_a_hostile_link_names_is_said_and_ignored(
         assert not app.warning
 
 
+def test_statistics_of_swa_can_be_measured_on_other_pictures(start, given: list[str], tmp_path: Path) -> None:
+    app = searched(start(*given, "--data", f"pictures:{folder_data(tmp_path / 'other', 1) / 'images'}"), "c0", "c1")
+    assert "calibrate" not in query(app)
+    app.selectbox(key="strategy").set_value("swa").run()
+    other = next(name for name in app.selectbox(key="calibrate").options if "pictures" in name)
+    app.selectbox(key="calibrate").set_value(other).run()
+    assert query(app)["calibrate"] == [other] and last_search().looked_at.spec.startswith("pictures:")
+    work = run_to_the_end(app)
+    assert work.snapshot()["statistics"]["images"] == 1
+    app.button(key="search-open-").click().run()
+    assert not app.exception and query(app)["data"] == [other]
+
+
+def test_the_harmonic_mean_takes_several_data_and_so_does_its_link(start, given: list[str], tmp_path: Path) -> None:
+    given += ["--data", f"folder:{folder_data(tmp_path / 'other', 1)}"]
+    app = searched(start(*given), "c0", "c1")
+    app.selectbox(key="score").set_value("harmonic").run()
+    assert app.multiselect(key="select").value == ["folder data"]
+    app.multiselect(key="select").set_value(["folder data", "folder other"]).run()
+    app.multiselect(key="report").set_value(["folder other", "folder data"]).run()
+    field(app, "step").set_value(0.5).run()
+    state = query(app)
+    assert state["select"] == ["folder data", "folder other"] and state["report"] == ["folder other", "folder data"]
+    work = run_to_the_end(app)
+    assert len(work.select) == 2 and work.snapshot()["best"]["report"]["harmonic"] is not None
+    assert app.metric[0].label == "Gain of the harmonic mean"
+    again = linked(**state)
+    assert not again.exception and not again.warning and query(again) == state
+    again.selectbox(key="strategy").set_value("learned").run()
+    assert "learns on one dataset" in text(again) and button(again, "forward passes") is None
+    again.selectbox(key="score").set_value("ece").run()
+    assert not again.exception and again.selectbox(key="select").value == "folder data"
+    again.selectbox(key="score").set_value("harmonic").run()
+    again.multiselect(key="select").set_value([]).run()
+    assert not again.exception and "Choose data" in text(again)
+
+
 def test_empty_states_say_what_to_do(start, given: list[str], tmp_path: Path) -> None:
     app = searched(start(*given), "c0")
     assert "two or more" in text(app)
@@ -230,6 +269,30 @@ def test_a_parameter_is_varied_on_two_datasets(start, given: list[str], tmp_path
     assert not app.exception and app.selectbox(key="parameter").value in ("start", "first_weight", "j_offset")
 
 
+def test_a_second_parameter_is_a_map_whose_points_open(start, given: list[str]) -> None:
+    app = start(*given)
+    app.multiselect[0].set_value(["c0", "c1"]).run()
+    app.button_group(key="part").set_value("vary").run()
+    app.selectbox(key="method").set_value("slerp").run()
+    app.selectbox(key="second").set_value("threshold").run()
+    for place, step in enumerate((0.5, 0.05)):
+        [item for item in (*app.number_input, *app.slider) if item.label == "step"][place].set_value(step).run()
+    state = query(app)
+    assert state["second"] == ["threshold"] and json.loads(state["vary"][0])["second"]["step"] == 0.05
+    label = button(app, "forward passes").label
+    assert label.startswith("Measure 9 points of alpha and threshold (3 x 3)")
+    again = linked(**state)
+    assert not again.exception and not again.warning and button(again, "forward passes").label == label
+    button(again, "forward passes").click().run()
+    work = list(server.studio().varied._works._works.values())[-1]
+    until(lambda: work.state == "done")
+    again.run()
+    assert not again.exception and "Star: the best" in text(again)
+    assert work.view_at(0.5, 0.95)["parameters"]["threshold"] == 0.95
+    again.selectbox(key="parameter").set_value("threshold").run()
+    assert not again.exception and again.selectbox(key="second").value == "none"
+
+
 def test_the_table_has_the_trade(start, given: list[str]) -> None:
     app = start(*given)
     app.multiselect[0].set_value(["c0", "c1"]).run()
@@ -241,4 +304,12 @@ def test_the_table_has_the_trade(start, given: list[str]) -> None:
     app.run()
     assert any("calibration and cost" in item.label for item in app.expander)
     table = next(item.value for item in app.dataframe if "row" in item.value)
-    assert {"precision (%)", "recall (%)"} <= set(table.columns)
+    assert {"precision (%)", "recall (%)"} <= set(table.columns) and "latency (ms)" not in table
+    button(app, "Measure latency and memory").click().run()
+    until(lambda: work.costs.state == "done")
+    app.run()
+    assert not app.exception and button(app, "Measure latency and memory") is None
+    table = next(item.value for item in app.dataframe if "row" in item.value)
+    assert (table["latency (ms)"] > 0).any() and (table["memory (MB)"] > 0).any()
+    app.button_group(key="cost").set_value("memory_mb").run()
+    assert not app.exception and query(app)["cost"] == ["memory_mb"]

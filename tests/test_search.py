@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "subsets": {"step": 0.5, "draws": 2},
     "simplex": {"draws": 3, "steps": 4},
     "greedy": {"order": "random", "orders": 2},
-    "evolve": {"budget": 100, "population": 6, "unit": "part"},
+    "evolve": {"budget": 120, "population": 6, "unit": "part"},
     "learned": {"epochs": 2},
     "learned-by-layer": {"epochs": 2},
 }
@@ -60,7 +60,7 @@ class Bench:
 
     def work(self, studio: Studio, name: str, members: int = 2, **settings: Any) -> SearchWork:
         wanted, town = Wanted(name, settings or SETTINGS.get(name, {})), self.data(studio, "town")
-        return studio.searches.of(self.checkpoints[:members], town, town, wanted)
+        return studio.searches.of(self.checkpoints[:members], [town], [town], wanted)
 
     def data(self, studio: Studio, name: str) -> DecodedCache:
         return studio.workspace.open_pictures(f"folder:{self.folder / name}", None)
@@ -140,11 +140,11 @@ def test_other_pictures_report_and_the_interval_is_theirs(bench: Bench) -> None:
     studio = bench.studio()
     work, select = bench.work(studio, "grid"), bench.data(studio, "town")
     first, second = halves(select)
-    apart = studio.searches.of(bench.checkpoints[:2], first, second, work.wanted)
+    apart = studio.searches.of(bench.checkpoints[:2], [first], [second], work.wanted)
     found = told(apart)
     assert found["optimistic"] is False
     assert found["best"]["interval"] is None and found["inside_noise"] is None, "three pictures are too few"
-    shared = studio.searches.of(bench.checkpoints[:2], first, select, work.wanted)
+    shared = studio.searches.of(bench.checkpoints[:2], [first], [select], work.wanted)
     assert told(shared)["optimistic"] is True
     interval = told(work)["best"]["interval"]
     assert interval is not None and interval[0] <= interval[1]
@@ -267,10 +267,10 @@ def test_what_does_not_fit_is_said_before_anything_is_measured(bench: Bench, tmp
     bare = studio.workspace.open_pictures(f"pictures:{tmp_path / 'bare'}", None)
     town = bench.data(studio, "town")
     with pytest.raises(DataError, match="no masks"):
-        studio.searches.of(bench.checkpoints[:2], town, bare, Wanted("grid"))
+        studio.searches.of(bench.checkpoints[:2], [town], [bare], Wanted("grid"))
     other = open_checkpoint(tiny_file(tmp_path, "other", 1, classes=5))
     with pytest.raises(LayoutError):
-        studio.searches.of([bench.checkpoints[0], other], town, town, Wanted("grid"))
+        studio.searches.of([bench.checkpoints[0], other], [town], [town], Wanted("grid"))
 
 
 # --- the verb --------------------------------------------------------------------------------------------------------
@@ -331,7 +331,10 @@ def test_three_by_every_kind_of_answer(capsys: pytest.CaptureFixture, place: Pat
         (("--strategy", "nope"), "one of adaptive"),
         (("--set", "stride=1"), "has step"),
         (("--out", "r.txt"), "ending in .yaml"),
-        (("--select", "nowhere"), "without a kind"),
+        (("--select", "nowhere"), "the score harmonic"),
+        (("--select", "nowhere", "--score", "harmonic"), "without a kind"),
+        (("--select", "folder:town", "--score", "harmonic"), "each domain once"),
+        (("--select", "folder:town", "--score", "harmonic", "--strategy", "learned"), "one set of pictures"),
         (("--count", "0"), "one or more"),
     ],
 )
@@ -348,7 +351,7 @@ def test_a_page_finds_the_search_that_another_began(place: Path) -> None:
         Options(demo=False, home=place / "home", device="cpu", checkpoints=(place,), data=(f"folder:{place / 'town'}",))
     )
     source = studio.workspace.sources[0].name
-    asked = (["a", "b"], (source, None), (source, None), Wanted("grid", {"step": 0.5}))
+    asked = (["a", "b"], [(source, None)], [(source, None)], Wanted("grid", {"step": 0.5}))
     work = studio.searches.open(*asked)
     assert studio.searches.open(*asked) is work and work.state == "idle"
     work.measure()
@@ -364,8 +367,8 @@ def test_what_is_found_and_not_reported_yet_has_no_figures(bench: Bench) -> None
             picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(path)
     town, unseen = bench.data(studio, "town"), bench.data(studio, "unseen")
     wanted = Wanted("grid", {"step": 0.5})
-    told(studio.searches.of(bench.checkpoints[:2], town, town, wanted))
-    work = studio.searches.of(bench.checkpoints[:2], town, unseen, wanted)
+    told(studio.searches.of(bench.checkpoints[:2], [town], [town], wanted))
+    work = studio.searches.of(bench.checkpoints[:2], [town], [unseen], wanted)
     found = work.snapshot()
     assert found["best"]["select"]["miou"] is not None
     assert found["best"]["report"] is None and found["best"]["interval"] is None and found["inside_noise"] is None

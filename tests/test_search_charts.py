@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 import pytest
 
 from fusionlib.charts.colours import ENSEMBLE, MERGE, QUIET, A, B
+from fusionlib.charts.found import subset_rows, told_figure
 from fusionlib.charts.pareto import front, pareto_figure
 from fusionlib.charts.search import is_best, place_of, score_of, search_figure, words_of
-from fusionlib.charts.vary import vary_figure
+from fusionlib.charts.vary import map_figure, vary_figure
 
 
 def evaluation(weights: list[float], miou: float | None, **more: Any) -> dict[str, Any]:
@@ -88,6 +89,54 @@ def test_more_and_profiles_are_ranked_bars_best_on_top_and_lower_loss_is_better(
     assert numbers(search_figure(found(losses, score="loss"), [A, B]).data[0]) == [1, 0]
 
 
+STAR = {
+    "rays": [
+        {"start": 0, "other": 1, "alpha": 0.5, "loss": 0.7, "oracle": 0.8, "cosine": 0.9},
+        {"start": 0, "other": 2, "alpha": 0.25, "loss": 0.6, "oracle": None},
+    ]
+}
+
+
+def test_a_star_is_the_papers_stack_of_five_with_a_diamond_at_the_best() -> None:
+    rows = ([1.0, 0.0, 0.0], 0.3), ([0.0, 1.0, 0.0], 0.2), ([0.5, 0.5, 0.0], 0.4), ([0.25, 0.0, 0.75], 0.6)
+    told = found([*(evaluation(*row) for row in rows), evaluation([0.0, 0.0, 1.0], None)], 3, **STAR)
+    figure, marks = told_figure(told)
+    assert "Diamond" in marks
+    series = {trace.name: trace for trace in figure.data}
+    assert list(series) == ["fused", "single", "loss", "oracle", "cosine", "best"]
+    assert all(list(trace.x) == ["right", "third"] for name, trace in series.items() if name != "best")
+    assert [list(series[name].y) for name in ("fused", "single")] == [[40, 60], [20, None]]
+    assert [list(series[name].y) for name in ("loss", "oracle", "cosine")] == [[0.7, 0.6], [80, None], [0.9, None]]
+    assert numbers(series["fused"]) == [2, 3] and numbers(series["best"]) == [3]
+    assert (list(series["best"].x), series["best"].marker.symbol) == (["third"], "diamond")
+    assert [shape.y0 for shape in figure.layout.shapes] == [30], "the start alone"
+    assert told_figure({**told, "best": None}) is not None and told_figure(found(PAIR)) is None
+
+
+def test_subsets_are_the_papers_tables_with_the_best_of_each_size_chosen() -> None:
+    report = {"report": {"miou": 0.1, "pixel_accuracy": 0.5, "loss": 2.0, "images": 2}}
+    third = 1 / 3
+    rows = [
+        evaluation([0.5, 0.5, 0.0], 0.3, ensemble=True),
+        evaluation([0.0, 0.5, 0.5], 0.5, ensemble=True, **report),
+        evaluation([0.2, 0.8, 0.0], 0.6, **report),
+        evaluation([0.0, 0.5, 0.5], 0.4),
+        evaluation([third] * 3, 0.7, ensemble=True),
+    ]
+    members = ([0, 1], [0.2, 0.8, 0.0]), ([1, 2], [0.0, 0.5, 0.5]), ([0, 1, 2], [0.1, 0.1, 0.8])
+    told = found(rows, 2, subsets=[{"members": one, "weights": weights} for one, weights in members])
+    table = subset_rows(told)
+    assert [row["n"] for row in table] == [2, 2, 3] and table[1]["checkpoints"] == ["right", "third"]
+    assert [(row["DE_n"]["select"], row["DE_n"]["best"]) for row in table] == [(30, False), (50, True), (70, True)]
+    assert [(row["WF_n"]["select"], row["WF_n"]["best"]) for row in table] == [(60, True), (40, False), (None, False)]
+    assert table[1]["DE_n"]["report"] == 10 and table[0]["DE_n"]["report"] is None
+    marks = {trace.name: trace for trace in told_figure(told)[0].data}
+    assert numbers(marks["WF_n"]) == [2, 3] and numbers(marks["WF_n, chosen"]) == [2]
+    assert numbers(marks["DE_n, chosen"]) == [1, 4] and list(marks["DE_n, chosen: report"].y) == [10]
+    chosen = {name: [row[name]["best"] for row in subset_rows({**told, "score": "loss"})] for name in ("DE_n", "WF_n")}
+    assert chosen["DE_n"] == [True, False, True], "the first of equal ones, the least loss"
+
+
 def test_words_scores_and_the_best() -> None:
     assert words_of(evaluation([0.25, 0.0, 0.75], 0.1, ensemble=True), "abc") == "ensemble: a 0.25, c 0.75"
     assert score_of({"miou": 0.5}, "miou") == 50 and score_of({"loss": 0.5}, "loss") == 0.5
@@ -110,6 +159,18 @@ def test_curves_of_a_parameter_mark_their_best() -> None:
     assert [trace.name for trace in figure.data] == ["target", "best: start 1", "source"]
     assert list(figure.data[0].x) == [0, 1] and numbers(figure.data[1]) == [1]
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("start", "mIoU (%)")
+
+
+def test_a_map_marks_its_best_and_a_click_says_its_point() -> None:
+    rows = (0.2, 0.5, 0.1), (0.2, 1.0, None), (0.8, 0.5, 0.4)
+    points = [{"value": value, "second_value": other, "miou": miou} for value, other, miou in rows]
+    best = {"value": 0.8, "second_value": 0.5, "miou": 0.4}
+    figure = map_figure({"parameter": "density", "second": "scale", "points": points, "best": best}, "<b>town")
+    heat, squares, star = figure.data
+    assert (list(heat.x), list(heat.y), [list(row) for row in heat.z]) == ([0.2, 0.8], [0.5], [[10, 40]])
+    assert numbers(squares) == [0, 2] and (star.x[0], star.y[0]) == (0.8, 0.5)
+    titles = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text, figure.layout.title.text
+    assert titles == ("density", "scale", "&lt;b&gt;town")
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

@@ -63,9 +63,9 @@ class Searched:
 def planned(strategy: Strategy, members: int = 2, pictures: int = 20, units: tuple[str, ...] = ()) -> Search:
     """The study of a strategy, on data that do not exist."""
     sources = tuple(Source(path=f"{number}", fingerprint=f"{number:064x}") for number in range(members))
-    parts = tuple(Pictures(f"part {n}", places, "select") for n, places in enumerate(strategy.parts(pictures)))
+    parts = tuple((Pictures(f"part {n}", places, "select"),) for n, places in enumerate(strategy.parts(pictures)))
     whole, report = Pictures("select", tuple(range(pictures))), Pictures("report", tuple(range(7)))
-    return Search(strategy, Networks(sources), whole, report, parts, units=units)
+    return Search(strategy, Networks(sources), (whole,), (report,), parts, units=units)
 
 
 def searched(study: Search, score: Score) -> Searched:
@@ -148,7 +148,7 @@ def test_adaptive_finds_the_grids_optimum_of_a_smooth_curve_for_a_quarter_of_its
     study = planned(Adaptive(), pictures=pictures)
     found, grid = (searched(one, hump(at)) for one in (study, planned(Grid(), pictures=pictures)))
     assert hump(at)(found.best) == pytest.approx(hump(at)(grid.best))
-    half, more = (one.numbers for one in study.parts)
+    half, more = (one.numbers for (one,) in study.parts)
     assert len(half) == pictures // 2 and set(half) < set(more) and len(more) == 3 * pictures // 4
     seen = {part: [candidate for candidate, where in found.visited if where == part] for part in (0, 1, None)}
     assert set(singles(2)) <= set(seen[None]) and len(seen[0]) <= 7 and len(seen[1]) in (0, 2)
@@ -285,6 +285,26 @@ def test_an_evolution_finds_a_profile_and_keeps_to_its_budget() -> None:
     assert profiled(found.best) > -0.02 and found.best.units and found.best.granularity == "block"
     assert found.study.passes(found.known)["search"] <= 6000
     assert found.visited == searched(study, profiled).visited
+
+
+def test_an_evolution_begins_where_the_contributions_point_and_has_one_alpha_to_beat() -> None:
+    goals = dict(zip(UNITS, (0.55, 1.0, 0.5), strict=True))
+
+    def score(one: Candidate) -> float:
+        rows = dict(one.units)
+        return -sum((rows.get(name, one.weights)[0] - goal) ** 2 for name, goal in goals.items())
+
+    found = searched(planned(Evolve(budget=6000), units=UNITS), score)
+    rival, told = found.study.rival(found.known), found.table
+    assert rival is not None and abs(rival.weights[0] - sum(goals.values()) / 3) <= 0.0625
+    alpha = rival.weights[0]
+    assert told["contributions"] == {name: alpha if goal < 1 else 1.0 for name, goal in goals.items()}
+    suggested = tuple((name, (one, 1 - one)) for name, one in told["contributions"].items())
+    assert suggested in [one.units for one, _ in found.visited[:25]], "in the first generation"
+    assert told["rival"]["report"]["gain"] == score(found.best) - score(rival) > 0
+    without = searched(planned(Evolve(budget=6000, begin=0.0), units=UNITS), score)
+    assert without.table["contributions"] is None and without.study.rival(without.known) == rival
+    assert searched(planned(Evolve(budget=580), units=UNITS), score).table["contributions"] is None, "too dear"
 
 
 def test_an_evolution_stops_where_nothing_is_gained() -> None:

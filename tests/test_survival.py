@@ -19,14 +19,17 @@ VARY = ["sweep", "a.pth", "b.pth", "--data", "folder:town", "--method", "slerp",
 COMPARE = ["compare", "a.pth", "b.pth", "--data", "folder:town", "--methods", "linear,slerp,ensemble"]
 EVALUATE = ["evaluate", "a.pth", "--with", "b.pth", "--data", "folder:town"]
 SEARCH = ["search", "a.pth", "b.pth", "--set", "step=0.25", "--select", "folder:town"]
+DAMAGED = ["--data", "x=folder:town", "--data", "y=corrupt:noise:1:folder:town"]
+DOMAINS = ["domains", "a.pth", "b.pth", *DAMAGED, "--rows", "mean"]
 KILLED = {
     "sweep": (SWEEP, 5, 8),
     "vary": (VARY, 4, 11),
     "compare": (COMPARE, 6, 20),
     "evaluate": (EVALUATE, 2, 5),
     "search": (SEARCH, 5, 17),
+    "domains": (DOMAINS, 3 * 2, 20),
 }
-"""Command line, networks that it looks at, and the forward pass before which it is killed."""
+"""Command line, networks that it looks at (each domain anew), and the forward pass before which it is killed."""
 
 Said = tuple[int, Any, str]
 

@@ -19,7 +19,7 @@ from fusionlib.errors import UsageError
 from fusionlib.question import Known, Question, Refused, Told
 from fusionlib.recipe import Recipe, Source
 from fusionlib.studies.grid import alpha_grid
-from fusionlib.studies.vary import MOST_POINTS, Vary, values_of
+from fusionlib.studies.vary import MOST_POINTS, Vary, check_map, values_of
 
 TOWN, LAND = ("--data", "folder:town"), ("--data", "folder:land")
 
@@ -128,6 +128,32 @@ def test_of_more_than_two_alpha_weighs_the_first_against_the_mean_of_the_others(
     assert study().recipe_at(0.25).parameters == {"alpha": 0.25}
 
 
+def test_two_parameters_are_a_map_coarse_to_fine_both_ways() -> None:
+    recipe = study().recipe.model_copy(update={"method": "ties"})
+    item = Vary(recipe, "density", (0.2, 0.5, 0.8), (("t", "town"),), second="scale", second_values=(0.5, 1.0))
+    assert set(item.places) == {(one, other) for one in (0.2, 0.5, 0.8) for other in (0.5, 1.0)}
+    assert set(item.places[:4]) == {(0.2, 0.5), (0.2, 1.0), (0.8, 0.5), (0.8, 1.0)}, "corners first"
+    assert item.recipe_at(0.2, 1.0).parameters == {"density": 0.2, "scale": 1.0}
+    known = {}
+    for step in item.steps({}):
+        asked = step.questions[0].recipes[0].parameters
+        score = None if asked["density"] == 0.5 else asked["density"] * asked["scale"]
+        known |= {question: told(question, miou=score) for question in step.questions}
+    (curve,) = item.table(known)["curves"]
+    assert (curve["parameter"], curve["second"], len(curve["points"])) == ("density", "scale", 6)
+    assert curve["best"] == {"value": 0.8, "second_value": 1.0, "miou": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("other", "needs"),
+    [(("density", (0.1,)), "two different"), (("scale", tuple(range(502))), "at most 1001")],
+)
+def test_a_map_of_one_parameter_or_too_many_points_is_refused(other: tuple, needs: str) -> None:
+    with pytest.raises(UsageError, match=needs) as refused:
+        check_map(("density", (0.1, 0.2)), other)
+    assert refused.value.do
+
+
 def test_a_thousand_points_are_planned_at_once() -> None:
     item = study()
     item = Vary(item.recipe, "alpha", alpha_grid(0.001), item.data[:1])
@@ -213,6 +239,23 @@ def test_of_three_checkpoints_the_first_is_weighed_against_the_others(place: Pat
     assert [point["miou"] for point in both["curves"][0]["points"]] == [point["miou"] for point in found["points"]]
 
 
+def test_a_map_is_what_the_curves_through_it_are(place: Path, said, capsys) -> None:
+    words = ("sweep", "a.pth", "b.pth", "c.pth", *LAND, "--method", "ties", "--set", "base=2")
+    over = ("--vary", "density=0.2:0.8:0.3", "--vary", "scale=0.5:1:0.5")
+    (curve,) = said(*words, *over)["curves"]
+    line = said(*words, "scale=1", *over[:2])
+    assert line["forward_passes"] == 0 and (curve["second"], len(curve["points"])) == ("scale", 6)
+    assert [point["miou"] for point in curve["points"] if point["second_value"] == 1] == [
+        point["miou"] for point in line["curves"][0]["points"]
+    ]
+    main([*words, *over])
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows if row and row[0] in ("0.2", "0.5", "0.8")] == [
+        [one, other] for one in ("0.2", "0.5", "0.8") for other in ("0.5", "1")
+    ]
+    assert sum(row[-1:] == ["best"] for row in rows) == 1
+
+
 def test_three_networks_at_once_have_a_curve_too(place: Path, said, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = counted_forwards(monkeypatch)
     found = said("sweep", "a.pth", "b.pth", *LAND, "--method", "threefold", "--vary", "spread=0:0.4:0.2")
@@ -282,6 +325,9 @@ def test_text_has_a_table_for_each_dataset_with_the_best_marked(place: Path, cap
         ("sweep a.pth b.pth --data folder:town --set weights=0.5,0.5", "take the place of alpha"),
         ("sweep a.pth b.pth --data folder:town --vary beta=0:1:0.5", "alpha"),
         ("sweep a.pth b.pth --data folder:town --vary alpha=0:2:0.5", "alpha from 0 to 1"),
+        ("sweep a.pth b.pth --data folder:town --vary alpha=0:1:0.5 --vary alpha=0:1:1", "two different"),
+        ("sweep a.pth b.pth --data folder:town --vary alpha=0:1:1 --vary beta=0:1:1", "is a number: alpha"),
+        ("sweep a.pth b.pth --data folder:town" + 3 * " --vary alpha=0:1:1", "two for a map"),
         ("sweep a.pth b.pth --data folder:town --method isotropic", "See `methods`"),
         ("sweep a.pth b.pth --data folder:town --method layerwise", "Give --vary anchor=FROM:TO:STEP"),
         ("sweep a.pth b.pth --data folder:town --method layerwise --vary anchor=0:2:1", "Anchor 2 of 2"),

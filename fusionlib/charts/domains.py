@@ -10,6 +10,9 @@ import plotly.graph_objects as go
 from fusionlib.charts.colours import MERGE, QUIET
 
 COLOURS = ("#3b82f6", "#e0682b", "#9a63c9", "#d9a441", "#1f9fb4", "#c8553d", "#7a8b2f", "#c063a0")
+COMBINED = "#b7791f"
+"""Of data combination, which merges are held against."""
+
 SYMBOLS = ("circle", "square", "triangle-up", "cross")
 """Of domains in their order; colours first, then the next symbol."""
 
@@ -29,18 +32,22 @@ def _mark(number: int) -> tuple[str, str]:
 def networks_figure(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> go.Figure:
     """A line a network, best on top: a point for its mIoU on each domain and a bar at their harmonic mean, in percent.
 
-    A short line is a network that is as good everywhere. Rows have `name`, `domains` and `harmonic`.
+    A short line is a network that is as good everywhere. Rows have `name`, `domains` and `harmonic`; those of `group`
+    "baseline" have a dotted line and another bar, through which a dotted line leads up to all others.
     """
     drawn = list(rows)[::-1]
+    marks = [COMBINED if _combined(row) else MERGE for row in drawn]
     places, names = list(range(len(drawn))), [row["name"] for row in drawn]
     figure = go.Figure()
     for place, row in zip(places, drawn, strict=True):
         there = [100 * score for score in row["domains"].values() if score is not None]
         if there:
             figure.add_shape(
-                type="line", x0=min(there), x1=max(there), y0=place, y1=place, line={"color": QUIET, "width": 1.5},
-                layer="below",
+                type="line", x0=min(there), x1=max(there), y0=place, y1=place, layer="below",
+                line={"color": QUIET, "width": 1.5, "dash": "dot" if _combined(row) else "solid"},
             )  # fmt: skip
+        if _combined(row) and row["harmonic"] is not None:
+            figure.add_vline(100 * row["harmonic"], line={"color": COMBINED, "width": 1.5, "dash": "dot"})
     for number, domain in enumerate(domains):
         colour, symbol = _mark(number)
         figure.add_scatter(
@@ -60,7 +67,7 @@ def networks_figure(rows: Sequence[Mapping[str, Any]], domains: Sequence[str]) -
         text=["" if row["harmonic"] is None else f"{100 * row['harmonic']:.1f}" for row in drawn],
         textposition="top center",
         textfont=TEXT,
-        marker={"color": MERGE, "symbol": "line-ns", "size": 9, "line": {"color": MERGE, "width": 4}},
+        marker={"color": marks, "symbol": "line-ns", "size": 9, "line": {"color": marks, "width": 4}},
         customdata=names,
         hovertemplate="<b>%{customdata}</b><br>harmonic mean: %{x:.2f} %<extra></extra>",
     )
@@ -117,6 +124,10 @@ def path_figure(path: Mapping[str, Any], domains: Sequence[str]) -> go.Figure:
     figure.update_xaxes(range=[-0.03, 1.03], dtick=0.1, tickfont=TEXT)
     figure.update_yaxes(tickfont=TEXT)
     return figure
+
+
+def _combined(row: Mapping[str, Any]) -> bool:
+    return row.get("group") == "baseline"
 
 
 def _percent(score: float | None) -> float | None:

@@ -24,13 +24,21 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
-def pareto_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """mIoU over ECE on the left, over forward passes a picture on the right; the line joins what nothing else beats in
+COSTS: Mapping[str, tuple[str, str]] = {
+    "forwards": ("forward passes", "forward passes a picture"),
+    "latency_ms": ("latency", "latency of a picture (ms)"),
+    "memory_mb": ("memory", "peak memory of a forward pass (MB)"),
+}
+"""What a network costs: figures of its row, as they are called and as their axis says."""
+
+
+def pareto_figure(rows: Sequence[Mapping[str, Any]], cost: str = "forwards") -> go.Figure:
+    """mIoU over ECE on the left, over one of `COSTS` on the right; the line joins what nothing else beats in
     both. `customdata` of a point starts with the number of its row; rows without figures are left out.
     """
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.04)
     for column, (name, scale, title) in enumerate(
-        (("ece", 100, "ECE (%), lower is better"), ("forwards", 1, "forward passes a picture")), 1
+        (("ece", 100, "ECE (%), lower is better"), (cost, 1, COSTS[cost][1])), 1
     ):
         drawn = [(number, row) for number, row in enumerate(rows) if None not in (row["miou"], row[name])]
         points = [(scale * row[name], 100 * row["miou"]) for _, row in drawn]
@@ -49,7 +57,8 @@ def pareto_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         )
         figure.add_trace(_dots(drawn, points), row=1, col=column)
         figure.update_xaxes(title=title, row=1, col=column)
-    figure.update_xaxes(dtick=1, row=1, col=2)
+    if cost == "forwards":
+        figure.update_xaxes(dtick=1, row=1, col=2)
     figure.update_yaxes(title="mIoU (%)", row=1, col=1)
     figure.update_layout(height=340, margin={"l": 8, "r": 8, "t": 16, "b": 8}, clickmode="event+select")
     return figure

@@ -18,7 +18,14 @@ LONGEST = 30
 
 Evaluations = Sequence[Mapping[str, Any]]
 
-UNITS = {"miou": ("%", 100), "pixel_accuracy": ("%", 100), "loss": ("nats", 1)}
+_PERCENT = ("%", 100)
+UNITS = {
+    "miou": _PERCENT,
+    "pixel_accuracy": _PERCENT,
+    "loss": ("nats", 1),
+    "ece": _PERCENT,
+    "harmonic": _PERCENT,
+}
 
 _SIDE = 3**0.5 / 2
 """Height of the triangle whose sides are 1."""

@@ -67,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="R1,R2,...",
         help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)",
     )
+    parser.add_argument(
+        "--latency",
+        action="store_true",
+        help="also the time and memory of a forward pass, measured on the first picture: median of 5 after one more",
+    )
     add_data(parser)
     add_running(parser)
 
@@ -100,6 +105,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     comparison.files, comparison.data = [str(path) for path in given.checkpoints], _data_options(given)
     with progress_bar("compare") as progress:
         comparison.measure(progress, fresh=given.fresh)
+    if given.latency:
+        with progress_bar("latency") as progress:
+            comparison.costs.measure(comparison.measured(), progress)
     found = comparison.snapshot()
     return {
         "data": pictures.spec,
@@ -109,6 +117,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "best": found["best"],
         "best_single_miou": found["best_single_miou"],
         "rows": found["rows"],
+        **({"cost": comparison.costs.about} if given.latency else {}),
         "notes": list(pictures.notes),
         "warnings": found["warnings"],
     }
@@ -120,16 +129,22 @@ def show(result: dict[str, Any]) -> None:
     width = max(len(row["name"]) for row in result["rows"])
     print(
         f"{'':{width}}  {'mIoU':>8} {'gain':>7} {'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8}"
-        f" {'measure':>8}"
+        f" {'measure':>8}{_cost_titles(result)}"
     )
     for row in result["rows"]:
         if row["state"] == "measured":
+            mark = "  best" if row["name"] == result["best"] else ""
             print(
                 f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7}"
                 f" {percent(row['pixel_accuracy']):>8} {_number(row['loss'], '.4f'):>7} {percent(row['ece']):>8}"
                 f" {row['forwards']:>8} {_seconds(row['merge_seconds']):>8}"
-                f" {_seconds(row['evaluation_seconds']):>8}{'  best' if row['name'] == result['best'] else ''}"
+                f" {_seconds(row['evaluation_seconds']):>8}{_cost(row, result)}{mark}"
             )
+    if cost := result.get("cost"):
+        print(
+            f"time and memory of one forward pass of {cost['width']}x{cost['height']} on {cost['device']},"
+            f" {cost['precision']}: the median of {cost['forwards']}"
+        )
     for row in result["rows"]:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
@@ -160,6 +175,17 @@ def _own(text: str) -> Own:
 
 def _number(value: float | None, form: str) -> str:
     return "n/a" if value is None else format(value, form)
+
+
+def _cost_titles(result: dict[str, Any]) -> str:
+    return f" {'time':>9} {'memory':>9}" if "cost" in result else ""
+
+
+def _cost(row: dict[str, Any], result: dict[str, Any]) -> str:
+    if "cost" not in result:
+        return ""
+    found = ((row["latency_ms"], "ms"), (row["memory_mb"], "MB"))
+    return "".join(f" {'' if value is None else f'{value:.1f} {unit}':>9}" for value, unit in found)
 
 
 def _seconds(value: float | None) -> str:

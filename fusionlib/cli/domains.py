@@ -17,7 +17,7 @@ from fusionlib.cli.common import (
     show_remarks,
 )
 from fusionlib.contracts import DATASETS
-from fusionlib.errors import UsageError, shown
+from fusionlib.errors import UsageError, clipped, shown
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studies.choices import CLASS_SETS, DOMAIN_ROWS
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROWS = "mean,buffers,heads"
 FIGURES = ("domains", "harmonic", "arithmetic", "worst", "gain", "classes", "class_sets")
+CHANCE = ("interval", "inside_noise")
 LONGEST = 34
 """Characters of a network's name in the table for people."""
 
@@ -55,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="CHECKPOINT",
-        help="measured alone and merged with nothing, as the common start, or a network trained on all domains",
+        help="measured alone and merged with nothing, as the common start",
+    )
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="CHECKPOINT",
+        help="data combination: a network trained on the data of all domains together, which merging is held against",
     )
     parser.add_argument(
         "--classes",
@@ -77,14 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `classes` of `network`: the mean of all experts
-    where that is measured, else the best one; `rows` with the same of every one, `best`, `best_single`, `path`, `own`.
+    """`domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` and its `interval`, `classes` of `network`:
+    the mean of all experts where that is measured, else the best one, chosen again in each resample. `rows` has the
+    same of every one; `best`, `best_single`, `baseline`, `path`, `own`.
     """
     from fusionlib.studio.domains_plan import Named, checked_names, named_spec
 
     named = [named_spec(text) for text in given.data]
     names = checked_names([name for name, _ in named])
-    paths = [*given.checkpoints, *given.beside]
+    paths = [*given.checkpoints, *given.beside, *given.baseline]
     choices = _choices(given).checked(len(paths), names)  # a wrong choice is said before data is read
     given.data = [spec for _, spec in named]
     studio = open_studio(given)
@@ -93,12 +103,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     work = studio.domains.of(opened, domains, choices)
     with progress_bar("domains") as progress:
         work.run(progress=progress, fresh=given.fresh)
-    found = work.table()
+    found = work.with_intervals(work.table())
     told = _told(found)
     return {
         **{name: told[name] for name in FIGURES},
         "network": told["name"],
         **found,
+        **({name: told[name] for name in CHANCE} if told["group"] == "mean" else {}),
         "data": {one.name: {"spec": one.pictures.spec, "images": len(one.pictures)} for one in domains},
         "buffers": choices.buffers,
         "notes": list(dict.fromkeys(note for one in domains for note in one.pictures.notes)),
@@ -117,6 +128,7 @@ def _choices(given: argparse.Namespace) -> DomainChoices:
         tuple(map(_own, given.own)),
         _pair(given.pair),
         len(given.beside),
+        len(given.baseline),
     )
 
 
@@ -155,8 +167,11 @@ def show(result: dict[str, Any]) -> None:
     for row in left_out:
         print(f"{row['name']}: {row['state']}: {row['reason']}")
     print(
-        f"best expert alone: {result['best_single'] or 'n/a'}; H: harmonic mean; gain: of H over that one's, in points"
+        f"best expert alone: {result['best_single'] or 'n/a'}; H: harmonic mean; gain: of H over that one's, in points,"
+        " and its middle 95 % in resamples"
     )
+    if result["baseline"]:
+        print(f"data combination: {result['baseline']}")
     if any(row["group"] == "heads" for row in rows):
         print("own heads: " + ", ".join(f"{name} {expert or 'n/a'}" for name, expert in result["own"].items()))
     if result["path"]:
@@ -166,15 +181,28 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _head(first: str, domains: Sequence[str] | Mapping[str, Any]) -> None:
-    names = "".join(f"{_cut(name, 10):>11}" for name in domains)
-    print(f"\n{first:{LONGEST}}{names}{'H':>10}{'mean':>10}{'worst':>10}{'gain':>8}")
+    names = "".join(f"{clipped(name, 10):>11}" for name in domains)
+    print(f"\n{clipped(first, LONGEST):{LONGEST}}{names}{'H':>10}{'mean':>10}{'worst':>10}{'gain':>8}")
 
 
 def _line(name: str, row: Mapping[str, Any]) -> None:
+    means = "".join(f"{percent(row[mean]):>10}" for mean in ("arithmetic", "worst"))
+    gain = "" if row.get("gain") is None else f"{100 * row['gain']:>+8.2f}"
+    print(f"{_scores(name, row)}{means}{gain}{_chance(row)}")
+
+
+def _scores(name: str, row: Mapping[str, Any]) -> str:
+    """A name, its figure on each domain, and their harmonic mean."""
     scores = "".join(f"{percent(score):>11}" for score in row["domains"].values())
-    gain = row.get("gain")
-    means = "".join(f"{percent(row[mean]):>10}" for mean in ("harmonic", "arithmetic", "worst"))
-    print(f"{_cut(name, LONGEST):{LONGEST}}{scores}{means}{'' if gain is None else f'{100 * gain:>+8.2f}'}")
+    return f"{clipped(name, LONGEST):{LONGEST}}{scores}{percent(row['harmonic']):>10}"
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    from fusionlib.diagnostics.bootstrap import in_points
+
+    if row.get("interval") is None:
+        return ""
+    return f"  {in_points(row['interval'])}{', inside the noise' if row['inside_noise'] else ''}"
 
 
 def _show_path(path: Mapping[str, Any], domains: Mapping[str, Any]) -> None:
@@ -185,12 +213,7 @@ def _show_path(path: Mapping[str, Any], domains: Mapping[str, Any]) -> None:
 
 
 def _show_classes(result: Mapping[str, Any]) -> None:
-    print(f"\n{_cut('IoU of ' + result['network'], LONGEST):{LONGEST}}", end="")
-    print("".join(f"{_cut(name, 10):>11}" for name in result["domains"]) + f"{'H':>10}")
+    print(f"\n{clipped('IoU of ' + result['network'], LONGEST):{LONGEST}}", end="")
+    print("".join(f"{clipped(name, 10):>11}" for name in result["domains"]) + f"{'H':>10}")
     for name, row in result["classes"].items():
-        scores = "".join(f"{percent(score):>11}" for score in row["domains"].values())
-        print(f"{_cut(name, LONGEST):{LONGEST}}{scores}{percent(row['harmonic']):>10}")
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+        print(_scores(name, row))

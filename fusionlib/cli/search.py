@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusionlib.candidate import HARMONIC, SCORES
 from fusionlib.cli.common import (
     add_dtype,
     add_rename,
@@ -39,14 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], dest="settings", metavar="NAME=VALUE", help="its parameters"
     )
-    parser.add_argument("--select", required=True, metavar="SPEC", help=f"pictures to choose by: one of {usages}")
+    parser.add_argument(
+        "--select",
+        required=True,
+        action="append",
+        metavar="SPEC",
+        help=f"pictures to choose by: one of {usages}; with --score {HARMONIC} once for each domain",
+    )
     parser.add_argument(
         "--report",
+        action="append",
+        default=[],
         metavar="SPEC",
-        help="pictures that the choice is reported on (default: those to choose by, which flatters it)",
+        help="pictures that the choice is reported on (default: those to choose by, which flatters it); as --select",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each")
-    parser.add_argument("--score", default="miou", help="miou, pixel_accuracy or loss (default miou)")
+    parser.add_argument("--score", default="miou", help=f"one of {', '.join(SCORES)} (default miou)")
     parser.add_argument(
         "--buffers", help=f"running statistics of the merges: {', '.join(POLICIES)} (default: the strategy's own)"
     )
@@ -54,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--count",
         type=int,
         help="pictures for --buffers recalibrate (default 16; of swa all of them)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="SPEC",
+        help="pictures that recalibrate looks at; they need no masks (default: the first --select)",
     )
     parser.add_argument("--out", type=Path, metavar="F.yaml", help="write the recipe of what was found, for `merge`")
     add_dtype(parser)
@@ -73,14 +87,17 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     settings = read_settings(given.strategy, parameters_of(STRATEGIES.get(given.strategy)), given.settings)
     wanted = Wanted(given.strategy, settings, given.score, given.buffers, given.count, given.dtype)
     wanted.checked(len(given.checkpoints))  # a wrong choice is said before anything is read
+    specs = given.select, given.report or given.select
+    wanted.checked_data(*specs)
+    if given.calibrate is not None:
+        wanted.checked_calibration()
     if given.out is not None:
         check_target(given.out)
     studio = open_studio(given)
     files = open_files(given, [path.absolute() for path in given.checkpoints])
-    select, report = (
-        studio.workspace.open_pictures(spec, None, given.limit) for spec in (given.select, given.report or given.select)
-    )
-    search = studio.searches.of(files, select, report, wanted)
+    select, report = ([studio.workspace.open_pictures(one, None, given.limit) for one in data] for data in specs)
+    looked_at = given.calibrate and studio.workspace.open_pictures(given.calibrate, None, given.limit)
+    search = studio.searches.of(files, select, report, wanted, looked_at)
     with progress_bar("search") as progress:
         found = search.measure(progress, fresh=given.fresh)
     if given.out is not None and search.best is not None:
@@ -89,17 +106,17 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     return {
         **{name: value for name, value in found.items() if name not in kept},
         **({"recipe": str(given.out)} if given.out else {}),
-        "notes": list(dict.fromkeys((*select.notes, *report.notes))),
+        "notes": list(dict.fromkeys(note for one in (*select, *report) for note in one.notes)),
     }
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people: what was visited, then what was found."""
     print(f"{result['strategy']} on {result['select']['data']}, {result['select']['images']} pictures")
-    best = result["best"]
+    best, score = result["best"], result["score"]
     for one in result["evaluations"][:SHOWN]:
         mark = "  best" if best and one["weights"] == best["weights"] and one["ensemble"] == best["ensemble"] else ""
-        print(f"{_weights(one):32}{percent(one['select']['miou']):>10}{_report(one):>10}{mark}")
+        print(f"{_weights(one):32}{_figure(one['select'], score):>10}{_figure(one['report'], score):>10}{mark}")
     if (more := len(result["evaluations"]) - SHOWN) > 0:
         print(f"and {more} more, with --json")
     if best:
@@ -117,9 +134,15 @@ def _show_best(result: Mapping[str, Any], best: Mapping[str, Any]) -> None:
     for where in ("select", "report"):
         figures = best[where]
         print(
-            f"  {where:7}{percent(figures['miou'])} on {result[where]['data']}, {_gain(figures)} over the best"
+            f"  {where:7}{_figure(figures, result['score'])} on {result[where]['data']}, {_gain(figures)} over the best"
             " checkpoint alone"
         )
+    if rival := result.get("rival"):
+        figures = {**(rival["report"] or {}), "interval": rival.get("interval")}
+        weights = " ".join(f"{share:.3g}" for share in rival["weights"])
+        print(f"  {_gain(figures)} over the best merge of one alpha ({weights}) on {result['report']['data']}")
+    if used := result["statistics"]:
+        print(f"  statistics measured on {used['images']} pictures of {used['data']}")
     if result["optimistic"]:
         print("  the same pictures chose and report: optimistic")
     if result["inside_noise"]:
@@ -140,5 +163,12 @@ def _weights(one: Mapping[str, Any]) -> str:
     return f"{row}{kind}{'' if one['part'] is None else ', a part'}"
 
 
-def _report(one: Mapping[str, Any]) -> str:
-    return "" if one["report"] is None else percent(one["report"]["miou"])
+def _figure(figures: Mapping[str, Any] | None, score: str) -> str:
+    """The figure whose gain is told: mIoU, or its harmonic mean; with the score beside it where that is another."""
+    if figures is None:
+        return ""
+    value = percent(figures[HARMONIC] if score == HARMONIC else figures["miou"])
+    if score in (HARMONIC, "miou") or figures[score] is None:
+        return value
+    beside = percent(figures[score]) if score != "loss" else f"{figures[score]:.4f}"
+    return f"{value} ({SCORES[score][0]} {beside})"

@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="parameters that stay as they are"
     )
     parser.add_argument(
-        "--vary", metavar="NAME=FROM:TO:STEP", help="the parameter of the curve, TO included (default: alpha by --step)"
+        "--vary",
+        action="append",
+        metavar="NAME=FROM:TO:STEP",
+        help="the parameter of the curve, TO included (default: alpha by --step); a second one gives a map",
     )
     parser.add_argument("--step", type=float, help=f"distance between alphas (default {STEP:g})")
     parser.add_argument("--buffers", default="average", help=f"one of {', '.join(POLICIES)} (default average)")
@@ -86,6 +89,7 @@ def _wish(given: argparse.Namespace) -> Wish:
 
     method = given.method or METHOD
     settings = parse_settings(method, given.set)
+    second: tuple[str, tuple[float, ...]] = "", ()
     if given.vary is None:
         name, values = "alpha", alpha_grid(STEP if given.step is None else given.step)
         numbers = [item.name for item in numbers_of(method)]
@@ -98,8 +102,11 @@ def _wish(given: argparse.Namespace) -> Wish:
     else:
         if given.step is not None:
             raise UsageError("--step with --vary", "one of the two: --vary has a step", "Leave --step out")
-        name, values = values_of(method, given.vary)
-    return Wish(method, settings, name, values, given.buffers, given.dtype).checked()
+        if len(given.vary) > 2:
+            raise UsageError(f"{len(given.vary)} times --vary", "one for a curve, two for a map", "Leave others out")
+        name, values = values_of(method, given.vary[0])
+        second = values_of(method, given.vary[1]) if len(given.vary) == 2 else second
+    return Wish(method, settings, name, values, given.buffers, given.dtype, *second).checked()
 
 
 def _pictures(studio: Studio, given: argparse.Namespace) -> list[DecodedCache]:
@@ -128,7 +135,7 @@ def _curves(studio: Studio, files: Sequence[Checkpoint], wish: Wish, given: argp
     from fusionlib.studio.varied import measure, varied
 
     study, pictures = varied(files, wish, studio.runner, lambda: _pictures(studio, given))
-    with progress_bar("sweep") as progress:
+    with progress_bar(f"sweep of {wish.points} points") as progress:
         table = measure(study, studio.runner, pictures, progress, fresh=given.fresh)
     several = len(table["curves"]) > 1
     warnings = [
@@ -216,9 +223,13 @@ def other_best(curve: dict[str, Any], verdict: dict[str, Any] | None, also: Sequ
 def _show_points(curve: dict[str, Any], points: Sequence[dict[str, Any]]) -> None:
     name, best = curve["parameter"], curve["best"] or {}
     key = "alpha" if "alpha" in (points or [{}])[0] else "value"
-    width = max(6, len(name))
-    print(f"{name:>{width}}{'mIoU':>11}{'accuracy':>11}{'loss':>9}")
+    width, second = max(6, len(name)), curve.get("second", "")
+    beside = f"{second:>{len(second) + 6}}" if second else ""
+    print(f"{name:>{width}}{beside}{'mIoU':>11}{'accuracy':>11}{'loss':>9}")
     for point in points:
-        mark = "  best" if point[key] == best.get(key) else ""
+        mark = "  best" if point[key] == best.get(key) and point.get("second_value") == best.get("second_value") else ""
+        beside = f"{point['second_value']:{len(second) + 6}g}" if second else ""
         loss = "n/a" if point["loss"] is None else f"{point['loss']:.4f}"
-        print(f"{point[key]:{width}g}{percent(point['miou']):>11}{percent(point['pixel_accuracy']):>11}{loss:>9}{mark}")
+        print(
+            f"{point[key]:{width}g}{beside}{percent(point['miou']):>11}{percent(point['pixel_accuracy']):>11}{loss:>9}{mark}"
+        )

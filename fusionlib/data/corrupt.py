@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,13 @@ def parts_of(argument: str) -> Parts:
             f"More than {MOST_NESTED} corruptions in one spec", f"at most {MOST_NESTED}", "Leave some of them out"
         )
     return Parts(kind, int(digit), inner)
+
+
+def undamaged(spec: str) -> str:
+    """The spec of data without the damages in front of it."""
+    while spec.startswith(f"{NAME}:"):
+        spec = parts_of(spec.removeprefix(f"{NAME}:")).spec
+    return spec
 
 
 def corrupted(image: np.ndarray, kind: str, severity: int) -> np.ndarray:
@@ -187,7 +195,7 @@ class Corrupted:
     def load(self, index: int, whole: bool = False) -> Sample:
         """The other's picture, damaged; a very large one is damaged as it comes, reduced unless `whole`."""
         sample = self.dataset.load(index, whole)
-        return Sample(sample.name, corrupted(sample.image, self.kind, self.severity), sample.truth, sample.scale)
+        return replace(sample, image=corrupted(sample.image, self.kind, self.severity))
 
     def fingerprint(self) -> str:
         """Of the other dataset and the damage; of severity 0 the other's own."""
@@ -221,6 +229,7 @@ class Corruptions:
         """The other data, opened. Raises `UsageError` for a kind or severity that is none, and what opening raises."""
         kind, severity, spec = parts_of(argument)
         # The split was cut off the whole text, so a trailing @word that is left belongs to a path.
+        parse_spec(spec)  # says what is wrong with it in its own words
         found = parse_spec(f"{spec}@-")
         return Corrupted(DATASETS.get(found.kind).open(found.argument, split), kind, severity)
 

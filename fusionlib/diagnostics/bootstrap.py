@@ -12,7 +12,7 @@ observations", 1989.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,6 +153,50 @@ def resampled_scores(
     return scores[~np.isnan(scores).any(1)]
 
 
+def draws_within(
+    counts: Sequence[int], alike: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[np.ndarray] | None:
+    """How often each unit of each domain was drawn: (resamples, units) for each, drawn within it as many as it has.
+
+    Domains that are `alike` are the same pictures in another state, which err together: one draw serves all of them.
+    None where a domain has fewer than `FEWEST` units.
+    """
+    if min(counts) < FEWEST:
+        return None
+    keys = list(zip(counts, alike, strict=True))
+    seeds = {key: (seed, number) if number else seed for number, key in enumerate(dict.fromkeys(keys))}
+    drawn = {key: _draws(key[0], resamples, one) for key, one in seeds.items()}
+    return [drawn[key] for key in keys]
+
+
+def harmonic_means(scores: np.ndarray) -> np.ndarray:
+    """`D / sum_d 1 / x_d` of scores from 0 on, the domains first (D, ...) -> (...); 0 where one is 0, NaN where one is.
+
+    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", section 4.1 and table 3.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    with np.errstate(divide="ignore"):
+        return len(scores) / (1 / scores).sum(0)
+
+
+def resampled_harmonics(
+    networks: Sequence[Sequence[np.ndarray]], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray | None:
+    """The harmonic mean over domains of each network's mIoU, its `unit_totals` on each domain given, in the same draws:
+    (B, networks); None where a domain has fewer than `FEWEST` units.
+
+    Units are drawn within each domain, and one domain does not know of another. Of one domain it is `resampled_scores`.
+    Draws without a labelled pixel in some domain are left out.
+    """
+    draws = draws_within([len(one) for one in networks[0]], range(len(networks[0])), resamples=resamples, seed=seed)
+    if draws is None:
+        return None
+    scores = [[mean_ious(drawn, one[at]) for one in networks] for at, drawn in enumerate(draws)]
+    means = harmonic_means(np.array(scores))
+    return means.T[~np.isnan(means).any(0)]
+
+
 def gain_interval(
     ends: Sequence[np.ndarray], merges: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float] | None:
@@ -182,7 +226,7 @@ def class_intervals(
     return [middle(column) if len(column) else None for column in known]
 
 
-def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+def _draws(count: int, resamples: int, seed: int | tuple[int, int]) -> np.ndarray:
     """How often each of `count` units was drawn, (resamples, count) float64."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from fusionlib.contracts import Architecture, Output, OwnClasses, Preprocessing
 from fusionlib.data.labels import LabelSpace, label_space, mapping
+from fusionlib.data.tables import own_key
 from fusionlib.errors import DataError
 
 Network = tuple[Architecture, int]
@@ -46,6 +47,8 @@ def architecture_key(architecture: Architecture, classes: int) -> str:
         "output": repr(getattr(architecture, "output", None)),
         "space": [repr(architecture.label_space(classes)), space.names if space else None],
     }
+    if tables := own_key(space.name) if space else "":
+        about["tables"] = tables
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
 from typing import Any, ClassVar
 
 import torch
 
 from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
-from fusionlib.errors import UsageError
 from fusionlib.measures.confusion import count_pairs
 from fusionlib.measures.observation import UNIT, Observation
-
-MOST = 8
-"""Networks: 247 subsets."""
+from fusionlib.measures.subsets import answering_together, subsets_below
 
 
 class Ensembles:
@@ -44,10 +39,8 @@ class Ensembles:
     )
 
     def init(self, classes: int, device: torch.device, members: int = 2) -> State:
-        """Zeros for all subsets of `members` networks. Raises `UsageError` for more than `MOST`."""
-        if members > MOST:
-            raise UsageError(f"All subsets of {members} networks", f"at most {MOST}", "Name fewer networks")
-        count = len(subsets(members))
+        """Zeros for all subsets of `members` networks. Raises `UsageError` for more than 8."""
+        count = subsets_below(members)
         shapes = {"right": (count, classes), "predicted": (count, classes), "truth": (classes,)}
         shapes |= {"loss": (count,), "undefined": (count,)}
         return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
@@ -55,18 +48,8 @@ class Ensembles:
     def update(self, state: State, *observations: Observation) -> None:
         """Add the labelled pixels. Raises `DataError` when the truth has an unknown id."""
         first = observations[0]
-        places = {members: place for place, members in enumerate(subsets(len(observations)))}
-        probabilities = [one.logits.softmax(1) for one in observations]
-        for members, total in _sums(probabilities):
-            if len(members) < 2:
-                continue
-            mean = (total / len(members)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
-            seen = Observation(mean, first.truth, first.mapping, first.classes)
-            matrix, loss, place = (
-                count_pairs(seen.truth, seen.predicted_bytes, seen.classes),
-                seen.loss,
-                places[members],
-            )
+        for place, seen in answering_together(observations):
+            matrix, loss = count_pairs(seen.truth, seen.predicted_bytes, seen.classes), seen.loss
             state["right"][place] += matrix.diagonal()
             state["predicted"][place] += matrix[:, : seen.classes].sum(0)
             state["loss"][place] += loss.steps
@@ -90,23 +73,6 @@ class Ensembles:
             "ensemble_pixel_accuracy": [float(one) / pixels if pixels else None for one in right.sum(1)],
             "ensemble_loss": [steps * UNIT / pixels if pixels and not lost else None for steps, lost in losses],
         }
-
-
-def subsets(count: int) -> list[tuple[int, ...]]:
-    """All subsets of two and more of `count` networks, small ones first."""
-    return [members for size in range(2, count + 1) for members in combinations(range(count), size)]
-
-
-def _sums(parts: Sequence[torch.Tensor]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
-    """Every subset with the sum of its parts, each out of that of one part less."""
-
-    def grow(members: tuple[int, ...], total: torch.Tensor) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
-        yield members, total
-        for number in range(members[-1] + 1, len(parts)):
-            yield from grow((*members, number), total + parts[number])
-
-    for number, part in enumerate(parts):
-        yield from grow((number,), part)
 
 
 MEASURES.register("ensembles")(Ensembles())

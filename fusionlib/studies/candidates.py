@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
 from typing import Any
 
-from fusionlib.candidate import SCORES, Candidate, Row, singles
+from fusionlib.candidate import HARMONIC, SCORES, Candidate, Row, singles
 from fusionlib.errors import UsageError, shown
 from fusionlib.question import Known, Question, figures_of, told_of
 from fusionlib.recipe import Calibration, Recipe, Source, checkpoint_alone
-from fusionlib.studies.curve import BASIC
+from fusionlib.studies.curve import BASIC, CALIBRATED
+from fusionlib.studies.means import harmonic
 
 ENSEMBLES = "ensembles"
 """The measure of all subsets of a set of networks that answer together."""
+
+CALIBRATION = "ensembles_calibration"
+"""The measure of their ECE."""
+
+BINNED = "ece_sample_weighted"
+"""The figure of the measure `calibration` that is called ECE."""
+
+SHOWN = ("miou", "pixel_accuracy", "loss")
+"""Figures of every network that a search looks at, beside what it chooses by."""
 
 ENSEMBLES_OF = 8
 """Networks whose subsets it counts, at most."""
@@ -33,7 +43,7 @@ class Networks:
 
     `buffers` and `dtype` are those of all merges. `calibration` names the pictures that `recalibrate` looks at, `anew`
     the same with as many as a candidate with statistics of its own gets; both None where there are no statistics.
-    `there` is how many pictures there are for that.
+    `there` is how many pictures there are for that. `calibrated`: ECE is asked of each, which every pass brings.
     """
 
     sources: tuple[Source, ...]
@@ -42,6 +52,7 @@ class Networks:
     calibration: Calibration | None = None
     anew: Calibration | None = None
     there: int = 0
+    calibrated: bool = False
     _made: dict[Candidate, Recipe] = field(default_factory=dict, compare=False, repr=False)
     _asked: dict[tuple[Candidate, str], tuple[Question, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -91,8 +102,10 @@ class Networks:
     def _questions(self, candidate: Candidate, data: str) -> tuple[Question, ...]:
         if self.counted_together(candidate):
             alone = tuple(map(self.recipe, singles(len(self.sources))))
-            return (Question(alone, data, ENSEMBLES),)
-        return tuple(Question((self.recipe(candidate),), data, name) for name in BASIC)
+            measures = (ENSEMBLES, CALIBRATION) if self.calibrated else (ENSEMBLES,)
+            return tuple(Question(alone, data, name) for name in measures)
+        measures = CALIBRATED if self.calibrated else BASIC
+        return tuple(Question((self.recipe(candidate),), data, name) for name in measures)
 
     def counted_together(self, candidate: Candidate) -> bool:
         """Whether it is one of the ensembles that come from one pass of all networks."""
@@ -110,10 +123,27 @@ class Networks:
             return None
         found = figures_of(told)
         if not self.counted_together(candidate):
-            return found
-        place = self.place(candidate)
+            return {**found, "ece": found[BINNED]} if self.calibrated else found
+        place, names = self.place(candidate), (*SHOWN, "ece") if self.calibrated else SHOWN
         about = {"images": found["images"], "tiled": found["tiled"]}
-        return {**about, **{name: found[f"ensemble_{name}"][place] for name in SCORES}}
+        return {**about, **{name: found[f"ensemble_{name}"][place] for name in names}}
+
+
+def over(found: Sequence[Mapping[str, Any]], score: str) -> dict[str, Any]:
+    """Figures of a network by dataset -> what a search with this score tells of it: `SHOWN` and the score, over all of
+    its `images`; of the harmonic mean that of mIoU over the datasets, whose own figures are its `domains`.
+    """
+    names = (*SHOWN, "images") if score == HARMONIC else dict.fromkeys((*SHOWN, score, "images"))
+    each = [{name: one[name] for name in names} for one in found]
+    if score != HARMONIC:
+        return each[0]
+    mean = harmonic([one["miou"] for one in each])
+    return {HARMONIC: mean, "images": sum(one["images"] for one in each), "domains": each}
+
+
+def gained(score: str) -> str:
+    """The figure whose gain over the best checkpoint alone is told."""
+    return HARMONIC if score == HARMONIC else "miou"
 
 
 def score_in(figures: Mapping[str, Any], score: str) -> float:

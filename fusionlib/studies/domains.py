@@ -8,46 +8,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from fusionlib.contracts import STUDIES, Study
-from fusionlib.errors import UsageError
 from fusionlib.question import Known, Question, Refused, Step, Told
 from fusionlib.recipe import Recipe
+from fusionlib.studies.means import Score, arithmetic, harmonic, worst
 
-MEASURE = "confusion"
-
-Score = float | None
-"""A figure from 0 to 1, None where it is undefined."""
-
-
-def harmonic(scores: Sequence[Score]) -> Score:
-    """`m / sum_i 1/x_i`, of two `2ab / (a + b)`; 0 where one is 0, None where one is missing.
-
-    Source: "Training-Free Model Merging for Multi-target Domain Adaptation", tables 1 and 3. Raises `UsageError` below
-    0.
-    """
-    found = _all(scores)
-    if found is None:
-        return None
-    if min(found) < 0:
-        raise UsageError(f"A score of {min(found):g}", "scores from 0", "Correct it")
-    return 0.0 if 0 in found else len(found) / sum(1 / score for score in found)
-
-
-def arithmetic(scores: Sequence[Score]) -> Score:
-    """The mean; None where one is missing."""
-    found = _all(scores)
-    return None if found is None else sum(found) / len(found)
-
-
-def worst(scores: Sequence[Score]) -> Score:
-    """The least; None where one is missing."""
-    found = _all(scores)
-    return None if found is None else min(found)
-
-
-def _all(scores: Sequence[Score]) -> list[float] | None:
-    found = [score for score in scores if score is not None]
-    return found if found and len(found) == len(scores) else None
-
+MEASURE, BASELINE = "confusion", "baseline"
 
 MEANS = {"harmonic": harmonic, "arithmetic": arithmetic, "worst": worst}
 """What is said of all domains together; the first ranks."""
@@ -146,8 +111,8 @@ class Domains(Study):
 
     def table(self, known: Known) -> dict[str, Any]:
         """`rows` with `domains` (name to mIoU), `harmonic`, `arithmetic`, `worst`, `gain` of the first over the best
-        expert's, `classes`, and the same over each of `class_sets`; `best` and `best_single` by harmonic mean;
-        `own` heads; `path` over alpha.
+        expert's, `classes`, and the same over each of `class_sets`; `best`, `best_single` and `baseline` (of data
+        combination) by harmonic mean; `own` heads; `path` over alpha.
         """
         rows = [self._row(one, known) for one in self.networks]
         alone = [row["group"] == "single" for row in rows]
@@ -155,14 +120,24 @@ class Domains(Study):
         for chosen in self.class_sets:
             _set_gains([row["class_sets"][chosen.title] for row in rows], alone)
         best_single = _best([row for row, single in zip(rows, alone, strict=True) if single])
+        baseline = _best([row for row in rows if row["group"] == BASELINE])
         best = _best([row for row in rows if row["group"] != "path"])
         return {
             "rows": [row for row in rows if row["group"] != "path"],
             "best": best and best["name"],
             "best_single": best_single and best_single["name"],
+            "baseline": baseline and baseline["name"],
             "own": {domain.name: self._name_of(self.expert(at, known)) for at, domain in enumerate(self.domains)},
             "path": self._path([row for row in rows if row["group"] == "path"]),
         }
+
+    def places_of(self, over: str) -> list[tuple[int, ...] | None]:
+        """On each domain the numbers of the classes of the set of this title; None: all of them, or not all there."""
+        chosen = next((one.classes for one in self.class_sets if one.title == over), None)
+        return [
+            tuple(map(one.classes.index, chosen)) if chosen and set(chosen) <= set(one.classes) else None
+            for one in self.domains
+        ]
 
     @cached_property
     def _singles(self) -> tuple[Network, ...]:

@@ -6,19 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fusionlib.candidate import Candidate, Learned, Learning, Outcome, equal, singles
+from fusionlib.candidate import HARMONIC, Candidate, Learned, Learning, Outcome, equal, singles
 from fusionlib.contracts import STUDIES, Strategy, Study
 from fusionlib.question import Known, Question, Step, figures_of, told_of
-from fusionlib.studies.candidates import Networks, score_in
+from fusionlib.studies.candidates import Networks, gained, over, score_in
 from fusionlib.studies.points import STEP, grid_size
 
 if TYPE_CHECKING:
     import numpy as np
 
-SHOWN = ("miou", "pixel_accuracy", "loss")
-
-Draws = Callable[[Sequence[Candidate], str], "np.ndarray | None"]
-"""Scores of candidates in resamples of the pictures with a content key, as `Objective.draws`."""
+Draws = Callable[[Sequence[Candidate], tuple[str, ...]], "np.ndarray | None"]
+"""Scores of candidates in resamples of the pictures with these content keys, as `Objective.draws`."""
 
 
 class Pending(Exception):  # noqa: N818 - no error: the search goes on when it is answered
@@ -39,21 +37,25 @@ class Pictures:
         return self.of or self.key
 
 
+Domains = tuple[Pictures, ...]
+"""Pictures of one dataset, or of several: of these a score is the harmonic mean."""
+
+
 @STUDIES.register("search")
 @dataclass(frozen=True)
 class Search(Study):
     """What a strategy finds among the networks that can be made of some checkpoints.
 
     It chooses by `score` on `select`, of which `parts` are those that it wants to ask about apart. What it found, and
-    every checkpoint alone, is measured on `report` as well. `learned` is what gradients found so far; `draws` gives
-    scores in resamples of known pictures.
+    every checkpoint alone, is measured on `report` as well. Both are one dataset, or several for the harmonic mean.
+    `learned` is what gradients found so far; `draws` gives scores in resamples of known pictures.
     """
 
     strategy: Strategy
     networks: Networks
-    select: Pictures
-    report: Pictures
-    parts: tuple[Pictures, ...] = ()
+    select: Domains
+    report: Domains
+    parts: tuple[Domains, ...] = ()
     score: str = "miou"
     units: tuple[str, ...] = ()
     learned: tuple[tuple[Learning, Learned], ...] = ()
@@ -73,9 +75,9 @@ class Search(Study):
             return list(asking.steps.values())
         steps = dict(asking.steps)
         for candidate in singles(self.count):
-            _add(steps, self.step(candidate, self.select.key))
+            _add(steps, *self.asked_of(candidate, self.select))
         for candidate in self.reported(asking.outcome):
-            _add(steps, self.step(candidate, self.report.key))
+            _add(steps, *self.asked_of(candidate, self.report))
         return list(steps.values())
 
     def later(self, known: Known) -> int:
@@ -83,7 +85,7 @@ class Search(Study):
         asking = self.asking(known)
         if asking.outcome is not None:
             return 0
-        images = max(1, len(self.select.numbers))
+        images = max(1, self.images)
         expected = self.strategy.expected(self.count, images) // images
         return max(1, expected - len(asking.asked)) + self.count + 1
 
@@ -102,13 +104,18 @@ class Search(Study):
         """K."""
         return len(self.networks.sources)
 
-    def pictures(self, part: int | None) -> Pictures:
+    @property
+    def images(self) -> int:
+        """How many pictures there are to choose by."""
+        return sum(len(one.numbers) for one in self.select)
+
+    def pictures(self, part: int | None) -> Domains:
         """A part of those to choose by, or all."""
         return self.select if part is None else self.parts[part]
 
-    def step(self, candidate: Candidate, data: str) -> Step:
-        """What is asked about a candidate."""
-        return Step(self.networks.questions(candidate, data), self.named(candidate))
+    def asked_of(self, candidate: Candidate, data: Domains) -> list[Step]:
+        """What is asked about a candidate, dataset by dataset."""
+        return [Step(self.networks.questions(candidate, one.key), self.named(candidate)) for one in data]
 
     def named(self, candidate: Candidate) -> str:
         """A candidate in words, for whoever looks at the progress."""
@@ -118,13 +125,15 @@ class Search(Study):
 
     def reported(self, outcome: Outcome) -> list[Candidate]:
         """What is measured on the pictures to report: ensembles first, whose pass brings the checkpoints alone."""
-        wanted = dict.fromkeys((outcome.best, *outcome.reported, *singles(self.count)))
+        rival = () if outcome.rival is None else (outcome.rival,)
+        wanted = dict.fromkeys((outcome.best, *rival, *outcome.reported, *singles(self.count)))
         return sorted(wanted, key=lambda candidate: not candidate.together)
 
-    def figures(self, candidate: Candidate, data: str, known: Known) -> dict[str, Any] | None:
-        """`SHOWN` of a candidate, with its number of `images`; None where it is not known."""
-        found = self.networks.figures(candidate, data, known)
-        return None if found is None else {name: found[name] for name in (*SHOWN, "images")}
+    def figures(self, candidate: Candidate, data: Domains, known: Known) -> dict[str, Any] | None:
+        """What is told of a candidate, see `over`; None where it is not known."""
+        found = [self.networks.figures(candidate, one.key, known) for one in data]
+        there = [one for one in found if one is not None]
+        return None if len(there) < len(found) else over(there, self.score)
 
     def whole(self, known: Known) -> list[Candidate]:
         """Candidates that were asked about on all pictures to choose by, and each checkpoint alone, in order."""
@@ -137,7 +146,7 @@ class Search(Study):
         """
         asking = self.asking(known)
         learned = sum(found.passes for wish, found in self.learned if wish in asking.granted)
-        places = {one.key: one for one in (*self.parts, self.report, self.select)}
+        places = {one.key: one for data in (*self.parts, self.report, self.select) for one in data}
         counter = Counter(self.networks)
         for step in asking.steps.values():
             counter.add(step, places[step.questions[0].data])
@@ -150,19 +159,38 @@ class Search(Study):
         """Of every weight that is a multiple of 0.05, statistics of the merges included."""
         points = grid_size(STEP, self.count)
         merges = self.networks.preparing(self.networks.recipe(equal(range(self.count), self.count)))
-        return points * len(self.select.numbers) + (points - self.count) * merges
+        return points * self.images + (points - self.count) * merges
 
     def table(self, known: Known) -> dict[str, Any]:
-        """`best`, None until it is found; `evaluations` in the order of the visit; what the strategy tells beside."""
+        """`best`, None until it is found; its `rival`, where there is one; `evaluations` in the order of the visit;
+        what the strategy tells beside.
+        """
         asking = self.asking(known)
         outcome = asking.outcome
         single = self._best_single(known)
         return {
             "best": None if outcome is None else self._best(outcome, single, known),
             "best_single": single,
+            **({} if outcome is None or outcome.rival is None else {"rival": self._rival(outcome, known)}),
             "evaluations": self._evaluations(asking, known),
             **({} if outcome is None else dict(outcome.about)),
         }
+
+    def _rival(self, outcome: Outcome, known: Known) -> dict[str, Any]:
+        """What the best has to beat, with the `gain` of the best over it on both."""
+        assert outcome.rival is not None
+        about, figure = self.listed(outcome.rival), gained(self.score)
+        for name, pictures in (("select", self.select), ("report", self.report)):
+            found, best = (self.figures(one, pictures, known) for one in (outcome.rival, outcome.best))
+            if found is not None and best is not None and None not in (found[figure], best[figure]):
+                found["gain"] = best[figure] - found[figure]
+            about[name] = found
+        return about
+
+    def rival(self, known: Known) -> Candidate | None:
+        """What the best has to beat; None where a strategy names nothing of the kind."""
+        outcome = self.asking(known).outcome
+        return None if outcome is None else outcome.rival
 
     def best(self, known: Known) -> Candidate | None:
         """What was found."""
@@ -172,10 +200,10 @@ class Search(Study):
     def _best(self, outcome: Outcome, single: Mapping[str, Any] | None, known: Known) -> dict[str, Any]:
         about = self.listed(outcome.best)
         for name, pictures in (("select", self.select), ("report", self.report)):
-            figures = self.figures(outcome.best, pictures.key, known)
+            figures, figure = self.figures(outcome.best, pictures, known), gained(self.score)
             there = None if single is None else single[name]
-            if figures is not None and there is not None and None not in (figures["miou"], there["miou"]):
-                figures["gain"] = figures["miou"] - there["miou"]
+            if figures is not None and there is not None and None not in (figures[figure], there[figure]):
+                figures["gain"] = figures[figure] - there[figure]
             about[name] = figures
         return about
 
@@ -183,7 +211,7 @@ class Search(Study):
         """The best checkpoint alone on each of both, the first of equal ones; None until all are known."""
         found: dict[str, Any] = {}
         for name, pictures in (("select", self.select), ("report", self.report)):
-            figures = [self.figures(one, pictures.key, known) for one in singles(self.count)]
+            figures = [self.figures(one, pictures, known) for one in singles(self.count)]
             there = [one for one in figures if one is not None]
             if len(there) < len(figures):
                 found[name] = None
@@ -196,9 +224,9 @@ class Search(Study):
         listed = []
         extra = () if asking.outcome is None else self.reported(asking.outcome)
         for candidate, part in dict.fromkeys((*asking.asked, *((one, None) for one in extra))):
-            figures = self.figures(candidate, self.pictures(part).key, known)
+            figures = self.figures(candidate, self.pictures(part), known)
             if figures is not None:
-                report = self.figures(candidate, self.report.key, known) if part is None else None
+                report = self.figures(candidate, self.report, known) if part is None else None
                 listed.append({**self.listed(candidate), "part": part, "select": figures, "report": report})
         return listed
 
@@ -215,7 +243,7 @@ class Asking:
 
     def __init__(self, study: Search, known: Known) -> None:
         self.study, self.known = study, known
-        self.members, self.pictures, self.units = study.count, len(study.select.numbers), study.units
+        self.members, self.pictures, self.units = study.count, study.images, study.units
         self.steps: dict[tuple[Question, ...], Step] = {}
         self.asked: dict[tuple[Candidate, int | None], None] = {}
         self.learned_so_far = dict(study.learned)
@@ -232,31 +260,33 @@ class Asking:
 
     def scores(self, candidates: Sequence[Candidate], part: int | None = None) -> list[float]:
         """As `Objective.scores`."""
-        data = self.study.pictures(part).key
+        data = self.study.pictures(part)
         found = []
         for candidate in candidates:
-            _add(self.steps, self.study.step(candidate, data))
+            _add(self.steps, *self.study.asked_of(candidate, data))
             self.asked[candidate, part] = None
-            found.append(self.study.networks.figures(candidate, data, self.known))
+            found.append(self.study.figures(candidate, data, self.known))
         there = [score_in(one, self.study.score) for one in found if one is not None]
         if len(there) < len(found):
             raise Pending
         return there
 
-    def figures(self, measure: str, candidates: Sequence[Candidate]) -> Mapping[str, Any]:
+    def figures(self, measure: str, candidates: Sequence[Candidate]) -> list[Mapping[str, Any]]:
         """As `Objective.figures`."""
         recipes = tuple(map(self.study.networks.recipe, candidates))
-        question = Question(recipes, self.study.select.key, measure)
-        _add(self.steps, Step((question,), f"{measure} of {len(recipes)}"))
-        told = told_of((question,), self.known)
+        questions = [Question(recipes, one.key, measure) for one in self.study.select]
+        _add(self.steps, *(Step((one,), f"{measure} of {len(recipes)}") for one in questions))
+        told = told_of(questions, self.known)
         if told is None:
             raise Pending
-        return figures_of(told)
+        return [figures_of((one,)) for one in told]
 
     def draws(self, candidates: Sequence[Candidate], part: int | None = None) -> np.ndarray | None:
         """As `Objective.draws`."""
         give = self.study.draws
-        return None if give is None or self.study.score != "miou" else give(candidates, self.study.pictures(part).key)
+        if give is None or self.study.score not in ("miou", HARMONIC):
+            return None
+        return give(candidates, tuple(one.key for one in self.study.pictures(part)))
 
     def learned(self, wish: Learning) -> Learned:
         """As `Objective.learned`."""
@@ -293,5 +323,6 @@ class Counter:
             self._present = {recipe.content for recipe in recipes}
 
 
-def _add(steps: dict[tuple[Question, ...], Step], step: Step) -> None:
-    steps.setdefault(step.questions, step)
+def _add(steps: dict[tuple[Question, ...], Step], *more: Step) -> None:
+    for step in more:
+        steps.setdefault(step.questions, step)

@@ -12,18 +12,21 @@ from fusionlib.contracts import METHODS, STUDIES, Parameter, Study, parameters_o
 from fusionlib.errors import UsageError, shown
 from fusionlib.question import Known, Question, Step, figures_of, told_of
 from fusionlib.recipe import Recipe
-from fusionlib.studies.curve import BASIC, best_of
+from fusionlib.studies.curve import BASIC
 from fusionlib.studies.grid import coarse_to_fine
 
 MOST_POINTS = 1001
-"""Points of one curve; a slip of the keyboard must not ask for a billion."""
+"""Points of one curve or map; a slip of the keyboard must not ask for a billion."""
+
+Place = tuple[float, ...]
+"""The value of the parameter, and that of the second one where there is one."""
 
 
 @dataclass(frozen=True)
 class _Point:
     """A network on a dataset, with what is asked of it."""
 
-    value: float
+    place: Place
     data: str
     recipe: Recipe
     questions: tuple[Question, ...]
@@ -32,7 +35,8 @@ class _Point:
 @STUDIES.register("sweep")
 @dataclass(frozen=True)
 class Vary(Study):
-    """Figures of `method(parameter = value)` for every value on every dataset: a curve each.
+    """Figures of `method(parameter = value)` for every value on every dataset: a curve each; with a `second` parameter
+    those of every pair of values, a map.
 
     `recipe` names the merge with its other parameters; `data` are content keys of datasets with their specs. Values are
     visited from coarse to fine, all datasets before the next value. With `against_mean` the value is the weight of the
@@ -44,15 +48,31 @@ class Vary(Study):
     values: tuple[float, ...]
     data: tuple[tuple[str, str], ...]
     against_mean: bool = False
+    second: str = ""
+    second_values: tuple[float, ...] = ()
 
     title: ClassVar[str] = "Sweep"
     summary: ClassVar[str] = "A parameter of a merge method over a range: alpha, a start layer, a density"
     source: ClassVar[str] = "Weight Fusion, section 2.2; Layer-wise Model Merging, figure 5"
     version: ClassVar[int] = 1
 
-    def recipe_at(self, value: float) -> Recipe:
-        """The network at a value."""
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """All points, from coarse to fine in both directions."""
+        ranks = [
+            {value: rank for rank, value in enumerate(coarse_to_fine(values))}
+            for values in (self.values, self.second_values)
+        ]
+        if not self.second:
+            return tuple((value,) for value in ranks[0])
+        pairs = [(one, other) for one in ranks[0] for other in ranks[1]]
+        return tuple(sorted(pairs, key=lambda pair: max(ranks[0][pair[0]], ranks[1][pair[1]])))
+
+    def recipe_at(self, value: float, second: float | None = None) -> Recipe:
+        """The network at a value, of a map at a pair of them."""
         parameters = {**self.recipe.parameters, self.parameter: value}
+        if second is not None:
+            parameters[self.second] = second
         if self.against_mean:
             others = len(self.recipe.checkpoints) - 1
             parameters = {"weights": [value, *[(1 - value) / others] * others]}
@@ -63,29 +83,61 @@ class Vary(Study):
         return self._steps
 
     def table(self, known: Known) -> dict[str, Any]:
-        """`curves`: one per dataset, with the points that are known in order of their value, and the `best` by mIoU."""
-        curves = []
+        """`curves`: one per dataset, with the points that are known in order of their value, and the `best` by mIoU. Of
+        a map each has the name of the `second` parameter, and its points a `second_value`.
+        """
+        curves: list[dict[str, Any]] = []
         for key, spec in self.data:
             found = [(point, told_of(point.questions, known)) for point in self._points if point.data == key]
-            points = [{"value": point.value, **figures_of(told)} for point, told in found if told is not None]
-            points.sort(key=lambda point: point["value"])
+            known_there = sorted(((one.place, told) for one, told in found if told is not None), key=lambda one: one[0])
+            points = [{**self._named(place), **figures_of(told)} for place, told in known_there]
+            best = max((one for one in points if one["miou"] is not None), key=lambda one: one["miou"], default=None)
             curves.append(
-                {"data": spec, "parameter": self.parameter, "points": points, "best": best_of(points, "value")}
+                {
+                    "data": spec,
+                    "parameter": self.parameter,
+                    **({"second": self.second} if self.second else {}),
+                    "points": points,
+                    "best": best and {name: best[name] for name in (*self._named(self.places[0]), "miou")},
+                }
             )
         return {"curves": curves}
 
+    def _named(self, place: Place) -> dict[str, float]:
+        return dict(zip(("value", "second_value"), place, strict=False))
+
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        return tuple(Step(point.questions, f"{self.parameter} {point.value:g}") for point in self._points)
+        names = (self.parameter, self.second)
+        return tuple(
+            Step(
+                point.questions,
+                ", ".join(f"{name} {value:g}" for name, value in zip(names, point.place, strict=False)),
+            )
+            for point in self._points
+        )
 
     @cached_property
     def _points(self) -> tuple[_Point, ...]:
         """All of them, in the order of the visit."""
-        recipes = {value: self.recipe_at(value) for value in self.values}
+        recipes = {place: self.recipe_at(*place) for place in self.places}
         return tuple(
-            _Point(value, key, recipes[value], tuple(Question((recipes[value],), key, name) for name in BASIC))
-            for value in coarse_to_fine(self.values)
+            _Point(place, key, recipes[place], tuple(Question((recipes[place],), key, name) for name in BASIC))
+            for place in self.places
             for key in dict.fromkeys(key for key, _ in self.data)
+        )
+
+
+def check_map(one: tuple[str, Sequence[float]], other: tuple[str, Sequence[float]]) -> None:
+    """Raises `UsageError` for two parameters that are one, or more points than `MOST_POINTS`."""
+    if one[0] == other[0]:
+        raise UsageError(f"Two ranges of {one[0]}", "two different parameters", "Vary another one")
+    points = len(one[1]) * len(other[1])
+    if points > MOST_POINTS:
+        raise UsageError(
+            f"A map of {len(one[1])} values of {one[0]} and {len(other[1])} of {other[0]}, {points} points",
+            f"at most {MOST_POINTS}",
+            "Give larger steps",
         )
 
 

@@ -36,6 +36,7 @@ from fusionlib.studies.curve import best_of
 from fusionlib.studio.barriers import Match, barrier_text, listed, matches, moves_units, paths_of
 from fusionlib.studio.comparison_ranking import ranked
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
+from fusionlib.studio.costs import Costs
 from fusionlib.studio.export import sharing_notes
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurve, KnownCurves, chosen_on_curve, curve_row
@@ -71,6 +72,7 @@ class Comparison(Work):
         self.outlooks = outlooks or OutlookDesk()
         self._store = Store(runner.answers.database)
         self._curves = curves or KnownCurves(runner, self._store, Intervals(runner))
+        self.costs = Costs(runner, self._store, pictures)
         self._between: dict[tuple[int, ...], KnownCurve] = {}  # by the numbers of two
         runner.builder.merger.sources.know(checkpoints, pictures)
         if not any(map(runner.builder.merger.recognised, checkpoints)):
@@ -153,6 +155,10 @@ class Comparison(Work):
             "warnings": annotation_warnings(any_figures, self.pictures.label_space.names) if any_figures else [],
         }
 
+    def measured(self) -> list[Recipe]:
+        """The networks whose figures are known, in the order of their rows: what a forward pass is measured of."""
+        return [row.recipe for row in self.rows() if row.recipe is not None and self._answers(row)]
+
     def builds(self) -> dict[str, str]:
         """Build keys of the rows that are measured, by name: equal ones are the same network."""
         answers = {row.name: self._answers(row) for row in self.rows() if row.recipe is not None}
@@ -185,6 +191,7 @@ class Comparison(Work):
             "anchor": self.names[row.members[0]],
             **figures,
             "forwards": row.networks,
+            **self.costs.of(row.recipe),
             "merge_seconds": told[0].seconds if told and merged else None,
             "evaluation_seconds": _seconds(told),
             "gain": gain,

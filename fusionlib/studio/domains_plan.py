@@ -16,12 +16,14 @@ from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
 from fusionlib.recipe import Recipe
 from fusionlib.studies.choices import CLASS_SETS, DOMAIN_ROWS
-from fusionlib.studies.domains import ClassSet, Domain, Domains, Network
+from fusionlib.studies.domains import BASELINE, ClassSet, Domain, Domains, Network
 
 MOST_DOMAINS, MOST_EXPERTS, SUBSETS_OF = 16, 16, 8
 """Bounds of one table: more experts than the last have too many subsets."""
 
 LONGEST_NAME = 60
+"""Characters of the name that a domain is given."""
+
 ALPHAS = tuple(round(number / 10, 1) for number in range(11))
 ABLATION = ("anchor", "average", "gaussian")
 """Policies that are set side by side: the anchor's statistics against averaged and pooled ones."""
@@ -31,10 +33,11 @@ ABLATION = ("anchor", "average", "gaussian")
 class DomainChoices:
     """What to measure beside the experts alone: `rows` of `DOMAIN_ROWS`, with a buffer policy.
 
-    The last `beside` checkpoints are measured alone and merged with nothing: a common start, a network trained on all
-    domains. `own` are pairs of a domain and the number of the expert whose head it keeps; a domain that is not named
-    keeps that of the expert of its own name, else of the one that is best there. `class_sets` are names of
-    `CLASS_SETS`, or names of classes with commas between them. `pair` are the ends of the path.
+    Behind the experts come `beside` checkpoints that are measured alone and merged with nothing, as a common start, and
+    `baselines` of data combination: networks trained on the data of all domains together. `own` are pairs of a domain
+    and the number of the expert whose head it keeps; a domain that is not named keeps that of the expert of its own
+    name, else of the one that is best there. `class_sets` are names of `CLASS_SETS`, or names of classes with commas
+    between them. `pair` are the ends of the path.
     """
 
     buffers: str = "average"
@@ -43,6 +46,11 @@ class DomainChoices:
     own: tuple[tuple[str, int], ...] = ()
     pair: tuple[int, int] = (0, 1)
     beside: int = 0
+    baselines: int = 0
+
+    def experts(self, count: int) -> int:
+        """How many of so many checkpoints are merged."""
+        return count - self.beside - self.baselines
 
     def checked(self, count: int, domains: Sequence[str]) -> DomainChoices:
         """Itself. Raises `UsageError` for whatever is unknown or out of range among `count` checkpoints."""
@@ -50,7 +58,7 @@ class DomainChoices:
         for name in self.rows:
             if name not in DOMAIN_ROWS:
                 raise UsageError(f"Unknown rows {shown(name)}", f"some of {', '.join(DOMAIN_ROWS)}", "Correct --rows")
-        experts = count - self.beside
+        experts = self.experts(count)
         if not 1 <= experts <= MOST_EXPERTS:
             raise UsageError(f"{experts} experts", f"1 to {MOST_EXPERTS}", "Name others")
         if "subsets" in self.rows and experts > SUBSETS_OF:
@@ -78,9 +86,10 @@ class DomainChoices:
 
     def options(self, files: Sequence[str]) -> tuple[str, ...]:
         """The same on the command line of `domains`, the checkpoints first."""
-        experts = len(files) - self.beside
+        experts = self.experts(len(files))
+        behind = ["--beside"] * self.beside + ["--baseline"] * self.baselines
         given = [*files[:experts], "--buffers", self.buffers, "--rows", ",".join(self.rows) or "none"]
-        given += [part for path in files[experts:] for part in ("--beside", path)]
+        given += [part for named in zip(behind, files[experts:], strict=True) for part in named]
         given += [part for text in self.class_sets for part in ("--classes", text)]
         given += [part for name, number in self.own for part in ("--own", f"{name}={number}")]
         return (*given, "--pair", ",".join(map(str, self.pair)))
@@ -101,7 +110,7 @@ class Planner:
         self, checkpoints: Sequence[Checkpoint], domains: Sequence[Named], choices: DomainChoices, names: Sequence[str]
     ) -> None:
         self.checkpoints, self.domains, self.choices, self.names = checkpoints, domains, choices, names
-        self.count = len(checkpoints) - choices.beside
+        self.count = choices.experts(len(checkpoints))
         self.singles = tuple(map(recipe_alone, checkpoints))
 
     def study(self) -> Domains:
@@ -123,10 +132,7 @@ class Planner:
         )
 
     def _networks(self) -> list[Network]:
-        alone = [
-            Network("single" if number < self.count else "beside", name, "single", (number,), self._everywhere(recipe))
-            for number, (name, recipe) in enumerate(zip(self.names, self.singles, strict=True))
-        ]
+        alone = [self._alone(number, recipe) for number, recipe in enumerate(self.singles)]
         if self.count < 2:
             return alone
         makers = {
@@ -137,6 +143,12 @@ class Planner:
             "path": self._path,
         }
         return [*alone, *(row for name, make in makers.items() if name in self.choices.rows for row in make())]
+
+    def _alone(self, number: int, recipe: Recipe) -> Network:
+        group, name = "single" if number < self.count else "beside", self.names[number]
+        if number >= len(self.names) - self.choices.baselines:
+            group, name = BASELINE, f"{name}, data combination"
+        return Network(group, name, "single", (number,), self._everywhere(recipe))
 
     def _mean(self) -> list[Network]:
         return [self._merged("mean", "mean of all", tuple(range(self.count)), self.choices.buffers)]
@@ -232,6 +244,8 @@ def named_spec(text: str) -> tuple[str, str]:
         return text, text
     if not name.strip() or not spec:
         raise UsageError(f"--data {shown(text)}", "NAME=SPEC, or SPEC alone", "Correct --data")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"Domain name {shown(name)}", f"up to {LONGEST_NAME} printable characters", "Shorten it")
     return name.strip(), spec
 
 

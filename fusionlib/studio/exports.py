@@ -37,7 +37,7 @@ class Exports:
                 "Take the recipe instead" if recipe else "Run the search to its end",
             )
         prints = {one.fingerprint: one for one in search.checkpoints}
-        return self._write(recipe, [prints[one.fingerprint] for one in recipe.checkpoints], search.select, progress)
+        return self._write(recipe, [prints[one.fingerprint] for one in recipe.checkpoints], search.looked_at, progress)
 
     def _write(
         self, recipe: Recipe, members: Sequence[Checkpoint], pictures: DecodedCache, progress: Progress | None

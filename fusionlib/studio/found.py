@@ -14,7 +14,7 @@ from fusionlib.studio.search import SearchWork
 def expected_passes(work: SearchWork) -> int:
     """About how many forward passes are left: what is asked by now, and what the strategy expects to ask later."""
     study = _study(work)
-    return work.cost() + study.later(dict(work.known)) * len(work.select)
+    return work.cost() + study.later(dict(work.known)) * work.images
 
 
 def candidate_of(listed: Mapping[str, Any]) -> Candidate:
@@ -43,27 +43,28 @@ def view_of(work: SearchWork, listed: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": parameters,
         "buffers": recipe.buffers if recipe.method != "ensemble" and not candidate.alone else "",
         "members": list(candidate.members),
-        "exact": looked_at in (0, min(CALIBRATION_PICTURES, len(work.select))),
+        "exact": looked_at in (0, min(CALIBRATION_PICTURES, len(work.looked_at))),
     }
 
 
 def class_rows(work: SearchWork) -> list[dict[str, Any]]:
     """IoU of every class for the best checkpoint alone and for what was found, on the pictures of the report.
 
-    Nothing where the best is a checkpoint alone, or an ensemble that was counted together with others.
+    Nothing where the best is a checkpoint alone, or an ensemble that was counted together with others, and where there
+    are several datasets, each with a best checkpoint of its own.
     """
     study, known = _study(work), dict(work.known)
     table = study.table(known)
     best, alone = study.best(known), (table["best_single"] or {}).get("report")
-    if best is None or alone is None or best.alone:
+    if best is None or alone is None or best.alone or len(work.report) != 1:
         return []
     before, after = (
-        study.networks.figures(one, study.report.key, known) or {}
+        study.networks.figures(one, work.report[0].fingerprint(), known) or {}
         for one in (single(alone["checkpoint"], study.count), best)
     )
     if "iou" not in before or "iou" not in after:
         return []
-    names = work.report.label_space.names
+    names = work.report[0].label_space.names
     return [
         {"class": name, "single": old, "best": new, "change": None if None in (old, new) else new - old}
         for name, old, new in zip(names, before["iou"], after["iou"], strict=True)

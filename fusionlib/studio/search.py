@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,78 +12,33 @@ import numpy as np
 from fusionlib.candidate import Candidate, Learned, Learning, equal, singles
 from fusionlib.checkpoints.choices import SAME
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.contracts import STRATEGIES, Progress, Strategy
+from fusionlib.contracts import Progress, Strategy
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import Chosen
-from fusionlib.diagnostics.bootstrap import gain_interval, resampled_scores, unit_totals, units_of, units_summed
+from fusionlib.diagnostics.bootstrap import (
+    gain_interval,
+    middle,
+    resampled_harmonics,
+    unit_totals,
+    units_of,
+    units_summed,
+)
 from fusionlib.diagnostics.survey import WeightSurvey, survey_arena
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.identity import identities
 from fusionlib.engine.recipes import source_of
 from fusionlib.errors import UsageError
-from fusionlib.merging.build import check_values
-from fusionlib.merging.choices import check_policy
 from fusionlib.merging.slices import units
 from fusionlib.recipe import Calibration, Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
-from fusionlib.studies.candidates import Networks, check_score
-from fusionlib.studies.search import Pictures, Search
+from fusionlib.studies.candidates import Networks
+from fusionlib.studies.search import Domains, Pictures, Search
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.lessons import Lessons
 from fusionlib.studio.plans import lease, set_plan
+from fusionlib.studio.wanted import Wanted
 from fusionlib.studio.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to search for and how: `strategy` by name with its `settings`, and what it chooses by.
-
-    `buffers` None: the strategy's own. `count` is how many pictures `recalibrate` looks at; None: 16, and all of them
-    for a network whose statistics are what the strategy is about.
-    """
-
-    strategy: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    score: str = "miou"
-    buffers: str | None = None
-    count: int | None = None
-    dtype: str | None = None
-
-    def built(self) -> Strategy:
-        """The strategy. Raises `UsageError` for whatever is unknown or out of range."""
-        check_score(self.score)
-        written_dtype(self.dtype)
-        if self.buffers is not None:
-            check_policy(self.buffers)
-        if self.count is not None and self.count < 1:
-            raise UsageError(f"{self.count} pictures to measure statistics on", "one or more", "Correct --count")
-        kind = STRATEGIES.get(self.strategy)
-        return kind(**check_values(f"Strategy {self.strategy!r}", kind, self.settings))
-
-    def checked(self, count: int) -> Wanted:
-        """Itself. Raises `UsageError` as `built`, and where the strategy does not take `count` checkpoints."""
-        strategy = self.built()
-        if not strategy.fewest <= count <= strategy.most:
-            takes = (
-                f"{strategy.fewest}" if strategy.fewest == strategy.most else f"{strategy.fewest} to {strategy.most}"
-            )
-            raise UsageError(
-                f"{count} checkpoints for the strategy {self.strategy}",
-                takes,
-                "Name others, or choose another strategy",
-            )
-        return self
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The same on the command line of `search`."""
-        given = ["--strategy", self.strategy, "--score", self.score]
-        given += ["--set", *(f"{name}={json.dumps(value).strip(chr(34))}" for name, value in self.settings.items())]
-        for option, value in (("--buffers", self.buffers), ("--count", self.count), ("--dtype", self.dtype)):
-            given += [] if value is None else [option, str(value)]
-        return tuple(given if self.settings else [part for part in given if part != "--set"])
 
 
 class SearchWork(Work):
@@ -96,30 +50,36 @@ class SearchWork(Work):
     def __init__(
         self,
         checkpoints: Sequence[Checkpoint],
-        select: DecodedCache,
-        report: DecodedCache,
+        select: Sequence[DecodedCache],
+        report: Sequence[DecodedCache],
         wanted: Wanted,
+        calibration: DecodedCache | None = None,
         *,
         runner: Runner,
     ) -> None:
         self.wanted = wanted.checked(len(checkpoints))
-        for pictures in (select, report):
+        wanted.checked_data(select, report)
+        for pictures in (*select, *report):
             runner.need_masks(pictures)
-        self.checkpoints, self.select, self.report = tuple(checkpoints), select, report
+        _refuse_twice(select)
+        _refuse_twice(report)
+        self.checkpoints, self.select, self.report = tuple(checkpoints), tuple(select), tuple(report)
+        if calibration is not None:
+            wanted.checked_calibration()
+        self.looked_at = calibration or self.select[0]
         self.names = [one.name for one in checkpoints]
         self._survey: WeightSurvey | None = None
         self._totals: dict[tuple[Candidate, str], np.ndarray | None] = {}
-        merger = runner.builder.merger
-        merger.sources.know(checkpoints, select)
-        merger.sources.know(pictures=report)
-        self._lessons = Lessons(runner, [source_of(one) for one in checkpoints], select)
+        sources = runner.builder.merger.sources
+        sources.know(checkpoints)
+        for one in (*report, *select, self.looked_at):
+            sources.know(pictures=one)
+        self._lessons = Lessons(runner, [source_of(one) for one in checkpoints], self.select[0])
         strategy = wanted.built()
-        parts = {
-            places: DecodedCache(Chosen(select, places), 0, tiles=select.tiles)
-            for places in strategy.parts(len(select))
-        }
-        study = _study(checkpoints, select, report, parts, strategy, self.wanted, runner)
-        datasets = {one.fingerprint(): one for one in (*parts.values(), report, select)}
+        parts = [_parts(one, strategy) for one in self.select]
+        study = _study(self, parts, strategy, runner)
+        chosen = [one for apart in parts for _, one in apart]
+        datasets = {one.fingerprint(): one for one in (*chosen, *report, *select)}
         super().__init__(f"search {', '.join(self.names)}", study, runner, datasets, self._lease(runner))
         self.study = replace(study, draws=self._draws)
         self.recall()
@@ -174,6 +134,11 @@ class SearchWork(Work):
         return bool(_keys(self.select) & _keys(self.report))
 
     @property
+    def images(self) -> int:
+        """How many pictures there are to choose by."""
+        return sum(map(len, self.select))
+
+    @property
     def best(self) -> Recipe | None:
         """The recipe of what was found, None until then: carried out, it is the network that was measured."""
         found = self._study.best(dict(self.known))
@@ -195,6 +160,10 @@ class SearchWork(Work):
                 if best[name] is not None:  # found, and not measured there yet
                     best[name]["interval"] = self._interval(found, name, known)
             best["interval"] = best["report"] and best["report"]["interval"]
+        if "rival" in table and table["rival"]["report"] is not None and found is not None:
+            keys = tuple(one.fingerprint() for one in self.report)
+            draws = self._draws([rival, found], keys) if (rival := self._study.rival(known)) else None
+            table["rival"]["interval"] = None if draws is None else list(middle(draws[:, 1] - draws[:, 0]))
         interval = best and best["interval"]
         return {
             **self.status(),
@@ -202,8 +171,9 @@ class SearchWork(Work):
             "score": self.wanted.score,
             "checkpoints": self.names,
             "buffers": self._study.networks.buffers,
-            "select": {"data": self.select.spec, "images": len(self.select)},
-            "report": {"data": self.report.spec, "images": len(self.report)},
+            "select": _listed(self.select),
+            "report": _listed(self.report),
+            "statistics": self._statistics,
             "optimistic": self.optimistic,
             "best": best,
             "inside_noise": None if interval is None else interval[0] <= 0 <= interval[1],
@@ -214,6 +184,15 @@ class SearchWork(Work):
         }
 
     @property
+    def _statistics(self) -> dict[str, Any] | None:
+        """On which pictures statistics are measured anew, and at most on how many; None where they are not."""
+        networks = self._study.networks
+        best = self._study.best(dict(self.known))
+        whole = networks.anew if best is not None and best.anew else None
+        used = whole or (networks.calibration if networks.buffers == "recalibrate" else None)
+        return None if used is None else {"data": used.data, "images": min(used.count, networks.there)}
+
+    @property
     def _study(self) -> Search:
         assert isinstance(self.study, Search)
         return self.study
@@ -222,22 +201,25 @@ class SearchWork(Work):
         """Around the gain of the best merge over the best checkpoint alone, both chosen again in each resample among
         all that were asked about on all pictures; on pictures of the report alone the merge is the one that was found.
         """
-        pictures = getattr(self, where)
+        keys = tuple(one.fingerprint() for one in getattr(self, where))
         merges = [found] if not found.alone else []
-        if pictures.fingerprint() == self.select.fingerprint():
+        if keys == tuple(one.fingerprint() for one in self.select):
             merges = [
                 one
                 for one in self._study.whole(known)
                 if not one.alone and (found.alone or one.together == found.together)
             ] or merges
-        ends, totals = (
-            [self._totals_of(one, pictures.fingerprint()) for one in networks]
-            for networks in (singles(len(self.checkpoints)), merges)
-        )
-        if not totals or any(one is None for one in (*ends, *totals)):
+        if not merges:
             return None
-        interval = gain_interval(ends, totals)  # type: ignore[arg-type]
-        return None if interval is None else list(interval)
+        ends = singles(len(self.checkpoints))
+        if len(keys) == 1:
+            totals = [[self._totals_of(one, keys[0]) for one in networks] for networks in (ends, merges)]
+            if any(one is None for networks in totals for one in networks):
+                return None
+            interval = gain_interval(totals[0], totals[1])  # type: ignore[arg-type]
+            return None if interval is None else list(interval)
+        draws = self._draws([*ends, *merges], keys)
+        return None if draws is None else list(middle(draws[:, len(ends) :].max(1) - draws[:, : len(ends)].max(1)))
 
     def _cosine(self, one: int, other: int) -> float | None:
         """Of the parameters of two checkpoints."""
@@ -246,10 +228,13 @@ class SearchWork(Work):
             self._survey = survey_arena(merger.arena(mean, 0))
         return self._survey.pair(one, other).cosine
 
-    def _draws(self, candidates: Sequence[Candidate], data: str) -> np.ndarray | None:
+    def _draws(self, candidates: Sequence[Candidate], data: Sequence[str]) -> np.ndarray | None:
         """As `Objective.draws`."""
-        totals = [self._totals_of(one, data) for one in candidates]
-        return None if any(one is None for one in totals) else resampled_scores(totals)  # type: ignore[arg-type]
+        totals = [[self._totals_of(one, key) for key in data] for one in candidates]
+        if any(one is None for network in totals for one in network):
+            return None
+        draws = resampled_harmonics(totals)  # type: ignore[arg-type]
+        return None if draws is None or not len(draws) else draws
 
     def _totals_of(self, candidate: Candidate, data: str) -> np.ndarray | None:
         """What mIoU needs of a network, unit by unit; None where states are not stored."""
@@ -272,11 +257,16 @@ class SearchWork(Work):
         return units_summed(parts, resampled)
 
     def _lease(self, runner: Runner) -> Any:
-        more = ["--select", self.select.spec, "--report", self.report.spec, *self.wanted.options]
+        named = (("--select", self.select), ("--report", self.report))
+        more = [part for option, data in named for one in data for part in (option, one.spec)]
+        if self.looked_at is not self.select[0]:
+            more += ["--calibrate", self.looked_at.spec]
+        more += self.wanted.options
         plan = set_plan("search", [one.path for one in self.checkpoints], None, *more)
         prints = [one.fingerprint for one in self.checkpoints]
-        data = [self.select.fingerprint(), self.report.fingerprint()]
-        return lease(runner.desk, plan, *prints, *data, *self.wanted.options)
+        keys = [f"{option} {one.fingerprint()}" for option, data in named for one in data]
+        keys.append(f"looks at {self.looked_at.fingerprint()}")
+        return lease(runner.desk, plan, *prints, *keys, *self.wanted.options)
 
 
 class SearchDesk:
@@ -287,50 +277,76 @@ class SearchDesk:
         self._works: WorkDesk[SearchWork] = WorkDesk()
 
     def open(
-        self, names: Sequence[str], select: tuple[str, str | None], report: tuple[str, str | None], wanted: Wanted
-    ):
-        """The search among checkpoints of the workspace; data as its short name and split. Nothing is measured yet."""
+        self,
+        names: Sequence[str],
+        select: Sequence[tuple[str, str | None]],
+        report: Sequence[tuple[str, str | None]],
+        wanted: Wanted,
+        calibration: tuple[str, str | None] | None = None,
+    ) -> SearchWork:
+        """The search among checkpoints of the workspace; data by short name and split, several for the harmonic mean.
+        Statistics are measured on `calibration`, None: on the first data to choose by. Nothing is measured yet.
+        """
+        wanted.checked_data(select, report)
         self._workspace.refresh_models()
         items = [self._workspace.get(name) for name in names]
         opened = [item.checkpoint for item in items if item.checkpoint is not None]
-        pictures = self._workspace.pictures(*select), self._workspace.pictures(*report)
-        networks = identities((item.architecture for item in items), pictures[0].label_space)
-        parts = [*names, *(one.fingerprint for one in opened), *(one.fingerprint() for one in pictures)]
+        pictures = [[self._workspace.pictures(*one) for one in data] for data in (select, report)]
+        networks = identities((item.architecture for item in items), pictures[0][0].label_space)
+        parts = [*names, *(one.fingerprint for one in opened)]
+        parts += (f"{side} {one.fingerprint()}" for side, data in enumerate(pictures) for one in data)
+        looked_at = None if calibration is None else self._workspace.pictures(*calibration)
+        parts.append("" if looked_at is None else looked_at.fingerprint())
         key = hashlib.sha256("\n".join([*parts, *wanted.options, *networks]).encode()).hexdigest()
-        found = self._works.open(key, lambda: self.of(opened, *pictures, wanted))
+        found = self._works.open(key, lambda: self.of(opened, pictures[0], pictures[1], wanted, looked_at))
         if found.state != "running":
             found.recall()
         return found
 
     def of(
-        self, checkpoints: Sequence[Checkpoint], select: DecodedCache, report: DecodedCache, wanted: Wanted
+        self,
+        checkpoints: Sequence[Checkpoint],
+        select: Sequence[DecodedCache],
+        report: Sequence[DecodedCache],
+        wanted: Wanted,
+        calibration: DecodedCache | None = None,
     ) -> SearchWork:
-        """The search among opened checkpoints."""
-        return SearchWork(checkpoints, select, report, wanted, runner=self._runner)
+        """The search among opened checkpoints; several datasets for the harmonic mean."""
+        return SearchWork(checkpoints, select, report, wanted, calibration, runner=self._runner)
 
 
-def _study(
-    checkpoints: Sequence[Checkpoint],
-    select: DecodedCache,
-    report: DecodedCache,
-    parts: Mapping[tuple[int, ...], DecodedCache],
-    strategy: Strategy,
-    wanted: Wanted,
-    runner: Runner,
-) -> Search:
+_Parts = tuple[tuple[tuple[int, ...], DecodedCache], ...]
+"""Numbers of pictures of a dataset, and these as a dataset."""
+
+
+def _parts(data: DecodedCache, strategy: Strategy) -> _Parts:
+    """What a strategy asks about apart, of one dataset."""
+    wanted = strategy.parts(len(data))
+    return tuple((places, DecodedCache(Chosen(data, places), 0, tiles=data.tiles)) for places in wanted)
+
+
+def _study(work: SearchWork, parts: Sequence[_Parts], strategy: Strategy, runner: Runner) -> Search:
     """The study of a wish; checkpoints that do not fit one another are said here."""
-    merger, sources = runner.builder.merger, tuple(map(source_of, checkpoints))
+    wanted, looked_at = work.wanted, work.looked_at
+    merger, sources = runner.builder.merger, tuple(map(source_of, work.checkpoints))
     mean = Networks(sources).recipe(_mean(len(sources)))
     merger.network(mean)
     layout = merger.arena(mean, 0).layout
+    if looked_at is not work.select[0] and not layout.statistics:
+        raise UsageError(
+            f"Pictures for statistics, {looked_at.spec}",
+            "a network with running statistics",
+            "Leave --calibrate out",
+        )
     buffers = wanted.buffers or strategy.buffers
-    networks = Networks(sources, buffers, None if wanted.dtype == SAME else wanted.dtype, there=len(select))
+    dtype, calibrated = None if wanted.dtype == SAME else wanted.dtype, wanted.score == "ece"
+    networks = Networks(sources, buffers, dtype, there=len(looked_at), calibrated=calibrated)
     if layout.statistics or wanted.buffers == "recalibrate":  # of a network without statistics, asked for: said later
-        about = {"data": select.spec, "fingerprint": select.fingerprint()}
+        about = {"data": looked_at.spec, "fingerprint": looked_at.fingerprint()}
         networks = replace(
             networks,
             calibration=Calibration(**about, count=wanted.count or CALIBRATION_PICTURES),
-            anew=Calibration(**about, count=wanted.count or len(select)),
+            anew=Calibration(**about, count=wanted.count or len(looked_at)),
         )
     elif buffers == "recalibrate":
         networks = replace(networks, buffers="average")
@@ -338,11 +354,23 @@ def _study(
     return Search(
         strategy,
         networks,
-        _pictures(select),
-        _pictures(report),
-        tuple(Pictures(one.fingerprint(), places, select.fingerprint()) for places, one in parts.items()),
+        _pictures(work.select),
+        _pictures(work.report),
+        _apart(work.select, parts),
         wanted.score,
         tuple(units(layout, granularity)) if granularity else (),
+    )
+
+
+def _apart(select: Sequence[DecodedCache], parts: Sequence[_Parts]) -> tuple[Domains, ...]:
+    """Part by part, of every dataset; one of few pictures is looked at whole where others have parts."""
+    wholes = _pictures(select)
+    return tuple(
+        tuple(
+            Pictures(apart[number][1].fingerprint(), apart[number][0], whole.key) if apart else whole
+            for apart, whole in zip(parts, wholes, strict=True)
+        )
+        for number in range(max(map(len, parts)))
     )
 
 
@@ -350,9 +378,22 @@ def _mean(count: int) -> Candidate:
     return equal(range(count), count)
 
 
-def _pictures(data: DecodedCache) -> Pictures:
-    return Pictures(data.fingerprint(), tuple(range(len(data))))
+def _pictures(data: Sequence[DecodedCache]) -> Domains:
+    return tuple(Pictures(one.fingerprint(), tuple(range(len(one)))) for one in data)
 
 
-def _keys(data: DecodedCache) -> set[str]:
-    return {data.picture_key(index) for index in range(len(data))}
+def _listed(data: Sequence[DecodedCache]) -> dict[str, Any]:
+    """As JSON values: one dataset, or several with each of them."""
+    about = {"data": ", ".join(one.spec for one in data), "images": sum(map(len, data))}
+    return about | ({"domains": [one.spec for one in data]} if len(data) > 1 else {})
+
+
+def _refuse_twice(data: Sequence[DecodedCache]) -> None:
+    keys = [one.fingerprint() for one in data]
+    for number, key in enumerate(keys):
+        if key in keys[:number]:
+            raise UsageError(f"{data[number].spec} twice", "each domain once", "Name other data")
+
+
+def _keys(data: Sequence[DecodedCache]) -> set[str]:
+    return {one.picture_key(index) for one in data for index in range(len(one))}

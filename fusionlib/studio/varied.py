@@ -25,7 +25,7 @@ from fusionlib.recipe import Recipe, Shared
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
-from fusionlib.studies.vary import Vary
+from fusionlib.studies.vary import Vary, check_map
 from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.plans import lease
 from fusionlib.studio.workspace import Workspace
@@ -41,16 +41,28 @@ class Wish:
     values: tuple[float, ...]
     buffers: str = "average"
     dtype: str | None = None
+    second: str = ""
+    second_values: tuple[float, ...] = ()
+
+    @property
+    def points(self) -> int:
+        """How many networks it is about."""
+        return len(self.values) * (len(self.second_values) if self.second else 1)
 
     def checked(self) -> Wish:
-        """Itself. Raises `UsageError` where a parameter is both set and varied, or another takes its place."""
-        if self.parameter in self.parameters:
-            raise UsageError(
-                f"Both --set {self.parameter} and a curve over {self.parameter}",
-                "one of the two",
-                f"Leave --set {self.parameter} out, or vary another parameter",
-            )
-        if self.parameter == "alpha" and self.parameters.get("weights"):
+        """Itself. Raises `UsageError` where a parameter is both set and varied, or another takes its place, and for a
+        map of too many points.
+        """
+        for name in filter(None, (self.parameter, self.second)):
+            if name in self.parameters:
+                raise UsageError(
+                    f"Both --set {name} and a curve over {name}",
+                    "one of the two",
+                    f"Leave --set {name} out, or vary another parameter",
+                )
+        if self.second:
+            check_map((self.parameter, self.values), (self.second, self.second_values))
+        if "alpha" in (self.parameter, self.second) and self.parameters.get("weights"):
             raise UsageError(
                 "--set weights and a curve over alpha",
                 "one of the two: weights take the place of alpha",
@@ -62,6 +74,8 @@ class Wish:
         """Whether the value is the weight of the first of more than two checkpoints, where their method is an average:
         of two alone alpha says it all.
         """
+        if self.second:
+            return False
         names = {item.name for item in parameters_of(METHODS.get(self.method))}
         return self.parameter == "alpha" and count > 2 and METHODS.get(self.method).streams and "weights" in names
 
@@ -75,11 +89,13 @@ def varied(
     for checkpoints that are not alike, `ArchitectureError` for an unknown network.
     """
     merger, count = runner.builder.merger, len(files)
-    study = Vary(_unread(files, wish), wish.parameter, wish.values, (), wish.against_mean(count))
-    methods = [_checked(study.recipe_at(value)) for value in wish.values]
+    over = wish.parameter, wish.values
+    also = {"second": wish.second, "second_values": wish.second_values}
+    study = Vary(_unread(files, wish), *over, (), wish.against_mean(count), **also)
+    methods = [_checked(study.recipe_at(*place)) for place in study.places]
     places = [anchor_of(method, count) for method in methods]
     merger.sources.know(files)
-    merger.network(study.recipe_at(wish.values[0]))
+    merger.network(study.recipe_at(*study.places[0]))
     sharing = unlike(files, places[0]) if methods[0].takes_unlike else None
     if not methods[0].whole_checkpoints:
         shared = None if sharing is None else Shared(rename=dict(sharing.rename), exclude=sharing.exclude)
@@ -91,7 +107,7 @@ def varied(
     merger.sources.know(pictures=first)
     recipe = _written(files, wish, study, first, sharing)
     data = tuple((one.fingerprint(), one.spec) for one in opened)
-    study = Vary(recipe, wish.parameter, wish.values, data, study.against_mean)
+    study = Vary(recipe, *over, data, study.against_mean, **also)
     return study, {one.fingerprint(): one for one in opened}
 
 
@@ -118,10 +134,10 @@ class VariedWork(Work):
         assert isinstance(self.study, Vary)
         return self.study.recipe.shared is None
 
-    def view_at(self, value: float) -> dict[str, Any]:
-        """The merge at a value as a row of a comparison says it: `method`, `parameters`, `buffers`."""
+    def view_at(self, *place: float) -> dict[str, Any]:
+        """The merge at a value, or a pair, as a row of a comparison says it: `method`, `parameters`, `buffers`."""
         assert isinstance(self.study, Vary)
-        recipe = self.study.recipe_at(value)
+        recipe = self.study.recipe_at(*place)
         return {"method": recipe.method, "parameters": dict(recipe.parameters), "buffers": recipe.buffers}
 
 
@@ -196,7 +212,7 @@ def _written(
     files: Sequence[Checkpoint], wish: Wish, study: Vary, pictures: DecodedCache, sharing: Sharing | None
 ) -> Recipe:
     """The recipe with the pictures that it looks at, where it does; its parameters are those that do not vary."""
-    parameters = study.recipe_at(wish.values[0]).parameters
+    parameters = study.recipe_at(*study.places[0]).parameters
     whole = write_recipe(files, wish.method, parameters, wish.buffers, pictures, sharing=sharing, dtype=wish.dtype)
     return whole.model_copy(update={"parameters": dict(wish.parameters)})
 
@@ -211,4 +227,4 @@ def _content(study: Vary) -> str:
     recipe = study.recipe.without_folders()
     sources = tuple(one.model_copy(update={"path": "-"}) for one in recipe.checkpoints)
     data = " ".join(sorted(key for key, _ in study.data))
-    return f"{recipe.model_copy(update={'checkpoints': sources}).content} {study.parameter} {data}"
+    return f"{recipe.model_copy(update={'checkpoints': sources}).content} {study.parameter} {study.second} {data}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
+from fusionlib.candidate import HARMONIC
 from fusionlib.charts.colours import QUIET, A, B
+from fusionlib.charts.found import subset_rows, told_figure
 from fusionlib.charts.search import axis_title, score_of, search_figure, words_of
 from fusionlib.studio import SearchWork, Selection
 from fusionlib.studio.exports import is_merge
@@ -20,7 +23,7 @@ from pages.widgets.problems import plain, problems_shown
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
-_CHART = "search-chart"
+_CHART, _TOLD = "search-chart", "search-told"
 
 State = dict[str, Any]
 
@@ -32,12 +35,20 @@ def live_chart(work: SearchWork, names: Sequence[str], chosen: Selection) -> Non
         st.plotly_chart(search_figure(found, colours(names, chosen)), key=f"{_CHART}-live", config=CHART)
 
 
-def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: tuple[Data, Data]) -> None:
-    """The answer, the chart and the details."""
+def show_found(
+    work: SearchWork,
+    names: Sequence[str],
+    chosen: Selection,
+    data: tuple[Sequence[Data], Sequence[Data]],
+    looked_at: Data,
+) -> None:
+    """The answer, the chart and the details; `data` are chosen by and reported on, statistics are of `looked_at`."""
     found = work.snapshot()
 
     def opened(number: int) -> State | None:
-        return state_of(work, found["evaluations"][number], names, data[0])
+        one = found["evaluations"][number]
+        anew = view_of(work, one)["buffers"] == "recalibrate"
+        return state_of(work, one, names, looked_at if anew else data[0][0])
 
     best = found["best"]
     left, right = st.columns([2, 5], gap="large")
@@ -47,19 +58,19 @@ def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: 
         else:
             _answer(found, names, data[1])
             view = view_of(work, best)
-            # Statistics that are measured anew are measured on the pictures to choose by, so those are opened.
-            place = data[0] if view["buffers"] == "recalibrate" else data[1]
+            # Explore measures statistics on the pictures that it shows, so those that the search looked at are opened.
+            place = looked_at if view["buffers"] == "recalibrate" else data[1][0]
             _buttons(state_of(work, best, names, place), exact=view["exact"])
+    told, whole = told_figure(found), search_figure(found, colours(names, chosen))
     with right:
-        st.plotly_chart(
-            search_figure(found, colours(names, chosen)),
-            key=_CHART,
-            on_select=lambda: open_point(_CHART, lambda value: opened(int(value))),
-            selection_mode="points",
-            config=CHART,
-        )
-        st.caption("Click a point to open it in Explore. Star: the best. Diamonds: pictures of the report.")
+        figure, marks = told or (whole, "Star: the best. Diamonds: pictures of the report.")
+        _drawn(figure, _TOLD if told else _CHART, opened)
+        st.caption(f"Click a point to open it in Explore. {marks}")
     with st.expander("Details", icon=":material/table_rows:"):
+        if found.get("subsets"):
+            _subset_table(found)
+        if told:
+            _drawn(whole, _CHART, opened)
         _details(work, found, names)
     if best is not None and work.best is not None:
         st.markdown("### Take it away")
@@ -69,6 +80,37 @@ def show_found(work: SearchWork, names: Sequence[str], chosen: Selection, data: 
             take_away("search", recipe, f"{found['strategy']}-{recipe.method}", write)
 
 
+def _drawn(figure: Any, key: str, opened: Callable[[int], State | None]) -> None:
+    """A chart whose points are evaluations that open in Explore."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        on_select=lambda: open_point(key, lambda value: opened(int(value))),
+        selection_mode="points",
+        config=CHART,
+    )
+
+
+def _subset_table(found: State) -> None:
+    """WF_n and DE_n of every subset; bold: the best of its size by the pictures to choose by."""
+    rows, title = subset_rows(found), axis_title(found["score"])
+    cells = {(kind, where): f"{kind} {where}: {title}" for kind in ("DE_n", "WF_n") for where in ("select", "report")}
+    frame = pd.DataFrame(
+        {
+            "n": [row["n"] for row in rows],
+            "checkpoints": [", ".join(row["checkpoints"]) for row in rows],
+            **{cells[kind, where]: [row[kind][where] for row in rows] for kind, where in cells},
+        }
+    )
+    bold = pd.DataFrame("", frame.index, frame.columns)
+    for place, row in enumerate(rows):
+        for (kind, _), name in cells.items():
+            bold.loc[place, name] = "font-weight: 700" if row[kind]["best"] else ""
+    styled = frame.style.apply(lambda _: bold, axis=None).format(dict.fromkeys(cells.values(), "{:.2f}"), na_rep="n/a")
+    st.dataframe(styled, hide_index=True, key="search-subsets", placeholder="")
+    st.caption("Bold: the best of its size on the pictures to choose by.")
+
+
 def colours(names: Sequence[str], chosen: Selection) -> list[str]:
     """Of two the first is blue and the second orange, as in the view that a click opens; of more, A and B are."""
     if len(names) == 2:
@@ -76,16 +118,17 @@ def colours(names: Sequence[str], chosen: Selection) -> list[str]:
     return [{chosen.a: A, chosen.b: B}.get(name, QUIET) for name in names]
 
 
-def _answer(found: State, names: Sequence[str], report: Data) -> None:
+def _answer(found: State, names: Sequence[str], report: Sequence[Data]) -> None:
     best, figures = found["best"], found["best"]["report"]
     gain = None if figures is None else figures.get("gain")
+    on = plain("; ".join(map(data_name, report)))
     st.metric(
-        "mIoU gain",
+        "Gain of the harmonic mean" if found["score"] == HARMONIC else "mIoU gain",
         "n/a" if gain is None else f"{100 * gain:+.2f} points",
-        help=f"Over the best checkpoint alone, on {plain(data_name(report))}",
+        help=f"Over the best checkpoint alone, on {on}",
     )
-    where = f"over the best alone, on {plain(data_name(report))}"
-    words = [where, f"**{plain(words_of(best, names))}**", _noise(found)]
+    where = f"over the best alone, on {on}"
+    words = [where, f"**{plain(words_of(best, names))}**", _noise(found), _earned(found)]
     if found["optimistic"]:
         words.append("Optimistic: pictures that chose it also report it.")
     st.markdown("  \n".join(filter(None, words)))
@@ -103,6 +146,21 @@ def _noise(found: State) -> str:
     low, high = (100 * end for end in best["interval"])
     told = "inside the noise" if found["inside_noise"] else "more than chance" if low > 0 else "worse, beyond chance"
     return f"95 %: {low:+.2f} to {high:+.2f}: **{told}**."
+
+
+def _earned(found: State) -> str:
+    """Whether a profile is better than one alpha for all layers, on the pictures of the report."""
+    rival, best = found.get("rival"), found["best"]
+    if rival is None or rival["report"] is None or rival["report"].get("gain") is None:
+        return ""
+    if "units" not in best:
+        return "One alpha for all layers was the best."
+    over = f"{100 * rival['report']['gain']:+.2f} points over the best single alpha ({rival['weights'][0]:.3g})"
+    if rival["interval"] is None:
+        return f"{over}; no interval."
+    low, high = (100 * end for end in rival["interval"])
+    told = "the layers earned it" if low > 0 else "worse for it, beyond chance" if high < 0 else "inside the noise"
+    return f"{over}, 95 % {low:+.2f} to {high:+.2f}: **{told}**."
 
 
 def _buttons(state: State | None, *, exact: bool) -> None:
@@ -167,6 +225,17 @@ def _row(one: State, found: State, names: Sequence[str]) -> State:
         "pictures": "all" if one["part"] is None else f"part {one['part'] + 1}",
         f"chosen by: {title}": score_of(one["select"], found["score"]),
         f"report: {title}": score_of(one["report"], found["score"]),
+        **_by_domain(one["report"], found["report"]),
+    }
+
+
+def _by_domain(figures: State | None, report: State) -> State:
+    """mIoU on each domain of the report, where there are several."""
+    specs = report.get("domains", ())
+    each = [None] * len(specs) if figures is None else figures.get("domains", ())
+    return {
+        f"report: mIoU (%) on {spec}": None if one is None else percent(one["miou"])
+        for spec, one in zip(specs, each, strict=False)
     }
 
 

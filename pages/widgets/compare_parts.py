@@ -20,9 +20,9 @@ TABLE, SEARCH, VARY = "table", "search", "vary"
 PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
 
 OWN = {
-    TABLE: ("anchor", "base", "rows", "own"),
-    SEARCH: ("strategy", "score", "select", "report", "policy", "settings"),
-    VARY: ("method", "parameter", "target", "also", "vary"),
+    TABLE: ("anchor", "base", "rows", "own", "cost"),
+    SEARCH: ("strategy", "score", "select", "report", "policy", "calibrate", "settings"),
+    VARY: ("method", "parameter", "second", "target", "also", "vary"),
 }
 """What of the address belongs to one part alone."""
 
@@ -74,13 +74,32 @@ def offered(
     called: Callable[[str], str] = str,
 ) -> str:
     """One of the options; the default follows the page until somebody chooses. What a link names wrongly is said."""
-    asked = st.session_state.get(key) if key in st.session_state and kept(key, None) is not None else kept(key, None)
+    asked = next(iter(_asked(key)), None)
     if asked is not None and asked not in options:
         dropped(key, asked)
         st.session_state.pop(f"kept/{key}", None)
         asked = None
     st.session_state[key] = default if asked is None else asked
     return place.selectbox(label, list(options), key=key, format_func=called, help=help, on_change=keep, args=(key,))
+
+
+def several_offered(
+    place: Any, label: str, key: str, options: Collection[str], default: Sequence[str], help: str
+) -> list[str]:
+    """Some of the options, as `offered`: the default until somebody chooses."""
+    asked, chosen = _asked(key), kept(key, None) is not None
+    if lost := [one for one in asked if one not in options]:
+        dropped(key, ", ".join(lost))
+    there = [one for one in asked if one in options]
+    st.session_state[key] = there if there or (chosen and not lost) else list(default)
+    return place.multiselect(label, list(options), key=key, help=help, on_change=keep, args=(key,))
+
+
+def _asked(key: str) -> list[str]:
+    """What was chosen, or stands in a link, whether that is one or several."""
+    held = key in st.session_state and kept(key, None) is not None
+    asked = st.session_state.get(key) if held else kept(key, None)
+    return asked if isinstance(asked, list) else [] if asked is None else [asked]
 
 
 def as_seen(names: Sequence[str], chosen: Selection) -> list[str]:

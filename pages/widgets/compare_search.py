@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
-from fusionlib.candidate import SCORES
+from fusionlib.candidate import HARMONIC, SCORES
 from fusionlib.contracts import STRATEGIES, Strategy
 from fusionlib.errors import FusionError
 from fusionlib.merging.choices import POLICIES
@@ -14,7 +15,15 @@ from fusionlib.studio import SearchWork, Selection, Wanted
 from fusionlib.studio.found import expected_passes
 from pages.widgets import link
 from pages.widgets.compare_found import live_chart, show_found
-from pages.widgets.compare_parts import Data, all_data, data_name, first_data, offered, other_split
+from pages.widgets.compare_parts import (
+    Data,
+    all_data,
+    data_name,
+    first_data,
+    offered,
+    other_split,
+    several_offered,
+)
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.link_notes import dropped
 from pages.widgets.parameter_form import (
@@ -36,10 +45,14 @@ PREFIX, SETTINGS, FIRST = "search/", "settings", "grid"
 OWN = "own"
 """The buffer policy that a strategy has by itself."""
 
+SELECTED = "those to choose on"
+"""Pictures for statistics where nobody names others."""
+
 
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
-    top = st.columns([2, 2, 2, 2, 2], vertical_alignment="bottom")
+    several = st.session_state.get("score") == HARMONIC  # two wide ones, for several data each
+    top = st.columns([2, 2, 4, 4, 2] if several else 5, vertical_alignment="bottom")
     name = offered(
         top[0],
         "Strategy",
@@ -53,7 +66,7 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
     score = offered(
         top[1], "Chooses by", "score", SCORES, "miou", "What the best has most of", lambda one: SCORES[one][0]
     )
-    select, report = _data(top, chosen)
+    select, report = _data(top, chosen, several=score == HARMONIC)
     policy = offered(
         top[4],
         "Statistics",
@@ -63,21 +76,29 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
         "Batch-norm statistics of the merges; the sidebar's policy does not count here",
         lambda one: f"the strategy's: {kind.buffers}" if one == OWN else one,
     )
+    calibration = _calibration(top[4]) if "recalibrate" in (policy, kind.buffers) else None
     st.caption(f"{kind.summary}.")
     settings = _settings(name, kind, names)
-    if obstacle := _obstacle(kind, len(names)):
+    if obstacle := _obstacle(kind, len(names), len(select), len(report)):
         st.info(obstacle, icon=":material/info:")
         return
     wanted = Wanted(name, settings, score, None if policy == OWN else policy, None, chosen_dtype())
     try:
-        work = studio().searches.open(names, select, report, wanted)
+        work = studio().searches.open(names, select, report, wanted, calibration)
     except FusionError as error:
         show_problem(error)
         return
-    _run(work, names, chosen, select, report)
+    _run(work, names, chosen, select, report, calibration)
 
 
-def _run(work: SearchWork, names: Sequence[str], chosen: Selection, select: Data, report: Data) -> None:
+def _run(
+    work: SearchWork,
+    names: Sequence[str],
+    chosen: Selection,
+    select: Sequence[Data],
+    report: Sequence[Data],
+    calibration: Data | None,
+) -> None:
     if running(work, "search", lambda: work.current or "Search", draw=lambda: live_chart(work, names, chosen)):
         return
     if not work.settled:
@@ -94,24 +115,39 @@ def _run(work: SearchWork, names: Sequence[str], chosen: Selection, select: Data
         if not known:
             st.caption("What is measured is kept: a search can be cancelled and resumed.")
             return
-    show_found(work, names, chosen, (select, report))
-    show_notes(list(dict.fromkeys((*work.select.notes, *work.report.notes))))
+    show_found(work, names, chosen, (select, report), calibration or select[0])
+    show_notes(list(dict.fromkeys(note for one in (*work.select, *work.report) for note in one.notes)))
 
 
-def _data(top: Sequence, chosen: Selection) -> tuple[Data, Data]:
+def _data(top: Sequence, chosen: Selection, *, several: bool) -> tuple[list[Data], list[Data]]:
+    """What to choose on and to report on: one dataset each, of the harmonic mean as many as there are domains."""
     data = all_data()
-    select = offered(
-        top[2], "Choose on", "select", data, data_name(first_data(chosen)), "Pictures that the best is chosen by"
-    )
-    report = offered(
-        top[3],
-        "Report on",
-        "report",
-        data,
-        data_name(other_split(chosen)),
-        "Pictures that the choice is reported on; the same ones flatter it",
-    )
-    return data[select], data[report]
+    found = []
+    for place, label, key, first, help in (
+        (top[2], "Choose on", "select", first_data(chosen), "Pictures that the best is chosen by"),
+        (
+            top[3],
+            "Report on",
+            "report",
+            other_split(chosen),
+            "Pictures that the choice is reported on; the same ones flatter it",
+        ),
+    ):
+        if several:
+            help = f"{help}. Each is a domain: the score is the harmonic mean of their mIoU"
+            names = several_offered(place, label, key, data, [data_name(first)], help)
+        else:
+            names = [offered(place, label, key, data, data_name(first), help)]
+        found.append([data[name] for name in names])
+    return found[0], found[1]
+
+
+def _calibration(place: Any) -> Data | None:
+    """Pictures for statistics that are measured anew; None: the first to choose on."""
+    data = all_data()
+    help = "Pictures that batch-norm statistics are measured on; they need no masks"
+    name = offered(place, "Statistics on", "calibrate", (SELECTED, *data), SELECTED, help)
+    return None if name == SELECTED else data[name]
 
 
 def _settings(name: str, kind: type[Strategy], names: Sequence[str]) -> dict:
@@ -130,7 +166,11 @@ def _settings(name: str, kind: type[Strategy], names: Sequence[str]) -> dict:
     return values
 
 
-def _obstacle(kind: type[Strategy], count: int) -> str:
+def _obstacle(kind: type[Strategy], count: int, select: int, report: int) -> str:
+    if not select or not report:
+        return "Choose data to choose on and to report on."
+    if select > 1 and not kind.several:
+        return f"{kind.title} learns on one dataset: choose on one, or choose another strategy."
     if kind.fewest <= count <= kind.most:
         return ""
     takes = f"exactly {kind.most}" if kind.fewest == kind.most else f"{kind.fewest} to {kind.most}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import streamlit as st
 from fusionlib.charts.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.compare_open import CLICKED, open_clicked
-from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.diagnostics_tables import csv_button, percent
 from pages.widgets.problems import plain
 
 OPENED = {"Explore": "Open in Explore", "Errors": "Which pictures"}
@@ -32,6 +33,14 @@ FORMATS = {
     "forwards": "{:.0f}",
     "merge (s)": "{:.2f}",
     "evaluation (s)": "{:.2f}",
+    "latency (ms)": "{:.1f}",
+    "memory (MB)": "{:.1f}",
+}
+COST = ("latency (ms)", "memory (MB)")
+"""Columns that are there once somebody has asked for them."""
+HELPS = {
+    "latency (ms)": "One forward pass of the first picture: the median of 5, after one to warm up",
+    "memory (MB)": "Weights in float32 and the most that one forward pass allocates on top; on a CPU what tensors take",
 }
 KINDS = ("single", "temperature")
 """Groups of rows that are one network alone."""
@@ -39,25 +48,31 @@ ALONE = "background-color: rgba(125, 140, 160, 0.16)"
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"
 
 
-def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = ()) -> None:
+def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any] | None] = (), cost: str = "") -> None:
     """The rows in their order; single networks are tinted, the best of each column is marked.
 
-    `opened` is for each the state of a page with its merge, which a button goes to: Explore, and Errors.
+    `opened` is for each the state of a page with its merge, which a button goes to: Explore, and Errors. `cost` says
+    on what latency and memory were measured.
     """
     rows = [_shown(row) for row in ranking]
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
         for row in rows:  # one pair alone: its verdict stands above the table
             del row["verdict"]
+    if not any(row[name] is not None for row in rows for name in COST):
+        for row, name in product(rows, COST):
+            del row[name]
     frame = pd.DataFrame(rows)
     if opened:
         for place, (name, words) in enumerate(OPENED.items(), 1):
             frame.insert(place, name, [None if state is None else words for state in opened])
-    for name in (*HIGH, *LOW, "forwards", "merge (s)", "evaluation (s)"):
-        frame[name] = pd.to_numeric(frame[name])
+    for name in (*HIGH, *LOW, *COST, "forwards", "merge (s)", "evaluation (s)"):
+        if name in frame:
+            frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
     styled: Any = frame.style
     styled = styled.apply(lambda row: [ALONE if row["kind"] in KINDS else ""] * len(row), axis=1)
-    styled = styled.format(FORMATS, na_rep="").highlight_max(
+    formats = {name: form for name, form in FORMATS.items() if name in frame}
+    styled = styled.format(formats, na_rep="").highlight_max(
         subset=[name for name in HIGH if name in known], props=MARK
     )
     styled = styled.highlight_min(subset=[name for name in LOW if name in known], props=MARK)
@@ -70,6 +85,7 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
         column_config={
             "row": st.column_config.TextColumn(pinned=True, width="medium"),
             "remark": st.column_config.TextColumn(width="large"),
+            **{name: st.column_config.NumberColumn(help=f"{HELPS[name]}. {cost}") for name in COST if name in frame},
             **{
                 name: st.column_config.ButtonColumn(
                     "", type="tertiary", key=CLICKED[page], on_click=partial(open_clicked, opened, page)
@@ -82,11 +98,12 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
 
 def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
     """What does not apply or failed, with the reasons."""
-    _remarks("Left out", rows)
+    show_remarks("Left out", [(row["name"], _remark(row)) for row in rows])
 
 
-def _remarks(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    if remarks := [f"- **{plain(row['name'])}**: {plain(_remark(row))}" for row in rows if _remark(row)]:
+def show_remarks(title: str, told: Sequence[tuple[str, str]]) -> None:
+    """Names of rows with what is said of them, those of whom nothing is said left out."""
+    if remarks := [f"- **{plain(name)}**: {plain(text)}" for name, text in told if text]:
         with st.expander(f"{title} ({len(remarks)})", icon=":material/notes:"):
             st.markdown("\n".join(remarks))
 
@@ -94,16 +111,8 @@ def _remarks(title: str, rows: Sequence[dict[str, Any]]) -> None:
 def show_result(found: dict[str, Any], ranking: Sequence[dict[str, Any]]) -> None:
     """Remarks in full, CSV and chart below the table."""
     rows = found["rows"]
-    _remarks("Remarks in full", [row for row in rows if row["state"] == "measured"])
-    st.download_button(
-        "CSV",
-        as_csv([_shown(row) for row in rows]),
-        "comparison.csv",
-        "text/csv",
-        key="compare-csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    show_remarks("Remarks in full", [(row["name"], _remark(row)) for row in rows if row["state"] == "measured"])
+    csv_button([_shown(row) for row in rows], "comparison", "compare-csv")
     if any(row["gain"] is not None and row["group"] != "single" for row in rows):
         st.markdown("### Gain over the best single network")
         st.plotly_chart(gain_figure(ranking, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
@@ -137,6 +146,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "KL (nats)": row["kl"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
+        "latency (ms)": row["latency_ms"],
+        "memory (MB)": row["memory_mb"],
         "statistics": row["buffers"],
         "anchor": row["anchor"] if anchored else "",
         "parameters": parameters,

@@ -28,15 +28,14 @@ def twin(rows: Sequence[Row], name: str, *, expanded: bool = False) -> None:
             key=f"table-{name}",
             placeholder="n/a",
         )
-        st.download_button(
-            "CSV",
-            as_csv(rows),
-            f"{name}.csv",
-            "text/csv",
-            key=f"csv-{name}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        csv_button(rows, name, f"csv-{name}")
+
+
+def csv_button(rows: Sequence[Row], name: str, key: str) -> None:
+    """The rows to take away as NAME.csv."""
+    st.download_button(
+        "CSV", as_csv(rows), f"{name}.csv", "text/csv", key=key, icon=":material/download:", on_click="ignore"
+    )
 
 
 def as_csv(rows: Sequence[Row]) -> str:

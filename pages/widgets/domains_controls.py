@@ -19,7 +19,7 @@ from pages.widgets.problems import show_problem
 from pages.widgets.progress import running
 from pages.widgets.server import studio
 
-EXPERTS, BESIDE, ON, COUNT, ROWS, PATH = "experts", "beside", "on", "count", "networks", "path"
+EXPERTS, BESIDE, BASELINE, ON, COUNT, ROWS, PATH = "experts", "beside", "baseline", "on", "count", "networks", "path"
 """Names in the session state and in the URL."""
 
 COUNTS = ("8", "16", "50", "200", "all")
@@ -44,19 +44,20 @@ def choose(chosen: Selection) -> tuple[list[str], list[str], DomainChoices]:
     )  # fmt: skip
     beside = _several(
         right, "Beside", names, BESIDE, list(begin.beside),
-        "Measured alone and merged with nothing: the common start, a network trained on all domains",
+        "Measured alone and merged with nothing, as the common start",
     )  # fmt: skip
     _one(count, "Pictures", COUNTS, COUNT, begin.count, "The first ones of every domain")
     members = [name for name in names if name in experts]
-    aside = [name for name in names if name in beside and name not in members]
-    rows, pair = _further(members)
-    return [*members, *aside], domains, DomainChoices(chosen.buffers, rows, pair=pair, beside=len(aside))
+    rows, pair, combined = _further(members, [name for name in names if name not in members])
+    aside = [name for name in names if name in beside and name not in (*members, *combined)]
+    choices = DomainChoices(chosen.buffers, rows, pair=pair, beside=len(aside), baselines=len(combined))
+    return [*members, *aside, *combined], domains, choices
 
 
-def _further(members: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, int]]:
-    """Which networks, and the ends of the path."""
+def _further(members: Sequence[str], others: list[str]) -> tuple[tuple[str, ...], tuple[int, int], list[str]]:
+    """Which networks, the ends of the path, and the baselines."""
     with st.expander("What is measured", icon=":material/tune:"):
-        left, right = st.columns([3, 2], vertical_alignment="bottom")
+        left, right, third = st.columns([3.7, 2, 1.8], vertical_alignment="bottom")
         if not set(st.session_state.get(PATH) or kept(PATH, None) or ()) <= set(members):
             st.session_state.pop(PATH, None)  # an end is no expert any more
             st.session_state[f"kept/{PATH}"] = None
@@ -75,10 +76,14 @@ def _further(members: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, int]]:
             right, "Path between", list(members), PATH, list(members[:2]), "Two experts; the first has alpha",
             most=2,
         )  # fmt: skip
+        combined = _several(
+            third, "Data combination", others, BASELINE, [],
+            "Trained on the data of all domains together: what merging without any data is held against",
+        )  # fmt: skip
     rows, ends = st.session_state.get(ROWS) or [], st.session_state.get(PATH) or []
     pair = tuple(members.index(name) for name in ends) if len(ends) == 2 else (0, 1)
     found = tuple(name for name in LABELS if name in rows and (name != "path" or len(ends) == 2))
-    return found, pair  # type: ignore[return-value]
+    return found, pair, combined  # type: ignore[return-value]
 
 
 def _begin(key: str, default: list[str], options: Sequence[str]) -> list[str]:
@@ -87,7 +92,8 @@ def _begin(key: str, default: list[str], options: Sequence[str]) -> list[str]:
     if key not in st.session_state:
         before = kept(key, None)
         there = [name for name in before if name in options] if isinstance(before, list) else []
-        st.session_state[key] = there or [name for name in default if name in options]
+        emptied = isinstance(before, list) and not before
+        st.session_state[key] = there if there or emptied else [name for name in default if name in options]
     return st.session_state[key]
 
 

@@ -10,11 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from fusionlib.charts.domains import networks_figure, path_figure
+from fusionlib.diagnostics.bootstrap import in_points
 from fusionlib.studies.choices import CLASS_SETS
-from fusionlib.studio.domains import DomainsWork
+from fusionlib.studies.domains import BASELINE
+from fusionlib.studio.domains import ALONE, DomainsWork
+from fusionlib.studio.domains_chance import inside_noise
 from pages.widgets.compare_open import ASKED, explored
-from pages.widgets.compare_table import ALONE, MARK
-from pages.widgets.diagnostics_tables import as_csv, percent
+from pages.widgets.compare_table import ALONE as TINT
+from pages.widgets.compare_table import MARK, show_remarks
+from pages.widgets.diagnostics_tables import csv_button, percent
 from pages.widgets.domains_controls import source_of
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
@@ -27,10 +31,13 @@ CHARTS = {"networks": "Networks", "path": "Path"}
 FEW = 50
 """Pictures of a domain below which its mIoU moves by points with the choice of them."""
 
+COMBINED = "background-color: rgba(217, 164, 65, 0.2)"
+"""Of a row of data combination."""
+
 MOST_DRAWN = 8
 """Networks in the chart; the table has all of them."""
 
-H = "harmonic mean (%)"
+H, GAIN = "harmonic mean (%)", "gain (points)"
 _CLICKED = "domains-open"
 ALL = "all"
 
@@ -63,8 +70,8 @@ def over_choice(place: Any, sets: Sequence[str]) -> str:
     return "" if chosen in (None, ALL) else f"{chosen} classes"
 
 
-def show_answer(rows: Sequence[dict[str, Any]]) -> None:
-    """Which network serves all domains best, by how much, and where it is weakest."""
+def show_answer(rows: Sequence[dict[str, Any]], interval: Sequence[float] | None = None) -> None:
+    """Which network serves all domains best, by how much, with the interval of that gain, and where it is weakest."""
     best = next((row for row in rows if row["harmonic"] is not None), None)
     if best is None:
         st.caption("The networks measured so far are listed below; a harmonic mean needs all domains.")
@@ -77,12 +84,30 @@ def show_answer(rows: Sequence[dict[str, Any]]) -> None:
     )
     gain = ""
     if single is not None and single is not best:
-        points = f"{100 * best['gain']:+.1f}".replace("-", "−")
-        gain = f", **{points} points** over the best expert alone ({plain(single['name'])})"
+        gain = f", **{_points(best['gain'])}**{_between(interval)} over the best expert alone ({plain(single['name'])})"
     st.markdown(
-        f"**{plain(best['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
-        f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %."
+        f"**{plain(best['same'][0]['name'])}**: harmonic mean **{100 * best['harmonic']:.1f} %**{gain}. Weakest on"
+        f" {plain(weakest)}, {100 * best['domains'][weakest]:.1f} %.{_combined(rows, best)}"
     )
+
+
+def _combined(rows: Sequence[dict[str, Any]], best: dict[str, Any]) -> str:
+    """What the best network is against data combination, where that is measured and is not the best itself."""
+    baseline = next((row for row in rows if row["group"] == BASELINE and row["harmonic"] is not None), None)
+    if baseline is None or baseline is best:
+        return ""
+    points = _points(best["harmonic"] - baseline["harmonic"])
+    return f" **{points}** over data combination ({plain(baseline['members'][0])})."
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f} points".replace("-", "−")
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return ""
+    return f" (95 %: {in_points(interval)}{', **inside the noise**' if inside_noise(interval) else ''})"
 
 
 def chart_choice(place: Any, found: dict[str, Any]) -> str:
@@ -105,6 +130,8 @@ def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str,
         st.plotly_chart(path_figure({**path, "points": points}, domains), key="domains-path", config=CHART)
     elif drawn := [row for row in rows if row["state"] == "measured"]:
         st.plotly_chart(networks_figure(_drawn(drawn), domains), key="domains-networks", config=CHART)
+    if found["interval"] is None and any(row["group"] == "mean" for row in rows):
+        st.caption("No 95 % interval of the gain: it needs five groups of pictures in every domain.")
     least = min(found["images"].values())
     if least < FEW:
         st.caption(f"{least} pictures in the smallest domain: differences of a point or two are not a ranking.")
@@ -112,27 +139,31 @@ def show_chart(found: dict[str, Any], rows: Sequence[dict[str, Any]], over: str,
 
 def _drawn(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The best, and every network alone: what a gain is held against is in the chart."""
-    alone = [row for row in rows if row["group"] in ("single", "beside")]
+    alone = [row for row in rows if row["group"] in ALONE]
     room = max(1, MOST_DRAWN - len(alone))
     merges = [row for row in rows if row not in alone][:room]
     return [row for row in rows if row in alone or row in merges]
 
 
 def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool = True) -> None:
-    """Networks by domains, the best first; single ones are tinted, the best of each column is marked."""
+    """Networks by domains, the best first; single ones are tinted, data combination otherwise, and the best of each
+    column is marked.
+    """
     if not rows:
         return
     listed = [_listed(row) for row in rows]
     frame = pd.DataFrame(listed)
-    figures = [name for name in frame.columns if name.endswith("(%)") or name == "gain (points)"]
+    figures = [name for name in frame.columns if name.endswith("(%)") or name == GAIN]
     frame[figures] = frame[figures].apply(pd.to_numeric)
-    tints = [ALONE if row["group"] in ("single", "beside") else "" for row in rows]
+    tints = [COMBINED if row["group"] == BASELINE else TINT if row["group"] in ALONE else "" for row in rows]
+    states = openings(work, rows) if opens else []
     if opens:
-        frame.insert(1, "Explore", ["Open in Explore" if one else None for one in openings(work, rows)])
+        frame.insert(1, "Explore", ["Open in Explore" if state else None for state in states])
     known = [name for name in figures if any(row[name] is not None for row in listed)]
     styled: Any = frame.style
     styled = styled.apply(lambda _: tints)
-    styled = styled.format(dict.fromkeys(figures, "{:.2f}"), na_rep="").highlight_max(subset=known, props=MARK)
+    formats = {name: "{:+.2f}" if name == GAIN else "{:.2f}" for name in figures}
+    styled = styled.format(formats, na_rep="").highlight_max(subset=known, props=MARK)
     st.dataframe(
         styled,
         hide_index=True,
@@ -142,7 +173,7 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
         column_config={
             "network": st.column_config.TextColumn(pinned=True, width="medium"),
             "Explore": st.column_config.ButtonColumn(
-                "", type="tertiary", key=_CLICKED, on_click=partial(_open, openings(work, rows))
+                "", type="tertiary", key=_CLICKED, on_click=partial(_open, states)
             ),
         },
     )
@@ -152,13 +183,18 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "network": row["name"],
         H: percent(row["harmonic"]),
-        "gain (points)": percent(row["gain"]),
+        GAIN: percent(row["gain"]),
+        "gain, 95 % (points)": _chance(row.get("interval")),
         **{f"{name} (%)": percent(score) for name, score in row["domains"].items()},
         "mean (%)": percent(row["arithmetic"]),
         "worst (%)": percent(row["worst"]),
         "statistics": row["buffers"],
         "remark": row["reason"] or "; ".join(row["notes"]) or ("" if row["state"] == "measured" else row["state"]),
     }
+
+
+def _chance(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{in_points(interval)}{', noise' if inside_noise(interval) else ''}"
 
 
 def openings(work: DomainsWork, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
@@ -191,9 +227,7 @@ def _open(found: Sequence[dict[str, Any] | None]) -> None:
 
 def show_left_out(rows: Sequence[dict[str, Any]]) -> None:
     """What cannot be measured on any domain, and why."""
-    if rows:
-        with st.expander(f"Left out ({len(rows)})", icon=":material/notes:"):
-            st.markdown("\n".join(f"- **{plain(row['name'])}**: {plain(row['reason'] or '')}" for row in rows))
+    show_remarks("Left out", [(row["name"], row["reason"] or row["state"]) for row in rows])
 
 
 def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
@@ -215,15 +249,7 @@ def show_details(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
             f"Own heads: {heads}. The expert called like the domain, else the one that is best there on these very"
             " pictures, which flatters it."
         )
-    st.download_button(
-        "CSV",
-        as_csv([_listed(row) for row in rows]),
-        "domains.csv",
-        "text/csv",
-        key="domains-csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button([_listed(row) for row in rows], "domains", "domains-csv")
 
 
 def _classes(row: Mapping[str, Any]) -> pd.DataFrame:

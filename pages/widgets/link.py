@@ -23,14 +23,14 @@ SHARED = ("a", "b", "data", "split", "buffers")
 _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
-_SEARCH = ("strategy", "score", "select", "report", "policy", "settings")
-_VARY = ("method", "parameter", "target", "also", "vary")
+_SEARCH = ("strategy", "score", "select", "report", "policy", "calibrate", "settings")
+_VARY = ("method", "parameter", "second", "target", "also", "vary")
 OWN = {
     "": _EXPLORE,
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
-    "compare": ("part", "compare", "anchor", "base", "rows", "own", "dtype", *_SEARCH, *_VARY),
-    "domains": ("experts", "beside", "on", "count", "networks", "path", "over", "chart"),
+    "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY),
+    "domains": ("experts", "beside", "baseline", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "guide": ("chapter",),
     "story": (),
@@ -44,9 +44,10 @@ KNOWN = tuple(dict.fromkeys((*SHARED, *(name for names in OWN.values() for name 
 APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
-LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "beside", "on", "networks", "path"}
+EMPTY = {"beside", "baseline", "networks", "path"}
+LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "on", "select", "report", *EMPTY}
 WHOLE = {"bins", "gallery"}
-"""Values that are several texts, and those that are whole numbers."""
+"""Values that are several texts, those of them that may be emptied (`beside=`), and those that are whole numbers."""
 
 TEXTS = {
     "parameters": "method/",
@@ -154,6 +155,7 @@ def write() -> None:
         value = st.session_state.get(f"link/text/{name}") if name in TEXTS else st.session_state.get(name)
         if name not in TEXTS and value is not None:
             kept[name] = value
+        value = [""] if value == [] and name in EMPTY else value
         texts = [value] if not isinstance(value, list | tuple) else list(value)
         if value is not None and texts:
             wanted[name] = [f"{one:g}" if isinstance(one, float) else str(one) for one in texts]
@@ -209,6 +211,7 @@ def _take(name: str, values: Sequence[str] | None, kept: dict[str, Any]) -> None
         st.session_state.pop(key, None)
     kept.pop(name, None)
     if values:
+        values = [] if name in EMPTY and list(values) == [""] else values
         value = list(dict.fromkeys(values)) if name in LISTS else _whole(values[0]) if name in WHOLE else values[0]
         if value is not None:
             st.session_state[name] = st.session_state[f"kept/{name}"] = value

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.widgets.problems import plain
 
-HELD = ("a", "b", "more", "data", "set", "compare", "anchor", "base", "experts", "beside", "on", "path")
+HELD = ("a", "b", "more", "data", "set", "compare", "anchor", "base", "experts", "beside", "baseline", "on", "path")
 """What names something that a server has loaded, or has not."""
 
 CALLED = {"a": "A", "b": "B"}

@@ -104,13 +104,13 @@ def adaptive(studio: Studio, data: Mapping[str, tuple[Sequence[Path], str]], lim
         print(f"\n{name}: {spec}, {len(pictures)} pictures; passes in % of the grid's, regret in points")
         told: dict[str, list[tuple[float, float]]] = {rival: [] for rival in RIVALS}
         for pair in combinations(opened, 2):
-            grid = studio.searches.of(pair, pictures, pictures, Wanted("grid")).measure()
+            grid = studio.searches.of(pair, [pictures], [pictures], Wanted("grid")).measure()
             scores = {
                 tuple(one["weights"]): one["select"]["miou"] for one in grid["evaluations"] if one["part"] is None
             }
             row = []
             for rival, wanted in RIVALS.items():
-                found = studio.searches.of(pair, pictures, pictures, wanted).measure()
+                found = studio.searches.of(pair, [pictures], [pictures], wanted).measure()
                 share = 100 * found["forward_passes_search"] / found["forward_passes_full_grid"]
                 regret = 100 * (max(scores.values()) - scores[tuple(found["best"]["weights"])])
                 told[rival].append((share, regret))
@@ -134,7 +134,7 @@ def strategies(studio: Studio, files: Sequence[Path], select: str, report: str, 
         kind = STRATEGIES.get(name)
         settings = SETTINGS.get(name, {})
         members = opened[: kind.most]
-        found = studio.searches.of(members, *pictures, Wanted(name, settings)).measure()
+        found = studio.searches.of(members, *([one] for one in pictures), Wanted(name, settings)).measure()
         best = found["best"]
         weights = " ".join(f"{share:.2f}" for share in best["weights"])
         intervals = [in_points(best[where]["interval"]) if best[where]["interval"] else "n/a" for where in

@@ -21,6 +21,7 @@ class Soup(Strategy):
     that no checkpoint is held twice. What is found is measured with statistics measured anew.
     """
 
+    several: ClassVar[bool] = False
     by_tensor: ClassVar[bool] = False
 
     rate: float = parameter(0.05, "Learning rate", min=1e-4, max=1.0, step=0.01)

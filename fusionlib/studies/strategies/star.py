@@ -9,6 +9,7 @@ from fusionlib.candidate import Candidate, Outcome, single
 from fusionlib.contracts import STRATEGIES, Objective, Strategy, parameter
 from fusionlib.errors import UsageError
 from fusionlib.studies.grid import alpha_grid
+from fusionlib.studies.means import arithmetic, harmonic
 from fusionlib.studies.points import STEP, best_of, from_coarse_to_fine, pair_grid
 
 
@@ -18,7 +19,9 @@ class Star(Strategy):
     """A grid between a start weight and each of the others, and the best pair with its best alpha, the weight of the
     start.
 
-    Beside each: the score and loss of the merge and of the other network alone, and the oracle of the two.
+    Beside each, the series of the figures: the score of the merge (`fused`) and of the other network alone (`single`),
+    the `loss` of the other alone, and the `oracle` of the two. Over several datasets an oracle is the harmonic mean and
+    a loss the mean of all.
 
     Source: Weight Fusion, sections 3.2 and 4.1, figures 5 and 8: the start weight and the epochs that follow from it.
     """
@@ -26,7 +29,7 @@ class Star(Strategy):
     title: ClassVar[str] = "Star"
     summary: ClassVar[str] = "A start weight with each of the others: the best pair and its best alpha"
     source: ClassVar[str] = "Weight Fusion, sections 3.2 and 4.1, figures 5 and 8"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     start: int = parameter(0, "Number of the start weight", min=0, max=63, step=1, checkpoint=True)
     step: float = parameter(STEP, "Distance between alphas", min=0.001, max=1.0, step=0.01)
@@ -63,7 +66,7 @@ class Star(Strategy):
                 "alpha": best.weights[self.start],
                 "fused": max(scores),
                 "single": scores[0],
-                "loss": objective.figures("loss", [best])["loss"],
-                "oracle": oracle["oracle_miou"],
+                "loss": arithmetic([one["loss"] for one in objective.figures("loss", [single(other, count)])]),
+                "oracle": harmonic([one["oracle_miou"] for one in oracle]),
             },
         )

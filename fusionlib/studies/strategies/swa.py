@@ -12,7 +12,8 @@ from fusionlib.contracts import STRATEGIES, Objective, Strategy
 @STRATEGIES.register("swa")
 @dataclass(frozen=True)
 class StochasticWeightAverage(Strategy):
-    """`mean of all checkpoints`, batch-norm statistics measured anew over all pictures (or as many as are asked for).
+    """`mean of all checkpoints`, batch-norm statistics measured anew over all pictures that there are for that (or as
+    many as are asked for): those to choose by, or a split of their own.
 
     Every picture counts once, whatever the batches are: the authors' `bn_update`, not torch's `update_bn`. Source:
     Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima"; Weight Fusion, section 4.1, whose baseline is the
