@@ -100,10 +100,11 @@ def _frames(name: str, file: str) -> None:
     for place, entry in places.items():
         taken = []
         for _ in range(5):
-            network.layout.view(network.flat, entry.name).mul_(1.01)
+            network.layout.view(network.flat, entry.name).add_(0.01)
             begun = time.monotonic()
             network.logits(picture, resume=True)
             taken.append(time.monotonic() - begun)
+            assert (network.trail.began is not None) == (place == "head")
         times[place] = min(taken)
     print(f"{times['whole'] * 1000:5.0f} ms, {times['head'] * 1000:.0f} ms")
 
