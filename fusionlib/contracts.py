@@ -3,7 +3,7 @@
 | to add            | write one file in          | and register it with            |
 |-------------------|----------------------------|---------------------------------|
 | an architecture   | `fusionlib/architectures/` | `@ARCHITECTURES.register(name)` |
-| other names of one | `fusionlib/architectures/` | `SPELLINGS.register(name)`     |
+| names of other code | `fusionlib/architectures/` | `@SPELLINGS.register(name)`   |
 | a dataset         | `fusionlib/data/`          | `@DATASETS.register(name)`      |
 | a merge method    | `fusionlib/merging/`       | `@METHODS.register(name)`       |
 | a statistic       | `fusionlib/statistics/`    | `@STATISTICS.register(name)`    |
@@ -17,14 +17,12 @@ Shapes: K checkpoints, M members of a mixture, P packed float elements, N images
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
+from fusionlib.description import Description, Parts, Spelling, TensorShapes  # noqa: F401 - part of the contract
 from fusionlib.errors import UsageError
 from fusionlib.parameters import Parameter, parameter, parameters_of  # noqa: F401 - part of the contract
 from fusionlib.registry import Registry
@@ -132,59 +130,6 @@ class Architecture(Protocol):
 
     def label_space(self, classes: int) -> str | OwnClasses:
         """The label space that `classes` outputs stand for, by its name, or classes of the network's own."""
-        ...
-
-
-@dataclass(frozen=True)
-class Description:
-    """What lies beside tensors of Hugging Face and says what they are: `config` and `preprocessor` as JSON values, read
-    as data that anybody may have written.
-    """
-
-    config: Mapping[str, Any]
-    preprocessor: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 of all that it says."""
-        return hashlib.sha256(json.dumps([self.config, self.preprocessor], sort_keys=True).encode()).hexdigest()
-
-    @property
-    def model_type(self) -> str:
-        """The kind of network that it names."""
-        found = self.config.get("model_type")
-        return found if isinstance(found, str) else ""
-
-    @property
-    def network(self) -> str:
-        """The class that it names, else the kind."""
-        found = self.config.get("architectures")
-        name = found[0] if isinstance(found, list) and found else None
-        return name if isinstance(name, str) else self.model_type
-
-
-class TensorShapes(dict[str, tuple[int, ...]]):
-    """Shape by name, with what a description beside the tensors says of their network; None where there is none."""
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], description: Description | None = None) -> None:
-        super().__init__(shapes)
-        self.description = description
-
-
-Parts: TypeAlias = "tuple[tuple[str, tuple[int, ...]], ...]"
-"""Names and shapes of a network's tensors that a file keeps in one, in the order in which their numbers lie there."""
-
-
-class Spelling(Protocol):
-    """Names under which other code stores a network that is known here by others."""
-
-    title: str
-    """Whose names they are."""
-
-    def parts(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Parts] | None:
-        """What each tensor of a file is here; nothing for one that the network does not read. None where the file is
-        not so named, or a network is known by the names that it has.
-        """
         ...
 
 
