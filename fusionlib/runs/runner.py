@@ -331,7 +331,7 @@ class Runner:
             steps(0, passes)  # where somebody cancels
 
         look_through(pictures, work.indices, reading)
-        steps.say("the first picture goes through the network")
+        steps.say("")
 
         def along(done: int, total: int) -> None:
             rows.flush()  # before the next picture begins: whatever ends the process, a finished one is known

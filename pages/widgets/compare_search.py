@@ -52,7 +52,7 @@ SELECTED = "those to choose on"
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
     several = st.session_state.get("score") == HARMONIC  # two wide ones, for several data each
-    top = st.columns([2, 2, 4, 4, 2] if several else 5, vertical_alignment="bottom")
+    top = st.columns([2.2, 2.6, 3.6, 3.6, 2.6] if several else 5, vertical_alignment="bottom")
     name = offered(
         top[0],
         "Strategy",
