@@ -50,7 +50,9 @@ class Preprocessing:
 
     `scale` is the value of white, 1 or 255. `order` is that of the channels, of `mean` and `std` too: RGB or BGR.
     With `resize` all pictures are resized to that height and width. With `pad` they are continued at the right and at
-    the bottom, by their outermost pixels, until both sides are multiples of it. Logits come back at the picture's size.
+    the bottom, by their outermost pixels, until both sides are multiples of it. With `window`, (side, step), the
+    network sees squares of that side, a step apart and the last flush with the edge, and logits are averaged where they
+    overlap; smaller pictures are continued as with `pad`. Logits come back at the picture's size.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -60,9 +62,12 @@ class Preprocessing:
     order: Literal["RGB", "BGR"] = "RGB"
     pad: int = 1
     resize: tuple[int, int] | None = None
+    window: tuple[int, int] | None = None
 
     def seen(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width at which the network sees a picture of these."""
+        """Height and width of what the network sees at a time of a picture of these."""
+        if self.window:
+            return self.window[0], self.window[0]
         return self.resize or (-(-height // self.pad) * self.pad, -(-width // self.pad) * self.pad)
 
 
@@ -101,7 +106,10 @@ class Architecture(Protocol):
 
     One that knows better than the file of its class what it consists of has an attribute `code`, a text that is another
     for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
-    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`.
+    named has an attribute `named`, how it was: `--model FILE.py:FACTORY`. One that computes something else with the
+    tensors of another, such as an output stride, has an attribute `chosen`: False, and it is never recognised, until
+    the operator asks for it by `--model NAME`; then it comes before the other. Those of this library have two more:
+    `names`, whose names of tensors they go by, and `stride`, the pixels of the picture a side of one of the backbone's.
     """
 
     title: str
@@ -174,6 +182,15 @@ class Sample:
     image: np.ndarray
     truth: np.ndarray | None
     scale: int = 1
+    read_instances: Callable[[], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    """How to get at `instances`: most measures do not look at them, and decoding them takes as long as the truth."""
+
+    @property
+    def instances(self) -> np.ndarray | None:
+        """(H, W) int32 at the size of the truth: a number for each instance, 0 outside of all; None where the data
+        tells none apart. Read anew at each call. Raises `DataError` that names the file.
+        """
+        return None if self.read_instances is None else self.read_instances()
 
 
 class Dataset(Protocol):

@@ -127,6 +127,20 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def opens() -> list[Row]:
+    """What opens without code, for the README: networks by whose names of tensors they go, then data."""
+    from fusionlib.contracts import ARCHITECTURES, DATASETS
+
+    networks: dict[str, list[str]] = {}
+    for name, item in sorted(ARCHITECTURES.items()):
+        if not hasattr(item, "named"):
+            networks.setdefault(getattr(item, "names", item.title), []).append(f"`{name}`")
+    return [
+        *({"what opens": ", ".join(own), "as": f"tensors named as in {names}"} for names, own in networks.items()),
+        *({"what opens": item.title, "as": f"`{item.usage}`"} for _, item in sorted(DATASETS.items())),
+    ]
+
+
 # --- tables, by what is registered when they are asked for -----------------------------------------------------------
 
 _TYPED = {"name", "spec", "parameter", "default", "of", "figure"}
@@ -284,6 +298,8 @@ def _architectures() -> list[Row]:
         {
             "name": name,
             "title": item.title,
+            "tensors named as in": getattr(item, "names", item.title),
+            "output stride": str(getattr(item, "stride", "")),
             "layers move live": "from the first that changed" if hasattr(item, "stages") else "",
             "units can be matched": "yes" if hasattr(item, "permutations") else "",
             "source": item.citation,

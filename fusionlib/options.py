@@ -66,6 +66,7 @@ class Options:
     engine: str = "here"
     address: str | None = None
     workers: int | None = None
+    class_tables: Path | None = None
 
     def __post_init__(self) -> None:
         self._check_engine()
@@ -97,13 +98,23 @@ class OneLineParser(argparse.ArgumentParser):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that the app and every CLI verb share."""
     parser.add_argument(
-        "--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, see `guide networks`"
+        "--model",
+        action="append",
+        default=[],
+        metavar="FILE.py:FACTORY",
+        help="your own network, or the NAME of a built-in one that is not recognised by itself, see `guide networks`",
     )
     add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
     parser.add_argument(
         "--tiles", action="store_true", help="measure pictures of more than 2 million pixels at full size, tile by tile"
+    )
+    parser.add_argument(
+        "--class-tables",
+        type=Path,
+        metavar="DIR",
+        help="folder of YAML tables: which class of one label space counts as which of another, see `guide data`",
     )
     parser.add_argument("--home", type=Path, default=None, help="folder for results, uploads and exports")
     parser.add_argument(
@@ -220,6 +231,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         given.engine,
         given.address,
         given.workers,
+        given.class_tables,
     )
 
 

@@ -14,6 +14,14 @@ from fusionlib.contracts import ARCHITECTURES
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays on one worker, and so do all browsers: two at once on two cores keep each other waiting."""
+    for item in items:
+        group = "browser" if item.get_closest_marker("browser") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real checkpoints and pictures: `FUSION_DATA`, or ../shared/data beside the project."""

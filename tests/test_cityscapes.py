@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from fusionlib.contracts import IGNORE
+from fusionlib.data.attributes import attributes_of
+from fusionlib.data.cache import DecodedCache
 from fusionlib.data.labels import CITYSCAPES, UNLABELLED
 from fusionlib.data.spec import check, open_dataset, splits_of
 from fusionlib.errors import DataError
@@ -92,6 +94,22 @@ def test_pictures_have_their_city_and_the_classes_of_the_benchmark(root):
     ]
     assert sample.truth.reshape(-1).tolist() == expected
     assert check(dataset)[:19].tolist() == [4] * 19
+    assert attributes_of(DecodedCache(dataset, 1 << 20)) == {"city": ("frankfurt",) * 2 + ("lindau",) * 2}
+
+
+def test_instances_are_those_above_a_thousand_and_count_in_the_key(root: Path) -> None:
+    mask = place(root, "val", "lindau", 1)[1]
+    path, key = Path(str(mask).replace("labelIds", "instanceIds")), open_dataset(f"cityscapes:{root}").picture_key(3)
+    write(path, np.where(IDS == 26, 26_001, IDS.astype(np.uint16)))
+    dataset = open_dataset(f"cityscapes:{root}")
+    found = dataset.load(3).instances
+    assert found is not None and found.dtype == np.int32 and np.array_equal(found, np.where(IDS == 26, 26_001, 0))
+    assert dataset.picture_key(3) != key
+    write(path, np.zeros((3, 3), np.uint16))
+    with pytest.raises(DataError, match="instanceIds"):
+        _ = open_dataset(f"cityscapes:{root}").load(3).instances
+    path.unlink()
+    assert open_dataset(f"cityscapes:{root}").load(3).instances is None
 
 
 def test_train_ids_are_read_where_every_picture_has_them(root):

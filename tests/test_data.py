@@ -81,7 +81,7 @@ def test_specs_are_taken_apart(text, expected):
     assert parse_spec(text) == expected and str(expected) == text
 
 
-@pytest.mark.parametrize("text", ["", "camvid", "/data/camvid", "voc:/data", ":x", "camvid:", "camvid:@val"])
+@pytest.mark.parametrize("text", ["", "camvid", "/data/camvid", "vocs:/data", ":x", "camvid:", "camvid:@val"])
 def test_malformed_specs_say_how_to_write_them(text):
     with pytest.raises(UsageError, match="camvid:DIR"):
         parse_spec(text)
@@ -362,7 +362,7 @@ def test_two_pictures_of_one_name_are_refused(folder):
         ("klasses: [a]", "klasses"),
         ("ignore: 3", "neither"),
         ("classes: [a]\nlabel_space: camvid", "both"),
-        ("label_space: voc", "voc"),
+        ("label_space: voc12", "voc12"),
         ("label_space: cityscapes-void", "cityscapes-void"),
         ("label_space: [camvid]", "camvid"),
         ("classes: []", "classes"),

@@ -16,6 +16,7 @@ from fusionlib.architectures.recognise import recognise
 from fusionlib.contracts import Output, Preprocessing
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.identity import architecture_key, identities
+from fusionlib.engine.observe import _of_picture
 from fusionlib.engine.recalibrate import recalibrate
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.lab.batches import CropSampler
@@ -37,6 +38,12 @@ WRONG = [
     ("RESIZE = (512, 0)", "height and width"),
     ("RESIZE = (512, '1024')", "height and width"),
     ("RESIZE, PAD = (64, 64), 32", "left out where RESIZE is given"),
+    ("WINDOW = 0", "a side of 8 to"),
+    ("WINDOW = (64, 7)", "an eighth of it or more"),
+    ("WINDOW = (64, 65)", "an eighth of it or more"),
+    ("WINDOW = (64, 32, 1)", "a side of 8 to"),
+    ("WINDOW = '768'", "a side of 8 to"),
+    ("WINDOW, PAD = 64, 32", "left out where RESIZE or PAD is given"),
     ("OUTPUT = True", "key or the place"),
     ("OUTPUT = ['aux']", "key or the place"),
     ("ACTIVATION = 'relu'", "'logits', 'softmax', 'sigmoid'"),
@@ -147,6 +154,45 @@ def test_a_network_made_for_one_size_tells_its_classes_at_that_size(tmp_path: Pa
         recognise(shapes(5))
     registered(tmp_path, f"{fixed}RESIZE = (40, 24)\n")
     assert recognise(shapes(5)) == ("mine:make", 5)
+
+
+WINDOWED = net_with("self.logits(x - x.mean((2, 3), keepdim=True))")
+"""What it says of a pixel depends on all that it sees at a time."""
+
+
+@pytest.mark.parametrize(
+    ("side", "step", "size"),
+    [(16, 8, (20, 30)), (8, 8, (16, 24)), (12, 5, (20, 30)), (24, 16, (20, 30)), (9, 2, (9, 14))],
+)
+def test_windows_slide_over_the_picture_and_are_averaged_where_they_overlap(
+    tmp_path: Path, side: int, step: int, size: tuple[int, int]
+) -> None:
+    item = registered(tmp_path, f"{WINDOWED}WINDOW = ({side}, {step})\n")
+    images = pictures(2, size=size)
+    whole = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    height, width = size
+    whole = nn.functional.pad(whole, (0, max(0, side - width), 0, max(0, side - height)), mode="replicate")
+    height, width = whole.shape[2:]
+    total, count = torch.zeros(2, 4, height, width), torch.zeros(height, width)
+    for top in sorted({*range(0, height - side + 1, step), height - side}):
+        for left in sorted({*range(0, width - side + 1, step), width - side}):
+            place = ..., slice(top, top + side), slice(left, left + side)
+            seen = whole[place]
+            total[place] += plain(item, 4, seen - seen.mean((2, 3), keepdim=True))
+            count[place] += 1
+    expected = (total / count)[..., : size[0], : size[1]]
+    network = bound(tmp_path, item, 4)
+    torch.testing.assert_close(network.logits(images), expected)
+    torch.testing.assert_close(network.differentiable(network.flat, images), expected)
+
+
+def test_activations_of_a_picture_are_those_of_all_its_windows(tmp_path: Path) -> None:
+    network = bound(tmp_path, registered(tmp_path, f"{WINDOWED}WINDOW = 12\n"), 4)
+    with recorded(network.module) as seen:
+        network.logits(IMAGES)
+        second = _of_picture(seen["norm"], 1, 2)
+        network.logits(IMAGES[1:])
+    assert len(second) == 2 * 4 and torch.equal(second, seen["norm"])  # 20x30 in steps of 8
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------
@@ -308,7 +354,15 @@ def test_training_crops_are_prepared_the_same_way() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["SCALE = 255", "ORDER = 'BGR'", "PAD = 32", "RESIZE = (8, 8)", "OUTPUT = 'out'", "ACTIVATION = 'softmax'"]
+    [
+        "SCALE = 255",
+        "ORDER = 'BGR'",
+        "PAD = 32",
+        "RESIZE = (8, 8)",
+        "WINDOW = 8",
+        "OUTPUT = 'out'",
+        "ACTIVATION = 'softmax'",
+    ]
     + ["LABEL_SPACE = ['a', 'b', 'c', 'd']", "LABEL_SPACE, LABEL_MAP = list('abcd'), {'a': 'b'}"],
 )
 def test_every_declaration_is_part_of_the_keys_of_results(tmp_path: Path, line: str) -> None:

@@ -51,7 +51,15 @@ def test_built_in_spaces_have_their_published_sizes_and_colours():
         "cityscapes": 19,
         "cityscapes-void": 20,
         "camvid": 11,
+        "ade20k": 150,
+        "coco-stuff": 171,
+        "idd": 26,
+        "synthia-13": 13,
+        "synthia-16": 16,
+        "voc": 21,
     }
+    assert LABEL_SPACES["ade20k"].names[149] == "flag" and LABEL_SPACES["coco-stuff"].names[170] == "wood"
+    assert LABEL_SPACES["voc"].palette[20] == (0, 64, 128) and LABEL_SPACES["idd"].names[25] == "sky"
     assert CITYSCAPES.palette[CITYSCAPES.names.index("car")] == (0, 0, 142)
     assert CAMVID.palette[CAMVID.names.index("bicyclist")] == (0, 128, 192)
     assert CITYSCAPES_VOID.names[:19] == CITYSCAPES.names and CITYSCAPES_VOID.names[19] == "void"
@@ -108,7 +116,7 @@ def test_unknown_pair_is_refused_with_both_names(pair):
 def test_label_space_by_name():
     assert label_space("camvid") is CAMVID
     assert label_space("classes-3").names == ("class 0", "class 1", "class 2")
-    for wrong in ("voc", "classes-", "classes-0", "classes-256", "classes-x"):
+    for wrong in ("voc12", "classes-", "classes-0", "classes-256", "classes-x"):
         with pytest.raises(DataError, match="cityscapes, cityscapes-void, camvid"):
             label_space(wrong)
 

@@ -1,5 +1,5 @@
-"""What a model file declares beside its factory: MEAN, STD, SCALE, ORDER, PAD, RESIZE, OUTPUT, ACTIVATION, HEAD,
-LABEL_SPACE and LABEL_MAP. Every one may be left out; a wrong value is said when the file is loaded.
+"""What a model file declares beside its factory: MEAN, STD, SCALE, ORDER, PAD, RESIZE, WINDOW, OUTPUT, ACTIVATION,
+HEAD, LABEL_SPACE and LABEL_MAP. Every one may be left out; a wrong value is said when the file is loaded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ MOST_CLASSES = 255
 
 def preprocessing_of(module: ModuleType) -> Preprocessing:
     """How pictures become the network's input. Raises `UsageError`."""
-    resize, pad = _size(module), _whole(module, "PAD", 1)
+    resize, pad, window = _size(module), _whole(module, "PAD", 1), _window(module)
     if resize and pad > 1:
         raise _wrong(module, "PAD", "left out where RESIZE is given", f"{pad} beside RESIZE = {resize}")
+    if window and (resize or pad > 1):
+        raise _wrong(module, "WINDOW", "left out where RESIZE or PAD is given", f"{window} beside one of them")
     return Preprocessing(
         _triple(module, "MEAN", 0.0),
         _triple(module, "STD", 1.0),
@@ -29,6 +31,7 @@ def preprocessing_of(module: ModuleType) -> Preprocessing:
         order=_one_of(module, "ORDER", ("RGB", "BGR")),
         pad=pad,
         resize=resize,
+        window=window,
     )
 
 
@@ -103,6 +106,27 @@ def _size(module: ModuleType) -> tuple[int, int] | None:
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
         raise _wrong(module, "RESIZE", f"height and width in pixels up to {LARGEST_SIDE}, as (512, 1024)")
     return sides
+
+
+def _window(module: ModuleType) -> tuple[int, int] | None:
+    given = getattr(module, "WINDOW", None)
+    if given is None:
+        return None
+    pair = tuple(given) if isinstance(given, tuple | list) else (given,)
+    if len(pair) == 1 and type(pair[0]) is int:
+        pair = pair[0], max(1, pair[0] * 2 // 3)
+    if len(pair) != 2 or not all(type(one) is int for one in pair) or not _slides(*pair):
+        raise _wrong(
+            module,
+            "WINDOW",
+            f"a side of 8 to {LARGEST_SIDE} pixels, or the side and a step of an eighth of it or more, as (768, 512)",
+        )
+    return pair
+
+
+def _slides(side: int, step: int) -> bool:
+    """Whether windows cover a picture without being so many that they do not fit into memory."""
+    return 8 <= side <= LARGEST_SIDE and side <= 8 * step <= 8 * side
 
 
 def _whole(module: ModuleType, name: str, default: int) -> int:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.enet_permutations import enet_permutations
+from fusionlib.architectures.spaces import usual_space
 from fusionlib.contracts import ARCHITECTURES, Preprocessing, Stage
 
 
@@ -196,16 +197,15 @@ _STAGE: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 class ENetArchitecture:
-    """ENet with any class count; 19 outputs are taken for Cityscapes, 20 for Cityscapes with a void output, 11 for
-    CamVid.
-    """
+    """ENet with any class count."""
 
     title = "ENet"
+    names = "the public PyTorch checkpoints (initial_block, regular1_1, transposed_conv)"
+    stride = 8
     citation = "Paszke et al. 2016, ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation"
     head: tuple[str, ...] = ("upsample4_0", "regular4_", "upsample5_0", "regular5_", "transposed_conv")
     preprocessing = Preprocessing(channels_last=True)
     permutations = enet_permutations()
-    _spaces: ClassVar = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
     def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         """The class count, read off the last layer, when every tensor of ENet is there; others may lie beside them."""
@@ -227,8 +227,8 @@ class ENetArchitecture:
         return module.stages()
 
     def label_space(self, classes: int) -> str:
-        """See the class docstring; other counts get numbered classes."""
-        return self._spaces.get(classes, f"classes-{classes}")
+        """By the class count."""
+        return usual_space(classes)
 
 
 @lru_cache(maxsize=16)  # every file that is opened is asked about twice, and building takes 50 ms

@@ -102,8 +102,18 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     """The registered network with most tensors in common with these, of equals the one registered last; None where none
     has any.
     """
-    found = [near for name, item in architectures.items() if (near := _compared(name, item, shapes)) is not None]
-    return max(enumerate(found), key=lambda pair: (pair[1].fits, pair[1].likeness, pair[0]))[1] if found else None
+    known = [(name, item) for name, item in architectures.items() if getattr(item, "chosen", True)]
+    kinds = _kinds(shapes)
+    bounds = [_most_alike(item, kinds) for _, item in known]
+    best: tuple[tuple[bool, float, int], Near] | None = None
+    for number in sorted(range(len(known)), key=lambda number: -bounds[number]):
+        if best is not None and bounds[number] < best[1].likeness:
+            break
+        near = _compared(*known[number], shapes)
+        rank = (near.fits, near.likeness, number) if near else None
+        if near and rank and (best is None or rank > best[0]):
+            best = rank, near
+    return best[1] if best else None
 
 
 def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
@@ -116,7 +126,7 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
         if (problem := getattr(item, "problem", None)) and not was_made(item)
     ]
     if near is None:
-        what = f"they have no tensor in common with {' or '.join(architectures.names())}"
+        what = f"they have no tensor in common with {' or '.join(_listed(architectures))}"
     else:
         what = str(near)
     if near is not None and near.renames:
@@ -145,9 +155,35 @@ def unknown_network(items: Sequence[Named], architectures: Registry[Architecture
     names = [", ".join(items[number].name for number in group) for group, _ in told]
     return ArchitectureError(
         "; ".join(f"No network is known for {name}: {why.what}" for name, (_, why) in zip(names, told, strict=True)),
-        f"the tensors of one of {', '.join(architectures.names())}",
+        f"the tensors of {' or '.join(_listed(architectures))}; `architectures` lists them",
         f"{'. '.join(dict.fromkeys(why.do for _, why in told))}; {WITHOUT}",
     )
+
+
+def _listed(architectures: Registry[Architecture]) -> list[str]:
+    """Names of the operator's networks, and how many others there are."""
+    own = [name for name, item in sorted(architectures.items()) if hasattr(item, "named")]
+    others = len(architectures.names()) - len(own)
+    return [*own, *([f"any of the {others} built-in networks"] if others else [])]
+
+
+def _most_alike(architecture: Architecture, has: Counter[tuple[str, Shape]]) -> float:
+    """An upper bound of the likeness: a rename leaves the last word of a name and the shape as they are.
+
+    Tensors whose shape follows the class count are taken to fit.
+    """
+    one, other = (tensor_shapes(architecture, classes) for classes in (2, 3))
+    if not one or not other:
+        return 1.0
+    sized = {name for name, shape in one.items() if other.get(name) != shape}
+    own = _kinds({name: shape for name, shape in one.items() if name not in sized})
+    common = sum(min(count, has[kind]) for kind, count in own.items())
+    return (common + len(sized)) / max(1, own.total() + len(sized), has.total())
+
+
+def _kinds(shapes: Shapes) -> Counter[tuple[str, Shape]]:
+    """How many tensors have which last word and shape; counters are none of a network's."""
+    return Counter((name.rpartition(".")[2], shape) for name, shape in shapes.items() if not name.endswith(COUNTER))
 
 
 def _compared(name: str, architecture: Architecture, shapes: Shapes) -> Near | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,19 +23,35 @@ _MADE: WeakKeyDictionary[Architecture, dict[int, Shapes | None]] = WeakKeyDictio
 def recognise(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> tuple[str, int] | None:
     """Name and class count of the registered architecture that takes tensors of these shapes, else None.
 
-    Of several the one that takes most of them; of equals the one registered last, because the user's own code comes
-    after ours.
+    Of several the one that takes most of them; of equals one that was chosen, else the one registered last, because the
+    user's own code comes after ours.
     """
     found = [
         (name, classes)
         for name, architecture in architectures.items()
-        if (classes := architecture.recognise(shapes)) is not None
+        if getattr(architecture, "chosen", True) and (classes := architecture.recognise(shapes)) is not None
     ]
     if len(found) < 2:
         return found[0] if found else None
-    return max(enumerate(found), key=lambda item: (_tensor_count(architectures.get(item[1][0]), item[1][1]), item[0]))[
-        1
-    ]
+
+    def rank(item: tuple[int, tuple[str, int]]) -> tuple[int, bool, int]:
+        number, (name, classes) = item
+        architecture = architectures.get(name)
+        return _tensor_count(architecture, classes), getattr(architecture, "chosen", False), number
+
+    return max(enumerate(found), key=rank)[1]
+
+
+def on_request(architectures: Registry[Architecture] = ARCHITECTURES) -> tuple[str, ...]:
+    """Names of the networks that are recognised only where the operator chose them."""
+    return tuple(name for name, item in architectures.items() if hasattr(item, "chosen"))
+
+
+def choose(names: Collection[str], architectures: Registry[Architecture] = ARCHITECTURES) -> None:
+    """Recognise those of these names, and none of the others that wait for it."""
+    for name in on_request(architectures):
+        item: Any = architectures.get(name)
+        item.chosen = name in names
 
 
 def network_of(shapes: Shapes) -> Known | None:

@@ -18,15 +18,15 @@ from fusionlib.architectures.declared import classes_of, head_of, output_of, pre
 from fusionlib.architectures.modules import methods_of_torch
 from fusionlib.architectures.outputs import logits_of
 from fusionlib.architectures.own_modules import OwnModules
+from fusionlib.architectures.recognise import choose, on_request
 from fusionlib.architectures.sources import content_of, imported_files
+from fusionlib.architectures.spaces import usual_space
 from fusionlib.architectures.staged import check_stages, trial_picture
-from fusionlib.contracts import ARCHITECTURES, OwnClasses, Stage, class_count
+from fusionlib.contracts import ARCHITECTURES, OwnClasses, Stage
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.quiet import quiet
 
 log = logging.getLogger(__name__)
-
-_SPACES = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class UserArchitecture:
 
     def label_space(self, classes: int) -> str | OwnClasses:
         """What the file declares, else by the class count."""
-        return self._space or _SPACES.get(classes, f"classes-{class_count(classes)}")
+        return self._space or usual_space(classes)
 
     def _without_numbers(self, classes: int) -> nn.Module:
         try:
@@ -184,11 +184,12 @@ class UserArchitecture:
 
 
 def register_user_models(specs: Sequence[str]) -> tuple[str, ...]:
-    """Load and register several; their names.
+    """Load and register several, choose those that name a built-in network; the names of those loaded.
 
     Raises `UsageError` as `register_user_model`, and where two would have one name.
     """
-    names = {spec: _name_of(spec) for spec in specs}
+    choose(specs)
+    names = {spec: _name_of(spec) for spec in _files_of(specs)}
     for spec, name in names.items():
         if list(names.values()).count(name) > 1:
             raise UsageError(
@@ -199,12 +200,18 @@ def register_user_models(specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(register_user_model(spec) for spec in names)
 
 
+def _files_of(specs: Sequence[str]) -> list[str]:
+    built_in = on_request()
+    return [spec for spec in specs if spec not in built_in]
+
+
 def refresh_user_models(specs: Sequence[str]) -> bool:
     """Load those anew whose files have changed since they were loaded; whether there was any.
 
     Raises `UsageError` as they do.
     """
-    stale = [spec for spec in specs if (former := _loaded(_name_of(spec))) is None or not former.is_current()]
+    files = _files_of(specs)
+    stale = [spec for spec in files if (former := _loaded(_name_of(spec))) is None or not former.is_current()]
     for spec in stale:
         register_user_model(spec)
     return bool(stale)
@@ -235,7 +242,11 @@ def register_user_model(spec: str) -> str:
 def _parsed(spec: str) -> tuple[Path, str]:
     path_text, _, factory = spec.rpartition(":")
     if not path_text or not factory.isidentifier() or Path(path_text).suffix != ".py":
-        raise UsageError(f"--model {spec}", "path/to/file.py:factory", "Name the file and the function in it")
+        raise UsageError(
+            f"--model {spec}",
+            f"path/to/file.py:factory, or one of {', '.join(on_request())}",
+            "Name the file and the function in it; built-in networks are recognised without",
+        )
     return Path(path_text), factory
 
 

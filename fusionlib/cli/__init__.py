@@ -26,6 +26,8 @@ VERBS: Mapping[str, str] = {
     "layers": "What each layer, block or part contributes to a merge",
     "compare": "Measure every merge method, the single networks and their ensemble in one table",
     "methods": "List every merge method with its parameters and its source",
+    "datasets": "List every kind of data that can be opened, and how to name it",
+    "architectures": "List every network that can run a checkpoint, with its size and its source",
     "measures": "List everything that can be measured, with its figures and its source",
     "studies": "List every study: what can be worked off as a run",
     "results": "List, show, prune, export or import what has been measured",

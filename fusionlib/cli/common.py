@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fusionlib.recipe import Recipe
     from fusionlib.studio import OutlookDesk, Studio
 
-_PROCESS = ("device", "precision", "tiles", "home_mb", "engine", "address", "workers")
+_PROCESS = ("device", "precision", "tiles", "home_mb", "engine", "address", "workers", "class_tables")
 """Options of a process that verbs have where they matter."""
 
 

@@ -1,4 +1,5 @@
-"""`attributes.csv` beside the pictures: what is known of each, to choose pictures by.
+"""What is known of each picture, to choose pictures by: from the folders of a dataset, and from `attributes.csv`
+beside the pictures, which goes before.
 
     name,weather,camera
     0016E5_07959,rain,front
@@ -19,7 +20,8 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.data.chosen import Chosen
 from fusionlib.data.corrupt import Corrupted
 from fusionlib.data.pairs import PairedDataset
-from fusionlib.data.spec import First
+from fusionlib.data.relabelled import Relabelled
+from fusionlib.data.selected import Selected
 from fusionlib.errors import DataError, shown
 
 FILE = "attributes.csv"
@@ -32,17 +34,19 @@ Columns = Mapping[str, Mapping[str, str]]
 
 
 def attributes_of(pictures: DecodedCache) -> dict[str, tuple[str, ...]]:
-    """Columns with the value of every picture, "" where the file has none; empty where there is no file.
+    """Columns with the value of every picture, "" where nothing says it; empty where nothing is said of any.
 
     Columns of one value, or of more than `MOST_VALUES`, choose nothing and are left out. Raises `DataError` for a file
     that is no such table.
     """
-    path = _beside(pictures)
-    if path is None:
+    dataset = _paired(pictures)
+    if dataset is None:
         return {}
-    about = path.stat()
+    columns = {**dataset.known}
+    if path := _beside(dataset):
+        about = path.stat()
+        columns |= _read(path, about.st_mtime_ns, about.st_size)
     names = [pictures.name(index) for index in range(len(pictures))]
-    columns = _read(path, about.st_mtime_ns, about.st_size)
     found = {column: tuple(values.get(name, "") for name in names) for column, values in columns.items()}
     return {column: values for column, values in found.items() if 1 < len(set(values)) <= MOST_VALUES}
 
@@ -66,12 +70,15 @@ def choices_of(attributes: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{column}={value}" for column, values in attributes.items() for value in sorted(set(values)) if value]
 
 
-def _beside(pictures: DecodedCache) -> Path | None:
+def _paired(pictures: DecodedCache) -> PairedDataset | None:
+    """The dataset of files at the bottom of what the pictures went through."""
     dataset: object = pictures
-    while isinstance(dataset, DecodedCache | Chosen | First | Corrupted):
+    while isinstance(dataset, DecodedCache | Chosen | Selected | Relabelled | Corrupted):
         dataset = dataset.dataset
-    if not isinstance(dataset, PairedDataset) or not dataset.pairs:
-        return None
+    return dataset if isinstance(dataset, PairedDataset) and dataset.pairs else None
+
+
+def _beside(dataset: PairedDataset) -> Path | None:
     folder = dataset.pairs[0].image.parent
     return next((path for path in (folder / FILE, folder.parent / FILE) if path.is_file()), None)
 

@@ -8,7 +8,7 @@ from threading import Lock
 from fusionlib.contracts import Dataset, Sample
 from fusionlib.data.files import WHOLE_PIXELS
 from fusionlib.data.labels import LabelSpace
-from fusionlib.data.spec import First
+from fusionlib.data.selected import First
 from fusionlib.errors import ChangedDataError, DataError
 
 

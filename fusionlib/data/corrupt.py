@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -194,7 +195,7 @@ class Corrupted:
     def load(self, index: int, whole: bool = False) -> Sample:
         """The other's picture, damaged; a very large one is damaged as it comes, reduced unless `whole`."""
         sample = self.dataset.load(index, whole)
-        return Sample(sample.name, corrupted(sample.image, self.kind, self.severity), sample.truth, sample.scale)
+        return replace(sample, image=corrupted(sample.image, self.kind, self.severity))
 
     def fingerprint(self) -> str:
         """Of the other dataset and the damage; of severity 0 the other's own."""

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fusionlib.data.orientation import STORED, inverse, orientation_of, turned
+from fusionlib.data.packed import Packed, PictureFile
 from fusionlib.errors import DataError, clipped, shown
 
 MAX_PIXELS = 64_000_000
@@ -57,13 +58,13 @@ def existing_folder(argument: str) -> Path:
     return folder
 
 
-def require_file(path: Path) -> None:
+def require_file(path: PictureFile) -> None:
     """Raises `DataError` for a link to nothing, and for what would never end or never begin: a pipe, a device."""
     if not path.is_file():
         raise DataError(f"{path} is not a readable file", "picture files only", "Remove it from the folder")
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: PictureFile) -> tuple[int, int]:
     """(height, width) from the header, nothing decoded. Raises `DataError` that names the file."""
     require_file(path)
     try:
@@ -72,7 +73,7 @@ def picture_size(path: Path) -> tuple[int, int]:
                 raise DataError(
                     f"{path} is neither a PNG nor a JPEG file", "PNG or JPEG pictures", "Convert the picture"
                 )
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
+        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
             width, height = image.size
     except DataError:
         raise
@@ -103,7 +104,7 @@ def reduced_mask(labels: np.ndarray, scale: int, orientation: int = STORED) -> n
     return turned(stored[np.ix_(rows, columns)], orientation)
 
 
-def read_picture(path: Path, orientation: int = STORED, scale: int = 1) -> np.ndarray:
+def read_picture(path: PictureFile, orientation: int = STORED, scale: int = 1) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned as the EXIF `orientation` says; by default as stored. Raises `DataError` that names
     the file.
 
@@ -112,7 +113,11 @@ def read_picture(path: Path, orientation: int = STORED, scale: int = 1) -> np.nd
     """
     height, width = picture_size(path)
     try:
-        with one_large(height * width), Image.open(path, formats=("PNG", "JPEG")) as opened:
+        with (
+            one_large(height * width),
+            path.open("rb") as file,
+            Image.open(file, formats=("PNG", "JPEG")) as opened,
+        ):
             rest = scale // _draft(opened, scale)
             image = (
                 Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
@@ -144,7 +149,7 @@ def one_large(pixels: int) -> AbstractContextManager:
     return _LARGE if pixels > WHOLE_PIXELS else nullcontext()
 
 
-def picture_orientation(path: Path) -> int:
+def picture_orientation(path: PictureFile) -> int:
     """1 to 8 by the file's EXIF entry, 1 without one, from the header. Raises `DataError` that names the file."""
     try:
         return orientation_of(path)
@@ -152,7 +157,7 @@ def picture_orientation(path: Path) -> int:
         raise unreadable(path, problem) from problem
 
 
-def check_pixels(path: Path, height: int, width: int) -> None:
+def check_pixels(path: PictureFile, height: int, width: int) -> None:
     """Raises `DataError` for a picture of no pixels, or of too many."""
     if not 0 < height * width <= MAX_PIXELS:
         raise DataError(
@@ -162,7 +167,7 @@ def check_pixels(path: Path, height: int, width: int) -> None:
         )
 
 
-def unreadable(path: Path, problem: Exception) -> DataError:
+def unreadable(path: PictureFile, problem: Exception) -> DataError:
     """The error of a file that cannot be read, for whatever reason."""
     return DataError(
         f"{path} cannot be read ({type(problem).__name__}: {clipped(str(problem), 200)})",
@@ -178,7 +183,7 @@ def _digest(path: str, *identity: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
+def fingerprint_files(labels: str, files: Iterable[tuple[str, PictureFile]]) -> str:
     """SHA-256 over `labels` and the names and contents of `files`; where they lie does not count.
 
     A file is hashed again only when its size, its inode or one of its times differs. Raises `DataError` that names a
@@ -190,11 +195,13 @@ def fingerprint_files(labels: str, files: Iterable[tuple[str, Path]]) -> str:
     return total.hexdigest()
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: PictureFile) -> str:
     """SHA-256 of a file, read again only when its size, its inode or one of its times differs.
 
     Raises `DataError` that names a lost file.
     """
+    if isinstance(path, Packed):
+        return path.digest()
     try:
         status = path.stat()
         return _digest(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -202,6 +209,6 @@ def file_digest(path: Path) -> str:
         raise unreadable(path, problem) from problem
 
 
-def picture_digest(meaning: str, *files: Path) -> str:
+def picture_digest(meaning: str, *files: PictureFile) -> str:
     """SHA-256 over what pixels mean and the contents of a picture's files; neither names nor places count."""
     return hashlib.sha256("\n".join((meaning, *map(file_digest, files))).encode()).hexdigest()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from fusionlib.contracts import OwnClasses
+from fusionlib.data.tables import Table, known_pairs, table_of
 from fusionlib.errors import DataError, clipped, shown
 
 Colour = tuple[int, int, int]
@@ -139,7 +141,28 @@ def class_groups(space: LabelSpace) -> dict[str, tuple[int, ...]]:
     return {name: tuple(map(space.names.index, members)) for name, members in _CATEGORIES}
 
 
-LABEL_SPACES: dict[str, LabelSpace] = {space.name: space for space in (CITYSCAPES, CITYSCAPES_VOID, CAMVID)}
+def _stored(path: Path) -> LabelSpace:
+    """A space as it lies beside this file: the title, then a class a line, `#rrggbb name` or the name alone."""
+    title, *classes = path.read_text(encoding="utf-8").splitlines()
+    spread = spread_palette(len(classes))
+    names, palette = [], []
+    for number, line in enumerate(classes):
+        colour, space, rest = line.partition(" ")
+        coloured = bool(space) and colour.startswith("#")
+        names.append(rest if coloured else line)
+        palette.append((*bytes.fromhex(colour[1:]),) if coloured else spread[number])
+    return LabelSpace(path.stem, title, tuple(names), tuple(palette))
+
+
+LABEL_SPACES: dict[str, LabelSpace] = {
+    space.name: space
+    for space in (
+        CITYSCAPES,
+        CITYSCAPES_VOID,
+        CAMVID,
+        *map(_stored, sorted(Path(__file__).with_name("spaces").glob("*.txt"))),
+    )
+}
 """The built-in spaces by name."""
 
 _CITYSCAPES_TO_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
@@ -189,8 +212,9 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
 
     A prediction that maps to -1 is outside the target space: on a labelled pixel it is an error (a false negative of
     the true class). Known are: the built-in pairs; spaces with the same class names; a space of numbered classes and
-    any space with as many; and a target all of whose class names occur in the source (matched by name). Where the
-    source declares what its classes count as, that goes before, and the others count by their names if nothing else.
+    any space with as many; a target all of whose class names occur in the source (matched by name); and spaces that
+    there is a table between (`fusionlib.data.tables`), which goes before all but equal names. Where the source declares
+    what its classes count as, that goes before, and the others count by their names if nothing else.
 
     Raises `DataError` for every other pair: guessing a counterpart would make the figures meaningless.
     """
@@ -198,6 +222,9 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
         return _declared(source, target)
     if source.names == target.names:
         return np.arange(source.count, dtype=np.int64)
+    table = table_of(source.name, target.name)
+    if table is not None and (found := _by_table(table, source, target)) is not None:
+        return found
     built_in = LABEL_SPACES.get(source.name) == source and LABEL_SPACES.get(target.name) == target
     if built_in and (source.name, target.name) in _MAPPINGS:
         return np.array(_MAPPINGS[source.name, target.name], np.int64)
@@ -208,9 +235,46 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
         return np.array([ids.get(label.casefold(), NO_COUNTERPART) for label in source.names], np.int64)
     raise DataError(
         f"The network predicts {source.title} [{source.name}], the annotation uses {target.title} [{target.name}]",
-        f"the same classes, or a known mapping ({', '.join(f'{a} to {b}' for a, b in _MAPPINGS)})",
-        "Choose data annotated in a matching label space, or name the classes alike in classes.yaml",
+        f"the same classes, or a known mapping ({', '.join(f'{a} to {b}' for a, b in (*_MAPPINGS, *known_pairs()))})",
+        f"Add @as:{source.name} to the data spec, which reads the annotation in the network's classes"
+        if _maps(target, source)
+        else "Choose data annotated in a matching label space, name the classes alike in classes.yaml, or write a table"
+        " into the folder of --class-tables",
     )
+
+
+def _maps(source: LabelSpace, target: LabelSpace) -> bool:
+    """Whether the finer classes of an annotation could count as those of a network: a table says so."""
+    table = table_of(source.name, target.name)
+    return LABEL_SPACES.get(target.name) == target and bool(table) and _by_table(table, source, target) is not None
+
+
+def _by_table(table: Table, source: LabelSpace, target: LabelSpace) -> np.ndarray | None:
+    """The mapping of a table; None for a table of ours where a space only has the name: less than half of the classes
+    (a config may leave some out), or not those that they count as.
+
+    Raises `DataError` for a table of the operator's with a class that a space does not have.
+    """
+    own, theirs = ({label.casefold(): i for i, label in enumerate(space.names)} for space in (source, target))
+    ids = np.full(source.count, NO_COUNTERPART, np.int64)
+    there = sum(label.casefold() in own for label, _ in table.classes)
+    if not table.own and 2 * there < len(table.classes):
+        return None
+    for label, other in table.classes:
+        strange = label if label.casefold() not in own else other if other and other.casefold() not in theirs else None
+        if strange is not None and not table.own and strange == label:
+            continue
+        if strange is not None and not table.own:
+            return None
+        if strange is not None:
+            space = source if label.casefold() not in own else target
+            raise DataError(
+                f"{table.file} has the class {shown(strange)}",
+                f"classes of {space.title}: {clipped(', '.join(space.names), 400)}",
+                "Correct the table",
+            )
+        ids[own[label.casefold()]] = NO_COUNTERPART if other is None else theirs[other.casefold()]
+    return ids
 
 
 def counterparts(source: LabelSpace, target: LabelSpace) -> np.ndarray | None:

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image
 from fusionlib.contracts import IGNORE
 from fusionlib.data.files import PNG_MAGIC, UNREADABLE, check_pixels, one_large, require_file, unreadable
 from fusionlib.data.labels import Colour
+from fusionlib.data.packed import PictureFile
 from fusionlib.errors import DataError
 
 UNKNOWN = -1
@@ -56,7 +56,7 @@ class MaskHeader(NamedTuple):
         return f"{self.bits}-bit {_KINDS.get(self.colour, 'unknown type of')}"
 
 
-def mask_header(path: Path) -> MaskHeader:
+def mask_header(path: PictureFile) -> MaskHeader:
     """The header of a PNG file, read by hand: Pillow does not tell grey pixels of 2 or 4 bits from those of 8.
 
     Raises `DataError` that names the file.
@@ -93,7 +93,7 @@ class Legend:
     colourless: str = "Convert colours to class ids, or use folder:DIR with a color for every class in classes.yaml"
     classes: int = 0
 
-    def examine(self, path: Path) -> tuple[MaskHeader, bool]:
+    def examine(self, path: PictureFile) -> tuple[MaskHeader, bool]:
         """The header of a mask, and whether its pixels are colours.
 
         Raises `DataError` that names a file that is not to be read so.
@@ -111,20 +111,24 @@ class Legend:
             )
         return header, coloured
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: PictureFile) -> np.ndarray:
         """(H, W) uint8 labels, `IGNORE` for void.
 
         Raises `DataError` that names the file, and the ids or colours that are unknown.
         """
         header, coloured = self.examine(path)
         try:
-            with one_large(header.height * header.width), Image.open(path, formats=("PNG",)) as image:
+            with (
+                one_large(header.height * header.width),
+                path.open("rb") as file,
+                Image.open(file, formats=("PNG",)) as image,
+            ):
                 palette = image.getpalette("RGB") or [] if header.colour == _PALETTE else None
                 pixels = np.array(_grey(image) if header.bits == 1 or header.colour == _GREY_ALPHA else image)
         except UNREADABLE as problem:
             raise unreadable(path, problem) from problem
         if not coloured:
-            return self._by_id(path, pixels & 1 if header.bits == 1 else pixels)
+            return self.by_id(path, pixels & 1 if header.bits == 1 else pixels)
         if pixels.ndim == 3:
             return self._by_rgb(path, pixels)
         return self._by_shade(path, pixels, _greys(header.bits) if palette is None else _of_palette(palette))
@@ -146,8 +150,8 @@ class Legend:
     def _grey(self) -> str:
         return f"{', '.join(map(str, self.grey_bits))}-bit grey"
 
-    def _by_id(self, path: Path, ids: np.ndarray) -> np.ndarray:
-        """Ids (H, W) of 8 or 16 bits; those above 255 are no id of any class."""
+    def by_id(self, path: PictureFile, ids: np.ndarray) -> np.ndarray:
+        """Labels of the ids (H, W) of 8 or 16 bits in a file; those above 255 are no id of any class."""
         counts = _histogram(ids, 256)
         labels = np.full(len(counts), UNKNOWN, np.int16)
         labels[:256] = self.ids
@@ -158,7 +162,7 @@ class Legend:
             )
         return _looked_up(ids, labels)
 
-    def _by_shade(self, path: Path, values: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    def _by_shade(self, path: PictureFile, values: np.ndarray, colours: np.ndarray) -> np.ndarray:
         """Values (H, W) that stand for colours (N, 3), -1 where a value has none."""
         known = self.colours or {}
         labels = np.array([known.get((int(r), int(g), int(b)), UNKNOWN) for r, g, b in colours], np.int16)
@@ -174,7 +178,7 @@ class Legend:
             )
         return _looked_up(values, labels)
 
-    def _by_rgb(self, path: Path, pixels: np.ndarray) -> np.ndarray:
+    def _by_rgb(self, path: PictureFile, pixels: np.ndarray) -> np.ndarray:
         """Pixels (H, W, 3 or 4) uint8; alpha does not count."""
         flat = pixels.reshape(-1, pixels.shape[2])
         labels = np.empty(len(flat), np.uint8)
@@ -205,7 +209,9 @@ class Legend:
             table[int(_packed(np.array([colour], np.uint8))[0])] = label
         return table
 
-    def _unknown_colours(self, path: Path, found: Mapping[str, int], more: int = 0, pixels: int = 0) -> DataError:
+    def _unknown_colours(
+        self, path: PictureFile, found: Mapping[str, int], more: int = 0, pixels: int = 0
+    ) -> DataError:
         most = sorted(found.items(), key=lambda item: -item[1])
         named, others = most[:_NAMED], most[_NAMED:]
         more, pixels = more + len(others), pixels + sum(count for _, count in others)

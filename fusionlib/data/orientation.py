@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from fusionlib.data.packed import PictureFile
 
 STORED = 1
 """The orientation of pixels that are shown as they are stored; 2 to 8 are mirrored and turned (EXIF 2.32, tag
@@ -18,7 +19,7 @@ _MOST_CHUNKS = 100_000
 _LONGEST_EXIF = 1 << 20
 
 
-def orientation_of(path: Path) -> int:
+def orientation_of(path: PictureFile) -> int:
     """1 to 8 by the EXIF entry of a PNG or JPEG file; 1 where there is none, or none that makes sense. Nothing is
     decoded.
 
@@ -27,7 +28,7 @@ def orientation_of(path: Path) -> int:
     with path.open("rb") as file:
         if file.read(8) == b"\x89PNG\r\n\x1a\n":
             return _orientation(_png_exif(file))
-    with Image.open(path, formats=("JPEG",)) as image:
+    with path.open("rb") as file, Image.open(file, formats=("JPEG",)) as image:
         return _orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 

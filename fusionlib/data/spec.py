@@ -1,39 +1,49 @@
 """Data specs, `kind:argument` with an optional `@split` at the end, as `camvid:DIR@val`; every dataset says its own
 (`usages`).
+
+Behind it may stand what is to be done with any dataset, in turn: `@part:1/3:SEED` takes a part of a seeded split,
+`@classes:road,car` keeps some classes, `@as:cityscapes` reads the masks in the classes of another label space.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Progress, Sample
-from fusionlib.data.labels import LabelSpace
-from fusionlib.errors import UsageError, shown
+from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Progress
+from fusionlib.data.relabelled import in_space, with_classes
+from fusionlib.data.selected import First, Part
+from fusionlib.errors import DataError, UsageError, clipped, shown
 
 _SPLIT = re.compile(r"@([\w.-]+)\Z")
+_CHANGE = re.compile(r"@((?:part:[^@]*)|(?:as:[\w.-]+)|(?:classes:[^@/\\]+))\Z")
+_PART = re.compile(r"part:(\d{1,6})(?:-(\d{1,6}))?/(\d{1,6})(?::(\d{1,9}))?")
+CHANGES = "@part:1/3:SEED, @part:1-5/6:SEED, @classes:NAME,NAME, @as:SPACE"
+"""What may stand behind the spec of any dataset."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The parts of `kind:argument@split`."""
+    """The parts of `kind:argument@split@change`."""
 
     kind: str
     argument: str
     split: str | None = None
+    changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.argument}" + (f"@{self.split}" if self.split else "")
+        split = f"@{self.split}" if self.split else ""
+        return f"{self.kind}:{self.argument}{split}{''.join(f'@{change}' for change in self.changes)}"
 
 
 def parse_spec(text: str) -> Spec:
     """Split a spec into its parts; nothing is opened.
 
     The kind ends at the first colon. A trailing `@word` without a path separator is the split, so a path may hold `:`
-    and `@` (a folder called `a@b` is written `a@b/`). Raises `UsageError` that lists the known kinds.
+    and `@` (a folder called `a@b` is written `a@b/`). Raises `UsageError` that lists the known kinds, and for a change
+    that is none.
     """
     kind, colon, rest = text.partition(":")
     if not colon or kind not in DATASETS:
@@ -43,11 +53,37 @@ def parse_spec(text: str) -> Spec:
             else f"Data spec {shown(text, 200)} without a kind"
         )
         raise UsageError(got, f"one of {'; '.join(usages())}", "Put the kind and a colon in front")
+    changes: list[str] = []
+    while change := _CHANGE.search(rest):
+        rest, changes = rest[: change.start()], [_checked(change.group(1)), *changes]
     found = _SPLIT.search(rest)
     argument = rest[: found.start()] if found else rest
     if not argument:
         raise UsageError(f"Data spec {shown(text, 200)} names nothing", DATASETS.get(kind).usage, "Complete it")
-    return Spec(kind, argument, found.group(1) if found else None)
+    return Spec(kind, argument, found.group(1) if found else None, tuple(changes))
+
+
+def _checked(change: str) -> str:
+    """The change. Raises `UsageError` for a part that is none."""
+    part = _PART.fullmatch(change)
+    if change.startswith("part:") and not (
+        part and 1 <= int(part[1]) <= int(part[2] or part[1]) <= int(part[3]) and int(part[3]) > 1
+    ):
+        raise UsageError(f"@{clipped(change, 80)}", "@part:NUMBER/OF:SEED, as @part:1/3:0", "Correct the data spec")
+    return change
+
+
+def _changed(dataset: Dataset, change: str) -> Dataset:
+    """A dataset after a change. Raises `DataError` where it has not the classes, or too few pictures."""
+    kind, _, value = change.partition(":")
+    if kind == "as":
+        return in_space(dataset, value)
+    if kind == "classes":
+        return with_classes(dataset, value)
+    first, last, of, seed = (int(number) if number else None for number in _PART.fullmatch(change).groups())  # type: ignore[union-attr]
+    if len(dataset) < (of or 1):
+        raise DataError(f"{of} parts of {len(dataset)} pictures", "a picture or more in each", "Ask for fewer parts")
+    return Part(dataset, first or 1, last or first or 1, of or 1, seed or 0)
 
 
 def usages() -> tuple[str, ...]:
@@ -65,6 +101,8 @@ def open_dataset(spec: str, split: str | None = None, limit: int | None = None) 
         raise UsageError(f"Limit {limit}", "a number of pictures from 1", "Raise it or leave it out")
     opener, parsed = _resolve(spec, split)
     dataset = opener.open(parsed.argument, parsed.split)
+    for change in parsed.changes:
+        dataset = _changed(dataset, change)
     return dataset if limit is None or limit >= len(dataset) else First(dataset, limit)
 
 
@@ -98,44 +136,4 @@ def _resolve(text: str, split: str | None) -> tuple[DatasetOpener, Spec]:
             "one split",
             "Drop one of them",
         )
-    return DATASETS.get(parsed.kind), Spec(parsed.kind, parsed.argument, parsed.split or split or None)
-
-
-class First:
-    """The first `limit` pictures of a dataset."""
-
-    def __init__(self, dataset: Dataset, limit: int) -> None:
-        self.dataset = dataset
-        self.limit = limit
-        self.spec = dataset.spec
-        self.title = f"{dataset.title}, first {limit}"
-        self.labelled, self.notes = dataset.labelled, dataset.notes
-        self.label_space: LabelSpace = dataset.label_space
-
-    def __len__(self) -> int:
-        return self.limit
-
-    def name(self, index: int) -> str:
-        """The dataset's name of it."""
-        return self.dataset.name(self._checked(index))
-
-    def load(self, index: int, whole: bool = False) -> Sample:
-        """The dataset's picture `index`. Raises `DataError` that names the file."""
-        return self.dataset.load(self._checked(index), whole)
-
-    def fingerprint(self) -> str:
-        """Of the whole dataset and the limit."""
-        return hashlib.sha256(f"{self.dataset.fingerprint()} first {self.limit}".encode()).hexdigest()
-
-    def picture_key(self, index: int) -> str:
-        """The dataset's own."""
-        return self.dataset.picture_key(self._checked(index))
-
-    def group(self, index: int) -> str:
-        """The dataset's own."""
-        return self.dataset.group(self._checked(index))
-
-    def _checked(self, index: int) -> int:
-        if not 0 <= index < self.limit:
-            raise IndexError(f"picture {index} of {self.limit}")
-        return index
+    return DATASETS.get(parsed.kind), replace(parsed, split=parsed.split or split or None)

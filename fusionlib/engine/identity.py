@@ -12,9 +12,11 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from fusionlib.contracts import Architecture, Output, OwnClasses
+from fusionlib.contracts import Architecture, Output, OwnClasses, Preprocessing
 from fusionlib.data.labels import LabelSpace, label_space, mapping
+from fusionlib.data.tables import own_key
 from fusionlib.errors import DataError
 
 Network = tuple[Architecture, int]
@@ -41,11 +43,18 @@ def architecture_key(architecture: Architecture, classes: int) -> str:
     about = {
         "code": getattr(architecture, "code", None) or (name if _is_ours(kind) else _code_of(kind)),
         "classes": classes,
-        "preprocessing": asdict(architecture.preprocessing),
+        "preprocessing": _declared(architecture.preprocessing),
         "output": repr(getattr(architecture, "output", None)),
         "space": [repr(architecture.label_space(classes)), space.names if space else None],
     }
+    if tables := own_key(space.name) if space else "":
+        about["tables"] = tables
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _declared(about: Preprocessing) -> dict[str, Any]:
+    """What is declared; without a window as it was before there were any, so that stored answers stay known."""
+    return {name: value for name, value in asdict(about).items() if name != "window" or value is not None}
 
 
 @cache
@@ -66,7 +75,7 @@ def _identity(architecture: Architecture, classes: int, target: LabelSpace | Non
         "code": getattr(architecture, "code", None) or _code_of(type(architecture)),
         "classes": classes,
         "head": list(architecture.head),
-        "preprocessing": asdict(architecture.preprocessing),
+        "preprocessing": _declared(architecture.preprocessing),
         "output": asdict(getattr(architecture, "output", Output())),
         "space": [architecture.label_space(classes), space.names if space else None],
         "mapping": counterparts,

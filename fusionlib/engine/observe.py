@@ -138,7 +138,9 @@ class Pass:
                         None if truths is None else truths[rows],
                         self._mappings[number],
                         self.target.count,
-                        activations={name: values[rows] for name, values in table.items()},
+                        activations={
+                            name: _of_picture(values, place, len(batch.indices)) for name, values in table.items()
+                        },
                         picture=index,
                     )
                 )
@@ -183,6 +185,12 @@ class Pass:
         for number in ready:
             if number in open_states and index in self.tasks[number].wanted:
                 self.tasks[number].keep(index, open_states.pop(number), self._tiles)
+
+
+def _of_picture(values: torch.Tensor, place: int, pictures: int) -> torch.Tensor:
+    """The rows of one of several pictures: one, or as many as it has windows."""
+    each = max(1, len(values) // pictures)
+    return values[place * each : (place + 1) * each]
 
 
 def _put_in(state: State, part: torch.Tensor, batch: Batch) -> None:

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 
 from fusionlib.contracts import ARCHITECTURES, MEASURES, Progress, Sample
 from fusionlib.data.cache import DecodedCache
+from fusionlib.data.tables import own_tables
 from fusionlib.engine.build import Built, Member
 from fusionlib.engine.observe import Pass, Task
 from fusionlib.errors import UsageError, clipped
@@ -165,7 +167,9 @@ class RayPasses:
         def make() -> tuple[Any, int]:
             sample = pictures.load(index)
             whole = pictures.load(index, whole=True) if sample.scale > 1 else None
-            return (sample, whole), sum(map(_bytes, (sample, whole)))
+            # No measure looks at instances, whose files a worker elsewhere does not have.
+            travel = [one and replace(one, read_instances=None) for one in (sample, whole)]
+            return tuple(travel), sum(map(_bytes, travel))
 
         key = (pictures.picture_key(index), pictures.labelled and pictures.label_space.names)
         return self._pictures.reference(key, make)
@@ -205,7 +209,7 @@ class RayPasses:
         needs = {"num_gpus": 1} if self._gpu else {"num_cpus": 0 if alone else self.threads}
         how = {"max_restarts": RETRIES, "max_task_retries": RETRIES, "scheduling_strategy": "SPREAD", **needs}
         kind, device = ray().remote(PassWorker).options(**how), "cuda" if self._gpu else str(self.device)
-        return [kind.remote(self.threads, device, self.precision, self.models) for _ in range(count)]
+        return [kind.remote(self.threads, device, self.precision, self.models, own_tables()) for _ in range(count)]
 
     def _come_up(self, asked: list[Any], total: int, progress: Progress) -> None:
         """Wait for the workers. Raises `UsageError` where they do not come, or are of other versions."""

@@ -17,6 +17,7 @@ from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.contracts import ARCHITECTURES, MEASURES, Sample, State
 from fusionlib.data.labels import LabelSpace
+from fusionlib.data.tables import Table, use
 from fusionlib.engine.build import Builder, Built, Member
 from fusionlib.engine.merge import Merger
 from fusionlib.engine.observe import Pass, Task
@@ -88,11 +89,14 @@ Kept = tuple[int, int, dict[str, np.ndarray], int]
 
 
 class PassWorker:
-    """Looks at parts of passes, in a process of its own: with the threads, the precision and the model files of whoever
-    asks.
+    """Looks at parts of passes, in a process of its own: with the threads, the precision, the model files and the
+    tables of classes of whoever asks.
     """
 
-    def __init__(self, threads: int, device: str, precision: str, models: tuple[str, ...]) -> None:
+    def __init__(
+        self, threads: int, device: str, precision: str, models: tuple[str, ...], class_tables: tuple[Table, ...] = ()
+    ) -> None:
+        use(class_tables)
         torch.set_num_threads(threads)  # figures depend on it, and Ray sets another
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")  # nobody writes to pictures
         self.worker, self.models = Worker("ray"), models

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fusionlib.contracts import DATASETS
 from fusionlib.data import corrupt
-from fusionlib.errors import UsageError
+from fusionlib.data.spec import parse_spec
+from fusionlib.errors import UsageError, clipped
 from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
 
 
@@ -39,6 +40,9 @@ def short_name(spec: str, origin: str) -> str:
     """What a data spec is called on pages: short, and without its path."""
     if origin == "upload":
         return "uploaded pictures"
+    kept, changes = _cut(spec)
+    if changes:
+        return f"{short_name(kept, origin)}, {', '.join(change.replace(':', ' ', 1) for change in changes)}"
     kind, _, argument = spec.partition(":")
     if kind == corrupt.NAME:
         with suppress(UsageError):  # opening it says what is wrong
@@ -49,3 +53,12 @@ def short_name(spec: str, origin: str) -> str:
         return spec.replace(":", " ").split("@")[0].rstrip(" 0123456789") or spec
     folder = Path(argument.split("@")[0]).name
     return kind if folder.casefold() == kind else f"{kind} {folder}"
+
+
+def _cut(spec: str) -> tuple[str, tuple[str, ...]]:
+    """A spec without what is to be done with its data, and that; of a spec that is none nothing is cut."""
+    try:
+        parsed = parse_spec(spec)
+    except UsageError:
+        return spec, ()
+    return str(replace(parsed, changes=())), tuple(clipped(change, 40) for change in parsed.changes)

@@ -18,6 +18,7 @@ from fusionlib.checkpoints.groups import Choice
 from fusionlib.checkpoints.groups import shown as typed
 from fusionlib.checkpoints.reader import Checkpoint, check_finite, open_checkpoint
 from fusionlib.contracts import IGNORE, Progress
+from fusionlib.data import tables
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.files import picture_size, read_picture, reduction
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
@@ -67,6 +68,7 @@ class Workspace:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        tables.use(tables.read_tables(options.class_tables) if options.class_tables else ())
         self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, str | None], Item] = {}

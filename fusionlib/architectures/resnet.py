@@ -1,0 +1,121 @@
+"""ResNet without its classifier: the backbone of other networks, at an output stride of 32, 16 or 8.
+
+Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2016, Table 1 and Figure 5. Names, and the
+stride in the 3x3 convolution of a bottleneck, are those of torchvision. Smaller output strides by dilation: Chen,
+Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from torch import Tensor, nn
+
+from fusionlib.contracts import Stage
+
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Layers of a network to blocks in each of its four stages; from 50 on they are bottlenecks."""
+
+_WIDTHS = (64, 128, 256, 512)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to the input (Figure 5, left)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, dilation, dilation, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(inputs, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """1x1 reduction, a 3x3 convolution, 1x1 expansion by 4, added to the input (Figure 5, right)."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(out)))))
+        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    """The backbone alone. Input `(N, 3, H, W)` float32; `widths` are the channels of the stem and the four layers."""
+
+    def __init__(self, depth: int, output_stride: int = 32) -> None:
+        super().__init__()
+        block = BasicBlock if depth < 50 else Bottleneck
+        self.widths = (64, *(width * block.expansion for width in _WIDTHS))
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        reached, dilation = 4, 1
+        for number, (count, width) in enumerate(zip(DEPTHS[depth], _WIDTHS, strict=True), 1):
+            stride, before = (1 if number == 1 else 2), dilation
+            if reached * stride > output_stride:  # the first block keeps the dilation before it
+                stride, dilation = 1, dilation * stride
+            reached *= stride
+            first = block(self.widths[number - 1], width, stride, before)
+            others = (block(self.widths[number], width, 1, dilation) for _ in range(count - 1))
+            self.add_module(f"layer{number}", nn.Sequential(first, *others))
+
+    def stem(self, x: Tensor) -> Tensor:
+        """At stride 2, before the pooling."""
+        return self.relu(self.bn1(self.conv1(x)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Activations of the stem and of the four layers."""
+        state = x
+        for stage in self.stages("", range(4)):
+            state = stage.call(state)
+        assert isinstance(state, tuple)
+        return state
+
+    def stages(self, prefix: str, keep: Collection[int]) -> Iterator[Stage]:
+        """Every block of a network that has the backbone as `prefix`, a name that ends in a dot, or empty.
+
+        States are tuples: the activations of the layers whose numbers are in `keep` (0: the stem), and last the newest.
+        """
+        yield Stage(f"{prefix}conv1", self._enter, (f"{prefix}conv1", f"{prefix}bn1"))
+        for number in range(1, 5):
+            for place, block in enumerate(self.get_submodule(f"layer{number}").children()):
+                adds = place == 0 and number - 1 in keep
+                call = partial(self._advance, block, adds, number == 1 and place == 0)
+                yield Stage(f"{prefix}layer{number}.{place}", call)
+
+    def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (self.stem(x),)
+
+    def _advance(self, block: nn.Module, adds: bool, pools: bool, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = self.maxpool(state[-1]) if pools else state[-1]
+        return (*(state if adds else state[:-1]), block(x))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
