@@ -330,7 +330,7 @@ class Runner:
             steps.say(f"reading picture {done + 1:,} of {total:,}")
             steps(0, passes)  # where somebody cancels
 
-        look_through(pictures, work.indices, reading)
+        look_through(pictures, work.indices, reading if steps.heard else None)
         steps.say("")
 
         def along(done: int, total: int) -> None:
@@ -404,6 +404,11 @@ class _Steps:
     ) -> None:
         self._tally, self._progress, self._ahead, self._say = tally, progress, ahead, say
         self.passed = self._before = self._building = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether somebody wants to know what goes on before the first pass."""
+        return self._say is not None
 
     def say(self, what: str) -> None:
         """What goes on while no pass does."""
