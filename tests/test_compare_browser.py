@@ -13,6 +13,9 @@ from tests.test_contrast_browser import PAIR, address
 __all__ = ["address"]
 pytestmark = pytest.mark.browser
 
+PRESENTED = """[...document.querySelectorAll(".js-plotly-plot")].find(one => one.offsetParent)
+  .querySelector(".main-svg").getBoundingClientRect().height"""
+
 BUTTON, HEADER, ROW = 262, 36, 35
 """Where the column of buttons lies in the table, and how high its lines are, in pixels."""
 
@@ -46,6 +49,14 @@ def test_a_click_on_a_map_opens_its_merge(browser, address: str) -> None:
     tab.goto(f"{address}compare?part=vary&{pair}&method=slerp&second=threshold&vary={span}")
     tab.get_by_role("button", name="4 points of alpha and threshold (2 x 2)").click(timeout=60000)
     tab.get_by_text("Star: the best").wait_for(timeout=60000)
+    drawn = tab.locator(".js-plotly-plot:visible .main-svg").first
+    height = drawn.bounding_box()["height"]
+    tab.keyboard.press("f")
+    tab.wait_for_function(f"() => innerHeight && {PRESENTED} > {1.5 * height}")
+    tab.wait_for_timeout(600)  # a chart that measures itself zoomed grows once more, out of its frame
+    assert tab.evaluate(f"() => {PRESENTED}") < 1.8 * height, "no more than the screen's zoom: its axes are seen"
+    tab.keyboard.press("f")
+    tab.wait_for_function(f"() => {PRESENTED} < {1.1 * height}")
     plot = tab.locator(".js-plotly-plot:visible .nsewdrag").first
     plot.scroll_into_view_if_needed()
     place = plot.bounding_box()

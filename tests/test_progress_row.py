@@ -30,6 +30,7 @@ def work(**about: object) -> SimpleNamespace:
     """A work under way."""
     cancelled: list[str] = []
     given = {"state": "running", "message": None, "done": 3, "total": 9, "seconds_left": 12.0, "stopping": False}
+    given["stage"] = ""
     return SimpleNamespace(
         **{**given, **about},
         cancelled=cancelled,
@@ -42,14 +43,20 @@ def test_it_says_how_far_and_how_long(seen: SimpleNamespace) -> None:
     assert progress.running(work(), "key", "Sweep")
     assert progress.running(work(seconds_left=240.0), "key", lambda: "row 2")
     assert progress.running(work(total=0, done=0, seconds_left=None), "key", "Sweep")
+    assert progress.running(work(done=0, seconds_left=None, stage="reading picture 2 of 3"), "key", "Sweep")
+    assert progress.running(work(done=0, seconds_left=None), "key", "Sweep")
+    assert progress.running(work(stage="preparing"), "key", "Sweep")
     assert progress.running(work(stopping=True), "key", "Sweep") and seen.disabled
     assert [text for _, text in seen.bars] == [
         "Sweep: forward passes 3 of 9, about 12 s left",
         "row 2: forward passes 3 of 9, about 4 min left",
         "Sweep: starting",
+        "Sweep: reading picture 2 of 3, then 9 forward passes",
+        "Sweep: 9 forward passes begin",
+        "Sweep: forward passes 3 of 9, preparing",
         "Stopping: Sweep ends at its next picture, what is finished is kept",
     ]
-    assert [share for share, _ in seen.bars] == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3]) and not seen.drawn
+    assert [share for share, _ in seen.bars] == pytest.approx([1 / 3, 1 / 3, 0, 0, 0, 1 / 3, 1 / 3]) and not seen.drawn
 
 
 def test_what_is_measured_meanwhile_draws_the_page_anew(seen: SimpleNamespace) -> None:

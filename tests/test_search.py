@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from fusionlib.question import Question
 from fusionlib.recipe import read_recipe
 from fusionlib.studies.candidates import subsets_of
 from fusionlib.studio import Options, Selection, Studio
+from fusionlib.studio.found import expected_passes
 from fusionlib.studio.search import SearchWork, Wanted
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -176,7 +178,28 @@ def test_cancelled_it_goes_on_where_it_was(bench: Bench, monkeypatch) -> None:
     work.cancel()
     work.wait()
     assert work.state == "cancelled" and work.snapshot()["best"] is None and len(seen) < 30
+    work.recall()
+    assert work.stage == "" and expected_passes(work) == 30 - len(seen), "pictures that are finished cost nothing"
     assert told(work)["best"] and len(seen) == 30
+
+
+def test_it_says_what_it_does_before_the_first_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, said = bench.work(bench.studio(), "grid"), []
+    load = DecodedCache.load
+
+    def reading(pictures: DecodedCache, index: int, whole: bool = False):
+        if work.done == 0 and threading.current_thread() is not threading.main_thread():
+            said.append(work.stage)
+            if len(said) == 3:
+                work.cancel()  # heard between two pictures, before any pass
+        return load(pictures, index, whole)
+
+    seen = counted_forwards(monkeypatch)
+    monkeypatch.setattr(DecodedCache, "load", reading)
+    work.want()
+    work.wait()
+    assert said == [f"reading picture {number} of 6" for number in (1, 2, 3)]
+    assert work.state == "cancelled" and work.stage == "" and seen == []
 
 
 def test_fresh_measures_and_learns_again(bench: Bench) -> None:

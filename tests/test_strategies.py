@@ -350,7 +350,7 @@ def test_every_strategy_leads_the_same_way_again_and_keeps_to_what_it_expects(na
     score = lambda one: -float(np.square(np.array(one.weights) - 0.4).sum())  # noqa: E731
     one, other = searched(study, score), searched(study, score)
     assert one.visited == other.visited and one.best == other.best
-    assert study.later(one.known) == 0 and study.later({}) > 0
+    assert study.ahead(one.known) == 0 and study.ahead({}) > 0
     passes = one.study.passes(one.known)
     assert passes["search"] <= strategy.expected(members, 24)
     scores = [score_in({"miou": score(found)}, "miou") for found, part in one.visited if part is None]

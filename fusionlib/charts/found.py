@@ -16,6 +16,9 @@ Found = Mapping[str, Any]
 
 BEST = "#f2b705"
 
+_SHORT = {"harmonic": "harmonic (%)", "pixel_accuracy": "accuracy (%)"}
+"""Titles that fit beside one of five rows."""
+
 
 def told_figure(found: Found) -> tuple[go.Figure, str] | None:
     """The figure of the first of `FIGURES` that the strategy has told, and what its marks are; None where it has told
@@ -36,8 +39,8 @@ def star_figure(found: Found) -> go.Figure:
     places = [(_number(found, _merged(ray, found)), _number(found, _alone(ray["other"], found))) for ray in rays]
     fused, single = ([_select(found, number) for number in column] for column in zip(*places, strict=True))
     series: Sequence[tuple[str, str, list[float | None]]] = (
-        ("fused", axis_title(score), fused),
-        ("single", axis_title(score), single),
+        ("fused", _SHORT.get(score) or axis_title(score), fused),
+        ("single", _SHORT.get(score) or axis_title(score), single),
         ("loss", "nats", [ray["loss"] for ray in rays]),
         ("oracle", "mIoU (%)", [None if ray["oracle"] is None else 100 * ray["oracle"] for ray in rays]),
         ("cosine", "", [ray.get("cosine") for ray in rays]),

@@ -25,6 +25,8 @@ class Job:
     def __init__(self, title: str) -> None:
         self.title, self.state, self.message = title, "idle", None
         self.done, self.total = 0, 0
+        self.stage = ""
+        """What it does while its count stands still; empty while it counts."""
         self.result: Any = None
         self.lease: Lease | None = None
         """What keeps others from doing the same work at the same time; None: nobody else could."""
@@ -114,6 +116,7 @@ class Job:
         self._cancel.clear()
         self._next = self._error = None
         self.state, self.message, self.done, self.total = "running", None, 0, 0
+        self.stage = ""
         self._begun = time.monotonic()
 
     def _run(self, work: Callable[[Job], Any] | None) -> None:

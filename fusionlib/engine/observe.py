@@ -225,13 +225,15 @@ class Batch:
         return network.logits(self.images, self.images.shape[1:3])[..., top : top + height, left : left + width]
 
 
-def look_through(pictures: DecodedCache, indices: Iterable[int] | None = None) -> int:
+def look_through(pictures: DecodedCache, indices: Sequence[int] | None = None, progress: Progress | None = None) -> int:
     """Read pictures, so that a wrong mask is found before the first forward pass; how many need tiles.
 
-    Raises `DataError` for a very large one where tiles were not asked for.
+    Progress is in pictures, told before each. Raises `DataError` for a very large one where tiles were not asked for.
     """
-    tiled = 0
-    for index in range(len(pictures)) if indices is None else indices:
+    tiled, wanted = 0, range(len(pictures)) if indices is None else indices
+    for number, index in enumerate(wanted):
+        if progress is not None:
+            progress(number, len(wanted))
         sample = pictures.load(index)
         if sample.scale > 1:
             _need_tiles(sample, pictures)

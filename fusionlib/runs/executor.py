@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,11 +41,14 @@ class Executor(Protocol):
 class HereExecutor:
     """Answers on the calling thread, by the runner of this process.
 
-    Networks are kept for the next task as long as it is about the same ones: other datasets may be next.
+    Networks are kept for the next task as long as it is about the same ones: other datasets may be next. `say` is told
+    what goes on before the first pass.
     """
 
-    def __init__(self, runner: Runner, pictures: Mapping[str, DecodedCache]) -> None:
-        self.runner, self.pictures = runner, pictures
+    def __init__(
+        self, runner: Runner, pictures: Mapping[str, DecodedCache], say: Callable[[str], None] | None = None
+    ) -> None:
+        self.runner, self.pictures, self.say = runner, pictures, say
         self._networks: dict[str, Any] = {}
         self._present: set[str] = set()
         self._anew: set[Place] = set()
@@ -60,5 +63,11 @@ class HereExecutor:
             self._networks.clear()
             self._present = here
         return self.runner.ask(
-            task.questions, pictures, progress, fresh=task.fresh, networks=self._networks, anew=self._anew
+            task.questions,
+            pictures,
+            progress,
+            fresh=task.fresh,
+            networks=self._networks,
+            anew=self._anew,
+            say=self.say,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -58,16 +58,18 @@ class Runner:
         fresh: bool = False,
         networks: dict[str, Built] | None = None,
         anew: set[Place] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> list[Told]:
         """The answers to questions about these pictures, in order: one pass for all of them together.
 
         With `fresh` nothing that is known counts but what is in `anew`, where all that is measured is put: equal
         networks of one piece of work are looked at once. `networks`, by build key, are those that whoever asks keeps
-        for the next question: what is built is put there, and what is there is not built again. Progress is in forward
-        passes, and may raise `Cancelled`: pictures that are finished by then are known the next time. Of a measure that
-        keeps maps a picture without its map is not known. Raises what builds and passes raise, before any pass.
+        for the next question: what is built is put there, and what is there is not built again. `say` is told what goes
+        on before the first pass. Progress is in forward passes, and may raise `Cancelled`: pictures that are finished
+        by then are known the next time. Of a measure that keeps maps a picture without its map is not known. Raises
+        what builds and passes raise, before any pass.
         """
-        return self._ask(questions, pictures, progress, fresh, networks, Rows(self.answers), anew)
+        return self._ask(questions, pictures, progress, fresh, networks, Rows(self.answers), anew, say)
 
     def _ask(
         self,
@@ -78,11 +80,12 @@ class Runner:
         networks: dict[str, Built] | None,
         rows: Rows,
         anew: set[Place] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> list[Told]:
         tally, begun = self.tally, time.perf_counter()
         target = self._target(questions, pictures)
         builts = {} if networks is None else networks
-        steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures))
+        steps = _Steps(tally, progress, sum(map(forwards_of, _distinct(questions))) * len(pictures), say)
         asked = [self._identified(question, target, builts, steps) for question in questions]
         anew, data = set() if anew is None else anew, pictures.fingerprint()
         told = [
@@ -147,6 +150,22 @@ class Runner:
     def known(self, questions: Sequence[Question], pictures: DecodedCache) -> list[Told | None]:
         """The answers for which nothing has to run, neither a pass nor a merge; None for the others."""
         return [None if one is None else self._known(one, pictures) for one in self._placed(questions, pictures)]
+
+    def finished(self, questions: Sequence[Question], pictures: DecodedCache) -> list[int]:
+        """On how many of the pictures the network of each question was looked at for it: an interrupted pass leaves the
+        others.
+        """
+        keys = {short(pictures.picture_key(index)) for index in range(len(pictures))}
+        return [
+            0
+            if one is None or one.measure.grain != "picture"
+            else len(self.answers.pictures(*one.place) & keys & self._mapped(one, keys))
+            for one in self._placed(questions, pictures)
+        ]
+
+    def _mapped(self, one: Asked, keys: set[bytes]) -> Set[bytes]:
+        """Those of these pictures that lack no map that the measure would keep."""
+        return keys if one.maps is None else self.answers.maps.pictures(one.maps)
 
     def pictures(
         self, question: Question, pictures: DecodedCache, indices: Sequence[int] | None = None
@@ -238,6 +257,7 @@ class Runner:
         """The network of a recipe, and what finding out what it needs takes in passes, those that were spared too."""
         tally = self.tally
         run, known = tally.run, tally.known
+        steps.say("preparing the network")
         built = self.builder.build(recipe, steps.preparing, tally)
         steps.prepared()
         builts[built.key] = built
@@ -304,7 +324,14 @@ class Runner:
                 asked.setdefault(one.place, one)
         tasks = [self._task(one, order, pictures, rows, fresh) for one in asked.values()]
         work = Pass(networks, target, pictures, [task for task in tasks if task.wanted], self.worker)
-        look_through(pictures, work.indices)
+        passes = work.total
+
+        def reading(done: int, total: int) -> None:
+            steps.say(f"reading picture {done + 1:,} of {total:,}")
+            steps(0, passes)  # where somebody cancels
+
+        look_through(pictures, work.indices, reading if steps.heard else None)
+        steps.say("")
 
         def along(done: int, total: int) -> None:
             rows.flush()  # before the next picture begins: whatever ends the process, a finished one is known
@@ -372,9 +399,21 @@ def _distinct(questions: Iterable[Question]) -> list[Recipe]:
 class _Steps:
     """Progress of building networks, `ahead` passes before they are measured, then of the passes, which it counts."""
 
-    def __init__(self, tally: Tally, progress: Progress | None, ahead: int) -> None:
-        self._tally, self._progress, self._ahead = tally, progress, ahead
+    def __init__(
+        self, tally: Tally, progress: Progress | None, ahead: int, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._tally, self._progress, self._ahead, self._say = tally, progress, ahead, say
         self.passed = self._before = self._building = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether somebody wants to know what goes on before the first pass."""
+        return self._say is not None
+
+    def say(self, what: str) -> None:
+        """What goes on while no pass does."""
+        if self._say is not None:
+            self._say(what)
 
     def preparing(self, done: int, total: int) -> None:
         """So much of a build is done, in forward passes' worth of work."""

@@ -42,6 +42,8 @@ class Work(Job):
         self.executor: Executor | None = None
         """Who answers; None: a thread of this process."""
         self._costs: dict[tuple[str, str], int] = {}
+        self._finished: dict[tuple[str, str], int] = {}
+        """Pictures that a pass over a network left behind when it was interrupted, when it was last asked."""
         self._contents: dict[int, tuple[str, Recipe]] = {}
 
     def begin(self, study: Study | None = None, *, fresh: bool = False) -> None:
@@ -52,6 +54,7 @@ class Work(Job):
         self.study = self.study if study is None else study
         if self.state != "running":
             self.fresh = fresh
+            self._finished = {} if fresh else self._finished
             known = {} if fresh else dict(self.known)  # a copy: others may be recalling something meanwhile
             self.known = {one: told for one, told in known.items() if isinstance(told, Told)}
         self.start(self._work_off)
@@ -70,6 +73,21 @@ class Work(Job):
         while new := [one for one in self._unknown() if one not in tried]:
             tried |= set(new)
             self.known |= self.recalled(new)
+        self._finished = self._left_behind()
+
+    def _left_behind(self) -> dict[tuple[str, str], int]:
+        """Pictures of networks that are finished already, of what is asked and not known: for all that is asked."""
+        found: dict[tuple[str, str], int] = {}
+        by_data: dict[str, list[Question]] = {}
+        for one in self._unknown():
+            by_data.setdefault(one.data, []).append(one)
+        for key, asked in by_data.items():
+            with suppress(FusionError):  # measuring says why
+                counts = self.runner.finished(asked, self.datasets[key]) if key in self.datasets else [0] * len(asked)
+                for one, count in zip(asked, counts, strict=True):
+                    for place in {(self._content(recipe), key) for recipe in one.recipes}:
+                        found[place] = min(count, found.get(place, count))
+        return found
 
     def recalled(self, questions: Iterable[Question]) -> dict[Question, Told]:
         """Answers that are in the tables; nothing runs."""
@@ -132,7 +150,7 @@ class Work(Job):
         return [one for step in self._left() for one in step.questions if one not in self.known]
 
     def _work_off(self, _: Job) -> None:
-        executor = self.executor or HereExecutor(self.runner, self.datasets)
+        executor = self.executor or HereExecutor(self.runner, self.datasets, self._say)
         done = 0
         try:
             while True:
@@ -143,7 +161,10 @@ class Work(Job):
                 else:
                     break
         finally:
-            self.current = ""
+            self.current = self.stage = ""
+
+    def _say(self, stage: str) -> None:
+        self.stage = stage
 
     def _answer(self, step: Step, later: list[Step], done: int, executor: Executor) -> int:
         """Find out one step; forward passes done by then."""
@@ -154,8 +175,10 @@ class Work(Job):
         def along(part: int, whole: int) -> None:
             nonlocal passed
             passed = whole
+            self.stage = "" if part else self.stage
             self.progress(done + part, done + whole + ahead)
 
+        self.stage = "preparing"
         self.progress(done, done + self._passes([step]) + ahead)
         try:
             found = executor.run(Task(tuple(asked), self.fresh), along)
@@ -172,7 +195,11 @@ class Work(Job):
 
     def _ahead(self, step: Step, later: list[Step], images: int) -> int:
         """Forward passes after this step, as far as they can be told."""
-        return self._passes([step, *later]) - self._passes([step]) + self.study.later(dict(self.known)) * images
+        return self._passes([step, *later]) - self._passes([step]) + self.expected(images)
+
+    def expected(self, images: int) -> int:
+        """Forward passes of what the study expects to ask later, after a step over so many pictures."""
+        return self.study.later(dict(self.known)) * images
 
     def _passes(self, steps: Iterable[Step]) -> int:
         """Forward passes that steps take, each network of a dataset once."""
@@ -189,7 +216,7 @@ class Work(Job):
             with suppress(FusionError):  # measuring says why
                 making = self.runner.builder.merger.preparing(recipe, images)
             self._costs[key] = forwards_of(recipe) * images + making
-        return self._costs[key]
+        return self._costs[key] - forwards_of(recipe) * self._finished.get(key, 0)
 
     def _content(self, recipe: Recipe) -> str:
         """What tells a network from others, found out once: what is left is counted anew after every step."""

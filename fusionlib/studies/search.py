@@ -80,14 +80,18 @@ class Search(Study):
             _add(steps, *self.asked_of(candidate, self.report))
         return list(steps.values())
 
-    def later(self, known: Known) -> int:
-        """What the strategy expects to ask, less what it has asked."""
+    def ahead(self, known: Known) -> int:
+        """About how many forward passes no step names yet: what the strategy expects, less what it has asked, and what
+        will be reported on other pictures.
+        """
         asking = self.asking(known)
         if asking.outcome is not None:
             return 0
-        images = max(1, self.images)
-        expected = self.strategy.expected(self.count, images) // images
-        return max(1, expected - len(asking.asked)) + self.count + 1
+        asked = sum(len(one.numbers) for _, part in asking.asked for one in self.pictures(part))
+        waiting = any(one not in known for step in asking.steps.values() for one in step.questions)
+        left = max(0 if waiting else self.images, self.strategy.expected(self.count, self.images) - asked)
+        chosen = {one.key for one in self.select}
+        return left + (self.count + 1) * sum(len(one.numbers) for one in self.report if one.key not in chosen)
 
     def wanted(self, known: Known) -> Learning | None:
         """What is to be learned before the strategy can go on."""

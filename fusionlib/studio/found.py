@@ -13,8 +13,7 @@ from fusionlib.studio.search import SearchWork
 
 def expected_passes(work: SearchWork) -> int:
     """About how many forward passes are left: what is asked by now, and what the strategy expects to ask later."""
-    study = _study(work)
-    return work.cost() + study.later(dict(work.known)) * work.images
+    return work.cost() + _study(work).ahead(dict(work.known))
 
 
 def candidate_of(listed: Mapping[str, Any]) -> Candidate:

@@ -123,6 +123,10 @@ class SearchWork(Work):
     def _take(self, wish: Learning, found: Learned) -> None:
         self.study = replace(self._study, learned=(*self._study.learned, (wish, found)))
 
+    def expected(self, images: int) -> int:
+        """What the strategy expects to ask, and what is reported then."""
+        return self._study.ahead(dict(self.known))
+
     @property
     def settled(self) -> bool:
         """Whether there is nothing left to ask, and nothing to learn."""

@@ -51,8 +51,10 @@ SELECTED = "those to choose on"
 
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
-    several = st.session_state.get("score") == HARMONIC  # two wide ones, for several data each
-    top = st.columns([2, 2, 4, 4, 2] if several else 5, vertical_alignment="bottom")
+    several = st.session_state.get("score") == HARMONIC
+    top = st.columns(3 if several else 5, vertical_alignment="bottom")
+    if several:  # two wide ones below, for several data each
+        top = [*top[:2], *st.columns(2, vertical_alignment="bottom"), top[2]]
     name = offered(
         top[0],
         "Strategy",

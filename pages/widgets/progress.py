@@ -65,9 +65,16 @@ def _words(work: Any, title: str, unit: str) -> str:
     if work.stopping:
         return f"Stopping: {title} ends at its next picture, what is finished is kept"
     if not work.total:
-        return f"{title}: starting"
+        return f"{title}: {work.stage or 'starting'}"
+    if not work.done:
+        return (
+            f"{title}: {work.stage}, then {work.total:,} {unit}"
+            if work.stage
+            else f"{title}: {work.total:,} {unit} begin"
+        )
     seconds = work.seconds_left
     rest = "" if seconds is None else f", about {duration(seconds)} left"
+    rest = f", {work.stage}" if work.stage else rest
     return f"{title}: {unit} {work.done} of {work.total}{rest}"
 
 
