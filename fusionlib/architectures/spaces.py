@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fusionlib.contracts import OwnClasses, class_count
 
-_BY_COUNT = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void"}
+_BY_COUNT = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void", 150: "ade20k"}
 
 
 def usual_space(outputs: int) -> str:
-    """19 outputs are taken for Cityscapes, 20 for Cityscapes with a void output, 11 for CamVid; other counts get
+    """19 outputs are Cityscapes, 20 Cityscapes with a void output, 11 CamVid, 150 ADE20K; other counts get
     numbered classes.
     """
     return _BY_COUNT.get(outputs, f"classes-{class_count(outputs)}")
