@@ -63,7 +63,8 @@ def show_found(
             _buttons(state_of(work, best, names, place), exact=view["exact"])
     told, whole = told_figure(found), search_figure(found, colours(names, chosen))
     with right:
-        diamonds = " Diamonds: pictures of the report." if any(getattr(one, "name", None) == "report" for one in whole.data) else ""
+        reported = any(getattr(one, "name", None) == "report" for one in whole.data)
+        diamonds = " Diamonds: pictures of the report." if reported else ""
         figure, marks = told or (whole, f"Star: the best.{diamonds}")
         _drawn(figure, _TOLD if told else _CHART, opened)
         st.caption(f"Click a point to open it in Explore. {marks}")
