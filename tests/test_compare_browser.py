@@ -26,6 +26,7 @@ def test_a_click_in_the_table_opens_the_merge_in_explore(browser, address: str) 
     table = tab.locator('[data-testid="stDataFrame"]:visible').first
     table.wait_for(timeout=60000)
     tab.get_by_text("Gain over the best single network").wait_for(timeout=60000)
+    tab.wait_for_url(re.compile(r"compare\?.*rows="))
     tab.evaluate("document.querySelector('[data-testid=stDataFrame]').scrollIntoView({block: 'center'})")
     place, before = table.bounding_box(), tab.url
     assert tab.get_by_role("combobox", name="Checkpoint A").count() == 0

@@ -27,6 +27,8 @@ COLUMNS = {
     "precision",
     "recall",
     "forwards",
+    "latency_ms",
+    "memory_mb",
     "merge_seconds",
     "evaluation_seconds",
     "gain",

@@ -31,7 +31,9 @@ def test_a_factory_that_takes_the_class_count(model, classes: int) -> None:
     item = ARCHITECTURES.get(name)
     assert item.build(classes)(torch.zeros(1, 3, 8, 8))["out"].shape == (1, classes, 8, 8)
     assert item.preprocessing == Preprocessing() and item.head == ()
-    assert item.label_space(classes) == {11: "camvid", 19: "cityscapes"}.get(classes, f"classes-{classes}")
+    assert item.label_space(classes) == {11: "camvid", 19: "cityscapes", 150: "ade20k"}.get(
+        classes, f"classes-{classes}"
+    )
 
 
 def test_a_class_is_a_factory_too(model) -> None:

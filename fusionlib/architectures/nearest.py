@@ -19,6 +19,9 @@ from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
 
+Kind = tuple[str, Shape]
+"""The last word of a name, and a shape."""
+
 COUNTER = "num_batches_tracked"
 """No difference between networks: old files lack it."""
 
@@ -114,7 +117,7 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     for number in sorted(range(len(known)), key=lambda number: -bounds[number]):
         if best is not None and bounds[number] < best[1].likeness:
             break
-        near = _compared(*known[number], shapes)
+        near = _compared(*known[number], shapes, kinds)
         rank = (near.fits, near.likeness, number) if near else None
         if near and rank and (best is None or rank > best[0]):
             best = rank, near
@@ -175,7 +178,7 @@ def _listed(architectures: Registry[Architecture]) -> list[str]:
     return [*own, *([f"any of the {others} built-in networks"] if others else [])]
 
 
-def _most_alike(architecture: Architecture, has: Counter[tuple[str, Shape]]) -> float:
+def _most_alike(architecture: Architecture, has: Counter[Kind]) -> float:
     """An upper bound of the likeness: a rename leaves the last word of a name and the shape as they are.
 
     Tensors whose shape follows the class count are taken to fit.
@@ -189,14 +192,14 @@ def _most_alike(architecture: Architecture, has: Counter[tuple[str, Shape]]) -> 
     return (common + len(sized)) / max(1, own.total() + len(sized), has.total())
 
 
-def _kinds(shapes: Shapes) -> Counter[tuple[str, Shape]]:
+def _kinds(shapes: Shapes) -> Counter[Kind]:
     """How many tensors have which last word and shape; counters are none of a network's."""
     return Counter((name.rpartition(".")[2], shape) for name, shape in shapes.items() if not name.endswith(COUNTER))
 
 
-def _compared(name: str, architecture: Architecture, shapes: Shapes) -> Near | None:
+def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collection[Kind]) -> Near | None:
     """None where the factory makes no network at all, or there is nothing in common."""
-    sizes = {shape[axis] for shape in shapes.values() for axis in (0, 1) if len(shape) > axis and shape[axis] <= 255}
+    sizes = {size for shape in set(shapes.values()) for size in shape[:2] if size <= 255}
     takes = getattr(architecture, "takes_classes", True)
     counts = (2, 3, *sorted(sizes - {2, 3})) if takes else (0,)
     probes: dict[int, Shapes] = {}
@@ -206,10 +209,10 @@ def _compared(name: str, architecture: Architecture, shapes: Shapes) -> Near | N
     if not probes:
         return None
     classes, own = next(iter(probes.items()))
-    renames, found = _aligned(own, shapes)
+    renames, found = _aligned(own, shapes, has)
     if len(probes) == 2 and (count := _class_count(probes, found)) is not None:
         classes, own = count, tensor_shapes(architecture, count) or own
-        renames, found = _aligned(own, shapes)
+        renames, found = _aligned(own, shapes, has)
     elif len(probes) == 2 and probes[classes] != next(reversed(probes.values())):
         classes = 0
     near = _difference(name, classes, own, found, renames)
@@ -249,10 +252,11 @@ def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
                 votes[found[name][axes[0]]] += 1
     if not votes:
         axes_of_heads = set(heads.values())
+        like = {(word, len(outline) + 1) for word, _, outline in heads}
         votes.update(
             shape[axis]
             for name, shape in found.items()
-            if name not in one
+            if (name.rpartition(".")[2], len(shape)) in like and name not in one
             for axis in axes_of_heads
             if axis < len(shape) and _outline(name, shape, axis) in heads
         )
@@ -264,21 +268,23 @@ def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
     return name.rpartition(".")[2], axis, (*shape[:axis], *shape[axis + 1 :])
 
 
-def _aligned(own: Shapes, shapes: Shapes) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+def _aligned(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> tuple[tuple[tuple[str, str], ...], Shapes]:
     """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names."""
-    renames, found = _renamed(own, shapes, 1)
+    renames, found = _renamed(own, shapes, has, 1)
     if all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
         return renames, found
-    return _renamed(own, shapes, max(1, _GAIN * len(own)))
+    return _renamed(own, shapes, has, max(1, _GAIN * len(own)))
 
 
-def _renamed(own: Shapes, shapes: Shapes, least: float) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+def _renamed(
+    own: Shapes, shapes: Shapes, has: Collection[Kind], least: float
+) -> tuple[tuple[tuple[str, str], ...], Shapes]:
     """The same, each of them a gain of that many tensors at least."""
     renames: dict[str, str] = {}
     found = shapes
     while len(renames) < _RENAMES:
         before, best = _in_place(own, found), (0, "", "", found)
-        for start, name in _offers(own, found):
+        for start, name in _offers(own, found, has):
             after = {
                 name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
                 for tensor, shape in found.items()
@@ -297,23 +303,27 @@ def _in_place(own: Shapes, found: Shapes) -> int:
     return sum(found.get(name) == shape for name, shape in own.items())
 
 
-def _offers(own: Shapes, found: Shapes) -> list[tuple[str, str]]:
+def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str, str]]:
     """Renames that most tensors out of place would need: another beginning before the longest ending that they share
-    with a tensor of the network of the same shape.
+    with a tensor of the network of the same shape. `has` are the kinds that are found, whatever is renamed.
     """
     wanted: dict[str, list[str]] = {}
+    kinds: set[Kind] = set()
     for name, shape in own.items():
         if found.get(name) != shape:
+            kinds.add((name.rpartition(".")[2], shape))
             for ending in _endings(name):
                 wanted.setdefault(ending, []).append(name)
     votes: Counter[tuple[str, str]] = Counter()
+    if kinds.isdisjoint(has):
+        return []
     for name, shape in found.items():
-        if own.get(name) == shape:
+        if (name.rpartition(".")[2], shape) not in kinds or own.get(name) == shape:
             continue
         for ending in _endings(name):
             alike = [item for item in wanted.get(ending, ())[:_SAME_ENDING] if own[item] == shape]
-            votes.update((name.removesuffix(ending), item.removesuffix(ending)) for item in alike)
             if alike:
+                votes.update((name.removesuffix(ending), item.removesuffix(ending)) for item in alike)
                 break
     return [pair for pair, _ in votes.most_common(_OFFERS)]
 

@@ -13,6 +13,7 @@ from fusionlib.engine.build import forwards_of, parts_of
 from fusionlib.engine.cost import FORWARDS, PASSES, device_words, measure_cost
 from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.jobs import Job
+from fusionlib.errors import ArchitectureError
 from fusionlib.recipe import Recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
@@ -39,7 +40,10 @@ class Costs(Job):
         """`latency_ms` and `memory_mb` of a network, None where they are not measured."""
         if recipe is None:
             return UNKNOWN
-        key = self._key(recipe)
+        try:
+            key = self._key(recipe)
+        except ArchitectureError:  # nothing runs it: its row says so
+            return UNKNOWN
         if key not in self._kept:
             found = self._store.get(key)
             if found is None:
