@@ -194,7 +194,11 @@ def _most_alike(architecture: Architecture, has: Counter[Kind]) -> float:
 
 def _kinds(shapes: Shapes) -> Counter[Kind]:
     """How many tensors have which last word and shape; counters are none of a network's."""
-    return Counter((name.rpartition(".")[2], shape) for name, shape in shapes.items() if not name.endswith(COUNTER))
+    return Counter(_kind(name, shape) for name, shape in shapes.items() if not name.endswith(COUNTER))
+
+
+def _kind(name: str, shape: Shape) -> Kind:
+    return name.rpartition(".")[2], shape
 
 
 def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collection[Kind]) -> Near | None:
@@ -307,23 +311,29 @@ def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str
     """Renames that most tensors out of place would need: another beginning before the longest ending that they share
     with a tensor of the network of the same shape. `has` are the kinds that are found, whatever is renamed.
     """
-    wanted: dict[str, list[str]] = {}
-    kinds: set[Kind] = set()
-    for name, shape in own.items():
-        if found.get(name) != shape:
-            kinds.add((name.rpartition(".")[2], shape))
-            for ending in _endings(name):
-                wanted.setdefault(ending, []).append(name)
-    votes: Counter[tuple[str, str]] = Counter()
+    missing = [name for name, shape in own.items() if found.get(name) != shape]
+    kinds = {_kind(name, own[name]) for name in missing}
     if kinds.isdisjoint(has):
         return []
+    wanted: dict[str, list[str]] = {}
+    for name in missing:
+        for ending in _endings(name):
+            wanted.setdefault(ending, []).append(name)
+    beginnings: dict[tuple[str, Shape], list[str]] = {}
+    votes: Counter[tuple[str, str]] = Counter()
     for name, shape in found.items():
-        if (name.rpartition(".")[2], shape) not in kinds or own.get(name) == shape:
+        if _kind(name, shape) not in kinds or own.get(name) == shape:
             continue
         for ending in _endings(name):
-            alike = [item for item in wanted.get(ending, ())[:_SAME_ENDING] if own[item] == shape]
-            if alike:
-                votes.update((name.removesuffix(ending), item.removesuffix(ending)) for item in alike)
+            if ending not in wanted:
+                continue
+            if (ending, shape) not in beginnings:
+                alike = [item for item in wanted[ending][:_SAME_ENDING] if own[item] == shape]
+                beginnings[ending, shape] = [item.removesuffix(ending) for item in alike]
+            if there := beginnings[ending, shape]:
+                start = name.removesuffix(ending)
+                for beginning in there:
+                    votes[start, beginning] += 1
                 break
     return [pair for pair, _ in votes.most_common(_OFFERS)]
 
