@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from fusionlib.candidate import SCORES
 from fusionlib.charts.colours import ENSEMBLE, MERGE, QUIET
-from fusionlib.charts.search import axis_title, plain, score_of
+from fusionlib.charts.search import axis_title, laid_out, plain, score_of
 
 Found = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ def star_figure(found: Found) -> go.Figure:
         figure.add_hline(start, line_dash="dash", line_color=QUIET, row=1, col=1)  # type: ignore[arg-type]
     _diamond(figure, names, fused, [pair[0] for pair in places], found)
     figure.update_xaxes(title=f"merged with {plain(found['checkpoints'][rays[0]['start']])}", row=len(series), col=1)
-    return _laid_out(figure, 620)
+    return laid_out(figure, 620)
 
 
 def subsets_figure(found: Found) -> go.Figure:
@@ -77,7 +77,7 @@ def subsets_figure(found: Found) -> go.Figure:
         figure.add_trace(_subsets(there, kind, "report", side, look))
     figure.update_xaxes(title="n, networks of a subset", dtick=1)
     figure.update_yaxes(title=axis_title(found["score"]))
-    return _laid_out(figure, 360)
+    return laid_out(figure, 360)
 
 
 def subset_rows(found: Found) -> list[dict[str, Any]]:
@@ -185,13 +185,3 @@ def _subsets(
         hovertemplate="<b>%{customdata[1]}</b><br>%{y:.2f}<extra>%{fullData.name}</extra>",
         **look,
     )
-
-
-def _laid_out(figure: go.Figure, height: int) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 24, "b": 8},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        clickmode="event+select",
-    )
-    return figure

@@ -67,7 +67,7 @@ def pair_figure(found: Mapping[str, Any], colours: Sequence[str] = (A, B)) -> go
     _star(figure, [pair for pair in merges if is_best(pair[1], found)], found, lambda one: one["weights"][0])
     figure.update_xaxes(title=f"alpha: weight of {plain(found['checkpoints'][0])}", range=[-0.03, 1.03])
     figure.update_yaxes(title=axis_title(found["score"]))
-    return _laid_out(figure, 380)
+    return laid_out(figure, 380)
 
 
 def triangle_figure(found: Mapping[str, Any], colours: Sequence[str]) -> go.Figure:
@@ -95,7 +95,7 @@ def triangle_figure(found: Mapping[str, Any], colours: Sequence[str]) -> go.Figu
         _star(figure, [pair for pair in numbered if is_best(pair[1], found)], found, None)
     figure.update_xaxes(visible=False, range=[-0.15, 1.15])
     figure.update_yaxes(visible=False, range=[-0.12, 1.0], scaleanchor="x")
-    return _laid_out(figure, 460)
+    return laid_out(figure, 460)
 
 
 def ranked_figure(found: Mapping[str, Any], colours: Sequence[str]) -> go.Figure:
@@ -124,7 +124,7 @@ def ranked_figure(found: Mapping[str, Any], colours: Sequence[str]) -> go.Figure
     figure.update_yaxes(
         automargin=True, tickmode="array", tickvals=names, ticktext=[plain(_short(name)) for name in names]
     )
-    return _laid_out(figure, 130 + 24 * len(ranked))
+    return laid_out(figure, 130 + 24 * len(ranked))
 
 
 def place_of(weights: Sequence[float]) -> tuple[float, float]:
@@ -282,7 +282,8 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}\u2026{name[-8:]}"
 
 
-def _laid_out(figure: go.Figure, height: int) -> go.Figure:
+def laid_out(figure: go.Figure, height: int) -> go.Figure:
+    """A chart of a search: its legend above, points that answer to clicks. `height` in pixels."""
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},

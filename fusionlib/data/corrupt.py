@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from fusionlib.contracts import DATASETS, Dataset, Sample
-from fusionlib.data.labels import LabelSpace
+from fusionlib.data.changed import Changed
 from fusionlib.data.spec import parse_spec, splits_of
 from fusionlib.errors import UsageError, shown
 
@@ -173,46 +173,19 @@ KINDS: Mapping[str, Damage] = {
 }
 
 
-class Corrupted:
-    """Another dataset's pictures, damaged. Names, masks, groups and classes are the other's; its pictures are new ones,
-    but for severity 0.
-    """
+class Corrupted(Changed):
+    """Another dataset's pictures, damaged. Masks and classes are the other's too; of severity 0 all is."""
 
     def __init__(self, dataset: Dataset, kind: str, severity: int) -> None:
-        self.dataset, self.kind, self.severity = dataset, kind, severity
-        self.spec = f"{NAME}:{kind}:{severity}:{dataset.spec}"
-        self.title = f"{dataset.title}, {kind} {severity}"
-        self.labelled, self.notes = dataset.labelled, dataset.notes
-        self.label_space: LabelSpace = dataset.label_space
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def name(self, index: int) -> str:
-        """The other's name of it."""
-        return self.dataset.name(index)
+        change = f"{NAME} {VERSION} {kind} {severity}" if severity else ""
+        spec, title = f"{NAME}:{kind}:{severity}:{dataset.spec}", f"{dataset.title}, {kind} {severity}"
+        super().__init__(dataset, spec, title, dataset.label_space, change)
+        self.kind, self.severity = kind, severity
 
     def load(self, index: int, whole: bool = False) -> Sample:
         """The other's picture, damaged; a very large one is damaged as it comes, reduced unless `whole`."""
         sample = self.dataset.load(index, whole)
         return replace(sample, image=corrupted(sample.image, self.kind, self.severity))
-
-    def fingerprint(self) -> str:
-        """Of the other dataset and the damage; of severity 0 the other's own."""
-        return self._keyed(self.dataset.fingerprint())
-
-    def picture_key(self, index: int) -> str:
-        """Of the other's picture and the damage; of severity 0 the other's own, as the picture is."""
-        return self._keyed(self.dataset.picture_key(index))
-
-    def group(self, index: int) -> str:
-        """The other's."""
-        return self.dataset.group(index)
-
-    def _keyed(self, key: str) -> str:
-        if self.severity == 0:
-            return key
-        return hashlib.sha256(f"{NAME} {VERSION} {self.kind} {self.severity} {key}".encode()).hexdigest()
 
 
 class Corruptions:

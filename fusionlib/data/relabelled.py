@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 
 from fusionlib.contracts import IGNORE, Dataset, Sample
+from fusionlib.data.changed import Changed
 from fusionlib.data.labels import LABEL_SPACES, NO_COUNTERPART, LabelSpace, label_space, mapping
 from fusionlib.errors import DataError, clipped, shown
 
 
-class Relabelled:
-    """Pictures of another dataset with other labels; names, groups and instances are the other's.
+class Relabelled(Changed):
+    """Pictures of another dataset with other labels; instances are the other's too.
 
     `ids` (count of the other's classes,) is the label of each, `NO_COUNTERPART` for void.
     """
 
     def __init__(self, dataset: Dataset, space: LabelSpace, ids: np.ndarray, change: str) -> None:
-        self.dataset = dataset
-        self.spec, self.title = f"{dataset.spec}@{change}", f"{dataset.title}, {space.title}"
-        self.labelled, self.notes = dataset.labelled, dataset.notes
-        self.label_space: LabelSpace = space
         self._table = np.full(256, IGNORE, np.uint8)
         self._table[: len(ids)] = np.where(ids == NO_COUNTERPART, IGNORE, ids)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def name(self, index: int) -> str:
-        """The other's name of it."""
-        return self.dataset.name(index)
+        became = f"{space.names} {self._table.tolist()}"
+        super().__init__(dataset, f"{dataset.spec}@{change}", f"{dataset.title}, {space.title}", space, became)
 
     def load(self, index: int, whole: bool = False) -> Sample:
         """The other's picture with other labels. Raises `DataError` that names the file."""
         sample = self.dataset.load(index, whole)
         return sample if sample.truth is None else replace(sample, truth=self._table[sample.truth])
-
-    def fingerprint(self) -> str:
-        """Of the other dataset, the classes and what they were."""
-        return self._keyed(self.dataset.fingerprint())
-
-    def picture_key(self, index: int) -> str:
-        """Of the other's picture, the classes and what they were."""
-        return self._keyed(self.dataset.picture_key(index))
-
-    def group(self, index: int) -> str:
-        """The other's."""
-        return self.dataset.group(index)
-
-    def _keyed(self, key: str) -> str:
-        return hashlib.sha256(f"{key} {self.label_space.names} {self._table.tolist()}".encode()).hexdigest()
 
 
 def in_space(dataset: Dataset, name: str) -> Relabelled:
