@@ -102,8 +102,12 @@ class Costs(Job):
         builder = self._runner.builder
         alone = parts_of(recipe) or (recipe,) * forwards_of(recipe)
         networks = sorted(architecture_key(*builder.merger.network(one)) for one in alone)
-        about = {name: value for name, value in self.about.items() if name != "forwards"}
-        return key_of("cost", VERSION, networks, about, version("torch"))
+        return key_of("cost", VERSION, networks, *self._where)
+
+    @cached_property
+    def _where(self) -> tuple[dict[str, Any], str]:
+        """What beside the networks decides a cost; a table of many rows asks for each."""
+        return {name: value for name, value in self.about.items() if name != "forwards"}, version("torch")
 
 
 def _silent(done: int, total: int) -> None:
