@@ -467,6 +467,25 @@ def test_archive_that_names_the_same_bytes_often_is_refused(tmp_path: Path) -> N
     assert "overlaps itself" in refusal(tmp_path / "a.pth").got
 
 
+@pytest.mark.parametrize("deep", [b"\x85" * 5000, b"".join(b"q\x00(h\x00Nt" for _ in range(5000))])
+def test_a_key_of_tuples_that_would_end_the_process_is_refused(deep: bytes, tmp_path: Path) -> None:
+    content = b"\x80\x02})" + deep + b"Ns."
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("a/data.pkl", content)
+    (tmp_path / "b.pth").write_bytes(content)
+    magic = [pickle.dumps(part, 2) for part in (torch.serialization.MAGIC_NUMBER, 1001, {})]
+    (tmp_path / "c.pth").write_bytes(b"".join(magic) + content)
+    for name in "abc":
+        assert "deep in one another" in refusal(tmp_path / f"{name}.pth").got
+
+
+def test_many_tuples_beside_one_another_are_no_harm(tmp_path: Path) -> None:
+    parts = {"w": torch.ones(3), "sizes": [(one, (one, one)) for one in range(3000)], "by": {(1, (2, 3)): (4,)}}
+    for zipped in (True, False):
+        found = open_checkpoint(saved(tmp_path, parts, _use_new_zipfile_serialization=zipped))
+        assert list(found.tensors) == ["w"]
+
+
 def test_long_list_of_tensors_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickled, "MAX_PICKLE_BYTES", 50)
     assert "longer than 50 bytes" in refusal(saved(tmp_path, network())).got

@@ -19,6 +19,7 @@ from torch import _weights_only_unpickler
 from torch._utils import _sparse_tensors_to_validate
 
 from fusionlib.checkpoints.archives import ZIP_MAGIC, content_of, damaged, members_of, short
+from fusionlib.checkpoints.nesting import refuse_deep_tuples
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
 from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.checkpoints.stand_ins import is_network, load_with_stand_ins, without_stand_ins
@@ -35,6 +36,9 @@ _SHARING = 16
 """How often, on average, tensors may share one storage: tied weights do, bombs do more."""
 
 _SLACK_BYTES = 2**20
+_LEGACY_PICKLES = 5
+"""At the start of a file without an archive: magic number, version, system, what was saved, keys of storages."""
+
 _TORCH_MAGIC = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 _FIND_TENSORS = (
     "parts = [saved]; inside = lambda part: list(part.values()) if isinstance(part, dict) else list(part) if"
@@ -81,7 +85,7 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
 
     Tensors of an archive have no data (they are on the meta device); their storages know where it lies.
     """
-    file, plain = snapshot.path.name, False
+    file, plain, content = snapshot.path.name, False, b""
     if archive:
         listing, records = _check_archive(snapshot)
         begin, size = records[listing]
@@ -98,6 +102,8 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
 
     try:
         with quiet():  # remarks about files of other tools, which nobody here can act on
+            if not archive:
+                refuse_deep_tuples(content, _LEGACY_PICKLES)
             return load_with_stand_ins(load)
     except Exception as problem:  # noqa: BLE001 - torch raises a dozen kinds here, KeyError and AttributeError among them
         text = str(problem)
@@ -133,6 +139,7 @@ def list_archive(content: bytes, listing: str, records: Mapping[str, tuple[int, 
             storages[key] = torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
         return storages[key]
 
+    refuse_deep_tuples(content)
     unpickler = _weights_only_unpickler.Unpickler(io.BytesIO(content), encoding="utf-8")
     unpickler.persistent_load = storage  # type: ignore[assignment]
     try:
