@@ -21,6 +21,13 @@ HUB_CONFIG = "config.json"
 HUB_WEIGHTS = ("model.safetensors", f"model{INDEX_ENDING}", "pytorch_model.bin")
 """What makes a folder one checkpoint of Hugging Face: a config, and weights by one of these names, the first wins."""
 
+DCP_LIST, DCP_PART = ".metadata", ".distcp"
+"""What a folder of torch.distributed.checkpoint holds: a list, and files of parts."""
+
+DEEPSPEED_LATEST, DEEPSPEED_STATES = "latest", "mp_rank_00_model_states.pt"
+DEEPSPEED_PARTS = f"zero_pp_rank_0_{DEEPSPEED_STATES}"
+"""What a folder of DeepSpeed holds: which step is the newest; what a step holds: the network, or a first part of it."""
+
 _OF_TRAINERS = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin", "scaler.pt")
 _KINDS = {
     "other": ("file of another kind", "files of another kind"),
@@ -52,10 +59,12 @@ class Listing:
     @property
     def training(self) -> str:
         """Which library keeps the state of a training in it, `DCP` or `DeepSpeed`; empty for other folders."""
-        if ".metadata" in self.hidden and any(name.endswith(".distcp") for name in self.other):
+        if DCP_LIST in self.hidden and any(name.endswith(DCP_PART) for name in self.other):
             return "DCP"
+        if any(path.name in (DEEPSPEED_STATES, DEEPSPEED_PARTS) for path in self.files):
+            return "DeepSpeed"
         steps = any(path.name.startswith("global_step") for path in self.folders)
-        return "DeepSpeed" if "zero_to_fp32.py" in self.other or ("latest" in self.other and steps) else ""
+        return "DeepSpeed" if "zero_to_fp32.py" in self.other or (DEEPSPEED_LATEST in self.other and steps) else ""
 
     @property
     def hub(self) -> bool:

@@ -242,26 +242,3 @@ def test_an_array_whose_header_lies_is_refused(header: bytes, tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("w.npy", stream.getvalue()[:-4])
     assert "number of bytes" in refusal(tmp_path / "b.npz").got
-
-
-# --- states of trainings ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ((".metadata", "__0_0.distcp"), "dcp_to_torch"),
-        (("zero_to_fp32.py", "latest"), "zero_to_fp32.py"),
-        (("latest", "global_step7/mp_rank_00_model_states.pt"), "mp_rank_00_model_states.pt"),
-    ],
-)
-def test_the_state_of_a_training_says_the_way_out(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(b"PK\x03\x04")
-    assert said in refusal(folder).do
-    (item,) = Workspace(Options(checkpoints=(folder,), demo=False, home=tmp_path / "home")).items
-    assert item.problem is not None and said in item.problem.do
-    if ".metadata" in files:
-        assert "torch.distributed" in refusal(folder / "__0_0.distcp").got

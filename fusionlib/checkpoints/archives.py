@@ -6,7 +6,7 @@ import struct
 import zipfile
 from dataclasses import dataclass
 
-from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.snapshot import Section, Snapshot
 from fusionlib.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -24,7 +24,7 @@ class Member:
     plain: bool
 
 
-def members_of(snapshot: Snapshot) -> dict[str, Member]:
+def members_of(snapshot: Snapshot | Section) -> dict[str, Member]:
     """Every member by its name.
 
     Raises: `CheckpointError` where the archive is truncated or damaged, members have one name, or plain ones overlap.
@@ -47,7 +47,7 @@ def members_of(snapshot: Snapshot) -> dict[str, Member]:
     return found
 
 
-def content_of(snapshot: Snapshot, member: Member, most: int) -> bytes:
+def content_of(snapshot: Snapshot | Section, member: Member, most: int) -> bytes:
     """All bytes of a plain member of at most so many. Raises `CheckpointError`."""
     if not member.plain or member.size > most:
         raise damaged(snapshot.path.name, f"a list of tensors in it is compressed or longer than {most} bytes")
@@ -68,7 +68,7 @@ def damaged(file: str, reason: str) -> CheckpointError:
     )
 
 
-def _begin(snapshot: Snapshot, member: zipfile.ZipInfo) -> int:
+def _begin(snapshot: Snapshot | Section, member: zipfile.ZipInfo) -> int:
     """The first byte of a member's content: behind its own header, whose length depends on two fields of it."""
     if member.header_offset + _LOCAL_HEADER > snapshot.size:
         raise damaged(snapshot.path.name, "the archive in it is truncated")

@@ -54,11 +54,19 @@ def hub_folder(folder: Path) -> HubFolder | None:
     if (folder / "snapshots").is_dir() and folder.name.startswith("models--"):
         folder = _current_snapshot(folder)
     weights = next((folder / file for file in HUB_WEIGHTS if (folder / file).is_file()), None)
-    if weights is None or not (folder / HUB_CONFIG).is_file():
+    described = None if weights is None else described_in(folder)
+    return None if weights is None or described is None else HubFolder(folder, name, weights, *described)
+
+
+def described_in(folder: Path) -> tuple[tuple[Snapshot, ...], Description] | None:
+    """The JSON files of a folder that say what lies in it, and what they say; None without a config.
+
+    Raises: `CheckpointError` where they are too long or hold something else.
+    """
+    if not (folder / HUB_CONFIG).is_file():
         return None
     files = [Snapshot(folder / file) for file in (HUB_CONFIG, PREPROCESSOR) if (folder / file).is_file()]
-    contents = [_read(file) for file in files]
-    return HubFolder(folder, name, weights, tuple(files), Description(*contents))
+    return tuple(files), Description(*map(_read, files))
 
 
 def of_metadata(text: str) -> Description | None:

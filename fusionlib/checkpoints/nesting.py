@@ -54,6 +54,7 @@ def _popped(stack: list[int], before: list[pickletools.StackObject]) -> list[int
         while stack and (top := stack.pop()) != _MARK:
             found.append(top)
         count = before.index(pickletools.markobject)
-    for _ in range(min(count, len(stack))):
-        found.append(stack.pop())
+    rest = max(0, len(stack) - count)
+    found += stack[rest:]
+    del stack[rest:]
     return found

@@ -9,9 +9,10 @@ them, and kinds of tensor that cannot be merged.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -21,9 +22,9 @@ from torch._utils import _sparse_tensors_to_validate
 from fusionlib.checkpoints.archives import ZIP_MAGIC, content_of, damaged, members_of, short
 from fusionlib.checkpoints.nesting import refuse_deep_tuples
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES
-from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.snapshot import Section, Snapshot
 from fusionlib.checkpoints.stand_ins import is_network, load_with_stand_ins, without_stand_ins
-from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.checkpoints.stored import Held, Kept, Stored
 from fusionlib.checkpoints.unwrap import find_tensors
 from fusionlib.errors import CheckpointError
 from fusionlib.quiet import quiet
@@ -54,7 +55,7 @@ arrays) by name in `saved`, however deep it lies.
 """
 
 
-def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[str, ...]]:
+def load_pickled(snapshot: Snapshot | Section) -> tuple[dict[str, Stored | Held], tuple[str, ...]]:
     """Named tensors of a `.pth`, `.pt`, `.bin` or `.ckpt` and notes on how they were found.
 
     Of an archive only the list of tensors is read; the older format without an archive is read into memory.
@@ -80,7 +81,7 @@ def load_pickled(snapshot: Snapshot) -> tuple[dict[str, Stored | Held], tuple[st
     )
 
 
-def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
+def _load(snapshot: Snapshot | Section, archive: bool) -> tuple[Any, tuple[str, ...]]:
     """What was saved, and the names of classes that were skipped.
 
     Tensors of an archive have no data (they are on the meta device); their storages know where it lies.
@@ -119,6 +120,24 @@ def _load(snapshot: Snapshot, archive: bool) -> tuple[Any, tuple[str, ...]]:
         raise damaged(file, _reason(problem)) from None
 
 
+def single_tensor(snapshot: Snapshot | Section, name: str) -> Stored:
+    """Where the numbers of an archive lie that `torch.save` made of one tensor. Raises `CheckpointError`."""
+    saved, _ = _load(snapshot, snapshot.read(4, 0) == ZIP_MAGIC)
+    if not isinstance(saved, torch.Tensor) or getattr(saved.untyped_storage(), "record", None) is None:
+        raise damaged(snapshot.path.name, f"what it has for {name!r} is no tensor in an archive of its own")
+    return stored_tensor(saved, name, snapshot)
+
+
+def saved_in(snapshot: Snapshot) -> Any:
+    """What an archive of `torch.save` holds, unknown classes as stand-ins; its tensors are on the meta device.
+
+    Raises: `CheckpointError`, also for a file that is no archive.
+    """
+    if snapshot.read(min(4, snapshot.size), 0) != ZIP_MAGIC:
+        raise damaged(snapshot.path.name, "it is no archive of torch.save")
+    return _load(snapshot, True)[0]
+
+
 def list_archive(content: bytes, listing: str, records: Mapping[str, tuple[int, int]]) -> Any:
     """Unpickle `data.pkl`, the member `listing`, as `torch.load(weights_only=True)` does; storages stay in the file.
 
@@ -148,7 +167,7 @@ def list_archive(content: bytes, listing: str, records: Mapping[str, tuple[int, 
         _sparse_tensors_to_validate.clear()  # they are refused, and must not come up in a later torch.load
 
 
-def _check_archive(snapshot: Snapshot) -> tuple[str, Mapping[str, tuple[int, int]]]:
+def _check_archive(snapshot: Snapshot | Section) -> tuple[str, Mapping[str, tuple[int, int]]]:
     """The name of the list of tensors, and first byte and size of each member's content by its name."""
     file = snapshot.path.name
     members = members_of(snapshot)
@@ -166,12 +185,12 @@ def _check_archive(snapshot: Snapshot) -> tuple[str, Mapping[str, tuple[int, int
     return listing, {name: (member.begin, member.size) for name, member in members.items()}
 
 
-def stored_tensor(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
+def stored_tensor(tensor: torch.Tensor, name: str, snapshot: Snapshot | Section) -> Stored:
     """Where the numbers of a listed tensor lie. Raises `CheckpointError` for a kind that cannot be merged."""
     return _stored(_plain(tensor, name, snapshot.path.name), name, snapshot)
 
 
-def _stored(tensor: torch.Tensor, name: str, snapshot: Snapshot) -> Stored:
+def _stored(tensor: torch.Tensor, name: str, snapshot: Snapshot | Section) -> Stored:
     """Where the numbers of a tensor without data lie."""
     record = getattr(tensor.untyped_storage(), "record", None)
     if record is None:
@@ -201,14 +220,19 @@ def _plain(value: torch.Tensor, name: str, file: str) -> torch.Tensor:
     return tensor
 
 
-def _check_sizes(tensors: Mapping[str, torch.Tensor], snapshot: Snapshot) -> None:
+def _check_sizes(tensors: Mapping[str, torch.Tensor], snapshot: Snapshot | Section) -> None:
     size, path = snapshot.size, snapshot.path
     for name, tensor in tensors.items():
         if tensor.numel() * tensor.itemsize > size:
             raise damaged(path.name, f"tensor {name!r} of shape {tuple(tensor.shape)} is larger than the file")
-    total = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values())
+    check_unfolded(tensors.values(), size, path.name)
+
+
+def check_unfolded(tensors: Iterable[torch.Tensor | Kept], size: int, file: str) -> None:
+    """Raises `CheckpointError` where tensors have many times the bytes of what holds them."""
+    total = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors)
     if total > _SHARING * size + _SLACK_BYTES:
-        raise damaged(path.name, f"its tensors unfold to {total} bytes out of a file of {size}")
+        raise damaged(file, f"its tensors unfold to {total} bytes out of {size}")
 
 
 def _about_stand_ins(saved: Any, skipped: tuple[str, ...]) -> tuple[str, ...]:

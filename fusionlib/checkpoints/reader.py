@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,34 +12,19 @@ from types import MappingProxyType
 
 import torch
 
-from fusionlib.checkpoints.archives import ZIP_MAGIC
-from fusionlib.checkpoints.exported import load_exported
+from fusionlib.checkpoints.found import SORTED_NOTE, Found, folder_of, found_at
 from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
-from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, hub_folder, of_metadata
-from fusionlib.checkpoints.pickled import PICKLE_MAGIC, load_pickled
-from fusionlib.checkpoints.safetensors_format import SafetensorsFile
-from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.spelled import Spelled, spelling_of
-from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.checkpoints.stored import Kept
 from fusionlib.contracts import Description, TensorShapes
 from fusionlib.errors import CheckpointError
 
+__all__ = ["SORTED_NOTE"]  # of what is found here, for whoever reads notes
+
 RUNNING_STATISTICS = ("running_mean", "running_var")
 
-SORTED_NOTE = "the file lists its tensors by dtype and name, not in the network's order"
-"""The note of a checkpoint whose file does not tell in which order the network registered its tensors."""
-
 _CHUNK = 2**20
-_OTHER_CONTENT = {
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"\x89HDF": "an HDF5 file",
-    b"\x1f\x8b": "a gzip archive",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ class Checkpoint:
     size_bytes: int
     metadata: Mapping[str, str] = field(repr=False)
     _files: tuple[Snapshot, ...] = field(repr=False)
-    _stored: Mapping[str, Stored | Held] = field(repr=False)
+    _stored: Mapping[str, Kept] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
     spelled: Spelled | None = field(default=None, repr=False)
@@ -175,23 +159,13 @@ def open_checkpoint(
     """
     path, choice = Path(path), choice or Choice()
     try:
-        return _assemble(_found_at(path, name, limit_bytes), choice)
+        return _assemble(found_at(path, name, limit_bytes), choice)
     except OSError as problem:
         raise CheckpointError(
             f"{path.name} cannot be opened: {problem.strerror or problem}",
             "a readable checkpoint",
             "Check the path and that you may read it",
         ) from problem
-
-
-def _found_at(path: Path, name: str | None, limit: int | None) -> _Found:
-    if path.is_dir():
-        if (folder := hub_folder(path)) is not None:
-            return _in_hub_folder(path, folder, name or folder.name, limit)
-        return _in_shards(path, find_index(path), name or path.name or path.resolve().name, limit)
-    if path.name.lower().endswith(INDEX_ENDING):
-        return _in_shards(path, path, name or _folder_name(path), limit)
-    return _in_file(path, name or path.stem, limit)
 
 
 def open_checkpoints(
@@ -205,7 +179,7 @@ def open_checkpoints(
     stems = [item.name for item in opened]
     taken: set[str] = set()
     for item in opened:
-        base = f"{_folder_name(item.path)}/{item.name}" if stems.count(item.name) > 1 else item.name
+        base = f"{folder_of(item.path)}/{item.name}" if stems.count(item.name) > 1 else item.name
         name, number = base, 2
         while name in taken:
             name, number = f"{base} ({number})", number + 1
@@ -252,55 +226,7 @@ def check_finite(checkpoint: Checkpoint) -> list[NotFinite]:
     return problems
 
 
-def _folder_name(path: Path) -> str:
-    """Of the folder as it was named: a link may lead to one whose name says nothing."""
-    return Path(os.path.abspath(path)).parent.name
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What lies in the files of a checkpoint, under the names that it has there."""
-
-    path: Path
-    name: str
-    files: tuple[Snapshot, ...]
-    size: int
-    stored: Mapping[str, Stored | Held]
-    notes: tuple[str, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    index: Snapshot | None = None
-    description: Description | None = None
-
-
-def _in_file(path: Path, name: str, limit: int | None) -> _Found:
-    file = Snapshot(path)
-    size = _check_size(path.name, [file], limit)
-    if _format_of(file) == "safetensors":
-        opened = SafetensorsFile(file)
-        stored = {key: opened.stored(key) for key in opened.entries}
-        said = of_metadata(opened.metadata.get(IN_METADATA, ""))
-        return _Found(path, name, (file,), size, stored, _order_note(opened), opened.metadata, description=said)
-    exported = load_exported(file) if file.read(len(ZIP_MAGIC), 0) == ZIP_MAGIC else None
-    return _Found(path, name, (file,), size, *(exported or load_pickled(file)))
-
-
-def _in_shards(path: Path, index: Path, name: str, limit: int | None) -> _Found:
-    listing = Snapshot(index)
-    weight_map, paths = read_index(listing)
-    files = tuple(Snapshot(shard) for shard in paths)
-    size = _check_size(index.name, files, limit)
-    stored = {key: shard.stored(key) for key, shard in open_shards(index, weight_map, files).items()}
-    return _Found(path, name, files, size, stored, (f"{len(files)} shards listed in {index.name}",), index=listing)
-
-
-def _in_hub_folder(path: Path, folder: HubFolder, name: str, limit: int | None) -> _Found:
-    sharded = folder.weights.name.endswith(INDEX_ENDING)
-    found = _in_shards(path, folder.weights, name, limit) if sharded else _in_file(folder.weights, name, limit)
-    files, notes = (*found.files, *folder.described), (folder.note, *found.notes)
-    return replace(found, path=path, files=files, notes=notes, description=folder.description)
-
-
-def _assemble(found: _Found, choice: Choice) -> Checkpoint:
+def _assemble(found: Found, choice: Choice) -> Checkpoint:
     """Take the network's tensors, clean their names and check what is left."""
     path = found.path
     if not found.stored:
@@ -346,7 +272,7 @@ def _assemble(found: _Found, choice: Choice) -> Checkpoint:
     )
 
 
-def _naming(found: _Found, shapes: Shapes, choice: Choice) -> Naming:
+def _naming(found: Found, shapes: Shapes, choice: Choice) -> Naming:
     """Names in folders of Hugging Face are those of one network, whatever they begin with, unless somebody knows
     better.
     """
@@ -354,48 +280,3 @@ def _naming(found: _Found, shapes: Shapes, choice: Choice) -> Naming:
     if found.description is not None and group is None and not choice.rename:
         return Naming({name: name for name in shapes})
     return name_tensors(found.path.name, shapes, group, choice.recognise, choice.rename)
-
-
-def _check_size(file: str, files: Sequence[Snapshot], limit: int | None) -> int:
-    size = sum(item.size for item in files)
-    if limit is not None and size > limit:
-        raise CheckpointError(
-            f"{file} has {size} bytes",
-            f"at most {limit} bytes",
-            "Raise the limit, or save without the optimizer's state",
-        )
-    return size
-
-
-def _format_of(file: Snapshot) -> str:
-    path, start = file.path, file.read(min(32, file.size), 0)
-    if not start:
-        raise CheckpointError(f"{path.name} is empty", "a complete checkpoint file", "Copy or download it again")
-    # No archive and no pickle has a brace at byte 8, where the header of safetensors starts.
-    if start[8:9] == b"{":
-        return "safetensors"
-    other = next((what for magic, what in _OTHER_CONTENT.items() if start.startswith(magic)), None)
-    if not other and path.suffix.lower() == ".safetensors":
-        if start.startswith(ZIP_MAGIC):  # torch.load goes by this ending, so it cannot be asked to read the file
-            raise CheckpointError(
-                f"{path.name} was written by torch.save, not as safetensors",
-                "an ending that fits",
-                f"Rename it to {path.stem}.pth",
-            )
-        return "safetensors"
-    if not other and path.suffix == ".distcp":
-        other = "a part of a checkpoint of torch.distributed, whose folder is to be converted"
-    if not other and start.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
-        return "pickle"
-    raise CheckpointError(
-        f"{path.name} is {other or 'not a checkpoint'}",
-        "a file written by torch.save or as safetensors",
-        "Choose the file with the network's weights",
-    )
-
-
-def _order_note(opened: SafetensorsFile) -> tuple[str, ...]:
-    names = list(opened.entries)
-    if len(names) > 2 and names == sorted(names, key=lambda key: (-opened.entries[key].dtype.itemsize, key)):
-        return (SORTED_NOTE,)
-    return ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from fusionlib.checkpoints.safetensors_format import MAX_HEADER_BYTES, SafetensorsFile, load_json
 from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.errors import CheckpointError
-from fusionlib.listing import CHECKPOINT_ENDINGS, Listing, list_folder
+from fusionlib.listing import CHECKPOINT_ENDINGS, list_folder
 
 INDEX_ENDING = ".index.json"
 
@@ -28,7 +28,6 @@ def find_index(folder: Path) -> Path:
             "one checkpoint per folder",
             "Open the index itself",
         )
-    refuse_training(list_folder(folder, CHECKPOINT_ENDINGS))
     endings = sorted({item.suffix for item in list_folder(folder, CHECKPOINT_ENDINGS).files})
     named = " ".join(str(Path(folder.name, f"*{ending}")) for ending in endings)
     raise CheckpointError(
@@ -40,24 +39,6 @@ def find_index(folder: Path) -> Path:
             else f"There is no checkpoint file in it; name files of another, as DIR/*{CHECKPOINT_ENDINGS[1]}"
         ),
     )
-
-
-def refuse_training(listing: Listing) -> None:
-    """Raises `CheckpointError` with the way out for a folder that keeps the state of a training in parts."""
-    folder = listing.folder.name
-    if listing.training == "DCP":
-        raise CheckpointError(
-            f"{folder} is a checkpoint of torch.distributed, in parts whose list is a pickle",
-            "one file of tensors",
-            f"Convert it: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} {folder}.pth",
-        )
-    if listing.training == "DeepSpeed":
-        raise CheckpointError(
-            f"{folder} is a checkpoint of DeepSpeed, whose weights may lie in each process's state of the optimizer",
-            "one file of tensors",
-            "Convert it with the script in it: python zero_to_fp32.py . weights.pth; or, unless it is of ZeRO stage 3,"
-            " open mp_rank_00_model_states.pt in its newest folder, in the precision of the training",
-        )
 
 
 def read_index(listing: Snapshot) -> tuple[dict[str, str], tuple[Path, ...]]:

@@ -178,8 +178,56 @@ def combined_fingerprint(parts: Iterable[Snapshot]) -> str:
     return total.hexdigest()
 
 
+class Section:
+    """`size` bytes of a snapshot from `begin` on, read as if they were a file: what lies whole in a larger one.
+
+    Raises: `CheckpointError` where the snapshot ends before.
+    """
+
+    def __init__(self, snapshot: Snapshot, begin: int, size: int) -> None:
+        self._snapshot, self._begin, self.path = snapshot, begin, snapshot.path
+        self.size = size
+        if begin < 0 or size < 0 or begin + size > snapshot.size:
+            raise CheckpointError(
+                f"{self.path.name} has {snapshot.size} bytes, and {size} are to lie at {begin}",
+                "a complete file",
+                "Copy or download it again",
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the whole file."""
+        return self._snapshot.fingerprint
+
+    def read(self, count: int, offset: int) -> bytes:
+        """As `Snapshot.read`."""
+        self._check(count, offset)
+        return self._snapshot.read(count, self._begin + offset)
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        """As `Snapshot.read_into`."""
+        self._check(len(target), offset)
+        self._snapshot.read_into(target, self._begin + offset)
+
+    def read_all(self) -> bytes:
+        """All of it."""
+        return self.read(self.size, 0)
+
+    def stream(self) -> io.BufferedReader:
+        """As `Snapshot.stream`."""
+        return io.BufferedReader(_Stream(self))
+
+    def _check(self, count: int, offset: int) -> None:
+        if not 0 <= offset <= offset + count <= self.size:
+            raise CheckpointError(
+                f"A part of {self.path.name} ends before what it names",
+                "a complete file",
+                "Copy or download it again",
+            )
+
+
 class _Stream(io.RawIOBase):
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot | Section) -> None:
         self._snapshot, self._at = snapshot, 0
 
     def readable(self) -> bool:

@@ -4,13 +4,12 @@ a merge is written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.checkpoints.stored import Kept
 from fusionlib.checkpoints.writer import EntrySpec, SafetensorsWriter
 from fusionlib.contracts import SPELLINGS, Parts
 
@@ -34,13 +33,13 @@ class Spelled:
         also = f"; left out, because nothing reads it: {', '.join(unread[:3])}" if unread else ""
         return f"named as in {self.title}; a merge has these names again{also}"
 
-    def opened(self, stored: Mapping[str, Stored | Held]) -> dict[str, Stored | Held]:
+    def opened(self, stored: Mapping[str, Kept]) -> dict[str, Kept]:
         """The network's tensors out of those of the file."""
-        found: dict[str, Stored | Held] = {}
+        found: dict[str, Kept] = {}
         for name, parts in self.parts.items():
             begin = 0
             for part, shape in parts:
-                found[part] = _rows(stored[name], begin, shape, alone=len(parts) == 1)
+                found[part] = stored[name].rows(begin, shape, alone=len(parts) == 1)
                 begin += shape[0] if shape else 0
         return found
 
@@ -83,13 +82,3 @@ class Written:
             writer.write(name, tensor)
         else:
             writer.append(tensor.reshape(-1))
-
-
-def _rows(stored: Stored | Held, begin: int, shape: tuple[int, ...], alone: bool) -> Stored | Held:
-    """`shape[0]` rows from `begin` on, in that shape, which differs from the file's in sizes of 1 at its end alone."""
-    if isinstance(stored, Held):
-        return Held((stored.tensor if alone else stored.tensor[begin : begin + shape[0]]).reshape(shape))
-    strides = stored.strides and stored.strides[: len(shape)]
-    step = stored.strides[0] if stored.strides else math.prod(stored.shape[1:])
-    first = 0 if alone else begin * step * stored.dtype.itemsize
-    return replace(stored, begin=stored.begin + first, shape=shape, strides=strides)

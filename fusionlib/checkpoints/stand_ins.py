@@ -133,7 +133,7 @@ def _learn(text: str, made: dict[str, type[StandIn]], most: int) -> bool:
     unknown = re.search(r"Unsupported global: GLOBAL (\S+) was not", text)
     if unknown:
         path = unknown.group(1) if "." in unknown.group(1) else f"builtins.{unknown.group(1)}"
-        if path in made or len(made) >= most or not (path == Attribute.path or _is_plain(path)):
+        if path in made or len(made) >= most or not (path == Attribute.path or is_plain(path)):
             return False
         if path == Attribute.path:
             made[path] = Attribute
@@ -153,7 +153,7 @@ def _stand_in(number: int, path: str) -> type[StandIn]:
     return type(f"StandIn{number}", (StandIn,), {"path": path})
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str) -> bool:
     module, _, name = path.rpartition(".")
     module, name = NAME_MAPPING.get(
         (module, name), (IMPORT_MAPPING.get(module, module), name)

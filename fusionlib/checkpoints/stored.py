@@ -1,14 +1,16 @@
-"""A tensor that lies in a file: read as a whole or in pieces, without ever being mapped."""
+"""A tensor that lies in files: read as a whole or in pieces, without ever being mapped."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.snapshot import Section, Snapshot
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Stored:
     `negative` says that the file keeps the values with the opposite sign, as torch does with views of complex numbers.
     """
 
-    snapshot: Snapshot
+    snapshot: Snapshot | Section
     begin: int
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -50,6 +52,15 @@ class Stored:
         if out is None or here is out:
             return here
         return out.copy_(here)
+
+    def rows(self, begin: int, shape: tuple[int, ...], alone: bool) -> Stored:
+        """`shape[0]` rows from `begin` on, in that shape, which differs from the own one in sizes of 1 at its end; with
+        `alone` all of it.
+        """
+        strides = self.strides and self.strides[: len(shape)]
+        step = self.strides[0] if self.strides else math.prod(self.shape[1:])
+        first = 0 if alone else begin * step * self.dtype.itemsize
+        return replace(self, begin=self.begin + first, shape=shape, strides=strides)
 
     def _whole(self) -> Tensor:
         flat = torch.empty(self.span, dtype=self.dtype)
@@ -86,3 +97,66 @@ class Held:
         """As `Stored.piece`."""
         here = self.tensor.resolve_neg().reshape(-1)[start:stop]
         return here if out is None else out.copy_(here)
+
+    def rows(self, begin: int, shape: tuple[int, ...], alone: bool) -> Held:
+        """As `Stored.rows`."""
+        return Held((self.tensor if alone else self.tensor[begin : begin + shape[0]]).reshape(shape))
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A tensor in parts that lie in several places: boxes of a grid, one beside the other without gap or overlap.
+
+    `parts` are (offsets, part), each of the grid's dimensions. `shape` has as many elements as the grid, in the same
+    order, or `numel` of them from element `first` on.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    grid: tuple[int, ...]
+    parts: tuple[tuple[tuple[int, ...], Stored | Held], ...]
+    first: int = 0
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`. Only parts that hold some of it are read, and of these only rows that do."""
+        start, stop = start + self.first, stop + self.first
+        row = math.prod(self.grid[1:])
+        begin, end = (start // row, -(-stop // row)) if row and stop > start else (0, 0)
+        band = torch.empty(end - begin, *self.grid[1:], dtype=self.dtype)
+        for offsets, part in self.parts:
+            low, high = max(begin, offsets[0]), min(end, offsets[0] + part.shape[0])
+            if low < high:
+                here = math.prod(part.shape[1:])
+                rows = part.piece((low - offsets[0]) * here, (high - offsets[0]) * here)
+                place = (slice(low - begin, high - begin), *map(_reach, offsets[1:], part.shape[1:]))
+                band[place] = rows.view(high - low, *part.shape[1:])
+        found = band.view(-1)[start - begin * row : stop - begin * row]
+        return found if out is None else out.copy_(found)
+
+    def rows(self, begin: int, shape: tuple[int, ...], alone: bool) -> Assembled:
+        """As `Stored.rows`."""
+        return replace(self, shape=shape, first=self.first + (0 if alone else begin * math.prod(self.shape[1:])))
+
+
+Kept = Stored | Held | Assembled
+"""However the numbers of a tensor are kept: each has `dtype`, `shape`, `piece` and `rows`."""
+
+
+def fills(grid: Sequence[int], boxes: Sequence[tuple[Sequence[int], Sequence[int]]]) -> bool:
+    """Whether boxes (offsets, sizes) lie in the grid one beside the other: none empty, without gap or overlap."""
+    if any(min(sizes, default=1) < 1 or min(offsets, default=0) < 0 for offsets, sizes in boxes):
+        return False
+    if any(first + size > most for box in boxes for first, size, most in zip(*box, grid, strict=True)):
+        return False
+    if sum(math.prod(sizes) for _, sizes in boxes) != math.prod(grid):
+        return False
+    low = np.array([offsets for offsets, _ in boxes], dtype=np.int64).reshape(len(boxes), len(grid))
+    high = low + np.array([sizes for _, sizes in boxes], dtype=np.int64).reshape(low.shape)
+    return not any(
+        bool(((low[:number] < high[number]) & (low[number] < high[:number])).all(1).any())
+        for number in range(1, len(boxes))
+    )
+
+
+def _reach(offset: int, size: int) -> slice:
+    return slice(offset, offset + size)

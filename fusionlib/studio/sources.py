@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from fusionlib.checkpoints.deepspeed import newest_step
 from fusionlib.contracts import DATASETS
 from fusionlib.data import corrupt
 from fusionlib.data.spec import parse_spec
@@ -21,7 +22,8 @@ def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
         listing = list_folder(folder, CHECKPOINT_ENDINGS)
     except OSError:
         return [folder], None  # a file; where it is not there, opening it says so
-    within = [path for path in listing.folders if _is_checkpoint(path)]
+    newest = newest_step(folder)  # which the folder itself stands for
+    within = [path for path in listing.folders if path != newest and _is_checkpoint(path)]
     if listing.whole:
         return [folder, *listing.beside, *within], None
     return [*listing.files, *within], replace(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from fusionlib.checkpoints.writer import save_tensors
 from tests.helpers import folder_data, tiny_file, tiny_tensors
+from tests.training_states import dcp_folder, deepspeed_folder
 
 NASTY = (
     "",
@@ -90,6 +91,8 @@ def world(folder: Path) -> Path:
     (shards / "m.safetensors.index.json").write_text(
         json.dumps({"weight_map": dict.fromkeys(tensors, "one.safetensors")})
     )
+    dcp_folder(folder / "trained" / "dcp", tensors, 2)
+    deepspeed_folder(folder / "trained" / "deepspeed", tensors, 3, 2)
     from fusionlib.checkpoints.reader import open_checkpoint
 
     prints = [open_checkpoint(folder / f"{name}.pth").fingerprint for name in "ab"]
@@ -192,6 +195,16 @@ def _index(folder: Path, draw: random.Random) -> Case:
         shard = target / "one.safetensors"
         shard.write_bytes(mutate(shard.read_bytes(), draw))
     return Case("index", ("inspect", str(target)))
+
+
+def _training(folder: Path, draw: random.Random) -> Case:
+    target = folder / "z"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder / "trained" / draw.choice(("dcp", "deepspeed")), target)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    for path in draw.sample(files, draw.randint(1, 2)):
+        path.write_bytes(mutate(path.read_bytes(), draw))
+    return Case("training", _use(target, folder, draw))
 
 
 def _recipe(folder: Path, draw: random.Random) -> Case:
@@ -306,6 +319,7 @@ MAKERS: tuple[Callable[[Path, random.Random], Case], ...] = (
     _checkpoint,
     _pickle,
     _index,
+    _training,
     _recipe,
     _data,
     _arguments,
