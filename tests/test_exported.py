@@ -15,6 +15,7 @@ import pytest
 import torch
 from helpers import TinyNet, tiny_registered, tiny_tensors
 from torch import Tensor, nn
+from torch._export.serde.serialize import serialize
 
 from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints import stand_ins
@@ -53,7 +54,18 @@ def compressed(folder: Path, network: nn.Module) -> Path:
     return folder / "c.npz"
 
 
-FORMATS: tuple[Saved, ...] = (exported, scripted, traced, arrays, compressed)
+def older(folder: Path, network: nn.Module) -> Path:
+    """As torch.export wrote programs up to torch 2.7: files of `torch.save` in an archive."""
+    parts = serialize(torch.export.export(network, (torch.rand(1, 3, 16, 16),)))
+    with zipfile.ZipFile(folder / "older.pt2", "w") as archive:
+        archive.writestr("serialized_exported_program.json", parts.exported_program)
+        archive.writestr("serialized_state_dict.pt", parts.state_dict)
+        archive.writestr("serialized_constants.pt", parts.constants)
+        archive.writestr("version", "7.3")
+    return folder / "older.pt2"
+
+
+FORMATS: tuple[Saved, ...] = (exported, older, scripted, traced, arrays, compressed)
 
 
 def network() -> nn.Module:
@@ -89,7 +101,7 @@ def test_tensors_are_those_that_were_saved(save: Saved, tmp_path: Path) -> None:
 
 def test_all_of_them_merge_with_one_another(tmp_path: Path) -> None:
     paths = [str(save(tmp_path, network())) for save in FORMATS]
-    main(["merge", *paths, "--weights", "0.2,0.2,0.2,0.2,0.2", "--out", str(tmp_path / "m.safetensors")])
+    main(["merge", *paths, "--weights", "0.25,0.25,0.125,0.125,0.125,0.125", "--out", str(tmp_path / "m.safetensors")])
     merged = open_checkpoint(tmp_path / "m.safetensors")
     for name, tensor in network().state_dict().items():
         torch.testing.assert_close(merged.read(name), tensor)
@@ -193,11 +205,23 @@ def test_a_table_of_an_export_that_is_none_is_refused(content: bytes, tmp_path: 
     assert refusal(rewritten(exported(tmp_path, network()), {"model_weights_config.json": lambda _: content}))
 
 
-def test_an_older_export_says_the_way_out(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "old.pt2", "w") as archive:
+@pytest.mark.parametrize("odd", [None, b"", b"PK\x03\x04", b"\x80\x02N.", "compressed", "hostile"])
+def test_an_older_export_is_read_or_says_the_way_out(odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if odd == "hostile":
+        stream = io.BytesIO()
+        torch.save({"stem.weight": Runs()}, stream)
+        content = stream.getvalue()
+    else:
+        content = odd if isinstance(odd, bytes) else b"PK" * 99
+    packed = zipfile.ZIP_DEFLATED if odd == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(tmp_path / "old.pt2", "w", packed) as archive:
         archive.writestr("serialized_exported_program.json", "{}")
-        archive.writestr("serialized_state_dict.pt", b"")
-    assert "torch.export.load" in refusal(tmp_path / "old.pt2").do
+        if odd is not None:
+            archive.writestr("serialized_state_dict.pt", content)
+    problem = refusal(tmp_path / "old.pt2")
+    assert ("torch.export.load" in problem.do) == (odd in (None, b"", "compressed"))
+    assert not Path("ran").exists()
 
 
 def test_the_pickle_of_a_program_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

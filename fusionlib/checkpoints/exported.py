@@ -1,6 +1,7 @@
 """Tensors of programs and of arrays: torch.export (`.pt2`), TorchScript and numpy (`.npz`). Nothing in them is run.
 
-- `.pt2`: raw numbers, one member a tensor, and a JSON file that gives name, dtype, shape and place of each.
+- `.pt2`: raw numbers, one member a tensor, and a JSON file that gives name, dtype, shape and place of each; up to
+  torch 2.7 a file of `torch.save` inside of the archive.
 - TorchScript: the pickle of its modules, read like that of `torch.save`; their classes, whose code lies in the archive,
   are stand-ins. Every tensor that a module holds is taken, under the module's name.
 - `.npz`: one member an array, behind a header that numpy reads without pickles.
@@ -19,9 +20,9 @@ import numpy as np
 import torch
 
 from fusionlib.checkpoints.archives import Member, content_of, damaged, members_of, short
-from fusionlib.checkpoints.pickled import MAX_PICKLE_BYTES, list_archive, stored_tensor
+from fusionlib.checkpoints.pickled import MAX_PICKLE_BYTES, list_archive, load_pickled, stored_tensor
 from fusionlib.checkpoints.safetensors_format import DTYPE_NAMES, load_json
-from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.checkpoints.snapshot import Section, Snapshot
 from fusionlib.checkpoints.stand_ins import StandIn, load_with_stand_ins
 from fusionlib.checkpoints.stored import Held, Stored
 from fusionlib.errors import CheckpointError
@@ -30,7 +31,7 @@ Tensors = dict[str, Stored | Held]
 
 _ARRAY_ENDING = ".npy"
 _WEIGHTS = "model_weights_config.json"
-_OLD_EXPORT = "serialized_exported_program.json"
+_OLD_EXPORT, _OLD_WEIGHTS = "serialized_exported_program.json", "serialized_state_dict.pt"
 _READ = "a {}: its tensors were read, nothing was run"
 _MOST_JSON = 32 * 2**20
 _MOST_CLASSES, _MOST_MODULES = 50_000, 100_000
@@ -62,8 +63,10 @@ def load_exported(snapshot: Snapshot) -> tuple[Tensors, tuple[str, ...]] | None:
     """Tensors by name and notes; None for an archive of another kind. Raises `CheckpointError`."""
     members = members_of(snapshot)
     names = {short(name): name for name in members}
-    if _WEIGHTS in names or _OLD_EXPORT in names:
+    if _WEIGHTS in names:
         return _of_export(snapshot, members, names), (_READ.format("program of torch.export"),)
+    if _OLD_EXPORT in names:
+        return _of_old_export(snapshot, members, names)
     if "constants.pkl" in names and "data.pkl" in names:
         return _of_script(snapshot, members, names["data.pkl"]), (_READ.format("TorchScript program"),)
     if members and all(name.endswith(_ARRAY_ENDING) for name in members):
@@ -76,12 +79,6 @@ def load_exported(snapshot: Snapshot) -> tuple[Tensors, tuple[str, ...]] | None:
 
 def _of_export(snapshot: Snapshot, members: Mapping[str, Member], names: Mapping[str, str]) -> Tensors:
     file = snapshot.path.name
-    if _WEIGHTS not in names:
-        raise CheckpointError(
-            f"{file} is a program of an older torch.export, which keeps its tensors as a pickle in it",
-            "tensors by name",
-            "Save them where it was made: torch.save(torch.export.load(FILE).state_dict, 'weights.pth')",
-        )
     ends = members.get(names.get("byteorder", ""))
     if ends is not None and content_of(snapshot, ends, 8) != b"little":
         raise damaged(file, "its numbers are big-endian")
@@ -95,6 +92,21 @@ def _of_export(snapshot: Snapshot, members: Mapping[str, Member], names: Mapping
         first.setdefault(name.rpartition(".")[0], place)
     order = sorted(table, key=lambda name: first[name.rpartition(".")[0]])
     return {name: _exported(snapshot, members, folder, name, table[name]) for name in order}
+
+
+def _of_old_export(
+    snapshot: Snapshot, members: Mapping[str, Member], names: Mapping[str, str]
+) -> tuple[Tensors, tuple[str, ...]]:
+    """Up to torch 2.7 the tensors lie in a file of `torch.save` of their own inside the archive."""
+    member = members.get(names.get(_OLD_WEIGHTS, ""))
+    if member is None or not member.plain or not member.size:
+        raise CheckpointError(
+            f"{snapshot.path.name} is a program of an older torch.export, without its tensors in {_OLD_WEIGHTS}",
+            "tensors by name",
+            "Save them where it was made: torch.save(torch.export.load(FILE).state_dict, 'weights.pth')",
+        )
+    found, notes = load_pickled(Section(snapshot, member.begin, member.size))
+    return found, (_READ.format("program of an older torch.export"), *notes)
 
 
 def _exported(snapshot: Snapshot, members: Mapping[str, Member], folder: str, name: str, about: Any) -> Stored:
