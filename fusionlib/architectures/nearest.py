@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
+from fusionlib.architectures.sized import misfit
 from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
@@ -112,7 +113,7 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     known = [
         (name, item)
         for name, item in architectures.items()
-        if getattr(item, "chosen", True) and not hasattr(item, "described")
+        if getattr(item, "chosen", True) and getattr(item, "listed", True)
     ]
     kinds, names = _kinds(shapes), _by_kind(shapes)
     bounds = [_most_alike(item, kinds) for _, item in known]
@@ -132,6 +133,8 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if (said := unknown_to_us(shapes)) is not None:
         return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
+    if not named and (said := misfit(shapes)) is not None:
+        return Explanation(*said)
     near = nearest(shapes, architectures)
     raised = [
         problem
@@ -177,7 +180,7 @@ def unknown_network(items: Sequence[Named], architectures: Registry[Architecture
 def _listed(architectures: Registry[Architecture]) -> list[str]:
     """Names of the operator's networks, and how many others there are."""
     own = [name for name, item in sorted(architectures.items()) if hasattr(item, "named")]
-    others = len(architectures.names()) - len(own)
+    others = sum(getattr(item, "listed", True) for _, item in architectures.items()) - len(own)
     return [*own, *([f"any of the {others} built-in networks"] if others else [])]
 
 
