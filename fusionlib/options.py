@@ -67,6 +67,7 @@ class Options:
     address: str | None = None
     workers: int | None = None
     class_tables: Path | None = None
+    trusted: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_engine()
@@ -104,6 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py:FACTORY",
         help="your own network, or the NAME of a built-in one that is not recognised by itself, see `guide networks`",
     )
+    add_trust(parser)
     add_group(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="float32", choices=sorted(PRECISIONS), help="default: float32")
@@ -123,6 +125,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=Options.home_mb,
         metavar="N",
         help="megabytes that label maps may take there; those used longest ago go first (default: 2048)",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust`."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="run this program of torch.export or TorchScript where tensors fit it, see `guide networks`",
     )
 
 
@@ -232,6 +246,7 @@ def app_options(arguments: Sequence[str]) -> Options:
         given.address,
         given.workers,
         given.class_tables,
+        tuple(given.trust),
     )
 
 

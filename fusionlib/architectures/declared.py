@@ -13,6 +13,22 @@ from typing import Any
 from fusionlib.contracts import Output, OwnClasses, Preprocessing
 from fusionlib.errors import UsageError, shown
 
+DECLARED = (
+    "MEAN",
+    "STD",
+    "SCALE",
+    "ORDER",
+    "PAD",
+    "RESIZE",
+    "WINDOW",
+    "OUTPUT",
+    "ACTIVATION",
+    "HEAD",
+    "LABEL_SPACE",
+    "LABEL_MAP",
+)
+"""Every name that is read."""
+
 LARGEST_SIDE = 16384
 MOST_CLASSES = 255
 

@@ -32,7 +32,10 @@ Tensors = dict[str, Stored | Held]
 _ARRAY_ENDING = ".npy"
 _WEIGHTS = "model_weights_config.json"
 _OLD_EXPORT, _OLD_WEIGHTS = "serialized_exported_program.json", "serialized_state_dict.pt"
-_READ = "a {}: its tensors were read, nothing was run"
+_READ = (
+    "a {}: its tensors were read, nothing was run; where its network is unknown, `--trust {}` at the start runs it for"
+    " pictures, and merging needs no more"
+)
 _MOST_JSON = 32 * 2**20
 _MOST_CLASSES, _MOST_MODULES = 50_000, 100_000
 _UNFOLDED = 16
@@ -64,11 +67,13 @@ def load_exported(snapshot: Snapshot) -> tuple[Tensors, tuple[str, ...]] | None:
     members = members_of(snapshot)
     names = {short(name): name for name in members}
     if _WEIGHTS in names:
-        return _of_export(snapshot, members, names), (_READ.format("program of torch.export"),)
+        return _of_export(snapshot, members, names), (_READ.format("program of torch.export", snapshot.path.name),)
     if _OLD_EXPORT in names:
         return _of_old_export(snapshot, members, names)
     if "constants.pkl" in names and "data.pkl" in names:
-        return _of_script(snapshot, members, names["data.pkl"]), (_READ.format("TorchScript program"),)
+        return _of_script(snapshot, members, names["data.pkl"]), (
+            _READ.format("TorchScript program", snapshot.path.name),
+        )
     if members and all(name.endswith(_ARRAY_ENDING) for name in members):
         return _of_arrays(snapshot, members), ()
     return None
@@ -106,7 +111,7 @@ def _of_old_export(
             "Save them where it was made: torch.save(torch.export.load(FILE).state_dict, 'weights.pth')",
         )
     found, notes = load_pickled(Section(snapshot, member.begin, member.size))
-    return found, (_READ.format("program of an older torch.export"), *notes)
+    return found, (_READ.format("program of an older torch.export", snapshot.path.name), *notes)
 
 
 def _exported(snapshot: Snapshot, members: Mapping[str, Member], folder: str, name: str, about: Any) -> Stored:

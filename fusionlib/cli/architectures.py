@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from fusionlib.options import add_trust
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
@@ -12,11 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network, listed too"
     )
+    add_trust(parser)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The registry as JSON values. Raises `UsageError` for a class count that no picture can have."""
     from fusionlib.architectures.facts import parameter_count, recognised_by
+    from fusionlib.architectures.programs import trust_programs
     from fusionlib.architectures.user import register_user_models
     from fusionlib.contracts import ARCHITECTURES, IGNORE
     from fusionlib.errors import UsageError
@@ -24,6 +28,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if not 1 <= given.classes <= IGNORE:
         raise UsageError(f"--classes {given.classes}", f"a number from 1 to {IGNORE}", "Correct --classes")
     register_user_models(given.model)
+    trust_programs(given.trust)
     return {
         "architectures": [
             {

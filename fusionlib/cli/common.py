@@ -68,6 +68,7 @@ def open_studio(given: argparse.Namespace) -> Studio:
         given.studio = Studio(
             Options(
                 models=tuple(getattr(given, "model", ())),
+                trusted=tuple(getattr(given, "trust", ())),
                 demo=False,
                 home=getattr(given, "home", None) or default_home(),
                 groups=tuple(given.group),

@@ -228,6 +228,7 @@ def _show_classes(told: dict[str, Any]) -> None:
 def _data_options(given: argparse.Namespace) -> list[str]:
     """The options of this run that name its pictures, and the networks that see them."""
     named = {"--data": [given.data], "--split": [given.split], "--limit": [given.limit], "--model": given.model}
+    named["--trust"] = given.trust
     return [
         part
         for option, values in named.items()

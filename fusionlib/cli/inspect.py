@@ -9,13 +9,14 @@ from typing import Any
 from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
 from fusionlib.contracts import class_count
-from fusionlib.options import add_group
+from fusionlib.options import add_group, add_trust
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
+    add_trust(parser)
     add_group(parser)
     parser.add_argument("--home", type=Path, metavar="DIR", help="folder that keeps what recipes are merged into")
     parser.set_defaults(shows_notes=True)
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
     from fusionlib.architectures.nearest import explanations
+    from fusionlib.architectures.programs import trust_programs
     from fusionlib.architectures.recognise import recognise
     from fusionlib.architectures.user import register_user_models
     from fusionlib.checkpoints.compare import preflight
@@ -41,6 +43,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.checkpoints.sharing import shared_table
 
     register_user_models(given.model)
+    trust_programs(given.trust)
     opened = open_files(given, given.checkpoints)
     report = preflight(opened, recognise, explanations).to_dict()
     if given.finite:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from fusionlib.architectures.programs import with_fingerprints
 from fusionlib.contracts import ARCHITECTURES, MEASURES, Progress, Sample
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.tables import own_tables
@@ -87,10 +88,12 @@ class RayPasses:
         models: Sequence[str] = (),
         address: str | None = None,
         workers: int | None = None,
+        trusted: Sequence[Path] = (),
     ) -> None:
         need_ray()
         self.device, self.precision, self.address, self.workers = device, precision, address, workers
         self.models = tuple(str(Path(spec).absolute()) for spec in models)  # workers are in a folder of their own
+        self.trusted = with_fingerprints(trusted)
         self.threads = torch.get_num_threads()
         self._actors: list[Any] = []
         self._networks, self._pictures = Sent(), Sent()
@@ -209,7 +212,8 @@ class RayPasses:
         needs = {"num_gpus": 1} if self._gpu else {"num_cpus": 0 if alone else self.threads}
         how = {"max_restarts": RETRIES, "max_task_retries": RETRIES, "scheduling_strategy": "SPREAD", **needs}
         kind, device = ray().remote(PassWorker).options(**how), "cuda" if self._gpu else str(self.device)
-        return [kind.remote(self.threads, device, self.precision, self.models, own_tables()) for _ in range(count)]
+        given = self.threads, device, self.precision, self.models, own_tables(), self.trusted
+        return [kind.remote(*given) for _ in range(count)]
 
     def _come_up(self, asked: list[Any], total: int, progress: Progress) -> None:
         """Wait for the workers. Raises `UsageError` where they do not come, or are of other versions."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fusionlib import errors
+from fusionlib.architectures.programs import trust_again
 from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.layout import Layout
@@ -95,12 +96,18 @@ class PassWorker:
     """
 
     def __init__(
-        self, threads: int, device: str, precision: str, models: tuple[str, ...], class_tables: tuple[Table, ...] = ()
+        self,
+        threads: int,
+        device: str,
+        precision: str,
+        models: tuple[str, ...],
+        class_tables: tuple[Table, ...] = (),
+        trusted: tuple[tuple[str, str], ...] = (),
     ) -> None:
         use(class_tables)
         torch.set_num_threads(threads)  # figures depend on it, and Ray sets another
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")  # nobody writes to pictures
-        self.worker, self.models = Worker("ray"), models
+        self.worker, self.models, self.trusted = Worker("ray"), models, trusted
         self.builder = Builder(Merger(self.worker, torch.device(device)), precision)
         self._members: dict[str, Member] = {}
 
@@ -148,13 +155,14 @@ class PassWorker:
             raise UsageError(
                 f"Worker on {platform.node()} has other code for {sent.architecture} than this process",
                 "the same on every machine of the cluster",
-                "Install the same versions, and the same --model files, everywhere",
+                "Install the same versions, and the same --model and --trust files, everywhere",
             )
         present[sent.key] = member
         return member
 
     def _new_member(self, sent: Weights) -> Member:
         refresh_user_models(self.models)
+        trust_again(self.trusted)
         integers = {name: torch.from_numpy(values) for name, values in sent.integers.items()}
         if sent.architecture not in ARCHITECTURES:  # one of any size, which is registered where its tensors are seen
             shapes = {entry.name: entry.shape for entry in sent.layout.entries}

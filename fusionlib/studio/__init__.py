@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionlib.architectures.nearest import unknown_network
+from fusionlib.architectures.programs import trust_programs
 from fusionlib.architectures.recognise import network_of
 from fusionlib.architectures.user import register_user_models
 from fusionlib.atomic import make_folder, tidy
@@ -129,6 +130,7 @@ class Studio:
 
     def __init__(self, options: Options) -> None:
         register_user_models(options.models)
+        trust_programs(options.trusted)
         self.options = options
         self.device = choose_device(options.device)
         self.worker = Worker(str(self.device))

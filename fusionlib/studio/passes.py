@@ -14,4 +14,4 @@ def passes_of(options: Options, device: torch.device) -> Passes:
         return PassesHere()
     from fusionlib.runs.ray_executor import RayPasses
 
-    return RayPasses(device, options.precision, options.models, options.address, options.workers)
+    return RayPasses(device, options.precision, options.models, options.address, options.workers, options.trusted)

@@ -40,7 +40,7 @@ def run_key(kind: str, content: tuple[str, ...]) -> str:
 def process_options(options: Options) -> tuple[str, ...]:
     """The options of a process that decide what networks say, as any verb takes them."""
     default = Options()
-    named = {"--model": options.models, "--group": options.groups}
+    named = {"--model": options.models, "--trust": options.trusted, "--group": options.groups}
     named |= {"--class-tables": [options.class_tables] if options.class_tables else []}
     named |= {"--rename": [f"{pattern}={name}" for pattern, name in options.renames.items()]}
     listed = [f"{option}={value}" for option, values in named.items() for value in values]
