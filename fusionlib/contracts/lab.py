@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -103,8 +103,23 @@ class Training(Protocol):
         """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode."""
         ...
 
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Logits (N, C, h, w) at the size of the pictures, with a gradient, in the mode that the network is in."""
+        ...
+
+    def gather(self, loss: torch.Tensor) -> torch.Tensor:
+        """Add the gradients of a loss to those that lie ready; the loss without its gradient.
+
+        For a step that looks at several networks: put parameters in, gather, put others in, gather, put back, advance.
+        """
+        ...
+
+    def advance(self, head: int = 0) -> None:
+        """A step of optimiser number `head` by the gradients that lie ready, which are then gone."""
+        ...
+
     def update(self, loss: torch.Tensor, head: int = 0) -> torch.Tensor:
-        """Gradients of the loss, and a step of optimiser number `head`; the loss without its gradient."""
+        """`gather` and `advance`."""
         ...
 
     def probabilities(self, parameters: Mapping[str, torch.Tensor], images: np.ndarray) -> torch.Tensor:
@@ -128,7 +143,11 @@ class Training(Protocol):
         ...
 
     def recalibrated(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The same with running statistics measured anew in one pass over all pictures (`Span.pass_batches`)."""
+        """The same with running statistics measured anew in one pass over all `pictures`."""
+        ...
+
+    def pictures(self) -> Iterator[Batch]:
+        """All labelled pictures once, cropped and flipped: `Span.pass_batches` batches, which `closing` counts."""
         ...
 
     def generator(self, *key: int) -> torch.Generator:
