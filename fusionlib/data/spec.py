@@ -2,7 +2,8 @@
 (`usages`).
 
 Behind it may stand what is to be done with any dataset, in turn: `@part:1/3:SEED` takes a part of a seeded split,
-`@classes:road,car` keeps some classes, `@as:cityscapes` reads the masks in the classes of another label space.
+`@where:weather=rainy` the pictures of which that is known, `@classes:road,car` keeps some classes, `@as:cityscapes`
+reads the masks in the classes of another label space.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fusionlib.contracts import DATASETS, Dataset, DatasetOpener, Progress
+from fusionlib.data.attributes import where
 from fusionlib.data.relabelled import in_space, with_classes
 from fusionlib.data.selected import First, Part
 from fusionlib.errors import DataError, UsageError, clipped, shown
 
 _SPLIT = re.compile(r"@([\w.-]+)\Z")
-_CHANGE = re.compile(r"@((?:part:[^@]*)|(?:as:[\w.-]+)|(?:classes:[^@/\\]+))\Z")
+_CHANGE = re.compile(r"@((?:part:[^@]*)|(?:as:[\w.-]+)|(?:classes:[^@/\\]+)|(?:where:[^@]+))\Z")
 _PART = re.compile(r"part:(\d{1,6})(?:-(\d{1,6}))?/(\d{1,6})(?::(\d{1,9}))?")
-CHANGES = "@part:1/3:SEED, @part:1-5/6:SEED, @classes:NAME,NAME, @as:SPACE"
+CHANGES = "@part:1/3:SEED, @part:1-5/6:SEED, @where:COLUMN=VALUE, @classes:NAME,NAME, @as:SPACE"
 """What may stand behind the spec of any dataset."""
 
 
@@ -80,6 +82,8 @@ def _changed(dataset: Dataset, change: str) -> Dataset:
         return in_space(dataset, value)
     if kind == "classes":
         return with_classes(dataset, value)
+    if kind == "where":
+        return where(dataset, value)
     first, last, of, seed = (int(number) if number else None for number in _PART.fullmatch(change).groups())  # type: ignore[union-attr]
     if len(dataset) < (of or 1):
         raise DataError(f"{of} parts of {len(dataset)} pictures", "a picture or more in each", "Ask for fewer parts")
