@@ -109,6 +109,8 @@ class Layout:
     """Endings of what lies among the masks and is not read."""
     draw: str = "Add the mask or remove the picture"
     """What to do about a picture without a mask."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the dataset beside what was passed over."""
     drop_unfitting: bool = False
     """Whether pictures of another size than their masks are known of the download, and left out."""
 
@@ -182,7 +184,7 @@ class Layout:
             self.space,
             fitting,
             legend,
-            (*notes, *remarks),
+            (*notes, *remarks, *self.notes),
             groups=self._groups(keys),
             instances=self.instances[1] if self.instances else None,
             known={
