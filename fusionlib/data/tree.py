@@ -40,6 +40,13 @@ class Files:
         """Those of one ending by key."""
         return self.found[ending]
 
+    def only(self, wanted: Callable[[str], bool]) -> Files:
+        """Those of some keys."""
+        kept = {
+            ending: {key: path for key, path in files.items() if wanted(key)} for ending, files in self.found.items()
+        }
+        return replace(self, found=kept)
+
     def all(self) -> dict[str, Path]:
         """Those of every ending by key, in order of the keys. Raises `DataError` where two have the same."""
         merged: dict[str, Path] = {}
