@@ -62,7 +62,7 @@ def test_splits_are_those_of_the_file(place: str, tmp_path: Path) -> None:
         dataset = open_dataset(f"gta:{tmp_path}@{split}")
         assert [dataset.name(index) for index in range(len(dataset))] == [name] and dataset.notes == ()
     assert open_dataset(f"gta:{tmp_path}").title == "GTA5 val"
-    with pytest.raises(DataError, match="No pictures"):
+    with pytest.raises(DataError, match="None of the 2 pictures"):
         open_dataset(f"gta:{tmp_path}@test")
 
 

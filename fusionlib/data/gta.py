@@ -88,6 +88,12 @@ class GTA:
         if listed is None:
             return _LAYOUT.open(argument, split, pictures, masks)
         here = pictures.only(listed.__contains__)
+        if not len(here):
+            raise DataError(
+                f"None of the {len(listed)} pictures that split.mat lists for {split} is in {argument}",
+                "numbers of pictures as their files have, 00001.png",
+                "Choose another split",
+            )
         lacking = len(listed) - len(here)
         notes = (f"{lacking} of {len(listed)} pictures that split.mat lists are not here",) if lacking else ()
         return replace(_LAYOUT, notes=notes).open(argument, split, here, masks.only(listed.__contains__))
@@ -95,7 +101,8 @@ class GTA:
 
 def _splits(argument: str) -> dict[str, frozenset[str] | None]:
     """The names in each split by `split.mat`, None for a folder of its own."""
-    folders = list_folder(_LAYOUT.part(argument, "images"), PHOTOS).folders
+    images = list_folder(_LAYOUT.part(argument, "images"), PHOTOS)
+    folders = () if images.files else images.folders
     places = (_LAYOUT.folder(argument) / name for name in _SPLIT_FILES)
     path = next((place for place in places if place.is_file()), None)
     if folders or path is None:

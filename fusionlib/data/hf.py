@@ -114,7 +114,7 @@ def _saved(root: Path) -> Found:
 
 def _arrow(folder: Path) -> tuple[Path, ...]:
     """The files that `state.json` names, in its order. Raises `DataError` for a name that leads out of the folder."""
-    content = read_json(folder / "state.json", _LARGEST_LIST, _NEEDS)
+    content = read_json(folder / "state.json", 4 << 20, _NEEDS)
     entries = content.get("_data_files") if isinstance(content, dict) else None
     names = [one.get("filename") for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     if (

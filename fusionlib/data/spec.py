@@ -9,7 +9,10 @@ reads the masks in the classes of another label space.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -44,9 +47,15 @@ def parse_spec(text: str) -> Spec:
     """Split a spec into its parts; nothing is opened.
 
     The kind ends at the first colon. A trailing `@word` without a path separator is the split, so a path may hold `:`
-    and `@` (a folder called `a@b` is written `a@b/`). Raises `UsageError` that lists the known kinds, and for a change
-    that is none.
+    and `@` (a folder called `a@b` is written `a@b/`). Raises `UsageError` that lists the known kinds, for a change that
+    is none, and for names that are no text.
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):  # it could neither be kept nor be in an address
+        raise UsageError(
+            f"Data spec {shown(text, 200)} is not in UTF-8",
+            "a path in UTF-8",
+            "Rename the folder, or make a link to it",
+        )
     kind, colon, rest = text.partition(":")
     if not colon or kind not in DATASETS:
         got = (
@@ -59,10 +68,24 @@ def parse_spec(text: str) -> Spec:
     while change := _CHANGE.search(rest):
         rest, changes = rest[: change.start()], [_checked(change.group(1)), *changes]
     found = _SPLIT.search(rest)
+    _no_change(rest[: found.start()] if found else rest)
     argument = rest[: found.start()] if found else rest
     if not argument:
         raise UsageError(f"Data spec {shown(text, 200)} names nothing", DATASETS.get(kind).usage, "Complete it")
     return Spec(kind, argument, found.group(1) if found else None, tuple(changes))
+
+
+def _no_change(argument: str) -> None:
+    """Raises `UsageError` for what looks like a change and is none: misspelt, empty, or in front of the split."""
+    _, behind, change = argument.rpartition("@")
+    word, colon, value = change.partition(":")
+    near = get_close_matches(word, ("part", "where", "classes", "as"), 1, 0.7) if behind and colon else []
+    if near and (near == ["part"] or not {"/", "\\"} & set(value)):  # else it is a folder in a path
+        raise UsageError(
+            f"@{clipped(change, 80)}",
+            f"behind the split, where there is one: {CHANGES}",
+            "Correct the data spec (/ behind a folder that is called so)",
+        )
 
 
 def _checked(change: str) -> str:
@@ -104,7 +127,8 @@ def open_dataset(spec: str, split: str | None = None, limit: int | None = None) 
     if limit is not None and limit < 1:
         raise UsageError(f"Limit {limit}", "a number of pictures from 1", "Raise it or leave it out")
     opener, parsed = _resolve(spec, split)
-    dataset = opener.open(parsed.argument, parsed.split)
+    with _folders_told():
+        dataset = opener.open(parsed.argument, parsed.split)
     for change in parsed.changes:
         dataset = _changed(dataset, change)
     return dataset if limit is None or limit >= len(dataset) else First(dataset, limit)
@@ -113,7 +137,18 @@ def open_dataset(spec: str, split: str | None = None, limit: int | None = None) 
 def splits_of(spec: str) -> tuple[str, ...]:
     """Names of the splits that the data of `spec` has."""
     opener, parsed = _resolve(spec, None)
-    return opener.splits(parsed.argument)
+    with _folders_told():
+        return opener.splits(parsed.argument)
+
+
+@contextmanager
+def _folders_told() -> Iterator[None]:
+    """Raises `DataError` that names a folder or a file that may not be read."""
+    try:
+        yield
+    except OSError as problem:
+        got = f"{problem.filename or 'A folder'} cannot be read ({problem.strerror or type(problem).__name__})"
+        raise DataError(got, "a folder that may be read", "Change its permissions, or the data spec") from problem
 
 
 def check(dataset: Dataset, progress: Progress | None = None) -> np.ndarray:

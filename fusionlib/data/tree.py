@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -139,9 +140,15 @@ class Layout:
     def part(self, argument: str, *names: str) -> Path:
         """The same. Raises `DataError` with the layout where none is there."""
         found = self.find(argument, *names)
-        if found is None:
-            raise no_pictures(f"No folder {Path(argument) / names[0]}", self.needs, argument)
-        return found
+        if found is not None:
+            return found
+        got, root, depth = f"No folder {Path(argument) / names[0]}", self.folder(argument), len(Path(names[0]).parts)
+        deeper = (path for above in ("*", "*/*") for path in sorted(root.glob(f"{above}/{names[0]}")) if path.is_dir())
+        roots = [Path(argument) / path.relative_to(root).parents[depth - 1] for path in islice(deeper, 3)]
+        if roots:
+            listed = ", ".join(f"{self.kind}:{path}" for path in roots)
+            raise DataError(got, self.needs, f"Correct the path: {names[0]} is in {listed}")
+        raise no_pictures(got, self.needs, argument)
 
     def masks(self, found: Path | None, argument: str, below: Iterable[str], depth: int = 0) -> Files:
         """The masks and instances below a folder; none where that is not there."""
@@ -155,13 +162,12 @@ class Layout:
     def choose(self, argument: str, split: str | None, found: Sequence[str], default: str = "val") -> str:
         """The split asked for, or the default. Raises `DataError` that lists those found."""
         chosen = split or (default if default in found or not found else found[0])
-        if chosen not in found:
-            raise no_pictures(
-                f"No split {shown(chosen)} in {argument}, which has {', '.join(found) or 'none'}",
-                self.needs,
-                argument,
-            )
-        return chosen
+        if chosen in found:
+            return chosen
+        got = f"No split {shown(chosen)} in {argument}, which has {', '.join(found) or 'none'}"
+        if found:
+            raise DataError(got, f"one of {', '.join(found)}", "Correct the split in the data spec")
+        raise no_pictures(got, self.needs, argument)
 
     def open(
         self, argument: str, split: str | None, pictures: Files, masks: Files, told: Files | None = None
