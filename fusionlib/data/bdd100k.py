@@ -58,8 +58,8 @@ class BDD100K:
         split = _LAYOUT.choose(argument, split, self.splits(argument))
         pictures = files_of(_LAYOUT.part(argument, *_PICTURES), [split], PHOTOS)
         layout = _LAYOUT if split in _LAYOUT.hidden else _with_labels(_LAYOUT.folder(argument), pictures.all())
-        found = _LAYOUT.find(argument, *_MASKS) if split in _LAYOUT.hidden else _LAYOUT.part(argument, *_MASKS)
-        return layout.open(argument, split, pictures, _LAYOUT.masks(found, argument, [split]))
+        masks = _LAYOUT.masks(_LAYOUT.truth(argument, split, *_MASKS), argument, [split])
+        return layout.open(argument, split, pictures, masks)
 
 
 def _with_labels(root: Path, keys: Iterable[str]) -> Layout:

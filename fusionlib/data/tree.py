@@ -150,6 +150,10 @@ class Layout:
             raise DataError(got, self.needs, f"Correct the path: {names[0]} is in {listed}")
         raise no_pictures(got, self.needs, argument)
 
+    def truth(self, argument: str, split: str, *names: str) -> Path | None:
+        """The same of masks: none where those of the split are not public, and not there."""
+        return self.find(argument, *names) if split in self.hidden else self.part(argument, *names)
+
     def masks(self, found: Path | None, argument: str, below: Iterable[str], depth: int = 0) -> Files:
         """The masks and instances below a folder; none where that is not there."""
         endings = dict.fromkeys((*self.legends, *((self.instances[0],) if self.instances else ())))
