@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_trees import TREES, acdc, gta_as, panoptic, photo, voc, write
+from test_trees import TREES, acdc, ade, gta_as, panoptic, photo, voc, write
 
 from fusionlib.data import plain_json
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.spec import check, open_dataset, parse_spec, splits_of
 from fusionlib.errors import DataError, UsageError
+from fusionlib.studio import Options, Workspace
 
 IDS = np.zeros((8, 12), np.uint8)
 
@@ -185,3 +186,10 @@ def test_a_table_with_a_wrong_class_is_named_where_masks_are_read_by_it(tmp_path
             open_dataset(f"folder:{tmp_path}@classes:asphalt@as:cityscapes")
     finally:
         tables.use(())
+
+
+def test_the_app_begins_with_the_split_for_validation(tmp_path: Path) -> None:
+    ade(tmp_path / "ade"), photo(tmp_path / "ade/images/training/x.jpg")
+    workspace = Workspace(Options(data=(f"ade20k:{tmp_path / 'ade'}",), demo=False, home=tmp_path / "home"))
+    (source,) = workspace.sources
+    assert source.splits == ("training", "validation") and workspace.first_split(source.name) == "validation"
