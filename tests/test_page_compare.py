@@ -271,7 +271,7 @@ def finished(app: AppTest, names: list[str], rows: list[str]) -> tuple[AppTest, 
 
 def test_the_table_is_ranked_with_equal_merges_in_one_line(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
-    assert app.button_group(key="rows").value == ["methods", "temperature"]
+    assert app.button_group(key="rows").value == ["methods", "searches", "temperature"]
     app, comparison = finished(app, ["c0", "c1", "c2"], ["methods", "temperature"])
     table = shown_table(app)
     assert table["mIoU (%)"].is_monotonic_decreasing and table["mIoU (%)"].notna().all()

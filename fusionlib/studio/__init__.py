@@ -159,7 +159,7 @@ class Studio:
         self.layers = LayerDesk(self.runner, options.home / "profiles")
         self.curves = KnownCurves(self.runner, self.store, self.intervals)
         self.comparisons = ComparisonDesk(
-            self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves
+            self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves, intervals=self.intervals
         )
         self.exports = Exports(options.home / "exports", self.merge)
         self.searches = SearchDesk(self.workspace, self.runner)
