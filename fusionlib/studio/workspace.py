@@ -272,9 +272,9 @@ class Workspace:
         return DataCheck(len(dataset), dataset.notes, tuple(annotation_warnings(found, dataset.label_space.names)))
 
     def first_split(self, source: str) -> str | None:
-        """The split to begin with: val where there is one."""
+        """The split to begin with: val, validation or val2017 where there is one."""
         splits = next((entry.splits for entry in self.sources if entry.name == source), ())
-        return "val" if "val" in splits else splits[0] if splits else None
+        return next((one for one in splits if one.startswith("val")), splits[0] if splits else None)
 
     def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""

@@ -82,7 +82,7 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         splits = list(chosen.splits)
         if splits:
             only_of("split", splits)
-            st.session_state.setdefault("split", "val" if "val" in splits else splits[0])
+            st.session_state.setdefault("split", workspace.first_split(chosen.name))
             st.selectbox("Split", splits, key="split")
     only_of("buffers", POLICIES)
     st.selectbox(
