@@ -1,1 +1,1 @@
-"""Training from scratch and fine-tuning, enough to make families of checkpoints worth merging."""
+"""Things that make checkpoints: training by regimes, and soups whose weights are learned."""
