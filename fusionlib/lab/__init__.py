@@ -1,1 +1,1 @@
-"""Things that make checkpoints: training by regimes, and soups whose weights are learned."""
+"""Training from scratch and fine-tuning, enough to make families of checkpoints worth merging."""
