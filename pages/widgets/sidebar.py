@@ -19,7 +19,7 @@ from pages.widgets.rows import option_texts
 from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
-WITH_SETS = ("compare", "domains", "diagnostics")
+WITH_SETS = ("compare", "domains", "diagnostics", "lab")
 """Pages with a set of their own: the pair stays as it is, and is not shown."""
 
 
