@@ -22,7 +22,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-from fusionlib.description import Description, Parts, Spelling, TensorShapes  # noqa: F401 - part of the contract
+from fusionlib.description import (  # noqa: F401 - part of the contract
+    Description,
+    Part,
+    Parts,
+    Spelling,
+    TensorShapes,
+    Turn,
+    whole_shapes,
+)
 from fusionlib.errors import UsageError
 from fusionlib.parameters import Parameter, parameter, parameters_of  # noqa: F401 - part of the contract
 from fusionlib.registry import Registry
@@ -110,8 +118,11 @@ class Architecture(Protocol):
     for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
     named has an attribute `named`, how it was: `--model FILE.py:FACTORY`. One that computes something else with the
     tensors of another, such as an output stride, has an attribute `chosen`: False, and it is never recognised, until
-    the operator asks for it by `--model NAME`; then it comes before the other. Those of this library have two more:
-    `names`, whose names of tensors they go by, and `stride`, the pixels of the picture a side of one of the backbone's.
+    the operator asks for it by `--model NAME`; then it comes before the other. One with integer tensors whose numbers
+    follow from their shape has a method `check(module)`, which raises `ArchitectureError` where the loaded are others.
+    One that stands in where no other runs a checkpoint has `last = True`: other names for its tensors are tried first.
+    Those of this library have two more attributes: `names`, whose names of tensors they go by, and `stride`, the pixels
+    of the picture a side of one of the backbone's.
     """
 
     title: str
