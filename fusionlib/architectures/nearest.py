@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
-from fusionlib.contracts import ARCHITECTURES, Architecture
+from fusionlib.contracts import ARCHITECTURES, SPELLINGS, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
 
@@ -28,6 +30,9 @@ COUNTER = "num_batches_tracked"
 _EXAMPLES, _RENAMES, _OFFERS, _SAME_ENDING = 3, 3, 4, 8
 _GAIN = 0.25
 """Share of a network's tensors that a rename must bring into place where not all get there: less is chance."""
+
+_KINDS: WeakKeyDictionary[Architecture, tuple[Counter[Kind], int] | None] = WeakKeyDictionary()
+"""Kinds of a network's tensors whose shape does not follow the class count, and how many others it has."""
 
 WITHOUT = "inspecting, merging and exporting work without"
 RENAMING = "evaluate, sweep, diagnose, layers or the app"
@@ -126,10 +131,16 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
 
 def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
     """Why no network is known for tensors of these shapes."""
-    if (said := unknown_to_us(shapes)) is not None:
+    code, renamed = _in_names_of_ours(shapes)
+    if (said := unknown_to_us(shapes, renamed)) is not None:
         return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
     near = nearest(shapes, architectures)
+    other = nearest(renamed, architectures) if renamed is not None else None
+    if other is not None and (near is None or other.likeness > near.likeness):
+        near = other
+    else:
+        code = ""
     raised = [
         problem
         for _, item in architectures.items()
@@ -139,6 +150,7 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
         what = f"they have no tensor in common with {' or '.join(_listed(architectures))}"
     else:
         what = str(near)
+    what = f"named as in {code}, {what}" if code else what
     if near is not None and near.renames:
         what += f", under other names: {near.options}"
     what = "; ".join([what, *raised])
@@ -147,6 +159,15 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if named:
         return Explanation(what, f"Correct the code of {' or '.join(named)}, or the names with --rename PATTERN=NAME")
     return Explanation(what, "Give the network's code with --model FILE.py:FACTORY")
+
+
+def _in_names_of_ours(shapes: Shapes) -> tuple[str, Shapes | None]:
+    """Whose names a file has, and its shapes under those of a network here; none where no table of names is for it."""
+    for spelling in map(SPELLINGS.get, SPELLINGS.names()):
+        rename = getattr(spelling, "renamed", None)
+        if rename is not None and (found := rename(shapes)) is not None and set(found) != set(shapes):
+            return spelling.title, found
+    return "", None
 
 
 def explanations(
@@ -183,13 +204,16 @@ def _most_alike(architecture: Architecture, has: Counter[Kind]) -> float:
 
     Tensors whose shape follows the class count are taken to fit.
     """
-    one, other = (tensor_shapes(architecture, classes) for classes in (2, 3))
-    if not one or not other:
+    if architecture not in _KINDS:
+        one, other = (tensor_shapes(architecture, classes) for classes in (2, 3))
+        sized = {name for name, shape in (one or {}).items() if (other or {}).get(name) != shape}
+        fixed = _kinds({name: shape for name, shape in (one or {}).items() if name not in sized})
+        _KINDS[architecture] = (fixed, len(sized)) if one and other else None
+    if (known := _KINDS[architecture]) is None:
         return 1.0
-    sized = {name for name, shape in one.items() if other.get(name) != shape}
-    own = _kinds({name: shape for name, shape in one.items() if name not in sized})
+    own, sized_count = known
     common = sum(min(count, has[kind]) for kind, count in own.items())
-    return (common + len(sized)) / max(1, own.total() + len(sized), has.total())
+    return (common + sized_count) / max(1, own.total() + sized_count, has.total())
 
 
 def _kinds(shapes: Shapes) -> Counter[Kind]:
@@ -273,34 +297,46 @@ def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
 
 
 def _aligned(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> tuple[tuple[tuple[str, str], ...], Shapes]:
-    """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names."""
-    renames, found = _renamed(own, shapes, has, 1)
-    if all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
-        return renames, found
-    return _renamed(own, shapes, has, max(1, _GAIN * len(own)))
+    """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names.
+
+    Where not all of the network gets there, each of them must be a gain of many tensors: less is chance.
+    """
+    steps = list(_renames(own, shapes, has))
+    found = steps[-1].found if steps else shapes
+    if any(found.get(name) != shape for name, shape in own.items() if not name.endswith(COUNTER)):
+        steps = list(takewhile(lambda step: step.gain >= _GAIN * len(own), steps))
+        found = steps[-1].found if steps else shapes
+    return tuple((f"^{re.escape(step.start)}", step.name.replace("\\", r"\\")) for step in steps), found
 
 
-def _renamed(
-    own: Shapes, shapes: Shapes, has: Collection[Kind], least: float
-) -> tuple[tuple[tuple[str, str], ...], Shapes]:
-    """The same, each of them a gain of that many tensors at least."""
-    renames: dict[str, str] = {}
+class _Rename(NamedTuple):
+    """A beginning that becomes another, how many more tensors are in place then, and all shapes under the new names."""
+
+    gain: int
+    start: str
+    name: str
+    found: Shapes
+
+
+def _renames(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> Iterator[_Rename]:
+    """One after another, each the one that gains most."""
+    seen: set[str] = set()
     found = shapes
-    while len(renames) < _RENAMES:
-        before, best = _in_place(own, found), (0, "", "", found)
+    while len(seen) < _RENAMES:
+        before, best = _in_place(own, found), _Rename(0, "", "", found)
         for start, name in _offers(own, found, has):
             after = {
                 name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
                 for tensor, shape in found.items()
             }
-            if len(after) == len(found) and start not in renames:
-                best = max(best, (_in_place(own, after) - before, start, name, after), key=lambda item: item[0])
-        gain, start, name, found_then = best
-        if gain < least:
-            break
-        renames[start], found = name, found_then
-    typed = tuple((f"^{re.escape(start)}", name.replace("\\", r"\\")) for start, name in renames.items())
-    return typed, found
+            if len(after) == len(found) and start not in seen:
+                offered = _Rename(_in_place(own, after) - before, start, name, after)
+                best = max(best, offered, key=lambda item: item.gain)
+        if best.gain < 1:
+            return
+        seen.add(best.start)
+        found = best.found
+        yield best
 
 
 def _in_place(own: Shapes, found: Shapes) -> int:
