@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import groupby
 
 import torch
 from torch import nn
@@ -102,6 +103,27 @@ def _shapes(architecture: BuiltIn) -> Shapes:
 
 def _is_counter(name: str) -> bool:
     return name.endswith(_COUNTER)
+
+
+def with_blocks(shapes: Shapes, runs: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a network out of those of one with fewer blocks: each run of blocks, `NAME.0`, `NAME.1` and so on, goes
+    on like its last up to the count by its name in `runs`.
+    """
+
+    def block(name: str) -> tuple[str, int] | None:
+        run = next((run for run in runs if name.startswith(f"{run}.")), None)
+        return None if run is None else (run, int(name[len(run) + 1 :].partition(".")[0]))
+
+    found: dict[str, tuple[int, ...]] = {}
+    blocks = {block(name) for name in shapes}
+    for key, names in groupby(shapes, block):
+        own = {name: shapes[name] for name in names}
+        found |= own
+        if key is not None and (key[0], key[1] + 1) not in blocks:
+            run, last = key
+            for number in range(last + 1, runs[run]):
+                found |= {f"{run}.{number}{name[len(f'{run}.{last}') :]}": shape for name, shape in own.items()}
+    return found
 
 
 def in_turn(stages: Sequence[Stage], x: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.built_in import BuiltIn, in_turn
+from fusionlib.architectures.built_in import BuiltIn, in_turn, with_blocks
 from fusionlib.architectures.described import family, whole, wholes
 from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
@@ -55,7 +55,6 @@ MMSEG_CHANNELS = 256
 
 _NAMES = "Hugging Face (segformer.encoder, segformer.stages) or NVlabs/SegFormer (backbone.patch_embed1)"
 _MMSEG_NAMES = "mmsegmentation (backbone.layers, decode_head.convs, decode_head.fusion_conv)"
-_BLOCKS = "segformer.encoder.block."
 
 
 class PatchEmbedding(nn.Module):
@@ -271,18 +270,11 @@ class SegFormerArchitecture(BuiltIn):
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors. The blocks of a resolution are alike: only the first of them are made."""
-        found: dict[str, tuple[int, ...]] = {}
-        for name, shape in self._of_first_blocks.items():
-            shape = (classes, *shape[1:]) if name in self._outputs else shape
-            if not name.startswith(_BLOCKS):
-                found[name] = shape
-            elif name not in found:
-                number = int(name[len(_BLOCKS)])
-                start = f"{_BLOCKS}{number}."
-                block = {one: size for one, size in self._of_first_blocks.items() if one.startswith(start)}
-                for index in range(self._plan.depths[number]):
-                    found |= {f"{start}{index}{one[len(start) + 1 :]}": size for one, size in block.items()}
-        return found
+        depths = enumerate(self._plan.depths)
+        found = with_blocks(
+            self._of_first_blocks, {f"segformer.encoder.block.{number}": depth for number, depth in depths}
+        )
+        return found | {name: (classes, *found[name][1:]) for name in self._outputs}
 
     @cached_property
     def _of_first_blocks(self) -> dict[str, tuple[int, ...]]:
