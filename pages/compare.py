@@ -7,6 +7,7 @@ import streamlit as st
 
 from fusionlib.errors import FusionError
 from fusionlib.studio import Comparison, Selection
+from pages.widgets.compare_classes import show_classes
 from pages.widgets.compare_controls import choose_rows, choose_set, run_panel
 from pages.widgets.compare_cost import cost_panel, cost_words
 from pages.widgets.compare_export import write_panel
@@ -14,7 +15,7 @@ from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_pareto import show_pareto
 from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part
-from pages.widgets.compare_search import search_part
+from pages.widgets.compare_search import search_part, searches_line
 from pages.widgets.compare_table import show_left_out, show_result, show_table
 from pages.widgets.compare_vary import vary_part
 from pages.widgets.outlook import outlook_line
@@ -57,10 +58,12 @@ def table(names: list[str], chosen: Selection) -> None:
     rows, left_out = comparison.ranked(found["rows"])
     opened = openings(comparison, names, rows)
     show_table(rows, opened, cost_words(comparison))
+    searches_line(comparison)
     cost_panel(comparison)
     show_left_out(left_out)
     show_notes(comparison.pictures.notes)
     show_result(found, rows)
+    show_classes(comparison, found)
     show_pareto(rows, opened)
     write_panel(comparison, found)
 

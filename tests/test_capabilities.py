@@ -1,4 +1,4 @@
-"""What the program may ask of a merge method is declared and explained in contracts.py, and means what it says."""
+"""What the program may ask of a merge method is declared and explained in its contract, and means what it says."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 import torch
 from helpers import arena_of, tiny_registered, tiny_tensors
 
-from fusionlib import contracts
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import METHODS, MergeMethod, parameters_of
+from fusionlib.contracts import METHODS, MergeMethod, merging, parameters_of
 from fusionlib.merging.average import average_rows
 from fusionlib.merging.build import build_method
 
@@ -22,7 +21,7 @@ NAMES = METHODS.names()
 
 def declared() -> dict[str, str]:
     """Every public attribute of `MergeMethod` with its explanation, read from the source."""
-    tree = ast.parse(Path(contracts.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(merging.__file__).read_text(encoding="utf-8"))
     body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "MergeMethod").body
     found = {}
     for node, after in zip(body, [*body[1:], None], strict=True):

@@ -260,4 +260,4 @@ def test_a_named_network_is_seen(code: str, seen: set[str]) -> None:
 def test_modules_say_what_they_are_for_and_stay_readable(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), "no docstring"
-    assert text.count("\n") <= (700 if path.name == "contracts.py" else 450)
+    assert text.count("\n") <= 450

@@ -271,7 +271,7 @@ def finished(app: AppTest, names: list[str], rows: list[str]) -> tuple[AppTest, 
 
 def test_the_table_is_ranked_with_equal_merges_in_one_line(start, files: Path, tmp_path: Path) -> None:
     app = start("--checkpoints", str(files), "--data", f"folder:{folder_data(tmp_path / 'data', 2)}")
-    assert app.button_group(key="rows").value == ["methods", "temperature"]
+    assert app.button_group(key="rows").value == ["methods", "searches", "temperature"]
     app, comparison = finished(app, ["c0", "c1", "c2"], ["methods", "temperature"])
     table = shown_table(app)
     assert table["mIoU (%)"].is_monotonic_decreasing and table["mIoU (%)"].notna().all()
@@ -334,7 +334,9 @@ def test_a_row_of_three_opens_in_explore_as_the_merge_that_was_measured(
     shown_in_explore(app, state)
     assert widget(app, "selectbox", "Mixture").value == name and app.multiselect[0].value == ["c2"]
     studio = server.studio()
-    work = studio.mixture(list(studio._views.values())[-1], build_method(name, app.session_state[f"method/{name}"]))
+    work = studio.mixture(
+        list(studio.views.opened.values())[-1], build_method(name, app.session_state[f"method/{name}"])
+    )
     work.want()
     until(lambda: work.state == "done")
     row = next(row for row in comparison.snapshot()["rows"] if row["name"] == name)

@@ -92,7 +92,7 @@ def test_names_are_read_without_loading_anything(monkeypatch: pytest.MonkeyPatch
 def test_every_extension_point_is_in_the_table_of_contracts(name: str) -> None:
     registry = REGISTRIES[name]
     row = [line for line in (contracts.__doc__ or "").splitlines() if f"`@{name}.register(name)`" in line]
-    assert len(row) == 1, f"{name} is undocumented in contracts.py"
+    assert len(row) == 1, f"{name} is undocumented in fusionlib/contracts/__init__.py"
     assert f"`{registry._package.replace('.', '/')}/`" in row[0]
     assert importlib.import_module(registry._package).__doc__, "its package says what belongs there"
 

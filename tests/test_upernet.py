@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fusionlib.architectures import resnet, swin
-from fusionlib.architectures.nearest import unknown_network
+from fusionlib.architectures.nearest import explain, unknown_network
 from fusionlib.architectures.recognise import network_of, recognise
 from fusionlib.architectures.staged import check_stages
-from fusionlib.architectures.upernet import Plan, UperNet, UperNetArchitecture
+from fusionlib.architectures.upernet import UperNet, UperNetArchitecture
+from fusionlib.architectures.upernet_plan import Plan
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.permuting import checked, permuted
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
@@ -33,6 +34,7 @@ from fusionlib.merging.linear import Linear
 SIZES = public.SMALL
 SWIN = Plan(swin.Plan(SIZES.width, SIZES.depths, SIZES.heads, SIZES.window), SIZES.decoder)
 RESNET = Plan(resnet.Plan((1, 2, 1, 1), deep=True, stem=8, widths=(4, 8, 8, 16)), 8)
+NAME = "upernet-swin:width=8,depths=2-2-3-1,heads=1-2-2-4,window=3,channels=8"
 
 PARAMETERS = {
     "resnet50": 66.50,
@@ -50,12 +52,10 @@ PARAMETERS = {
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    ARCHITECTURES.put("tiny-upernet-swin", UperNetArchitecture(SWIN, "tiny Swin"))
-    ARCHITECTURES.put("tiny-upernet-resnet", UperNetArchitecture(RESNET, "tiny ResNet"))
+def forgotten() -> Iterator[None]:
     before = set(ARCHITECTURES.names())
     yield
-    for name in {"tiny-upernet-swin", "tiny-upernet-resnet"} | set(ARCHITECTURES.names()) - before:
+    for name in set(ARCHITECTURES.names()) - before:
         del ARCHITECTURES._items[name]
 
 
@@ -112,7 +112,7 @@ def test_parameters_are_those_of_publications_with_the_auxiliary_head(name: str)
     assert round((own + auxiliary) / 1e6, 2) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", [*(f"upernet-{name}" for name in PARAMETERS), "tiny-upernet-swin"])
+@pytest.mark.parametrize("name", [f"upernet-{name}" for name in PARAMETERS])
 def test_shapes_are_those_of_the_network_in_its_order_and_tell_it_from_all_others(name: str) -> None:
     own = shapes_of(meta(name, 6).state_dict())
     item: Any = ARCHITECTURES.get(name)
@@ -139,23 +139,24 @@ def test_output_strides_are_4_to_32_and_the_staged_pass_is_the_whole() -> None:
         check_stages(network, network.stages())
     assert ARCHITECTURES.get("upernet-swin-t").label_space(150) == "ade20k"
     assert ARCHITECTURES.get("upernet-swin-t").preprocessing.mean == (0.485, 0.456, 0.406)
-    assert not hasattr(ARCHITECTURES.get("upernet-swin-t"), "permutations")
 
 
-def test_units_of_convolutions_in_another_order_change_no_logit(tmp_path: Path) -> None:
-    tensors = lively(UperNet(RESNET, 3)).state_dict()
+@pytest.mark.parametrize("plan", [SWIN, RESNET], ids=["swin", "resnet"])
+def test_units_in_another_order_change_no_logit(tmp_path: Path, plan: Plan) -> None:
+    tensors = lively(UperNet(plan, 3)).state_dict()
     checkpoint = opened(tmp_path, tensors)
-    arena = Arena.pack([checkpoint])
-    permutations = checked(arena, ARCHITECTURES.get("tiny-upernet-resnet").permutations)  # type: ignore[attr-defined]
-    moved = {tensor for one in permutations for tensor, _, _ in one.axes}
-    assert moved >= {name for name, tensor in tensors.items() if tensor.ndim == 4}
+    arena, network = Arena.pack([checkpoint]), bound(checkpoint)
+    permutations = checked(arena, network.architecture.permutations)  # type: ignore[attr-defined]
+    assert len({one.name for one in permutations}) == len(permutations)
     orders = [torch.arange(one.size).flip(0) for one in permutations]
     row = permuted(arena.layout, permutations, orders, arena.weights[0])
-    network = bound(checkpoint)
+    stays = {name for name, one in arena.layout.views(row).items() if torch.equal(one, tensors[name])}
+    assert all("bias_table" in name or name.startswith("decode_head.conv_seg.bias") for name in stays)
+    network.module.double()
     with torch.inference_mode():
-        before = network.module(noise(64, 64))
-        network.load(row)
-        torch.testing.assert_close(network.module(noise(64, 64)), before, rtol=1e-4, atol=1e-5)
+        before = network.module(noise(50, 71).double())
+        network.module.load_state_dict({**network.module.state_dict(), **arena.layout.views(row)})
+        torch.testing.assert_close(network.module(noise(50, 71).double()), before, rtol=1e-8, atol=1e-9)
     assert before.std() > 1e-3
 
 
@@ -174,7 +175,7 @@ def test_logits_of_the_release_are_those_of_a_plain_pass() -> None:
 def test_a_file_of_mmsegmentation_computes_what_that_code_does(tmp_path: Path) -> None:
     tensors = public.mmseg(SIZES, 4)
     checkpoint = opened(tmp_path, tensors)
-    assert recognise(checkpoint.shapes) == ("tiny-upernet-swin", 4)
+    assert recognise(checkpoint.shapes) == (NAME, 4)
     picture, named = noise(50, 71, count=2), public.release(SIZES, 4)
     with torch.inference_mode():
         expected = public.decoded(named, public.swin(named, SIZES, picture, unfolds=True))
@@ -189,7 +190,7 @@ def test_a_file_of_hugging_face_computes_what_the_release_does_with_and_without_
         expected = bound(opened(tmp_path, tensors, "release")).module(noise(50, 71))
         for indices in (True, False):
             checkpoint = opened(tmp_path, public.files(tensors, indices), f"{indices}")
-            assert recognise(checkpoint.shapes) == ("tiny-upernet-swin", 4)
+            assert recognise(checkpoint.shapes) == (NAME, 4)
             assert torch.equal(bound(checkpoint).module(noise(50, 71)), expected)
             assert set(checkpoint.tensors) == set(tensors)
             for name in ("qkv.weight", "qkv.bias", "relative_position_index", "relative_position_bias_table"):
@@ -250,7 +251,7 @@ def test_a_merge_is_written_under_the_names_of_its_files(tmp_path: Path, kind: s
         elif method == "linear" and "running" not in name:
             torch.testing.assert_close(tensor, 0.25 * a[name] + 0.75 * b[name])
     again = open_checkpoint(out)
-    assert recognise(again.shapes) == ("tiny-upernet-swin", 4)
+    assert recognise(again.shapes) == (NAME, 4)
     assert again.read("auxiliary_head.conv_seg.bias").shape == (4,)
 
 
@@ -305,17 +306,39 @@ def test_a_table_of_another_size_is_told(tmp_path: Path, kind: str) -> None:
     tensors = MADE[kind](SIZES, 4)
     table = next(name for name in tensors if name.endswith("relative_position_bias_table"))
     problem = broken(tmp_path, {**tensors, table: torch.zeros(24, 1)})
-    assert "nearest is tiny-upernet-swin with 4 classes" in problem.got
+    assert "they are UperNet, Swin of 8 channels, 2+2+3+1 blocks, windows of 3, but of its" in problem.got
     assert "relative_position_bias_table is (24, 1) and not (25, 1)" in problem.got
     assert ("named as in" in problem.got) == (kind != "release")
-    assert problem.needs and problem.do
+    assert "--model FILE.py:FACTORY" in problem.do and problem.needs
 
 
-def test_a_missing_head_is_told(tmp_path: Path) -> None:
-    tensors = {name: one for name, one in public.mmseg(SIZES, 4).items() if not name.startswith("decode_head")}
-    problem = broken(tmp_path, tensors)
-    assert "nearest is tiny-upernet-swin" in problem.got and "missing (decode_head.psp_modules" in problem.got
-    assert "--model FILE.py:FACTORY" in problem.do
+@pytest.mark.parametrize("kind", MADE)
+def test_a_missing_head_or_a_part_of_it_is_told(tmp_path: Path, kind: str) -> None:
+    tensors = MADE[kind](SIZES, 4)
+    problem = broken(tmp_path, {name: one for name, one in tensors.items() if not name.startswith("decode_head")})
+    assert "they are the backbone of a network alone (Swin of 8 channels" in problem.got
+    assert "whole network" in problem.do
+    problem = broken(tmp_path, {name: one for name, one in tensors.items() if "psp_modules.3" not in name})
+    assert "5 missing (decode_head.psp_modules.3.1.conv.weight" in problem.got and "whole network" in problem.do
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("backbone.layers.0.blocks.{}.attn.qkv.bias", (24,)),
+        ("backbone.layers.1.blocks.7.norm1.weight", (8,)),
+        ("backbone.patch_embed.proj.weight", ()),
+        ("backbone.patch_embed.proj.weight", (10**12, 3, 4, 4)),
+        ("decode_head.fpn_bottleneck.conv.weight", (0, 8, 3, 3)),
+        ("backbone.layers.{}.blocks.0.attn.relative_position_bias_table", (10**12, 1)),
+        ("backbone.layers.{}.blocks.0.attn.relative_position_bias_table", (25, 0)),
+        ("backbone.layers.{}.blocks.0.attn.relative_position_bias_table", (25,)),
+    ],
+)
+def test_sizes_of_no_network_are_no_network(name: str, shape: tuple[int, ...]) -> None:
+    shapes = shapes_of(public.release(SIZES, 4))
+    hostile = {**shapes, **{name.format(at): shape for at in (0, 1, 2, 3, 10**6)}}
+    assert recognise(hostile) is None and (len(shape) != 1 or explain(hostile).do)
 
 
 def test_positions_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -421,7 +444,6 @@ def test_logits_are_those_of_transformers_and_an_export_is_opened_by_it(
     found = open_checkpoint(tmp_path / "a")
     known = network_of(found.shapes)
     assert known is not None and isinstance(known[0].base, UperNetArchitecture)  # type: ignore[attr-defined]
-    ARCHITECTURES.put("tiny-upernet-hf", known[0].base)  # type: ignore[attr-defined]
     for file, sides in product(("a", "modules.pth"), ((64, 64), (50, 71))):
         logits_alike(bound(open_checkpoint(tmp_path / file)), models[0], sides)
     pair, out = [str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "m"
@@ -452,4 +474,4 @@ def test_plans_differ_in_code_so_that_stored_answers_do_not_mix() -> None:
         replace(SWIN, backbone=replace(SWIN.backbone, heads=(1, 1, 1, 1))),
         replace(SWIN, channels=9),
     )
-    assert len({UperNetArchitecture(plan, "one").code for plan in plans}) == 4
+    assert len({UperNetArchitecture(plan).code for plan in plans}) == 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 
 import torch
 from torch import nn
@@ -105,29 +104,21 @@ def _is_counter(name: str) -> bool:
     return name.endswith(_COUNTER)
 
 
-def with_blocks(shapes: Shapes, runs: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of a network out of those of one with fewer blocks: each run of blocks, `NAME.0`, `NAME.1` and so on, goes
-    on like its last up to the count by its name in `runs`.
-    """
-
-    def block(name: str) -> tuple[str, int] | None:
-        run = next((run for run in runs if name.startswith(f"{run}.")), None)
-        return None if run is None else (run, int(name[len(run) + 1 :].partition(".")[0]))
-
-    found: dict[str, tuple[int, ...]] = {}
-    blocks = {block(name) for name in shapes}
-    for key, names in groupby(shapes, block):
-        own = {name: shapes[name] for name in names}
-        found |= own
-        if key is not None and (key[0], key[1] + 1) not in blocks:
-            run, last = key
-            for number in range(last + 1, runs[run]):
-                found |= {f"{run}.{number}{name[len(f'{run}.{last}') :]}": shape for name, shape in own.items()}
-    return found
-
-
 def in_turn(stages: Sequence[Stage], x: torch.Tensor) -> torch.Tensor:
     """The forward pass that the stages are."""
     for stage in stages:
         x = stage.call(x)
     return x
+
+
+def repeated(shapes: Shapes, start: str, count: int) -> dict[str, tuple[int, ...]]:
+    """The shapes with `count` blocks, named `start` and a number: those that are there, and more like the last."""
+    last = max((int(name[len(start) :].partition(".")[0]) for name in shapes if name.startswith(start)), default=0)
+    block = {name: shape for name, shape in shapes.items() if name.startswith(f"{start}{last}.")}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        found[name] = shape
+        if block and name == next(reversed(block)):
+            for number in range(last + 1, count):
+                found |= {name.replace(f"{start}{last}.", f"{start}{number}.", 1): one for name, one in block.items()}
+    return found

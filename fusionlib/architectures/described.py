@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ def family(model_type: str) -> Callable[[Family], Family]:
 class Described:
     """A network with the classes and the preprocessing of a description; everything else is that of `base`."""
 
-    described = True
+    listed = False
 
     def __init__(self, base: Architecture, key: str, preprocessing: Preprocessing, names: tuple[str, ...]) -> None:
         self.base, self.key, self.preprocessing, self.names_of_classes = base, key, preprocessing, names
@@ -131,10 +131,10 @@ def _match(base: Architecture, classes: int, description: Description) -> _Match
     return _Match(base, classes, hashlib.sha256(text.encode()).hexdigest()[:8], about, names)
 
 
-def unknown_to_us(shapes: Shapes, renamed: Shapes | None = None) -> tuple[str, str] | None:
+def unknown_to_us(shapes: Shapes, readings: Iterable[Shapes]) -> tuple[str, str] | None:
     """What a description says that the network is and why it cannot be run, and what to do; None without one.
 
-    `renamed` are the shapes under the names of a network here, where the file has those of other code.
+    `readings` are the shapes under the names of the file, and under those of networks here.
     """
     description = shapes.description if isinstance(shapes, TensorShapes) else None
     problem_said: tuple[str, str] | None = None
@@ -145,13 +145,13 @@ def unknown_to_us(shapes: Shapes, renamed: Shapes | None = None) -> tuple[str, s
             problem_said = problem_said or (problem.got, problem.do)
             continue
         if base is not None:
-            there = shapes if renamed is None or getattr(base, "last", False) else renamed
-            return _difference(base, there, shown_network(description))  # type: ignore[arg-type]
+            own: Shapes = base.shapes(0)  # type: ignore[attr-defined]
+            there = max(readings, key=lambda one: len(own.keys() & one.keys()))
+            return _difference(own, there, shown_network(description))  # type: ignore[arg-type]
     return problem_said
 
 
-def _difference(base: Architecture, shapes: Shapes, network: str) -> tuple[str, str]:
-    own: dict[str, tuple[int, ...]] = base.shapes(0)  # type: ignore[attr-defined]
+def _difference(own: Shapes, shapes: Shapes, network: str) -> tuple[str, str]:
     lacking = [name for name in own if name not in shapes and not name.endswith("num_batches_tracked")]
     odd = [name for name in own if name in shapes and not _fits(shapes[name], own[name])]
     what = f"{len(lacking)} of its tensors are missing" + (f" ({', '.join(lacking[:3])})" if lacking else "")

@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
 from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
+from fusionlib.architectures.sized import misfit
+from fusionlib.architectures.spelling import TableOfNames
 from fusionlib.contracts import ARCHITECTURES, SPELLINGS, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
@@ -24,15 +25,15 @@ from fusionlib.registry import Registry
 Kind = tuple[str, Shape]
 """The last word of a name, and a shape."""
 
+ByKind = Mapping[Kind, Sequence[tuple[int, str]]]
+"""Names of a checkpoint and their places in it, by kind."""
+
 COUNTER = "num_batches_tracked"
 """No difference between networks: old files lack it."""
 
 _EXAMPLES, _RENAMES, _OFFERS, _SAME_ENDING = 3, 3, 4, 8
 _GAIN = 0.25
 """Share of a network's tensors that a rename must bring into place where not all get there: less is chance."""
-
-_KINDS: WeakKeyDictionary[Architecture, tuple[Counter[Kind], int] | None] = WeakKeyDictionary()
-"""Kinds of a network's tensors whose shape does not follow the class count, and how many others it has."""
 
 WITHOUT = "inspecting, merging and exporting work without"
 RENAMING = "evaluate, sweep, diagnose, layers or the app"
@@ -114,15 +115,15 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     known = [
         (name, item)
         for name, item in architectures.items()
-        if getattr(item, "chosen", True) and not hasattr(item, "described")
+        if getattr(item, "chosen", True) and getattr(item, "listed", True)
     ]
-    kinds = _kinds(shapes)
+    kinds, names = _kinds(shapes), _by_kind(shapes)
     bounds = [_most_alike(item, kinds) for _, item in known]
     best: tuple[tuple[bool, float, int], Near] | None = None
     for number in sorted(range(len(known)), key=lambda number: -bounds[number]):
         if best is not None and bounds[number] < best[1].likeness:
             break
-        near = _compared(*known[number], shapes, kinds)
+        near = _compared(*known[number], shapes, names)
         rank = (near.fits, near.likeness, number) if near else None
         if near and rank and (best is None or rank > best[0]):
             best = rank, near
@@ -131,16 +132,15 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
 
 def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
     """Why no network is known for tensors of these shapes."""
-    code, renamed = _in_names_of_ours(shapes)
-    if (said := unknown_to_us(shapes, renamed)) is not None:
+    readings = [("", shapes), *_in_names_of_ours(shapes)]
+    if (said := unknown_to_us(shapes, [there for _, there in readings])) is not None:
         return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
-    near = nearest(shapes, architectures)
-    other = nearest(renamed, architectures) if renamed is not None else None
-    if other is not None and (near is None or other.likeness > near.likeness):
-        near = other
-    else:
-        code = ""
+    for code, there in readings:
+        if not named and (said := misfit(there)) is not None:
+            return Explanation(f"{code}{said[0]}", said[1])
+    found = [(code, near) for code, there in readings if (near := nearest(there, architectures)) is not None]
+    code, near = max(found, key=lambda one: one[1].likeness, default=("", None))
     raised = [
         problem
         for _, item in architectures.items()
@@ -149,8 +149,7 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if near is None:
         what = f"they have no tensor in common with {' or '.join(_listed(architectures))}"
     else:
-        what = str(near)
-    what = f"named as in {code}, {what}" if code else what
+        what = f"{code}{near}"
     if near is not None and near.renames:
         what += f", under other names: {near.options}"
     what = "; ".join([what, *raised])
@@ -161,13 +160,13 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     return Explanation(what, "Give the network's code with --model FILE.py:FACTORY")
 
 
-def _in_names_of_ours(shapes: Shapes) -> tuple[str, Shapes | None]:
-    """Whose names a file has, and its shapes under those of a network here; none where no table of names is for it."""
-    for spelling in map(SPELLINGS.get, SPELLINGS.names()):
-        rename = getattr(spelling, "renamed", None)
-        if rename is not None and (found := rename(shapes)) is not None and set(found) != set(shapes):
-            return spelling.title, found
-    return "", None
+def _in_names_of_ours(shapes: Shapes) -> Iterator[tuple[str, Shapes]]:
+    """Whose names the file may have, and its shapes under those of a network here."""
+    for table in map(SPELLINGS.get, SPELLINGS.names()):
+        if isinstance(table, TableOfNames) and table.mark in shapes:
+            found = table.renamed(shapes)
+            if found is not None and found.keys() != shapes.keys():
+                yield f"named as in {table.title}, ", found
 
 
 def explanations(
@@ -195,7 +194,7 @@ def unknown_network(items: Sequence[Named], architectures: Registry[Architecture
 def _listed(architectures: Registry[Architecture]) -> list[str]:
     """Names of the operator's networks, and how many others there are."""
     own = [name for name, item in sorted(architectures.items()) if hasattr(item, "named")]
-    others = len(architectures.names()) - len(own)
+    others = sum(getattr(item, "listed", True) for _, item in architectures.items()) - len(own)
     return [*own, *([f"any of the {others} built-in networks"] if others else [])]
 
 
@@ -204,16 +203,13 @@ def _most_alike(architecture: Architecture, has: Counter[Kind]) -> float:
 
     Tensors whose shape follows the class count are taken to fit.
     """
-    if architecture not in _KINDS:
-        one, other = (tensor_shapes(architecture, classes) for classes in (2, 3))
-        sized = {name for name, shape in (one or {}).items() if (other or {}).get(name) != shape}
-        fixed = _kinds({name: shape for name, shape in (one or {}).items() if name not in sized})
-        _KINDS[architecture] = (fixed, len(sized)) if one and other else None
-    if (known := _KINDS[architecture]) is None:
+    one, other = (tensor_shapes(architecture, classes) for classes in (2, 3))
+    if not one or not other:
         return 1.0
-    own, sized_count = known
+    sized = {name for name, shape in one.items() if other.get(name) != shape}
+    own = _kinds({name: shape for name, shape in one.items() if name not in sized})
     common = sum(min(count, has[kind]) for kind, count in own.items())
-    return (common + sized_count) / max(1, own.total() + sized_count, has.total())
+    return (common + len(sized)) / max(1, own.total() + len(sized), has.total())
 
 
 def _kinds(shapes: Shapes) -> Counter[Kind]:
@@ -225,7 +221,14 @@ def _kind(name: str, shape: Shape) -> Kind:
     return name.rpartition(".")[2], shape
 
 
-def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collection[Kind]) -> Near | None:
+def _by_kind(shapes: Shapes) -> ByKind:
+    found: dict[Kind, list[tuple[int, str]]] = {}
+    for place, (name, shape) in enumerate(shapes.items()):
+        found.setdefault(_kind(name, shape), []).append((place, name))
+    return found
+
+
+def _compared(name: str, architecture: Architecture, shapes: Shapes, names: ByKind) -> Near | None:
     """None where the factory makes no network at all, or there is nothing in common."""
     sizes = {size for shape in set(shapes.values()) for size in shape[:2] if size <= 255}
     takes = getattr(architecture, "takes_classes", True)
@@ -237,10 +240,10 @@ def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collec
     if not probes:
         return None
     classes, own = next(iter(probes.items()))
-    renames, found = _aligned(own, shapes, has)
-    if len(probes) == 2 and (count := _class_count(probes, found)) is not None:
+    renames, found = _aligned(own, shapes, names)
+    if len(probes) == 2 and (count := _class_count(probes, found, names)) is not None:
         classes, own = count, tensor_shapes(architecture, count) or own
-        renames, found = _aligned(own, shapes, has)
+        renames, found = _aligned(own, shapes, names)
     elif len(probes) == 2 and probes[classes] != next(reversed(probes.values())):
         classes = 0
     near = _difference(name, classes, own, found, renames)
@@ -263,7 +266,7 @@ def _difference(name: str, classes: int, own: Shapes, found: Shapes, renames: tu
     )
 
 
-def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
+def _class_count(probes: Mapping[int, Shapes], found: Shapes, names: ByKind) -> int | None:
     """What the checkpoint has where the network's shapes follow the class count; most of the places decide.
 
     Where it has none of these names, as with a head of another name, tensors beside those of the network are looked at
@@ -279,15 +282,12 @@ def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
             if len(found.get(name, ())) == len(shape):
                 votes[found[name][axes[0]]] += 1
     if not votes:
-        axes_of_heads = set(heads.values())
-        like = {(word, len(outline) + 1) for word, _, outline in heads}
-        votes.update(
-            shape[axis]
-            for name, shape in found.items()
-            if (name.rpartition(".")[2], len(shape)) in like and name not in one
-            for axis in axes_of_heads
-            if axis < len(shape) and _outline(name, shape, axis) in heads
-        )
+        its_own = Counter(_kind(name, found[name]) for name in one if name in found)
+        for (word, shape), there in names.items():  # no rename changes the kind of a tensor
+            for axis in {axis for axis in heads.values() if axis < len(shape)}:
+                if _outline(word, shape, axis) in heads:
+                    votes[shape[axis]] += len(there) - its_own[word, shape]
+        votes = +votes
     return votes.most_common(1)[0][0] if votes else None
 
 
@@ -296,12 +296,12 @@ def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
     return name.rpartition(".")[2], axis, (*shape[:axis], *shape[axis + 1 :])
 
 
-def _aligned(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+def _aligned(own: Shapes, shapes: Shapes, names: ByKind) -> tuple[tuple[tuple[str, str], ...], Shapes]:
     """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names.
 
     Where not all of the network gets there, each of them must be a gain of many tensors: less is chance.
     """
-    steps = list(_renames(own, shapes, has))
+    steps = list(_renames(own, shapes, names))
     found = steps[-1].found if steps else shapes
     if any(found.get(name) != shape for name, shape in own.items() if not name.endswith(COUNTER)):
         steps = list(takewhile(lambda step: step.gain >= _GAIN * len(own), steps))
@@ -318,13 +318,13 @@ class _Rename(NamedTuple):
     found: Shapes
 
 
-def _renames(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> Iterator[_Rename]:
+def _renames(own: Shapes, shapes: Shapes, names: ByKind) -> Iterator[_Rename]:
     """One after another, each the one that gains most."""
     seen: set[str] = set()
     found = shapes
     while len(seen) < _RENAMES:
         before, best = _in_place(own, found), _Rename(0, "", "", found)
-        for start, name in _offers(own, found, has):
+        for start, name in _offers(own, found, names if found is shapes else _by_kind(found)):
             after = {
                 name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
                 for tensor, shape in found.items()
@@ -343,13 +343,13 @@ def _in_place(own: Shapes, found: Shapes) -> int:
     return sum(found.get(name) == shape for name, shape in own.items())
 
 
-def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str, str]]:
+def _offers(own: Shapes, found: Shapes, names: ByKind) -> list[tuple[str, str]]:
     """Renames that most tensors out of place would need: another beginning before the longest ending that they share
-    with a tensor of the network of the same shape. `has` are the kinds that are found, whatever is renamed.
+    with a tensor of the network of the same shape. `names` are those of `found`.
     """
     missing = [name for name, shape in own.items() if found.get(name) != shape]
     kinds = {_kind(name, own[name]) for name in missing}
-    if kinds.isdisjoint(has):
+    if all(kind not in names or kind[0] == COUNTER for kind in kinds):
         return []
     wanted: dict[str, list[str]] = {}
     for name in missing:
@@ -357,8 +357,8 @@ def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str
             wanted.setdefault(ending, []).append(name)
     beginnings: dict[tuple[str, Shape], list[str]] = {}
     votes: Counter[tuple[str, str]] = Counter()
-    for name, shape in found.items():
-        if _kind(name, shape) not in kinds or own.get(name) == shape:
+    for _, name in sorted(entry for kind in kinds for entry in names.get(kind, ())):
+        if own.get(name) == (shape := found[name]):
             continue
         for ending in _endings(name):
             if ending not in wanted:

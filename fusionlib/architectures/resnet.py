@@ -31,6 +31,11 @@ class Plan:
     stem: int = 64
     widths: tuple[int, ...] = (64, 128, 256, 512)
 
+    @property
+    def expansion(self) -> int:
+        """By how much the outputs of a block are more than its 3x3 convolutions."""
+        return (Bottleneck if self.bottleneck else BasicBlock).expansion
+
 
 PLANS = {
     18: Plan((2, 2, 2, 2), bottleneck=False),

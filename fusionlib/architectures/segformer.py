@@ -17,7 +17,7 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.built_in import BuiltIn, in_turn, with_blocks
+from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated
 from fusionlib.architectures.described import family, whole, wholes
 from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
@@ -55,6 +55,7 @@ MMSEG_CHANNELS = 256
 
 _NAMES = "Hugging Face (segformer.encoder, segformer.stages) or NVlabs/SegFormer (backbone.patch_embed1)"
 _MMSEG_NAMES = "mmsegmentation (backbone.layers, decode_head.convs, decode_head.fusion_conv)"
+_BLOCKS = "segformer.encoder.block."
 
 
 class PatchEmbedding(nn.Module):
@@ -270,11 +271,10 @@ class SegFormerArchitecture(BuiltIn):
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors. The blocks of a resolution are alike: only the first of them are made."""
-        depths = enumerate(self._plan.depths)
-        found = with_blocks(
-            self._of_first_blocks, {f"segformer.encoder.block.{number}": depth for number, depth in depths}
-        )
-        return found | {name: (classes, *found[name][1:]) for name in self._outputs}
+        found: Shapes = self._of_first_blocks
+        for number, depth in enumerate(self._plan.depths):
+            found = repeated(found, f"{_BLOCKS}{number}.", depth)
+        return {name: (classes, *shape[1:]) if name in self._outputs else shape for name, shape in found.items()}
 
     @cached_property
     def _of_first_blocks(self) -> dict[str, tuple[int, ...]]:

@@ -96,8 +96,8 @@ class TableOfNames:
         return {name: made[shape] for name, shape in shapes.items()}
 
     def renamed(self, shapes: Shapes) -> TensorShapes | None:
-        """Shapes under the names here, whether or not a network has them all; None where the file is not so named."""
-        return self._shapes_here(self._parts_of_all(shapes), shapes) if self.mark in shapes else None
+        """Shapes under the new names, whatever they may be of; None where several would have one name."""
+        return self._shapes_here(self._parts_of_all(shapes), shapes)
 
     def _parts_of_all(self, shapes: Shapes) -> dict[str, Parts]:
         return {name: self._parts(name, shape) for name, shape in shapes.items()}

@@ -19,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.vit import MLP
 from fusionlib.contracts import Stage
 from fusionlib.errors import ArchitectureError
 
@@ -28,7 +29,7 @@ PATCH = 4
 EXPANSION = 4
 """Of the channels inside of the MLP."""
 
-LARGEST_WINDOW = 32
+LARGEST_WINDOW = 16
 """A side: the positions of two tokens in it grow with its fourth power."""
 
 _APART = -100.0
@@ -107,12 +108,11 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads, window)
         self.norm2 = nn.LayerNorm(width)
-        hidden = EXPANSION * width
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)})
+        self.mlp = MLP(width, EXPANSION * width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self._attended(self.norm1(x))
-        return x + self.mlp["fc2"](nn.functional.gelu(self.mlp["fc1"](self.norm2(x))))
+        return x + self.mlp(self.norm2(x))
 
     def _attended(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]

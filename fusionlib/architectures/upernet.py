@@ -14,37 +14,24 @@ they count the auxiliary head, 2.4 M with a ResNet and 0.9 to 1.8 M with a Swin,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures import resnet, swin
-from fusionlib.architectures.built_in import BuiltIn, in_turn, with_blocks
-from fusionlib.architectures.described import family, whole, wholes
-from fusionlib.contracts import ARCHITECTURES, Description, Stage
+from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated
+from fusionlib.architectures.described import family
+from fusionlib.architectures.sized import WHOLE, of_any_size, unfit
+from fusionlib.architectures.upernet_permutations import upernet_permutations
+from fusionlib.architectures.upernet_plan import CELLS, Plan, backbone_of, plan_of, plan_of_config
+from fusionlib.contracts import ARCHITECTURES, Description, Permutation, Stage
+from fusionlib.errors import ArchitectureError
 
-CELLS = (1, 2, 3, 6)
-"""A side of the grids that the coarsest map is pooled to."""
-
-Backbone = resnet.Plan | swin.Plan
 Maps = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The sizes of a backbone, and the channels of the decoder."""
-
-    backbone: Backbone
-    channels: int = 512
-
-    def with_depths(self, most: int) -> Plan:
-        """The same with at most so many blocks at each resolution."""
-        depths = tuple(min(depth, most) for depth in self.backbone.depths)
-        return replace(self, backbone=replace(self.backbone, depths=depths))
 
 
 class Unit(nn.Module):
@@ -143,14 +130,12 @@ def _resized(x: Tensor, like: Tensor) -> Tensor:
 
 
 class UperNetArchitecture(BuiltIn):
-    """The network of a plan. With a Swin no permutations are declared: units of attention may change places inside of a
-    head alone.
-    """
+    """The network of a plan; `listed` where it is one of those that lists name."""
 
-    def __init__(self, plan: Plan, title: str) -> None:
+    def __init__(self, plan: Plan, listed: bool = True) -> None:
         convolutional = isinstance(plan.backbone, resnet.Plan)
         super().__init__(
-            f"UperNet, {title}",
+            plan.title,
             f"Xiao et al. 2018, Unified Perceptual Parsing for Scene Understanding; {_CITATIONS[type(plan.backbone)]}",
             partial(UperNet, plan),
             head=("decode_head", "auxiliary_head"),
@@ -160,39 +145,50 @@ class UperNetArchitecture(BuiltIn):
             movable=convolutional,
         )
         self.code = f"{self.code} {plan}"
-        self.plan = plan
+        self.plan, self.listed = plan, listed
 
-    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    @cached_property
+    def permutations(self) -> Sequence[Permutation]:
+        """With a Swin, found out when they are first asked for; with a ResNet those of its graph come before."""
+        return tuple(upernet_permutations(self.plan))
+
+    def recognise(self, shapes: Shapes) -> int | None:
         """As `BuiltIn`, without making networks of other sizes than the tensors have."""
         name, shape = self._mark
         return super().recognise(shapes) if shapes.get(name) == shape else None
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors. Blocks of a resolution are alike: only the first two of them are made."""
-        found = with_blocks(self._of_first_blocks, self._runs)
-        return found | {name: (classes, *found[name][1:]) for name in self._outputs}
+        found: Shapes = self._of_first_blocks
+        for number, depth in enumerate(self.plan.backbone.depths):
+            found = repeated(found, self._blocks(number), depth)
+        return {**found, **{name: (classes, *found[name][1:]) for name in self._outputs}}
 
     def check(self, module: nn.Module) -> None:
         """Raises `ArchitectureError` where a checkpoint has other positions in a window than there are."""
         if isinstance(self.plan.backbone, swin.Plan):
             swin.check_positions(module)
 
+    def misfit(self, shapes: Shapes) -> ArchitectureError:
+        """What keeps tensors that are meant for this network from being all of it."""
+        own = self.shapes(next((shapes[name][0] for name in self._outputs if shapes.get(name)), 0))
+        inside = (name for name in shapes if name.startswith(("backbone.", "decode_head.")) and name not in own)
+        return unfit(self.title, own, shapes, [name for name in inside if name.endswith(".weight")])
+
     @property
     def _mark(self) -> tuple[str, tuple[int, ...]]:
         """A tensor by which most plans are told apart: one of the last block of the third resolution."""
         backbone = self.plan.backbone
-        last = backbone.depths[2] - 1
+        block = f"{self._blocks(2)}{backbone.depths[2] - 1}."
         if isinstance(backbone, swin.Plan):
-            table = ((2 * backbone.window - 1) ** 2, backbone.heads[2])
-            return f"backbone.layers.2.blocks.{last}.attn.{swin.TABLE}", table
-        return f"backbone.layer3.{last}.bn2.weight", (backbone.widths[2],)
+            return f"{block}attn.{swin.TABLE}", ((2 * backbone.window - 1) ** 2, backbone.heads[2])
+        return f"{block}bn2.weight", (backbone.widths[2],)
 
-    @property
-    def _runs(self) -> Mapping[str, int]:
-        depths = self.plan.backbone.depths
+    def _blocks(self, number: int) -> str:
+        """What the names of the blocks of a resolution begin with."""
         if isinstance(self.plan.backbone, swin.Plan):
-            return {f"backbone.layers.{number}.blocks": depth for number, depth in enumerate(depths)}
-        return {f"backbone.layer{number}": depth for number, depth in enumerate(depths, 1)}
+            return f"backbone.layers.{number}.blocks."
+        return f"backbone.layer{number + 1}."
 
     @cached_property
     def _of_first_blocks(self) -> dict[str, tuple[int, ...]]:
@@ -202,10 +198,8 @@ class UperNetArchitecture(BuiltIn):
 
 
 _NAMES: dict[type[Any], str] = {
-    resnet.Plan: "mmsegmentation (backbone.layer1, decode_head.psp_modules) or Hugging Face (backbone.encoder.stages)",
-    swin.Plan: (
-        "the Swin release (backbone.layers), mmsegmentation (backbone.stages) or Hugging Face (backbone.encoder.layers)"
-    ),
+    resnet.Plan: "mmsegmentation (backbone.layer1, decode_head.psp_modules) or Hugging Face; other sizes too",
+    swin.Plan: "the Swin release (backbone.layers), mmsegmentation (backbone.stages) or Hugging Face; other sizes too",
 }
 _CITATIONS: dict[type[Any], str] = {
     resnet.Plan: "He et al. 2016",
@@ -215,75 +209,44 @@ _CITATIONS: dict[type[Any], str] = {
 
 @family("upernet")
 def of_description(description: Description) -> UperNetArchitecture | None:
-    """The network of a folder of Hugging Face; None where its config asks for another backbone, or other steps."""
-    config, about = description.config, description.config.get("backbone_config")
-    channels, cells = whole(config, "hidden_size", 512), config.get("pool_scales", list(CELLS))
+    """The network of a folder of Hugging Face; None where it asks for another backbone, or other steps."""
     if description.network not in ("UperNetForSemanticSegmentation", "upernet"):
         return None
-    if channels is None or cells != list(CELLS) or not isinstance(about, dict) or not _gives_all_maps(about):
+    plan = plan_of_config(description.config)
+    return None if plan is None else _of_plan(plan)
+
+
+@of_any_size
+def of_shapes(shapes: Shapes) -> tuple[str, UperNetArchitecture] | None:
+    """The UperNet of these tensors. Raises `ArchitectureError` for a part of one, and for sizes that no network has."""
+    plan = plan_of(shapes)
+    if plan is None:
+        backbone = backbone_of(shapes) if all(name.startswith(_BACKBONE_ALONE) for name in shapes) else None
+        if isinstance(backbone, swin.Plan):
+            what = Plan(backbone).title.removeprefix("UperNet, ")
+            raise ArchitectureError(f"they are the backbone of a network alone ({what})", "a decoder beside it", WHOLE)
         return None
-    read = {"resnet": _resnet_of, "swin": _swin_of}.get(str(about.get("model_type")))
-    backbone = read(about) if read else None
-    return None if backbone is None else _of_plan(Plan(backbone, channels))
+    network = _of_plan(plan)
+    if network.recognise(shapes) is None:
+        raise network.misfit(shapes)
+    return plan.name, network
 
 
-def _gives_all_maps(about: Mapping[str, Any]) -> bool:
-    """Whether the backbone's config asks for the maps of its four stages, by names or by numbers."""
-    names, numbers = about.get("out_features"), about.get("out_indices")
-    wanted = [f"stage{number}" for number in range(1, 5)], list(range(1, 5))
-    return (names, numbers) != (None, None) and names in (None, wanted[0]) and numbers in (None, wanted[1])
+_BACKBONE_ALONE = ("backbone.", "auxiliary_head.")
 
 
-def _as_usual(config: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
-    return all(config.get(name, value) == value for name, value in usual.items())
-
-
-def _resnet_of(config: Mapping[str, Any]) -> resnet.Plan | None:
-    usual = {"num_channels": 3, "hidden_act": "relu"}
-    usual |= dict.fromkeys(("downsample_in_first_stage", "downsample_in_bottleneck"), False)
-    bottleneck = config.get("layer_type", "bottleneck") == "bottleneck"
-    depths, stem = wholes(config, "depths", resnet.PLANS[50].depths, 50), whole(config, "embedding_size", 64)
-    widths = wholes(config, "hidden_sizes", (256, 512, 1024, 2048))
-    if not (_as_usual(config, usual) and depths and stem and widths):
-        return None
-    if config.get("layer_type", "bottleneck") not in ("bottleneck", "basic"):
-        return None
-    expansion = resnet.Bottleneck.expansion if bottleneck else 1
-    if any(width % expansion for width in widths):
-        return None
-    return resnet.Plan(depths, bottleneck, stem=stem, widths=tuple(width // expansion for width in widths))
-
-
-def _swin_of(config: Mapping[str, Any]) -> swin.Plan | None:
-    usual = {"num_channels": 3, "hidden_act": "gelu", "patch_size": swin.PATCH, "mlp_ratio": swin.EXPANSION}
-    usual |= {"qkv_bias": True, "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}
-    tiny = swin.PLANS["t"]
-    depths, heads = wholes(config, "depths", tiny.depths, 50), wholes(config, "num_heads", tiny.heads)
-    width = whole(config, "embed_dim", tiny.width, 2048)
-    window = whole(config, "window_size", tiny.window, swin.LARGEST_WINDOW)
-    if not (_as_usual(config, usual) and depths and heads and width and window):
-        return None
-    plan = swin.Plan(width, depths, heads, window)
-    return plan if all(width % count == 0 for width, count in zip(plan.widths, heads, strict=True)) else None
-
-
-@cache
+@lru_cache(maxsize=16)
 def _of_plan(plan: Plan) -> UperNetArchitecture:
-    known = (item for _, item in ARCHITECTURES.items() if isinstance(item, UperNetArchitecture))
-    kind = "Swin" if isinstance(plan.backbone, swin.Plan) else "ResNet"
-    return next((item for item in known if item.plan == plan), None) or UperNetArchitecture(plan, kind)
+    known = (item for _, item in ARCHITECTURES.items() if isinstance(item, UperNetArchitecture) and item.listed)
+    return next((item for item in known if item.plan == plan), None) or UperNetArchitecture(plan, listed=False)
 
 
 def _of_resnet(depth: int, deep: bool = False) -> UperNetArchitecture:
-    return UperNetArchitecture(
-        Plan(replace(resnet.PLANS[depth], deep=deep)), f"ResNet-{depth}{' with a deep stem' if deep else ''}"
-    )
+    return UperNetArchitecture(Plan(replace(resnet.PLANS[depth], deep=deep)))
 
 
 def _of_swin(size: str, window: int = 7) -> UperNetArchitecture:
-    return UperNetArchitecture(
-        Plan(replace(swin.PLANS[size], window=window)), f"Swin-{size.upper()}, windows of {window}"
-    )
+    return UperNetArchitecture(Plan(replace(swin.PLANS[size], window=window)))
 
 
 ARCHITECTURES.register("upernet-resnet50")(_of_resnet(50))

@@ -18,12 +18,15 @@ from fusionlib.cli.common import (
     show_remarks,
 )
 from fusionlib.cli.settings import add_sharing, parse_settings, sharing_of
+from fusionlib.contracts import STRATEGIES
 from fusionlib.errors import UsageError
 from fusionlib.merging.choices import POLICIES
 from fusionlib.studies.choices import GROUPS
 
 if TYPE_CHECKING:
-    from fusionlib.studio import Own
+    from fusionlib.studio import Comparison, Own, Wanted
+
+ROWS, EVERY = ("methods", "searches"), "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +66,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dtype(parser)
     parser.add_argument(
         "--rows",
-        default="methods",
+        default=",".join(ROWS),
         metavar="R1,R2,...",
-        help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + " (default methods)",
+        help="; ".join(f"{name}: {what}" for name, what in GROUPS.items()) + f" (default {','.join(ROWS)})",
+    )
+    parser.add_argument(
+        "--search",
+        metavar="S1,S2,...",
+        help=(
+            f"search by these strategies first, with their defaults: {', '.join(STRATEGIES.names_in_files())}, or"
+            f" {EVERY}; what they find is a row. `search` has their parameters"
+        ),
+    )
+    parser.add_argument(
+        "--select", metavar="SPEC", help="pictures that --search chooses by (default: the data, which flatters it)"
+    )
+    parser.add_argument(
+        "--classes", action="store_true", help="also IoU class by class, of the best row beside the best single network"
     )
     parser.add_argument(
         "--latency",
@@ -98,9 +115,14 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         given.dtype,
     )
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
+    searches = _searches(given)
     studio = open_studio(given)
     opened = open_files(given, given.checkpoints)
     pictures = open_data(studio, given)
+    select = pictures if given.select is None else studio.workspace.open_pictures(given.select, None, given.limit)
+    for wanted in searches:
+        with progress_bar(f"search {wanted.strategy}") as progress:
+            studio.searches.of(opened, [select], [pictures], wanted).measure(progress, fresh=given.fresh)
     comparison = studio.comparisons.of(opened, pictures, choices)
     comparison.files, comparison.data = [str(path) for path in given.checkpoints], _data_options(given)
     with progress_bar("compare") as progress:
@@ -118,28 +140,41 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "best_single_miou": found["best_single_miou"],
         "rows": found["rows"],
         **({"cost": comparison.costs.about} if given.latency else {}),
+        **({"classes": _classes(comparison, found["best"])} if given.classes else {}),
         "notes": list(pictures.notes),
         "warnings": found["warnings"],
     }
 
 
+def _searches(given: argparse.Namespace) -> list[Wanted]:
+    """What to search for before the table; of `all` those strategies that take so many checkpoints."""
+    from fusionlib.studio import Wanted
+
+    count, names = len(given.checkpoints), given.search
+    if names is None:
+        if given.select is not None:
+            raise UsageError(f"--select {given.select[:80]}", "a search that chooses by it", "Add --search")
+        return []
+    if names != EVERY:
+        return [Wanted(name, dtype=given.dtype).checked(count) for name in dict.fromkeys(names.split(","))]
+    kinds = STRATEGIES.items()
+    return [Wanted(name, dtype=given.dtype) for name, kind in kinds if kind.fewest <= count <= kind.most]
+
+
+def _classes(comparison: Comparison, best: str | None) -> dict[str, Any] | None:
+    from fusionlib.studio.comparison_classes import best_single, class_rows
+
+    alone = best_single(comparison)
+    rows = class_rows(comparison, best) if best else []
+    return {"row": best, "single": alone.name, "classes": rows} if alone and rows else None
+
+
 def show(result: dict[str, Any]) -> None:
     """Print it for people: measured rows as a table, the others with their reasons."""
     print(f"{result['data']}, {result['images']} pictures, anchor {result['anchor']}, buffers {result['buffers']}")
-    width = max(len(row["name"]) for row in result["rows"])
-    print(
-        f"{'':{width}}  {'mIoU':>8} {'gain':>7} {'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8}"
-        f" {'measure':>8}{_cost_titles(result)}"
-    )
-    for row in result["rows"]:
-        if row["state"] == "measured":
-            mark = "  best" if row["name"] == result["best"] else ""
-            print(
-                f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7}"
-                f" {percent(row['pixel_accuracy']):>8} {_number(row['loss'], '.4f'):>7} {percent(row['ece']):>8}"
-                f" {row['forwards']:>8} {_seconds(row['merge_seconds']):>8}"
-                f" {_seconds(row['evaluation_seconds']):>8}{_cost(row, result)}{mark}"
-            )
+    _show_table(result)
+    if told := result.get("classes"):
+        _show_classes(told)
     if cost := result.get("cost"):
         print(
             f"time and memory of one forward pass of {cost['width']}x{cost['height']} on {cost['device']},"
@@ -149,6 +184,45 @@ def show(result: dict[str, Any]) -> None:
         if row["note"]:
             print(f"{row['name']}: {row['state'] + ': ' if row['state'] != 'measured' else ''}{row['note']}")
     show_remarks(result)
+
+
+def _show_table(result: dict[str, Any]) -> None:
+    rows = [row for row in result["rows"] if row["state"] == "measured"]
+    width, chances = max(len(row["name"]) for row in result["rows"]), any(row["interval"] for row in rows)
+    sure = f"{'95 %':>17} " if chances else ""
+    print(
+        f"{'':{width}}  {'mIoU':>8} {'gain':>7} {sure}{'pixel':>8} {'loss':>7} {'ECE':>8} {'forwards':>8} {'merge':>8}"
+        f" {'measure':>8}{_cost_titles(result)}"
+    )
+    for row in rows:
+        mark = "  best" if row["name"] == result["best"] else ""
+        print(
+            f"{row['name']:{width}}  {percent(row['miou']):>8} {_number(row['gain'], '+.2f'):>7}"
+            f" {_chance(row) if chances else ''}{percent(row['pixel_accuracy']):>8} {_number(row['loss'], '.4f'):>7}"
+            f" {percent(row['ece']):>8} {row['forwards']:>8} {_seconds(row['merge_seconds']):>8}"
+            f" {_seconds(row['evaluation_seconds']):>8}{_cost(row, result)}{mark}"
+        )
+    if chances:
+        print("95 %: of the gain over the best single network, a paired bootstrap; *: beyond chance")
+
+
+def _chance(row: dict[str, Any]) -> str:
+    """The interval of the gain in points; a star: beyond chance."""
+    if row["interval"] is None:
+        return f"{'':17} "
+    low, high = row["interval"]
+    shown = f"{low:+.2f} to {high:+.2f}"
+    return f"{shown:>16}{' ' if row['inside_noise'] else '*'} "
+
+
+def _show_classes(told: dict[str, Any]) -> None:
+    from fusionlib.diagnostics.bootstrap import in_points
+
+    print(f"class by class, IoU of {told['single']} and of {told['row']}")
+    for one in sorted(told["classes"], key=lambda one: -(one["change"] or 0.0)):
+        change = "n/a" if one["change"] is None else f"{100 * one['change']:+.2f}"
+        sure = "" if one["interval"] is None else f" ({in_points(one['interval'])})"
+        print(f"  {one['class']:24}{percent(one['single']):>8}{percent(one['row']):>8} {change:>7} points{sure}")
 
 
 def _data_options(given: argparse.Namespace) -> list[str]:

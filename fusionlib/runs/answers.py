@@ -16,19 +16,19 @@ from typing import Any, TypeVar
 from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.errors import DataError
 from fusionlib.question import Question
-from fusionlib.runs import desk, maps, store
+from fusionlib.runs import desk, finds, maps, store
 from fusionlib.runs.database import Database
 from fusionlib.runs.maps import MAP_BYTES, MOST_VALUES, Maps, Owner
 
-LAYOUT = 4
+LAYOUT = 5
 """Version of the tables. The first had figures alone, under keys with hashes of source code in them; the second did not
-know what a build costs, and the third had no maps.
+know what a build costs, the third had no maps, and the fourth no finds.
 """
 
 T = TypeVar("T")
 
 SCHEMA = f"""
-{store.SCHEMA}{desk.SCHEMA}{maps.SCHEMA}
+{store.SCHEMA}{desk.SCHEMA}{maps.SCHEMA}{finds.SCHEMA}
 CREATE TABLE IF NOT EXISTS builds (
     memo TEXT PRIMARY KEY, build TEXT NOT NULL, notes TEXT NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
     forwards INTEGER NOT NULL, passes INTEGER NOT NULL

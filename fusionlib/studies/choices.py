@@ -9,6 +9,7 @@ GROUPS: Mapping[str, str] = {
     "buffers": "Buffer ablation: the mean of all parameters with each policy for running statistics",
     "incremental": "Checkpoints added one by one, best first, isotropic and layer-wise",
     "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
+    "searches": "What finished searches of these checkpoints, or of some of them, have found",
     "temperature": "The best single network with a temperature, fitted on every other picture",
 }
 """Sets of rows that may be asked for beside the single networks, and what they show."""

@@ -18,6 +18,9 @@ from fusionlib.studies.temperature import TemperatureScaling
 CURVE = "curve"
 """The group of rows that stand for a curve that was measured elsewhere."""
 
+FOUND = "search"
+"""The group of rows for what searches have found."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -47,7 +50,8 @@ class Comparison(Study):
     all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. In the group
     `temperature` the best single network is scaled by a T fitted on the pictures whose content key is `fit_on` (empty:
     there are none). `paths` are measured beside the rows. `curves` are the best merges of curves that others have
-    measured: they are shown with what is known of them, and never asked for.
+    measured: they are shown with what is known of them, and never asked for. `found` is what searches
+    have found.
     """
 
     names: tuple[str, ...]
@@ -59,6 +63,7 @@ class Comparison(Study):
     paths: tuple[MatchedPath, ...] = ()
     fit_on: str = ""
     curves: tuple[Row, ...] = ()
+    found: tuple[Row, ...] = ()
 
     title: ClassVar[str] = "Comparison"
     summary: ClassVar[str] = "Every method on one set of checkpoints, beside the single networks and their ensemble"
@@ -70,7 +75,7 @@ class Comparison(Study):
         """All rows in order; those on subsets and with a temperature once the single networks are measured."""
         scores = self.scores(known)
         later = () if scores is None else (*self._scaled(scores, known), *self._on_subsets(scores))
-        return [*self.rows, *self.curves, *later]
+        return [*self.rows, *self.found, *self.curves, *later]
 
     def steps(self, known: Known) -> Sequence[Step]:
         """Row after row, then the paths."""

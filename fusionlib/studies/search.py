@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fusionlib.candidate import HARMONIC, Candidate, Learned, Learning, Outcome, equal, singles
@@ -123,9 +124,11 @@ class Search(Study):
 
     def named(self, candidate: Candidate) -> str:
         """A candidate in words, for whoever looks at the progress."""
-        row = ", ".join(f"{share:.3g}" for share in candidate.weights)
-        kind = "ensemble" if candidate.together else "by unit, mean" if candidate.units else "weights"
-        return f"{kind} {row}"
+        names = (PurePath(source.path).stem for source in self.networks.sources)
+        shares = zip(names, candidate.weights, strict=True)
+        row = ", ".join(f"{name} {share:.3g}" for name, share in shares if share or candidate.units)
+        kind = "ensemble of " if candidate.together else "by unit, mean " if candidate.units else ""
+        return f"{kind}{row}"
 
     def reported(self, outcome: Outcome) -> list[Candidate]:
         """What is measured on the pictures to report: ensembles first, whose pass brings the checkpoints alone."""

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 from fusionlib.architectures.nearest import unknown_network
 from fusionlib.checkpoints.reader import Checkpoint
-from fusionlib.checkpoints.rounding import written_dtype
-from fusionlib.checkpoints.sharing import unlike
-from fusionlib.contracts import Progress, Study
+from fusionlib.contracts import STRATEGIES, Progress, Study
 from fusionlib.data.cache import DecodedCache
 from fusionlib.data.halves import halves
 from fusionlib.diagnostics.evidence import Evidence, guesses
 from fusionlib.diagnostics.verdict import judge
 from fusionlib.engine.jobs import Job, Lease
-from fusionlib.engine.recipes import recipe_alone, write_recipe
-from fusionlib.errors import FusionError, UsageError
+from fusionlib.errors import UsageError
 from fusionlib.measures.annotation import annotation_warnings
 from fusionlib.measures.calibration_summary import calibration_summary
-from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
 from fusionlib.question import Refused, Told, told_of
 from fusionlib.recipe import Recipe
+from fusionlib.runs.finds import Finds
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
 from fusionlib.studies.barriers import Barriers
-from fusionlib.studies.compare import CURVE, Row
+from fusionlib.studies.compare import CURVE, FOUND, Row
 from fusionlib.studies.compare import Comparison as ComparisonStudy
 from fusionlib.studies.curve import best_of
 from fusionlib.studio.barriers import Match, barrier_text, listed, matches, moves_units, paths_of
 from fusionlib.studio.comparison_ranking import ranked
+from fusionlib.studio.comparison_recipes import with_recipe, without_own_dtype
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
 from fusionlib.studio.costs import Costs
 from fusionlib.studio.export import sharing_notes
+from fusionlib.studio.finds import Find, found_rows
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurve, KnownCurves, chosen_on_curve, curve_row
 from fusionlib.studio.outlook import OutlookDesk, averages, gravest
@@ -63,15 +63,18 @@ class Comparison(Work):
         runner: Runner,
         outlooks: OutlookDesk | None = None,
         curves: KnownCurves | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
         if len(checkpoints) < 2:
             raise UsageError(f"{len(checkpoints)} checkpoint", "two or more to compare", "Name another checkpoint")
         runner.need_masks(pictures)
         self.checkpoints, self.pictures = tuple(checkpoints), pictures
-        self.choices = _without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
+        self.choices = without_own_dtype(choices.checked(len(checkpoints)), checkpoints)
         self.outlooks = outlooks or OutlookDesk()
         self._store = Store(runner.answers.database)
-        self._curves = curves or KnownCurves(runner, self._store, Intervals(runner))
+        self.intervals = intervals or Intervals(runner)
+        self._curves = curves or KnownCurves(runner, self._store, self.intervals)
+        self._finds, self._found = Finds(runner.answers.database), dict[str, Find]()  # what was found, by row
         self.costs = Costs(runner, self._store, pictures)
         self._between: dict[tuple[int, ...], KnownCurve] = {}  # by the numbers of two
         runner.builder.merger.sources.know(checkpoints, pictures)
@@ -89,7 +92,8 @@ class Comparison(Work):
         self.recall()
 
     def recall(self) -> None:
-        """Look into the store for rows without figures, and for curves: others may have measured them since."""
+        """Look into the store for rows without figures, for curves and finds: others may have made them since."""
+        self._look_at_finds()
         super().recall()
         self._look_at_curves()
         for row in self.rows():
@@ -139,9 +143,10 @@ class Comparison(Work):
     def snapshot(self) -> dict[str, Any]:
         """State, progress (in forward passes) and all rows as JSON values; `best` is the row with the highest mIoU."""
         rows, known = self.rows(), dict(self.known)
+        chances = self._chances(rows)
         scores = self._study.scores(known)
         best_single = None if scores is None else max((score for score in scores if score >= 0), default=None)
-        listed = [self._listed(row, best_single) for row in rows]
+        listed = [self._listed(row, best_single, chances.get(row.name)) for row in rows]
         best = best_of(listed, "name")
         any_figures = next((found for row in rows if isinstance(found := self._study.outcome(row, known), dict)), None)
         return {
@@ -159,6 +164,17 @@ class Comparison(Work):
         """The networks whose figures are known, in the order of their rows: what a forward pass is measured of."""
         return [row.recipe for row in self.rows() if row.recipe is not None and self._answers(row)]
 
+    def strategies(self) -> tuple[list[str], list[str]]:
+        """Strategies whose searches among these, or some of them, are finished; and those of which none is."""
+        tried = {find.strategy for find in self._found.values()}
+        names = [name for name in STRATEGIES.names() if STRATEGIES.get(name).fewest <= len(self.checkpoints)]
+        return [name for name in names if name in tried], [name for name in names if name not in tried]
+
+    def figures(self, row: Row) -> dict[str, Any] | None:
+        """All that is known of a row; None until it is measured."""
+        found = self._study.outcome(row, self.known)
+        return found if isinstance(found, dict) else None
+
     def builds(self) -> dict[str, str]:
         """Build keys of the rows that are measured, by name: equal ones are the same network."""
         answers = {row.name: self._answers(row) for row in self.rows() if row.recipe is not None}
@@ -169,11 +185,22 @@ class Comparison(Work):
         return ranked(rows, self.builds())
 
     def whole(self) -> set[str]:
-        """Names of the rows that merge all of their members' tensors, and not only what these share."""
+        """Names of the rows that merge all of their members' tensors, and not only what these share, and that a view of
+        these pictures would make as well.
+        """
         merged = (row for row in self.rows() if row.recipe is not None and row.method != "single")
-        return {row.name for row in merged if self.recipe_of(row).shared is None}
+        whole = (row for row in merged if self.recipe_of(row).shared is None)
+        return {row.name for row in whole if row.group != FOUND or self._found[row.name].seen_alike(self.pictures)}
 
-    def _listed(self, row: Row, best_single: float | None) -> dict[str, Any]:
+    def _chances(self, rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+        """The interval around the gain of each measured merge over the best single network, by the name of its row."""
+        measured = [row for row in rows if row.recipe is not None and self._answers(row)]
+        alone = [self.recipe_of(row) for row in measured if row.group == "single"]
+        merges = [row for row in measured if row.group != "single"]
+        found = self.intervals.each(alone, [self.recipe_of(row) for row in merges], self.pictures)
+        return {row.name: one for row, one in zip(merges, found, strict=True) if one is not None}
+
+    def _listed(self, row: Row, best_single: float | None, chance: tuple[float, float] | None) -> dict[str, Any]:
         found, told = self._study.outcome(row, self.known), self._answers(row)
         figures: dict[str, Any] = dict.fromkeys((*FIGURES, "guesses"))
         if isinstance(found, dict):
@@ -195,13 +222,23 @@ class Comparison(Work):
             "merge_seconds": told[0].seconds if told and merged else None,
             "evaluation_seconds": _seconds(told),
             "gain": gain,
+            "interval": chance and [100 * end for end in chance],
+            "inside_noise": None if chance is None else chance[0] <= 0 <= chance[1],
+            "select": dict(self._found[row.name].select) if row.group == FOUND else None,
             "state": self._state(row, found),
             "guesses": bool(figures["guesses"]),
             "note": found.reason if isinstance(found, Refused) else self._note_on(row, told, bool(figures["guesses"])),
             "verdict": self._verdict(row),
             "barriers": barriers,
-            "command": command(row, self.files, self.data, self.choices.sharing, self.choices.dtype),
+            "command": self._command(row),
         }
+
+    def _command(self, row: Row) -> str | None:
+        if row.group != FOUND or row.recipe is None:
+            return command(row, self.files, self.data, self.choices.sharing, self.choices.dtype)
+        used = row.recipe.calibration
+        data = self.data if used is None else ("--data", used.data, "--count", str(used.count))
+        return command(row, self.files, data, None, row.recipe.dtype)
 
     def _state(self, row: Row, found: Any) -> str:
         if isinstance(found, Refused):
@@ -219,6 +256,8 @@ class Comparison(Work):
         shared = self._shared_note(row) if told else ()
         fitted = (f"T fitted on {len(one)} of {len(self.pictures)} pictures" for one in self._fit_on.values())
         shared = (*shared, *fitted) if row.group == "temperature" else shared
+        if row.group == FOUND:
+            shared = (self._found[row.name].remark(self.pictures),)
         if row.group == CURVE:
             shared = (chosen_on_curve(self._between[row.members], len(self.pictures)),)
         remarks = (GUESSES if guesses else "", remark(row, self.names, self.choices), *shared, *notes)
@@ -237,6 +276,13 @@ class Comparison(Work):
         curve = self._between.get(pair)
         names = [self.names[number] for number in pair]
         return known if curve is None else self._curves.evidence(known, curve, names, self.pictures)
+
+    def _look_at_finds(self) -> None:
+        """Take what searches have found as rows."""
+        if self.choices.sharing is None and "searches" in self.choices.groups:
+            found = found_rows(self._finds, self.checkpoints)
+            self._found = {row.name: find for row, find in found}
+            self.study = replace(self._study, found=tuple(row for row, _ in found))
 
     def _look_at_curves(self) -> None:
         """Take what is known of the curve between any two, and the best merge of each as a row."""
@@ -321,11 +367,12 @@ class Comparison(Work):
 
     def _planned(self) -> ComparisonStudy:
         count, choices = len(self.checkpoints), self.choices
+        write = partial(with_recipe, checkpoints=self.checkpoints, choices=choices, pictures=self.pictures)
         return ComparisonStudy(
             tuple(self.names),
-            tuple(map(self._with_recipe, plan(self.names, choices))),
+            tuple(map(write, plan(self.names, choices))),
             self.pictures.fingerprint(),
-            tuple(map(self._with_recipe, rivals(count, choices))),
+            tuple(map(write, rivals(count, choices))),
             choices.groups,
             choices.anchor,
             fit_on=next(iter(self._fit_on), ""),
@@ -345,38 +392,10 @@ class Comparison(Work):
     def _run_key(self) -> str:
         return run_key("compare", self._subject)
 
-    def _with_recipe(self, row: Row) -> Row:
-        """A row with its recipe, or with the reason why there is none."""
-        if row.obstacle:
-            return row
-        try:
-            return replace(row, recipe=self._written(row))
-        except FusionError as error:
-            return replace(row, obstacle=error.one_line)
-
     def recipe_of(self, row: Row) -> Recipe:
         """The network of a row that can be measured."""
         assert row.recipe is not None
         return row.recipe
-
-    def _written(self, row: Row) -> Recipe:
-        members = [self.checkpoints[number] for number in row.members]
-        if row.method == "single":
-            return recipe_alone(members[0])
-        sharing, method = self.choices.sharing, build_method(row.method, row.parameters)
-        if method.whole_checkpoints:  # every member runs by itself
-            return write_recipe(members, row.method, dict(row.parameters), "average")
-        if sharing is None and method.takes_unlike:
-            sharing = unlike(members, anchor_of(method, len(members)))
-        return write_recipe(
-            members,
-            row.method,
-            dict(row.parameters),
-            row.buffers,
-            self.pictures,
-            sharing=sharing,
-            dtype=self.choices.dtype,
-        )
 
     def recipe(self, name: str) -> Recipe:
         """How to make the merged network of a row again.
@@ -403,16 +422,6 @@ def _has_barriers(row: Row) -> bool:
 def _seconds(told: Sequence[Told] | None) -> float | None:
     """How long a row was measured here; None for one whose figures were known, or are not yet."""
     return max((one.took for one in told or ()), default=0.0) or None
-
-
-def _without_own_dtype(choices: Choices, checkpoints: Sequence[Checkpoint]) -> Choices:
-    """A dtype that all floating tensors have anyway changes no row: it is left out, so that the rows stay known."""
-    kinds = {info.dtype for item in checkpoints for info in item.tensors.values() if info.dtype.is_floating_point}
-    return (
-        replace(choices, dtype=None)
-        if written_dtype(choices.dtype) is None or kinds == {written_dtype(choices.dtype)}
-        else choices
-    )
 
 
 def _compact(figures: dict[str, Any]) -> dict[str, Any]:

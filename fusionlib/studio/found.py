@@ -8,6 +8,7 @@ from typing import Any
 from fusionlib.candidate import Candidate, single
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.studies.search import Search
+from fusionlib.studio.finds import shown_parameters
 from fusionlib.studio.search import SearchWork
 
 
@@ -32,14 +33,10 @@ def view_of(work: SearchWork, listed: Mapping[str, Any]) -> dict[str, Any]:
     """
     study, candidate = _study(work), candidate_of(listed)
     recipe = study.networks.recipe(candidate)
-    parameters: dict[str, Any] = dict(recipe.parameters)
-    if candidate.units:
-        rest = parameters.pop("rest")
-        parameters |= {"anchor": 0, "weights": {name: parameters["weights"].get(name, rest) for name in study.units}}
     looked_at = study.networks.preparing(recipe)
     return {
         "method": recipe.method,
-        "parameters": parameters,
+        "parameters": shown_parameters(study, candidate),
         "buffers": recipe.buffers if recipe.method != "ensemble" and not candidate.alone else "",
         "members": list(candidate.members),
         "exact": looked_at in (0, min(CALIBRATION_PICTURES, len(work.looked_at))),

@@ -10,7 +10,15 @@ from threading import Lock
 import numpy as np
 
 from fusionlib.data.cache import DecodedCache
-from fusionlib.diagnostics.bootstrap import Units, gain_interval, unit_totals, units_of
+from fusionlib.diagnostics.bootstrap import (
+    Units,
+    class_intervals,
+    gain_interval,
+    middle,
+    resampled_scores,
+    unit_totals,
+    units_of,
+)
 from fusionlib.question import Question
 from fusionlib.recipe import Recipe
 from fusionlib.runs.runner import Runner
@@ -58,6 +66,36 @@ class Intervals:
                     self._found.popitem(last=False)
             return Chance(units, self._found[key])
 
+    def each(
+        self, ends: Sequence[Recipe], merges: Sequence[Recipe], pictures: DecodedCache
+    ) -> list[tuple[float, float] | None]:
+        """How sure the gain of each of `merges` by itself over the best of `ends` is; None as in `Chance`, and where
+        states of one are not stored.
+        """
+        units = units_of([pictures.group(index) for index in range(len(pictures))])
+        if not (units.enough and ends and merges):
+            return [None] * len(merges)
+        memo = self.runner.builder.memo
+        about = (pictures.fingerprint(), units, frozenset(map(memo, ends)))
+        keys = [(*about, frozenset([memo(merge)])) for merge in merges]
+        with self._lock:
+            new = [place for place, key in enumerate(keys) if key not in self._found]
+            found = self._apart(ends, [merges[place] for place in new], pictures, units) if new else []
+            self._found |= {keys[place]: one for place, one in zip(new, found, strict=True) if one is not None}
+            told = [self._found.get(key) for key in keys]
+            while len(self._found) > INTERVALS:
+                self._found.popitem(last=False)
+            return told
+
+    def classes(
+        self, reference: Recipe, merge: Recipe, pictures: DecodedCache
+    ) -> list[tuple[float, float] | None] | None:
+        """How sure the change of each class's IoU is, see `class_intervals`; None where states are not stored."""
+        units = units_of([pictures.group(index) for index in range(len(pictures))])
+        with self._lock:
+            before, after = (self._of(one, pictures, units) for one in (reference, merge))
+        return None if before is None or after is None else class_intervals(before, after)
+
     def along(self, sweep: Sweep) -> Callable[[Sequence[float]], Chance | None]:
         """How sure the gain of the best of some merges of a sweep is."""
 
@@ -74,6 +112,24 @@ class Intervals:
         found = [[one for one in networks if one is not None] for networks in known]
         complete = len(found[0]) == len(ends) and len(found[1]) == len(merges)
         return gain_interval(found[0], found[1]) if complete else None
+
+    def _apart(
+        self, ends: Sequence[Recipe], merges: Sequence[Recipe], pictures: DecodedCache, units: Units
+    ) -> list[tuple[float, float] | None]:
+        """Of each merge, all in the same draws."""
+        alone = [self._of(one, pictures, units) for one in ends]
+        there = {
+            place: one for place, merge in enumerate(merges) if (one := self._of(merge, pictures, units)) is not None
+        }
+        nothing: list[tuple[float, float] | None] = [None] * len(merges)
+        if any(one is None for one in alone) or not there:
+            return nothing
+        scores = resampled_scores([*alone, *there.values()])  # type: ignore[list-item]
+        if scores is None or not len(scores):
+            return nothing
+        gains = scores[:, len(ends) :] - scores[:, : len(ends)].max(1, keepdims=True)
+        found = {place: middle(gains[:, column]) for column, place in enumerate(there)}
+        return [found.get(place) for place in range(len(merges))]
 
     def _of(self, recipe: Recipe, pictures: DecodedCache, units: Units) -> np.ndarray | None:
         """What mIoU needs of a network, unit by unit; None where states are not stored."""

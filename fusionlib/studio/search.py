@@ -26,15 +26,19 @@ from fusionlib.diagnostics.bootstrap import (
 from fusionlib.diagnostics.survey import WeightSurvey, survey_arena
 from fusionlib.engine.blend import CALIBRATION_PICTURES
 from fusionlib.engine.identity import identities
+from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import source_of
 from fusionlib.errors import UsageError
 from fusionlib.merging.slices import units
 from fusionlib.recipe import Calibration, Recipe
+from fusionlib.runs.finds import Finds
+from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.candidates import Networks
 from fusionlib.studies.search import Domains, Pictures, Search
 from fusionlib.studio.desk import WorkDesk
+from fusionlib.studio.finds import find_of
 from fusionlib.studio.lessons import Lessons
 from fusionlib.studio.plans import lease, set_plan
 from fusionlib.studio.wanted import Wanted
@@ -82,9 +86,11 @@ class SearchWork(Work):
         datasets = {one.fingerprint(): one for one in (*chosen, *report, *select)}
         super().__init__(f"search {', '.join(self.names)}", study, runner, datasets, self._lease(runner))
         self.study = replace(study, draws=self._draws)
+        self._finds = Finds(runner.answers.database)
         self.recall()
         if self.settled:
             self.state = "done"
+            self._keep_find(again=False)
 
     def want(self, *, fresh: bool = False) -> None:
         """Begin, or go on, in the background. `fresh` measures known networks again."""
@@ -94,6 +100,19 @@ class SearchWork(Work):
         """The same, and wait: `snapshot`. Raises `UsageError` where the search failed."""
         self.run(progress=progress, fresh=fresh)
         return self.snapshot()
+
+    def _work_off(self, job: Job) -> None:
+        super()._work_off(job)
+        if self.settled:
+            self._keep_find()
+
+    def _keep_find(self, *, again: bool = True) -> None:
+        """Leave what was found to the comparisons of these checkpoints; `again`: in place of what was found before."""
+        key = key_of("find", *self._subject)
+        if again or not self._finds.there(key):
+            found = find_of(self._study, self.wanted, self.select, dict(self.known))
+            if found is not None:
+                self._finds.put(key, [one.fingerprint for one in self.checkpoints], found)
 
     def begin(self, study: Any = None, *, fresh: bool = False) -> None:
         """As of any work; with `fresh` what was learned does not count either."""
@@ -267,10 +286,15 @@ class SearchWork(Work):
             more += ["--calibrate", self.looked_at.spec]
         more += self.wanted.options
         plan = set_plan("search", [one.path for one in self.checkpoints], None, *more)
+        return lease(runner.desk, plan, *self._subject)
+
+    @property
+    def _subject(self) -> tuple[str, ...]:
+        """What tells this search from others."""
         prints = [one.fingerprint for one in self.checkpoints]
+        named = (("--select", self.select), ("--report", self.report))
         keys = [f"{option} {one.fingerprint()}" for option, data in named for one in data]
-        keys.append(f"looks at {self.looked_at.fingerprint()}")
-        return lease(runner.desk, plan, *prints, *keys, *self.wanted.options)
+        return (*prints, *keys, f"looks at {self.looked_at.fingerprint()}", *self.wanted.options)
 
 
 class SearchDesk:

@@ -23,6 +23,7 @@ LABELS = {
     "buffers": "buffers",
     "incremental": "one by one",
     "subsets": "subsets",
+    "searches": "searches",
     "temperature": "temperature",
 }
 NO_BASE = "none"
@@ -69,7 +70,7 @@ def choose_rows(members: list[str], chosen: Selection) -> Choices:
     rows = columns[3].pills(
         "Rows",
         list(LABELS),
-        default=None if ROWS in st.session_state else ["methods", "temperature"],
+        default=None if ROWS in st.session_state else ["methods", "searches", "temperature"],
         selection_mode="multi",
         key=ROWS,
         on_change=keep,

@@ -15,6 +15,7 @@ from fusionlib.charts.search import axis_title, score_of, search_figure, words_o
 from fusionlib.studio import SearchWork, Selection
 from fusionlib.studio.exports import is_merge
 from fusionlib.studio.found import class_rows, view_of
+from pages.widgets.compare_classes import class_table
 from pages.widgets.compare_export import take_away
 from pages.widgets.compare_open import ASKED, explored
 from pages.widgets.compare_parts import Data, data_name
@@ -197,25 +198,7 @@ def _details(work: SearchWork, found: State, names: Sequence[str]) -> None:
     if not classes:
         return
     st.caption("IoU class by class on the pictures of the report: the best checkpoint alone, and what was found.")
-    ordered = sorted(classes, key=lambda row: -(row["change"] or 0.0))
-    st.dataframe(
-        [
-            {
-                "class": row["class"],
-                "alone (%)": percent(row["single"]),
-                "found (%)": percent(row["best"]),
-                "change (points)": percent(row["change"]),
-            }
-            for row in ordered
-        ],
-        hide_index=True,
-        key="search-classes",
-        placeholder="n/a",
-        column_config={
-            name: st.column_config.NumberColumn(name, format="%.2f")
-            for name in ("alone (%)", "found (%)", "change (points)")
-        },
-    )
+    class_table(classes, "best", "alone", "found")
 
 
 def _row(one: State, found: State, names: Sequence[str]) -> State:

@@ -57,6 +57,12 @@ def choose_part() -> None:
     )
 
 
+def show_part(name: str) -> None:
+    """Callback of a button that goes to a part."""
+    st.session_state[PART] = name
+    keep(PART)
+
+
 def _switched() -> None:
     """A segment that is pressed again stays."""
     if st.session_state[PART] is None:

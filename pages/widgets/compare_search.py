@@ -11,11 +11,12 @@ from fusionlib.candidate import HARMONIC, SCORES
 from fusionlib.contracts import STRATEGIES, Strategy
 from fusionlib.errors import FusionError
 from fusionlib.merging.choices import POLICIES
-from fusionlib.studio import SearchWork, Selection, Wanted
+from fusionlib.studio import Comparison, SearchWork, Selection, Wanted
 from fusionlib.studio.found import expected_passes
 from pages.widgets import link
 from pages.widgets.compare_found import live_chart, show_found
 from pages.widgets.compare_parts import (
+    SEARCH,
     Data,
     all_data,
     data_name,
@@ -23,6 +24,7 @@ from pages.widgets.compare_parts import (
     offered,
     other_split,
     several_offered,
+    show_part,
 )
 from pages.widgets.dtype_choice import chosen_dtype
 from pages.widgets.link_notes import dropped
@@ -91,6 +93,24 @@ def search_part(names: Sequence[str], chosen: Selection) -> None:
         show_problem(error)
         return
     _run(work, names, chosen, select, report, calibration)
+
+
+def searches_line(comparison: Comparison) -> None:
+    """Under the table: which strategies have been tried on its checkpoints, and the way to the others."""
+    if "searches" not in comparison.choices.groups or comparison.choices.sharing is not None:
+        return
+    tried, left = comparison.strategies()
+    words = f"Searched so far: {', '.join(tried)}." if tried else "No search of these has been finished."
+    columns = st.columns([5, 2], vertical_alignment="center")
+    columns[0].caption(f"{words} {len(left)} strategies are left." if left else words)
+    columns[1].button(
+        "Search for a better mixture",
+        key="compare-to-search",
+        icon=":material/search:",
+        width="stretch",
+        on_click=show_part,
+        args=(SEARCH,),
+    )
 
 
 def _run(

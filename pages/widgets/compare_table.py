@@ -24,6 +24,7 @@ LOW = ("loss (nats)", "ECE (%)")
 FORMATS = {
     "mIoU (%)": "{:.2f}",
     "gain (points)": "{:+.2f}",
+    "where chosen (%)": "{:.2f}",
     "pixel accuracy (%)": "{:.2f}",
     "loss (nats)": "{:.4f}",
     "ECE (%)": "{:.2f}",
@@ -36,12 +37,18 @@ FORMATS = {
     "latency (ms)": "{:.1f}",
     "memory (MB)": "{:.1f}",
 }
+MAYBE = ("95 % of the gain", "where chosen (%)", "latency (ms)", "memory (MB)")
+"""Columns that are there where a row has something to say in them."""
 COST = ("latency (ms)", "memory (MB)")
-"""Columns that are there once somebody has asked for them."""
 HELPS = {
     "latency (ms)": "One forward pass of the first picture: the median of 5, after one to warm up",
     "memory (MB)": "Weights in float32 and the most that one forward pass allocates on top; on a CPU what tensors take",
 }
+CHANCE = (
+    "A paired bootstrap over groups of pictures; the best single network is chosen again in each draw. A star: beyond"
+    " chance. Rows that were chosen by these pictures flatter themselves"
+)
+CHOSEN = "mIoU on the pictures that a search chose it by: see the remark"
 KINDS = ("single", "temperature")
 """Groups of rows that are one network alone."""
 ALONE = "background-color: rgba(125, 140, 160, 0.16)"
@@ -58,14 +65,14 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
     if len({tuple(sorted(row["members"])) for row in ranking if row["verdict"]}) < 2:
         for row in rows:  # one pair alone: its verdict stands above the table
             del row["verdict"]
-    if not any(row[name] is not None for row in rows for name in COST):
-        for row, name in product(rows, COST):
-            del row[name]
+    empty = [name for name in MAYBE if all(row[name] is None for row in rows)]
+    for row, name in product(rows, empty):
+        del row[name]
     frame = pd.DataFrame(rows)
     if opened:
         for place, (name, words) in enumerate(OPENED.items(), 1):
             frame.insert(place, name, [None if state is None else words for state in opened])
-    for name in (*HIGH, *LOW, *COST, "forwards", "merge (s)", "evaluation (s)"):
+    for name in (*HIGH, *LOW, *COST, "where chosen (%)", "forwards", "merge (s)", "evaluation (s)"):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     known = {name for row in rows for name, value in row.items() if value is not None}
@@ -85,6 +92,8 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
         column_config={
             "row": st.column_config.TextColumn(pinned=True, width="medium"),
             "remark": st.column_config.TextColumn(width="large"),
+            "95 % of the gain": st.column_config.TextColumn(help=CHANCE),
+            "where chosen (%)": st.column_config.NumberColumn(help=CHOSEN),
             **{name: st.column_config.NumberColumn(help=f"{HELPS[name]}. {cost}") for name in COST if name in frame},
             **{
                 name: st.column_config.ButtonColumn(
@@ -135,10 +144,14 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "kind": row["group"] if row["group"] in KINDS else "ensemble" if row["forwards"] > 1 else "merge",
         "mIoU (%)": percent(row["miou"]),
         "gain (points)": row["gain"],
+        "95 % of the gain": _chance(row),
+        "where chosen (%)": percent((row["select"] or {}).get("miou")),
         "pixel accuracy (%)": percent(row["pixel_accuracy"]),
         "loss (nats)": row["loss"],
         "ECE (%)": percent(row["ece"]),
         "forwards": None if row["state"] == "not applicable" else row["forwards"],
+        "latency (ms)": row["latency_ms"],
+        "memory (MB)": row["memory_mb"],
         "remark": _remark(row),
         "verdict": row["verdict"] and row["verdict"]["level"],
         "precision (%)": percent(row["precision"]),
@@ -146,13 +159,18 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "KL (nats)": row["kl"],
         "merge (s)": row["merge_seconds"],
         "evaluation (s)": row["evaluation_seconds"],
-        "latency (ms)": row["latency_ms"],
-        "memory (MB)": row["memory_mb"],
         "statistics": row["buffers"],
         "anchor": row["anchor"] if anchored else "",
         "parameters": parameters,
         "members": ", ".join(row["members"]),
     }
+
+
+def _chance(row: dict[str, Any]) -> str | None:
+    if row["interval"] is None:
+        return None
+    low, high = row["interval"]
+    return f"{low:+.2f} to {high:+.2f}{'' if row['inside_noise'] else ' *'}"
 
 
 def _remark(row: dict[str, Any]) -> str:

@@ -95,15 +95,15 @@ RIVALS: Mapping[str, Wanted] = {
 }
 
 
-def adaptive(studio: Studio, data: Mapping[str, tuple[Sequence[Path], str]], limit: int | None) -> None:
-    """A row for each pair, then the worst and the mean of each rival."""
+def adaptive(studio: Studio, data: Mapping[str, tuple[Sequence[Path], str]], limit: int | None, skip: int = 0) -> None:
+    """A row for each pair but the first `skip`, then the worst and the mean of each rival."""
     STRATEGIES.put("halving", Halving)
     for name, (files, spec) in data.items():
         pictures = studio.workspace.open_pictures(spec, None, limit)
         opened = open_checkpoints(list(files), choice=Choice(recognise=recognise))
         print(f"\n{name}: {spec}, {len(pictures)} pictures; passes in % of the grid's, regret in points")
         told: dict[str, list[tuple[float, float]]] = {rival: [] for rival in RIVALS}
-        for pair in combinations(opened, 2):
+        for pair in list(combinations(opened, 2))[skip:]:
             grid = studio.searches.of(pair, [pictures], [pictures], Wanted("grid")).measure()
             scores = {
                 tuple(one["weights"]): one["select"]["miou"] for one in grid["evaluations"] if one["part"] is None
@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--report", default="streets:all:32@test")
     parser.add_argument("--only", choices=("demo", "real"), help="default: both")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each for the pairs")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="the first N pairs of each are passed over")
     parser.add_argument("--train", type=int, default=20, help="pictures of CamVid's train that epochs are chosen by")
     given = parser.parse_args()
     studio = Studio(Options(demo=False, home=given.home, device="cpu"))
@@ -169,7 +170,7 @@ def main() -> None:
             strategies(studio, EPOCHS, train, given.camvid, given.train)
         return
     data = {"demo": (DEMO, given.demo), "real": (EPOCHS, given.camvid)}
-    adaptive(studio, {name: one for name, one in data.items() if given.only in (None, name)}, given.limit)
+    adaptive(studio, {name: one for name, one in data.items() if given.only in (None, name)}, given.limit, given.skip)
 
 
 if __name__ == "__main__":
