@@ -57,7 +57,7 @@ class Plan:
     @property
     def name(self) -> str:
         """That of the listed network of its size, and what is different."""
-        backbone, letter = self.backbone, ""
+        backbone = self.backbone
         usual: resnet.Plan | swin.Plan
         if isinstance(backbone, swin.Plan):
             sizes = {(one.width, one.depths): letter for letter, one in swin.PLANS.items()}
@@ -66,9 +66,9 @@ class Plan:
             name = f"upernet-swin{'-' * bool(letter)}{letter}"
         else:
             layers = {(one.depths, one.bottleneck): number for number, one in resnet.PLANS.items()}
-            number = layers.get((backbone.depths, backbone.bottleneck), "")
+            number = layers.get((backbone.depths, backbone.bottleneck))
             usual = replace(resnet.PLANS[number or 50], deep=backbone.deep)
-            name = f"upernet-resnet{number}{'-v1c' * backbone.deep}"
+            name = f"upernet-resnet{number or ''}{'-v1c' * backbone.deep}"
         other = [*_differences(backbone, usual), *_differences(replace(self, backbone=usual), Plan(usual))]
         return f"{name}:{','.join(other)}" if other else name
 
@@ -87,7 +87,7 @@ def plan_of(shapes: Shapes) -> Plan | None:
 
     Raises `ArchitectureError` for sizes that no network has.
     """
-    fused = next((shapes[name] for name in _MARKS if name in shapes), ())
+    fused: tuple[int, ...] = next((shapes[name] for name in _MARKS if name in shapes), ())
     backbone = backbone_of(shapes) if fused else None
     if backbone is None:
         return None
