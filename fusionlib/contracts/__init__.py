@@ -47,7 +47,7 @@ from fusionlib.contracts.merging import METHODS, MergeMethod, Mixture, Shares
 from fusionlib.contracts.progress import Progress
 from fusionlib.contracts.statistics import STATISTICS, Found, LoadedNetwork, Statistic, Subject, Table, Wanted
 from fusionlib.contracts.studies import STRATEGIES, STUDIES, Objective, Strategy, Study
-from fusionlib.description import Description, Parts, Spelling, TensorShapes
+from fusionlib.description import Description, Part, Parts, Spelling, TensorShapes, Turn, whole_shapes
 from fusionlib.parameters import Parameter, parameter, parameters_of
 from fusionlib.registry import Registry
 
@@ -84,6 +84,7 @@ __all__ = [
     "Output",
     "OwnClasses",
     "Parameter",
+    "Part",
     "Parts",
     "Permutation",
     "Point",
@@ -103,9 +104,11 @@ __all__ = [
     "Subject",
     "Table",
     "TensorShapes",
+    "Turn",
     "Training",
     "Wanted",
     "class_count",
     "parameter",
     "parameters_of",
+    "whole_shapes",
 ]
