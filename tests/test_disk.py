@@ -90,7 +90,7 @@ REFUSED = {
     ),
     "an epoch on a full disk": (
         {"arguments": f"train {DATA} --arch tiny --epochs 2 --crop 16x16 --batch 1 --out half", "limit": 8000},
-        "progress.pt cannot be written",
+        "progress.state cannot be written",
     ),
     "a result on a full disk": (
         {"arguments": f"evaluate a.pth {DATA} --home other", "stdout": "/dev/full"},
@@ -256,7 +256,7 @@ def test_what_cannot_be_written_ends_with_one_line(answers, place: Path, name: s
 def test_what_was_whole_by_then_stays(answers, place: Path) -> None:
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     assert open_checkpoint(place / "full.safetensors").metadata["recipe"].startswith("version: 1")
-    assert os.listdir(place / "half") == ["epoch-001.safetensors"] and open_checkpoint(
+    assert set(os.listdir(place / "half")) == {"epoch-001.safetensors", "run.json"} and open_checkpoint(
         place / "half" / "epoch-001.safetensors"
     )
 
