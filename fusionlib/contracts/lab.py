@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Span:
     """How long a run is: `epochs` that were asked for, `pictures` to train on, `batch` of them a step; `steps` in all.
 
-    A run may end within an epoch, or have more epochs than were asked for: its regime decides.
+    A run may end within an epoch, or have more epochs than were asked for: its regime decides. `select` further
+    pictures are there to choose by.
     """
 
     epochs: int
     pictures: int
     batch: int
     steps: int = 0
+    select: int = 0
 
     @property
     def length(self) -> int:
@@ -42,6 +44,11 @@ class Span:
     def pass_batches(self) -> int:
         """Batches of one pass over all pictures, the rest among them."""
         return -(-self.pictures // self.batch)
+
+    @property
+    def select_batches(self) -> int:
+        """Batches of one pass over the pictures to choose by."""
+        return -(-self.select // self.batch)
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,23 @@ class Training(Protocol):
         """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode."""
         ...
 
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Logits (N, C, h, w) at the size of the pictures, with a gradient, in the mode that the network is in."""
+        ...
+
+    def gather(self, loss: torch.Tensor) -> torch.Tensor:
+        """Add the gradients of a loss to those that lie ready; the loss without its gradient.
+
+        For a step that looks at several networks: put parameters in, gather, put others in, gather, put back, advance.
+        """
+        ...
+
+    def advance(self, head: int = 0) -> None:
+        """A step of optimiser number `head` by the gradients that lie ready, which are then gone."""
+        ...
+
     def update(self, loss: torch.Tensor, head: int = 0) -> torch.Tensor:
-        """Gradients of the loss, and a step of optimiser number `head`; the loss without its gradient."""
+        """`gather` and `advance`."""
         ...
 
     def probabilities(self, parameters: Mapping[str, torch.Tensor], images: np.ndarray) -> torch.Tensor:
@@ -128,7 +150,15 @@ class Training(Protocol):
         ...
 
     def recalibrated(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The same with running statistics measured anew in one pass over all pictures (`Span.pass_batches`)."""
+        """The same with running statistics measured anew in one pass over all `pictures`."""
+        ...
+
+    def pictures(self) -> Iterator[Batch]:
+        """All labelled pictures once, cropped and flipped: `Span.pass_batches` batches, which `closing` counts."""
+        ...
+
+    def selection(self) -> Iterator[Batch]:
+        """The pictures to choose by once, the same crops each time: `Span.select_batches` batches; mostly none."""
         ...
 
     def generator(self, *key: int) -> torch.Generator:
@@ -160,6 +190,11 @@ class Regime(ABC):
     """Whether it is meant to begin at a trained network."""
     needs_target: ClassVar[bool] = False
     """Whether it must be given unlabelled pictures."""
+
+    @property
+    def needs_select(self) -> bool:
+        """Whether it must be given labelled pictures to choose by, apart from those that it trains on."""
+        return False
 
     @property
     def heads(self) -> int:

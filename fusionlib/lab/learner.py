@@ -44,17 +44,18 @@ class Learner:
         sampler: CropSampler,
         target: CropSampler | None,
         device: torch.device,
+        select: CropSampler | None = None,
     ) -> None:
         self.plan, self.regime, self.architecture, self.span, self.device = plan, regime, architecture, span, device
         self.seed, self.step, self.memory = plan.seed, 0, {}
-        self.network, self._sampler = network, sampler
+        self.network, self._sampler, self._select = network, sampler, select
         self._labelled, self._target = Stream(sampler), None if target is None else Stream(target)
         self._inputs = Inputs(architecture.preprocessing, device)
         self._output: Output = getattr(architecture, "output", Output())
         self._criterion: nn.Module | None = None
         self._random: tuple[Tensor, Tensor | None] | None = None
         self.looked: Callable[[], None] = lambda: None
-        """Called whenever `recalibrated` has looked at a batch."""
+        """Called whenever a batch of `pictures` or of the `selection` has been looked at."""
         with methods_of_torch(network):
             network.to(device).train()
             self._named = dict(network.named_parameters())
@@ -78,24 +79,36 @@ class Learner:
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy in nats of the labelled pixels; 0, with a gradient of 0, where there are none."""
-        logits = self._logits(self.network, batch.images)
+        logits = self.logits(batch.images)
         if not (batch.truths != IGNORE).any():  # the mean over no pixels is NaN, and would end the run
             return logits.sum() * 0
         return self._cross_entropy(logits, torch.from_numpy(batch.truths).long().to(self.device))
 
-    def update(self, loss: Tensor, head: int = 0) -> Tensor:
-        """Gradients, and a step of that optimiser. Raises `UsageError` where the loss is no number any more."""
+    def logits(self, images: np.ndarray) -> Tensor:
+        """Logits (N, C, h, w) at the size of the pictures, with a gradient, in the mode that the network is in."""
+        return self._logits(self.network, images)
+
+    def gather(self, loss: Tensor) -> Tensor:
+        """Add its gradients to those that lie ready. Raises `UsageError` where the loss is no number any more."""
         if not torch.isfinite(loss.detach()):
             raise UsageError(
                 f"The loss is {float(loss.detach())} at step {self.step + 1}",
                 "a loss that stays finite",
                 "Lower the learning rate, and train into another --out",
             )
-        optimiser = self.optimisers[head]
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
         return loss.detach()
+
+    def advance(self, head: int = 0) -> None:
+        """A step of that optimiser by the gradients that lie ready, which are then gone."""
+        self.optimisers[head].step()
+        self.optimisers[head].zero_grad(set_to_none=True)
+
+    def update(self, loss: Tensor, head: int = 0) -> Tensor:
+        """Gradients of the loss, and a step."""
+        found = self.gather(loss)
+        self.advance(head)
+        return found
 
     def probabilities(self, parameters: Mapping[str, Tensor], images: np.ndarray) -> Tensor:
         """Softmax (N, C, h, w) with other parameters and the network's own buffers."""
@@ -138,10 +151,21 @@ class Learner:
             network.eval()
         running = Recalibration(_Probe(network, lambda images: self._logits(network, images)))
         with torch.no_grad():
-            for batch in self._sampler.whole(self.span.epochs):
+            for batch in self.pictures():
                 running.add(batch.images)
-                self.looked()
         return {name: tensor.detach().cpu() for name, tensor in self._state(network).items()}
+
+    def pictures(self) -> Iterator[Batch]:
+        """All labelled pictures once, cropped and flipped as in training, the same ones each time."""
+        for batch in self._sampler.whole(self.span.epochs):
+            yield batch
+            self.looked()
+
+    def selection(self) -> Iterator[Batch]:
+        """The pictures to choose by once, the same crops each time."""
+        for batch in self._select.whole(0) if self._select is not None else ():
+            yield batch
+            self.looked()
 
     def generator(self, *key: int) -> torch.Generator:
         """Random numbers on the network's device."""
