@@ -134,7 +134,7 @@ def opens() -> list[Row]:
 
     networks: dict[str, list[str]] = {}
     for name, item in sorted(ARCHITECTURES.items()):
-        if not hasattr(item, "named") and not hasattr(item, "described"):
+        if not hasattr(item, "named") and getattr(item, "listed", True):
             networks.setdefault(getattr(item, "names", item.title), []).append(f"`{name}`")
     return [
         *({"what opens": ", ".join(own), "as": f"tensors named as in {names}"} for names, own in networks.items()),

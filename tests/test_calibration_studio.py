@@ -380,7 +380,7 @@ def test_real_pictures_agree_with_a_separate_computation(
     found = json.loads(capsys.readouterr().out)
     studio = Studio(Options(checkpoints=(file,), demo=False, home=tmp_path / "other", device="cpu"))
     pictures = studio.workspace.open_pictures(data, "val", 2)
-    network = studio.sweep_files(file, file, lambda: pictures, "average").view.new_blend()
+    network = studio.views.sweep_files(file, file, lambda: pictures, "average").view.new_blend()
     network.set_alone(0, studio.worker.run)
     table = mapping(CITYSCAPES_VOID, CAMVID)
     confidences, rights = [], []

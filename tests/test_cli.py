@@ -315,6 +315,29 @@ def test_a_regime_trains_from_a_checkpoint_whose_network_is_recognised(place: Pa
     assert "swa.safetensors   mean, after step 6" in capsys.readouterr().out
 
 
+def test_your_own_network_trains_on_crops_as_large_as_what_it_sees(place: Path, said) -> None:
+    (place / "mine.py").write_text(
+        "from torch import nn\nWINDOW = 16\ndef build(classes):\n    return nn.Conv2d(3, classes, 3, padding=1)\n"
+    )
+    run = (
+        "train",
+        "--data",
+        "folder:town",
+        "--model",
+        "mine.py:build",
+        "--batch",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        "own",
+    )
+    assert said(*run)["epochs"][0]["epoch"] == 1
+    assert json.loads((place / "own" / "run.json").read_text())["plan"]["crop"] == [16, 16]
+    listed = said("inspect", "own/epoch-001.safetensors", "--model", "mine.py:build")["checkpoints"][0]
+    assert listed["classes"] == 3
+
+
 def test_several_data_and_unlabelled_pictures_are_trained_on(place: Path, said) -> None:
     folder_data(place / "night", 2, masks=False)
     run = ("train", *SMALL_RUN, "--data", "folder:town", "--target", "pictures:night", "--regime", "ema-teacher")

@@ -114,7 +114,7 @@ def in_library(studio: Studio) -> Any:
     comparison.measure()
     diagnosis = studio.diagnose(items, pictures)
     diagnosis.measure(0.5)
-    sweep = studio.sweep_files(*(Path(f"files/{name}.safetensors") for name in "ab"), lambda: pictures, "average")
+    sweep = studio.views.sweep_files(*(Path(f"files/{name}.safetensors") for name in "ab"), lambda: pictures, "average")
     report = diagnosis.report()
     studio.sources.know(items)
     ensemble = studio.measure(write_recipe(items, "ensemble", {}, "average"), pictures)
@@ -349,7 +349,9 @@ def test_files_of_other_dtypes_in_a_view_have_keys_of_their_own(tmp_path: Path) 
         files = [*tiny_checkpoints(tmp_path / "narrow", 2, torch.float16), *tiny_checkpoints(tmp_path / "wide", 3)[2:]]
         folder_data(tmp_path / "data", 1)
         studio = Studio(Options(demo=False, home=tmp_path / "home", device="cpu"))
-        views = [studio.view_files([item.path for item in chosen], None, "average") for chosen in (files[:2], files)]
+        views = [
+            studio.views.view_files([item.path for item in chosen], None, "average") for chosen in (files[:2], files)
+        ]
         build = studio.runner.builder.build
         two, three = (
             build(view.recipe(LayerProfile(rest=rest))).key

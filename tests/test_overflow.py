@@ -504,7 +504,7 @@ def test_a_link_with_a_dtype_shows_it_at_once_and_nonsense_is_left_alone(start, 
         app.query_params["dtype"] = asked
         app.run()
         assert not app.exception and written_as(app).value == wanted
-        views = list(server.studio()._views.values())
+        views = list(server.studio().views.opened.values())
         assert [view.selection.dtype for view in views] == [None if wanted == "same" else wanted]
         assert any("dtype: " in line for item in app.code for line in item.value.splitlines()) == (wanted != "same")
 

@@ -334,7 +334,9 @@ def test_a_row_of_three_opens_in_explore_as_the_merge_that_was_measured(
     shown_in_explore(app, state)
     assert widget(app, "selectbox", "Mixture").value == name and app.multiselect[0].value == ["c2"]
     studio = server.studio()
-    work = studio.mixture(list(studio._views.values())[-1], build_method(name, app.session_state[f"method/{name}"]))
+    work = studio.mixture(
+        list(studio.views.opened.values())[-1], build_method(name, app.session_state[f"method/{name}"])
+    )
     work.want()
     until(lambda: work.state == "done")
     row = next(row for row in comparison.snapshot()["rows"] if row["name"] == name)

@@ -141,7 +141,7 @@ def test_whatever_a_link_says_the_page_goes_on(measured: AppTest, link: dict[str
 
 
 def test_the_lenses_compare_with_what_the_figures_do(measured: AppTest) -> None:
-    view = next(iter(server.studio()._views.values()))
+    view = next(iter(server.studio().views.opened.values()))
     better = pane_of(view, "better")
     found = analysis()
     assert better == ("a" if found.snapshot()["a"] >= found.snapshot()["b"] else "b")

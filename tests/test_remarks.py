@@ -193,13 +193,13 @@ def test_the_pages_say_it(start, odd: Path, files: list[str]) -> None:
     assert "EXIF orientation in 1 of 2 pictures" in text(app) and "Every labelled pixel" not in text(app)
     studio = server.studio()
     source = studio.workspace.sources[0].name
-    studio.sweep(next(iter(studio._views.values()))).measure(0.5)
+    studio.sweep(next(iter(studio.views.opened.values()))).measure(0.5)
     assert "Every labelled pixel is road" in text(app.run())
     for page in ("layers.py", "calibration.py", "diagnostics.py", "compare.py"):
         if page == "diagnostics.py":
             studio.diagnosis(["c0", "c1"], source, None).measure(None)
         elif page == "calibration.py":
-            studio.calibration.sweep(next(iter(studio._views.values()))).measure(1)
+            studio.calibration.sweep(next(iter(studio.views.opened.values()))).measure(1)
         elif page == "compare.py":
             studio.comparisons.open(["c0", "c1"], source, None, Choices()).measure()
         shown = text(app.switch_page(page).run())

@@ -119,7 +119,7 @@ def test_carried_out_the_recipe_is_the_network_that_was_measured(bench: Bench, n
 def test_what_a_sweep_has_measured_is_not_measured_again_and_the_other_way_round(bench: Bench, monkeypatch) -> None:
     studio = bench.studio()
     pictures = bench.data(studio, "town")
-    sweep = studio.sweep_files(*bench.checkpoints[:2], lambda: pictures, "average")
+    sweep = studio.views.sweep_files(*bench.checkpoints[:2], lambda: pictures, "average")
     sweep.measure(0.25)
     seen = counted_forwards(monkeypatch)
     found = told(bench.work(studio, "grid"))

@@ -109,3 +109,16 @@ def in_turn(stages: Sequence[Stage], x: torch.Tensor) -> torch.Tensor:
     for stage in stages:
         x = stage.call(x)
     return x
+
+
+def repeated(shapes: Shapes, start: str, count: int) -> dict[str, tuple[int, ...]]:
+    """The shapes with `count` blocks, named `start` and a number, in place of the one that is called 0."""
+    first = f"{start}0."
+    block = {name.removeprefix(first): shape for name, shape in shapes.items() if name.startswith(first)}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        if not name.startswith(first):
+            found[name] = shape
+        elif f"{start}{count - 1}.{name.removeprefix(first)}" not in found:
+            found |= {f"{start}{number}.{rest}": one for number in range(count) for rest, one in block.items()}
+    return found

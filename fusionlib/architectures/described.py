@@ -44,7 +44,7 @@ def family(model_type: str) -> Callable[[Family], Family]:
 class Described:
     """A network with the classes and the preprocessing of a description; everything else is that of `base`."""
 
-    described = True
+    listed = False
 
     def __init__(self, base: Architecture, key: str, preprocessing: Preprocessing, names: tuple[str, ...]) -> None:
         self.base, self.key, self.preprocessing, self.names_of_classes = base, key, preprocessing, names

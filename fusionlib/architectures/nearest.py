@@ -15,12 +15,16 @@ from typing import Any, NamedTuple, Protocol
 
 from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
+from fusionlib.architectures.sized import misfit
 from fusionlib.contracts import ARCHITECTURES, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
 
 Kind = tuple[str, Shape]
 """The last word of a name, and a shape."""
+
+ByKind = Mapping[Kind, Sequence[tuple[int, str]]]
+"""Names of a checkpoint and their places in it, by kind."""
 
 COUNTER = "num_batches_tracked"
 """No difference between networks: old files lack it."""
@@ -109,15 +113,15 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     known = [
         (name, item)
         for name, item in architectures.items()
-        if getattr(item, "chosen", True) and not hasattr(item, "described")
+        if getattr(item, "chosen", True) and getattr(item, "listed", True)
     ]
-    kinds = _kinds(shapes)
+    kinds, names = _kinds(shapes), _by_kind(shapes)
     bounds = [_most_alike(item, kinds) for _, item in known]
     best: tuple[tuple[bool, float, int], Near] | None = None
     for number in sorted(range(len(known)), key=lambda number: -bounds[number]):
         if best is not None and bounds[number] < best[1].likeness:
             break
-        near = _compared(*known[number], shapes, kinds)
+        near = _compared(*known[number], shapes, names)
         rank = (near.fits, near.likeness, number) if near else None
         if near and rank and (best is None or rank > best[0]):
             best = rank, near
@@ -129,6 +133,8 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if (said := unknown_to_us(shapes)) is not None:
         return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
+    if not named and (said := misfit(shapes)) is not None:
+        return Explanation(*said)
     near = nearest(shapes, architectures)
     raised = [
         problem
@@ -174,7 +180,7 @@ def unknown_network(items: Sequence[Named], architectures: Registry[Architecture
 def _listed(architectures: Registry[Architecture]) -> list[str]:
     """Names of the operator's networks, and how many others there are."""
     own = [name for name, item in sorted(architectures.items()) if hasattr(item, "named")]
-    others = len(architectures.names()) - len(own)
+    others = sum(getattr(item, "listed", True) for _, item in architectures.items()) - len(own)
     return [*own, *([f"any of the {others} built-in networks"] if others else [])]
 
 
@@ -201,7 +207,14 @@ def _kind(name: str, shape: Shape) -> Kind:
     return name.rpartition(".")[2], shape
 
 
-def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collection[Kind]) -> Near | None:
+def _by_kind(shapes: Shapes) -> ByKind:
+    found: dict[Kind, list[tuple[int, str]]] = {}
+    for place, (name, shape) in enumerate(shapes.items()):
+        found.setdefault(_kind(name, shape), []).append((place, name))
+    return found
+
+
+def _compared(name: str, architecture: Architecture, shapes: Shapes, names: ByKind) -> Near | None:
     """None where the factory makes no network at all, or there is nothing in common."""
     sizes = {size for shape in set(shapes.values()) for size in shape[:2] if size <= 255}
     takes = getattr(architecture, "takes_classes", True)
@@ -213,10 +226,10 @@ def _compared(name: str, architecture: Architecture, shapes: Shapes, has: Collec
     if not probes:
         return None
     classes, own = next(iter(probes.items()))
-    renames, found = _aligned(own, shapes, has)
-    if len(probes) == 2 and (count := _class_count(probes, found)) is not None:
+    renames, found = _aligned(own, shapes, names)
+    if len(probes) == 2 and (count := _class_count(probes, found, names)) is not None:
         classes, own = count, tensor_shapes(architecture, count) or own
-        renames, found = _aligned(own, shapes, has)
+        renames, found = _aligned(own, shapes, names)
     elif len(probes) == 2 and probes[classes] != next(reversed(probes.values())):
         classes = 0
     near = _difference(name, classes, own, found, renames)
@@ -239,7 +252,7 @@ def _difference(name: str, classes: int, own: Shapes, found: Shapes, renames: tu
     )
 
 
-def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
+def _class_count(probes: Mapping[int, Shapes], found: Shapes, names: ByKind) -> int | None:
     """What the checkpoint has where the network's shapes follow the class count; most of the places decide.
 
     Where it has none of these names, as with a head of another name, tensors beside those of the network are looked at
@@ -255,15 +268,12 @@ def _class_count(probes: Mapping[int, Shapes], found: Shapes) -> int | None:
             if len(found.get(name, ())) == len(shape):
                 votes[found[name][axes[0]]] += 1
     if not votes:
-        axes_of_heads = set(heads.values())
-        like = {(word, len(outline) + 1) for word, _, outline in heads}
-        votes.update(
-            shape[axis]
-            for name, shape in found.items()
-            if (name.rpartition(".")[2], len(shape)) in like and name not in one
-            for axis in axes_of_heads
-            if axis < len(shape) and _outline(name, shape, axis) in heads
-        )
+        its_own = Counter(_kind(name, found[name]) for name in one if name in found)
+        for (word, shape), there in names.items():  # no rename changes the kind of a tensor
+            for axis in {axis for axis in heads.values() if axis < len(shape)}:
+                if _outline(word, shape, axis) in heads:
+                    votes[shape[axis]] += len(there) - its_own[word, shape]
+        votes = +votes
     return votes.most_common(1)[0][0] if votes else None
 
 
@@ -272,23 +282,21 @@ def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
     return name.rpartition(".")[2], axis, (*shape[:axis], *shape[axis + 1 :])
 
 
-def _aligned(own: Shapes, shapes: Shapes, has: Collection[Kind]) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+def _aligned(own: Shapes, shapes: Shapes, names: ByKind) -> tuple[tuple[tuple[str, str], ...], Shapes]:
     """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names."""
-    renames, found = _renamed(own, shapes, has, 1)
-    if all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
+    renames, found = _renamed(own, shapes, names, 1)
+    if not renames or all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
         return renames, found
-    return _renamed(own, shapes, has, max(1, _GAIN * len(own)))
+    return _renamed(own, shapes, names, max(1, _GAIN * len(own)))
 
 
-def _renamed(
-    own: Shapes, shapes: Shapes, has: Collection[Kind], least: float
-) -> tuple[tuple[tuple[str, str], ...], Shapes]:
+def _renamed(own: Shapes, shapes: Shapes, names: ByKind, least: float) -> tuple[tuple[tuple[str, str], ...], Shapes]:
     """The same, each of them a gain of that many tensors at least."""
     renames: dict[str, str] = {}
     found = shapes
     while len(renames) < _RENAMES:
         before, best = _in_place(own, found), (0, "", "", found)
-        for start, name in _offers(own, found, has):
+        for start, name in _offers(own, found, names if found is shapes else _by_kind(found)):
             after = {
                 name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
                 for tensor, shape in found.items()
@@ -307,13 +315,13 @@ def _in_place(own: Shapes, found: Shapes) -> int:
     return sum(found.get(name) == shape for name, shape in own.items())
 
 
-def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str, str]]:
+def _offers(own: Shapes, found: Shapes, names: ByKind) -> list[tuple[str, str]]:
     """Renames that most tensors out of place would need: another beginning before the longest ending that they share
-    with a tensor of the network of the same shape. `has` are the kinds that are found, whatever is renamed.
+    with a tensor of the network of the same shape. `names` are those of `found`.
     """
     missing = [name for name, shape in own.items() if found.get(name) != shape]
     kinds = {_kind(name, own[name]) for name in missing}
-    if kinds.isdisjoint(has):
+    if all(kind not in names or kind[0] == COUNTER for kind in kinds):
         return []
     wanted: dict[str, list[str]] = {}
     for name in missing:
@@ -321,8 +329,8 @@ def _offers(own: Shapes, found: Shapes, has: Collection[Kind]) -> list[tuple[str
             wanted.setdefault(ending, []).append(name)
     beginnings: dict[tuple[str, Shape], list[str]] = {}
     votes: Counter[tuple[str, str]] = Counter()
-    for name, shape in found.items():
-        if _kind(name, shape) not in kinds or own.get(name) == shape:
+    for _, name in sorted(entry for kind in kinds for entry in names.get(kind, ())):
+        if own.get(name) == (shape := found[name]):
             continue
         for ending in _endings(name):
             if ending not in wanted:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from fusionlib.architectures.described import described, is_described
+from fusionlib.architectures.sized import made_for
 from fusionlib.contracts import ARCHITECTURES, Architecture, Permutation
 from fusionlib.registry import Registry
 
@@ -35,8 +36,10 @@ def recognise(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTU
     ]
     if is_described(shapes) and not any(hasattr(architectures.get(name), "named") for name, _ in found):
         return described(shapes, architectures)
-    if len(found) < 2:
-        return found[0] if found else None
+    if not found:
+        return made_for(shapes, architectures)
+    if len(found) == 1:
+        return found[0]
 
     def rank(item: tuple[int, tuple[str, int]]) -> tuple[int, bool, int]:
         number, (name, classes) = item

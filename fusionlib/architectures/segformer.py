@@ -17,7 +17,7 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.built_in import BuiltIn, in_turn
+from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated
 from fusionlib.architectures.described import family, whole, wholes
 from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
@@ -271,18 +271,10 @@ class SegFormerArchitecture(BuiltIn):
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors. The blocks of a resolution are alike: only the first of them are made."""
-        found: dict[str, tuple[int, ...]] = {}
-        for name, shape in self._of_first_blocks.items():
-            shape = (classes, *shape[1:]) if name in self._outputs else shape
-            if not name.startswith(_BLOCKS):
-                found[name] = shape
-            elif name not in found:
-                number = int(name[len(_BLOCKS)])
-                start = f"{_BLOCKS}{number}."
-                block = {one: size for one, size in self._of_first_blocks.items() if one.startswith(start)}
-                for index in range(self._plan.depths[number]):
-                    found |= {f"{start}{index}{one[len(start) + 1 :]}": size for one, size in block.items()}
-        return found
+        found: Shapes = self._of_first_blocks
+        for number, depth in enumerate(self._plan.depths):
+            found = repeated(found, f"{_BLOCKS}{number}.", depth)
+        return {name: (classes, *shape[1:]) if name in self._outputs else shape for name, shape in found.items()}
 
     @cached_property
     def _of_first_blocks(self) -> dict[str, tuple[int, ...]]:

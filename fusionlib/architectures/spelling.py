@@ -69,5 +69,9 @@ class TableOfNames:
         ours = TensorShapes(dict(named), about)
         return found if len(ours) == len(named) and recognise(ours) is not None else None
 
+    def renamed(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Shapes under the new names, whatever they may be of."""
+        return {part: size for name, shape in shapes.items() for part, size in self._parts(name, shape)}
+
     def _parts(self, name: str, shape: tuple[int, ...]) -> Parts:
         return next((parts for rule in self.rules if (parts := rule.parts(name, shape)) is not None), ((name, shape),))

@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--split or --limit without --data", "data to take them from", "Give --data too")
     studio = open_studio(given)
     opened = open_files(given, given.checkpoints)
-    view = studio.view_files(
+    view = studio.views.view_files(
         opened, (lambda: open_data(studio, given)) if given.data else None, given.buffers, given.dtype
     )
     described = view.units

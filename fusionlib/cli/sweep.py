@@ -116,7 +116,7 @@ def _pictures(studio: Studio, given: argparse.Namespace) -> list[DecodedCache]:
 
 def _alphas(studio: Studio, files: Sequence[Checkpoint], given: argparse.Namespace) -> dict[str, Any]:
     """The curve over alpha, as the Explore page has it."""
-    view = studio.view_files(files, lambda: _pictures(studio, given)[0], given.buffers, given.dtype)
+    view = studio.views.view_files(files, lambda: _pictures(studio, given)[0], given.buffers, given.dtype)
     sweep = studio.sweep(view)
     with progress_bar("sweep") as progress:
         result = sweep.measure(STEP if given.step is None else given.step, progress, fresh=given.fresh)

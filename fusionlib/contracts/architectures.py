@@ -78,8 +78,9 @@ class Architecture(Protocol):
     for other code. One that does not simply return logits has an attribute `output`, an `Output`. One that the operator
     named has an attribute `named`, how it was: `--model FILE.py:FACTORY`. One that computes something else with the
     tensors of another, such as an output stride, has an attribute `chosen`: False, and it is never recognised, until
-    the operator asks for it by `--model NAME`; then it comes before the other. Those of this library have two more:
-    `names`, whose names of tensors they go by, and `stride`, the pixels of the picture a side of one of the backbone's.
+    the operator asks for it by `--model NAME`; then it comes before the other. One that was made for a checkpoint, and
+    is on no list of networks, has an attribute `listed`: False. Those of this library have two more: `names`, whose
+    names of tensors they go by, and `stride`, the pixels of the picture a side of one of the backbone's.
     """
 
     title: str

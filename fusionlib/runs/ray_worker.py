@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fusionlib import errors
+from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.user import refresh_user_models
 from fusionlib.checkpoints.layout import Layout
 from fusionlib.contracts import ARCHITECTURES, MEASURES, Sample, State
@@ -154,8 +155,11 @@ class PassWorker:
 
     def _new_member(self, sent: Weights) -> Member:
         refresh_user_models(self.models)
-        known = ARCHITECTURES.get(sent.architecture), sent.classes
         integers = {name: torch.from_numpy(values) for name, values in sent.integers.items()}
+        if sent.architecture not in ARCHITECTURES:  # one of any size, which is registered where its tensors are seen
+            shapes = {entry.name: entry.shape for entry in sent.layout.entries}
+            recognise({**shapes, **{name: tuple(tensor.shape) for name, tensor in integers.items()}})
+        known = ARCHITECTURES.get(sent.architecture), sent.classes
         row = torch.from_numpy(sent.weights)
         return self.worker.run(lambda: self.builder.member(known, sent.layout, integers, row))
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fusionlib.architectures.nearest import unknown_network
-from fusionlib.architectures.recognise import network_of, recognise
+from fusionlib.architectures.recognise import network_of
 from fusionlib.architectures.user import register_user_models
 from fusionlib.atomic import make_folder, tidy
-from fusionlib.checkpoints.arena import Arena
-from fusionlib.checkpoints.groups import Choice
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoints
-from fusionlib.checkpoints.rounding import written_dtype
+from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.build import Builder, forwards_of
 from fusionlib.engine.identity import identities
 from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.network import choose_device
-from fusionlib.engine.packing import packed
-from fusionlib.engine.recipes import recipe_alone, source_of
+from fusionlib.engine.recipes import recipe_alone
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ChangedCheckpointError, UsageError
+from fusionlib.errors import ChangedCheckpointError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
@@ -71,6 +65,7 @@ from fusionlib.studio.search import SearchDesk, SearchWork, Wanted
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.varied import VariedDesk, VariedWork, Wish
 from fusionlib.studio.view import LETTERS, MergeView, Selection
+from fusionlib.studio.views import ViewDesk
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = [
@@ -122,9 +117,6 @@ __all__ = [
     "write_recipe",
 ]
 
-ARENA_BYTES = 4 << 30
-"""Packed checkpoints kept for views: two of a billion parameters, or hundreds of small ones."""
-
 DIAGNOSES = 32
 """Sets of checkpoints whose diagnoses are kept: figures only, no weights."""
 
@@ -149,11 +141,8 @@ class Studio:
         self.runner = Runner(Builder(merger, options.precision), self.answers, passes_of(options, self.device))
         self.rows, self.first_looks = Rows(self.runner), FirstLooks(self.runner)
         self.live, self.recent = LiveDesk(), Recent()
-        self._views: OrderedDict[str, MergeView] = OrderedDict()
-        self._sweeps: dict[str, Sweep] = {}
         self._mixtures: WorkDesk[MixtureWork] = WorkDesk(64)
         self._diagnoses: WorkDesk[Diagnosis] = WorkDesk(DIAGNOSES)
-        self._lock = threading.RLock()
         self.outlooks, self.intervals = OutlookDesk(), Intervals(self.runner)
         self.calibration = CalibrationDesk(self.workspace, self.runner, self.store)
         self.layers = LayerDesk(self.runner, options.home / "profiles")
@@ -169,6 +158,7 @@ class Studio:
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
+        self.views = ViewDesk(self.workspace, self.runner, self.recent, self.statistics, self.network_of)
         self.looked, self.preparation = Looked(options.home), Preparation(self.view, self.runner.desk)
 
     @property
@@ -183,36 +173,11 @@ class Studio:
 
     def view(self, selection: Selection) -> MergeView:
         """The view of two or more checkpoints on a dataset. Raises `LayoutError` where they do not fit one another."""
-        if len(selection.names) > len(LETTERS):
-            raise UsageError(
-                f"{len(selection.names)} checkpoints in one view", f"at most {len(LETTERS)}", "Choose fewer"
-            )
-        self.workspace.refresh_models()
-        items = [self.workspace.get(name) for name in selection.names]
-        pictures = self.workspace.pictures(selection.source, selection.split) if selection.source else None
-        parts = [
-            *(item.checkpoint.fingerprint for item in items),  # type: ignore[union-attr]
-            selection.buffers,
-            pictures.fingerprint() if pictures else "",
-            str(selection),
-            *_identities(items[:1], pictures),
-        ]
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        with self._lock:
-            if key not in self._views:
-                self._views[key] = self._new_view(selection, items, pictures)
-                self._evict()
-            self._views.move_to_end(key)
-            return self._views[key]
+        return self.views.view(selection)
 
     def sweep(self, view: MergeView) -> Sweep:
         """The sweep of a view, running or not; the same one for every page and session that looks at this content."""
-        with self._lock:
-            if view.id not in self._sweeps:
-                self._sweeps[view.id] = Sweep(view, self.runner, self.store)
-            else:
-                self._sweeps[view.id].look()  # a diagnosis may have measured the same merges
-            return self._sweeps[view.id]
+        return self.views.sweep(view)
 
     def mixture(self, view: MergeView, mixture: Mixture) -> MixtureWork:
         """The measurement of a merge that a view shows; the same one for every page and session."""
@@ -231,42 +196,6 @@ class Studio:
         elif view.obstacle is None and view.need_pictures().labelled:
             judged = self.curves.measured(view, judged)
         return gravest(judged)
-
-    def sweep_files(
-        self,
-        a: Path | Checkpoint,
-        b: Path | Checkpoint,
-        open_pictures: Callable[[], DecodedCache],
-        buffers: str,
-        dtype: str | None = None,
-    ) -> Sweep:
-        """The sweep of two files outside the workspace."""
-        return Sweep(self.view_files([a, b], open_pictures, buffers, dtype), self.runner, self.store)
-
-    def view_files(
-        self,
-        files: Sequence[Path | Checkpoint],
-        open_pictures: Callable[[], DecodedCache] | None,
-        buffers: str,
-        dtype: str | None = None,
-    ) -> MergeView:
-        """A view of files outside the workspace, opened or not.
-
-        Says that they do not fit, or have no network, before data is read.
-        """
-        written_dtype(dtype)
-        if len(files) < 2:
-            raise UsageError(f"{len(files)} checkpoint", "two or more", "Name another one")
-        opened = [item for item in files if isinstance(item, Checkpoint)]
-        checkpoints = opened or open_checkpoints(
-            [item for item in files if isinstance(item, Path)], choice=Choice(recognise=recognise)
-        )
-        first, second, *more = (item.name for item in checkpoints)
-        architecture = self.network_of(checkpoints[0]) if open_pictures else network_of(checkpoints[0].shapes)
-        arena = packed(checkpoints, architecture, device=self.device)
-        pictures = open_pictures() if open_pictures else None
-        selection = Selection(first, second, pictures.spec if pictures else "", None, buffers, tuple(more), dtype)
-        return self._view(selection, checkpoints, arena, architecture, pictures)
 
     def diagnosis(self, names: Sequence[str], source: str, split: str | None, buffers: str = "average") -> Diagnosis:
         """The diagnosis of checkpoints of the workspace; the same one for every page and session that looks at this
@@ -399,50 +328,6 @@ class Studio:
                     "Load the page again to see what the file holds now",
                 )
         return opened  # type: ignore[return-value]
-
-    def _new_view(self, selection: Selection, items: Sequence[Item], pictures: DecodedCache | None) -> MergeView:
-        architecture = items[0].architecture
-        checkpoints: list[Checkpoint] = [item.checkpoint for item in items]  # type: ignore[misc]
-        arena = packed(checkpoints, architecture, device=self.device)
-        return self._view(selection, checkpoints, arena, architecture, pictures)
-
-    def _view(
-        self,
-        selection: Selection,
-        checkpoints: Sequence[Checkpoint],
-        arena: Arena,
-        architecture: tuple[Architecture, int] | None,
-        pictures: DecodedCache | None,
-    ) -> MergeView:
-        """A view whose recipes find what is open."""
-        self.sources.know(checkpoints, pictures)
-        self.runner.builder.merger.adopt(checkpoints, arena)
-        sources = [source_of(item) for item in checkpoints]
-        return MergeView(
-            selection,
-            sources,
-            arena,
-            architecture,
-            pictures,
-            self.worker,
-            self.device,
-            self.options.precision,
-            self.recent,
-            self.statistics,
-            self.runner.builder.build,
-            self.answers.maps,
-        )
-
-    def _evict(self) -> None:
-        """Forget the views looked at longest ago; running sweeps and open pages keep theirs alive by holding them."""
-
-        def size(view: MergeView) -> int:
-            return view.arena.weights.numel() * view.arena.weights.element_size()
-
-        while len(self._views) > 1 and sum(size(view) for view in self._views.values()) > ARENA_BYTES:
-            self._views.popitem(last=False)
-        held = {view.id for view in self._views.values()}
-        self._sweeps = {key: sweep for key, sweep in self._sweeps.items() if key in held or sweep.state == "running"}
 
 
 def _identities(items: Sequence[Item], pictures: DecodedCache | None) -> list[str]:

@@ -41,7 +41,7 @@ def swept(home: Path, passes: Passes, data: str, step: float) -> float:
     pictures = studio.workspace.open_pictures(data, None)
     for index in range(len(pictures)):
         pictures.load(index)  # scenes are drawn before the clock starts
-    sweep = studio.sweep_files(files[0], files[1], lambda: pictures, "average")
+    sweep = studio.views.sweep_files(files[0], files[1], lambda: pictures, "average")
     begun = time.perf_counter()
     sweep.measure(step)
     return time.perf_counter() - begun

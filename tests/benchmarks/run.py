@@ -75,7 +75,7 @@ def bench_sweep(pictures: int = 8, points: int = 21) -> None:
         a, b = (studio.workspace.get(name).checkpoint.path for name in (selection.a, selection.b))  # type: ignore[union-attr]
         cache = studio.workspace.open_pictures(f"streets:clear:{pictures}", "val")
         images = [cache.load(index).image[None] for index in range(pictures)]
-        network = studio.sweep_files(a, b, lambda: cache, "average").view.new_blend().network
+        network = studio.views.sweep_files(a, b, lambda: cache, "average").view.new_blend().network
         extra = 2  # A and B alone are two more points of every sweep
         ratios = []
         for _ in range(3):
@@ -83,7 +83,7 @@ def bench_sweep(pictures: int = 8, points: int = 21) -> None:
             studio.worker.run(lambda: [network.logits(image) for _ in range(points + extra) for image in images])
             bare = time.perf_counter() - start
             start = time.perf_counter()
-            studio.sweep_files(a, b, lambda: cache, "average").measure(1 / (points - 1), fresh=True)
+            studio.views.sweep_files(a, b, lambda: cache, "average").measure(1 / (points - 1), fresh=True)
             ratios.append((time.perf_counter() - start) / bare)
         print(
             f"sweep  {points} points and both ends on {pictures} pictures of 512x256: {median(ratios):.2f} x the bare"

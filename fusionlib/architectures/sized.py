@@ -1,0 +1,51 @@
+"""Networks that come in more sizes than a list can name: made for the tensors of a checkpoint where no listed one takes
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from fusionlib.contracts import Architecture
+from fusionlib.errors import ArchitectureError
+from fusionlib.registry import Registry
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+Maker = Callable[[Shapes], "tuple[str, Architecture] | None"]
+"""A name that says the sizes, and the network; None for tensors of another kind. Raises `ArchitectureError` for those
+that are meant to be one and are none: its `got` and `do` are shown. A network so made has an attribute `listed`: False.
+"""
+
+MAKERS: list[Maker] = []
+
+
+def of_any_size(make: Maker) -> Maker:
+    """Decorator: file what makes the networks of a kind."""
+    MAKERS.append(make)
+    return make
+
+
+def made_for(shapes: Shapes, architectures: Registry[Architecture]) -> tuple[str, int] | None:
+    """Name, under which it is registered, and class count of a network that is made for these tensors; else None."""
+    for make in MAKERS:
+        with suppress(ArchitectureError):
+            made = make(shapes)
+            if made is None or (classes := made[1].recognise(shapes)) is None:
+                continue
+            name, network = made
+            if name not in architectures:
+                architectures.put(name, network)
+            return name, classes
+    return None
+
+
+def misfit(shapes: Shapes) -> tuple[str, str] | None:
+    """Why tensors that are meant to be such a network are none, and what to do; None for others."""
+    for make in MAKERS:
+        try:
+            make(shapes)
+        except ArchitectureError as problem:
+            return problem.got, problem.do
+    return None
