@@ -38,10 +38,12 @@ class Simplex:
 
     def deviations(self, file: PosteriorFile, keys: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """As the class says."""
+        sides = file.shape(VERTICES, next(iter(file.parts[VERTICES])))[0]
+        shares = dirichlet(len(keys), sides, [generator(key) for key in keys]) - 1 / sides
         for name in file.parts[VERTICES]:
             vertices = file.read(VERTICES, name).double()
-            shares = dirichlet(len(keys), len(vertices), [generator(key) for key in keys])
-            yield name, torch.tensordot(shares - 1 / len(vertices), vertices, 1)
+            # One at a time: a product with several rows may round otherwise than with fewer.
+            yield name, torch.stack([torch.tensordot(row, vertices, 1) for row in shares])
 
 
 def dirichlet(count: int, sides: int, random: Sequence[torch.Generator]) -> Tensor:

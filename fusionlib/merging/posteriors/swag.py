@@ -46,19 +46,17 @@ class Swag:
 
     def deviations(self, file: PosteriorFile, keys: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """As the class says."""
+        rank = file.shape(DEVIATIONS, next(iter(file.parts[VARIANCE])))[0]
+        shared = [normal(key, "", rank) / math.sqrt(rank - 1) for key in keys]
         for name in file.parts[VARIANCE]:
-            spread = file.read(VARIANCE, name, least=0.0).clamp_(min=FLOOR).sqrt_()
+            spread = file.read(VARIANCE, name, least=0.0).clamp(min=FLOOR).sqrt()
             rows = file.read(DEVIATIONS, name)
-            low = rows / math.sqrt(len(rows) - 1)
-            shared = [normal(key, "", len(rows), dtype=rows.dtype) for key in keys]
-            own = [normal(key, name, *spread.shape, dtype=spread.dtype) for key in keys]
-            yield (
-                name,
-                math.sqrt(0.5)
-                * torch.stack(
-                    [spread * noise + torch.tensordot(share, low, 1) for noise, share in zip(own, shared, strict=True)]
-                ),
-            )
+            drawn = [
+                spread * normal(key, name, *spread.shape, dtype=spread.dtype)
+                + torch.tensordot(share.to(rows.dtype), rows, 1)
+                for key, share in zip(keys, shared, strict=True)
+            ]
+            yield name, math.sqrt(0.5) * torch.stack(drawn)
 
 
 POSTERIORS.register("swag")(Swag())
