@@ -149,7 +149,7 @@ def built(place: Path, name: str) -> Path:
 def nearly_full(home: Path) -> Path:
     """A home folder with a store in which a few results have room, but not the next page of a file of `LIMITS`."""
     store = Store(Answers(home / "results.sqlite").database)
-    for number in range(9):
+    for number in range(7):
         store.put(f"old {number}", {"x": "y" * 4000})
     store.close()
     assert 80_000 < (home / "results.sqlite").stat().st_size < LIMITS["fills in the middle"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from fusionlib.cli.common import is_recipe, open_files, progress_bar, show_remarks
 from fusionlib.cli.settings import read_settings
 from fusionlib.contracts import ARCHITECTURES, REGIMES, parameters_of
-from fusionlib.errors import UsageError
+from fusionlib.errors import Cancelled, UsageError
 from fusionlib.lab.plan import TrainingPlan, build_regime
 from fusionlib.lab.schedule import SCHEDULES
 from fusionlib.options import add_group
 
 if TYPE_CHECKING:
-    from fusionlib.contracts import Dataset, Regime
+    from fusionlib.contracts import Dataset, Progress, Regime
+
+PARENT = "FUSIONLIB_PARENT"
+"""Environment of a run that another process has started: who."""
 
 DATA = "streets:clear:400@train"
 CROP = "128x256"
@@ -86,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--cost", action="store_true", help="train three batches, write nothing, and say how long the whole run takes"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.set_defaults(measures=False)
 
@@ -113,7 +120,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         crop=crop or ((side, side) if side else _size(CROP)),
         class_weights=not given.plain_loss,
     )
-    if not given.resume and given.out.is_dir() and _holds_a_run(given.out):
+    if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
         raise UsageError(
             f"{given.out.name} holds checkpoints of a run already",
             "an empty folder, or --resume",
@@ -131,10 +138,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         device=choose_device(given.device),
         command=given.command,
     )
+    if given.cost:
+        seconds = trainer.timed()
+        return {"batches": trainer.batches, "seconds_per_batch": seconds, "seconds": seconds * trainer.batches}
     if given.resume:
         trainer.resume()
     with progress_bar("train") as progress:
-        log = trainer.run(progress)
+        log = trainer.run(_unless_alone(progress))
     unmet = [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
     return {
         "out": str(given.out),
@@ -147,6 +157,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
+    if "batches" in result:
+        print(f"{result['batches']} batches, {result['seconds_per_batch']:.3g} s each: {result['seconds']:.0f} s")
+        return
     for epoch in result["epochs"]:
         print(f"epoch {epoch['epoch']:3d}   loss {epoch['loss']:.4f} nats   learning rate {epoch['lr']:.2e}")
     roles = {one["role"] for one in result["points"]}
@@ -155,6 +168,18 @@ def show(result: dict[str, Any]) -> None:
             print(f"{one['file']}   {one['role']}, after step {one['step']}")
     print(f"checkpoints in {result['out']}")
     show_remarks(result)
+
+
+def _unless_alone(progress: Progress) -> Progress:
+    """The same, which stops where the process that asked for it, by `PARENT`, is gone: nobody could stop it then."""
+    asked = os.environ.get(PARENT)
+
+    def told(done: int, total: int) -> None:
+        if asked is not None and str(os.getppid()) != asked:
+            raise Cancelled
+        progress(done, total)
+
+    return told
 
 
 def _regime(given: argparse.Namespace) -> Regime:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,12 @@ from fusionlib.lab.plan import TrainingPlan, cost, span_of
 
 STATE = "progress.state"
 """What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
+
+LOCK = "run.lock"
+"""Held by the process that trains: two would write the same files."""
+
+TELL_EVERY_S = 2.0
+"""Seconds after which the record says how far a run is."""
 
 KEEP_EVERY_S = 60.0
 """Seconds after which a run keeps its state within an epoch."""
@@ -122,17 +131,24 @@ class Trainer:
         make_folder(self.out)
         if self.finished:
             return self.log
+        with _held(self.out):
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> list[dict[str, Any]]:
         if self._resumed:
             self.learner.restore_random()
         else:
             self.regime.begin(self.learner)
         self.record().write(self.out)
-        kept = time.monotonic()
+        kept = told = time.monotonic()
         try:
             while self.learner.step < self.learner.span.steps:
                 if self._advance() or time.monotonic() - kept > KEEP_EVERY_S:
                     self._keep()
-                    kept = time.monotonic()
+                    kept = told = time.monotonic()
+                elif time.monotonic() - told > TELL_EVERY_S:
+                    self.record().write(self.out)
+                    told = time.monotonic()
                 if progress is not None:
                     progress(self.learner.step * self.regime.passes, self._total)
             self._finish(progress)
@@ -140,6 +156,24 @@ class Trainer:
             self._keep()
             raise
         return self.log
+
+    def timed(self, steps: int = 2) -> float:
+        """Seconds of a batch: the fastest of so many steps after one more. The trainer is of no use afterwards."""
+        learner, found = self.learner, []
+        learner.seed_epoch()
+        self.regime.begin(learner)
+        for _ in range(1 + steps):
+            begun = time.perf_counter()
+            learner.set_rate(self.regime.rate(learner.step, learner.span))
+            float(self.regime.step(learner, learner.batch()))
+            found.append(time.perf_counter() - begun)
+            learner.step = min(learner.step + 1, learner.span.steps - 1)
+        return min(found[1:]) / self.regime.passes
+
+    @property
+    def batches(self) -> int:
+        """What the whole run takes, as its progress counts."""
+        return self._total
 
     def resume(self) -> bool:
         """Continue from `progress.state` where it exists; True when it did.
@@ -277,6 +311,22 @@ class Trainer:
         content = io.BytesIO()  # into a file, torch.save meets a full disk with an error that does not say so
         torch.save(state, content)
         write_atomically(self.out / STATE, content.getbuffer())
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Nobody else trains in `folder` meanwhile. Raises `UsageError` where somebody does."""
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            raise UsageError(
+                f"{folder.name} is being trained in by another process", "a folder of its own", "Wait, or stop that one"
+            ) from problem
+        yield
+    finally:
+        os.close(fd)
 
 
 def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> Checkpoint:
