@@ -408,6 +408,7 @@ def test_a_posterior_of_the_start_itself_is_that_of_a_run_that_does_not_move(tmp
     assert [(point.name, point.step, point.lr) for point in trainer.points] == [("kfac", 0, None)]
     assert equal(tensors(tmp_path / "alone", "kfac"), tensors(tmp_path / "start", "epoch-001"))
     assert [parent.name for parent in trainer.points[0].parents] == ["start"] and read_run(tmp_path / "alone").finished
+    assert trainer_of(regime_of("kfac", train=False), tmp_path / "timed", start=start).timed() > 0
 
 
 def test_a_picture_without_labels_adds_nothing_to_the_curvature(tmp_path: Path) -> None:

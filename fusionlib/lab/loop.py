@@ -167,7 +167,7 @@ class Trainer:
             learner.set_rate(self.regime.rate(learner.step, learner.span))
             float(self.regime.step(learner, learner.batch()))
             found.append(time.perf_counter() - begun)
-            learner.step = min(learner.step + 1, learner.span.steps - 1)
+            learner.step = min(learner.step + 1, max(1, learner.span.steps) - 1)
         return min(found[1:]) / self.regime.passes
 
     @property

@@ -46,6 +46,10 @@ class KfacLaplace(Scheduled):
         """Those of the epochs, or none."""
         return span.asked if self.train else 0
 
+    def rate(self, step: int, span: Span) -> float:
+        """As fine-tuning has it."""
+        return super().rate(step, span) if span.steps else self.lr
+
     def closing(self, span: Span) -> int:
         """The pass for the factors, and the choice of tau."""
         return span.pass_batches + (TRIED * span.select_batches if self.needs_select else 0)
