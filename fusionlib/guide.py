@@ -23,6 +23,7 @@ CHAPTERS = (
     "data",
     "files",
     "networks",
+    "training",
     "serving",
     "extending",
 )
@@ -165,7 +166,19 @@ def _methods() -> list[Row]:
 
 
 def _parameters() -> list[Row]:
-    from fusionlib.contracts import METHODS, STRATEGIES, STUDIES, parameters_of
+    from fusionlib.contracts import METHODS, STRATEGIES, STUDIES
+
+    return _parameters_in(METHODS, STUDIES, STRATEGIES)
+
+
+def _regime_parameters() -> list[Row]:
+    from fusionlib.contracts import REGIMES
+
+    return _parameters_in(REGIMES)
+
+
+def _parameters_in(*registries: Any) -> list[Row]:
+    from fusionlib.contracts import parameters_of
 
     return [
         {
@@ -175,7 +188,7 @@ def _parameters() -> list[Row]:
             "range": _range(item),
             "what it is": item.help,
         }
-        for registry in (METHODS, STUDIES, STRATEGIES)
+        for registry in registries
         for name, owner in sorted(registry.items())
         for item in parameters_of(owner)
     ]
@@ -270,6 +283,23 @@ def _strategies() -> list[Row]:
     ]
 
 
+def _regimes() -> list[Row]:
+    from fusionlib.contracts import REGIMES
+
+    return [
+        {
+            "name": name,
+            "what it does": item.summary,
+            "what it leaves": item.leaves,
+            "needs": "--target" if item.needs_target else "--start" if item.wants_start else "",
+            "when it helps": item.helps,
+            "source": item.citation,
+            "version": str(item.version),
+        }
+        for name, item in sorted(REGIMES.items())
+    ]
+
+
 def _diagnostics() -> list[Row]:
     from fusionlib.contracts import DIAGNOSTICS
 
@@ -355,6 +385,8 @@ TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "figures": _figures,
     "studies": _studies,
     "strategies": _strategies,
+    "regimes": _regimes,
+    "regime-parameters": _regime_parameters,
     "diagnostics": _diagnostics,
     "verdicts": _verdicts,
     "architectures": _architectures,

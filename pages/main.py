@@ -22,6 +22,7 @@ page = st.navigation(
         st.Page("domains.py", title="Domains", icon=":material/public:"),
         st.Page("diagnostics.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("calibration.py", title="Calibration", icon=":material/speed:", visibility="hidden"),
+        st.Page("lab.py", title="Lab", icon=":material/science:"),
         st.Page("story.py", title="Story", icon=":material/slideshow:"),
         st.Page("workspace.py", title="Workspace", icon=":material/folder_open:"),
         st.Page("guide.py", title="Guide", icon=":material/menu_book:"),

@@ -294,6 +294,78 @@ def test_train_on_streets_resumes_to_the_same_checkpoints(place: Path, said, ref
     assert said("inspect", "one/epoch-002.safetensors")["checkpoints"][0]["classes"] == 19
 
 
+SMALL_RUN = ("--data", "folder:town", "--batch", "1", "--crop", "16x16", "--epochs", "2")
+
+
+def test_a_regime_trains_from_a_checkpoint_whose_network_is_recognised(place: Path, said, refused, capsys) -> None:
+    run = ("train", *SMALL_RUN, "--start", "a.pth", "--regime", "sse", "--set", "snapshots=2")
+    found = said(*run, "--lr", "0.01", "--out", "sse")
+    assert found["regime"] == "sse" and [one["file"] for one in found["points"]] == [
+        "snapshot-1.safetensors",
+        "snapshot-2.safetensors",
+    ]
+    record = json.loads((place / "sse" / "run.json").read_text())
+    assert record["parameters"]["lr"] == 0.01 and record["plan"]["architecture"] == "tiny"
+    assert record["command"][:3] == ["train", "--data", "folder:town"] and record["start"]["name"] == "a"
+    assert "holds checkpoints" in refused(*run, "--out", "sse")
+    fge = ("--regime", "fge", "--arch", "tiny", "--out", "fge", "--set", "cycle=2", "low=0.001")
+    again = said("train", *SMALL_RUN, *fge)
+    assert any("--start" in note for note in again["notes"]) and again["points"][0]["lr"] == 0.001
+    main(["train", *SMALL_RUN, "--start", "a.pth", "--regime", "swa", "--out", "swa"])
+    assert "swa.safetensors   mean, after step 6" in capsys.readouterr().out
+
+
+def test_your_own_network_trains_on_crops_as_large_as_what_it_sees(place: Path, said) -> None:
+    (place / "mine.py").write_text(
+        "from torch import nn\nWINDOW = 16\ndef build(classes):\n    return nn.Conv2d(3, classes, 3, padding=1)\n"
+    )
+    run = (
+        "train",
+        "--data",
+        "folder:town",
+        "--model",
+        "mine.py:build",
+        "--batch",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        "own",
+    )
+    assert said(*run)["epochs"][0]["epoch"] == 1
+    assert json.loads((place / "own" / "run.json").read_text())["plan"]["crop"] == [16, 16]
+    listed = said("inspect", "own/epoch-001.safetensors", "--model", "mine.py:build")["checkpoints"][0]
+    assert listed["classes"] == 3
+
+
+def test_several_data_and_unlabelled_pictures_are_trained_on(place: Path, said) -> None:
+    folder_data(place / "night", 2, masks=False)
+    run = ("train", *SMALL_RUN, "--data", "folder:town", "--target", "pictures:night", "--regime", "ema-teacher")
+    said(*run, "--start", "a.pth", "--out", "adapted")
+    record = json.loads((place / "adapted" / "run.json").read_text())
+    assert record["data"]["pictures"] == 6 and record["target"]["pictures"] == 2 and record["length"] == 6
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--regime sgd", "one of csgld"),
+        ("--regime sse --schedule poly", "--schedule with --regime sse"),
+        ("--regime sse --lr 0.1 --set lr=0.2", "by the option or by --set"),
+        ("--regime sse --set snapshot=3", "snapshots"),
+        ("--regime sse --set snapshots=0", "from 1 to 1000"),
+        ("--regime swa --set cycle=3", "whole number of cycles"),
+        ("--target pictures:town/images", "Leave it out"),
+        ("--regime ema-teacher", "Give --target"),
+        ("--data streets:clear:2", "the same classes"),
+        ("--lr 0", "lr = 0.0"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_it_begins(place: Path, refused, line: str, named: str) -> None:
+    assert named in refused("train", *SMALL_RUN, "--arch", "tiny", "--out", "none", *line.split())
+    assert not (place / "none").exists()
+
+
 def test_as_a_process_of_its_own(place: Path) -> None:
     (place / "mine.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nfrom helpers import TinyNet\n"

@@ -16,6 +16,7 @@ from fusionlib.architectures.recognise import recognise
 from fusionlib.contracts import Output, Preprocessing
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.identity import architecture_key, identities
+from fusionlib.engine.inputs import Inputs
 from fusionlib.engine.observe import _of_picture
 from fusionlib.engine.recalibrate import recalibrate
 from fusionlib.errors import ArchitectureError, UsageError
@@ -346,8 +347,9 @@ def test_training_crops_are_prepared_the_same_way() -> None:
             return type("S", (), {"image": IMAGES[index], "truth": np.zeros((20, 30), np.uint8), "name": "p"})
 
     about = Preprocessing(scale=255, order="BGR", pad=8)
-    (images, truths), *_ = CropSampler(Data(), (20, 30), 2, 0, about).epoch(0)  # type: ignore[arg-type]
-    assert images.shape == (2, 3, 24, 32) and truths.shape == (2, 20, 30)
+    batch, *_ = CropSampler(Data(), (20, 30), 2, 0).epoch(0)  # type: ignore[arg-type]
+    images = Inputs(about, torch.device("cpu")).prepare(batch.images)
+    assert images.shape == (2, 3, 24, 32) and batch.truths.shape == (2, 20, 30)
     first = {float(image[0, 0, 0]) for image in images}
     assert first <= {float(picture[0, column, 2]) for picture in IMAGES for column in (0, 29)}
 

@@ -205,11 +205,51 @@ def test_a_state_that_leads_elsewhere_or_nowhere_is_refused(names: list, root: P
         open_dataset(f"hf:{root}")
 
 
-@pytest.mark.parametrize("names", [{"file_name": "../a.png", "m_file_name": "b.png"}, {"file_name": "a.png"}, [1], 3])
+@pytest.mark.parametrize(
+    "names", [{"file_name": "../a.png", "m_file_name": "b.png"}, {"file_name": "a.png"}, {"f": "a"}, [1], 3]
+)
 def test_a_list_that_leads_elsewhere_or_nowhere_is_refused(names: object, root: Path) -> None:
     (root / "metadata.jsonl").write_text(json.dumps(names))
     with pytest.raises(DataError, match=r"metadata\.jsonl"):
         open_dataset(f"hf:{root}")
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet", "list"])
+def test_pictures_without_masks_are_there_to_look_at(kind: str, root: Path) -> None:
+    table = rows().drop_columns(["label"]).append_column("label", pa.array(range(COUNT)))
+    table = table.replace_schema_metadata(None)
+    (root / "id2label.json").unlink()
+    if kind == "list":
+        listed(root)
+        path = root / "validation/metadata.jsonl"
+        path.write_text("".join(json.dumps({"file_name": f"images/shot {n}.png"}) + "\n" for n in range(COUNT)))
+    else:
+        path = root / f"town-validation.{kind}"
+        stream(path, table) if kind == "arrow" else parquet.write_table(table, path)
+    dataset = open_dataset(f"hf:{root}")
+    assert not dataset.labelled and dataset.label_space.count == 0 and len(dataset) == COUNT
+    sample = dataset.load(3)
+    assert sample.truth is None and np.array_equal(sample.image, picture(3)) and dataset.name(3).endswith("shot 3")
+    assert len({dataset.picture_key(number) for number in range(COUNT)}) == COUNT
+    assert open_dataset(dataset.spec).fingerprint() == dataset.fingerprint()
+    assert dataset.notes[0].endswith("nothing is measured")
+    assert kind == "list" or "label (int64)" in dataset.notes[0], "a column that was meant to hold masks is seen"
+
+
+def test_masks_in_some_shards_or_lines_only_are_refused(root: Path) -> None:
+    bare = rows().drop_columns(["label"])
+    stream(root / "town-train-00000-of-00002.arrow", rows()), stream(root / "town-train-00001-of-00002.arrow", bare)
+    with pytest.raises(DataError, match=r"00001-of-00002\.arrow only one has masks"):
+        open_dataset(f"hf:{root}@train")
+    listed(root)
+    path = root / "validation/metadata.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(["", *lines[:2], json.dumps({"file_name": "images/shot 3.png"})]))
+    with pytest.raises(DataError, match=r"Lines 2 and 4 of .*metadata\.jsonl"):
+        open_dataset(f"hf:{root / 'validation'}")
+    path.write_text(json.dumps({"file_name": "x" * (1 << 20)}))
+    with pytest.raises(DataError, match="Line 1"):
+        open_dataset(f"hf:{root / 'validation'}")
 
 
 def test_a_missing_mate_of_a_list_is_named(root: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from test_cli import place, refused, said  # noqa: F401 - fixtures
 
 from fusionlib.cli import main
-from fusionlib.contracts import MEASURES, METHODS, STUDIES
+from fusionlib.contracts import MEASURES, METHODS, REGIMES, STUDIES
 
 
 def opened(place: Path) -> closing[sqlite3.Connection]:
@@ -20,7 +20,12 @@ def opened(place: Path) -> closing[sqlite3.Connection]:
 
 
 def test_whatever_is_registered_is_listed_with_parameters_version_and_citation(place: Path, said) -> None:
-    for verb, registry in (("methods", METHODS), ("measures", MEASURES), ("studies", STUDIES)):
+    for verb, registry in (
+        ("methods", METHODS),
+        ("measures", MEASURES),
+        ("studies", STUDIES),
+        ("regimes", REGIMES),
+    ):
         listing = said(verb)
         assert list(listing) == [verb]
         assert [entry["name"] for entry in listing[verb]] == list(registry.names())

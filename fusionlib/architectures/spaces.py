@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fusionlib.contracts import OwnClasses, class_count
 
-_BY_COUNT = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void", 150: "ade20k"}
+_BY_COUNT = {11: "camvid", 19: "cityscapes", 20: "cityscapes-void", 21: "voc", 150: "ade20k", 171: "coco-stuff"}
 
 
 def usual_space(outputs: int) -> str:
-    """19 outputs are Cityscapes, 20 Cityscapes with a void output, 11 CamVid, 150 ADE20K; other counts get
-    numbered classes.
+    """19 outputs are Cityscapes, 20 Cityscapes with a void output, 11 CamVid, 21 Pascal VOC with its background,
+    150 ADE20K, 171 COCO-Stuff; other counts get numbered classes.
     """
     return _BY_COUNT.get(outputs, f"classes-{class_count(outputs)}")
 

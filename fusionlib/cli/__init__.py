@@ -41,7 +41,8 @@ VERBS: Mapping[str, str] = {
     "errors": "Say which pictures and pixels a merge gains and loses against one of its networks",
     "report": "Write a merge's tables, curve and pictures as one HTML file, or as Markdown with PNGs",
     "marks": "List regions that were marked in pictures in the viewer, with their notes",
-    "train": "Train a network from scratch or from a checkpoint, one checkpoint an epoch",
+    "train": "Train a network from scratch, from a checkpoint or by a regime that leaves checkpoints worth merging",
+    "regimes": "List every training regime with its parameters, what it leaves and its source",
     "guide": "Print how to use all this, with tables of methods, measures and formats",
 }
 """Verb to its line of help. The module of that name has `add_arguments(parser)`, `run(arguments) -> dict` and

@@ -8,7 +8,6 @@ from typing import Any
 
 from fusionlib.cli.common import open_files, show_verdict, weights_say
 from fusionlib.cli.settings import add_sharing, sharing_of
-from fusionlib.contracts import class_count
 from fusionlib.options import add_group
 
 
@@ -33,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """The preflight report as JSON values."""
+    from fusionlib.architectures.facts import classes_text
     from fusionlib.architectures.nearest import explanations
-    from fusionlib.architectures.recognise import recognise
+    from fusionlib.architectures.recognise import network_of, recognise
     from fusionlib.architectures.user import register_user_models
     from fusionlib.checkpoints.compare import preflight
     from fusionlib.checkpoints.reader import check_finite
@@ -43,6 +43,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     register_user_models(given.model)
     opened = open_files(given, given.checkpoints)
     report = preflight(opened, recognise, explanations).to_dict()
+    for entry, item in zip(report["checkpoints"], opened, strict=True):
+        known = network_of(item.shapes)
+        entry["classes_are"] = classes_text(*known) if known else None
     if given.finite:
         report["not_finite"] = {item.name: [str(problem) for problem in check_finite(item)] for item in opened}
     sharing = sharing_of(given)
@@ -59,7 +62,7 @@ def show(report: dict[str, Any]) -> None:
     """Print it for people."""
     for item in report["checkpoints"]:
         known = item["architecture"]
-        network = f"{known}, {class_count(item['classes'])} classes" if known else "unknown network"
+        network = f"{known}, {item['classes_are']}" if known else "unknown network"
         print(
             f"{item['name']}: {network}, {item['parameters']:,} parameters in {item['tensors']} tensors,"
             f" {item['fingerprint'][:12]}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusionlib.contracts import METHODS, parameters_of
+from fusionlib.contracts import METHODS, Parameter, parameters_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "version": method.version,
                 "needs": method.needs,
                 "statistics": list(method.statistics),
-                "parameters": [_plain(item) for item in parameters_of(method)],
+                "parameters": [plain(item) for item in parameters_of(method)],
             }
             for name, method in sorted(METHODS.items())
         ]
@@ -36,14 +37,18 @@ def show(result: dict[str, Any]) -> None:
     for method in result["methods"]:
         needs = "" if method["needs"] == "weights" else f" (needs {method['needs']})"
         print(f"{method['name']:16} {method['summary']}{needs}\n{'':16} {method['citation']}")
-        for item in method["parameters"]:
-            limits = (
-                f"{item['min']:g} to {item['max']:g}" if item["min"] is not None else ", ".join(item["choices"] or ())
-            )
-            print(f"{'':16}   {item['name']} = {item['default']!r}{f'  [{limits}]' if limits else ''}  {item['help']}")
+        show_parameters(method["parameters"])
 
 
-def _plain(item: Any) -> dict[str, Any]:
+def show_parameters(parameters: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `plain` makes of parameters, a line each."""
+    for item in parameters:
+        limits = f"{item['min']:g} to {item['max']:g}" if item["min"] is not None else ", ".join(item["choices"] or ())
+        print(f"{'':16}   {item['name']} = {item['default']!r}{f'  [{limits}]' if limits else ''}  {item['help']}")
+
+
+def plain(item: Parameter) -> dict[str, Any]:
+    """A parameter as JSON values."""
     default = dict(item.default) if isinstance(item.default, dict) else item.default
     return {
         "name": item.name,

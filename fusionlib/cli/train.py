@@ -1,99 +1,229 @@
-"""`train`: from scratch with a seed, or fine-tuning with a checkpoint an epoch."""
+"""`train`: from scratch with a seed, from a checkpoint, or by any regime that leaves checkpoints worth merging."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.cli.common import is_recipe, open_files, progress_bar, show_remarks
-from fusionlib.contracts import ARCHITECTURES
-from fusionlib.errors import UsageError
-from fusionlib.lab.plan import TrainingPlan
+from fusionlib.cli.settings import read_settings
+from fusionlib.contracts import ARCHITECTURES, REGIMES, parameters_of
+from fusionlib.errors import Cancelled, UsageError
+from fusionlib.lab.plan import TrainingPlan, build_regime
 from fusionlib.lab.schedule import SCHEDULES
 from fusionlib.options import add_group
+
+if TYPE_CHECKING:
+    from fusionlib.contracts import Dataset, Progress, Regime
+
+PARENT = "FUSIONLIB_PARENT"
+"""Environment of a run that another process has started: who."""
+
+DATA = "streets:clear:400@train"
+CROP = "128x256"
+
+OWN: dict[str, tuple[str, Any]] = {
+    "lr": ("--lr", 0.05),
+    "momentum": ("--momentum", None),
+    "weight_decay": ("--weight-decay", None),
+    "schedule": ("--schedule", "cosine"),
+}
+"""Parameters that most regimes have, with options of their own, and what they are where no regime is named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     plan = TrainingPlan()
     parser.add_argument(
+        "--regime",
+        metavar="NAME",
+        help=f"how to train: one of {', '.join(REGIMES.names_in_files())}; see `regimes` (default: scratch, or finetune"
+        " with --start, by one cosine)",
+    )
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], dest="settings", metavar="NAME=VALUE", help="its parameters"
+    )
+    parser.add_argument(
         "--data",
-        default="streets:clear:400@train",
+        action="append",
         metavar="SPEC",
-        help="labelled data (default streets:clear:400@train)",
+        help=f"labelled data (default {DATA}); may be given several times: all pictures together",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="unlabelled pictures of another domain, of a regime that adapts to them; may be given several times",
     )
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the checkpoints")
-    parser.add_argument(
-        "--start", type=Path, metavar="CHECKPOINT", help="fine-tune from this one instead of from scratch"
-    )
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="train from this one instead of from scratch")
     add_group(parser)
-    parser.add_argument("--arch", default=plan.architecture, help=f"one of {', '.join(ARCHITECTURES.names_in_files())}")
+    parser.add_argument(
+        "--arch",
+        help=f"one of {', '.join(ARCHITECTURES.names_in_files())} (default: that of --start, else {plan.architecture})",
+    )
+    parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
     parser.add_argument("--classes", type=int, help="outputs of the network (default: the classes of the data)")
     parser.add_argument("--seed", type=int, default=plan.seed, help="initialisation, order of pictures and dropout")
     parser.add_argument("--epochs", type=int, default=plan.epochs)
     parser.add_argument("--batch", type=int, default=plan.batch)
-    parser.add_argument("--lr", type=float, default=plan.lr, help="start learning rate")
-    parser.add_argument("--momentum", type=float, default=plan.momentum)
-    parser.add_argument("--weight-decay", type=float, default=plan.weight_decay)
+    parser.add_argument("--lr", type=float, help="highest learning rate (default 0.05; with --regime the regime's)")
+    parser.add_argument("--momentum", type=float, help="default: the regime's")
+    parser.add_argument("--weight-decay", type=float, help="default: the regime's")
     parser.add_argument(
-        "--schedule",
-        default=plan.schedule,
-        choices=sorted(SCHEDULES),
-        help="over the whole run (default cosine: one cycle)",
+        "--schedule", choices=sorted(SCHEDULES), help="over the whole run (default cosine; with --regime the regime's)"
     )
-    parser.add_argument("--crop", default="128x256", metavar="HxW", help="random crop (default 128x256)")
+    parser.add_argument(
+        "--crop", metavar="HxW", help=f"random crop (default {CROP}, or the square that the network sees at a time)"
+    )
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--cost", action="store_true", help="train three batches, write nothing, and say how long the whole run takes"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.set_defaults(measures=False)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Train and list the epochs."""
-    from fusionlib.data.cache import DecodedCache
-    from fusionlib.data.spec import open_dataset
+    """Train and list the epochs and the files."""
+    regime = _regime(given)
+    crop = _size(given.crop) if given.crop else None
+    from fusionlib.architectures.user import register_user_models
     from fusionlib.engine.network import choose_device
     from fusionlib.lab.loop import Trainer
 
-    dataset = DecodedCache(open_dataset(given.data, given.split), 2 << 30)
+    own = register_user_models(given.model)
+    data, target = _opened(given.data or [DATA], given.split), _opened(given.target, None)
+    start = _start(given)
+    name = given.arch or (own[0] if own and start is None else _recognised(given, start))
+    side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
     plan = TrainingPlan(
-        architecture=given.arch,
-        classes=given.classes or dataset.label_space.count,
+        architecture=name,
+        classes=given.classes or data.label_space.count,
         seed=given.seed,
         epochs=given.epochs,
         batch=given.batch,
-        lr=given.lr,
-        momentum=given.momentum,
-        weight_decay=given.weight_decay,
-        schedule=given.schedule,
-        crop=_size(given.crop),
+        crop=crop or ((side, side) if side else _size(CROP)),
         class_weights=not given.plain_loss,
     )
-    if not given.resume and given.out.is_dir() and any(given.out.glob("epoch-*.safetensors")):
+    if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
         raise UsageError(
             f"{given.out.name} holds checkpoints of a run already",
             "an empty folder, or --resume",
             "Choose another --out, or add --resume to continue that run",
         )
-    start = given.start
-    if start is not None and is_recipe(start):
-        (start,) = (item.path for item in open_files(given, [start]))
-    trainer = Trainer(plan, dataset, given.out, start=start, groups=given.group, device=choose_device(given.device))
+    trainer = Trainer(
+        plan,
+        data,
+        regime,
+        given.out,
+        target=target,
+        start=start,
+        groups=given.group,
+        device=choose_device(given.device),
+        command=given.command,
+    )
+    if given.cost:
+        seconds = trainer.timed()
+        return {"batches": trainer.batches, "seconds_per_batch": seconds, "seconds": seconds * trainer.batches}
     if given.resume:
         trainer.resume()
     with progress_bar("train") as progress:
-        log = trainer.run(progress)
-    return {"out": str(given.out), "epochs": log, "notes": list(dataset.notes)}
+        log = trainer.run(_unless_alone(progress))
+    unmet = [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
+    return {
+        "out": str(given.out),
+        "regime": REGIMES.name_of(type(regime)),
+        "epochs": log,
+        "points": [{"file": one.file, "role": one.role, "step": one.step, "lr": one.lr} for one in trainer.points],
+        "notes": [*data.notes, *(target.notes if target else ()), *unmet],
+    }
 
 
 def show(result: dict[str, Any]) -> None:
     """Print it for people."""
+    if "batches" in result:
+        print(f"{result['batches']} batches, {result['seconds_per_batch']:.3g} s each: {result['seconds']:.0f} s")
+        return
     for epoch in result["epochs"]:
         print(f"epoch {epoch['epoch']:3d}   loss {epoch['loss']:.4f} nats   learning rate {epoch['lr']:.2e}")
+    roles = {one["role"] for one in result["points"]}
+    if roles != {"epoch"}:
+        for one in result["points"]:
+            print(f"{one['file']}   {one['role']}, after step {one['step']}")
     print(f"checkpoints in {result['out']}")
     show_remarks(result)
+
+
+def _unless_alone(progress: Progress) -> Progress:
+    """The same, which stops where the process that asked for it, by `PARENT`, is gone: nobody could stop it then."""
+    asked = os.environ.get(PARENT)
+
+    def told(done: int, total: int) -> None:
+        if asked is not None and str(os.getppid()) != asked:
+            raise Cancelled
+        progress(done, total)
+
+    return told
+
+
+def _regime(given: argparse.Namespace) -> Regime:
+    """The regime that was asked for. Without one it is what `train` was before there were any."""
+    name = given.regime or ("scratch" if given.start is None else "finetune")
+    offered = parameters_of(REGIMES.get(name))
+    settings = read_settings(name, offered, given.settings)
+    for parameter, (option, default) in OWN.items():
+        value = getattr(given, parameter)
+        if value is not None and (parameter in settings or parameter not in {item.name for item in offered}):
+            raise UsageError(
+                f"{option} with --regime {name}",
+                "it once, by the option or by --set" if parameter in settings else "a regime that has it",
+                "Leave it out",
+            )
+        if value is None and not given.regime and parameter not in settings:
+            value = default
+        if value is not None:
+            settings[parameter] = value
+    return build_regime(name, settings)
+
+
+def _opened(specs: Sequence[str], split: str | None) -> Any:
+    """The pictures of these specs as one dataset; None for none."""
+    from fusionlib.data.joined import joined
+    from fusionlib.data.spec import open_dataset
+
+    parts: list[Dataset] = [open_dataset(spec, split) for spec in specs]
+    return joined(parts) if parts else None
+
+
+def _start(given: argparse.Namespace) -> Path | None:
+    if given.start is not None and is_recipe(given.start):
+        return open_files(given, [given.start])[0].path
+    return given.start
+
+
+def _recognised(given: argparse.Namespace, start: Path | None) -> str:
+    """The network of the start, else the usual one."""
+    from fusionlib.architectures.recognise import recognise
+
+    usual = TrainingPlan().architecture
+    if start is None:
+        return usual
+    (file,) = open_files(argparse.Namespace(**{**vars(given), "shows_notes": True}), [start])
+    known = recognise(file.shapes)
+    return known[0] if known else usual
+
+
+def _holds_a_run(folder: Path) -> bool:
+    from fusionlib.lab.manifest import FILE
+
+    return (folder / FILE).exists() or any(folder.glob("epoch-*.safetensors"))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@
 | a study           | `fusionlib/studies/`       | `@STUDIES.register(name)`       |
 | a way to search   | `fusionlib/studies/strategies/` | `@STRATEGIES.register(name)` |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
+| a training regime | `fusionlib/lab/regimes/`   | `@REGIMES.register(name)`       |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
 """
@@ -29,6 +30,7 @@ from fusionlib.contracts.architectures import (
     class_count,
 )
 from fusionlib.contracts.data import DATASETS, IGNORE, Dataset, DatasetOpener, Sample
+from fusionlib.contracts.lab import REGIMES, START, Batch, Point, Regime, Span, Training
 from fusionlib.contracts.measures import (
     DIAGNOSTICS,
     MEASURES,
@@ -56,11 +58,14 @@ __all__ = [
     "IGNORE",
     "MEASURES",
     "METHODS",
+    "REGIMES",
     "SPELLINGS",
+    "START",
     "STATISTICS",
     "STRATEGIES",
     "STUDIES",
     "Architecture",
+    "Batch",
     "Dataset",
     "DatasetOpener",
     "Description",
@@ -82,11 +87,14 @@ __all__ = [
     "Part",
     "Parts",
     "Permutation",
+    "Point",
     "Preprocessing",
     "Progress",
+    "Regime",
     "Registry",
     "Sample",
     "Shares",
+    "Span",
     "Spelling",
     "Stage",
     "State",
@@ -96,6 +104,7 @@ __all__ = [
     "Subject",
     "Table",
     "TensorShapes",
+    "Training",
     "Turn",
     "Wanted",
     "class_count",

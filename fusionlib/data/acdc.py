@@ -54,8 +54,8 @@ class ACDC:
         split = _LAYOUT.choose(argument, split, self.splits(argument))
         below = [f"{one}/{split}" for one in _conditions(condition)]
         pictures = files_of(_LAYOUT.part(folder, "rgb_anon"), below, ("_rgb_anon.png",), depth=1)
-        truth = _LAYOUT.find(folder, "gt") if split in _LAYOUT.hidden else _LAYOUT.part(folder, "gt")
-        return _LAYOUT.open(argument, split, pictures, _LAYOUT.masks(truth, folder, below, 1))
+        masks = _LAYOUT.masks(_LAYOUT.truth(folder, split, "gt"), folder, below, 1)
+        return _LAYOUT.open(argument, split, pictures, masks)
 
 
 def _conditions(chosen: str | None) -> tuple[str, ...]:

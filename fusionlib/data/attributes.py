@@ -16,13 +16,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from fusionlib.data.cache import DecodedCache
-from fusionlib.data.chosen import Chosen
-from fusionlib.data.corrupt import Corrupted
+from fusionlib.contracts import Dataset
 from fusionlib.data.pairs import PairedDataset
-from fusionlib.data.relabelled import Relabelled
 from fusionlib.data.selected import Selected
-from fusionlib.errors import DataError, shown
+from fusionlib.errors import DataError, clipped, shown
 
 FILE = "attributes.csv"
 LARGEST = 8 << 20
@@ -33,22 +30,38 @@ Columns = Mapping[str, Mapping[str, str]]
 """Column to picture to value."""
 
 
-def attributes_of(pictures: DecodedCache) -> dict[str, tuple[str, ...]]:
+def attributes_of(pictures: Dataset) -> dict[str, tuple[str, ...]]:
     """Columns with the value of every picture, "" where nothing says it; empty where nothing is said of any.
 
     Columns of one value, or of more than `MOST_VALUES`, choose nothing and are left out. Raises `DataError` for a file
     that is no such table.
     """
-    dataset = _paired(pictures)
-    if dataset is None:
-        return {}
-    columns = {**dataset.known}
-    if path := _beside(dataset):
-        about = path.stat()
-        columns |= _read(path, about.st_mtime_ns, about.st_size)
-    names = [pictures.name(index) for index in range(len(pictures))]
-    found = {column: tuple(values.get(name, "") for name in names) for column, values in columns.items()}
-    return {column: values for column, values in found.items() if 1 < len(set(values)) <= MOST_VALUES}
+    return {column: values for column, values in _all(pictures).items() if 1 < len(set(values)) <= MOST_VALUES}
+
+
+def where(dataset: Dataset, wanted: str) -> Selected:
+    """The pictures with one of the values wanted of every column that is named: `weather=rainy,timeofday=night`.
+
+    Raises `DataError` that lists the columns, or the values of a column, for one that is not there, and where no
+    picture has them all.
+    """
+    columns, asked = _all(dataset), [part.strip() for part in wanted.split(",")]
+    for part in asked:
+        column, equals, value = part.partition("=")
+        there = sorted(set(columns.get(column, ())) - {""})
+        if not equals or value not in there:
+            named = [f"{column}={one}" for one in there] or [f"{one}=VALUE" for one in columns]
+            raise DataError(
+                f"@where:{shown(part)} of {dataset.title}",
+                f"one of {clipped(', '.join(named), 400)}" if named else f"columns, which {FILE} would have",
+                "Correct the data spec",
+            )
+    places = having(columns, asked) or []
+    if not places:
+        raise DataError(f"No picture of {dataset.title} has {shown(wanted)}", "a picture or more", "Ask for less")
+    chosen = Selected(dataset, places, wanted, f"where {places}")
+    chosen.spec = f"{dataset.spec}@where:{wanted}"
+    return chosen
 
 
 def having(attributes: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> list[int] | None:
@@ -70,12 +83,24 @@ def choices_of(attributes: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{column}={value}" for column, values in attributes.items() for value in sorted(set(values)) if value]
 
 
-def _paired(pictures: DecodedCache) -> PairedDataset | None:
+def _all(pictures: Dataset) -> dict[str, tuple[str, ...]]:
+    dataset = _paired(pictures)
+    if dataset is None:
+        return {}
+    columns = {**dataset.known}
+    if path := _beside(dataset):
+        about = path.stat()
+        columns |= _read(path, about.st_mtime_ns, about.st_size)
+    names = [pictures.name(index) for index in range(len(pictures))]
+    return {column: tuple(values.get(name, "") for name in names) for column, values in columns.items()}
+
+
+def _paired(pictures: Dataset) -> PairedDataset | None:
     """The dataset of files at the bottom of what the pictures went through."""
     dataset: object = pictures
-    while isinstance(dataset, DecodedCache | Chosen | Selected | Relabelled | Corrupted):
-        dataset = dataset.dataset
-    return dataset if isinstance(dataset, PairedDataset) and dataset.pairs else None
+    while dataset is not None and not isinstance(dataset, PairedDataset):
+        dataset = getattr(dataset, "dataset", None)
+    return dataset if dataset is not None and dataset.pairs else None
 
 
 def _beside(dataset: PairedDataset) -> Path | None:

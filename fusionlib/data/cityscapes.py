@@ -62,7 +62,7 @@ class Cityscapes:
         """One split, by default val. Raises `DataError` that names the file, before any picture is decoded."""
         split = _LAYOUT.choose(argument, split, self.splits(argument))
         pictures = files_of(_LAYOUT.part(argument, "leftImg8bit"), [split], (_PICTURE,), depth=1)
-        truth = _LAYOUT.find(argument, "gtFine") if split == _HIDDEN else _LAYOUT.part(argument, "gtFine")
+        truth = _LAYOUT.truth(argument, split, "gtFine")
         dataset = _LAYOUT.open(argument, split, pictures, _LAYOUT.masks(truth, argument, [split], 1))
         if split == _HIDDEN and isinstance(dataset, PairedDataset) and _all_void(dataset):
             why = (

@@ -46,7 +46,7 @@ class _Panoptic:
         """The header of a mask. Raises `DataError` that names a file of other pixels."""
         header = mask_header(path)
         if (header.bits, header.colour) != (8, _RGB):
-            raise DataError(f"{path} is a {header.kind} picture", "8-bit RGB pictures of segments", "Replace the mask")
+            raise DataError(f"{path} is {header.kind} picture", "8-bit RGB pictures of segments", "Replace the mask")
         return header, False
 
     def read(self, path: PictureFile) -> np.ndarray:

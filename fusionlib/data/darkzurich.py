@@ -47,8 +47,8 @@ class DarkZurich:
         """One split, by default val. Raises `DataError` that names the file, before any picture is decoded."""
         split = _LAYOUT.choose(argument, split, self.splits(argument))
         pictures = files_of(_LAYOUT.part(argument, "rgb_anon"), [split], ("_rgb_anon.png",), depth=2)
-        truth = _LAYOUT.find(argument, "gt") if split in _LAYOUT.hidden else _LAYOUT.part(argument, "gt")
-        return _LAYOUT.open(argument, split, pictures, _LAYOUT.masks(truth, argument, [split], 2))
+        masks = _LAYOUT.masks(_LAYOUT.truth(argument, split, "gt"), argument, [split], 2)
+        return _LAYOUT.open(argument, split, pictures, masks)
 
 
 DATASETS.register("darkzurich")(DarkZurich())

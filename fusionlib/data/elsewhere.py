@@ -9,6 +9,8 @@ from fusionlib.errors import DataError
 from fusionlib.listing import PICTURE_ENDINGS, Listing, list_folder, skipped_text
 
 _DEEPEST, _MOST_FOLDERS, _NAMED = 4, 500, 3
+_MASKS = {"masks", "gtFine", "gt", "GT", "labels", "annotations", "SegmentationClass", "SegmentationObject"}
+"""What folders of masks are called in datasets."""
 
 
 def no_pictures(got: str, needs: str, argument: str, listing: Listing | None = None) -> DataError:
@@ -54,9 +56,7 @@ def _spec_of(folder: Path, named: Path) -> str | None:
     """How to open the pictures of one folder; None for a folder of masks."""
     above, over = folder.parent, folder.parent.parent
     drawn_on = folder.name.removesuffix("annot")
-    if {"masks", "gtFine"} & {folder.name, above.name, over.name} or (
-        drawn_on != folder.name and (above / drawn_on).is_dir()
-    ):
+    if _MASKS & {folder.name, above.name, over.name} or (drawn_on != folder.name and (above / drawn_on).is_dir()):
         return None
     if over.name == "leftImg8bit":
         return f"cityscapes:{named.parent.parent.parent}@{above.name}"

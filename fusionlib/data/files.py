@@ -77,6 +77,8 @@ def picture_size(path: PictureFile) -> tuple[int, int]:
             width, height = image.size
     except DataError:
         raise
+    except Image.DecompressionBombError as problem:
+        raise _too_large(path, "far too many") from problem
     except UNREADABLE as problem:
         raise unreadable(path, problem) from problem
     check_pixels(path, height, width)
@@ -160,11 +162,12 @@ def picture_orientation(path: PictureFile) -> int:
 def check_pixels(path: PictureFile, height: int, width: int) -> None:
     """Raises `DataError` for a picture of no pixels, or of too many."""
     if not 0 < height * width <= MAX_PIXELS:
-        raise DataError(
-            f"{path} is {width} x {height} pixels",
-            f"1 to {MAX_PIXELS // 1_000_000} million pixels",
-            "Scale it down or remove it",
-        )
+        raise _too_large(path, f"{width} x {height}")
+
+
+def _too_large(path: PictureFile, pixels: str) -> DataError:
+    most = MAX_PIXELS // 1_000_000
+    return DataError(f"{path} has {pixels} pixels", f"1 to {most} million pixels", "Scale it down or remove it")
 
 
 def unreadable(path: PictureFile, problem: Exception) -> DataError:

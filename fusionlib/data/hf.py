@@ -3,7 +3,8 @@ with a `metadata.jsonl`.
 
 One column holds pictures, another masks as PNG, both embedded in the table or, in folders, named by it. What ids mean
 is said by `classes.yaml` (see `fusionlib.data.classes_file`) or `id2label.json` beside the data; in the latter 255 is
-void, and so are classes called unlabeled, void or ignore. Nothing in the folder is run and nothing is fetched.
+void, and so are classes called unlabeled, void or ignore. Where nothing holds masks, the pictures are there to look at.
+Nothing in the folder is run and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from fusionlib.contracts import DATASETS
+from fusionlib.contracts import DATASETS, Dataset
 from fusionlib.data.classes_file import Declaration, read_classes
-from fusionlib.data.files import existing_folder
+from fusionlib.data.files import existing_folder, picture_size
 from fusionlib.data.folder import CLASSES_FILE
-from fusionlib.data.hf_shards import cells, columns_of, open_shard
+from fusionlib.data.hf_shards import Shard, cells, columns_of, open_shard
 from fusionlib.data.labels import LabelSpace, spread_palette
 from fusionlib.data.masks import Legend, id_table
+from fusionlib.data.packed import PictureFile
 from fusionlib.data.pairs import Pair, PairedDataset, checked
+from fusionlib.data.pictures import Pictures
 from fusionlib.data.plain_json import read_json
-from fusionlib.errors import DataError, clipped, shown
+from fusionlib.errors import DataError, clipped, printable, shown
 from fusionlib.listing import list_folder
 
 _NEEDS = (
@@ -35,11 +38,19 @@ _PICTURES = ("image", "pixel_values", "img", "picture")
 _MASKS = ("label", "annotation", "mask", "labels", "annotations", "semantic_segmentation", "segmentation", "seg_map")
 _NO_CLASS = ("unlabeled", "unlabelled", "void", "ignore", "ignored")
 _SPLIT = re.compile(r"(?:.*[-_])?(?P<split>[A-Za-z]\w*?)(?:-\d{5}-of-\d{5}.*)?\.(?:parquet|arrow)")
-_LARGEST_LIST, _MOST_FILES = 64 << 20, 10_000
+_LARGEST_LIST, _LONGEST_LINE, _MOST_FILES = 64 << 20, 1 << 20, 10_000
 _DEFAULTS = ("validation", "val", "test")
 
 Found = Mapping[str, tuple[Path, ...]]
 """Shards, or the one list, of each split; the split is empty where there is but one."""
+
+
+class _Row(NamedTuple):
+    """A picture and its mask, where there are masks."""
+
+    image: PictureFile
+    mask: PictureFile | None
+    name: str
 
 
 class HFDataset:
@@ -52,7 +63,7 @@ class HFDataset:
         """Those that the files are named after."""
         return tuple(split for split in _found(existing_folder(argument)) if split)
 
-    def open(self, argument: str, split: str | None) -> PairedDataset:
+    def open(self, argument: str, split: str | None) -> Dataset:
         """One split, by default the validation one. Raises `DataError` that names the file and the row."""
         root = existing_folder(argument)
         found = _found(root)
@@ -62,20 +73,31 @@ class HFDataset:
         if chosen not in found:
             there = ", ".join(one for one in found if one) or "none"
             raise DataError(f"No split {shown(chosen)} in {argument}, which has {there}", _NEEDS, "Correct the split")
-        said, notes = _classes(root)
-        files = found[chosen]
-        listed = files[0].name.startswith("metadata.")
-        pairs = _listed(files[0]) if listed else _tabled(files, chosen or "row")
-        pairs, turns = checked(pairs, said.legend, stored_first=said.stored_first)
-        named = root.resolve().name
-        return PairedDataset(
-            f"hf:{argument}" + (f"@{chosen}" if chosen else ""),
-            f"{named} {chosen}".strip(),
-            said.space,
-            pairs,
-            said.legend,
-            (*notes, *turns),
-        )
+        spec = f"hf:{argument}" + (f"@{chosen}" if chosen else "")
+        title, files = f"{root.resolve().name} {chosen}".strip(), found[chosen]
+        if files[0].name.startswith("metadata."):
+            rows = _listed(files[0])
+            named = f"{files[0].name} names no masks"
+            return _paired(spec, title, rows, *_classes(root)) if rows[0].mask else _pictures(spec, title, rows, named)
+        tables = _opened(files)
+        if tables[0][1][1] is None:
+            columns = f"No column of {_text(columns_of(tables[0][0]))} holds masks"
+            return _pictures(spec, title, _rows(tables, chosen or "row"), columns)
+        said = _classes(root)  # before pictures are read
+        return _paired(spec, title, _rows(tables, chosen or "row"), *said)
+
+
+def _paired(spec: str, title: str, rows: Sequence[_Row], said: Declaration, notes: tuple[str, ...]) -> PairedDataset:
+    pairs = [Pair(row.image, row.mask, row.name) for row in rows if row.mask]
+    found, turns = checked(pairs, said.legend, stored_first=said.stored_first)
+    return PairedDataset(spec, title, said.space, found, said.legend, (*notes, *turns))
+
+
+def _pictures(spec: str, title: str, rows: Sequence[_Row], why: str) -> Pictures:
+    for row in rows:
+        picture_size(row.image)
+    files, names = tuple(row.image for row in rows), tuple(row.name for row in rows)
+    return Pictures(spec, title, files, names=names, notes=(f"{why}, so nothing is measured",))
 
 
 def _found(root: Path) -> Found:
@@ -92,7 +114,7 @@ def _saved(root: Path) -> Found:
 
 def _arrow(folder: Path) -> tuple[Path, ...]:
     """The files that `state.json` names, in its order. Raises `DataError` for a name that leads out of the folder."""
-    content = read_json(folder / "state.json", _LARGEST_LIST, _NEEDS)
+    content = read_json(folder / "state.json", 4 << 20, _NEEDS)
     entries = content.get("_data_files") if isinstance(content, dict) else None
     names = [one.get("filename") for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     if (
@@ -141,73 +163,97 @@ def _folders(root: Path) -> Found:
     return {path.name: (path / "metadata.jsonl",) for path in inner if (path / "metadata.jsonl").is_file()}
 
 
-def _tabled(files: tuple[Path, ...], split: str) -> list[Pair]:
-    """The pairs in some shards."""
-    pairs, numbers = [], (f"{split}-{number:06}" for number in itertools.count())
+def _opened(files: Sequence[Path]) -> list[tuple[Shard, tuple[str, str | None]]]:
+    """The shards with their columns of pictures and masks. Raises `DataError` where only some have masks."""
+    tables = []
     for path in files:
         if not path.is_file():
             raise DataError(f"{path} is not there", "every file of the table", "Add it, or save the table anew")
         shard = open_shard(path)
-        columns = _columns(path, columns_of(shard))
-        pairs += [Pair(image, mask, image.name) for image, mask in cells(shard, columns, numbers)]
-    if not pairs:
-        raise DataError(f"{files[0]} has no rows", "pictures with masks", "Choose another split")
-    seen: set[str] = set()
-    twice = [pair for pair in pairs if pair.name in seen or seen.add(pair.name)]
-    if not twice:
-        return pairs
-    return [Pair(pair.image, pair.mask, f"{split}-{number:06}") for number, pair in enumerate(pairs)]
+        tables.append((shard, _columns(path, columns_of(shard))))
+    odd = next((shard.path for shard, (_, mask) in tables if (mask is None) != (tables[0][1][1] is None)), None)
+    if odd is not None:
+        raise DataError(f"Of {files[0]} and {odd.name} only one has masks", "masks in all or none", "Save it anew")
+    return tables
 
 
-def _columns(path: Path, kinds: Mapping[str, str]) -> tuple[str, str]:
-    """The columns of pictures and of masks. Raises `DataError` that lists the columns."""
+def _rows(tables: Sequence[tuple[Shard, tuple[str, str | None]]], split: str) -> list[_Row]:
+    """The rows of some shards; numbered where two have the same name."""
+    rows, numbers = [], (f"{split}-{number:06}" for number in itertools.count())
+    for shard, columns in tables:
+        for image, *mask in cells(shard, tuple(one for one in columns if one), numbers):
+            rows.append(_Row(image, mask[0] if mask else None, image.name))
+    if not rows:
+        raise DataError(f"{tables[0][0].path} has no rows", "pictures", "Choose another split")
+    if len({row.name for row in rows}) == len(rows):
+        return rows
+    return [row._replace(name=f"{split}-{number:06}") for number, row in enumerate(rows)]
+
+
+def _columns(path: Path, kinds: Mapping[str, str]) -> tuple[str, str | None]:
+    """The columns of pictures and of masks, none for a single column of pictures. Raises `DataError` that lists the
+    columns.
+    """
     pictures = [name for name, kind in kinds.items() if kind == "Image"]
     mask = next((name for name in _MASKS if name in pictures), None)
     image = next((name for name in _PICTURES if name in pictures), None)
     rest = [name for name in pictures if name not in (mask, image)]
     image = image or (rest[0] if mask and len(rest) == 1 else None)
     mask = mask or (rest[0] if image and len(rest) == 1 else None)
+    if len(pictures) == 1 and mask is None:
+        return pictures[0], None
     if image is None or mask is None:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise DataError(
-            f"{path} has the columns {clipped(listed, 400)}",
+            f"{path} has the columns {_text(kinds)}",
             f"a column of pictures ({', '.join(_PICTURES[:2])} ...) and one of masks ({', '.join(_MASKS[:3])} ...)",
             "Rename the columns, with masks as pictures",
         )
     return image, mask
 
 
-def _listed(path: Path) -> list[Pair]:
-    """The pairs that a `metadata.jsonl` lists. Raises `DataError` that names the line."""
+def _text(kinds: Mapping[str, str]) -> str:
+    return clipped(printable(", ".join(f"{name} ({kind})" for name, kind in kinds.items())), 400)
+
+
+def _listed(path: Path) -> list[_Row]:
+    """The rows that a `metadata.jsonl` lists. Raises `DataError` that names the line."""
     if path.stat().st_size > _LARGEST_LIST:
         raise DataError(f"{path} is larger than {_LARGEST_LIST >> 20} MB", "a list of files", "Replace it")
-    pairs = []
     with path.open("rb") as file:
-        lines = file.read(_LARGEST_LIST).splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        names = {key: value for key, value in row.items() if key.endswith("file_name")} if isinstance(row, dict) else {}
-        image = names.pop("file_name", None) or names.pop("image_file_name", None)
-        mask = next(iter(names.values()), None)
-        if image is None or len(names) != 1:
-            raise DataError(
-                f"Line {number} of {path} has {shown(row)}",
-                "file_name of the picture and one other, as label_file_name, of its mask",
-                "Correct the list",
-            )
-        pair = Pair(_below(path, image), _below(path, mask), PurePosixPath(str(image)).with_suffix("").as_posix())
-        for file, mate, noun in ((pair.image, pair.mask, "picture"), (pair.mask, pair.image, "mask")):
-            if not file.is_file():
-                raise DataError(f"{mate} has no {noun}", str(file), f"Add the {noun}, or take line {number} out")
-        pairs.append(pair)
-    if not pairs:
+        lines = [(number, line) for number, line in enumerate(file.read(_LARGEST_LIST).splitlines(), 1) if line.strip()]
+    if not lines:
         raise DataError(f"{path} lists nothing", "a picture and its mask a line", "Choose another split")
-    return pairs
+    rows = [_row(path, number, line) for number, line in lines]
+    odd = next((at for at, row in enumerate(rows) if (row.mask is None) != (rows[0].mask is None)), None)
+    if odd is not None:
+        raise DataError(
+            f"Lines {lines[0][0]} and {lines[odd][0]} of {path}: only one has a mask",
+            "masks in all or none",
+            "Correct it",
+        )
+    return rows
+
+
+def _row(path: Path, number: int, line: bytes) -> _Row:
+    """The files that a line names, each seen to be there."""
+    try:
+        row = json.loads(line) if len(line) <= _LONGEST_LINE else f"{len(line)} bytes"
+    except (ValueError, RecursionError):
+        row = None
+    names = {key: value for key, value in row.items() if key.endswith("file_name")} if isinstance(row, dict) else {}
+    image = names.pop("file_name", None) or names.pop("image_file_name", None)
+    if image is None or len(names) > 1:
+        raise DataError(
+            f"Line {number} of {path} has {shown(row)}",
+            "file_name of the picture and one other, as label_file_name, of its mask",
+            "Correct the list",
+        )
+    name = PurePosixPath(str(image)).with_suffix("").as_posix()
+    found = _Row(_below(path, image), _below(path, next(iter(names.values()))) if names else None, name)
+    for file, mate, noun in ((found.image, found.mask, "picture"), (found.mask, found.image, "mask")):
+        if file is not None and not file.is_file():
+            raise DataError(f"{mate or path} has no {noun}", str(file), f"Add the {noun}, or take line {number} out")
+    return found
 
 
 def _below(path: Path, name: Any) -> Path:

@@ -60,7 +60,7 @@ class IDD:
         folder, level = option_of(argument, ("level3",), "Classes")
         split = _LAYOUT.choose(argument, split, self.splits(argument))
         pictures = files_of(_LAYOUT.part(folder, "leftImg8bit"), [split], _PICTURES, depth=1)
-        truth = _LAYOUT.find(folder, "gtFine") if split in _LAYOUT.hidden else _LAYOUT.part(folder, "gtFine")
+        truth = _LAYOUT.truth(folder, split, "gtFine")
         masks = _LAYOUT.masks(truth, folder, [split], 1)
         if not level:
             drawn = _AS_CITYSCAPES.masks(truth, folder, [split], 1)

@@ -21,7 +21,7 @@ def numbers(path: Path) -> np.ndarray:
     """(H, W) int32: the pixels of a grey or palette PNG of 8 or 16 bits. Raises `DataError` that names the file."""
     header = mask_header(path)
     if header.colour not in (_GREY, _PALETTE) or header.bits not in (8, 16):
-        raise DataError(f"{path} is a {header.kind} picture", "instances as numbers of 8 or 16 bits", "Replace it")
+        raise DataError(f"{path} is {header.kind} picture", "instances as numbers of 8 or 16 bits", "Replace it")
     try:
         with one_large(header.height * header.width), Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image).astype(np.int32)

@@ -142,16 +142,21 @@ def class_groups(space: LabelSpace) -> dict[str, tuple[int, ...]]:
 
 
 def _stored(path: Path) -> LabelSpace:
-    """A space as it lies beside this file: the title, then a class a line, `#rrggbb name` or the name alone."""
-    title, *classes = path.read_text(encoding="utf-8").splitlines()
+    """A space as it lies beside this file: the title, then a class a line, each with `#rrggbb` in front or without.
+
+    The title's is the colour of void.
+    """
+    (none, title), *classes = map(_coloured, path.read_text(encoding="utf-8").splitlines())
     spread = spread_palette(len(classes))
-    names, palette = [], []
-    for number, line in enumerate(classes):
-        colour, space, rest = line.partition(" ")
-        coloured = bool(space) and colour.startswith("#")
-        names.append(rest if coloured else line)
-        palette.append((*bytes.fromhex(colour[1:]),) if coloured else spread[number])
-    return LabelSpace(path.stem, title, tuple(names), tuple(palette))
+    palette = tuple(colour or spread[number] for number, (colour, _) in enumerate(classes))
+    return LabelSpace(path.stem, title, tuple(name for _, name in classes), palette, none or LabelSpace.none)
+
+
+def _coloured(line: str) -> tuple[Colour | None, str]:
+    if not line.startswith("#"):
+        return None, line
+    red, green, blue = bytes.fromhex(line[1:7])
+    return (red, green, blue), line[8:]
 
 
 LABEL_SPACES: dict[str, LabelSpace] = {
@@ -225,8 +230,8 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     table = table_of(source.name, target.name)
     if table is not None and (found := _by_table(table, source, target)) is not None:
         return found
-    built_in = LABEL_SPACES.get(source.name) == source and LABEL_SPACES.get(target.name) == target
-    if built_in and (source.name, target.name) in _MAPPINGS:
+    built_in = LABEL_SPACES.get(source.name) == source
+    if built_in and LABEL_SPACES.get(target.name) == target and (source.name, target.name) in _MAPPINGS:
         return np.array(_MAPPINGS[source.name, target.name], np.int64)
     if source.count == target.count and source == numbered(source.count):
         return np.arange(source.count, dtype=np.int64)
@@ -239,7 +244,8 @@ def mapping(source: LabelSpace, target: LabelSpace) -> np.ndarray:
         f"Add @as:{source.name} to the data spec, which reads the annotation in the network's classes"
         if _maps(target, source)
         else "Choose data annotated in a matching label space, name the classes alike in classes.yaml, or write a table"
-        " into the folder of --class-tables",
+        " into the folder of --class-tables"
+        + ("; LABEL_SPACE of model code says which classes it has, if not those of its number" if built_in else ""),
     )
 
 

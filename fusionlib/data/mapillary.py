@@ -81,8 +81,7 @@ class Mapillary:
         version, config = _config(_PLACE.folder(folder), version)
         layout = config.layout()
         pictures = files_of(_PLACE.part(folder, f"{split}/images"), [""], PHOTOS)
-        wanted = [f"{split}/{version}/labels", f"{split}/labels"]
-        truth = layout.find(folder, *wanted) if split in layout.hidden else layout.part(folder, *wanted)
+        truth = layout.truth(folder, split, f"{split}/{version}/labels", f"{split}/labels")
         told = files_of((truth or _PLACE.folder(folder)).parent / "instances", [""], (".png",))
         return layout.open(argument, split, pictures, layout.masks(truth, folder, [""]), told)
 

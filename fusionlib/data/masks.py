@@ -52,8 +52,8 @@ class MaskHeader(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """In words, as `8-bit palette`."""
-        return f"{self.bits}-bit {_KINDS.get(self.colour, 'unknown type of')}"
+        """In words, as `an 8-bit palette`."""
+        return f"{'an' if self.bits == 8 else 'a'} {self.bits}-bit {_KINDS.get(self.colour, 'unknown type of')}"
 
 
 def mask_header(path: PictureFile) -> MaskHeader:
@@ -64,10 +64,10 @@ def mask_header(path: PictureFile) -> MaskHeader:
     require_file(path)
     try:
         with path.open("rb") as file:
-            head = file.read(33)
-        magic, _, chunk, width, height, bits, colour = struct.unpack(">8sI4sIIBB", head[:26])
-    except (OSError, struct.error) as problem:
+            head = file.read(26)
+    except OSError as problem:
         raise unreadable(path, problem) from problem
+    magic, _, chunk, width, height, bits, colour = struct.unpack(">8sI4sIIBB", head.ljust(26, b"\0"))
     if magic != PNG_MAGIC or chunk != b"IHDR":
         raise DataError(f"{path} is not a PNG file", "masks as PNG pictures", "Convert the mask without loss")
     check_pixels(path, height, width)
@@ -102,12 +102,12 @@ class Legend:
         coloured = self._is_coloured(header)
         if coloured and self.colours is None:
             raise DataError(
-                f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", self.colourless
+                f"{path} is {header.kind} picture", f"{self._grey} or palette masks of class ids", self.colourless
             )
         readable = header.colour == _PALETTE or (header.colour == _GREY and header.bits in self.grey_bits)
         if header.colour not in _KINDS or not (coloured or readable):
             raise DataError(
-                f"{path} is a {header.kind} picture", f"{self._grey} or palette masks of class ids", "Convert the mask"
+                f"{path} is {header.kind} picture", f"{self._grey} or palette masks of class ids", "Convert the mask"
             )
         return header, coloured
 

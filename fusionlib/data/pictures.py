@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from fusionlib.contracts import DATASETS, Sample
 from fusionlib.data.elsewhere import no_pictures
@@ -17,6 +16,7 @@ from fusionlib.data.files import (
     reduction,
 )
 from fusionlib.data.labels import UNLABELLED, LabelSpace
+from fusionlib.data.packed import PictureFile
 from fusionlib.data.sequences import frame_groups
 from fusionlib.errors import DataError, shown
 from fusionlib.listing import PICTURE_ENDINGS, list_folder, skipped_notes
@@ -28,7 +28,7 @@ class Pictures:
 
     spec: str
     title: str
-    files: tuple[Path, ...]
+    files: tuple[PictureFile, ...]
     label_space: LabelSpace = UNLABELLED
     labelled: bool = False
     notes: tuple[str, ...] = ()

@@ -8,6 +8,9 @@ from typing import Any
 
 from fusionlib.errors import DataError, clipped
 
+MOST_VALUES = 30_000_000
+"""Of a file, counted before it is parsed: empty lists are few bytes in it, and as many take a gigabyte of memory."""
+
 
 def read_json(path: Path, limit_bytes: int, needs: str) -> Any:
     """The value in a JSON file of at most `limit_bytes`. Raises `DataError` that names the file."""
@@ -17,7 +20,10 @@ def read_json(path: Path, limit_bytes: int, needs: str) -> Any:
         if (size := path.stat().st_size) > limit_bytes:
             raise DataError(f"{path} has {size >> 20} MB", f"at most {limit_bytes >> 20} MB", "Make it smaller")
         with path.open("rb") as file:
-            return json.loads(file.read(limit_bytes))
+            content = file.read(limit_bytes)
+        if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise DataError(f"{path} has more than {MOST_VALUES:,} values", "fewer", "Make it smaller")
+        return json.loads(content)
     except (OSError, ValueError, RecursionError) as problem:
         if isinstance(problem, DataError):
             raise

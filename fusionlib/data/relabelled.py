@@ -9,6 +9,7 @@ import numpy as np
 from fusionlib.contracts import IGNORE, Dataset, Sample
 from fusionlib.data.changed import Changed
 from fusionlib.data.labels import LABEL_SPACES, NO_COUNTERPART, LabelSpace, label_space, mapping
+from fusionlib.data.tables import table_of
 from fusionlib.errors import DataError, clipped, shown
 
 
@@ -41,10 +42,14 @@ def in_space(dataset: Dataset, name: str) -> Relabelled:
     try:
         ids = mapping(own, space)
     except DataError as problem:
+        if (table := table_of(own.name, space.name)) is not None and table.own:  # it says what is wrong in it
+            raise
         raise DataError(
             f"{dataset.title} is annotated in {own.title} [{own.name}], which has no known mapping to {space.title}",
             problem.needs,
-            f"Leave @as:{name} out, or write a table from {own.name} to {name} into the folder of --class-tables",
+            f"Put @as:{name} in front of what else changes classes"
+            if isinstance(dataset, Relabelled)
+            else f"Leave @as:{name} out, or write a table from {own.name} to {name} into the folder of --class-tables",
         ) from problem
     return Relabelled(dataset, space, ids, f"as:{name}")
 
@@ -72,7 +77,7 @@ def with_classes(dataset: Dataset, wanted: str) -> Relabelled:
     ids[kept] = np.arange(len(kept))
     space = LabelSpace(
         f"{whole.name}-{len(kept)}",
-        f"{len(kept)} classes of {whole.title}",
+        f"{len(kept)} {'class' if len(kept) == 1 else 'classes'} of {whole.title}",
         tuple(whole.names[place] for place in kept),
         tuple(whole.palette[place] for place in kept),
         whole.none,

@@ -89,7 +89,7 @@ class TwoChannels:
         header = mask_header(path)
         if (header.bits, header.colour) != (16, _RGB):
             raise DataError(
-                f"{path} is a {header.kind} picture", "the 16-bit RGB pictures of GT/LABELS", "Replace the mask"
+                f"{path} is {header.kind} picture", "the 16-bit RGB pictures of GT/LABELS", "Replace the mask"
             )
         return header, False
 

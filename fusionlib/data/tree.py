@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ class Files:
     def of(self, ending: str) -> Mapping[str, Path]:
         """Those of one ending by key."""
         return self.found[ending]
+
+    def only(self, wanted: Callable[[str], bool]) -> Files:
+        """Those of some keys."""
+        kept = {
+            ending: {key: path for key, path in files.items() if wanted(key)} for ending, files in self.found.items()
+        }
+        return replace(self, found=kept)
 
     def all(self) -> dict[str, Path]:
         """Those of every ending by key, in order of the keys. Raises `DataError` where two have the same."""
@@ -109,6 +117,8 @@ class Layout:
     """Endings of what lies among the masks and is not read."""
     draw: str = "Add the mask or remove the picture"
     """What to do about a picture without a mask."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the dataset beside what was passed over."""
     drop_unfitting: bool = False
     """Whether pictures of another size than their masks are known of the download, and left out."""
 
@@ -130,9 +140,19 @@ class Layout:
     def part(self, argument: str, *names: str) -> Path:
         """The same. Raises `DataError` with the layout where none is there."""
         found = self.find(argument, *names)
-        if found is None:
-            raise no_pictures(f"No folder {Path(argument) / names[0]}", self.needs, argument)
-        return found
+        if found is not None:
+            return found
+        got, root, depth = f"No folder {Path(argument) / names[0]}", self.folder(argument), len(Path(names[0]).parts)
+        deeper = (path for above in ("*", "*/*") for path in sorted(root.glob(f"{above}/{names[0]}")) if path.is_dir())
+        roots = [Path(argument) / path.relative_to(root).parents[depth - 1] for path in islice(deeper, 3)]
+        if roots:
+            listed = ", ".join(f"{self.kind}:{path}" for path in roots)
+            raise DataError(got, self.needs, f"Correct the path: {names[0]} is in {listed}")
+        raise no_pictures(got, self.needs, argument)
+
+    def truth(self, argument: str, split: str, *names: str) -> Path | None:
+        """The same of masks: none where those of the split are not public, and not there."""
+        return self.find(argument, *names) if split in self.hidden else self.part(argument, *names)
 
     def masks(self, found: Path | None, argument: str, below: Iterable[str], depth: int = 0) -> Files:
         """The masks and instances below a folder; none where that is not there."""
@@ -146,13 +166,12 @@ class Layout:
     def choose(self, argument: str, split: str | None, found: Sequence[str], default: str = "val") -> str:
         """The split asked for, or the default. Raises `DataError` that lists those found."""
         chosen = split or (default if default in found or not found else found[0])
-        if chosen not in found:
-            raise no_pictures(
-                f"No split {shown(chosen)} in {argument}, which has {', '.join(found) or 'none'}",
-                self.needs,
-                argument,
-            )
-        return chosen
+        if chosen in found:
+            return chosen
+        got = f"No split {shown(chosen)} in {argument}, which has {', '.join(found) or 'none'}"
+        if found:
+            raise DataError(got, f"one of {', '.join(found)}", "Correct the split in the data spec")
+        raise no_pictures(got, self.needs, argument)
 
     def open(
         self, argument: str, split: str | None, pictures: Files, masks: Files, told: Files | None = None
@@ -182,7 +201,7 @@ class Layout:
             self.space,
             fitting,
             legend,
-            (*notes, *remarks),
+            (*notes, *remarks, *self.notes),
             groups=self._groups(keys),
             instances=self.instances[1] if self.instances else None,
             known={

@@ -17,7 +17,7 @@ from fusionlib.contracts import DATASETS, Dataset
 from fusionlib.data.instances import objects
 from fusionlib.data.labels import LABEL_SPACES
 from fusionlib.data.masks import Legend, id_table
-from fusionlib.data.tree import Files, Layout, alone
+from fusionlib.data.tree import Files, Layout, alone, files_of
 from fusionlib.errors import DataError, shown
 from fusionlib.listing import list_folder
 
@@ -78,8 +78,7 @@ def _listed(path: Path) -> list[str]:
 
 def _there(root: Path, names: Sequence[str], ending: str) -> Files:
     """Those of the names whose file is there."""
-    files = {name: root / f"{name}{ending}" for name in names}
-    return Files(root, (ending,), {ending: {name: path for name, path in files.items() if path.is_file()}}, ())
+    return files_of(root, [""], (ending,)).only(set(names).__contains__)
 
 
 DATASETS.register("voc")(VOC())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,6 +12,17 @@ from fusionlib.architectures.modules import named_modules
 from fusionlib.contracts import Progress
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
+
+
+class Measured(Protocol):
+    """What is recalibrated: a network that runs `module`."""
+
+    module: nn.Module
+    precision: str
+
+    def logits(self, images: np.ndarray, /) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 through the network."""
+        ...
 
 
 class Recalibration:
@@ -24,7 +36,7 @@ class Recalibration:
     Source: `bn_update` of the SWA authors' code (Izmailov et al. 2018), which sets momentum to b / (n + b).
     """
 
-    def __init__(self, network: BoundNetwork) -> None:
+    def __init__(self, network: Measured) -> None:
         self.network, self.seen = network, 0
         self.layers = [
             layer

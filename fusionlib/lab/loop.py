@@ -1,158 +1,327 @@
-"""The training loop: SGD with momentum, class-weighted cross-entropy, one checkpoint an epoch, resumable."""
+"""The training loop: batch by batch as a regime says, files as they come, resumable at any step."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import io
 import json
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fusionlib.architectures.outputs import logits_of
 from fusionlib.atomic import make_folder, write_atomically
 from fusionlib.checkpoints.groups import Choice
-from fusionlib.checkpoints.reader import open_checkpoint
+from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
-from fusionlib.contracts import ARCHITECTURES, IGNORE, Architecture, Dataset, Output, Progress
-from fusionlib.errors import LayoutError, UsageError
+from fusionlib.contracts import (
+    ARCHITECTURES,
+    REGIMES,
+    START,
+    Architecture,
+    Dataset,
+    Point,
+    Progress,
+    Regime,
+    class_count,
+    parameters_of,
+)
+from fusionlib.errors import Cancelled, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
-from fusionlib.lab.plan import TrainingPlan
-from fusionlib.lab.schedule import SCHEDULES
+from fusionlib.lab.learner import Learner
+from fusionlib.lab.manifest import Origin, RunRecord, SavedPoint, Series, Source, rates, stride_of
+from fusionlib.lab.plan import TrainingPlan, cost, span_of
 
+STATE = "progress.state"
+"""What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
 
-def class_weights(frequencies: Tensor) -> Tensor:
-    """`w_c = 1 / ln(1.02 + p_c)`, float32 (classes,): bounded between 1.4 and 50. Source: ENet paper, section 5.1."""
-    return (1 / torch.log(1.02 + frequencies)).float()
+TELL_EVERY_S = 2.0
+"""Seconds after which the record says how far a run is."""
+
+KEEP_EVERY_S = 60.0
+"""Seconds after which a run keeps its state within an epoch."""
 
 
 class Trainer:
-    """One run of a plan, in a folder: `epoch-NNN.safetensors`, `progress.pt` (to resume) and `log.json`."""
+    """One run of a plan and a regime, in a folder: its checkpoints, `run.json`, and `progress.state` to resume it.
+
+    Every file is whole or not there, and the state is written after what it says was saved: a run that is killed goes
+    on from the last state and comes to the same bytes.
+    """
 
     def __init__(
         self,
         plan: TrainingPlan,
-        dataset: Dataset,
+        data: Dataset,
+        regime: Regime,
         out: Path,
         *,
+        target: Dataset | None = None,
         start: Path | None = None,
         groups: Sequence[str] = (),
         device: torch.device | None = None,
+        command: Sequence[str] = (),
     ) -> None:
-        if dataset.label_space.count > plan.classes:
-            raise UsageError(
-                f"{plan.classes} classes for data with {dataset.label_space.count}",
-                "an output for each class of the data",
-                "Raise --classes or leave it out",
-            )
-        self.plan, self.out = plan, out
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        _check_data(plan, data, regime, target)
+        self.plan, self.regime, self.out, self.command = plan, regime, out, tuple(command)
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
+        span = span_of(plan, regime, len(data))
         torch.manual_seed(plan.seed)
-        self.network = self.architecture.build(plan.classes)
+        network = self.architecture.build(plan.classes)
+        self.start: Origin | None = None
         if start is not None:
-            load_weights(self.network, start, groups)
-        self.network.to(self.device)
-        self.sampler = CropSampler(dataset, plan.crop, plan.batch, plan.seed, self.architecture.preprocessing)
-        self.optimiser = torch.optim.SGD(
-            self.network.parameters(), lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay
-        )
+            checkpoint = load_weights(network, start, groups)
+            self.start = Origin(checkpoint.name, checkpoint.fingerprint)
+        whole = self.architecture.preprocessing.resize is not None  # the network sees whole pictures at one size
+        crop = None if whole else plan.crop
+        sampler = CropSampler(data, crop, plan.batch, plan.seed)
+        further = None if target is None else CropSampler(target, crop, plan.batch, plan.seed, labelled=False)
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device)
+        self.data, self.target = _source(data), None if target is None else _source(target)
         self.log: list[dict[str, Any]] = []
-        self.epochs_done = 0
+        self.points: list[SavedPoint] = []
+        self.finished = False
+        self._losses: list[float] = []
+        self._epoch_loss, self._resumed = 0.0, False
+        self._total = cost(plan, regime, len(data))
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        return self.learner.network
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what the run leaves."""
+        parameters = {item.name: getattr(self.regime, item.name) for item in parameters_of(type(self.regime))}
+        return {
+            **asdict(self.plan),
+            "regime": REGIMES.name_of(type(self.regime)),
+            "version": self.regime.version,
+            **parameters,
+            "data": self.data.fingerprint,
+            "target": self.target and self.target.fingerprint,
+            "start": self.start and self.start.sha256,
+        }
 
     def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """Train the epochs still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`.
+        """Train the steps still missing. Returns the log: epoch, loss in nats, learning rate. May raise `Cancelled`.
 
-        Raises: `WriteError` where the folder, or an epoch, cannot be written; the epochs before are there to resume
-        from.
+        Progress is in batches, as `fusionlib.lab.plan.cost` counts them.
+
+        Raises: `WriteError` where the folder, or a file, cannot be written; those before are there to resume from.
+        `UsageError` where the loss is no number any more.
         """
         make_folder(self.out)
-        weights = None
-        if self.plan.class_weights:
-            weights = class_weights(self.sampler.class_frequencies(self.plan.classes)).to(self.device)
-        loss = nn.CrossEntropyLoss(weights, ignore_index=IGNORE)
-        for epoch in range(self.epochs_done, self.plan.epochs):
-            # Dropout must not depend on how many epochs this process has run: reseed, so that resuming changes nothing.
-            torch.manual_seed(self.plan.seed * 100_003 + epoch)
-            mean_loss = self._epoch(epoch, loss, progress)
-            self.log.append({"epoch": epoch + 1, "loss": mean_loss, "lr": self.optimiser.param_groups[0]["lr"]})
-            self.epochs_done = epoch + 1
-            self._save()
+        if self.finished:
+            return self.log
+        with _held(self.out):
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> list[dict[str, Any]]:
+        if self._resumed:
+            self.learner.restore_random()
+        else:
+            self.regime.begin(self.learner)
+        self.record().write(self.out)
+        kept = told = time.monotonic()
+        try:
+            while self.learner.step < self.learner.span.steps:
+                if self._advance() or time.monotonic() - kept > KEEP_EVERY_S:
+                    self._keep()
+                    kept = told = time.monotonic()
+                elif time.monotonic() - told > TELL_EVERY_S:
+                    self.record().write(self.out)
+                    told = time.monotonic()
+                if progress is not None:
+                    progress(self.learner.step * self.regime.passes, self._total)
+            self._finish(progress)
+        except Cancelled:
+            self._keep()
+            raise
         return self.log
 
-    def resume(self) -> bool:
-        """Continue from `progress.pt` where it exists; True when it did.
+    def timed(self, steps: int = 2) -> float:
+        """Seconds of a batch: the fastest of so many steps after one more. The trainer is of no use afterwards."""
+        learner, found = self.learner, []
+        learner.seed_epoch()
+        self.regime.begin(learner)
+        for _ in range(1 + steps):
+            begun = time.perf_counter()
+            learner.set_rate(self.regime.rate(learner.step, learner.span))
+            float(self.regime.step(learner, learner.batch()))
+            found.append(time.perf_counter() - begun)
+            learner.step = min(learner.step + 1, learner.span.steps - 1)
+        return min(found[1:]) / self.regime.passes
 
-        Raises `UsageError` when it is of another plan.
+    @property
+    def batches(self) -> int:
+        """What the whole run takes, as its progress counts."""
+        return self._total
+
+    def resume(self) -> bool:
+        """Continue from `progress.state` where it exists; True when it did.
+
+        Raises `UsageError` when it is of another plan, regime, start or data.
         """
-        path = self.out / "progress.pt"
+        path = self.out / STATE
         if not path.exists():
             return False
         try:
-            state = torch.load(path, weights_only=True, map_location=self.device)
+            state = torch.load(path, weights_only=True, map_location=self.learner.device)
+            before = json.loads(state["settings"])
         except Exception as error:
             raise UsageError(
                 f"{path.name} cannot be read: {type(error).__name__}",
                 "the file that the run wrote",
                 "Begin anew in another --out, with --start and the last checkpoint",
             ) from error
-        if state["plan"] != json.dumps(asdict(self.plan)):
-            before, now = json.loads(state["plan"]), json.loads(json.dumps(asdict(self.plan)))
-            other = ", ".join(f"{name} {before.get(name)}" for name in now if before.get(name) != now[name])
+        now = json.loads(json.dumps(self.settings))
+        if before != now:
+            names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
             raise UsageError(
-                f"{path.name} belongs to a run with other settings: {other}",
+                f"{path.name} belongs to a run with other settings: "
+                + ", ".join(f"{name} {before.get(name)}" for name in names),
                 "the settings of that run",
                 "Choose another --out, or repeat the first command with --resume",
             )
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.log, self.epochs_done = state["log"], len(state["log"])
+        self.learner.set_state(state["learner"])
+        self.log, self._losses, self._epoch_loss = state["log"], state["losses"], state["epoch_loss"]
+        self.points = [_restored(one) for one in state["points"]]
+        self.finished, self._resumed = state["finished"], True
         return True
 
-    def _epoch(self, epoch: int, loss: nn.Module, progress: Progress | None) -> float:
-        self.network.train()
-        length, total = len(self.sampler), torch.zeros((), dtype=torch.float64)
-        for step, (images, truths) in enumerate(self.sampler.epoch(epoch)):
-            self._set_rate(epoch * length + step, self.plan.epochs * length)
-            self.optimiser.zero_grad(set_to_none=True)
-            logits = logits_of(self.network(images.to(self.device)), getattr(self.architecture, "output", Output()))
-            size = (truths.shape[-2], truths.shape[-1])
-            logits = self.sampler.inputs.at_size(logits, size, size)
-            value = loss(logits, truths.to(self.device))
-            value.backward()
-            self.optimiser.step()
-            total += value.detach().double().cpu()
+    def record(self) -> RunRecord:
+        """The run as it stands."""
+        span, settings = self.learner.span, self.settings
+        return RunRecord(
+            command=self.command,
+            regime=settings["regime"],
+            version=self.regime.version,
+            parameters={item.name: settings[item.name] for item in parameters_of(type(self.regime))},
+            plan=asdict(self.plan),
+            data=self.data,
+            target=self.target,
+            start=self.start,
+            length=span.length,
+            steps=span.steps,
+            done=self.learner.step,
+            finished=self.finished,
+            lr=rates(self.regime, span),
+            losses=Series(stride_of(span.steps), tuple(self._losses)),
+            epochs=tuple(self.log),
+            points=tuple(self.points),
+        )
+
+    def _advance(self) -> bool:
+        """One step; whether something was saved, or an epoch ended."""
+        learner, span = self.learner, self.learner.span
+        if learner.step % span.length == 0:
+            learner.seed_epoch()
+            self._epoch_loss = 0.0
+        rate = self.regime.rate(learner.step, span)
+        learner.set_rate(rate)
+        loss = float(self.regime.step(learner, learner.batch()))
+        self._epoch_loss += loss
+        if learner.step % stride_of(span.steps) == 0:
+            self._losses.append(loss)
+        learner.step += 1
+        points = list(self.regime.after_step(learner))
+        ended = learner.step % span.length == 0 or learner.step == span.steps
+        if ended:
+            points += self.regime.after_epoch(learner)
+            seen = (learner.step - 1) % span.length + 1
+            epoch = -(-learner.step // span.length)
+            self.log.append({"epoch": epoch, "loss": self._epoch_loss / seen, "lr": rate})
+        self._save(points)
+        return ended or bool(points)
+
+    def _finish(self, progress: Progress | None) -> None:
+        looked = self.learner.span.steps * self.regime.passes
+
+        def count() -> None:
+            nonlocal looked
+            looked += 1
             if progress is not None:
-                progress(epoch * length + step + 1, self.plan.epochs * length)
-        return float(total / length)
+                progress(looked, self._total)
 
-    def _set_rate(self, step: int, steps: int) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.lr * SCHEDULES[self.plan.schedule](step, steps)
+        self.learner.looked = count
+        self._save(self.regime.finish(self.learner))
+        self.finished = True
+        self._keep()
 
-    def _save(self) -> None:
-        about = {"epoch": str(self.epochs_done), "plan": json.dumps(asdict(self.plan))}
-        tensors = {name: tensor.detach().cpu() for name, tensor in self.network.state_dict().items()}
-        save_tensors(self.out / f"epoch-{self.epochs_done:03d}.safetensors", tensors, about)
-        state = {
-            "plan": about["plan"],
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "log": self.log,
+    def _save(self, points: Sequence[Point]) -> None:
+        for point in points:
+            path = self.out / f"{point.name}.safetensors"
+            save_tensors(path, point.tensors, {**self._about(point), **point.about})
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            step = self.learner.step
+            rate = self.regime.rate(step - 1, self.learner.span) if step else None
+            parents = self._parents(point)
+            self.points.append(SavedPoint(point.name, path.name, content, point.role, step, rate, parents))
+
+    def _about(self, point: Point) -> Mapping[str, str]:
+        """How it was made, as metadata of its file."""
+        settings = self.settings
+        parameters = {item.name: settings[item.name] for item in parameters_of(type(self.regime))}
+        return {
+            "epoch": str(self.learner.step // self.learner.span.length),
+            "plan": json.dumps(asdict(self.plan)),
+            "regime": json.dumps({"name": settings["regime"], "parameters": parameters}),
+            "role": point.role,
         }
-        content = (
-            io.BytesIO()
-        )  # into a file, torch.save meets a full disk with an error of its own that does not say so
+
+    def _parents(self, point: Point) -> tuple[Origin, ...]:
+        known = {one.name: Origin(one.name, one.sha256) for one in self.points}
+        if self.start is not None:
+            known[START] = Origin(START, self.start.sha256)  # its file may be called as a point of this run is
+        last = (self.points[-1].name,) if self.points else (START,)
+        return tuple(known[name] for name in (last if point.parents is None else point.parents) if name in known)
+
+    def _keep(self) -> None:
+        """The record, then the state: a run goes on from the state, and what it says to be saved is there."""
+        self.record().write(self.out)
+        state = {
+            "settings": json.dumps(self.settings),
+            "learner": self.learner.state(),
+            "log": self.log,
+            "losses": self._losses,
+            "epoch_loss": self._epoch_loss,
+            "points": [asdict(one) for one in self.points],
+            "finished": self.finished,
+        }
+        content = io.BytesIO()  # into a file, torch.save meets a full disk with an error that does not say so
         torch.save(state, content)
-        write_atomically(self.out / "progress.pt", content.getbuffer())
-        write_atomically(self.out / "log.json", json.dumps(self.log, indent=1))
+        write_atomically(self.out / STATE, content.getbuffer())
 
 
-def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> None:
-    """Copy a checkpoint into `network`, that of `groups` where it holds several.
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Nobody else trains in `folder` meanwhile. Raises `UsageError` where somebody does."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            raise UsageError(
+                f"{folder.name} is being trained in by another process", "a folder of its own", "Wait, or stop that one"
+            ) from problem
+        yield
+    finally:
+        os.close(fd)
+
+
+def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> Checkpoint:
+    """Copy a checkpoint into `network`, that of `groups` where it holds several; the checkpoint.
 
     Raises `LayoutError` when a name or shape does not fit.
     """
@@ -176,3 +345,27 @@ def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> 
             "Check --arch and --classes",
         )
     network.load_state_dict({name: checkpoint.read(name) for name in own})
+    return checkpoint
+
+
+def _check_data(plan: TrainingPlan, data: Dataset, regime: Regime, target: Dataset | None) -> None:
+    if data.label_space.count > class_count(plan.classes):
+        raise UsageError(
+            f"{plan.classes} classes for data with {data.label_space.count}",
+            "an output for each class of the data",
+            "Raise --classes or leave it out",
+        )
+    if regime.needs_target and target is None:
+        raise UsageError(
+            f"{regime.title} without unlabelled pictures", "pictures of the target domain", "Give --target"
+        )
+    if target is not None and not regime.needs_target:
+        raise UsageError(f"{regime.title} with --target", "no unlabelled pictures: it looks at none", "Leave it out")
+
+
+def _source(data: Dataset) -> Source:
+    return Source(data.spec, len(data), data.fingerprint())
+
+
+def _restored(content: Mapping[str, Any]) -> SavedPoint:
+    return SavedPoint(**{**content, "parents": tuple(Origin(**one) for one in content["parents"])})

@@ -1,12 +1,15 @@
-"""What decides a training run."""
+"""What decides a training run beside its regime, and what a run costs. No torch."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from fusionlib.contracts import REGIMES, Regime, Span
 from fusionlib.errors import UsageError
-from fusionlib.lab.schedule import SCHEDULES
+from fusionlib.merging.build import check_values
 
 LARGEST_SEED = 2**40
 """Seeds of the epochs are derived from it and must fit torch's 64 bits."""
@@ -14,32 +17,43 @@ LARGEST_SEED = 2**40
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that decides what a run produces. Two runs of one plan on one machine give the same checkpoints."""
+    """What every regime goes by. Two runs of one plan, regime, start and data on one machine give the same files."""
 
     architecture: str = "enet"
     classes: int = 19
     seed: int = 0
     epochs: int = 10
     batch: int = 8
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 2e-4
-    schedule: str = "cosine"
     crop: tuple[int, int] = (128, 256)
     class_weights: bool = True
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UsageError(
-                f"Unknown schedule {self.schedule!r}", f"one of {', '.join(SCHEDULES)}", "Correct --schedule"
-            )
-        for name in ("epochs", "batch", "lr", "classes"):
+        for name in ("epochs", "batch", "classes"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
-        for name, limit in (("momentum", 1), ("weight_decay", math.inf), ("seed", LARGEST_SEED)):
-            if not 0 <= getattr(self, name) < limit:
-                raise UsageError(
-                    f"{name} is {getattr(self, name)}",
-                    f"a number from 0, below {limit}",
-                    f"Correct --{name.replace('_', '-')}",
-                )
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed}", f"a number from 0, below {LARGEST_SEED}", "Correct --seed")
+
+
+def build_regime(name: str, parameters: Mapping[str, Any]) -> Regime:
+    """The regime `name` with these hyper-parameters.
+
+    Raises `UsageError` for an unknown name, type or a value out of range.
+    """
+    factory = REGIMES.get(name)
+    return factory(**check_values(f"Regime {name!r}", factory, parameters))
+
+
+def span_of(plan: TrainingPlan, regime: Regime, pictures: int) -> Span:
+    """How long that run is. Raises `UsageError` where the regime's parameters do not fit the plan."""
+    span = Span(plan.epochs, pictures, plan.batch)
+    return replace(span, steps=regime.steps(span))
+
+
+def cost(plan: TrainingPlan, regime: Regime, pictures: int) -> int:
+    """Batches that go forward and backward in that run, and those that its end looks at: what its progress counts.
+
+    Times the measured time of one batch it is how long the run takes. Raises `UsageError` as `span_of`.
+    """
+    span = span_of(plan, regime, pictures)
+    return span.steps * regime.passes + regime.closing(span)

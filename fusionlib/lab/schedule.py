@@ -1,4 +1,4 @@
-"""Learning-rate schedules, as factors of the start rate over one cycle."""
+"""Learning-rate schedules: over one cycle as factors of the start rate, and those that go round."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ def poly(step: int, steps: int, power: float = 0.9) -> float:
 def constant(step: int, steps: int) -> float:
     """1 throughout."""
     return 1.0
+
+
+def triangle(step: int, cycle: int, high: float, low: float) -> float:
+    """From `high` to `low` and back within a cycle of steps, in straight lines; lowest at its middle step.
+
+    With `t = (mod(i - 1, c) + 1) / c` of step i = `step` + 1 it is `(1 - 2t) high + 2t low` up to t = 1/2, and
+    `(2 - 2t) low + (2t - 1) high` beyond. Source: Garipov et al. 2018 (fast geometric ensembling), section 5.
+    """
+    t = (step % cycle + 1) / cycle
+    return (1 - 2 * t) * high + 2 * t * low if t <= 0.5 else (2 - 2 * t) * low + (2 * t - 1) * high
 
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "poly": poly, "constant": constant}

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from fusionlib.candidate import Candidate, Learned, Learning
 from fusionlib.checkpoints.arena import Arena
-from fusionlib.contracts import IGNORE, Preprocessing, Progress
+from fusionlib.contracts import IGNORE, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.engine.inputs import resized
 from fusionlib.engine.network import BoundNetwork
@@ -105,7 +105,7 @@ class Lesson:
         parts = tuple(slice(entry.offset, entry.end) for entry in self.entries)
         groups = tuple((part,) for part in parts) if wish.by_tensor else (parts,)
         self.learner = SoupLearner(Mixer(arena.weights, groups), wish.rate)
-        self.sampler = CropSampler(pictures, CROP, wish.batch, wish.seed, Preprocessing())  # type: ignore[arg-type]
+        self.sampler = CropSampler(pictures, CROP, wish.batch, wish.seed)
 
     @property
     def passes(self) -> int:
@@ -122,10 +122,10 @@ class Lesson:
         done, losses = 0, []
         for epoch in range(self.wish.epochs):
             seen = []
-            for images, truths in self.sampler.crops(epoch):
+            for batch in self.sampler.epoch(epoch):
                 progress(done, self.passes)
-                seen.append(run(lambda i=images, t=truths: self.learner.step(self._loss(i, t))))
-                done += COST * len(images)
+                seen.append(run(lambda b=batch: self.learner.step(self._loss(b.images, b.truths))))
+                done += COST * len(batch.images)
             losses.append(float(np.mean(seen)))
         progress(done, self.passes)
         return Learned(self._candidate(), float(self.learner.beta.detach()), tuple(losses), self.passes)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from fusionlib.errors import UsageError, shown
 
-PAGES = ("", "layers", "compare", "domains", "diagnostics", "calibration", "errors")
+PAGES = ("", "layers", "compare", "domains", "diagnostics", "calibration", "errors", "lab")
 """Pages that show a view, by their addresses; the first is Explore."""
 
 LONGEST = 8000

@@ -63,6 +63,7 @@ from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
 from fusionlib.studio.search import SearchDesk, SearchWork, Wanted
 from fusionlib.studio.sweep import Sweep
+from fusionlib.studio.training import TrainingDesk
 from fusionlib.studio.varied import VariedDesk, VariedWork, Wish
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.views import ViewDesk
@@ -159,6 +160,7 @@ class Studio:
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")
         self.runner.desk.options = process_options(options)
         self.views = ViewDesk(self.workspace, self.runner, self.recent, self.statistics, self.network_of)
+        self.training = TrainingDesk(options.home / "lab", self.runner.desk, process_options(options))
         self.looked, self.preparation = Looked(options.home), Preparation(self.view, self.runner.desk)
 
     @property

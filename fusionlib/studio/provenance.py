@@ -13,8 +13,8 @@ from fusionlib.plain_yaml import load_yaml
 from fusionlib.recipe import LIMIT_BYTES, Recipe
 from fusionlib.studio.demo import DEMO, manifest
 
-DEMO_FILE, UPLOAD, FILE = "demo", "upload", "file"
-"""Who gave a checkpoint: the bundled demo, somebody through the browser, the operator."""
+DEMO_FILE, UPLOAD, FILE, TRAINED = "demo", "upload", "file", "lab"
+"""Who gave a checkpoint: the bundled demo, somebody through the browser, the operator, a training run of the app."""
 
 _NAMED = 6
 """Members of a merge that are named."""
@@ -50,18 +50,23 @@ def demo_places() -> list[Place]:
 
 def made_by(metadata: Mapping[str, str]) -> Made:
     """What the metadata of a file say: shown, and never believed."""
-    recipe = _recipe(metadata.get("recipe", ""))
+    recipe = recipe_of(metadata)
     if recipe is not None and len(recipe.checkpoints) > 1:
         names = [_short(Path(source.path).stem) for source in recipe.checkpoints]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return Made("merge", f"Merged by {_short(recipe.method)} of {', '.join(names[:_NAMED])}{more}")
     epoch = metadata.get("epoch", "")
+    role = metadata.get("role", "")
+    if "regime" in metadata and role and role != "epoch":
+        return Made(_short(role), f"{_short(role).capitalize()} of a training run")
     if "plan" in metadata and epoch.isascii() and epoch.isdigit() and len(epoch) < 7:
         return Made(f"epoch {int(epoch)}", f"Epoch {int(epoch)} of a training run")
     return NOTHING_SAID
 
 
-def _recipe(text: str) -> Recipe | None:
+def recipe_of(metadata: Mapping[str, str]) -> Recipe | None:
+    """The recipe that a file says it was made by; None where it says none."""
+    text = metadata.get("recipe", "")
     if not text or len(text) > LIMIT_BYTES:
         return None
     try:

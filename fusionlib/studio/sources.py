@@ -29,6 +29,14 @@ def listed_checkpoints(folder: Path) -> tuple[list[Path], Listing | None]:
     )
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """Folders that lie directly in `folder`, by name; links lead elsewhere and are passed over."""
+    try:
+        return sorted(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    except OSError:
+        return []
+
+
 def _is_checkpoint(folder: Path) -> bool:
     try:
         return list_folder(folder, CHECKPOINT_ENDINGS).whole

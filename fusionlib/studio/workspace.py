@@ -30,8 +30,8 @@ from fusionlib.options import Options
 from fusionlib.runs.uploads import UploadFolder
 from fusionlib.studio.demo import DEMO, manifest
 from fusionlib.studio.items import Item, agreeing, recognised, with_names
-from fusionlib.studio.provenance import DEMO_FILE, FILE, UPLOAD, Place, demo_places, made_by
-from fusionlib.studio.sources import listed_checkpoints, short_name
+from fusionlib.studio.provenance import DEMO_FILE, FILE, TRAINED, UPLOAD, Place, demo_places, made_by
+from fusionlib.studio.sources import folders_in, listed_checkpoints, short_name
 
 QUICKLY_READ = 64 << 20
 """Bytes of a checkpoint that can be searched for NaN without anybody noticing."""
@@ -71,6 +71,7 @@ class Workspace:
         self.options = options
         tables.use(tables.read_tables(options.class_tables) if options.class_tables else ())
         self.uploads = UploadFolder(options.home / "uploads", options.upload_mb << 20)
+        self.trained = options.home / "lab"
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, str | None], Item] = {}
         self._found: list[Item] = []
@@ -272,9 +273,9 @@ class Workspace:
         return DataCheck(len(dataset), dataset.notes, tuple(annotation_warnings(found, dataset.label_space.names)))
 
     def first_split(self, source: str) -> str | None:
-        """The split to begin with: val where there is one."""
+        """The split to begin with: val, validation or val2017 where there is one."""
         splits = next((entry.splits for entry in self.sources if entry.name == source), ())
-        return "val" if "val" in splits else splits[0] if splits else None
+        return next((one for one in splits if one.startswith("val")), splits[0] if splits else None)
 
     def pictures(self, source: str, split: str | None, limit: int | None = None) -> DecodedCache:
         """The decoded pictures of a dataset by its short name. Raises `DataError` for inconsistent data."""
@@ -345,6 +346,9 @@ class Workspace:
         for folder in self.options.checkpoints:
             for path in listed_checkpoints(folder)[0]:
                 yield Place(path, FILE, folder.name or str(folder))
+        for folder in folders_in(self.trained):
+            for path in listed_checkpoints(folder)[0]:
+                yield Place(path, TRAINED, folder.name)
         for path in self.uploads.checkpoints():
             yield Place(path, UPLOAD, "upload")
 
@@ -365,7 +369,7 @@ class Workspace:
     def _item(self, place: Place, group: str | None) -> Item:
         path, given, origin, made = place
         own = folder_name(path) if path.is_dir() else path.stem
-        name = self.uploads.shown_name(path) if given == UPLOAD else own
+        name = self.uploads.shown_name(path) if given == UPLOAD else f"{origin}/{own}" if given == TRAINED else own
         name = name if group is None else f"{name} ({typed(group)})"
         try:
             opened = self._opened.get((path, group))

@@ -16,7 +16,7 @@ CLICKED: dict[str, str] = {"": "compare-open", "errors": "compare-errors"}
 """Names of the columns of buttons in the session state, by the page that they open."""
 
 ASKED = "compare-open-asked"
-FILES = {"": "explore.py", "errors": "errors.py"}
+FILES = {"": "explore.py", "errors": "errors.py", "compare": "compare.py"}
 
 
 def openings(

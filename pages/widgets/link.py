@@ -32,6 +32,7 @@ OWN = {
     "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY),
     "domains": ("experts", "beside", "baseline", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
+    "lab": ("regime", "start", "train"),
     "guide": ("chapter",),
     "story": (),
     "calibration": _DIAGNOSE,

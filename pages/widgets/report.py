@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.contracts import class_count
+from fusionlib.architectures.facts import classes_text
 from fusionlib.studio import Item, Workspace
 from fusionlib.studio.provenance import FILE
 from fusionlib.studio.rows import Row
@@ -203,7 +203,7 @@ def _row(item: Item, row: Row) -> dict[str, Any]:
         SCORE: None if row.miou is None else 100 * row.miou,
         "role": row.role,
         "from": origin,
-        "network": f"{network[0].title}, {class_count(network[1])} classes" if network else "unknown",
+        "network": f"{network[0].title}, {classes_text(*network)}" if network else "unknown",
         "parameters": checkpoint.parameters,
         "tensors": len(checkpoint.tensors),
         "MB": checkpoint.size_bytes / 1e6,

@@ -19,7 +19,7 @@ from pages.widgets.rows import option_texts
 from pages.widgets.runs_drawer import runs_drawer
 from pages.widgets.server import studio
 
-WITH_SETS = ("compare", "domains", "diagnostics")
+WITH_SETS = ("compare", "domains", "diagnostics", "lab")
 """Pages with a set of their own: the pair stays as it is, and is not shown."""
 
 
@@ -82,7 +82,7 @@ def _selectors(workspace: Workspace, names: list[str]) -> None:
         splits = list(chosen.splits)
         if splits:
             only_of("split", splits)
-            st.session_state.setdefault("split", "val" if "val" in splits else splits[0])
+            st.session_state.setdefault("split", workspace.first_split(chosen.name))
             st.selectbox("Split", splits, key="split")
     only_of("buffers", POLICIES)
     st.selectbox(

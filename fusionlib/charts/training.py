@@ -1,0 +1,135 @@
+"""Figures of a training run: its learning rate with what was saved, its loss, and how good what it left is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from fusionlib.charts.colours import QUIET, STRONG, TRAINED
+from fusionlib.charts.search import plain
+
+
+class Series(Protocol):
+    """Values at steps 0, `stride`, 2 `stride`, ..."""
+
+    @property
+    def stride(self) -> int: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+
+
+class Saved(Protocol):
+    """A file, saved after so many steps."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def lr(self) -> float | None: ...
+
+
+class Run(Protocol):
+    """What is drawn of a run; `length` steps are an epoch."""
+
+    @property
+    def lr(self) -> Series: ...
+    @property
+    def losses(self) -> Series: ...
+    @property
+    def epochs(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def points(self) -> Sequence[Saved]: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+
+
+HEIGHT = 190
+"""Pixels of each part."""
+
+
+def schedule_figure(rates: Series) -> go.Figure:
+    """The learning rate over the steps of a run that has not begun."""
+    figure = go.Figure(_line(rates, "learning rate", STRONG))
+    figure.update_layout(height=HEIGHT, margin=_MARGIN, showlegend=False)
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title="learning rate", rangemode="tozero")
+    return figure
+
+
+def run_figure(record: Run, scores: Mapping[str, float] | None = None, on: str = "") -> go.Figure:
+    """Learning rate with a mark for every file, loss (nats) by step and by epoch, and mIoU of what is measured, by the
+    name of its file, on pictures called `on`; all over the same steps.
+    """
+    scores = scores or {}
+    parts = 3 if scores else 2
+    figure = make_subplots(rows=parts, shared_xaxes=True, vertical_spacing=0.05)
+    figure.add_trace(_line(record.lr, "learning rate", STRONG), row=1, col=1)
+    figure.add_trace(_saved(record), row=1, col=1)
+    figure.add_trace(_line(record.losses, "loss of a batch", QUIET), row=2, col=1)
+    figure.add_trace(_epochs(record), row=2, col=1)
+    figure.update_yaxes(title="learning rate", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="loss (nats)", row=2, col=1)
+    if scores:
+        figure.add_trace(_scored(record.points, scores), row=3, col=1)
+        figure.update_yaxes(title=f"mIoU (%){f' on {plain(on)}' if on else ''}", row=3, col=1)
+    figure.update_xaxes(range=[0, max(1, record.steps)])
+    figure.update_xaxes(title="step", row=parts, col=1)
+    figure.update_layout(height=HEIGHT * parts, margin=_MARGIN, showlegend=False, clickmode="event+select")
+    return figure
+
+
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+
+
+def _line(series: Series, name: str, colour: str) -> go.Scatter:
+    steps = [series.stride * place for place in range(len(series.values))]
+    return go.Scatter(
+        x=steps, y=list(series.values), mode="lines", line={"color": colour, "width": 1.5}, name=name,
+        hovertemplate=f"step %{{x}}: {name} %{{y:.4g}}<extra></extra>",
+    )  # fmt: skip
+
+
+def _saved(record: Run) -> go.Scatter:
+    points = [one for one in record.points if one.lr is not None]
+    return go.Scatter(
+        x=[one.step for one in points],
+        y=[one.lr for one in points],
+        mode="markers",
+        cliponaxis=False,
+        marker={"size": 9, "color": TRAINED},
+        customdata=[[plain(one.name), plain(one.role)] for one in points],
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}, after step %{x}<extra></extra>",
+    )
+
+
+def _epochs(record: Run) -> go.Scatter:
+    return go.Scatter(
+        x=[one["epoch"] * record.length for one in record.epochs],
+        y=[one["loss"] for one in record.epochs],
+        mode="lines+markers",
+        cliponaxis=False,
+        line={"color": STRONG, "width": 2},
+        hovertemplate="mean of the epoch: %{y:.4f} nats<extra></extra>",
+    )
+
+
+def _scored(points: Sequence[Saved], scores: Mapping[str, float]) -> go.Scatter:
+    shown = [one for one in points if one.name in scores]
+    return go.Scatter(
+        x=[one.step for one in shown],
+        y=[100 * scores[one.name] for one in shown],
+        mode="lines+markers",
+        cliponaxis=False,
+        line={"color": TRAINED, "width": 1, "dash": "dot"},
+        marker={"size": 9},
+        customdata=[[plain(one.name)] for one in shown],
+        hovertemplate="<b>%{customdata[0]}</b><br>mIoU %{y:.2f} %<extra></extra>",
+    )

@@ -1,0 +1,1 @@
+"""Training regimes, one file each: ways of training that leave checkpoints, or a posterior, worth merging."""
