@@ -13,6 +13,7 @@ from fusionlib.checkpoints.distributed import paths_of, read_list
 from fusionlib.checkpoints.exported import load_exported
 from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, described_in, folder_name, hub_folder, of_metadata
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, load_pickled
+from fusionlib.checkpoints.posterior import split
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot
@@ -48,6 +49,7 @@ class Found:
     metadata: Mapping[str, str] = field(default_factory=dict)
     index: Snapshot | None = None
     description: Description | None = None
+    further: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def found_at(path: Path, name: str | None, limit: int | None) -> Found:
@@ -74,9 +76,10 @@ def _in_file(path: Path, name: str, limit: int | None) -> Found:
     size = _check_size(path.name, [file], limit)
     if _format_of(file) == "safetensors":
         opened = SafetensorsFile(file)
-        stored = {key: opened.stored(key) for key in opened.entries}
+        stored, further = split({key: opened.stored(key) for key in opened.entries}, opened.metadata)
         said = of_metadata(opened.metadata.get(IN_METADATA, ""))
-        return Found(path, name, (file,), size, stored, _order_note(opened), opened.metadata, description=said)
+        notes = _order_note(opened)
+        return Found(path, name, (file,), size, stored, notes, opened.metadata, description=said, further=further)
     exported = load_exported(file) if file.read(len(ZIP_MAGIC), 0) == ZIP_MAGIC else None
     return Found(path, name, (file,), size, *(exported or load_pickled(file)))
 

@@ -14,11 +14,12 @@ import torch
 
 from fusionlib.checkpoints.found import SORTED_NOTE, Found, folder_of, found_at
 from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
+from fusionlib.checkpoints.posterior import PosteriorFile, posterior_of
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.spelled import Spelled, spelling_of
-from fusionlib.checkpoints.stored import Kept
+from fusionlib.checkpoints.stored import Readable
 from fusionlib.contracts import Description, TensorShapes
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import CheckpointError, shown
 
 __all__ = ["SORTED_NOTE"]  # of what is found here, for whoever reads notes
 
@@ -58,11 +59,12 @@ class Checkpoint:
     size_bytes: int
     metadata: Mapping[str, str] = field(repr=False)
     _files: tuple[Snapshot, ...] = field(repr=False)
-    _stored: Mapping[str, Kept] = field(repr=False)
+    _stored: Mapping[str, Readable] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
     spelled: Spelled | None = field(default=None, repr=False)
     description: Description | None = field(default=None, repr=False)
+    posterior: PosteriorFile | None = field(default=None, repr=False)
     _shapes: Shapes = field(default_factory=dict, repr=False)
     _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
@@ -245,11 +247,15 @@ def _assemble(found: Found, choice: Choice) -> Checkpoint:
             "one tensor for each name",
             "Save only the network's own state dict",
         )
-    stored, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
-    spelled = spelling_of(TensorShapes({short: item.shape for short, item in stored.items()}, found.description))
+    cleaned, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
+    stored: Mapping[str, Readable] = cleaned
+    spelled = spelling_of(TensorShapes({short: item.shape for short, item in cleaned.items()}, found.description))
     if spelled is not None:
-        stored, notes = spelled.opened(stored), (*notes, spelled.note)
+        stored, notes = spelled.opened(cleaned), (*notes, spelled.note)
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
+    posterior = posterior_of(path.name, found.metadata, found.further, clean, stored) if found.further else None
+    if posterior is not None:
+        notes = (*notes, f"the mean of a posterior ({shown(posterior.kind)}), {posterior.tensors} tensors beside it")
 
     def take(group: str) -> Checkpoint:
         return _assemble(found, replace(choice, groups=(group,)))
@@ -267,6 +273,7 @@ def _assemble(found: Found, choice: Choice) -> Checkpoint:
         naming,
         spelled,
         found.description,
+        posterior,
         shapes,
         take,
     )

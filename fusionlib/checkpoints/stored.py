@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.snapshot import Section, Snapshot
+from fusionlib.description import Turn
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,62 @@ class Assembled:
         return replace(self, shape=shape, first=self.first + (0 if alone else begin * math.prod(self.shape[1:])))
 
 
-Kept = Stored | Held | Assembled
-"""However the numbers of a tensor are kept: each has `dtype`, `shape`, `piece` and `rows`."""
+Kept: TypeAlias = Stored | Held | Assembled
+"""However the numbers of a tensor are kept in files: each has `rows` beside what all have."""
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A tensor whose numbers are taken in another order; the same pieces, each of which reads all of it."""
+
+    source: Kept
+    turn: Turn
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its dtype."""
+        return self.source.dtype
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`."""
+        whole = self.source.piece(0, math.prod(self.shape))
+        here = whole.reshape(self.turn.sizes).permute(self.turn.axes).reshape(-1)[start:stop]
+        return here if out is None else out.copy_(here)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Tensors that are the rows of one, in this order; the same pieces. Where their dtypes differ, it has the wider."""
+
+    sources: tuple[Kept | Turned, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that holds the numbers of all."""
+        return reduce(_wider, (source.dtype for source in self.sources))
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`."""
+        here = torch.empty(stop - start, dtype=self.dtype) if out is None else out
+        begin = 0
+        for source in self.sources:
+            size = math.prod(source.shape)
+            low, high = max(start, begin), min(stop, begin + size)
+            if low < high:
+                source.piece(low - begin, high - begin, here[low - start : high - start])
+            begin += size
+        return here
+
+
+Readable: TypeAlias = Kept | Turned | Joined
+
+
+def turned_back(tensor: Tensor, turn: Turn) -> Tensor:
+    """The numbers of a tensor (any shape) in the order before `turn`, 1-D."""
+    before = [turn.axes.index(axis) for axis in range(len(turn.axes))]
+    return tensor.reshape([turn.sizes[axis] for axis in turn.axes]).permute(before).reshape(-1)
 
 
 def fills(grid: Sequence[int], boxes: Sequence[tuple[Sequence[int], Sequence[int]]]) -> bool:
@@ -160,3 +217,9 @@ def fills(grid: Sequence[int], boxes: Sequence[tuple[Sequence[int], Sequence[int
 
 def _reach(offset: int, size: int) -> slice:
     return slice(offset, offset + size)
+
+
+def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
+    if one == other:
+        return one
+    return torch.float32 if min(one.itemsize, other.itemsize) == 1 else torch.promote_types(one, other)

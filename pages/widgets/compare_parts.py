@@ -16,13 +16,14 @@ from pages.widgets.server import studio
 PART = "part"
 """Name in the session state and in the URL."""
 
-TABLE, SEARCH, VARY = "table", "search", "vary"
-PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
+TABLE, SEARCH, VARY, SETS = "table", "search", "vary", "sets"
+PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary", SETS: "Diversity"}
 
 OWN = {
     TABLE: ("anchor", "base", "rows", "own", "cost"),
     SEARCH: ("strategy", "score", "select", "report", "policy", "calibrate", "settings"),
     VARY: ("method", "parameter", "second", "target", "also", "vary"),
+    SETS: ("reference", "across"),
 }
 """What of the address belongs to one part alone."""
 
