@@ -87,7 +87,7 @@ def plan_of(shapes: Shapes) -> Plan | None:
 
     Raises `ArchitectureError` for sizes that no network has.
     """
-    fused: tuple[int, ...] = next((shapes[name] for name in _MARKS if name in shapes), ())
+    fused = [shapes[name][0] for name in _MARKS if shapes.get(name)]
     backbone = backbone_of(shapes) if fused else None
     if backbone is None:
         return None
