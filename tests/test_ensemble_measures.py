@@ -20,6 +20,9 @@ from fusionlib.measures.observation import UNIT, Observation
 from fusionlib.measures.temperature_curve import TEMPERATURES, minimum_of
 from tests.helpers import CPU
 
+LIMIT = 4096
+"""Bytes of a state of one picture."""
+
 
 def state_of(name: str, *pictures: list[Observation], classes: int = 11) -> State:
     measure = MEASURES.get(name)
@@ -80,7 +83,7 @@ def test_without_masks_all_pixels_are_correlated() -> None:
 
 def test_states_of_thirty_networks_fit() -> None:
     packed = states.pack(state_of("correlation", seen(0, 30, mapped=False, size=(20, 30)), classes=20))
-    assert len(packed) <= 4096
+    assert len(packed) <= LIMIT
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -99,6 +102,16 @@ def test_every_size_is_what_the_subset_and_the_networks_alone_give(mapped: bool)
         alone = figures_of("loss" if name == "loss" else "confusion", *([one[0]] for one in pictures), classes=classes)
         if name in alone:
             assert first == pytest.approx(alone[name])
+
+
+@pytest.mark.parametrize("name", ["ensemble_sizes", "ensemble_temperatures"])
+def test_states_of_eight_networks_on_a_picture_of_life_fit(name: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    coarse = 4 * torch.randn(9, 19, 8, 12, generator=draw)
+    logits = torch.nn.functional.interpolate(coarse, (240, 360), mode="bilinear")
+    truth = logits[8].argmax(0)[None].to(torch.uint8)
+    shown = [Observation((one + logits[8])[None], truth) for one in logits[:8]]
+    assert len(states.pack(state_of(name, shown, classes=19))) <= LIMIT
 
 
 @pytest.mark.parametrize("mapped", [True, False])

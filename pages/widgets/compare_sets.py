@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from fusionlib.charts.runs import VALUES, snapshots_figure
@@ -23,6 +24,19 @@ from pages.widgets.style import CHART
 
 FEWEST = 3
 ACROSS = {"disagreement": "disagreement", "correlation": "correlation"}
+FORMATS = {
+    "mIoU (%)": "{:.2f}",
+    "loss (nats)": "{:.4f}",
+    "ECE (%)": "{:.2f}",
+    "disagreement (%)": "{:.2f}",
+    "correlation": "{:.4f}",
+    "CLL (nats)": "{:.4f}",
+    "best alpha": "{:g}",
+    "best mIoU (%)": "{:.2f}",
+    "gain (points)": "{:+.2f}",
+    "loss barrier (nats)": "{:.4f}",
+    "mIoU barrier (points)": "{:.2f}",
+}
 _SCATTER, _LINES = "sets-scatter", "sets-lines"
 
 State = dict[str, Any]
@@ -71,7 +85,7 @@ def _run(work: SetWork, across: str) -> None:
             st.rerun()
     if found["reason"]:
         st.error(plain(found["reason"]), icon=":material/error:")
-    if found["best"] is None:
+    if not _measured(found):
         st.caption("The networks, their ensembles and the mean of their weights appear here.")
         return
     left, right = st.columns([2, 3], gap="large")
@@ -80,15 +94,30 @@ def _run(work: SetWork, across: str) -> None:
     with right:
         st.plotly_chart(quality_figure(found, across), key=_SCATTER, config=CHART)
     rows = _rows(found)
-    st.dataframe(rows, hide_index=True, key="sets-table", placeholder="")
+    _table(rows, "sets-table")
     _details(found, rows)
     show_notes(work.pictures.notes)
 
 
 def _live(work: SetWork, across: str) -> None:
     found = work.snapshot()
-    if found["best"] is not None:
+    if _measured(found):
         st.plotly_chart(quality_figure(found, across), key=f"{_SCATTER}-live", config=CHART)
+
+
+def _measured(found: State) -> bool:
+    """Whether the networks have been asked side by side; of each alone somebody else may have known."""
+    return found["best"] is not None and found["ensembles"][-1]["miou"] is not None
+
+
+def _table(rows: Sequence[State], key: str) -> None:
+    """Rows with the digits of their figures; columns that say nothing are left out."""
+    frame = pd.DataFrame(rows).dropna(axis=1, how="all")
+    forms = {name: form for name, form in FORMATS.items() if name in frame}
+    for name in forms:
+        frame[name] = pd.to_numeric(frame[name])
+    styled: Any = frame.style
+    st.dataframe(styled.format(forms, na_rep=""), hide_index=True, key=key, placeholder="")
 
 
 def _answer(found: State) -> None:
@@ -171,7 +200,7 @@ def _lines(names: Sequence[str], chosen: Selection) -> None:
         return
     for place, value in zip(st.columns(len(VALUES)), VALUES, strict=True):
         place.plotly_chart(snapshots_figure(found, value), key=f"{_LINES}-{value}", config=CHART)
-    st.dataframe(_line_rows(work, found), hide_index=True, key="sets-lines-table", placeholder="")
+    _table(_line_rows(work, found), "sets-lines-table")
     st.caption("Barriers over the line between the ends; the same pictures choose the best alpha and report it.")
 
 
