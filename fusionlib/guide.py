@@ -300,6 +300,15 @@ def _regimes() -> list[Row]:
     ]
 
 
+def _posteriors() -> list[Row]:
+    from fusionlib.contracts import POSTERIORS
+
+    return [
+        {"name": name, "what its samples are": item.summary, "source": item.citation}
+        for name, item in sorted(POSTERIORS.items())
+    ]
+
+
 def _diagnostics() -> list[Row]:
     from fusionlib.contracts import DIAGNOSTICS
 
@@ -387,6 +396,7 @@ TABLES: Mapping[str, Callable[[], list[Row]]] = {
     "strategies": _strategies,
     "regimes": _regimes,
     "regime-parameters": _regime_parameters,
+    "posteriors": _posteriors,
     "diagnostics": _diagnostics,
     "verdicts": _verdicts,
     "architectures": _architectures,

@@ -19,7 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fusionlib.checkpoints.arena import Arena
+from fusionlib.checkpoints.posterior import PosteriorFile
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
+from fusionlib.checkpoints.stored import Held
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import (
     ARCHITECTURES,
@@ -158,7 +160,24 @@ def tiny_checkpoints(folder: Path, count: int = 2, dtype: torch.dtype = torch.fl
 def arena_of(folder: Path, *tables: Mapping[str, Tensor]) -> Arena:
     """An arena of plain tensor tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Arena.pack([saved(folder / f"t{number}.safetensors", table) for number, table in enumerate(tables)])
+    return with_posteriors(
+        Arena.pack([saved(folder / f"t{number}.safetensors", table) for number, table in enumerate(tables)])
+    )
+
+
+def with_posteriors(arena: Arena) -> Arena:
+    """The same in which every checkpoint is the mean of a posterior: a tight one, for methods that want it."""
+    trained = {entry.name: entry.shape for entry in arena.layout.entries if entry.kind != "buffer"}
+
+    def posterior(name: str, fingerprint: str) -> PosteriorFile:
+        random = torch.Generator().manual_seed(int(fingerprint[:12], 16))
+        parts = {
+            "variance": {key: Held(torch.full(shape, 1e-4)) for key, shape in trained.items()},
+            "deviations": {key: Held(torch.randn(2, *shape, generator=random) / 100) for key, shape in trained.items()},
+        }
+        return PosteriorFile(name, "swag", "{}", parts, trained)
+
+    return replace(arena, posteriors=tuple(map(posterior, arena.names, arena.fingerprints)))
 
 
 def pictures(count: int = 6, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:

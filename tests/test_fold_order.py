@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CPU, TinyArchitecture, informed, pictures, saved, tiny_registered, tiny_tensors
+from helpers import CPU, TinyArchitecture, informed, pictures, saved, tiny_registered, tiny_tensors, with_posteriors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -81,7 +81,7 @@ def parameters_for(name: str, order: Sequence[int]) -> dict[str, Any]:
 def merged(name: str, policy: str, checkpoints: Sequence[Checkpoint], order: Sequence[int]) -> dict[str, torch.Tensor]:
     """Every tensor of the merge of checkpoints named in `order`; of a method that gives several networks each one's."""
     arena, method = (
-        Arena.pack([checkpoints[number] for number in order]),
+        with_posteriors(Arena.pack([checkpoints[number] for number in order])),
         build_method(name, parameters_for(name, order)),
     )
     method = informed(method, arena)

@@ -80,13 +80,21 @@ def desk(tmp_path: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> 
     answers.database.close()
 
 
-WISH = Wish("sse", ("folder:somewhere",), {"momentum": 0.5}, architecture="enet", crop=(8, 16))
+WISH = Wish("sse", ("folder:somewhere",), {"momentum": 0.5}, architecture="enet", select=("town",), crop=(8, 16))
 
 
 def test_a_wish_is_a_command_line_that_names_all_of_it() -> None:
     words = WISH.arguments(Path("out"), ("--device=cpu",))
     assert words[:5] == ("train", "--regime", "sse", "--set", "momentum=0.5")
-    for pair in ("--data folder:somewhere", "--arch enet", "--crop 8x16", "--epochs 3", "--batch 8", "--seed 0"):
+    for pair in (
+        "--data folder:somewhere",
+        "--arch enet",
+        "--crop 8x16",
+        "--epochs 3",
+        "--batch 8",
+        "--seed 0",
+        "--select town",
+    ):
         assert pair in " ".join(words)
     assert words[-3:] == ("--device=cpu", "--out", "out") and "--resume" not in words
     assert WISH.arguments(Path("out"), resume=True)[-1] == "--resume"
@@ -136,6 +144,7 @@ def test_names_of_runs_and_folders_that_are_none(desk: TrainingDesk) -> None:
 def test_what_a_run_takes_is_told_before_it_begins() -> None:
     found = outlay(Wish("sse", (), {}, epochs=6, batch=4), 16)
     assert found.steps == 24 and found.batches >= 24 and len(found.rates.values) == 24
+    assert outlay(Wish("kfac", (), {}, epochs=6, batch=4), 16, 5).batches == 24 + 4 + 7 * 2
     with pytest.raises(UsageError):
         outlay(Wish("sse", (), {"momentum": 7.0}), 16)
     assert schedule_figure(found.rates).data[0].y == tuple(found.rates.values)
@@ -216,6 +225,10 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         for name in REGIMES.names():
             app.selectbox(key="regime").set_value(name).run()
             assert not app.exception and REGIMES.get(name).summary in text(app)
+        app.selectbox(key="regime").set_value("kfac").run()
+        assert "name some under Parameters" in text(app)
+        app.multiselect(key="lab-select").set_value(app.multiselect(key="lab-select").options[:1]).run()
+        assert not app.exception and "Train: 11 batches" in button(app, "Train:").label, "3, 1 and 7 that choose tau"
         app.selectbox(key="regime").set_value("sse").run()
         assert "Train: 3 batches" in button(app, "Train:").label
         button(app, "Train:").click().run()
@@ -231,6 +244,20 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         run.wait(20)
         app.run()
         assert not app.exception and "finished" in text(app)
+
+
+def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with tiny_registered():
+        data = open_dataset(f"folder:{folder_data(tmp_path / 'data', 4)}", None)
+        plan = TrainingPlan(architecture="tiny", classes=3, epochs=1, batch=2, crop=(8, 8))
+        one, other = (Trainer(plan, data, build_regime("scratch", {}), tmp_path / "run") for _ in range(2))
+
+        def meanwhile(done: int, total: int) -> None:
+            with pytest.raises(UsageError, match="by another process"):
+                other.run()
+
+        one.run(meanwhile)
+        assert read_run(tmp_path / "run").finished
 
 
 def test_the_time_of_a_batch_is_kept(tmp_path: Path) -> None:

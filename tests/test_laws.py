@@ -219,6 +219,9 @@ def far_out(folder: Path, dtype: torch.dtype, factor: float) -> Arena:
     return replace(arena, layout=arena.layout.written_in(dtype))
 
 
+GIVES_THE_SECOND = {"head_swap": {"backbone": 1, "head": 0}, "samples": {"anchor": 1}}
+
+
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize(("name", "policy"), EVERY)
 def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_rounded(
@@ -226,7 +229,7 @@ def test_what_does_not_fit_the_files_dtype_is_refused_by_name_and_the_rest_is_ro
 ) -> None:
     refused = []
     for factor in (0.99, 8.0):
-        item = method(name, **{"backbone": 1, "head": 0} if name == "head_swap" else {})
+        item = method(name, **GIVES_THE_SECOND.get(name, {}))
         arena = far_out(tmp_path / str(factor), dtype, factor)
         for row in merged(item, arena, policy).weights:
             wrong, exact = misfits(arena, row), row.clone()

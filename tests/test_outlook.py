@@ -160,7 +160,7 @@ def test_a_path_without_masks_or_merges_has_no_gain() -> None:
 
 
 def test_the_verdict_concerns_methods_that_average_weights_as_they_are() -> None:
-    assert {name for name in METHODS.names() if not averages(name)} == {"ensemble", "head_swap", "rebasin"}
+    assert {name for name in METHODS.names() if not averages(name)} == {"ensemble", "head_swap", "rebasin", "samples"}
 
 
 @pytest.fixture

@@ -50,7 +50,10 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "lookahead": {"period": 2},
     "lookaround": {"period": 2},
     "ema-teacher": {"threshold": 0.34, "decay": 0.9},
+    "kfac": {"tau": 1e4},
+    "spro": {"points": 2, "strength": 1e-3},
     "sse": {"snapshots": 4, "lr": 0.02},
+    "swag": {"rank": 2},
 }
 """Settings with which two epochs of three steps show what a regime does."""
 NAMES = REGIMES.names()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusionlib.checkpoints.findings import FOREIGN, WAYS
 from fusionlib.checkpoints.layout import COUNTER, Layout
+from fusionlib.checkpoints.posterior import PosteriorFile
 from fusionlib.checkpoints.reader import Checkpoint, TensorInfo
 from fusionlib.checkpoints.sharing import Sharing, shared_table
 from fusionlib.checkpoints.stored import Held
@@ -29,7 +30,8 @@ class Arena:
     they are. `registration` are the floating tensors in the order in which the network registers them, where the files
     do not tell it, and `notes` what the user must know about that. Where the checkpoints' dtypes differ, `widened`
     names those of their merges: even a checkpoint that takes no part in one decides how finely it is rounded.
-    `description` is what lies beside the tensors of the anchor and says what they are.
+    `description` is what lies beside the tensors of the anchor and says what they are. `posteriors` are what lies
+    beside each that is the mean of one.
     """
 
     layout: Layout
@@ -42,6 +44,7 @@ class Arena:
     notes: tuple[str, ...] = ()
     widened: str = ""
     description: Description | None = None
+    posteriors: tuple[PosteriorFile | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -96,6 +99,7 @@ class Arena:
             integers=tuple(self.integers[number] for number in numbers),
             names=tuple(self.names[number] for number in numbers),
             fingerprints=tuple(self.fingerprints[number] for number in numbers),
+            posteriors=tuple(self.posteriors[number] for number in numbers) if self.posteriors else (),
             notes=(),
         )
 
@@ -164,6 +168,7 @@ class Arena:
             own,
             widened=widened,
             description=first.description,
+            posteriors=tuple(item.posterior for item in checkpoints),
         )
 
 
@@ -238,7 +243,7 @@ def _made_alike(
             for name, info in first.tensors.items()
             if name not in source and name.endswith(COUNTER) and name.removesuffix(COUNTER) + "running_mean" in source
         }
-        alike = replace(checkpoint, tensors=infos, _stored=stored)
+        alike = replace(checkpoint, tensors=infos, _stored=stored, posterior=None)  # what it says is of all its tensors
         alike.__dict__["fingerprint"] = checkpoint.fingerprint  # of the file, and hashed only once
         return alike
 

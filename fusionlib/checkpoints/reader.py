@@ -18,13 +18,14 @@ from fusionlib.checkpoints.exported import load_exported
 from fusionlib.checkpoints.groups import Choice, Naming, Shapes, agreed, name_tensors
 from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, hub_folder, of_metadata
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, load_pickled
+from fusionlib.checkpoints.posterior import PosteriorFile, posterior_of, split
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.spelled import Spelled, spelling_of
-from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.checkpoints.stored import Held, Readable, Stored
 from fusionlib.contracts import Description, TensorShapes
-from fusionlib.errors import CheckpointError
+from fusionlib.errors import CheckpointError, shown
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
 
@@ -74,11 +75,12 @@ class Checkpoint:
     size_bytes: int
     metadata: Mapping[str, str] = field(repr=False)
     _files: tuple[Snapshot, ...] = field(repr=False)
-    _stored: Mapping[str, Stored | Held] = field(repr=False)
+    _stored: Mapping[str, Readable] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
     spelled: Spelled | None = field(default=None, repr=False)
     description: Description | None = field(default=None, repr=False)
+    posterior: PosteriorFile | None = field(default=None, repr=False)
     _shapes: Shapes = field(default_factory=dict, repr=False)
     _take: Callable[[str], Checkpoint] | None = field(default=None, repr=False)
 
@@ -270,6 +272,7 @@ class _Found:
     metadata: Mapping[str, str] = field(default_factory=dict)
     index: Snapshot | None = None
     description: Description | None = None
+    further: Mapping[str, Stored | Held] = field(default_factory=dict)
 
 
 def _in_file(path: Path, name: str, limit: int | None) -> _Found:
@@ -277,9 +280,10 @@ def _in_file(path: Path, name: str, limit: int | None) -> _Found:
     size = _check_size(path.name, [file], limit)
     if _format_of(file) == "safetensors":
         opened = SafetensorsFile(file)
-        stored = {key: opened.stored(key) for key in opened.entries}
+        stored, further = split({key: opened.stored(key) for key in opened.entries}, opened.metadata)
         said = of_metadata(opened.metadata.get(IN_METADATA, ""))
-        return _Found(path, name, (file,), size, stored, _order_note(opened), opened.metadata, description=said)
+        notes = _order_note(opened)
+        return _Found(path, name, (file,), size, stored, notes, opened.metadata, description=said, further=further)
     exported = load_exported(file) if file.read(len(ZIP_MAGIC), 0) == ZIP_MAGIC else None
     return _Found(path, name, (file,), size, *(exported or load_pickled(file)))
 
@@ -319,11 +323,15 @@ def _assemble(found: _Found, choice: Choice) -> Checkpoint:
             "one tensor for each name",
             "Save only the network's own state dict",
         )
-    stored, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
-    spelled = spelling_of(TensorShapes({short: item.shape for short, item in stored.items()}, found.description))
+    cleaned, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
+    stored: Mapping[str, Readable] = cleaned
+    spelled = spelling_of(TensorShapes({short: item.shape for short, item in cleaned.items()}, found.description))
     if spelled is not None:
-        stored, notes = spelled.opened(stored), (*notes, spelled.note)
+        stored, notes = spelled.opened(cleaned), (*notes, spelled.note)
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
+    posterior = posterior_of(path.name, found.metadata, found.further, clean, stored) if found.further else None
+    if posterior is not None:
+        notes = (*notes, f"the mean of a posterior ({shown(posterior.kind)}), {posterior.tensors} tensors beside it")
 
     def take(group: str) -> Checkpoint:
         return _assemble(found, replace(choice, groups=(group,)))
@@ -341,6 +349,7 @@ def _assemble(found: _Found, choice: Choice) -> Checkpoint:
         naming,
         spelled,
         found.description,
+        posterior,
         shapes,
         take,
     )

@@ -45,6 +45,7 @@ VERBS: Mapping[str, str] = {
     "report": "Write a merge's tables, curve and pictures as one HTML file, or as Markdown with PNGs",
     "marks": "List regions that were marked in pictures in the viewer, with their notes",
     "train": "Train a network from scratch, from a checkpoint or by a regime that leaves checkpoints worth merging",
+    "sample": "Draw networks from a posterior that training has left, as checkpoints or as a recipe of all together",
     "regimes": "List every training regime with its parameters, what it leaves and its source",
     "guide": "Print how to use all this, with tables of methods, measures and formats",
 }

@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="unlabelled pictures of another domain, of a regime that adapts to them; may be given several times",
     )
+    parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="labelled pictures apart, of a regime that chooses something by them; may be given several times",
+    )
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the checkpoints")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="train from this one instead of from scratch")
@@ -100,6 +107,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
     own = register_user_models(given.model)
     data, target = _opened(given.data or [DATA], given.split), _opened(given.target, None)
+    select = _opened(given.select, None)
     start = _start(given)
     name = given.arch or (own[0] if own and start is None else _recognised(given, start))
     side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
@@ -124,6 +132,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         regime,
         given.out,
         target=target,
+        select=select,
         start=start,
         groups=given.group,
         device=choose_device(given.device),
@@ -142,7 +151,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "regime": REGIMES.name_of(type(regime)),
         "epochs": log,
         "points": [{"file": one.file, "role": one.role, "step": one.step, "lr": one.lr} for one in trainer.points],
-        "notes": [*data.notes, *(target.notes if target else ()), *unmet],
+        "notes": [*data.notes, *(target.notes if target else ()), *(select.notes if select else ()), *unmet],
     }
 
 

@@ -12,6 +12,7 @@
 | a way to search   | `fusionlib/studies/strategies/` | `@STRATEGIES.register(name)` |
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 | a training regime | `fusionlib/lab/regimes/`   | `@REGIMES.register(name)`       |
+| a kind of posterior | `fusionlib/merging/posteriors/` | `@POSTERIORS.register(name)` |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
 """
@@ -44,10 +45,11 @@ from fusionlib.contracts.measures import (
     State,
 )
 from fusionlib.contracts.merging import METHODS, MergeMethod, Mixture, Shares
+from fusionlib.contracts.posteriors import POSTERIORS, Posterior
 from fusionlib.contracts.progress import Progress
 from fusionlib.contracts.statistics import STATISTICS, Found, LoadedNetwork, Statistic, Subject, Table, Wanted
 from fusionlib.contracts.studies import STRATEGIES, STUDIES, Objective, Strategy, Study
-from fusionlib.description import Description, Parts, Spelling, TensorShapes
+from fusionlib.description import Description, Part, Parts, Spelling, TensorShapes, Turn, whole_shapes
 from fusionlib.parameters import Parameter, parameter, parameters_of
 from fusionlib.registry import Registry
 
@@ -58,6 +60,7 @@ __all__ = [
     "IGNORE",
     "MEASURES",
     "METHODS",
+    "POSTERIORS",
     "REGIMES",
     "SPELLINGS",
     "START",
@@ -84,9 +87,11 @@ __all__ = [
     "Output",
     "OwnClasses",
     "Parameter",
+    "Part",
     "Parts",
     "Permutation",
     "Point",
+    "Posterior",
     "Preprocessing",
     "Progress",
     "Regime",
@@ -104,8 +109,10 @@ __all__ = [
     "Table",
     "TensorShapes",
     "Training",
+    "Turn",
     "Wanted",
     "class_count",
     "parameter",
     "parameters_of",
+    "whole_shapes",
 ]

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Span:
     """How long a run is: `epochs` that were asked for, `pictures` to train on, `batch` of them a step; `steps` in all.
 
-    A run may end within an epoch, or have more epochs than were asked for: its regime decides.
+    A run may end within an epoch, or have more epochs than were asked for: its regime decides. `select` further
+    pictures are there to choose by.
     """
 
     epochs: int
     pictures: int
     batch: int
     steps: int = 0
+    select: int = 0
 
     @property
     def length(self) -> int:
@@ -42,6 +44,11 @@ class Span:
     def pass_batches(self) -> int:
         """Batches of one pass over all pictures, the rest among them."""
         return -(-self.pictures // self.batch)
+
+    @property
+    def select_batches(self) -> int:
+        """Batches of one pass over the pictures to choose by."""
+        return -(-self.select // self.batch)
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,10 @@ class Training(Protocol):
         """All labelled pictures once, cropped and flipped: `Span.pass_batches` batches, which `closing` counts."""
         ...
 
+    def selection(self) -> Iterator[Batch]:
+        """The pictures to choose by once, the same crops each time: `Span.select_batches` batches; mostly none."""
+        ...
+
     def generator(self, *key: int) -> torch.Generator:
         """Random numbers on the network's device, which follow from the run's seed and the key alone."""
         ...
@@ -179,6 +190,11 @@ class Regime(ABC):
     """Whether it is meant to begin at a trained network."""
     needs_target: ClassVar[bool] = False
     """Whether it must be given unlabelled pictures."""
+
+    @property
+    def needs_select(self) -> bool:
+        """Whether it must be given labelled pictures to choose by, apart from those that it trains on."""
+        return False
 
     @property
     def heads(self) -> int:

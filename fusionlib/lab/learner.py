@@ -44,17 +44,18 @@ class Learner:
         sampler: CropSampler,
         target: CropSampler | None,
         device: torch.device,
+        select: CropSampler | None = None,
     ) -> None:
         self.plan, self.regime, self.architecture, self.span, self.device = plan, regime, architecture, span, device
         self.seed, self.step, self.memory = plan.seed, 0, {}
-        self.network, self._sampler = network, sampler
+        self.network, self._sampler, self._select = network, sampler, select
         self._labelled, self._target = Stream(sampler), None if target is None else Stream(target)
         self._inputs = Inputs(architecture.preprocessing, device)
         self._output: Output = getattr(architecture, "output", Output())
         self._criterion: nn.Module | None = None
         self._random: tuple[Tensor, Tensor | None] | None = None
         self.looked: Callable[[], None] = lambda: None
-        """Called whenever a batch of `pictures` has been looked at."""
+        """Called whenever a batch of `pictures` or of the `selection` has been looked at."""
         with methods_of_torch(network):
             network.to(device).train()
             self._named = dict(network.named_parameters())
@@ -157,6 +158,12 @@ class Learner:
     def pictures(self) -> Iterator[Batch]:
         """All labelled pictures once, cropped and flipped as in training, the same ones each time."""
         for batch in self._sampler.whole(self.span.epochs):
+            yield batch
+            self.looked()
+
+    def selection(self) -> Iterator[Batch]:
+        """The pictures to choose by once, the same crops each time."""
+        for batch in self._select.whole(0) if self._select is not None else ():
             yield batch
             self.looked()
 

@@ -42,9 +42,6 @@ from fusionlib.lab.plan import TrainingPlan, cost, span_of
 STATE = "progress.state"
 """What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
 
-LOCK = "run.lock"
-"""Held by the process that trains: two would write the same files."""
-
 TELL_EVERY_S = 2.0
 """Seconds after which the record says how far a run is."""
 
@@ -67,15 +64,17 @@ class Trainer:
         out: Path,
         *,
         target: Dataset | None = None,
+        select: Dataset | None = None,
         start: Path | None = None,
         groups: Sequence[str] = (),
         device: torch.device | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        _check_data(plan, data, regime, target)
+        _check_data(plan, data, regime, target, select)
         self.plan, self.regime, self.out, self.command = plan, regime, out, tuple(command)
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
-        span = span_of(plan, regime, len(data))
+        chosen_by = 0 if select is None else len(select)
+        span = span_of(plan, regime, len(data), chosen_by)
         torch.manual_seed(plan.seed)
         network = self.architecture.build(plan.classes)
         self.start: Origin | None = None
@@ -86,15 +85,17 @@ class Trainer:
         crop = None if whole else plan.crop
         sampler = CropSampler(data, crop, plan.batch, plan.seed)
         further = None if target is None else CropSampler(target, crop, plan.batch, plan.seed, labelled=False)
+        apart = None if select is None else CropSampler(select, crop, plan.batch, plan.seed)
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device)
-        self.data, self.target = _source(data), None if target is None else _source(target)
+        self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device, apart)
+        self.data = _source(data)
+        self.target, self.select = (None if one is None else _source(one) for one in (target, select))
         self.log: list[dict[str, Any]] = []
         self.points: list[SavedPoint] = []
         self.finished = False
         self._losses: list[float] = []
         self._epoch_loss, self._resumed = 0.0, False
-        self._total = cost(plan, regime, len(data))
+        self._total = cost(plan, regime, len(data), chosen_by)
 
     @property
     def network(self) -> nn.Module:
@@ -112,6 +113,7 @@ class Trainer:
             **parameters,
             "data": self.data.fingerprint,
             "target": self.target and self.target.fingerprint,
+            **({"select": self.select.fingerprint} if self.select else {}),
             "start": self.start and self.start.sha256,
         }
 
@@ -162,7 +164,7 @@ class Trainer:
             learner.set_rate(self.regime.rate(learner.step, learner.span))
             float(self.regime.step(learner, learner.batch()))
             found.append(time.perf_counter() - begun)
-            learner.step = min(learner.step + 1, learner.span.steps - 1)
+            learner.step = min(learner.step + 1, max(1, learner.span.steps) - 1)
         return min(found[1:]) / self.regime.passes
 
     @property
@@ -222,6 +224,7 @@ class Trainer:
             losses=Series(stride_of(span.steps), tuple(self._losses)),
             epochs=tuple(self.log),
             points=tuple(self.points),
+            select=self.select,
         )
 
     def _advance(self) -> bool:
@@ -310,7 +313,7 @@ class Trainer:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Nobody else trains in `folder` meanwhile. Raises `UsageError` where somebody does."""
-    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    fd = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -351,13 +354,24 @@ def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> 
     return checkpoint
 
 
-def _check_data(plan: TrainingPlan, data: Dataset, regime: Regime, target: Dataset | None) -> None:
-    if data.label_space.count > class_count(plan.classes):
+def _check_data(
+    plan: TrainingPlan, data: Dataset, regime: Regime, target: Dataset | None, select: Dataset | None
+) -> None:
+    for labelled in (data, *([] if select is None else [select])):
+        if labelled.label_space.count > class_count(plan.classes):
+            raise UsageError(
+                f"{plan.classes} classes for data with {labelled.label_space.count}",
+                "an output for each class of the data",
+                "Raise --classes or leave it out",
+            )
+    if regime.needs_select and select is None:
         raise UsageError(
-            f"{plan.classes} classes for data with {data.label_space.count}",
-            "an output for each class of the data",
-            "Raise --classes or leave it out",
+            f"{regime.title} with nothing to choose by",
+            "labelled pictures that it does not train on",
+            "Give --select, or set what it would choose; see `regimes`",
         )
+    if select is not None and not regime.needs_select:
+        raise UsageError(f"{regime.title} with --select", "nothing: it chooses nothing", "Leave it out")
     if regime.needs_target and target is None:
         raise UsageError(
             f"{regime.title} without unlabelled pictures", "pictures of the target domain", "Give --target"

@@ -67,7 +67,8 @@ class RunRecord:
     """One run: `regime` with its `parameters`, the `plan`, the `command` line; learning rates of all `steps` planned,
     losses (nats) of those `done`, and every file that it has left, in order.
 
-    `epochs` has for each that is done its number, mean loss and last rate. `start` is None where it began at random.
+    `epochs` has for each that is done its number, mean loss and last rate. `start` is None where it began at random,
+    `select` where nothing was chosen by pictures apart.
     """
 
     command: tuple[str, ...]
@@ -86,6 +87,7 @@ class RunRecord:
     losses: Series
     epochs: tuple[Mapping[str, Any], ...]
     points: tuple[SavedPoint, ...]
+    select: Source | None = None
 
     @property
     def seed(self) -> int:
@@ -147,6 +149,7 @@ def _record(content: Mapping[str, Any]) -> RunRecord:
             for one in content["epochs"]
         ),
         points=tuple(_point(one) for one in content["points"]),
+        select=None if content.get("select") is None else _source(content["select"]),
     )
 
 

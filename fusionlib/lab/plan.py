@@ -44,16 +44,18 @@ def build_regime(name: str, parameters: Mapping[str, Any]) -> Regime:
     return factory(**check_values(f"Regime {name!r}", factory, parameters))
 
 
-def span_of(plan: TrainingPlan, regime: Regime, pictures: int) -> Span:
+def span_of(plan: TrainingPlan, regime: Regime, pictures: int, select: int = 0) -> Span:
     """How long that run is. Raises `UsageError` where the regime's parameters do not fit the plan."""
-    span = Span(plan.epochs, pictures, plan.batch)
+    span = Span(plan.epochs, pictures, plan.batch, select=select)
     return replace(span, steps=regime.steps(span))
 
 
-def cost(plan: TrainingPlan, regime: Regime, pictures: int) -> int:
+def cost(plan: TrainingPlan, regime: Regime, pictures: int, select: int = 0) -> int:
     """Batches that go forward and backward in that run, and those that its end looks at: what its progress counts.
+
+    `pictures` are trained on, `select` there to choose by.
 
     Times the measured time of one batch it is how long the run takes. Raises `UsageError` as `span_of`.
     """
-    span = span_of(plan, regime, pictures)
+    span = span_of(plan, regime, pictures, select)
     return span.steps * regime.passes + regime.closing(span)

@@ -31,7 +31,7 @@ from fusionlib.merging.stream import stream_merge
 from fusionlib.question import Tally
 from fusionlib.recipe import Recipe
 
-__all__ = ["Export", "run_recipe", "sharing_notes", "write_recipe"]
+__all__ = ["Export", "run_recipe", "sharing_notes", "write_network", "write_recipe"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run_recipe(
             "a method that gives one network",
             "Measure it with evaluate A --with B or evaluate RECIPE.yaml, or choose another method to write a file",
         )
-    _write(merged.arena, merged.integers, merged.rows[0], out, metadata, checkpoints[merged.anchor].spelled)
+    write_network(merged.arena, merged.integers, merged.rows[0], out, metadata, checkpoints[merged.anchor].spelled)
     if tally is not None:
         tally.seconds += time.perf_counter() - begun
     return Export(out, recipe, (*sharing_notes(merged.arena, merged.anchor), *merged.notes))
@@ -118,7 +118,7 @@ def _require_same_pictures(recipe: Recipe, calibration: DecodedCache | None) -> 
         )
 
 
-def _write(
+def write_network(
     arena: Arena,
     tables: Mapping[str, Tensor],
     flat: Tensor,
@@ -126,6 +126,7 @@ def _write(
     metadata: dict[str, str],
     spelled: Spelled | None,
 ) -> None:
+    """Write one network (P,) of an arena atomically, its tensors in the order of the layout; `tables` are integers."""
     layout, by_name = arena.layout, arena.layout.by_name
     entries = [
         (
@@ -138,6 +139,7 @@ def _write(
     flat = flat.cpu()
     written, dtypes = Written(entries, spelled), {name: dtype for name, dtype, _ in entries}
     with SafetensorsWriter(out, written.entries, metadata) as writer:
-        for name in written.order:
+        for run in written.order:
+            name = run.name
             whole = layout.view(flat, name).to(dtypes[name]) if name in by_name else tables[name]
-            written.put(writer, name, whole)
+            written.put(writer, run, whole)

@@ -36,12 +36,14 @@ class Outlay(NamedTuple):
     rates: Series
 
 
-def outlay(wish: Wish, pictures: int) -> Outlay:
-    """What a wish takes on so many pictures. Raises `UsageError` where its parameters do not fit."""
+def outlay(wish: Wish, pictures: int, select: int = 0) -> Outlay:
+    """What a wish takes on so many pictures, with `select` to choose by. Raises `UsageError` where its parameters do
+    not fit.
+    """
     regime = build_regime(wish.regime, wish.settings)
     plan = TrainingPlan(seed=wish.seed, epochs=wish.epochs, batch=wish.batch)
-    span = span_of(plan, regime, pictures)
-    return Outlay(cost(plan, regime, pictures), span.steps, rates(regime, span))
+    span = span_of(plan, regime, pictures, select)
+    return Outlay(cost(plan, regime, pictures, select), span.steps, rates(regime, span))
 
 
 class BatchTime(Job):

@@ -45,7 +45,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 @dataclass(frozen=True)
 class Wish:
     """What to train: a regime with its settings, where it begins (the path of a checkpoint, or an architecture), specs
-    of labelled pictures and of unlabelled ones, and what every regime goes by.
+    of labelled pictures, of unlabelled ones and of those to choose by, and what every regime goes by.
     """
 
     regime: str
@@ -54,6 +54,7 @@ class Wish:
     start: str | None = None
     architecture: str | None = None
     target: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
     epochs: int = 3
     batch: int = 8
     crop: tuple[int, int] | None = None
@@ -69,6 +70,7 @@ class Wish:
             *(("--set", *settings) if settings else ()),
             *(part for spec in self.data for part in ("--data", spec)),
             *(part for spec in self.target for part in ("--target", spec)),
+            *(part for spec in self.select for part in ("--select", spec)),
             *(("--start", self.start) if self.start else ()),
             *(("--arch", self.architecture) if self.architecture else ()),
             *("--epochs", str(self.epochs), "--batch", str(self.batch), "--seed", str(self.seed)),
@@ -231,6 +233,7 @@ def _read_wish(path: Path) -> Wish | None:
             start=None if content["start"] is None else _text(content["start"]),
             architecture=None if content["architecture"] is None else _text(content["architecture"]),
             target=tuple(map(_text, content["target"])),
+            select=tuple(map(_text, content.get("select", ()))),
             epochs=int(content["epochs"]),
             batch=int(content["batch"]),
             crop=None if crop is None else (int(crop[0]), int(crop[1])),

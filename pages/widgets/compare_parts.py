@@ -66,7 +66,7 @@ def show_part(name: str) -> None:
 
 def _switched() -> None:
     """A segment that is pressed again stays."""
-    if st.session_state[PART] is None:
+    if st.session_state.get(PART) is None:
         st.session_state[PART] = kept(PART, TABLE)
     keep(PART)
 

@@ -10,6 +10,7 @@ import streamlit as st
 from fusionlib.charts.training import schedule_figure
 from fusionlib.contracts import ARCHITECTURES, REGIMES, Regime
 from fusionlib.errors import FusionError
+from fusionlib.lab.plan import build_regime
 from fusionlib.studio import Selection
 from fusionlib.studio.trained import BatchTime, Outlay, outlay
 from fusionlib.studio.training import Wish
@@ -55,6 +56,9 @@ def new_run(chosen: Selection | None) -> None:
     if kind.needs_target and not more["target"]:
         st.info(f"{kind.title} adapts to unlabelled pictures: choose some under Parameters.", icon=":material/info:")
         return
+    if not more["select"] and _chooses(name, settings):
+        st.info(f"{kind.title} chooses by pictures apart: name some under Parameters.", icon=":material/info:")
+        return
     workspace = studio().workspace
     with problems_shown():
         pictures = workspace.pictures(*data[train])
@@ -68,7 +72,8 @@ def new_run(chosen: Selection | None) -> None:
             batch=batch,
             **more,
         )
-        found = outlay(wish, len(pictures))
+        apart = sum(len(workspace.open_pictures(spec, None)) for spec in wish.select)
+        found = outlay(wish, len(pictures), apart)
         network = more["architecture"] or (str(item.known[0]) if item and item.known else start)
         _button(wish, found, network, len(pictures))
         st.plotly_chart(schedule_figure(found.rates), key="lab-planned", config=CHART)
@@ -99,7 +104,7 @@ def _details(name: str, kind: type[Regime], start: str, data: Mapping[str, Any])
         weights = right.toggle(
             "class weights", value=True, key="lab-weights", help="Rare classes count more in the cross-entropy"
         )
-        architecture, target = None, ()
+        architecture = None
         if start == SCRATCH:
             architecture = st.selectbox(
                 "network",
@@ -107,22 +112,35 @@ def _details(name: str, kind: type[Regime], start: str, data: Mapping[str, Any])
                 index=ARCHITECTURES.names().index("enet") if "enet" in ARCHITECTURES.names() else 0,
                 key="lab-network",
             )
+        target: tuple[str, ...] = ()
+        select: tuple[str, ...] = ()
         if kind.needs_target:
-            picked = st.multiselect(
-                "unlabelled pictures",
-                list(data),
-                key="lab-target",
-                help="Of the domain to adapt to",
-            )
-            target = tuple(studio().workspace.pictures(*data[one]).spec for one in picked)
+            target = _picked("unlabelled pictures", "target", "Of the domain to adapt to", data)
+        if _chooses(name, settings):
+            select = _picked("pictures to choose by", "select", "Labelled, and not those to train on", data)
     more = {
         "seed": seed,
         "crop": _CROPS[crop],
         "class_weights": weights,
         "architecture": architecture,
         "target": target,
+        "select": select,
     }
     return settings, more
+
+
+def _chooses(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a regime with these parameters must be given pictures to choose by."""
+    try:
+        return build_regime(name, settings).needs_select
+    except FusionError:
+        return False
+
+
+def _picked(label: str, key: str, about: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Specs of the data chosen."""
+    picked = st.multiselect(label, list(data), key=f"lab-{key}", help=about)
+    return tuple(studio().workspace.pictures(*data[one]).spec for one in picked)
 
 
 def _button(wish: Wish, found: Outlay, network: str, pictures: int) -> None:

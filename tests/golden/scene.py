@@ -16,7 +16,7 @@ from PIL import Image
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, LabelSpace, mapping
 from fusionlib.data.streets import render_scene
-from tests.helpers import TinyArchitecture, TinyNet, saved
+from tests.helpers import TinyArchitecture, TinyNet, saved, with_posteriors
 
 FOLDER = Path(__file__).parent
 CHECKPOINTS, CLASSES = 3, 20
@@ -64,7 +64,8 @@ def _table(draw: np.random.RandomState, start: dict[str, torch.Tensor] | None) -
 
 def arena(folder: Path, count: int = CHECKPOINTS) -> Arena:
     """The first `count` checkpoints, packed."""
-    return Arena.pack([saved(folder / f"{number}.safetensors", table) for number, table in enumerate(tables()[:count])])
+    files = [saved(folder / f"{number}.safetensors", table) for number, table in enumerate(tables()[:count])]
+    return with_posteriors(Arena.pack(files))
 
 
 def data() -> dict[str, Data]:
