@@ -48,7 +48,7 @@ def worked(app: AppTest, key: str, desk: str) -> Any:
 
 def test_a_set_is_measured_after_its_cost_was_told(start, given: list[str]) -> None:
     app = diverse(start(*given), "c0", "c1", "c2")
-    assert button(app, "forward passes").label == "Measure: 8 forward passes"
+    assert app.button(key="sets-run").label == "Measure: 8 forward passes"
     found = worked(app, "sets-run", "sets").snapshot()
     gain = 100 * (found["ensembles"][-1]["miou"] - found["best"]["miou"])
     assert app.metric[0].value == f"{gain:+.2f} points" and "Mean of the weights" in text(app)
@@ -104,28 +104,32 @@ def a_set(soup: float | None = 0.55) -> dict[str, Any]:
     }
 
 
+def traces(figure: Any) -> Any:
+    return figure.data
+
+
 def test_diversity_lies_across_and_quality_up() -> None:
-    alone, together, soup = quality_figure(a_set()).data
+    alone, together, soup = traces(quality_figure(a_set()))
     assert list(alone.x) == [10, 20] and list(alone.y) == [50, 40], "what is not measured is not drawn"
     assert alone.customdata[1][0] == "b &lt;i&gt;"
     assert list(together.x) == [10, 20] and list(together.text) == ["2", "3"]
     assert list(soup.x) == [20] and soup.y[0] == pytest.approx(55)
-    assert len(quality_figure(a_set(None), "correlation").data) == 2, "no mean of the weights"
+    assert len(traces(quality_figure(a_set(None), "correlation"))) == 2, "no mean of the weights"
     families = families_figure([a_set(), a_set(None)], ["one", "two"])
-    assert [len(trace.x) for trace in families.data] == [4, 3]
+    assert [len(trace.x) for trace in traces(families)] == [4, 3]
     worth = likelihood_figure(a_set())
-    assert [list(trace.x) for trace in worth.data] == [[1, 2, 3], [1]]
+    assert [list(trace.x) for trace in traces(worth)] == [[1, 2, 3], [1]]
 
 
 def test_snapshots_have_a_line_each_for_every_dataset() -> None:
     points = [{"alpha": alpha, "miou": 0.5, "loss": None} for alpha in (0, 1)]
     lines = [{"name": name, "data": [{"points": points}, {"points": points[:1]}]} for name in "ab"]
     found = {"lines": lines, "data": [{"data": "train"}, {"data": "test"}], "last": "c"}
-    drawn = snapshots_figure(found).data
+    drawn = traces(snapshots_figure(found))
     assert [(trace.name, trace.showlegend, len(trace.x)) for trace in drawn] == [
         ("a", True, 2), ("a", False, 1), ("b", True, 2), ("b", False, 1),
     ]  # fmt: skip
-    assert all(len(trace.x) == 0 for trace in snapshots_figure(found, "loss").data)
+    assert all(len(trace.x) == 0 for trace in traces(snapshots_figure(found, "loss")))
 
 
 def test_rates_have_five_rows_and_a_diamond_a_run() -> None:
@@ -139,9 +143,9 @@ def test_rates_have_five_rows_and_a_diamond_a_run() -> None:
         {"name": "0.02", "epochs": [epoch("e1", None)], "best": None, "mean": {"miou": None}},
     ]
     found = {"runs": runs, "start": {"name": "s", "miou": 0.5}}
-    drawn = rates_figure(found).data
+    drawn = traces(rates_figure(found))
     diamonds = [trace for trace in drawn if trace.marker.symbol == "diamond"]
     assert len(drawn) - len(diamonds) == 2 * len(SERIES) and [list(one.x) for one in diamonds] == [[2]]
-    curves = rate_curves_figure(found).data
+    curves = traces(rate_curves_figure(found))
     assert [list(trace.y) for trace in curves[:2]] == [[0.99, 0.99], [70, 70]]
     assert [list(trace.x) for trace in curves[2:]] == [[0, 0.5, 1], [0.5], [0, 1]], "no diamond below the start"
