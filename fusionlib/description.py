@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,53 @@ class TensorShapes(dict[str, tuple[int, ...]]):
         self.description = description
 
 
-Parts: TypeAlias = "tuple[tuple[str, tuple[int, ...]], ...]"
-"""Names and shapes of a network's tensors that a file keeps in one, in the order in which their numbers lie there."""
+class Turn(NamedTuple):
+    """Another order of a tensor's numbers: with its axes taken apart to `sizes`, they come in the order `axes`."""
+
+    sizes: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """A network's tensor in a file, or rows of it: `shape` of `name`, in the order `turn` where it is not the file's.
+
+    Where the rows of one tensor lie in several of the file, `place` counts these.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    place: int = 0
+    turn: Turn | None = None
+
+
+Parts: TypeAlias = "tuple[Part, ...]"
+"""What of a network a file keeps in one tensor, in the order in which the rows lie there."""
+
+
+def whole_shapes(parts: Iterable[Part]) -> dict[str, tuple[int, ...]] | None:
+    """Shape by name of the tensors that these are parts of; None where some do not make one."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.name, []).append(part)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, several in found.items():
+        several.sort(key=lambda part: part.place)
+        if [part.place for part in several] != list(range(len(several))):
+            return None
+        shapes[name] = several[0].shape
+        if len(several) > 1:
+            if len({part.shape[1:] for part in several}) > 1 or () in [part.shape for part in several]:
+                return None
+            shapes[name] = (sum(part.shape[0] for part in several), *several[0].shape[1:])
+    return shapes
 
 
 class Spelling(Protocol):
-    """Names under which other code stores a network that is known here by others."""
+    """Names under which other code stores a network that is known here by others.
+
+    One whose files leave out what follows from the rest has a method `added(parts)`, those tensors by name. One that is
+    asked after all others has `last = True`.
+    """
 
     title: str
     """Whose names they are."""

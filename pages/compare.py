@@ -14,8 +14,9 @@ from pages.widgets.compare_export import write_panel
 from pages.widgets.compare_open import explore_when_asked, openings
 from pages.widgets.compare_own import own_rows, shared_part
 from pages.widgets.compare_pareto import show_pareto
-from pages.widgets.compare_parts import SEARCH, TABLE, VARY, as_seen, choose_part, part
+from pages.widgets.compare_parts import SEARCH, SETS, TABLE, VARY, as_seen, choose_part, part
 from pages.widgets.compare_search import search_part, searches_line
+from pages.widgets.compare_sets import sets_part
 from pages.widgets.compare_table import show_left_out, show_result, show_table
 from pages.widgets.compare_vary import vary_part
 from pages.widgets.outlook import outlook_line
@@ -42,7 +43,7 @@ def compare(chosen: Selection, shown: str) -> None:
     if shown == TABLE:
         table(names, chosen)
     else:
-        {SEARCH: search_part, VARY: vary_part}[shown](as_seen(names, chosen), chosen)
+        {SEARCH: search_part, VARY: vary_part, SETS: sets_part}[shown](as_seen(names, chosen), chosen)
 
 
 def table(names: list[str], chosen: Selection) -> None:
@@ -80,6 +81,8 @@ if _part == SEARCH:
     heading("Compare", "Which mixture of these is best, and is it more than chance?", "measuring#searching")
 elif _part == VARY:
     heading("Compare", "How does one parameter of a method change the score?", "measuring#curves")
+elif _part == SETS:
+    heading("Compare", "How good and how different are these, and what are they worth together?", "measuring#sets")
 else:
     heading(
         "Compare",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CPU, tiny_world, until
+from helpers import CPU, tiny_file, tiny_world, until
 
 from fusionlib.cli import main
 from fusionlib.contracts import IGNORE, MEASURES
@@ -20,7 +20,7 @@ from fusionlib.imaging.highlight import RIGHT, WRONG, highlight
 from fusionlib.measures.bins import OFFERED_BINS
 from fusionlib.measures.observation import Observation, first_maximum
 from fusionlib.measures.states import add
-from fusionlib.studio import CALIBRATED, Selection, band, ensemble_point
+from fusionlib.studio import CALIBRATED, CalibrationSweep, Selection, band, ensemble_point
 
 FIGURES = (
     "ece_sample_weighted",
@@ -93,6 +93,22 @@ def test_an_ensemble_is_the_softmax_mean_and_its_ends_are_the_members(world) -> 
     assert torch.allclose(said, 0.3 * parts[0] + 0.7 * parts[1], atol=1e-6)
     with pytest.raises(UsageError):
         OutputEnsemble(networks, (0.3, 0.3))
+
+
+def test_an_ensemble_of_five_is_measured_and_seen_with_all_of_them(world, tmp_path: Path) -> None:
+    files = [tiny_file(tmp_path, f"m{seed}", seed) for seed in range(5)]
+    pictures = world.view().pictures
+    sweep = CalibrationSweep(
+        world.studio.view_files(files, lambda: pictures, "average"), world.studio.runner, world.studio.store
+    )
+    point = ensemble_point(0.2)
+    sweep.want_points((point,))
+    sweep.wait(30)
+    assert sweep.recipe_at(point).parameters["weights"] == [0.2] * 5
+    counts = [one["count"] for one in sweep.summary(point, 10)["bins"]]
+    for number in range(10):
+        found = [sweep.where(point, index, 10, number) for index in range(len(pictures))]
+        assert sum(right + wrong for _, right, wrong in found) == counts[number]
 
 
 def test_a_cancelled_calibration_keeps_what_it_has(world) -> None:

@@ -157,6 +157,36 @@ def test_cka_streams_feature_maps() -> None:
     assert similarity(*pictures)["block"] == pytest.approx(linear_cka(*rows))
 
 
+def test_feature_distance_is_the_naive_loop_over_positions() -> None:
+    draw = torch.Generator().manual_seed(1)
+    pictures = [[torch.randn(1, 600, 3, 4, generator=draw).double() for _ in range(2)] for _ in range(3)]
+    state, measure = Cka().init(CLASSES, CPU), Cka()
+    for number, (one, other) in enumerate(pictures):
+        measure.add(state, {"block": one, "odd": one}, {"block": other, "odd": other[:, :5]}, number)
+    apart, both, count = 0.0, 0.0, 0
+    for one, other in pictures:
+        for row in range(3):
+            for column in range(4):
+                x, y = one[0, :, row, column], other[0, :, row, column]
+                apart, both, count = apart + float((x - y) @ (x - y)), both + float(x @ x + y @ y), count + 1
+    found = {row["block"]: row for row in measure.compute(state)["feature_distance"]}
+    assert found["block"]["distance"] == pytest.approx((apart / count) ** 0.5)
+    assert found["block"]["relative"] == pytest.approx((apart / (both / 2)) ** 0.5)
+    assert found["odd"] == {"block": "odd", "distance": None, "relative": None}, "other channels"
+
+
+def test_features_that_are_the_same_lie_nowhere_apart_and_turned_ones_do() -> None:
+    x = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    state, measure = Cka().init(CLASSES, CPU), Cka()
+    measure.add(state, {"same": x, "turned": x, "larger": x}, {"same": x, "turned": x.roll(1, 1), "larger": 2 * x}, 0)
+    found = {row["block"]: row for row in measure.compute(state)["feature_distance"]}
+    assert found["same"]["distance"] == found["same"]["relative"] == 0
+    assert found["larger"]["relative"] == pytest.approx((2 / 5) ** 0.5), "|x - 2x|^2 over the mean of |x|^2 and 4 |x|^2"
+    assert found["turned"]["relative"] > 0.5
+    alike = {row["block"]: row["cka"] for row in measure.compute(state)["cka"]}
+    assert alike == pytest.approx({"same": 1, "turned": 1, "larger": 1}), "CKA sees none of it"
+
+
 def test_large_means_cost_cka_no_digits_that_matter() -> None:
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(500, 4, generator=draw).double(), torch.randn(500, 3, generator=draw).double()

@@ -46,6 +46,9 @@ KEEPS_NOTHING = ("inspect", "merge")
 LIMITS = {"is full": 30_000, "fills in the middle": 110_000}
 """Bytes that a file may have. SQLite's index of its journal alone takes 32,768."""
 
+OLD = 7
+"""Results in a store before it is nearly full."""
+
 HOMES = (
     "is a file",
     "is below a file",
@@ -149,7 +152,7 @@ def built(place: Path, name: str) -> Path:
 def nearly_full(home: Path) -> Path:
     """A home folder with a store in which a few results have room, but not the next page of a file of `LIMITS`."""
     store = Store(Answers(home / "results.sqlite").database)
-    for number in range(7):
+    for number in range(OLD):
         store.put(f"old {number}", {"x": "y" * 4000})
     store.close()
     assert 80_000 < (home / "results.sqlite").stat().st_size < LIMITS["fills in the middle"]
@@ -233,7 +236,7 @@ def test_what_is_lost_is_said_in_one_line_beside_the_result(answers, verb: str, 
 
 def test_a_store_that_fills_in_the_middle_keeps_what_had_room(answers, place: Path) -> None:
     kept, good = keys_in(place / "fills in the middle sweep True"), keys_in(place / "good sweep True")
-    old = {f"old {number}" for number in range(9)}
+    old = {f"old {number}" for number in range(OLD)}
     lost = int(json.loads(answers["sweep", "fills in the middle", True][1])["not_kept"][0].split()[0])
     assert kept > old and kept - old < good and len(good - kept) <= lost
 

@@ -15,8 +15,10 @@ from fusionlib.cli import main
 from fusionlib.contracts import STRATEGIES
 from fusionlib.runs import finds
 from fusionlib.runs.database import Database
+from fusionlib.studies.compare import FOUND, Row
 from fusionlib.studio import Choices, Comparison, Options, SearchWork, Studio
-from fusionlib.studio.comparison_classes import class_rows
+from fusionlib.studio.comparison_classes import best_merge, class_rows
+from fusionlib.studio.finds import weights_text
 from fusionlib.studio.search import Wanted
 from pages.widgets import server
 from tests.helpers import counted_forwards, tiny_file, tiny_registered, until
@@ -78,7 +80,9 @@ def test_what_was_found_is_a_row_with_the_figures_of_the_report(bench: Bench, mo
     row = found_in(comparison)[name]
     assert (row["state"], row["miou"], row["loss"]) == ("measured", best["report"]["miou"], best["report"]["loss"])
     assert row["ece"] is not None and row["select"]["miou"] == best["select"]["miou"]
-    assert "step 0.5, chosen by mIoU, " in row["note"]
+    shares = [f"{one} {share:.3g}" for one, share in zip("abc", best["weights"], strict=True) if share]
+    words = ", ".join(shares) if len(shares) > 1 else f"{shares[0][0]} alone"
+    assert f"{words}; step 0.5, chosen by mIoU, " in row["note"]
     assert row["note"].endswith("; 1 of these 6 pictures chose it: optimistic")
     assert work.best is not None and comparison.strategies()[0] == ["grid"]
     rows = {one.name: one for one in comparison.rows()}
@@ -99,6 +103,43 @@ def test_finds_of_a_pair_belong_to_every_set_that_holds_it_in_any_order(bench: B
     assert set(row["members"]) <= {"a", "b"}
     assert found_in(bench.compared("bc")) == {} == found_in(bench.compared("ab", groups=("methods",)))
     assert found_in(bench.compared("ab", sharing=Sharing())) == {}
+
+
+def test_what_was_found_is_told_in_words() -> None:
+    names = ["night", "fog", "rain"]
+    assert weights_text(Row(FOUND, "", "single", (1,)), names) == "fog alone"
+    assert weights_text(Row(FOUND, "", "linear", (2, 0), parameters={"alpha": 0.25}), names) == "rain 0.25, night 0.75"
+    assert weights_text(Row(FOUND, "", "linear", (0, 1, 2), parameters={"weights": [0.5, 0, 0.5]}), names) == (
+        "night 0.5, rain 0.5"
+    )
+    profile = {"weights": {"stem": [1, 0], "head": [0, 1]}, "anchor": 0}
+    assert weights_text(Row(FOUND, "", "profile", (0, 1), parameters=profile), names) == (
+        "a weight for each of 2 units of night, fog"
+    )
+
+
+def test_one_network_found_again_for_another_report_is_one_row(bench: Bench) -> None:
+    bench.search("grid", "ab", settings={"step": 0.5})
+    bench.report = bench.select
+    bench.search("grid", "ab", settings={"step": 0.5})
+    assert len(bench.studio.answers.database.read("SELECT * FROM finds")) == 2
+    assert len(found_in(bench.compared("ab"))) == 1
+
+
+def test_the_best_merge_is_held_against_the_best_single_network() -> None:
+    rows = [
+        {"group": "single", "name": "night", "miou": 0.5},
+        {"group": "methods", "name": "linear", "miou": 0.2},
+        {"group": "methods", "name": "slerp", "miou": 0.4},
+        {"group": "methods", "name": "fisher", "miou": None},
+    ]
+    assert best_merge(rows) == "slerp" and best_merge(rows[:1]) is None
+
+
+def test_what_does_not_take_the_set_is_not_left_to_try(bench: Bench) -> None:
+    bench.search("walk", "ab")
+    tried, left = bench.compared("abc").strategies()
+    assert tried == ["walk"] and not {"walk", "adaptive", "evolve"} & set(left) and "grid" in left
 
 
 def test_another_process_finds_it_and_searches_of_one_title_are_numbered(bench: Bench) -> None:
@@ -161,6 +202,11 @@ def test_what_is_no_find_is_passed_over(bench: Bench) -> None:
     broken: list[Any] = ["", "[]", "{}", "{" * 9999, json.dumps({**json.loads(value), "strategy": "magic"})]
     broken += [json.dumps({**json.loads(value), "recipe": {"checkpoints": []}})]
     broken += [json.dumps({**json.loads(value), "pictures": 3})]
+    find = json.loads(value)
+    broken += [json.dumps({**find, "select": {**find["select"], "miou": wrong}}) for wrong in ("much", float("nan"))]
+    broken += [json.dumps({**find, "score": []}), json.dumps({**find, "strategy": ["grid"]})]
+    other = {**find["recipe"]["checkpoints"][0], "fingerprint": "0" * 64}
+    broken += [json.dumps({**find, "recipe": {**find["recipe"], "method": "single", "checkpoints": [other]}})]
     for number, one in enumerate(broken):
         database.write("INSERT INTO finds VALUES (?, ?, ?, 0)", [(str(number), json.dumps(sorted(members)), one)])
     database.write("INSERT INTO finds VALUES ('x', '{', '{}', 0)", [()])
@@ -183,11 +229,16 @@ def test_compare_searches_first_and_tells_classes(bench: Bench, capsys: pytest.C
     found = json.loads(capsys.readouterr().out)
     rows = [row["name"] for row in found["rows"] if row["group"] == "search"]
     assert rows == ["search greedy on folder:near", "search swa on folder:near"]
-    assert {one["class"] for one in found["classes"]["classes"]} and found["classes"]["row"] == found["best"]
+    assert {one["class"] for one in found["classes"]["classes"]} and found["classes"]["row"] not in ("a", "b", "c")
     main([*given, "--classes"])
     told = capsys.readouterr().out
     assert "search swa on folder:near" in told and "class by class" in told and " 95 %" in told
-    for wrong, said in ((["--search", "magic"], "magic"), (["--select", bench.select], "--search")):
+    for wrong, said in (
+        (["--search", "magic"], "magic"),
+        (["--select", bench.select], "--search"),
+        (["--search", "greedy", "--rows", "methods"], "--rows methods"),
+        (["--search", "greedy", "--shared"], "--shared"),
+    ):
         with pytest.raises(SystemExit):
             main([*given, *wrong])
         assert said in capsys.readouterr().err

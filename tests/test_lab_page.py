@@ -246,6 +246,20 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         assert not app.exception and "finished" in text(app)
 
 
+def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with tiny_registered():
+        data = open_dataset(f"folder:{folder_data(tmp_path / 'data', 4)}", None)
+        plan = TrainingPlan(architecture="tiny", classes=3, epochs=1, batch=2, crop=(8, 8))
+        one, other = (Trainer(plan, data, build_regime("scratch", {}), tmp_path / "run") for _ in range(2))
+
+        def meanwhile(done: int, total: int) -> None:
+            with pytest.raises(UsageError, match="by another process"):
+                other.run()
+
+        one.run(meanwhile)
+        assert read_run(tmp_path / "run").finished
+
+
 def test_the_time_of_a_batch_is_kept(tmp_path: Path) -> None:
     studio = Studio(Options(demo=False, home=tmp_path / "home", device="cpu"))
     wish = Wish("scratch", ("nothing:there",), architecture="enet")

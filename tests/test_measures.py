@@ -107,7 +107,7 @@ def test_every_declared_figure_is_computed_in_the_form_that_it_declares(name: st
         measure.update(state, *seen(number, members(measure), size=(40, 50)))
     found = measure.compute(state)
     assert json.loads(json.dumps(found)) == found, "plain values"
-    lengths = {"class": 11, "pair": 3, "block": 2, "subset": 4}
+    lengths = {"class": 11, "pair": 3, "block": 2, "subset": 4, "size": 3}
     for figure in measure.figures:
         value = found[figure.name]
         if figure.each:

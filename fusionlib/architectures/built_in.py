@@ -112,13 +112,13 @@ def in_turn(stages: Sequence[Stage], x: torch.Tensor) -> torch.Tensor:
 
 
 def repeated(shapes: Shapes, start: str, count: int) -> dict[str, tuple[int, ...]]:
-    """The shapes with `count` blocks, named `start` and a number, in place of the one that is called 0."""
-    first = f"{start}0."
-    block = {name.removeprefix(first): shape for name, shape in shapes.items() if name.startswith(first)}
+    """The shapes with `count` blocks, named `start` and a number: those that are there, and more like the last."""
+    last = max((int(name[len(start) :].partition(".")[0]) for name in shapes if name.startswith(start)), default=0)
+    block = {name: shape for name, shape in shapes.items() if name.startswith(f"{start}{last}.")}
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
-        if not name.startswith(first):
-            found[name] = shape
-        elif f"{start}{count - 1}.{name.removeprefix(first)}" not in found:
-            found |= {f"{start}{number}.{rest}": one for number in range(count) for rest, one in block.items()}
+        found[name] = shape
+        if block and name == next(reversed(block)):
+            for number in range(last + 1, count):
+                found |= {name.replace(f"{start}{last}.", f"{start}{number}.", 1): one for name, one in block.items()}
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from fusionlib.architectures.spaces import space_of_names
 from fusionlib.contracts import Architecture, Description, OwnClasses, Preprocessing, TensorShapes, class_count
 from fusionlib.errors import ArchitectureError, clipped, printable
 from fusionlib.registry import Registry
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 Family = Callable[[Description], "Architecture | None"]
 """The network of a description; None for one that the family does not have, `ArchitectureError` for one that it cannot
@@ -56,7 +58,7 @@ class Described:
             raise AttributeError(name)
         return getattr(self.base, name)
 
-    def recognise(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    def recognise(self, shapes: Shapes) -> int | None:
         """The class count of tensors with this very description."""
         found = _matched(shapes)
         return found.classes if found is not None and found.key == self.key else None
@@ -79,7 +81,7 @@ class _Match(NamedTuple):
     names: tuple[str, ...]
 
 
-def described(shapes: Mapping[str, tuple[int, ...]], architectures: Registry[Architecture]) -> tuple[str, int] | None:
+def described(shapes: Shapes, architectures: Registry[Architecture]) -> tuple[str, int] | None:
     """Name and class count of the network that a description and tensors of these shapes agree on; None without one.
 
     A built-in network whose classes and preprocessing are as usual is that network; others are registered under its
@@ -99,12 +101,12 @@ def described(shapes: Mapping[str, tuple[int, ...]], architectures: Registry[Arc
     return name, found.classes
 
 
-def is_described(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def is_described(shapes: Shapes) -> bool:
     """Whether a description beside these tensors names a network."""
     return isinstance(shapes, TensorShapes) and shapes.description is not None and bool(shapes.description.network)
 
 
-def _matched(shapes: Mapping[str, tuple[int, ...]]) -> _Match | None:
+def _matched(shapes: Shapes) -> _Match | None:
     description = shapes.description if isinstance(shapes, TensorShapes) else None
     for make in _makers(description):
         with suppress(ArchitectureError):
@@ -129,28 +131,39 @@ def _match(base: Architecture, classes: int, description: Description) -> _Match
     return _Match(base, classes, hashlib.sha256(text.encode()).hexdigest()[:8], about, names)
 
 
-def unknown_to_us(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:
-    """What a description says that the network is and why it cannot be run, and what to do; None without one."""
+def unknown_to_us(shapes: Shapes, readings: Iterable[Shapes]) -> tuple[str, str] | None:
+    """What a description says that the network is and why it cannot be run, and what to do; None without one.
+
+    `readings` are the shapes under the names of the file, and under those of networks here.
+    """
     description = shapes.description if isinstance(shapes, TensorShapes) else None
-    said: tuple[str, str] | None = None
+    problem_said: tuple[str, str] | None = None
     for make in _makers(description):
         try:
             base = make(description)  # type: ignore[arg-type]
         except ArchitectureError as problem:
-            said = said or (problem.got, problem.do)
+            problem_said = problem_said or (problem.got, problem.do)
             continue
         if base is not None:
-            said = _difference(base, shapes, shown_network(description))  # type: ignore[arg-type]
-    return said
+            own: Shapes = base.shapes(0)  # type: ignore[attr-defined]
+            there = max(readings, key=lambda one: len(own.keys() & one.keys()))
+            return _difference(own, there, shown_network(description))  # type: ignore[arg-type]
+    return problem_said
 
 
-def _difference(base: Architecture, shapes: Mapping[str, tuple[int, ...]], network: str) -> tuple[str, str]:
-    own: dict[str, tuple[int, ...]] = base.shapes(0)  # type: ignore[attr-defined]
+def _difference(own: Shapes, shapes: Shapes, network: str) -> tuple[str, str]:
     lacking = [name for name in own if name not in shapes and not name.endswith("num_batches_tracked")]
-    odd = [name for name in own if name in shapes and len(shapes[name]) != len(own[name])]
+    odd = [name for name in own if name in shapes and not _fits(shapes[name], own[name])]
     what = f"{len(lacking)} of its tensors are missing" + (f" ({', '.join(lacking[:3])})" if lacking else "")
-    what = what if lacking or not odd else f"{odd[0]} has another shape"
+    if odd and not lacking:
+        sizes = ", ".join("classes" if size == 0 else str(size) for size in own[odd[0]])
+        what = f"{odd[0]} is {shapes[odd[0]]} and not ({sizes})"
     return f"its folder says {network}: {what}", "Download the folder again, or give code with --model FILE.py:FACTORY"
+
+
+def _fits(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
+    """Whether a shape is that of a network whose class count, 0 in `own`, is open."""
+    return len(shape) == len(own) and all(one == size or size == 0 for one, size in zip(shape, own, strict=True))
 
 
 def shown_network(description: Description) -> str:

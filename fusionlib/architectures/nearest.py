@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 
 from fusionlib.architectures.described import unknown_to_us
 from fusionlib.architectures.recognise import Shape, Shapes, tensor_shapes, was_made
 from fusionlib.architectures.sized import misfit
-from fusionlib.contracts import ARCHITECTURES, Architecture
+from fusionlib.architectures.spelling import TableOfNames
+from fusionlib.contracts import ARCHITECTURES, SPELLINGS, Architecture
 from fusionlib.errors import ArchitectureError, FusionError
 from fusionlib.registry import Registry
 
@@ -130,12 +132,15 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
 
 def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURES) -> Explanation:
     """Why no network is known for tensors of these shapes."""
-    if (said := unknown_to_us(shapes)) is not None:
+    readings = [("", shapes), *_in_names_of_ours(shapes)]
+    if (said := unknown_to_us(shapes, [there for _, there in readings])) is not None:
         return Explanation(*said)
     named = sorted(how for _, item in architectures.items() if (how := getattr(item, "named", None)))
-    if not named and (said := misfit(shapes)) is not None:
-        return Explanation(*said)
-    near = nearest(shapes, architectures)
+    for code, there in readings:
+        if not named and (said := misfit(there)) is not None:
+            return Explanation(f"{code}{said[0]}", said[1])
+    found = [(code, near) for code, there in readings if (near := nearest(there, architectures)) is not None]
+    code, near = max(found, key=lambda one: one[1].likeness, default=("", None))
     raised = [
         problem
         for _, item in architectures.items()
@@ -144,7 +149,7 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if near is None:
         what = f"they have no tensor in common with {' or '.join(_listed(architectures))}"
     else:
-        what = str(near)
+        what = f"{code}{near}"
     if near is not None and near.renames:
         what += f", under other names: {near.options}"
     what = "; ".join([what, *raised])
@@ -153,6 +158,15 @@ def explain(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
     if named:
         return Explanation(what, f"Correct the code of {' or '.join(named)}, or the names with --rename PATTERN=NAME")
     return Explanation(what, "Give the network's code with --model FILE.py:FACTORY")
+
+
+def _in_names_of_ours(shapes: Shapes) -> Iterator[tuple[str, Shapes]]:
+    """Whose names the file may have, and its shapes under those of a network here."""
+    for table in map(SPELLINGS.get, SPELLINGS.names()):
+        if isinstance(table, TableOfNames) and table.mark in shapes:
+            found = table.renamed(shapes)
+            if found is not None and found.keys() != shapes.keys():
+                yield f"named as in {table.title}, ", found
 
 
 def explanations(
@@ -283,32 +297,46 @@ def _outline(name: str, shape: Shape, axis: int) -> tuple[str, int, Shape]:
 
 
 def _aligned(own: Shapes, shapes: Shapes, names: ByKind) -> tuple[tuple[tuple[str, str], ...], Shapes]:
-    """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names."""
-    renames, found = _renamed(own, shapes, names, 1)
-    if not renames or all(found.get(name) == shape for name, shape in own.items() if not name.endswith(COUNTER)):
-        return renames, found
-    return _renamed(own, shapes, names, max(1, _GAIN * len(own)))
+    """Renames of the beginnings of names that bring tensors into place, and the shapes under the new names.
+
+    Where not all of the network gets there, each of them must be a gain of many tensors: less is chance.
+    """
+    steps = list(_renames(own, shapes, names))
+    found = steps[-1].found if steps else shapes
+    if any(found.get(name) != shape for name, shape in own.items() if not name.endswith(COUNTER)):
+        steps = list(takewhile(lambda step: step.gain >= _GAIN * len(own), steps))
+        found = steps[-1].found if steps else shapes
+    return tuple((f"^{re.escape(step.start)}", step.name.replace("\\", r"\\")) for step in steps), found
 
 
-def _renamed(own: Shapes, shapes: Shapes, names: ByKind, least: float) -> tuple[tuple[tuple[str, str], ...], Shapes]:
-    """The same, each of them a gain of that many tensors at least."""
-    renames: dict[str, str] = {}
+class _Rename(NamedTuple):
+    """A beginning that becomes another, how many more tensors are in place then, and all shapes under the new names."""
+
+    gain: int
+    start: str
+    name: str
+    found: Shapes
+
+
+def _renames(own: Shapes, shapes: Shapes, names: ByKind) -> Iterator[_Rename]:
+    """One after another, each the one that gains most."""
+    seen: set[str] = set()
     found = shapes
-    while len(renames) < _RENAMES:
-        before, best = _in_place(own, found), (0, "", "", found)
+    while len(seen) < _RENAMES:
+        before, best = _in_place(own, found), _Rename(0, "", "", found)
         for start, name in _offers(own, found, names if found is shapes else _by_kind(found)):
             after = {
                 name + tensor[len(start) :] if tensor.startswith(start) else tensor: shape
                 for tensor, shape in found.items()
             }
-            if len(after) == len(found) and start not in renames:
-                best = max(best, (_in_place(own, after) - before, start, name, after), key=lambda item: item[0])
-        gain, start, name, found_then = best
-        if gain < least:
-            break
-        renames[start], found = name, found_then
-    typed = tuple((f"^{re.escape(start)}", name.replace("\\", r"\\")) for start, name in renames.items())
-    return typed, found
+            if len(after) == len(found) and start not in seen:
+                offered = _Rename(_in_place(own, after) - before, start, name, after)
+                best = max(best, offered, key=lambda item: item.gain)
+        if best.gain < 1:
+            return
+        seen.add(best.start)
+        found = best.found
+        yield best
 
 
 def _in_place(own: Shapes, found: Shapes) -> int:

@@ -2,22 +2,48 @@
 
 Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2016, Table 1 and Figure 5. Names, and the
 stride in the 3x3 convolution of a bottleneck, are those of torchvision. Smaller output strides by dilation: Chen,
-Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, section 3.1.
+Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017, section 3.1. Three 3x3
+convolutions in place of the 7x7 one: He, Zhang, Zhang, Zhang, Xie, Li, "Bag of Tricks for Image Classification with
+Convolutional Neural Networks", 2019, section 4.2 (ResNet-C), in the names of mmsegmentation's ResNetV1c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
 
 from fusionlib.contracts import Stage
 
-DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-"""Layers of a network to blocks in each of its four stages; from 50 on they are bottlenecks."""
 
-_WIDTHS = (64, 128, 256, 512)
+@dataclass(frozen=True)
+class Plan:
+    """The sizes of Table 1: blocks of the four layers, channels of the stem and of their 3x3 convolutions.
+
+    A `deep` stem has three 3x3 convolutions in place of a 7x7 one.
+    """
+
+    depths: tuple[int, ...]
+    bottleneck: bool = True
+    deep: bool = False
+    stem: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+
+    @property
+    def expansion(self) -> int:
+        """By how much the outputs of a block are more than its 3x3 convolutions."""
+        return (Bottleneck if self.bottleneck else BasicBlock).expansion
+
+
+PLANS = {
+    18: Plan((2, 2, 2, 2), bottleneck=False),
+    34: Plan((3, 4, 6, 3), bottleneck=False),
+    50: Plan((3, 4, 6, 3)),
+    101: Plan((3, 4, 23, 3)),
+}
+"""By the number of layers of a network."""
 
 
 class BasicBlock(nn.Module):
@@ -65,16 +91,20 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """The backbone alone. Input `(N, 3, H, W)` float32; `widths` are the channels of the stem and the four layers."""
 
-    def __init__(self, depth: int, output_stride: int = 32) -> None:
+    def __init__(self, plan: int | Plan, output_stride: int = 32) -> None:
         super().__init__()
-        block = BasicBlock if depth < 50 else Bottleneck
-        self.widths = (64, *(width * block.expansion for width in _WIDTHS))
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        plan = PLANS[plan] if isinstance(plan, int) else plan
+        block = Bottleneck if plan.bottleneck else BasicBlock
+        self.widths = (plan.stem, *(width * block.expansion for width in plan.widths))
+        if plan.deep:
+            self.stem = _deep_stem(plan.stem)
+        else:
+            self.conv1 = nn.Conv2d(3, plan.stem, 7, stride=2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(plan.stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         reached, dilation = 4, 1
-        for number, (count, width) in enumerate(zip(DEPTHS[depth], _WIDTHS, strict=True), 1):
+        for number, (count, width) in enumerate(zip(plan.depths, plan.widths, strict=True), 1):
             stride, before = (1 if number == 1 else 2), dilation
             if reached * stride > output_stride:  # the first block keeps the dilation before it
                 stride, dilation = 1, dilation * stride
@@ -82,10 +112,6 @@ class ResNet(nn.Module):
             first = block(self.widths[number - 1], width, stride, before)
             others = (block(self.widths[number], width, 1, dilation) for _ in range(count - 1))
             self.add_module(f"layer{number}", nn.Sequential(first, *others))
-
-    def stem(self, x: Tensor) -> Tensor:
-        """At stride 2, before the pooling."""
-        return self.relu(self.bn1(self.conv1(x)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Activations of the stem and of the four layers."""
@@ -100,7 +126,8 @@ class ResNet(nn.Module):
 
         States are tuples: the activations of the layers whose numbers are in `keep` (0: the stem), and last the newest.
         """
-        yield Stage(f"{prefix}conv1", self._enter, (f"{prefix}conv1", f"{prefix}bn1"))
+        first = ("stem",) if hasattr(self, "stem") else ("conv1", "bn1")
+        yield Stage(f"{prefix}{first[0]}", self._enter, tuple(f"{prefix}{module}" for module in first))
         for number in range(1, 5):
             for place, block in enumerate(self.get_submodule(f"layer{number}").children()):
                 adds = place == 0 and number - 1 in keep
@@ -108,7 +135,8 @@ class ResNet(nn.Module):
                 yield Stage(f"{prefix}layer{number}.{place}", call)
 
     def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (self.stem(x),)
+        """At stride 2, before the pooling."""
+        return (self.stem(x) if hasattr(self, "stem") else self.relu(self.bn1(self.conv1(x))),)
 
     def _advance(self, block: nn.Module, adds: bool, pools: bool, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         x = self.maxpool(state[-1]) if pools else state[-1]
@@ -119,3 +147,14 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _deep_stem(width: int) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for inputs, outputs, stride in ((3, width // 2, 2), (width // 2, width // 2, 1), (width // 2, width, 1)):
+        modules += [
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*modules)

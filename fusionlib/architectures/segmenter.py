@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from fusionlib.architectures.built_in import IMAGENET_MEAN, IMAGENET_STD, BuiltIn, Shapes, in_turn, repeated
 from fusionlib.architectures.segmenter_plan import Plan, backbone_of, plan_of, published
-from fusionlib.architectures.sized import of_any_size
-from fusionlib.architectures.vit import HEAD, OWN_CODE, Block, Tokens, ViT, as_map, transformed
+from fusionlib.architectures.sized import WHOLE, of_any_size, unfit
+from fusionlib.architectures.vit import HEAD, Block, Tokens, ViT, as_map, transformed
 from fusionlib.architectures.vit_permutations import along_blocks, inside_blocks, made_by, read_by, vit_permutations
 from fusionlib.contracts import ARCHITECTURES, Architecture, Permutation, Preprocessing, Stage
 from fusionlib.errors import ArchitectureError
@@ -35,8 +35,6 @@ _MMSEG_NAMES = "mmsegmentation (backbone.layers, decode_head.conv_seg or decode_
 _CLASSES = "decoder.cls_emb"
 _BLOCKS = ("encoder.blocks.", "decoder.blocks.")
 _PROFILED = ("total_ops", "total_params")
-_WHOLE = "Choose the file of the whole network: this one was cut, or a part of it was saved"
-_EXAMPLES = 3
 _HALF = (0.5, 0.5, 0.5)
 
 
@@ -202,7 +200,7 @@ def of_shapes(shapes: Shapes) -> tuple[str, Architecture] | None:
     if plan is None:
         if (backbone := backbone_of(shapes)) is not None:
             what = f"{backbone.depth} blocks of {backbone.width} channels, patches of {backbone.patch}"
-            raise ArchitectureError(f"they are a Vision Transformer alone ({what})", "a decoder beside it", _WHOLE)
+            raise ArchitectureError(f"they are a Vision Transformer alone ({what})", "a decoder beside it", WHOLE)
         return None
     network = _of_plan(plan)
     if network.recognise(shapes) is None:
@@ -216,22 +214,9 @@ def _of_plan(plan: Plan) -> SegmenterArchitecture:
 
 
 def _unfit(network: SegmenterArchitecture, shapes: Shapes) -> ArchitectureError:
-    """What keeps tensors from being all of a network that they are meant for."""
     told = [shapes[name][axis] for name, axis in network.class_axes if len(shapes.get(name, ())) > axis]
     own = network.shapes(max(told, default=0))
-    missing = [name for name in own if name not in shapes]
-    odd = [f"{name} is {shapes[name]} and not {one}" for name, one in own.items() if shapes.get(name, one) != one]
-    found = {"missing": missing, "of another shape": odd, "too many": _further(own, shapes)}
-    said = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in found.items() if names)
-    return ArchitectureError(
-        f"they are {network.title}, but of its {len(own)} tensors there are {said}",
-        "all of them, and no further one in its blocks",
-        _WHOLE if missing else OWN_CODE,
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
+    return unfit(network.title, own, shapes, _further(own, shapes))
 
 
 def _further(own: Shapes, shapes: Shapes) -> list[str]:

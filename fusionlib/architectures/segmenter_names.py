@@ -61,7 +61,7 @@ def unfit_of_mmseg(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, Architec
             name.startswith(("decode_head.cls_emb", "decode_head.dec_proj.", "decode_head.layers.")) for name in shapes
         )
         try:
-            of_shapes((MASKS if masks else LINEAR).renamed(shapes))
+            of_shapes((MASKS if masks else LINEAR).renamed(shapes) or {})
         except ArchitectureError as problem:
             raise ArchitectureError(
                 f"under the names that they have here, {problem.got}", problem.needs, problem.do

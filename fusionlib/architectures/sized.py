@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from fusionlib.contracts import Architecture
@@ -19,6 +19,10 @@ that are meant to be one and are none: its `got` and `do` are shown. A network s
 """
 
 MAKERS: list[Maker] = []
+
+WHOLE = "Choose the file of the whole network: this one was cut, or a part of it was saved"
+OWN_CODE = "Give the network's code with --model FILE.py:FACTORY"
+_EXAMPLES = 3
 
 
 def of_any_size(make: Maker) -> Maker:
@@ -49,3 +53,20 @@ def misfit(shapes: Shapes) -> tuple[str, str] | None:
         except ArchitectureError as problem:
             return problem.got, problem.do
     return None
+
+
+def unfit(title: str, own: Shapes, shapes: Shapes, further: Sequence[str]) -> ArchitectureError:
+    """What keeps tensors from being all of the network `title`, whose are `own`, and which has none of `further`."""
+    missing = [name for name in own if name not in shapes and not name.endswith("num_batches_tracked")]
+    odd = [f"{name} is {shapes[name]} and not {one}" for name, one in own.items() if shapes.get(name, one) != one]
+    found = {"missing": missing, "of another shape": odd, "too many": further}
+    said = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in found.items() if names)
+    return ArchitectureError(
+        f"they are {title}, but of its {len(own)} tensors there are {said}",
+        "all of them, and no further one in its blocks",
+        WHOLE if missing else OWN_CODE,
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from fusionlib.architectures.recognise import recognise
-from fusionlib.contracts import Parts, TensorShapes
+from torch import Tensor
+
+from fusionlib.architectures.recognise import network_of
+from fusionlib.contracts import Part, Parts, TensorShapes, Turn, whole_shapes
 
 LEFT_OUT: tuple[str, ...] = ()
 """In place of names: a tensor that nothing reads."""
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
 
 @dataclass(frozen=True)
@@ -19,16 +25,19 @@ class Rule:
     shared out in equal parts.
 
     With `counted` the first number in the pattern counts from 1, and from 0 here. With `flat` 1x1 convolutions are
-    linear layers here.
+    linear layers here. `place` says which of the tensors it is that are the rows of one here. `turn` gives the order of
+    its numbers here by its shape, and None for a shape that has none.
     """
 
     pattern: str
     names: str | tuple[str, ...]
     counted: bool = False
     flat: bool = False
+    place: int = 0
+    turn: Callable[[Shape], Turn | None] | None = None
 
-    def parts(self, name: str, shape: tuple[int, ...]) -> Parts | None:
-        """Names and shapes here, in the order of the rows; None where the rule is about other tensors."""
+    def parts(self, name: str, shape: Shape) -> Parts | None:
+        """What the tensor is here, in the order of the rows; None where the rule is about other tensors."""
         found = re.match(self.pattern, name)
         if found is None:
             return None
@@ -37,16 +46,26 @@ class Rule:
             return None
         if self.flat and len(shape) == 4 and shape[2:] == (1, 1):
             shape = shape[:2]
+        turn = self.turn(shape) if self.turn else None
+        if self.turn and turn is None:
+            return None
         rest = name[found.end() :]
-        return tuple(
-            (self._named(found, text) + rest, (shape[0] // len(names), *shape[1:]) if len(names) > 1 else shape)
-            for text in names
-        )
+        rows = (shape[0] // len(names), *shape[1:]) if len(names) > 1 else shape
+        return tuple(Part(self._named(found, text) + rest, rows, self.place, turn) for text in names)
 
     def _named(self, found: re.Match[str], text: str) -> str:
         if not self.counted:
             return found.expand(text)
         return found.expand(text.replace(r"\1", str(int(found[1]) - 1)))
+
+
+class Additions(NamedTuple):
+    """Tensors that files leave out because they follow from others: their shapes by those of the others, and the
+    numbers of one by its shape.
+    """
+
+    shapes: Callable[[Shapes], Shapes]
+    value: Callable[[Shape], Tensor]
 
 
 class TableOfNames:
@@ -56,22 +75,46 @@ class TableOfNames:
     operator's own least of all, by those of the file.
     """
 
-    def __init__(self, title: str, mark: str, rules: Sequence[Rule]) -> None:
-        self.title, self.mark, self.rules = title, mark, tuple(rules)
+    def __init__(self, title: str, mark: str, rules: Sequence[Rule], adds: Additions | None = None) -> None:
+        self.title, self.mark, self.rules, self.adds = title, mark, tuple(rules), adds
 
-    def parts(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Parts] | None:
+    def parts(self, shapes: Shapes) -> dict[str, Parts] | None:
         """As `fusionlib.contracts.Spelling.parts`."""
-        if self.mark not in shapes or recognise(shapes) is not None:
+        if self.mark not in shapes or _is_known(shapes):
             return None
+        found = self._parts_of_all(shapes)
+        ours = self._shapes_here(found, shapes)
+        return found if ours is not None and _is_known(ours) else None
+
+    def added(self, parts: Mapping[str, Parts]) -> dict[str, Tensor]:
+        """As `fusionlib.contracts.Spelling` says; equal ones are one tensor."""
+        found = whole_shapes(part for several in parts.values() for part in several)
+        if self.adds is None or found is None:
+            return {}
+        shapes = self.adds.shapes(found)
+        made = {shape: self.adds.value(shape) for shape in set(shapes.values())}
+        return {name: made[shape] for name, shape in shapes.items()}
+
+    def renamed(self, shapes: Shapes) -> TensorShapes | None:
+        """Shapes under the new names, whatever they may be of; None where several would have one name."""
+        return self._shapes_here(self._parts_of_all(shapes), shapes)
+
+    def _parts_of_all(self, shapes: Shapes) -> dict[str, Parts]:
+        return {name: self._parts(name, shape) for name, shape in shapes.items()}
+
+    def _shapes_here(self, found: Mapping[str, Parts], shapes: Shapes) -> TensorShapes | None:
         about = shapes.description if isinstance(shapes, TensorShapes) else None
-        found = {name: self._parts(name, shape) for name, shape in shapes.items()}
-        named = [part for parts in found.values() for part in parts]
-        ours = TensorShapes(dict(named), about)
-        return found if len(ours) == len(named) and recognise(ours) is not None else None
+        ours = whole_shapes(part for parts in found.values() for part in parts)
+        if ours is None:
+            return None
+        return TensorShapes({**ours, **(self.adds.shapes(ours) if self.adds else {})}, about)
 
-    def renamed(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Shapes under the new names, whatever they may be of."""
-        return {part: size for name, shape in shapes.items() for part, size in self._parts(name, shape)}
+    def _parts(self, name: str, shape: Shape) -> Parts:
+        found = (parts for rule in self.rules if (parts := rule.parts(name, shape)) is not None)
+        return next(found, (Part(name, shape),))
 
-    def _parts(self, name: str, shape: tuple[int, ...]) -> Parts:
-        return next((parts for rule in self.rules if (parts := rule.parts(name, shape)) is not None), ((name, shape),))
+
+def _is_known(shapes: Shapes) -> bool:
+    """Whether a network here takes these tensors: one of a library that only stands in does not count."""
+    known = network_of(shapes)
+    return known is not None and not getattr(known[0], "last", False)

@@ -22,7 +22,7 @@ from fusionlib.architectures.built_in import IMAGENET_MEAN, IMAGENET_STD
 from fusionlib.architectures.described import ANY, family, shown_network
 from fusionlib.architectures.recognise import recognise
 from fusionlib.architectures.spaces import usual_space
-from fusionlib.contracts import SPELLINGS, Architecture, Description, Parts, Preprocessing, TensorShapes
+from fusionlib.contracts import SPELLINGS, Architecture, Description, Part, Parts, Preprocessing, TensorShapes
 from fusionlib.errors import ArchitectureError
 from fusionlib.quiet import quiet
 
@@ -72,6 +72,7 @@ class TransformersNetwork:
     citation = "its class in transformers, which names the paper"
     head: tuple[str, ...] = ()
     version = 1
+    last = True
 
     def __init__(self, description: Description) -> None:
         library, name = _class_of(description)
@@ -144,6 +145,7 @@ class FilesOfTransformers:
     """The names of its files, where its modules have others."""
 
     title = "the files of transformers"
+    last = True  # what is built in here needs no transformers
 
     def parts(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Parts] | None:
         """As `fusionlib.contracts.Spelling.parts`."""
@@ -160,7 +162,7 @@ class FilesOfTransformers:
         found = {own: shapes[name] for name, own in renamed.items()}
         if len(found) < len(shapes) or network.recognise(found) is None:
             return None
-        return {name: ((own, shapes[name]),) for name, own in renamed.items()}
+        return {name: (Part(own, shapes[name]),) for name, own in renamed.items()}
 
 
 SPELLINGS.register("transformers")(FilesOfTransformers())

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fusionlib.architectures.sized import OWN_CODE
 from fusionlib.contracts import Stage
 from fusionlib.errors import ArchitectureError
 
@@ -26,8 +27,6 @@ HEAD = 64
 DEEPEST = 200
 LARGEST = 1 << 16
 """Of any size that is read off shapes, which may be anybody's."""
-
-OWN_CODE = "Give the network's code with --model FILE.py:FACTORY"
 
 Tokens = tuple[Tensor, int, int]
 """Tokens (N, T, C), and the height h and width w of the grid of patches: the last h w of them, by rows."""

@@ -293,24 +293,32 @@ def direction_figure(pair: Mapping[str, Any]) -> go.Figure:
 
 
 def similarity_figure(pair: Mapping[str, Any], pictures: int) -> go.Figure:
-    """Linear CKA of two networks' activations, block by block in the order in which they run."""
-    blocks = [row for row in pair["cka"] or () if row["cka"] is not None]
-    figure = go.Figure(
-        go.Scatter(
-            x=[row["block"] for row in blocks],
-            y=[row["cka"] for row in blocks],
+    """Linear CKA of two networks' activations, block by block in the order in which they run, and how far apart their
+    features lie as a part of their size.
+    """
+    alike = [row for row in pair["cka"] or () if row["cka"] is not None]
+    apart = [row for row in pair.get("feature_distance") or () if row["relative"] is not None]
+    figure = go.Figure()
+    for rows, name, title, look in (
+        (alike, "cka", "linear CKA (1 = alike)", {"color": FIRST}),
+        (apart, "relative", "l2 distance over size (0 = alike)", {"color": QUIET, "dash": "dot"}),
+    ):
+        figure.add_scatter(
+            x=[row["block"] for row in rows],
+            y=[row[name] for row in rows],
+            name=title,
             mode="lines+markers",
-            line={"color": FIRST},
+            line=look,
             hovertemplate="%{x}: %{y:.3f}<extra></extra>",
         )
-    )
     figure.update_layout(
         title=f"Activations on {pictures} pictures",
         height=340,
         margin={**MARGIN, "b": 110},
         xaxis_title="block, in the order of the forward pass",
-        yaxis_title="linear CKA (1 = alike)",
+        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
     )
     figure.update_xaxes(tickangle=-60, tickfont_size=10)
-    figure.update_yaxes(range=[min([0.0, *(row["cka"] for row in blocks)]), 1.03])
+    values = [0.0, 1.0, *(row["cka"] for row in alike), *(row["relative"] for row in apart)]
+    figure.update_yaxes(range=[min(values), max(values) + 0.03])
     return figure

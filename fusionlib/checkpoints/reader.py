@@ -23,7 +23,7 @@ from fusionlib.checkpoints.safetensors_format import SafetensorsFile
 from fusionlib.checkpoints.sharded import INDEX_ENDING, find_index, open_shards, read_index
 from fusionlib.checkpoints.snapshot import Snapshot, combined_fingerprint
 from fusionlib.checkpoints.spelled import Spelled, spelling_of
-from fusionlib.checkpoints.stored import Held, Stored
+from fusionlib.checkpoints.stored import Held, Readable, Stored
 from fusionlib.contracts import Description, TensorShapes
 from fusionlib.errors import CheckpointError, shown
 
@@ -75,7 +75,7 @@ class Checkpoint:
     size_bytes: int
     metadata: Mapping[str, str] = field(repr=False)
     _files: tuple[Snapshot, ...] = field(repr=False)
-    _stored: Mapping[str, Stored | Held] = field(repr=False)
+    _stored: Mapping[str, Readable] = field(repr=False)
     _index: Snapshot | None = field(default=None, repr=False)
     naming: Naming = field(default_factory=lambda: Naming({}), repr=False)
     spelled: Spelled | None = field(default=None, repr=False)
@@ -323,10 +323,11 @@ def _assemble(found: _Found, choice: Choice) -> Checkpoint:
             "one tensor for each name",
             "Save only the network's own state dict",
         )
-    stored, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
-    spelled = spelling_of(TensorShapes({short: item.shape for short, item in stored.items()}, found.description))
+    cleaned, notes = {short: found.stored[long] for long, short in clean.items()}, found.notes
+    stored: Mapping[str, Readable] = cleaned
+    spelled = spelling_of(TensorShapes({short: item.shape for short, item in cleaned.items()}, found.description))
     if spelled is not None:
-        stored, notes = spelled.opened(stored), (*notes, spelled.note)
+        stored, notes = spelled.opened(cleaned), (*notes, spelled.note)
     tensors = {short: TensorInfo(short, item.shape, item.dtype) for short, item in stored.items()}
     posterior = posterior_of(path.name, found.metadata, found.further, clean, stored) if found.further else None
     if posterior is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from fusionlib.checkpoints.snapshot import Snapshot
+from fusionlib.description import Turn
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,63 @@ class Held:
         """As `Stored.piece`."""
         here = self.tensor.resolve_neg().reshape(-1)[start:stop]
         return here if out is None else out.copy_(here)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A tensor whose numbers are taken in another order; the same pieces, each of which reads all of it."""
+
+    source: Stored | Held
+    turn: Turn
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its dtype."""
+        return self.source.dtype
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`."""
+        whole = self.source.piece(0, math.prod(self.shape))
+        here = whole.reshape(self.turn.sizes).permute(self.turn.axes).reshape(-1)[start:stop]
+        return here if out is None else out.copy_(here)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Tensors that are the rows of one, in this order; the same pieces. Where their dtypes differ, it has the wider."""
+
+    sources: tuple[Stored | Held | Turned, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that holds the numbers of all."""
+        return reduce(_wider, (source.dtype for source in self.sources))
+
+    def piece(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """As `Stored.piece`."""
+        here = torch.empty(stop - start, dtype=self.dtype) if out is None else out
+        begin = 0
+        for source in self.sources:
+            size = math.prod(source.shape)
+            low, high = max(start, begin), min(stop, begin + size)
+            if low < high:
+                source.piece(low - begin, high - begin, here[low - start : high - start])
+            begin += size
+        return here
+
+
+Readable: TypeAlias = Stored | Held | Turned | Joined
+
+
+def turned_back(tensor: Tensor, turn: Turn) -> Tensor:
+    """The numbers of a tensor (any shape) in the order before `turn`, 1-D."""
+    before = [turn.axes.index(axis) for axis in range(len(turn.axes))]
+    return tensor.reshape([turn.sizes[axis] for axis in turn.axes]).permute(before).reshape(-1)
+
+
+def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
+    if one == other:
+        return one
+    return torch.float32 if min(one.itemsize, other.itemsize) == 1 else torch.promote_types(one, other)

@@ -24,9 +24,10 @@ from fusionlib.merging.choices import POLICIES
 from fusionlib.studies.choices import GROUPS
 
 if TYPE_CHECKING:
-    from fusionlib.studio import Comparison, Own, Wanted
+    from fusionlib.studio import Choices, Comparison, Own, Wanted
 
 ROWS, EVERY = ("methods", "searches"), "all"
+_SHOWN = "Add searches to --rows and leave --shared, --rename and --exclude out, or leave --search out"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--select", metavar="SPEC", help="pictures that --search chooses by (default: the data, which flatters it)"
     )
     parser.add_argument(
-        "--classes", action="store_true", help="also IoU class by class, of the best row beside the best single network"
+        "--classes",
+        action="store_true",
+        help="also IoU class by class, of the best merge beside the best single network",
     )
     parser.add_argument(
         "--latency",
@@ -115,7 +118,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         given.dtype,
     )
     choices.checked(len(given.checkpoints))  # a wrong choice is said before data is read
-    searches = _searches(given)
+    searches = _searches(given, choices)
     studio = open_studio(given)
     opened = open_files(given, given.checkpoints)
     pictures = open_data(studio, given)
@@ -140,13 +143,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "best_single_miou": found["best_single_miou"],
         "rows": found["rows"],
         **({"cost": comparison.costs.about} if given.latency else {}),
-        **({"classes": _classes(comparison, found["best"])} if given.classes else {}),
+        **({"classes": _classes(comparison, found["rows"])} if given.classes else {}),
         "notes": list(pictures.notes),
         "warnings": found["warnings"],
     }
 
 
-def _searches(given: argparse.Namespace) -> list[Wanted]:
+def _searches(given: argparse.Namespace, choices: Choices) -> list[Wanted]:
     """What to search for before the table; of `all` those strategies that take so many checkpoints."""
     from fusionlib.studio import Wanted
 
@@ -155,16 +158,19 @@ def _searches(given: argparse.Namespace) -> list[Wanted]:
         if given.select is not None:
             raise UsageError(f"--select {given.select[:80]}", "a search that chooses by it", "Add --search")
         return []
-    if names != EVERY:
+    if "searches" not in choices.groups or choices.sharing is not None:
+        got = f"--rows {given.rows[:80]}" if choices.sharing is None else "what is shared alone (--shared)"
+        raise UsageError(f"--search {names[:80]} with {got}", "a table with rows for what is found", _SHOWN)
+    if EVERY not in names.split(","):
         return [Wanted(name, dtype=given.dtype).checked(count) for name in dict.fromkeys(names.split(","))]
     kinds = STRATEGIES.items()
     return [Wanted(name, dtype=given.dtype) for name, kind in kinds if kind.fewest <= count <= kind.most]
 
 
-def _classes(comparison: Comparison, best: str | None) -> dict[str, Any] | None:
-    from fusionlib.studio.comparison_classes import best_single, class_rows
+def _classes(comparison: Comparison, listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    from fusionlib.studio.comparison_classes import best_merge, best_single, class_rows
 
-    alone = best_single(comparison)
+    alone, best = best_single(comparison), best_merge(listed)
     rows = class_rows(comparison, best) if best else []
     return {"row": best, "single": alone.name, "classes": rows} if alone and rows else None
 

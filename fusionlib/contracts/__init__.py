@@ -49,7 +49,7 @@ from fusionlib.contracts.posteriors import POSTERIORS, Posterior
 from fusionlib.contracts.progress import Progress
 from fusionlib.contracts.statistics import STATISTICS, Found, LoadedNetwork, Statistic, Subject, Table, Wanted
 from fusionlib.contracts.studies import STRATEGIES, STUDIES, Objective, Strategy, Study
-from fusionlib.description import Description, Parts, Spelling, TensorShapes
+from fusionlib.description import Description, Part, Parts, Spelling, TensorShapes, Turn, whole_shapes
 from fusionlib.parameters import Parameter, parameter, parameters_of
 from fusionlib.registry import Registry
 
@@ -87,6 +87,7 @@ __all__ = [
     "Output",
     "OwnClasses",
     "Parameter",
+    "Part",
     "Parts",
     "Permutation",
     "Point",
@@ -108,8 +109,10 @@ __all__ = [
     "Table",
     "TensorShapes",
     "Training",
+    "Turn",
     "Wanted",
     "class_count",
     "parameter",
     "parameters_of",
+    "whole_shapes",
 ]

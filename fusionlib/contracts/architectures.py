@@ -79,8 +79,11 @@ class Architecture(Protocol):
     named has an attribute `named`, how it was: `--model FILE.py:FACTORY`. One that computes something else with the
     tensors of another, such as an output stride, has an attribute `chosen`: False, and it is never recognised, until
     the operator asks for it by `--model NAME`; then it comes before the other. One that was made for a checkpoint, and
-    is on no list of networks, has an attribute `listed`: False. Those of this library have two more: `names`, whose
-    names of tensors they go by, and `stride`, the pixels of the picture a side of one of the backbone's.
+    is on no list of networks, has an attribute `listed`: False. One that stands in where no other runs a checkpoint has
+    `last`: True, and other names for its tensors are tried first. One with integer tensors whose numbers follow from
+    their shape has a method `check(module)`, which raises `ArchitectureError` where a checkpoint has others. Those of
+    this library have two more attributes: `names`, whose names of tensors they go by, and `stride`, the pixels of the
+    picture a side of one of the backbone's.
     """
 
     title: str

@@ -89,6 +89,9 @@ class BoundNetwork:
         self.trail = Trail(declared(self.module) if declared else (), layout, self.flat)
         self._trained: list[tuple[dict[str, Any], str, str]] = []
         self._bind(integers)
+        check = getattr(architecture, "check", None)
+        if check is not None:
+            check(self.module)
         self.inputs = Inputs(architecture.preprocessing, device)
         self.output: Output = getattr(architecture, "output", Output())
 

@@ -42,9 +42,6 @@ from fusionlib.lab.plan import TrainingPlan, cost, span_of
 STATE = "progress.state"
 """What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
 
-LOCK = "run.lock"
-"""Held by the process that trains: two would write the same files."""
-
 TELL_EVERY_S = 2.0
 """Seconds after which the record says how far a run is."""
 
@@ -316,7 +313,7 @@ class Trainer:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Nobody else trains in `folder` meanwhile. Raises `UsageError` where somebody does."""
-    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    fd = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Linear CKA: do two networks represent the same pictures alike, block by block?"""
+"""Do two networks represent the same pictures alike, block by block? Linear CKA, and how far features lie apart."""
 
 from __future__ import annotations
 
@@ -41,24 +41,29 @@ def linear_cka(first: Any, second: Any) -> float | None:
 
 
 class Cka:
-    """Linear CKA of two networks block by block, streamed: sums and products of channels, never the activations.
+    """Linear CKA and l2 distance of two networks block by block, streamed: sums and products of channels, never the
+    activations.
 
     A position of a feature map is one example, its channels are the features: `POSITIONS` of each picture, drawn
     without replacement and the same for both networks, so thousands of examples from a few pictures. What is drawn
     follows from the picture's number and the map's size alone, not from who else is compared or what came before. The
-    plug-in (biased) estimator, see `linear_cka`.
+    plug-in (biased) estimator, see `linear_cka`. The distance is `sqrt(mean_i |x_i - y_i|^2)` over the same positions
+    and all channels, in the unit of the activations: unlike CKA it sees a rotation, and a block whose channels mean the
+    same but are larger. `relative` divides it by the root of the mean of both networks' mean squares: 0 for the same
+    features, about 1.4 for unrelated ones.
 
     State, for every block of name b that either network has: `count/b` (3,) int64, examples of the first, the second
-    and of both; where they have it `sum0/b` (p,), `sum1/b` (q,), `product00/b` (p, p), `product11/b` (q, q) and
-    `product01/b` (p, q) float64. They add, in float64 and so to the last bit in the order of the pictures alone: one
+    and of both; where they have it `sum0/b` (p,), `sum1/b` (q,), `product00/b` (p, p), `product11/b` (q, q),
+    `product01/b` (p, q) and, where both have the same channels, `squares/b` (2,) float64, sums of squares of the
+    difference and of both. They add, in float64 and so to the last bit in the order of the pictures alone: one
     state stands for all of them. Sums are not shifted by a mean, which float64 has digits for: a channel whose mean is
     1,000 times its deviation still has ten.
     """
 
     title: ClassVar[str] = "Activation similarity"
-    summary: ClassVar[str] = "Linear CKA per block: 1 where both networks represent the pictures alike"
+    summary: ClassVar[str] = "Linear CKA per block, 1 where both networks represent the pictures alike, and l2 distance"
     source: ClassVar[str] = "Kornblith et al. 2019, equation 5, linear kernel, biased estimator, positions as examples"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "pictures"
     networks: ClassVar[Networks] = "pair"
     grain: ClassVar[Grain] = "split"
@@ -66,6 +71,7 @@ class Cka:
     reads: ClassVar[frozenset[str]] = frozenset({"activations"})
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure("cka", "CKA", "", "", 3, "1 where both networks represent the pictures alike, 0 where not", "block"),
+        Figure("feature_distance", "Feature distance", "", "", 4, "Root mean square l2 distance of positions", "block"),
     )
 
     def init(self, classes: int, device: torch.device, members: int = 2) -> State:
@@ -92,15 +98,20 @@ class Cka:
                 for one, shape in zip(maps, shapes, strict=True)
             ]
             _add_rows(state, block, *rows, paired=shapes[0] == shapes[1])
+            _add_squares(state, block, *rows)
 
     def compute(self, state: State) -> dict[str, Any]:
         """`cka`: `block` and its `cka` in the order in which the blocks ran; None where a representation is constant.
+        `feature_distance`: `block`, `distance` and `relative`; None where channels differ.
 
         Blocks that the two did not share in every picture are left out.
         """
         blocks = [name.removeprefix("count/") for name in state if name.startswith("count/")]
         shared = [block for block in blocks if len(set(state[f"count/{block}"].tolist())) == 1]
-        return {"cka": [{"block": block, "cka": _similarity(state, block)} for block in shared]}
+        return {
+            "cka": [{"block": block, "cka": _similarity(state, block)} for block in shared],
+            "feature_distance": [{"block": block, **_distance(state, block)} for block in shared],
+        }
 
 
 def _add_rows(
@@ -118,6 +129,24 @@ def _add_rows(
         _add(state, f"product01/{block}", left.T @ right)
         counts.append(len(left))
     _add(state, f"count/{block}", torch.tensor([*counts, 0][:3]))
+
+
+def _add_squares(state: State, block: str, first: torch.Tensor | None, second: torch.Tensor | None) -> None:
+    """Add what matrices (n, p) of the same examples have in squares: of their difference, and of both together."""
+    if first is None or second is None or first.shape != second.shape:
+        return
+    one, other = first.double(), second.double()
+    apart, both = (one - other).square().sum(), one.square().sum() + other.square().sum()
+    _add(state, f"squares/{block}", torch.stack([apart, both]))
+
+
+def _distance(state: State, block: str) -> dict[str, float | None]:
+    """The root mean square distance of positions, and as a part of the features' root mean square."""
+    if f"squares/{block}" not in state:
+        return {"distance": None, "relative": None}
+    apart, both = state[f"squares/{block}"].tolist()
+    count = float(state[f"count/{block}"][2])
+    return {"distance": (apart / count) ** 0.5, "relative": (2 * apart / both) ** 0.5 if both else None}
 
 
 def _add(state: State, name: str, value: torch.Tensor) -> None:

@@ -40,39 +40,56 @@ class Ensembles:
 
     def init(self, classes: int, device: torch.device, members: int = 2) -> State:
         """Zeros for all subsets of `members` networks. Raises `UsageError` for more than 8."""
-        count = subsets_below(members)
-        shapes = {"right": (count, classes), "predicted": (count, classes), "truth": (classes,)}
-        shapes |= {"loss": (count,), "undefined": (count,)}
-        return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+        return no_outcomes(subsets_below(members), classes, device)
 
     def update(self, state: State, *observations: Observation) -> None:
         """Add the labelled pixels. Raises `DataError` when the truth has an unknown id."""
-        first = observations[0]
         for place, seen in answering_together(observations):
-            matrix, loss = count_pairs(seen.truth, seen.predicted_bytes, seen.classes), seen.loss
-            state["right"][place] += matrix.diagonal()
-            state["predicted"][place] += matrix[:, : seen.classes].sum(0)
-            state["loss"][place] += loss.steps
-            state["undefined"][place] += loss.beyond
-        state["truth"] += torch.bincount(first.truth_ids[first.valid], minlength=first.classes)
+            add_outcomes(state, place, seen)
+        add_truth(state, observations[0])
 
     def compute(self, state: State) -> dict[str, Any]:
         """A list of each figure, in the order of `subsets`; None where no pixel is labelled, or a loss undefined."""
-        truth = state["truth"].double()
-        right, predicted = state["right"].double(), state["predicted"].double()
-        union = truth + predicted - right
-        present = union > 0
-        ious = torch.where(present, right / union.clamp(min=1), 0)
-        pixels = int(state["truth"].sum())
-        losses = zip(state["loss"].tolist(), state["undefined"].tolist(), strict=True)
-        return {
-            "ensemble_miou": [
-                float(row[there].mean()) if bool(there.any()) else None
-                for row, there in zip(ious, present, strict=True)
-            ],
-            "ensemble_pixel_accuracy": [float(one) / pixels if pixels else None for one in right.sum(1)],
-            "ensemble_loss": [steps * UNIT / pixels if pixels and not lost else None for steps, lost in losses],
-        }
+        return {f"ensemble_{name}": values for name, values in scores_of(state).items()}
+
+
+def no_outcomes(count: int, classes: int, device: torch.device) -> State:
+    """Zeros for S = `count` ensembles, as the docstring of `Ensembles` has them."""
+    shapes = {"right": (count, classes), "predicted": (count, classes), "truth": (classes,)}
+    shapes |= {"loss": (count,), "undefined": (count,)}
+    return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+
+
+def add_outcomes(state: State, place: int, seen: Observation) -> None:
+    """Add the labelled pixels of ensemble number `place`. Raises `DataError` when the truth has an unknown id."""
+    matrix, loss = count_pairs(seen.truth, seen.predicted_bytes, seen.classes), seen.loss
+    state["right"][place] += matrix.diagonal()
+    state["predicted"][place] += matrix[:, : seen.classes].sum(0)
+    state["loss"][place] += loss.steps
+    state["undefined"][place] += loss.beyond
+
+
+def add_truth(state: State, seen: Observation) -> None:
+    """Add the labelled pixels of every class, which all ensembles have in common."""
+    state["truth"] += torch.bincount(seen.truth_ids[seen.valid], minlength=seen.classes)
+
+
+def scores_of(state: State) -> dict[str, list[float | None]]:
+    """`miou`, `pixel_accuracy` and `loss` of every ensemble; None where no pixel is labelled, or a loss undefined."""
+    truth = state["truth"].double()
+    right, predicted = state["right"].double(), state["predicted"].double()
+    union = truth + predicted - right
+    present = union > 0
+    ious = torch.where(present, right / union.clamp(min=1), 0)
+    pixels = int(state["truth"].sum())
+    losses = zip(state["loss"].tolist(), state["undefined"].tolist(), strict=True)
+    return {
+        "miou": [
+            float(row[there].mean()) if bool(there.any()) else None for row, there in zip(ious, present, strict=True)
+        ],
+        "pixel_accuracy": [float(one) / pixels if pixels else None for one in right.sum(1)],
+        "loss": [steps * UNIT / pixels if pixels and not lost else None for steps, lost in losses],
+    }
 
 
 MEASURES.register("ensembles")(Ensembles())

@@ -39,28 +39,42 @@ class EnsemblesCalibration:
 
     def init(self, classes: int, device: torch.device, members: int = 2) -> State:
         """Zeros for all subsets of `members` networks. Raises `UsageError` for more than 8."""
-        count = subsets_below(members)
-        shapes = {"outcomes": (2, count, DEFAULT_BINS), "confidence": (count, DEFAULT_BINS)}
-        return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+        return no_bins(subsets_below(members), device)
 
     def update(self, state: State, *observations: Observation) -> None:
         """Add the labelled pixels. Raises `DataError` when the truth has an unknown id."""
         for place, seen in answering_together(observations):
-            usable = usable_pixels(seen)
-            bins = fine_bins(seen.label_confidence).div_(FINE_BINS // DEFAULT_BINS, rounding_mode="floor")
-            cell = bins.add_(seen.right, alpha=DEFAULT_BINS).masked_fill_(~usable, 2 * DEFAULT_BINS).view(-1)
-            steps = (seen.label_confidence * (1 / STEP)).round_().double().view(-1)
-            outcomes = torch.bincount(cell, minlength=2 * DEFAULT_BINS + 1)[:-1].view(2, DEFAULT_BINS)
-            # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
-            sums = torch.bincount(cell, steps, minlength=2 * DEFAULT_BINS + 1)[:-1].view(2, DEFAULT_BINS)
-            state["outcomes"][:, place] += outcomes
-            state["confidence"][place] += sums.sum(0).long()
+            add_bins(state, place, seen)
 
     def compute(self, state: State) -> dict[str, Any]:
         """A list in the order of the subsets; None where no pixel is labelled."""
-        wrong, right = state["outcomes"].cpu().numpy()
-        sums = state["confidence"].cpu().numpy() * STEP
-        return {"ensemble_ece": [ece(*rows) for rows in zip(wrong + right, right, sums, strict=True)]}
+        return {"ensemble_ece": eces_of(state)}
+
+
+def no_bins(count: int, device: torch.device) -> State:
+    """Zeros for S = `count` ensembles, as the docstring of `EnsemblesCalibration` has them."""
+    shapes = {"outcomes": (2, count, DEFAULT_BINS), "confidence": (count, DEFAULT_BINS)}
+    return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+
+
+def add_bins(state: State, place: int, seen: Observation) -> None:
+    """Add the labelled pixels of ensemble number `place`. Raises `DataError` when the truth has an unknown id."""
+    usable = usable_pixels(seen)
+    bins = fine_bins(seen.label_confidence).div_(FINE_BINS // DEFAULT_BINS, rounding_mode="floor")
+    cell = bins.add_(seen.right, alpha=DEFAULT_BINS).masked_fill_(~usable, 2 * DEFAULT_BINS).view(-1)
+    steps = (seen.label_confidence * (1 / STEP)).round_().double().view(-1)
+    outcomes = torch.bincount(cell, minlength=2 * DEFAULT_BINS + 1)[:-1].view(2, DEFAULT_BINS)
+    # Whole numbers below 2^53 in float64: exact whatever the order of the additions.
+    sums = torch.bincount(cell, steps, minlength=2 * DEFAULT_BINS + 1)[:-1].view(2, DEFAULT_BINS)
+    state["outcomes"][:, place] += outcomes
+    state["confidence"][place] += sums.sum(0).long()
+
+
+def eces_of(state: State) -> list[float | None]:
+    """ECE of every ensemble; None where no pixel is labelled."""
+    wrong, right = state["outcomes"].cpu().numpy()
+    sums = state["confidence"].cpu().numpy() * STEP
+    return [ece(*rows) for rows in zip(wrong + right, right, sums, strict=True)]
 
 
 MEASURES.register("ensembles_calibration")(EnsemblesCalibration())

@@ -1,4 +1,4 @@
-"""All subsets of some networks, each answering as one: the mean of the probabilities of its members."""
+"""Several networks that answer as one, by the mean of their probabilities: all subsets, and the first of a list."""
 
 from __future__ import annotations
 
@@ -35,8 +35,29 @@ def answering_together(observations: Sequence[Observation]) -> Iterator[tuple[in
     for members, total in _sums([one.logits.softmax(1) for one in observations]):
         if len(members) < 2:
             continue
-        mean = (total / len(members)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
-        yield places[members], Observation(mean, first.truth, first.mapping, first.classes)
+        yield places[members], _answer(total / len(members), first)
+
+
+def first_together(observations: Sequence[Observation]) -> Iterator[Observation]:
+    """What the first network sees, the first two together, and so on to all of them: sums in the order of the networks,
+    one addition each.
+
+    Raises `UsageError` for networks of different classes.
+    """
+    first = observations[0]
+    if len({one.logits.shape[1] for one in observations}) > 1:
+        raise UsageError("Networks of different classes together", "networks of the same classes", "Name others")
+    yield first
+    total = first.logits.softmax(1)
+    for size, one in enumerate(observations[1:], 2):
+        total = total + one.logits.softmax(1)
+        yield _answer(total / size, first)
+
+
+def _answer(mean: torch.Tensor, like: Observation) -> Observation:
+    """Mean probabilities (N, C, H, W) as the logits of one network; a probability of 0 stays a number."""
+    logits = mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_()
+    return Observation(logits, like.truth, like.mapping, like.classes)
 
 
 def _sums(parts: Sequence[torch.Tensor]) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:

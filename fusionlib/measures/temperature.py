@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from fusionlib.contracts import MEASURES, Figure, Grain, Needs, Networks, State
 from fusionlib.measures.observation import UNIT, Observation
-
-TEMPERATURES = tuple(2 ** (quarter / 4) for quarter in range(-8, 13))
-"""0.25 to 8 in steps of the fourth root of 2, 1 among them: neighbours differ by 19 %, a polynomial gives the rest."""
+from fusionlib.measures.scaled_losses import scaled_losses
+from fusionlib.measures.temperature_curve import TEMPERATURES, minimum_of
 
 
 class TemperatureFit:
@@ -51,12 +47,10 @@ class TemperatureFit:
     def update(self, state: State, *observations: Observation) -> None:
         """Add the labelled pixels."""
         (observation,) = observations
+        steps, undefined = scaled_losses(observation, TEMPERATURES)
         state["pixels"] += observation.pixels
-        for place, temperature in enumerate(TEMPERATURES):
-            scaled = observation.logits / temperature
-            loss = Observation(scaled, observation.truth, observation.mapping, observation.classes).loss
-            state["steps"][place] += loss.steps
-            state["undefined"][place] += loss.beyond
+        state["steps"] += steps
+        state["undefined"] += undefined
 
     def compute(self, state: State) -> dict[str, Any]:
         """`temperature`, `nll_before`, `nll_after` (None: undefined), `at_limit` (the best T lies at an end of the
@@ -66,29 +60,14 @@ class TemperatureFit:
         sums = zip(TEMPERATURES, state["steps"].tolist(), state["undefined"].tolist(), strict=True)
         losses = [[t, steps * UNIT / pixels] for t, steps, undefined in sums if pixels and not undefined]
         before = next((loss for t, loss in losses if t == 1.0), None)
-        value, lowest, at_limit = _lowest(losses) if losses else (None, None, False)
+        found = minimum_of([loss for _, loss in losses], [t for t, _ in losses])
         return {
-            "temperature": value,
+            "temperature": None if found is None else found.temperature,
             "nll_before": before,
-            "nll_after": lowest,
-            "at_limit": at_limit,
+            "nll_after": None if found is None else found.loss,
+            "at_limit": found is not None and found.at_limit,
             "losses": losses,
         }
-
-
-def _lowest(losses: Sequence[Sequence[float]]) -> tuple[float, float, bool]:
-    """T of the lowest loss, that loss, and whether it lies at an end of the range."""
-    best = min(range(len(losses)), key=lambda place: losses[place][1])
-    if best in (0, len(losses) - 1):
-        return losses[best][0], losses[best][1], True
-    reach = min(2, best, len(losses) - 1 - best)
-    near = losses[best - reach : best + reach + 1]
-    places = np.arange(-reach, reach + 1, dtype=np.float64)
-    curve = np.polynomial.Polynomial.fit(places, [loss for _, loss in near], 2 * reach, domain=[-reach, reach])
-    turns = [float(root.real) for root in curve.deriv().roots() if abs(root.imag) < 1e-9 and abs(root.real) <= 1]
-    place = min([0.0, *turns], key=curve)
-    step = math.log(near[1][0] / near[0][0])
-    return near[reach][0] * math.exp(place * step), float(curve(place)), False
 
 
 MEASURES.register("temperature")(TemperatureFit())

@@ -12,7 +12,7 @@ from fusionlib.checkpoints.arena import Arena, common_tensors, refuse_unless_fin
 from fusionlib.checkpoints.layout import Entry, Layout
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.checkpoints.rounding import rounded
-from fusionlib.checkpoints.spelled import Spelled, Written
+from fusionlib.checkpoints.spelled import Run, Spelled, Written, in_order
 from fusionlib.checkpoints.writer import SafetensorsWriter
 from fusionlib.contracts import Progress
 from fusionlib.errors import MergeError
@@ -66,15 +66,15 @@ def stream_merge(
     ]
     written = Written(entries, spelled)
     with SafetensorsWriter(out, written.entries, metadata) as writer:
-        for name in written.order:
-            entry = layout.by_name.get(name)
+        for run in written.order:
+            entry = layout.by_name.get(run.name)
             if entry is None:
-                written.put(writer, name, tables[name])
-            elif name in statistics.layout.by_name:
-                written.put(writer, name, rounded(name, statistics.layout.view(resident, name), entry.dtype))
-                done += entry.size
+                written.put(writer, run, tables[run.name])
+            elif entry.name in statistics.layout.by_name:
+                written.put(writer, run, rounded(run.name, statistics.layout.view(resident, run.name), entry.dtype))
+                done += run.stop - run.start
             else:
-                for piece in _merged_pieces(entry, members, scratch):
+                for piece in in_order(run, _merged_pieces(entry, run, members, scratch)):
                     writer.append(piece)
                     done += piece.numel()
                     if progress is not None:
@@ -82,14 +82,17 @@ def stream_merge(
     return notes
 
 
-def _merged_pieces(entry: Entry, members: Sequence[tuple[Checkpoint, float]], scratch: Tensor) -> Iterator[Tensor]:
-    """The merged tensor piece by piece, `members` with their shares in the order in which they are folded."""
+def _merged_pieces(
+    entry: Entry, run: Run, members: Sequence[tuple[Checkpoint, float]], scratch: Tensor
+) -> Iterator[Tensor]:
+    """The run of the merged tensor piece by piece, `members` with their shares in the order in which they are
+    folded.
+    """
     checkpoints, shares = zip(*members, strict=True)
-    rows = [
-        torch.empty(min(PIECE, entry.size), dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints
-    ]
-    for start in range(0, entry.size, PIECE):
-        end = min(start + PIECE, entry.size)
+    longest = min(PIECE, run.stop - run.start)
+    rows = [torch.empty(longest, dtype=checkpoint.tensors[entry.name].dtype) for checkpoint in checkpoints]
+    for start in range(run.start, run.stop, PIECE):
+        end = min(start + PIECE, run.stop)
         merged = scratch[: end - start]
         pieces = [
             checkpoint.piece(entry.name, start, end, row[: end - start])

@@ -15,6 +15,7 @@ from fusionlib.atomic import reason
 PATIENCE_S = 10.0
 """How long to wait for others who hold the file; once that was in vain, not at all until it is free again."""
 
+_READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Row = tuple[Any, ...]
@@ -24,8 +25,8 @@ class Database:
     """Tables in a file; no trouble with it is an error.
 
     What cannot be written is kept in memory as long as the process lives, found there by the same questions, and
-    written with the next rows that can be. A file that SQLite cannot read is set aside under another name and a new
-    one begun. `notes` says both.
+    written with the next rows that can be. A file in a folder that cannot be written is read as it is. A file that
+    SQLite cannot read is set aside under another name and a new one begun. `notes` says what was lost.
 
     `schema` creates the tables where they are not there. Files have the number `layout` in them (0: any will do);
     `migrate` looks at one of an earlier layout first and says what it dropped. A row is on its way to the disk once
@@ -41,6 +42,7 @@ class Database:
         self._file: sqlite3.Connection | None = None
         self._spare: sqlite3.Connection | None = None  # holds what could not be written
         self._inode, self._patience = 0, PATIENCE_S
+        self._still: tuple[int, int] | None = None  # size and time of a file that can only be read, and is as it was
         self._unwritten: list[tuple[str, Row, bool]] = []
         self._trouble = self._damage = self._dropped = ""
 
@@ -72,7 +74,8 @@ class Database:
                     self._spare.close()
                     self._spare = None
             except (OSError, sqlite3.Error) as problem:
-                self._trouble = reason(problem) if isinstance(problem, OSError) else str(problem)
+                said = reason(problem) if isinstance(problem, OSError) else str(problem)
+                self._trouble = said if self._still is None else "the file can only be read"
                 self._spare = self._spare or self._in_memory()
                 _all(self._spare, waiting)
                 self._unwritten += waiting
@@ -101,10 +104,12 @@ class Database:
             try:
                 found = call(self._opened())
             except sqlite3.DatabaseError as problem:
-                if getattr(problem, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                if getattr(problem, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED or self._still is not None:
                     raise
                 self._replace()
                 found = call(self._opened())
+            if self._still is not None and self._moved():
+                raise sqlite3.OperationalError("the file was written by another process while it was read")
         except (OSError, sqlite3.Error):
             self._close()  # so that the next question finds whatever is there by then
             self._patience = 0.0
@@ -117,15 +122,32 @@ class Database:
             self._close()
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(
-                self.path, timeout=self._patience, check_same_thread=False, isolation_level=None
-            )
-            self._file.text_factory = _text
-            self._inode = self.path.stat().st_ino
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=NORMAL")
-            self._prepare(self._file)
+            try:
+                self._file = self._connected()
+                self._file.execute("PRAGMA journal_mode=WAL")
+                self._file.execute("PRAGMA synchronous=NORMAL")
+                self._prepare(self._file)
+            except sqlite3.OperationalError as problem:
+                self._close()
+                if getattr(problem, "sqlite_errorcode", 0) & 0xFF not in _READ_ONLY or not self._at_rest():
+                    raise
+                self._file = self._connected(still=True)
         return self._file
+
+    def _connected(self, *, still: bool = False) -> sqlite3.Connection:
+        """`still`: where nothing can be written, not even the journal that SQLite begins to read."""
+        address = f"{self.path.absolute().as_uri()}?immutable=1" if still else str(self.path)
+        file = sqlite3.connect(
+            address, timeout=self._patience, check_same_thread=False, isolation_level=None, uri=still
+        )
+        file.text_factory = _text
+        found = self.path.stat()
+        self._inode, self._still = found.st_ino, _signs(found) if still else None
+        return file
+
+    def _at_rest(self) -> bool:
+        """Whether the file is there and nobody has it open to write."""
+        return self.path.exists() and not self.path.with_name(f"{self.path.name}-wal").exists()
 
     def _prepare(self, file: sqlite3.Connection) -> None:
         """Make the tables. Of a file that has them nothing is written: a full disk can still be read."""
@@ -136,11 +158,15 @@ class Database:
         file.executescript(self._schema + f"PRAGMA user_version = {self._layout};")
 
     def _moved(self) -> bool:
-        """Whether the file that was opened has been removed or set aside: what is written to it would be lost."""
+        """Whether the file that was opened has been removed or set aside: what is written to it would be lost. One that
+        is read without a journal must not have changed either.
+        """
         try:
-            return self.path.stat().st_ino != self._inode
+            found = self.path.stat()
         except FileNotFoundError:
             return True
+        changed = self._still is not None and (self._still != _signs(found) or not self._at_rest())
+        return found.st_ino != self._inode or changed
 
     def _close(self) -> None:
         if self._file is not None:
@@ -158,6 +184,10 @@ class Database:
             if old.exists():
                 os.rename(old, aside.with_name(aside.name + ending))
         self._damage = f"The store of results was damaged; it was set aside as {aside.name} and a new one begun"
+
+
+def _signs(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
 
 
 def _text(found: bytes) -> str:

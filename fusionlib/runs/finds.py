@@ -27,6 +27,10 @@ class Finds:
     def put(self, search: str, checkpoints: Collection[str], value: Mapping[str, Any]) -> None:
         """Keep what the search with this key has found among checkpoints with these fingerprints."""
         row = (search, json.dumps(sorted(checkpoints)), json.dumps(value), time.time())
+        if self._database.read("SELECT search, checkpoints, value FROM finds WHERE search = ?", (search,))[:1] == [
+            row[:3]
+        ]:
+            return
         self._database.write("INSERT OR REPLACE INTO finds VALUES (?, ?, ?, ?)", [row])
         oldest = "SELECT search FROM finds ORDER BY created DESC LIMIT -1 OFFSET ?"
         self._database.write(f"DELETE FROM finds WHERE search IN ({oldest})", [(MOST,)], counted=False)

@@ -45,6 +45,7 @@ from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.exports import Exports
+from fusionlib.studio.families import family_desks
 from fusionlib.studio.first_look import FirstLooks
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
@@ -152,9 +153,9 @@ class Studio:
             self.workspace, runner=self.runner, outlooks=self.outlooks, curves=self.curves, intervals=self.intervals
         )
         self.exports = Exports(options.home / "exports", self.merge)
-        self.searches = SearchDesk(self.workspace, self.runner)
+        self.searches, self.varied = SearchDesk(self.workspace, self.runner), VariedDesk(self.workspace, self.runner)
         self.domains = DomainsDesk(self.workspace, self.runner)
-        self.varied = VariedDesk(self.workspace, self.runner)
+        self.sets, self.snapshots, self.rates = family_desks(self.workspace, self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")

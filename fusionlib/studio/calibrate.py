@@ -5,7 +5,6 @@ store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ class CalibrationSweep(Sweep):
             )
         super().__init__(view, runner, store)
         self.title = f"calibration {view.selection.a} - {view.selection.b}"
-        self._shown_by: tuple[Blend, Blend] | None = None
+        self._shown_by: Blend | None = None
         self._looking = threading.Lock()
 
     def recipe_at(self, point: Point) -> Recipe:
@@ -119,7 +118,7 @@ class CalibrationSweep(Sweep):
         def run(call: Any) -> Any:
             return view.worker.run(call, FRAME)
 
-        self._shown_by = self._shown_by or (view.new_blend(), view.new_blend())
+        self._shown_by = self._shown_by or view.new_blend()
         network = self._network_at(point, self._shown_by, run)
 
         def observe() -> ReliabilityMaps:
@@ -131,22 +130,29 @@ class CalibrationSweep(Sweep):
 
         return run(observe)
 
-    def _network_at(self, point: Point, blends: tuple[Blend, Blend], run: Run) -> Network:
+    def _network_at(self, point: Point, blend: Blend, run: Run) -> Network:
         """A network to look through, made at once: interactive frames do not wait for the runner."""
         if (alpha := _alpha_of(point)) is not None:
-            return self._ensemble(blends, alpha, run)
+            members = [_Alone(blend, number, run) for number in range(len(self.view.ends))]
+            return OutputEnsemble(members, self.view.path.shares(alpha), fingerprints=self.view.arena.fingerprints)
         if isinstance(point, str):
-            blends[0].set_alone(self.view.ends.index(point), run)
+            blend.set_alone(self.view.ends.index(point), run)
         else:
-            blends[0].set(self.view.uniform(point), run)
-        return blends[0].network
+            blend.set(self.view.uniform(point), run)
+        return blend.network
 
-    def _ensemble(self, blends: Sequence[Blend], alpha: float, run: Run) -> OutputEnsemble:
-        for number, blend in enumerate(blends):
-            blend.set_alone(number, run)
-        return OutputEnsemble(
-            [blend.network for blend in blends], Linear(alpha).shares(2), fingerprints=self.view.arena.fingerprints
-        )
+
+class _Alone:
+    """Checkpoint `number` of a view, in a network that takes in whichever is asked."""
+
+    def __init__(self, blend: Blend, number: int, run: Run) -> None:
+        self._blend, self._number, self._run = blend, number, run
+        self.device = blend.network.device
+
+    def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """As any network's."""
+        self._blend.set_alone(self._number, self._run)
+        return self._blend.network.logits(images, size)
 
 
 def _alpha_of(point: Point) -> float | None:

@@ -37,7 +37,7 @@ from fusionlib.studio.comparison_recipes import with_recipe, without_own_dtype
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
 from fusionlib.studio.costs import Costs
 from fusionlib.studio.export import sharing_notes
-from fusionlib.studio.finds import Find, found_rows
+from fusionlib.studio.finds import Find, found_rows, weights_text
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurve, KnownCurves, chosen_on_curve, curve_row
 from fusionlib.studio.outlook import OutlookDesk, averages, gravest
@@ -165,10 +165,11 @@ class Comparison(Work):
         return [row.recipe for row in self.rows() if row.recipe is not None and self._answers(row)]
 
     def strategies(self) -> tuple[list[str], list[str]]:
-        """Strategies whose searches among these, or some of them, are finished; and those of which none is."""
+        """Strategies whose searches among these, or some of them, are finished; and those that are left for the set."""
         tried = {find.strategy for find in self._found.values()}
-        names = [name for name in STRATEGIES.names() if STRATEGIES.get(name).fewest <= len(self.checkpoints)]
-        return [name for name in names if name in tried], [name for name in names if name not in tried]
+        kinds, count = tuple(STRATEGIES.items()), len(self.checkpoints)
+        fit = [name for name, kind in kinds if kind.fewest <= count <= kind.most]
+        return [name for name, _ in kinds if name in tried], [name for name in fit if name not in tried]
 
     def figures(self, row: Row) -> dict[str, Any] | None:
         """All that is known of a row; None until it is measured."""
@@ -257,7 +258,7 @@ class Comparison(Work):
         fitted = (f"T fitted on {len(one)} of {len(self.pictures)} pictures" for one in self._fit_on.values())
         shared = (*shared, *fitted) if row.group == "temperature" else shared
         if row.group == FOUND:
-            shared = (self._found[row.name].remark(self.pictures),)
+            shared = (weights_text(row, self.names), self._found[row.name].remark(self.pictures))
         if row.group == CURVE:
             shared = (chosen_on_curve(self._between[row.members], len(self.pictures)),)
         remarks = (GUESSES if guesses else "", remark(row, self.names, self.choices), *shared, *notes)

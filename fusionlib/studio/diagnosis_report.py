@@ -106,9 +106,8 @@ def _pair(
     ]
     best_single = max(ends) if len(ends) == 2 else None
     found = joint or {}
-    row |= {
-        name: found.get(name) for name in ("oracle_miou", "oracle_pixel_accuracy", "disagreement", "diversity", "cka")
-    }
+    names = ("oracle_miou", "oracle_pixel_accuracy", "disagreement", "diversity", "cka", "feature_distance")
+    row |= {name: found.get(name) for name in names}
     row["best_single_miou"] = best_single
     row["oracle_headroom"] = _difference(row["oracle_miou"], best_single)
     row |= _path(path, row["oracle_miou"])

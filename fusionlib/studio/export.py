@@ -139,6 +139,7 @@ def write_network(
     flat = flat.cpu()
     written, dtypes = Written(entries, spelled), {name: dtype for name, dtype, _ in entries}
     with SafetensorsWriter(out, written.entries, metadata) as writer:
-        for name in written.order:
+        for run in written.order:
+            name = run.name
             whole = layout.view(flat, name).to(dtypes[name]) if name in by_name else tables[name]
-            written.put(writer, name, whole)
+            written.put(writer, run, whole)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +55,7 @@ class Find:
 
     def remark(self, pictures: DecodedCache) -> str:
         """How it was chosen, with what settings, and whether any of these pictures took part in that."""
-        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        settings = ", ".join(f"{name} {str(value)[:LONGEST]}" for name, value in self.settings.items())
         value = self.select.get(self.score)
         shown = "n/a" if value is None else f"{value:.4f} nats" if self.score == "loss" else f"{100 * value:.2f} %"
         told = [f"{settings}, " if settings else "", f"chosen by {SCORES[self.score][0]}, {shown} on"]
@@ -63,7 +65,24 @@ class Find:
             parts.append(f"{sum(mine)} of these {len(mine)} pictures chose it: optimistic")
         if (used := self.recipe.calibration) is not None:
             parts.append(f"statistics measured on up to {used.count} pictures of {used.data}")
+        if self.recipe.dtype is not None:
+            parts.append(f"rounded to {self.recipe.dtype}")
         return "; ".join(parts)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Fingerprints of the checkpoints that it is made of."""
+        return frozenset(source.fingerprint for source in self.recipe.checkpoints)
+
+    @property
+    def content(self) -> tuple:
+        """What tells it from others: the pictures of the report are none of it."""
+        return (
+            self.title,
+            self.pictures,
+            json.dumps(self.settings, sort_keys=True),
+            self.recipe.without_folders().content,
+        )
 
     def seen_alike(self, pictures: DecodedCache) -> bool:
         """Whether a view of these pictures makes the same network: it measures statistics on the pictures it shows."""
@@ -102,14 +121,28 @@ def shown_parameters(study: Search, candidate: Candidate) -> dict[str, Any]:
     return parameters
 
 
+def weights_text(row: Row, names: Sequence[str]) -> str:
+    """What was found, in words: `night 0.25, fog 0.75`, or who was better alone than every mixture that was tried."""
+    members = [names[number] for number in row.members]
+    if len(members) == 1:
+        return f"{members[0]} alone"
+    units, first = row.parameters.get("weights"), row.parameters.get("alpha")
+    if isinstance(units, Mapping):
+        return f"a weight for each of {len(units)} units of {', '.join(members)}"
+    shares = [first, 1 - first] if isinstance(first, int | float) and len(members) == 2 else units or []
+    told = [f"{name} {share:.3g}" for name, share in zip(members, shares, strict=False) if share]
+    return ", ".join(told or members)
+
+
 def found_rows(finds: Finds, checkpoints: Sequence[Checkpoint]) -> list[tuple[Row, Find]]:
-    """What searches found among these checkpoints or some of them, in the order of the strategies' names; finds of the
-    same title are numbered.
+    """What searches found among these checkpoints or some of them, in the order of the strategies' names. Finds of the
+    same title are numbered; what a search found again, for other pictures to report on, is there once.
     """
-    read = (_read(value) for value in finds.among([one.fingerprint for one in checkpoints]))
     numbers = {one.fingerprint: number for number, one in enumerate(checkpoints)}
+    read = (_read(value) for value in finds.among(numbers))
+    apart = {find.content: find for find in read if find is not None and find.members <= set(numbers)}
     rows: dict[str, tuple[Row, Find]] = {}
-    for find in sorted(filter(None, read), key=lambda find: find.title):
+    for find in sorted(apart.values(), key=lambda find: find.title):
         row = _row(find, checkpoints, numbers)
         if row is not None:
             name, number = row.name, 1
@@ -148,7 +181,11 @@ def _read(value: Mapping[str, Any]) -> Find | None:
             recipe=Recipe.model_validate(value["recipe"]),
             shown=dict(value["shown"]),
         )
+        known = find.score in SCORES and find.strategy in STRATEGIES.names()
     except (KeyError, TypeError, ValueError, ValidationError):
         return None
-    known = find.score in SCORES and find.strategy in STRATEGIES.names()
-    return find if known and isinstance(find.select.get("images"), int) else None
+    figures = [find.select.get(name) for name in ("miou", HARMONIC, find.score)]
+    numbers = isinstance(find.select.get("images"), int) and all(
+        one is None or (isinstance(one, int | float) and math.isfinite(one)) for one in figures
+    )
+    return find if known and numbers else None

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from fusionlib.studio import Comparison
-from fusionlib.studio.comparison_classes import best_single, class_rows
+from fusionlib.studio.comparison_classes import best_merge, best_single, class_rows
 from pages.widgets.diagnostics_tables import csv_button, percent
 
 ROW = "compare-classes"
@@ -23,8 +23,8 @@ def show_classes(comparison: Comparison, found: Mapping[str, Any]) -> None:
     with st.expander("Class by class", icon=":material/category:"):
         if st.session_state.get(ROW) not in rows:
             st.session_state.pop(ROW, None)
-        index = rows.index(found["best"]) if found["best"] in rows else 0
-        name = str(st.selectbox("Network", rows, index=index, key=ROW))
+        best = best_merge(found["rows"])
+        name = str(st.selectbox("Network", rows, index=rows.index(best) if best in rows else 0, key=ROW))
         table = class_table(class_rows(comparison, name), "row", alone.name, name)
         st.caption("95 %: a paired bootstrap over groups of pictures; a star marks what is beyond chance.")
         csv_button(table, "classes", f"{ROW}-csv")

@@ -76,6 +76,7 @@ def choose_rows(members: list[str], chosen: Selection) -> Choices:
         on_change=keep,
         args=(ROWS,),
         format_func=LABELS.__getitem__,
+        wrap=True,
         help="; ".join(f"{LABELS[name]}: {what}" for name, what in GROUPS.items()),
     )
     groups = tuple(name for name in GROUPS if name in rows)

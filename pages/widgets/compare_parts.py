@@ -16,13 +16,14 @@ from pages.widgets.server import studio
 PART = "part"
 """Name in the session state and in the URL."""
 
-TABLE, SEARCH, VARY = "table", "search", "vary"
-PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary"}
+TABLE, SEARCH, VARY, SETS = "table", "search", "vary", "sets"
+PARTS = {TABLE: "Compare", SEARCH: "Search", VARY: "Vary", SETS: "Diversity"}
 
 OWN = {
     TABLE: ("anchor", "base", "rows", "own", "cost"),
     SEARCH: ("strategy", "score", "select", "report", "policy", "calibrate", "settings"),
     VARY: ("method", "parameter", "second", "target", "also", "vary"),
+    SETS: ("reference", "across"),
 }
 """What of the address belongs to one part alone."""
 
@@ -65,7 +66,7 @@ def show_part(name: str) -> None:
 
 def _switched() -> None:
     """A segment that is pressed again stays."""
-    if st.session_state[PART] is None:
+    if st.session_state.get(PART) is None:
         st.session_state[PART] = kept(PART, TABLE)
     keep(PART)
 

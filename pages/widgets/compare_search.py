@@ -54,9 +54,9 @@ SELECTED = "those to choose on"
 def search_part(names: Sequence[str], chosen: Selection) -> None:
     """The controls, the one button or the progress, and what was found."""
     several = st.session_state.get("score") == HARMONIC
-    top = st.columns(3 if several else 5, vertical_alignment="bottom")
+    top = st.columns(3 if several else 5)
     if several:  # two wide ones below, for several data each
-        top = [*top[:2], *st.columns(2, vertical_alignment="bottom"), top[2]]
+        top = [*top[:2], *st.columns(2), top[2]]
     name = offered(
         top[0],
         "Strategy",

@@ -9,7 +9,7 @@ import streamlit as st
 
 from fusionlib.charts.diagnostics import columns_of, direction_figure, layers_figure, path_figure, similarity_figure
 from fusionlib.charts.diagnostics_pairs import pairs_figure
-from pages.widgets.diagnostics_tables import layer_rows, pair_rows, single_rows, twin
+from pages.widgets.diagnostics_tables import layer_rows, pair_rows, similarity_rows, single_rows, twin
 from pages.widgets.problems import plain
 from pages.widgets.sidebar import choose
 from pages.widgets.style import CHART
@@ -199,7 +199,7 @@ def direction_chart(pair: dict[str, Any]) -> None:
 
 
 def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
-    """Linear CKA per block."""
+    """Linear CKA and l2 distance per block."""
     if not pair["cka"] and not pair["both_run"]:
         st.caption("Activation similarity needs both networks to run.")
         return
@@ -219,9 +219,9 @@ def similarity_chart(pair: dict[str, Any], pictures: int | None) -> None:
     st.plotly_chart(similarity_figure(pair, pictures or 0), key="diagnostics-cka", config=CHART)
     st.caption(
         "Linear CKA (biased estimator, positions as examples): near 1 both networks see the same there; a dip shows"
-        " where they part."
+        " where they part. The distance also sees features that were turned or scaled."
     )
-    twin(pair["cka"], "activations")
+    twin(similarity_rows(pair), "activations")
 
 
 def _barrier(found: dict[str, Any] | None, scale: float, unit: str, side: str) -> str:

@@ -33,8 +33,9 @@ def kept(name: str, default):
 
 
 def keep(name: str) -> None:
-    """Callback of such a widget."""
-    st.session_state[f"kept/{name}"] = st.session_state[name]
+    """Callback of such a widget; of one that a run which was cut short has put away it may still be told."""
+    if name in st.session_state:
+        st.session_state[f"kept/{name}"] = st.session_state[name]
 
 
 def choose_set(chosen: Selection) -> tuple[list[str], float]:

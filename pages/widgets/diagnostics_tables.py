@@ -55,6 +55,19 @@ def _defused(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
+def similarity_rows(pair: Row) -> list[dict[str, Any]]:
+    """One row a block: CKA and distance of its features."""
+    apart = {row["block"]: row for row in pair.get("feature_distance") or ()}
+    return [
+        {
+            **row,
+            "l2 distance": apart.get(row["block"], {}).get("distance"),
+            "l2 over size": apart.get(row["block"], {}).get("relative"),
+        }
+        for row in pair["cka"]
+    ]
+
+
 def pair_rows(pairs: Sequence[Row]) -> list[dict[str, Any]]:
     """One row a pair: all whole-network figures."""
     rows = []

@@ -24,12 +24,13 @@ _DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
 _SEARCH = ("strategy", "score", "select", "report", "policy", "calibrate", "settings")
+_SETS = ("reference", "across")
 _VARY = ("method", "parameter", "second", "target", "also", "vary")
 OWN = {
     "": _EXPLORE,
     "errors": (*_EXPLORE, "against", "sort", "of", "pixels", "domain", "where", "gallery", "show", *_MATRIX),
     "layers": ("more", "picture", "profile", "look", "dtype"),
-    "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY),
+    "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY, *_SETS),
     "domains": ("experts", "beside", "baseline", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
     "lab": ("regime", "start", "train"),
@@ -46,7 +47,7 @@ APART = {"guide", "story"}
 """Pages that show nothing of the pair; links to their sections stay as they are."""
 
 EMPTY = {"beside", "baseline", "networks", "path"}
-LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "on", "select", "report", *EMPTY}
+LISTS = {"more", "compare", "rows", "set", "domain", "where", "experts", "on", "select", "report", "reference", *EMPTY}
 WHOLE = {"bins", "gallery"}
 """Values that are several texts, those of them that may be emptied (`beside=`), and those that are whole numbers."""
 
