@@ -22,7 +22,7 @@ from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import IGNORE, POSTERIORS
 from fusionlib.errors import CheckpointError, FusionError, UsageError
 from fusionlib.lab.curvature import Curvature, sampled_gradient
-from fusionlib.lab.laplace import TAUS
+from fusionlib.lab.laplace import TAUS, best
 from fusionlib.lab.manifest import read_run
 from fusionlib.lab.plan import build_regime, cost, span_of
 from fusionlib.lab.regimes.kfac import TRIED
@@ -67,7 +67,7 @@ def small(kind: str) -> PosteriorFile:
     for root, values, vectors in zip((a, g), VALUES, VECTORS, strict=True):
         found = torch.linalg.eigh(root @ root.T)
         parts |= {values: {"w.weight": found[0]}, vectors: {"w.weight": found[1]}}
-    return file_of(kind, parts, shapes, pictures=7, tau=2.0)
+    return file_of(kind, parts, shapes, examples=7, tau=2.0)
 
 
 def covariance(file: PosteriorFile) -> Tensor:
@@ -256,7 +256,7 @@ def dense_covariance(curvature: Curvature, layer: nn.Linear, tau: float) -> Tens
     parts = curvature.tensors()
     shapes = {name: tuple(one.shape) for name, one in layer.named_parameters()}
     file = file_of(
-        "kfac", {part: found for part, found in parts.items() if found}, shapes, pictures=curvature.pictures, tau=tau
+        "kfac", {part: found for part, found in parts.items() if found}, shapes, examples=curvature.pictures, tau=tau
     )
     size, columns = sum(one.numel() for one in layer.parameters()), []
     kind = POSTERIORS.get("kfac")
@@ -383,7 +383,7 @@ def test_tau_is_chosen_by_the_answers_of_all_samples_together_on_pictures_apart(
     about = found.posterior.about
     losses = about["select_nll"]
     assert about["tau"] == float(min(losses, key=losses.get)) and len(losses) == TRIED
-    assert about["pictures"] == 6 and about["diagonal"] == ["norm.bias", "norm.weight"]
+    assert about["examples"] == 6 and about["diagonal"] == ["norm.bias", "norm.weight"]
     best = 0.0, 0
     for batch in trainer.learner.selection():
         answers = []
@@ -419,8 +419,16 @@ def test_a_picture_without_labels_adds_nothing_to_the_curvature(tmp_path: Path) 
                 sample.truth[:] = IGNORE
             return sample
 
-    trained(regime_of("kfac", train=False), tmp_path, data=Void())
-    assert open_checkpoint(tmp_path / "kfac.safetensors").posterior.about["pictures"] == 2
+    for examples, least, most in (("pictures", 2, 2), ("pixels", 2 * 15 * 16, 2 * 16 * 16)):
+        trained(regime_of("kfac", train=False, examples=examples), tmp_path / examples, data=Void())
+        found = open_checkpoint(tmp_path / examples / "kfac.safetensors").posterior.about["examples"]
+        assert least <= found <= most, "the first line is void, where a crop has it"
+
+
+def test_a_tau_whose_answers_are_no_numbers_is_not_chosen() -> None:
+    assert best({"1": None, "10": 3.0, "100": 2.0, "1000": 2.5}) == 100
+    with pytest.raises(UsageError, match="tau=1e8"):
+        best({"1": None, "10": None})
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -431,7 +439,7 @@ def written(path: Path, kind: str, parts: Mapping[str, Mapping[str, Tensor]] | N
     network = {"w.weight": torch.ones(1, 2), "w.bias": torch.zeros(1), "s": torch.full((1,), 5.0)}
     for part, table in (parts or changed(kind)).items():
         network |= further(part, table)
-    save_tensors(path, network, {KIND: kind, ABOUT: json.dumps(about or {"pictures": 7, "tau": 2.0})})
+    save_tensors(path, network, {KIND: kind, ABOUT: json.dumps(about or {"examples": 7, "tau": 2.0})})
     return path
 
 
@@ -486,8 +494,8 @@ def test_what_is_no_posterior_is_not_sampled(tmp_path: Path) -> None:
         ("simplex", changed("simplex", "vertices", "s", torch.ones(1, 1)), {}, r"\(3, 1\)"),
         ("simplex", {"vertices": {"s": torch.ones(101, 1)}}, {}, "101 vertices"),
         ("simplex", {"vertices": {"s": torch.ones(())}}, {}, "0 vertices"),
-        ("kfac", None, {"pictures": 7, "tau": -1}, "its tau is -1"),
-        ("kfac", None, {"pictures": "many", "tau": 1}, "'many'"),
+        ("kfac", None, {"examples": 7, "tau": -1}, "its tau is -1"),
+        ("kfac", None, {"examples": "many", "tau": 1}, "'many'"),
         ("kfac", changed("kfac", VALUES[0], "w.weight", torch.ones(5)), {}, r"\(2,\)"),
         ("kfac", changed("kfac", VECTORS[1], "w.weight", torch.ones(2, 2)), {}, r"\(1, 1\)"),
         ("kfac", changed("kfac", VECTORS[1], "w.weight", None), {}, "of other layers"),

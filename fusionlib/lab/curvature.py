@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from fusionlib.architectures.modules import methods_of_torch, named_modules
 from fusionlib.merging.posteriors.kfac import FISHER, VALUES, VECTORS
+
+Layer = nn.Linear | nn.Conv2d
 
 PIECE = 1 << 24
 """Elements of unfolded patches at a time."""
@@ -50,10 +53,7 @@ class Curvature:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Inside the block the network's forward passes are looked at."""
-        handles = [
-            layer.register_forward_hook(lambda layer, given, out, name=name: self._seen(name, given[0], out))
-            for name, layer in self.layers.items()
-        ]
+        handles = [layer.register_forward_hook(partial(self._seen, name)) for name, layer in self.layers.items()]
         try:
             yield
         finally:
@@ -87,14 +87,14 @@ class Curvature:
                 parts[FISHER][name] = (total / max(1.0, self.pictures)).cpu()
         return parts
 
-    def _seen(self, name: str, given: Tensor, out: Tensor) -> None:
+    def _seen(self, name: str, layer: Layer, arguments: tuple[Tensor, ...], out: Tensor) -> None:
+        given = arguments[0]
         if not out.requires_grad:
             return
-        layer = self.layers[name]
         if name not in self.sums:
             sides = (layer.weight[0].numel() + (layer.bias is not None), len(layer.weight))
-            zeros = (torch.zeros(side, side, dtype=torch.float64, device=out.device) for side in sides)
-            self.sums[name] = _Sums(*zeros)
+            inputs, outputs = (torch.zeros(side, side, dtype=torch.float64, device=out.device) for side in sides)
+            self.sums[name] = _Sums(inputs, outputs)
         seen, place = self.sums[name].seen, len(self.sums[name].seen)
         seen.append((given.detach(), given.detach()[:0]))
 
@@ -134,7 +134,7 @@ def sampled_gradient(logits: Tensor, labelled: Tensor, random: torch.Generator) 
     return gradient * (labelled / labelled.sum().sqrt())
 
 
-def _layers(network: nn.Module, parameters: Mapping[str, Tensor], widest: int) -> Iterator[tuple[str, nn.Module]]:
+def _layers(network: nn.Module, parameters: Mapping[str, Tensor], widest: int) -> Iterator[tuple[str, Layer]]:
     modules = named_modules(network)
     uses: dict[int, int] = {}
     for module in modules.values():
@@ -142,22 +142,19 @@ def _layers(network: nn.Module, parameters: Mapping[str, Tensor], widest: int) -
             uses[id(one)] = uses.get(id(one), 0) + 1
     for place, module in modules.items():
         name = f"{place}.weight" if place else "weight"
-        if parameters.get(name) is not module._parameters.get("weight") or name not in parameters:
-            continue
-        if uses[id(parameters[name])] == 1 and _fits(module, widest) and _own_bias(module, name, parameters):
+        if type(module) not in (nn.Linear, nn.Conv2d) or not isinstance(module, Layer):
+            continue  # of those that inherit from them nobody knows what they do
+        own = parameters.get(name) is module.weight and uses[id(module.weight)] == 1
+        own &= module.bias is None or parameters.get(_bias(name)) is module.bias
+        sides = len(module.weight), module.weight[0].numel() + (module.bias is not None)
+        if own and _plain(module) and max(sides) <= widest:
             yield name, module
 
 
-def _fits(module: nn.Module, widest: int) -> bool:
-    if type(module) is nn.Conv2d:
-        plain = module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    else:
-        plain = type(module) is nn.Linear
-    return plain and max(len(module.weight), module.weight[0].numel() + 1) <= widest  # type: ignore[arg-type, index]
-
-
-def _own_bias(module: nn.Module, name: str, parameters: Mapping[str, Tensor]) -> bool:
-    return module.bias is None or parameters.get(_bias(name)) is module.bias
+def _plain(module: Layer) -> bool:
+    if isinstance(module, nn.Linear):
+        return True
+    return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
 def _bias(name: str) -> str:
@@ -171,19 +168,20 @@ def _locations(gradient: Tensor) -> int:
     return gradient.shape[:-1].numel()
 
 
-def _outputs(layer: nn.Module, gradient: Tensor) -> Tensor:
+def _outputs(layer: Layer, gradient: Tensor) -> Tensor:
     """Gradients as rows (locations, out)."""
-    return gradient.transpose(0, 1).flatten(1).T if type(layer) is nn.Conv2d else gradient.flatten(0, -2)
+    return gradient.transpose(0, 1).flatten(1).T if isinstance(layer, nn.Conv2d) else gradient.flatten(0, -2)
 
 
-def _inputs(layer: nn.Module, given: Tensor) -> Iterator[Tensor]:
+def _inputs(layer: Layer, given: Tensor) -> Iterator[Tensor]:
     """Inputs as rows (locations, in), of a convolution its patches a few lines of the output at a time."""
     for rows in _patches(layer, given) if isinstance(layer, nn.Conv2d) else (given.flatten(0, -2),):
         yield rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
 
 
 def _patches(layer: nn.Conv2d, given: Tensor) -> Iterator[Tensor]:
-    (top, left), (down, across) = layer.padding, layer.stride  # type: ignore[misc]
+    top, left = map(int, layer.padding)
+    down, across = layer.stride
     padded = F.pad(given, (left, left, top, top))
     reach = layer.dilation[0] * (layer.kernel_size[0] - 1) + 1
     lines = (padded.shape[2] - reach) // down + 1

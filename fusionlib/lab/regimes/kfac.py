@@ -18,11 +18,12 @@ TRIED = 7
 class KfacLaplace(Scheduled):
     """Fine-tuning, then in each layer the precision `N A x G + tau I` of one pass, exact by eigendecomposition.
 
-    The loss of a picture is its mean cross-entropy without class weights, labels are drawn from the network's own
-    answers (the public codes take the true ones, which is the empirical Fisher information), and N counts pictures.
-    Without `tau` it is the best of 1, 10, ... 1e6 by the negative log-likelihood of the samples' mean probabilities on
-    the pictures of --select. Running statistics stay those of the network. Which tensors have a diagonal instead of
-    factors (`fusionlib.lab.curvature`) stands in the file's `posterior_about`.
+    The loss of a picture is its mean cross-entropy without class weights, and labels are drawn from the network's own
+    answers (the public codes take the true ones, which is the empirical Fisher information). N counts pictures, as the
+    mean loss has it, or with `examples` the pixels, as if each were independent of the others. Without `tau` it is the
+    best of 1, 10, ... 1e6 by the negative log-likelihood of the samples' mean probabilities on the pictures of
+    --select. Running statistics stay those of the network. Which tensors have a diagonal instead of factors
+    (`fusionlib.lab.curvature`) stands in the file's `posterior_about`.
     """
 
     title = "KFAC-Laplace"
@@ -35,6 +36,7 @@ class KfacLaplace(Scheduled):
     train: bool = parameter(True, "Fine-tune first; without, the posterior is that of the start itself")
     tau: float = parameter(0.0, "Precision of the prior; 0: chosen on the pictures of --select", min=0.0, max=1e12)
     trials: int = parameter(5, "Samples by which tau is chosen", min=1, max=100, step=1)
+    examples: str = parameter("pictures", "What N counts", choices=("pictures", "pixels"))
     widest: int = parameter(2304, "Largest side of a factor; wider layers get a diagonal", min=1, max=16384, step=1)
 
     @property
@@ -57,14 +59,14 @@ class KfacLaplace(Scheduled):
     def finish(self, training: Training) -> Sequence[Point]:
         """The posterior."""
         from fusionlib.checkpoints.posterior import ABOUT, KIND, further
-        from fusionlib.lab.laplace import chosen, fitted
+        from fusionlib.lab.laplace import best, chosen, fitted
         from fusionlib.merging.posteriors.kfac import TAU
 
-        parts, about = fitted(training, self.widest)
+        parts, about = fitted(training, self.widest, self.examples)
         about[TAU] = self.tau
         if self.needs_select:
             about["select_nll"] = chosen(training, parts, about, self.trials)
-            about[TAU] = float(min(about["select_nll"], key=about["select_nll"].__getitem__))
+            about[TAU] = best(about["select_nll"])
         tensors = training.tensors()
         for part, found in parts.items():
             tensors |= further(part, {name: tensor.float() for name, tensor in found.items()})

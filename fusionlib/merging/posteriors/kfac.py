@@ -16,7 +16,7 @@ from fusionlib.merging.draws import normal
 INPUTS, OUTPUTS, FISHER = "inputs", "outputs", "fisher"
 VALUES = ("input_values", "output_values")
 VECTORS = ("input_vectors", "output_vectors")
-PICTURES, TAU, DIAGONAL = "pictures", "tau", "diagonal"
+EXAMPLES, TAU, DIAGONAL = "examples", "tau", "diagonal"
 """Numbers of the file: N and tau; and the names of tensors with a diagonal."""
 
 
@@ -36,7 +36,7 @@ class Kfac:
     def check(self, file: PosteriorFile) -> None:
         """Factors that fit the layers. Raises `CheckpointError`."""
         file.only(*VALUES, *VECTORS, FISHER)
-        for name in (PICTURES, TAU):
+        for name in (EXAMPLES, TAU):
             file.number(name)
         layers = file.parts.get(VALUES[0], {})
         if not layers and not file.parts.get(FISHER):
@@ -68,11 +68,11 @@ class Kfac:
 
     def deviations(self, file: PosteriorFile, keys: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """As the class says."""
-        pictures, tau = file.number(PICTURES), file.number(TAU)
+        examples, tau = file.number(EXAMPLES), file.number(TAU)
         for name in file.parts.get(VALUES[0], {}):
             a, g = (file.read(part, name, least=0.0) for part in VALUES)
             by_inputs, by_outputs = (file.read(part, name) for part in VECTORS)
-            spread = (pictures * g[:, None] * a[None] + tau).rsqrt_()
+            spread = (examples * g[:, None] * a[None] + tau).rsqrt_()
             rows = [
                 by_outputs @ (normal(key, name, *spread.shape, dtype=spread.dtype) * spread) @ by_inputs.T
                 for key in keys
@@ -83,7 +83,7 @@ class Kfac:
             if biased:
                 yield _bias(name), drawn[..., -1]
         for name in file.parts.get(FISHER, {}):
-            spread = (pictures * file.read(FISHER, name, least=0.0) + tau).rsqrt_()
+            spread = (examples * file.read(FISHER, name, least=0.0) + tau).rsqrt_()
             yield name, torch.stack([normal(key, name, *spread.shape, dtype=spread.dtype) * spread for key in keys])
 
 
