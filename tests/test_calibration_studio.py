@@ -99,7 +99,7 @@ def test_an_ensemble_of_five_is_measured_and_seen_with_all_of_them(world, tmp_pa
     files = [tiny_file(tmp_path, f"m{seed}", seed) for seed in range(5)]
     pictures = world.view().pictures
     sweep = CalibrationSweep(
-        world.studio.view_files(files, lambda: pictures, "average"), world.studio.runner, world.studio.store
+        world.studio.views.view_files(files, lambda: pictures, "average"), world.studio.runner, world.studio.store
     )
     point = ensemble_point(0.2)
     sweep.want_points((point,))

@@ -19,6 +19,7 @@ from fusionlib import __version__
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
+from fusionlib.contracts import ARCHITECTURES
 from fusionlib.merging.linear import Linear
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -336,6 +337,7 @@ def test_your_own_network_trains_on_crops_as_large_as_what_it_sees(place: Path, 
     assert json.loads((place / "own" / "run.json").read_text())["plan"]["crop"] == [16, 16]
     listed = said("inspect", "own/epoch-001.safetensors", "--model", "mine.py:build")["checkpoints"][0]
     assert listed["classes"] == 3
+    del ARCHITECTURES._items["mine:build"]
 
 
 def test_several_data_and_unlabelled_pictures_are_trained_on(place: Path, said) -> None:

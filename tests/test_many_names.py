@@ -43,7 +43,7 @@ def at_most(seconds: float) -> Iterator[None]:
     """Of this process's own work, so that a busy machine changes nothing."""
     start = time.process_time()
     yield
-    assert time.process_time() - start < seconds
+    assert time.process_time() - start < 1.5 * seconds  # of a second thread, too
 
 
 @pytest.mark.parametrize("other", [{}, {"mark": "x"}, {"integers": True}], ids=["alike", "other names", "other kinds"])

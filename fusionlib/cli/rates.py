@@ -20,8 +20,9 @@ from fusionlib.cli.common import (
 )
 from fusionlib.errors import UsageError, clipped, shown
 from fusionlib.merging.choices import POLICIES, check_policy
-from fusionlib.studies.grid import alpha_grid
-from fusionlib.studies.points import STEP
+
+STEP = 0.05
+"""Distance between alphas."""
 
 LONGEST = 28
 """Characters of an epoch's name in the table for people."""
@@ -52,6 +53,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """`start`, and of each of `runs` the `epochs` with `alpha` (weight of the start), `fused`, `single`, `loss`,
     `oracle`, `cosine` and the `curve` over alpha; the `best` epoch, its `gain` over the start, and the `mean` of all.
     """
+    from fusionlib.studies.grid import alpha_grid
     from fusionlib.studio.rates import RunFiles
 
     check_policy(given.buffers)

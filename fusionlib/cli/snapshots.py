@@ -19,8 +19,9 @@ from fusionlib.cli.common import (
 )
 from fusionlib.errors import clipped
 from fusionlib.merging.choices import POLICIES, check_policy
-from fusionlib.studies.grid import alpha_grid
-from fusionlib.studies.snapshots import STEP
+
+STEP = 0.1
+"""Distance between alphas."""
 
 LONGEST = 28
 """Characters of a snapshot's name in the table for people."""
@@ -44,6 +45,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """`snapshots` with their figures and `lines` with points, best merge, gain and barriers, for each of the `data`;
     alpha is the weight of the last snapshot.
     """
+    from fusionlib.studies.grid import alpha_grid
+
     check_policy(given.buffers)
     alpha_grid(given.step)
     studio = open_studio(given)

@@ -15,6 +15,7 @@ FILES = {
     "layers": "layers.py",
     "compare": "compare.py",
     "domains": "domains.py",
+    "lab": "lab.py",
     "diagnostics": "diagnostics.py",
     "calibration": "calibration.py",
     "errors": "errors.py",

@@ -18,6 +18,7 @@ TITLES = {
     "layers": "",
     "compare": "Compare",
     "domains": "Domains",
+    "lab": "Lab",
     "diagnostics": "Diagnose",
     "calibration": "Calibration",
     "errors": "Errors",
