@@ -300,7 +300,7 @@ def test_a_worker_elsewhere_makes_a_network_of_any_size_from_the_tensors_it_gets
     made = []
 
     class Fake:
-        models = ()
+        models, trusted = (), ()
         worker = type("Now", (), {"run": staticmethod(lambda call: call())})
         builder = type("Builder", (), {"member": staticmethod(lambda known, *_: made.append(known))})
 
