@@ -41,6 +41,11 @@ class Span:
         return self.epochs * self.length
 
     @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        """Steps after which an epoch ends, the run's last one among them."""
+        return tuple(sorted({*range(self.length, self.steps + 1, self.length), self.steps} - {0}))
+
+    @property
     def pass_batches(self) -> int:
         """Batches of one pass over all pictures, the rest among them."""
         return -(-self.pictures // self.batch)
@@ -217,6 +222,10 @@ class Regime(ABC):
     def closing(self, span: Span) -> int:
         """Batches that `finish` looks at."""
         return 0
+
+    def saved(self, span: Span) -> Sequence[int]:
+        """The step after which each file is saved, in order; for those of `finish` the last one."""
+        return span.epoch_ends
 
     def order(self, epoch: int, span: Span) -> tuple[int, int]:
         """Which batches epoch number `epoch` sees: what is added to the run's seed, and the number of the epoch."""

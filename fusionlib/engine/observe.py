@@ -125,7 +125,7 @@ class Pass:
         )
         with torch.inference_mode(), ExitStack() as hooks:
             table: Mapping[str, torch.Tensor] = {}
-            if watched and len(network.members) == 1:
+            if watched and network.forwards == 1:
                 table = hooks.enter_context(recorded(network.members[0].network.module))
             logits = batch.logits_of(network)
             truths = torch.from_numpy(batch.truths).to(self.device) if self.pictures.labelled else None

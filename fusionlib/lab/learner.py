@@ -27,6 +27,19 @@ _PRIME = 1_000_003
 """Keys of random numbers become one seed by it."""
 
 
+class DivergedError(UsageError):
+    """Training has left the finite numbers: it would do so again."""
+
+
+def diverged(what: str, step: int) -> DivergedError:
+    """That something is no number any more at a step."""
+    return DivergedError(
+        f"{what} at step {step}",
+        "numbers that stay finite",
+        "Lower the learning rate, and train into another folder; what was saved before is there",
+    )
+
+
 def class_weights(frequencies: Tensor) -> Tensor:
     """`w_c = 1 / ln(1.02 + p_c)`, float32 (classes,): bounded between 1.4 and 50. Source: ENet paper, section 5.1."""
     return (1 / torch.log(1.02 + frequencies)).float()
@@ -94,13 +107,9 @@ class Learner:
         return self._logits(self.network, images)
 
     def gather(self, loss: Tensor) -> Tensor:
-        """Add its gradients to those that lie ready. Raises `UsageError` where the loss is no number any more."""
+        """Add its gradients to those that lie ready. Raises `DivergedError` where the loss is no number any more."""
         if not torch.isfinite(loss.detach()):
-            raise UsageError(
-                f"The loss is {float(loss.detach())} at step {self.step + 1}",
-                "a loss that stays finite",
-                "Lower the learning rate, and train into another --out",
-            )
+            raise diverged(f"The loss is {float(loss.detach())}", self.step + 1)
         loss.backward()
         return loss.detach()
 
