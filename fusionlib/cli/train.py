@@ -107,6 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", metavar="HxW", help=f"random crop (default {CROP}, or the square that the network sees at a time)"
     )
+    parser.add_argument(
+        "--clip",
+        type=float,
+        default=plan.clip,
+        metavar="NORM",
+        help="largest norm of a step's gradients (default: any)",
+    )
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
@@ -139,6 +146,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         batch=given.batch,
         crop=crop or ((side, side) if side else _size(CROP)),
         class_weights=not given.plain_loss,
+        clip=given.clip,
     )
     if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
         raise UsageError(

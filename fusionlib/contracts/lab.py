@@ -112,7 +112,9 @@ class Training(Protocol):
         ...
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode."""
+        """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode. Of all outputs
+        that the network declares, each as it counts.
+        """
         ...
 
     def logits(self, images: np.ndarray) -> torch.Tensor:
@@ -127,7 +129,9 @@ class Training(Protocol):
         ...
 
     def advance(self, head: int = 0) -> None:
-        """A step of optimiser number `head` by the gradients that lie ready, which are then gone."""
+        """A step of optimiser number `head` by the gradients that lie ready, clipped where the plan says so; they are
+        then gone.
+        """
         ...
 
     def update(self, loss: torch.Tensor, head: int = 0) -> torch.Tensor:
@@ -228,8 +232,8 @@ class Regime(ABC):
         return 0, epoch
 
     @abstractmethod
-    def optimiser(self, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
-        """A fresh optimiser; its learning rate is set before every step."""
+    def optimiser(self, parameters: Sequence[torch.Tensor] | Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+        """A fresh optimiser of parameters, or of groups of them; its learning rate is set before every step."""
 
     @abstractmethod
     def rate(self, step: int, span: Span) -> float:

@@ -114,7 +114,7 @@ class Trainer:
         """All that decides what the run leaves."""
         parameters = {item.name: getattr(self.regime, item.name) for item in parameters_of(type(self.regime))}
         return {
-            **asdict(self.plan),
+            **self.plan.settings,
             "regime": REGIMES.name_of(type(self.regime)),
             "version": self.regime.version,
             **parameters,
@@ -242,7 +242,7 @@ class Trainer:
             regime=settings["regime"],
             version=self.regime.version,
             parameters={item.name: settings[item.name] for item in parameters_of(type(self.regime))},
-            plan=asdict(self.plan),
+            plan=self.plan.settings,
             data=self.data,
             target=self.target,
             start=self.start,
@@ -334,7 +334,7 @@ class Trainer:
         parameters = {item.name: settings[item.name] for item in parameters_of(type(self.regime))}
         return {
             "epoch": str(self.learner.step // self.learner.span.length),
-            "plan": json.dumps(asdict(self.plan)),
+            "plan": json.dumps(self.plan.settings),
             "regime": json.dumps({"name": settings["regime"], "parameters": parameters}),
             "role": point.role,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fusionlib.contracts import REGIMES, Dataset, Regime, Span, class_count, parameters_of
@@ -23,7 +23,10 @@ LARGEST_SEED = 2**40
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What every regime goes by. Two runs of one plan, regime, start and data on one machine give the same files."""
+    """What every regime goes by. Two runs of one plan, regime, start and data on one machine give the same files.
+
+    `clip` is the largest norm of a step's gradients, all parameters together; 0 leaves them as they are.
+    """
 
     architecture: str = "enet"
     classes: int = 19
@@ -32,13 +35,24 @@ class TrainingPlan:
     batch: int = 8
     crop: tuple[int, int] = (128, 256)
     class_weights: bool = True
+    clip: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "classes"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name)}", "a number above 0", f"Correct --{name}")
+        if not 0 <= self.clip < math.inf:
+            raise UsageError(f"clip is {self.clip}", "a number from 0", "Correct --clip")
         if not 0 <= self.seed < LARGEST_SEED:
             raise UsageError(f"seed is {self.seed}", f"a number from 0, below {LARGEST_SEED}", "Correct --seed")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is written of it: fields that came later are left out where they change nothing, so that the files of a
+        run are what they were.
+        """
+        found = asdict(self)
+        return found if self.clip else {name: value for name, value in found.items() if name != "clip"}
 
 
 def build_regime(name: str, parameters: Mapping[str, Any], *, start: bool = False) -> Regime:
