@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +54,8 @@ for done in range(1, 200):
 def trained(folder: Path, data: str, name: str = "run", **more) -> RunRecord:
     """A real run of the tiny network."""
     plan = TrainingPlan(architecture="tiny", classes=3, epochs=2, batch=2, crop=(8, 8))
-    trainer = Trainer(
-        plan, open_dataset(data, None), build_regime("sse", {}), folder / name, device=torch.device("cpu"), **more
-    )
+    regime = build_regime("sse", {"lr": more.pop("lr", 0.2)})
+    trainer = Trainer(plan, open_dataset(data, None), regime, folder / name, device=torch.device("cpu"), **more)
     trainer.run()
     return read_run(folder / name)
 
@@ -152,7 +151,8 @@ def test_what_a_run_takes_is_told_before_it_begins() -> None:
     assert begun.networks == 1 + 3 + 3 and begun.validation == 8 * 7
     with pytest.raises(UsageError):
         outlay(Wish("sse", (), {"momentum": 7.0}), 16)
-    assert schedule_figure(found.rates).data[0].y == tuple(found.rates.values)
+    line, marks = schedule_figure(found.rates, found.saved).data
+    assert line.y[:-1] == tuple(found.rates.values) and list(marks.x) == [8, 16, 24] and marks.y[0] == line.y[7]
 
 
 def test_figures_show_every_file_and_every_loss(record: RunRecord) -> None:
@@ -257,6 +257,31 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         run.wait(20)
         app.run()
         assert not app.exception and "finished" in text(app)
+
+
+def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = tmp_path / "home" / "lab"
+    files, data = tiny_files(tmp_path / "files", 1), f"folder:{folder_data(tmp_path / 'data', 2)}"
+    with opened("lab.py", tmp_path / "home", monkeypatch) as start:
+        assert "How far may a fine-tuning go?" in text(start("--checkpoints", str(files), "--data", data))
+        for lr in (0.05, 0.01):
+            trained(lab, data, f"at-{lr}", lr=lr, start=files / "c0.pth")
+            (lab / f"at-{lr}" / training.WISH).write_text(json.dumps(asdict(Wish("sse", (data,), {"lr": lr}))))
+        app = start("--checkpoints", str(files), "--data", data)
+        runs = app.multiselect(key="rates-runs/c0")
+        assert runs.value == ["0.01 (at-0.01)", "0.05 (at-0.05)"], "by their rate"
+        asked = app.button(key="rates-run")
+        left = len(read_run(lab / "at-0.01").points)
+        assert asked.label == f"Measure: {2 * (1 + 2 * left * 20 + 2):,} forward passes"
+        asked.click().run()
+        (work,) = server.studio().rates._works._works.values()
+        until(lambda: work.state == "done")
+        app.run()
+        assert not app.exception and "Best merge: **" in text(app)
+        table = next(item.value for item in app.dataframe if "gain (points)" in item.value)
+        assert list(table["run"]) == runs.value and list(table["gain (points)"]) == [
+            pytest.approx(100 * run["gain"]) for run in work.snapshot()["runs"]
+        ]
 
 
 def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ HEIGHT = 170
 
 def schedule_figure(rates: Series, saved: Sequence[int] = ()) -> go.Figure:
     """The learning rate over the steps of a run that has not begun, with a mark after each step that leaves a file."""
-    figure = go.Figure(_line(rates, "learning rate", STRONG))
+    figure = go.Figure(_rates(rates))
     steps = [step for step in dict.fromkeys(saved) if step and rates.values]
     last = len(rates.values) - 1
     figure.add_scatter(
@@ -97,7 +97,7 @@ def run_figure(
     looked = [one for one in record.figures if one.miou is not None]
     parts = 2 + bool(looked) + bool(scores)
     figure = make_subplots(rows=parts, shared_xaxes=True, vertical_spacing=0.05)
-    figure.add_trace(_line(record.lr, "learning rate", STRONG), row=1, col=1)
+    figure.add_trace(_rates(record.lr), row=1, col=1)
     figure.add_trace(_saved(record), row=1, col=1)
     figure.add_trace(_line(record.losses, "loss of a batch", QUIET), row=2, col=1)
     figure.add_trace(_epochs(record), row=2, col=1)
@@ -116,6 +116,18 @@ def run_figure(
 
 
 _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+
+
+def _rates(series: Series) -> go.Scatter:
+    """A rate holds until the next step: what is saved after a step lies at the end of its own."""
+    held = [*series.values, *series.values[-1:]]
+    return go.Scatter(
+        x=[series.stride * place for place in range(len(held))],
+        y=held,
+        mode="lines",
+        line={"color": STRONG, "width": 1.5, "shape": "hv"},
+        hovertemplate="step %{x}: learning rate %{y:.4g}<extra></extra>",
+    )
 
 
 def _line(series: Series, name: str, colour: str) -> go.Scatter:
