@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,6 +73,40 @@ class AtomicFile:
                 self._temporary.unlink(missing_ok=True)
             with suppress(OSError):
                 os.close(self._fd)
+
+
+@contextmanager
+def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """Inside the block an empty temporary folder beside `path`, which takes that name after a block without an error.
+
+    `path` is free or an empty folder; with `replace`, any folder. After any exception nothing is left, and what a
+    killed process leaves is removed as a temporary file is.
+
+    Raises: `WriteError` for a name that is taken, a missing folder, missing rights, a full disk.
+    """
+    descriptors: list[int] = []
+    made: list[Path] = []
+
+    def another() -> Path:
+        folder, fd = _locked_folder(path.parent)
+        made.append(folder)
+        descriptors.append(fd)
+        return folder
+
+    try:
+        folder = another()
+        yield folder
+        while not _renamed(folder, path, replace):
+            with suppress(FileNotFoundError):  # somebody else moved it aside
+                os.replace(path, another())
+        _sync_folder(path.parent)
+    except OSError as problem:
+        raise _failed(path, problem) from problem
+    finally:
+        for leftover in made:
+            shutil.rmtree(leftover, ignore_errors=True)
+        for fd in descriptors:
+            os.close(fd)
 
 
 def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
@@ -150,12 +187,41 @@ def _locked_temporary(folder: Path) -> tuple[Path, int]:
         os.close(fd)
 
 
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """As `_locked_temporary`, a folder."""
+    while True:
+        path = parent / f".fusion-{secrets.token_hex(8)}.tmp"
+        path.mkdir()
+        with suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            if path.is_dir():
+                return path, fd
+            os.close(fd)
+
+
+def _renamed(folder: Path, path: Path, replace: bool) -> bool:
+    """Whether `path` is now what `folder` was; False where a folder that may be replaced is in the way."""
+    try:
+        os.replace(folder, path)
+    except OSError as problem:
+        if replace and problem.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
 def _remove_unless_locked(path: Path) -> None:
+    is_folder = path.is_dir() and not path.is_symlink()
     with suppress(OSError):
-        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, (os.O_RDONLY if is_folder else os.O_WRONLY) | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if is_folder:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
         finally:
             os.close(fd)
 

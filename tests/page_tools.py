@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from pages.widgets import server
 from tests.helpers import tiny_file, tiny_registered
 
 MAIN = Path(__file__).parents[1] / "pages" / "main.py"
+# Each AppTest reads the metadata of every installed package (0.3 s), and they do not change while tests run.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def opened(
             "FUSION_ARGS", " ".join(("--no-demo", "--device", "cpu", *(() if auto else ("--no-auto",)), *arguments))
         )
         server.reset()
-        app = AppTest.from_file(str(MAIN), default_timeout=60).run().switch_page(page).run()
+        app = AppTest.from_file(str(MAIN), default_timeout=60).switch_page(page).run()
         assert not app.exception
         return app
 

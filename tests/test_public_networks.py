@@ -108,7 +108,8 @@ def loaded(name: str, classes: int = 3, seed: int = 0) -> tuple[nn.Module, dict[
 
 
 def test_every_built_in_network_is_held_against_its_public_names() -> None:
-    elsewhere = {name for name in ARCHITECTURES.names() if name.startswith(("segformer-", "segmenter-", "upernet-"))}
+    families = ("features-fusion-", "segformer-", "segmenter-", "senformer-", "senupernet-", "upernet-")
+    elsewhere = {name for name in ARCHITECTURES.names() if name.startswith(families)}
     assert {*PUBLIC, "enet"} == set(ARCHITECTURES.names()) - elsewhere
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.network import choose_device
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ChangedCheckpointError
+from fusionlib.errors import ChangedCheckpointError, UsageError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
@@ -45,9 +46,10 @@ from fusionlib.studio.diagnose import Diagnosis
 from fusionlib.studio.domains import DomainsDesk
 from fusionlib.studio.errors import ErrorAnalysis, ErrorsDesk
 from fusionlib.studio.export import Export, run_recipe, write_recipe
-from fusionlib.studio.exports import Exports
+from fusionlib.studio.exports import Exports, content_of
 from fusionlib.studio.families import family_desks
 from fusionlib.studio.first_look import FirstLooks
+from fusionlib.studio.hub_export import described, hub_export
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
 from fusionlib.studio.layer_desk import LayerDesk
@@ -235,24 +237,33 @@ class Studio:
         self._checkpoints(view)
         return view.recipe(mixture)
 
-    def export(self, view: MergeView, mixture: Mixture, progress: Progress | None = None) -> Export:
-        """Write what the view shows into the home folder; the file's name says what it is."""
-        recipe = self.recipe(view, mixture)
+    def export(
+        self, view: MergeView, mixture: Mixture, progress: Progress | None = None, *, hub: bool = False
+    ) -> Export:
+        """Write what the view shows into the home folder; the name says what it is. `hub`: as a folder of Hugging Face,
+        by content, which is replaced.
+        """
+        recipe, checkpoints = self.recipe(view, mixture), self._checkpoints(view)
         folder = self.options.home / "exports"
         make_folder(folder)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
         kind = f"-{recipe.dtype}" if recipe.dtype else ""
-        out = folder / f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}.safetensors"
-        return run_recipe(
-            recipe,
-            self._checkpoints(view),
-            out,
-            worker=self.worker,
-            device=self.device,
-            calibration=view.pictures,
-            progress=progress,
-            cache=self.statistics,
-        )
+        stem = f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}"
+        if not hub:
+            return self.merge(recipe, checkpoints, folder / f"{stem}.safetensors", view.pictures, progress)
+        out = folder / f"{stem}-{content_of(recipe)[:8]}"
+        with hub_export(recipe, checkpoints, out, replace=True) as file:
+            export = self.merge(recipe, checkpoints, file, view.pictures, progress)
+        return replace(export, path=out)
+
+    def hub_obstacle(self, view: MergeView, mixture: Mixture) -> str:
+        """Why what the view shows cannot be written as a folder of Hugging Face, in a line; nothing where it can."""
+        recipe = self.recipe(view, mixture)
+        try:
+            described(recipe, self._checkpoints(view))
+        except UsageError as problem:
+            return problem.got
+        return ""
 
     def merge(
         self,

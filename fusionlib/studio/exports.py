@@ -43,8 +43,13 @@ class Exports:
         self, recipe: Recipe, members: Sequence[Checkpoint], pictures: DecodedCache, progress: Progress | None
     ) -> Export:
         make_folder(self.folder)
-        content = hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()[:16]
-        return self._merge(recipe, members, self.folder / f"{recipe.method}-{content}.safetensors", pictures, progress)
+        name = f"{recipe.method}-{content_of(recipe)[:16]}.safetensors"
+        return self._merge(recipe, members, self.folder / name, pictures, progress)
+
+
+def content_of(recipe: Recipe) -> str:
+    """SHA-256 of what a recipe says, wherever its files lie."""
+    return hashlib.sha256(recipe.without_folders().to_yaml().encode()).hexdigest()
 
 
 def is_merge(recipe: Recipe) -> bool:

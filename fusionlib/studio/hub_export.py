@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
-import secrets
-import shutil
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fusionlib.atomic import check_target, write_atomically
+from fusionlib.atomic import atomic_folder, check_target, write_atomically
 from fusionlib.checkpoints.hub_folder import PREPROCESSOR
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Description
-from fusionlib.errors import UsageError, WriteError
+from fusionlib.errors import UsageError
 from fusionlib.listing import HUB_CONFIG, HUB_WEIGHTS
 from fusionlib.merging.buffers import anchor_of
 from fusionlib.merging.build import build_method
@@ -24,48 +24,63 @@ _DTYPES = ("dtype", "torch_dtype")
 
 
 @contextmanager
-def hub_export(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path) -> Iterator[Path]:
+def hub_export(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path, replace: bool = False) -> Iterator[Path]:
     """Inside the block, the file that the merge is to be written to; after it, the folder `out` with that file and the
-    JSON files of the anchor's folder. After an error nothing is left.
+    JSON files of the anchor's folder. After an error nothing is left, and a folder that was there stays.
 
-    Raises: as `check_hub_export`.
+    Raises: as `check_hub_export`; with `replace` a folder may be there already.
     """
-    description = check_hub_export(recipe, checkpoints, out)
-    folder = out.with_name(f".fusion-{secrets.token_hex(8)}")
-    try:
-        folder.mkdir()
+    description = described(recipe, checkpoints) if replace else check_hub_export(recipe, checkpoints, out)
+    with atomic_folder(out, replace) as folder:
         yield folder / HUB_WEIGHTS[0]
         write_atomically(folder / HUB_CONFIG, _as_text(_in_dtype(description.config, recipe.dtype)))
         if description.preprocessor:
             write_atomically(folder / PREPROCESSOR, _as_text(description.preprocessor))
-        folder.replace(out)
-    except OSError as problem:
-        raise WriteError(
-            f"The folder {out.name} cannot be made: {problem.strerror or problem}",
-            "a name that is free, in a folder that can be written to",
-            "Change --out",
-        ) from problem
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_hub_export(recipe: Recipe, checkpoints: Sequence[Checkpoint], out: Path) -> Description:
-    """What the anchor's folder says. Raises `UsageError` where it is none, or where `out` is not free to be made."""
-    anchor = checkpoints[
-        anchor_of(build_method(recipe.method, recipe.parameters), len(checkpoints), recipe.anchor or 0)
-    ]
-    if anchor.description is None:
-        raise UsageError(
-            f"{anchor.name} is no folder of Hugging Face, so nothing says what its network is there",
-            "a folder with config.json and model.safetensors as the first checkpoint, or as the anchor",
-            "Name such a folder first, or leave --export out and write a file",
-        )
+    """What the anchor's folder says.
+
+    Raises: as `described`, and where `out` is not free to be made.
+    """
+    description = described(recipe, checkpoints)
     if out.is_dir() and not any(out.iterdir()):
-        return anchor.description
+        return description
     if out.exists():
         raise UsageError(f"--out {out.name} is there already", "a folder that is new or empty", "Change --out")
     check_target(out)
+    return description
+
+
+def described(recipe: Recipe, checkpoints: Sequence[Checkpoint]) -> Description:
+    """What the anchor's folder says. Raises `UsageError` where it is none, or where the merge is several networks."""
+    method, count = build_method(recipe.method, recipe.parameters), len(checkpoints)
+    if method.networks(count) != 1:
+        raise UsageError(
+            f"{method.title} is {method.networks(count)} networks, and a folder of Hugging Face holds one",
+            "a method that gives one network",
+            "Choose another method",
+        )
+    anchor = checkpoints[anchor_of(method, count, recipe.anchor or 0)]
+    if anchor.description is None:
+        raise UsageError(
+            f"{anchor.name} is no folder of Hugging Face",
+            "a folder with config.json, which says what the network is, as the first checkpoint or the anchor",
+            "Name such a folder first, or write a file",
+        )
     return anchor.description
+
+
+def zipped(folder: Path) -> bytes:
+    """The folder as a zip archive that unpacks to a folder of its name.
+
+    Nothing is compressed: weights do not get smaller by it.
+    """
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", strict_timestamps=False) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"{folder.name}/{path.name}")
+    return whole.getvalue()
 
 
 def _in_dtype(config: Any, dtype: str | None) -> Any:

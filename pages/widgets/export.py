@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import streamlit as st
 
-from fusionlib.studio import LETTERS, LayerProfile, MergeMethod, MergeView, Mixture, mixture_name, mixture_words
+from fusionlib.studio import LETTERS, Export, LayerProfile, MergeMethod, MergeView, Mixture, mixture_name, mixture_words
+from fusionlib.studio.hub_export import zipped
 from pages.widgets.dtype_choice import dtype_choice
-from pages.widgets.problems import problems_shown
+from pages.widgets.problems import plain, problems_shown
 from pages.widgets.report_export import report_panel
 from pages.widgets.server import studio
 
@@ -20,27 +24,16 @@ def export_panel(view: MergeView, mixture: Mixture) -> None:
     st.caption(f"{_in_words(view, mixture)}, running statistics: {view.selection.buffers}.")
     dtype_choice(st, view.selection.names)
     recipe = studio().recipe(view, mixture).without_folders()
-    ready = st.session_state.get("export")
-    wanted = (view.id, mixture_name(mixture))
-    if st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary"):
-        with problems_shown():  # the recipe can be taken away all the same
-            ready = st.session_state["export"] = (wanted, _write(view, mixture))
     name = "-".join(filter(None, ("-".join(view.selection.names)[:100], mixture_name(mixture), recipe.dtype)))
+    wanted = (view.id, mixture_name(mixture))
+    _write_buttons(view, mixture, wanted)
+    written = st.session_state.get("export")
+    ready = written[1] if written and written[0] == wanted and written[1].path.exists() else None
     left, right = st.columns(2)
-    with left:
-        if ready and ready[0] == wanted and ready[1].path.exists():
-            path = ready[1].path
-            st.download_button(
-                f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)",
-                path.read_bytes,
-                f"{name}.safetensors",
-                "application/octet-stream",
-                key="export-file",
-                icon=":material/download:",
-                on_click="ignore",
-                width="stretch",
-            )
-    with right if ready and ready[0] == wanted else left:
+    if ready:
+        with left:
+            _offered(ready.path, name)
+    with right if ready else left:
         st.download_button(
             "Recipe (YAML)",
             recipe.to_yaml(),
@@ -51,13 +44,50 @@ def export_panel(view: MergeView, mixture: Mixture) -> None:
             on_click="ignore",
             width="stretch",
         )
-    for note in ready[1].notes if ready and ready[0] == wanted else ():
+    for note in ready.notes if ready else ():
         st.caption(note)
     report_panel(view, mixture, recipe, name)
     with st.expander("Recipe and command"):
         st.code(recipe.to_yaml(), language="yaml")
-        st.code(f"python -m fusionlib merge {name}.yaml --folder DIR --out merged.safetensors", language="bash")
+        out = "--export hf --out merged" if ready and ready.path.is_dir() else "--out merged.safetensors"
+        st.code(f"python -m fusionlib merge {name}.yaml --folder DIR {out}", language="bash")
         st.caption("DIR is where the checkpoints lie: the recipe names their files and contents, not their folders.")
+
+
+def _write_buttons(view: MergeView, mixture: Mixture, wanted: tuple[str, str]) -> None:
+    """One for a file, one for a folder of Hugging Face; what was written last is kept for the session."""
+    why = studio().hub_obstacle(view, mixture)
+    pressed = st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary")
+    as_folder = st.button(
+        "Write Hugging Face folder",
+        key="export-hub",
+        icon=":material/folder_zip:",
+        disabled=bool(why),
+        help=None if why else "config.json, model.safetensors and what else the folder has: from_pretrained opens it",
+    )
+    if why:
+        st.caption(f"{plain(why)}.")
+    if pressed or as_folder:
+        with problems_shown():  # the recipe can be taken away all the same
+            st.session_state["export"] = (wanted, _write(view, mixture, as_folder))
+
+
+def _offered(path: Path, name: str) -> None:
+    """The download of a written file, or of a written folder as an archive, which is made when it is asked for."""
+    kind, content, suffix, mime = "Checkpoint", path.read_bytes, "safetensors", "application/octet-stream"
+    if path.is_dir():
+        kind, content, suffix, mime = "Folder", partial(zipped, path), "zip", "application/zip"
+    size = sum(one.stat().st_size for one in (path.iterdir() if path.is_dir() else (path,)))
+    st.download_button(
+        f"{kind} ({size / 1e6:.1f} MB)",
+        content,
+        f"{name}.{suffix}",
+        mime,
+        key="export-file",
+        icon=":material/download:",
+        on_click="ignore",
+        width="stretch",
+    )
 
 
 def _in_words(view: MergeView, mixture: Mixture) -> str:
@@ -74,12 +104,14 @@ def _in_words(view: MergeView, mixture: Mixture) -> str:
     return f"Alpha {mixture:g}: {mixture:g} x {view.selection.a} + {1 - mixture:g} x {view.selection.b}"
 
 
-def _write(view: MergeView, mixture: Mixture):
+def _write(view: MergeView, mixture: Mixture, as_folder: bool) -> Export:
     if view.arena.weights.nbytes <= LARGE:
         with st.spinner("Writing", show_time=True):
-            return studio().export(view, mixture)
+            return studio().export(view, mixture, hub=as_folder)
     bar = st.progress(0.0, "Writing")
     try:
-        return studio().export(view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"))
+        return studio().export(
+            view, mixture, lambda done, total: bar.progress(done / max(1, total), "Writing"), hub=as_folder
+        )
     finally:
         bar.empty()

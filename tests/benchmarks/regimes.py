@@ -76,9 +76,9 @@ def trained(name: str, folder: Path, given: argparse.Namespace) -> list[Path]:
 def row(name: str, files: Sequence[Path], given: argparse.Namespace) -> str:
     """A line of the table."""
     found = said("sets", *map(str, files), "--data", given.data, "--home", str(given.home), "--buffers", given.buffers)
-    cells = [f"{name:16}", str(len(files))]
-    for one in (found["mean"], found["best"] or {}, found["soup"] or {}, found["ensembles"][-1]):
-        cells.append(f"{percent(one.get('miou'))} {number(one.get('loss'))} {percent(one.get('ece'))}")
+    shown = (found["mean"], found["best"] or {}, found["soup"] or {}, found["ensembles"][-1])
+    scores = [f"{percent(one.get('miou'))} {number(one.get('loss'))} {percent(one.get('ece'))}" for one in shown]
+    cells = [f"{name:16}", str(len(files)), *scores]
     cells += [percent(found["disagreement"]), number(found["diversity"]), number(found["correlation"])]
     return " | ".join(cells)
 
