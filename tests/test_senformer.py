@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import CPU
+from helpers import CPU, folder_data
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,10 +26,15 @@ from fusionlib.architectures.senformer_plan import SHARING, Plan, plan_of, usual
 from fusionlib.architectures.staged import check_stages
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
-from fusionlib.contracts import ARCHITECTURES, FUSIONS
+from fusionlib.cli import main
+from fusionlib.contracts import ARCHITECTURES, FUSIONS, METHODS
 from fusionlib.engine.learners import answers_of, usable
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
+from fusionlib.merging.choices import GRANULARITIES
+from fusionlib.merging.profile import LayerProfile
+from fusionlib.merging.slices import units
+from fusionlib.studio.layers import describe
 
 CLASSES = 3
 MINI = Plan(
@@ -244,3 +249,44 @@ def test_gradients_are_finite_and_reach_every_parameter() -> None:
     answers = network.answers(torch.rand(2, 3, 32, 64))
     (network.fused(answers)[:, 0].mean() + answers[:, :, 1].mean()).backward()
     assert all(one.grad is not None and bool(torch.isfinite(one.grad).all()) for one in network.parameters())
+
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Checkpoint]:
+    folder = tmp_path_factory.mktemp("pair")
+    return [opened(folder, lively(MINI, seed), name) for seed, name in ((0, "a"), (1, "b"))]
+
+
+def test_learners_are_units_of_a_profile_and_parts_stay_two(pair: list[Checkpoint]) -> None:
+    arena = Arena.pack(pair, head=network_of(pair[0].shapes)[0].head)  # type: ignore[index]
+    learners = [f"decode_head.learners.{number}" for number in range(4)]
+    assert set(units(arena.layout, "learner")) == {"backbone", "neck", *learners}
+    assert set(units(arena.layout, "part")) == {"backbone", "head"}
+    described = describe(arena)
+    assert described["offered"] == list(GRANULARITIES) and set(learners) < set(described["levels"]["learner"]["names"])
+    profile = LayerProfile(granularity="learner", weights={learners[1]: (0.0, 1.0)}, rest=(1.0, 0.0))
+    merged = arena.layout.views(profile(arena).weights[0])
+    for name, tensor in merged.items():
+        row = int(name.startswith(f"{learners[1]}."))
+        assert torch.equal(tensor, arena.layout.view(arena.weights[row], name))
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if name not in ("ensemble", "samples")])
+def test_two_merge_by_every_method_but_those_that_move_units(
+    pair: list[Checkpoint], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out, data = tmp_path / "out.safetensors", folder_data(tmp_path / "data")
+    files = [str(one.path) for one in pair]
+    command = ["merge", *files, "--method", name, "--data", f"folder:{data}", "--count", "1", "--out", str(out)]
+    command += ["--home", str(tmp_path / "home")]
+    if METHODS.get(name).statistics == ("permutation",):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "permutations are not declared" in capsys.readouterr().err
+        return
+    main(command)
+    written = list(tmp_path.glob("out*.safetensors"))
+    assert written and all(torch.isfinite(bound(open_checkpoint(one)).logits(PICTURES)).all() for one in written)

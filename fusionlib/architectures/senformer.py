@@ -36,7 +36,7 @@ from fusionlib.architectures.senformer_plan import FUSED, LEARNERS, MERGE, POST_
 from fusionlib.architectures.senformer_plan import usual_plan as usual
 from fusionlib.architectures.sized import of_any_size, unfit
 from fusionlib.architectures.upernet import Unit, resized
-from fusionlib.contracts import ARCHITECTURES, FUSIONS, Learners, Stage
+from fusionlib.contracts import ARCHITECTURES, FUSIONS, Learners, ParameterGroup, Stage, Supervised
 from fusionlib.errors import ArchitectureError
 
 State = tuple[Maps, Maps]
@@ -147,7 +147,11 @@ class SenFormer(nn.Module):
 
 
 class SenFormerArchitecture(BuiltIn):
-    """The network of a plan; `listed` where it is one of those that lists name. Its units keep their places."""
+    """The network of a plan; `listed` where it is one of those that lists name. Its units keep their places.
+
+    Class embeddings have no weight decay, as in the released code. A ResNet learns at a tenth of the rate (section
+    4.1), since it is meant to begin at a classifier; the tiny one begins at random, and learns like all the rest.
+    """
 
     def __init__(self, plan: Plan, listed: bool = True) -> None:
         embeddings = [(f"{FUSED}queries", 1)]
@@ -166,6 +170,9 @@ class SenFormerArchitecture(BuiltIn):
             movable=False,
             unused=_UNUSED,
         )
+        trained_before = isinstance(plan.backbone, resnet.Plan) and plan.backbone != TINY
+        slow = (ParameterGroup(r"^backbone\.", rate=0.1),) if trained_before else ()
+        self.groups = (ParameterGroup(r"\.queries$", decay=False), *slow)
         self.code = f"{self.code} {plan} {FUSIONS.get(plan.fusion).version}"
         self.plan, self.listed = plan, listed
 
@@ -196,6 +203,11 @@ class SenFormerArchitecture(BuiltIn):
 
 class SelfEnsemble(SenFormerArchitecture):
     """One that has learners inside."""
+
+    def supervised(self, module: Any, x: Tensor) -> Sequence[Supervised]:
+        """What the network returns and, as their mean, every learner by itself (section 4.1)."""
+        answers = module.answers(x)
+        return Supervised(module.fused(answers)), *(Supervised(one, 1 / len(answers)) for one in answers)
 
     def learners(self, module: Any) -> Learners:
         """As `fusionlib.contracts.Learners` says."""

@@ -26,9 +26,11 @@ from fusionlib.contracts.architectures import (
     Architecture,
     Output,
     OwnClasses,
+    ParameterGroup,
     Permutation,
     Preprocessing,
     Stage,
+    Supervised,
     class_count,
 )
 from fusionlib.contracts.data import DATASETS, IGNORE, Dataset, DatasetOpener, Sample
@@ -92,6 +94,7 @@ __all__ = [
     "Output",
     "OwnClasses",
     "Parameter",
+    "ParameterGroup",
     "Part",
     "Parts",
     "Permutation",
@@ -111,6 +114,7 @@ __all__ = [
     "Strategy",
     "Study",
     "Subject",
+    "Supervised",
     "Table",
     "TensorShapes",
     "Training",

@@ -21,6 +21,7 @@ from fusionlib.data.plain_json import read_json
 from fusionlib.engine.jobs import Job
 from fusionlib.errors import Cancelled, FusionError, UsageError, clipped, shown
 from fusionlib.lab.manifest import FILE, RunRecord, read_run
+from fusionlib.lab.plan import VALIDATED
 from fusionlib.runs.desk import Plan, RunDesk
 from fusionlib.runs.keys import key_of
 
@@ -45,7 +46,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 @dataclass(frozen=True)
 class Wish:
     """What to train: a regime with its settings, where it begins (the path of a checkpoint, or an architecture), specs
-    of labelled pictures, of unlabelled ones and of those to choose by, and what every regime goes by.
+    of labelled pictures, of unlabelled ones, of those to choose by and of those to validate on, and what every regime
+    goes by.
     """
 
     regime: str
@@ -60,6 +62,8 @@ class Wish:
     crop: tuple[int, int] | None = None
     seed: int = 0
     class_weights: bool = True
+    validate: tuple[str, ...] = ()
+    validate_count: int = VALIDATED
 
     def arguments(self, out: Path, options: Sequence[str] = (), *, resume: bool = False) -> tuple[str, ...]:
         """The command line that trains it; `options` are those of the process for its networks."""
@@ -71,6 +75,8 @@ class Wish:
             *(part for spec in self.data for part in ("--data", spec)),
             *(part for spec in self.target for part in ("--target", spec)),
             *(part for spec in self.select for part in ("--select", spec)),
+            *(part for spec in self.validate for part in ("--validate", spec)),
+            *(("--validate-count", str(self.validate_count)) if self.validate else ()),
             *(("--start", self.start) if self.start else ()),
             *(("--arch", self.architecture) if self.architecture else ()),
             *("--epochs", str(self.epochs), "--batch", str(self.batch), "--seed", str(self.seed)),
@@ -239,6 +245,8 @@ def _read_wish(path: Path) -> Wish | None:
             crop=None if crop is None else (int(crop[0]), int(crop[1])),
             seed=int(content["seed"]),
             class_weights=bool(content["class_weights"]),
+            validate=tuple(map(_text, content.get("validate", ()))),
+            validate_count=int(content.get("validate_count", VALIDATED)),
         )
     except (FusionError, KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None
