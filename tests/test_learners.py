@@ -25,9 +25,14 @@ from fusionlib.engine.build import Builder
 from fusionlib.engine.learners import LastAnswers, answers_of
 from fusionlib.engine.parts import parts
 from fusionlib.engine.recipes import recipe_alone
+from fusionlib.errors import UsageError
 from fusionlib.measures.learners import MOST, groups, ways
-from fusionlib.measures.observation import Inside, Observation
-from fusionlib.studio import Options, Studio
+from fusionlib.measures.observation import Inside as Learned
+from fusionlib.measures.observation import Observation
+from fusionlib.merging.build import build_method
+from fusionlib.studio import Options, Selection, Studio
+from fusionlib.studio.frame import Frame
+from fusionlib.studio.inside import Inside
 
 RNG = np.random.default_rng(3)
 
@@ -111,7 +116,7 @@ def observed(logits: torch.Tensor, truth: torch.Tensor) -> Observation:
 
     names = tuple(str(number) for number in range(len(logits)))
     free = tuple(name for name in FUSIONS.names() if not FUSIONS.get(name).trained)
-    inside = Inside(names, free, by)
+    inside = Learned(names, free, by)
     return Observation(FUSIONS.get("average")()(logits), truth, learners=inside)
 
 
@@ -230,3 +235,43 @@ def test_the_verb_tells_it_all_and_a_network_without_learners_is_refused(
     with pytest.raises(SystemExit):
         main(["learners", str(unet), *given])
     assert "no learners inside" in capsys.readouterr().err
+
+
+# --- live -------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_of_some_learners_are_those_of_the_merged_network_without_a_pass(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = (f"folder:{folder / 'data'}",)
+    files = tuple(folder / f"{name}.safetensors" for name in "ab")
+    studio = Studio(Options(demo=False, home=folder / "live", device="cpu", data=data, checkpoints=files))
+    studio.workspace.refresh()
+    source = studio.workspace.sources[0]
+    view = studio.view(Selection("a", "b", source.name, None))
+    assert view.inside is not None and view.inside["names"] == ["d2", "d3", "d4", "d5"]
+    assert view.inside["own"] == "average"
+    assert "explicit" not in [one["name"] for one in view.inside["fusions"]]
+    passes: list[int] = []
+    whole = SenFormer.answers
+    monkeypatch.setattr(SenFormer, "answers", lambda self, x: passes.append(1) or whole(self, x))
+
+    def shown(kept: str, way: str = "", pane: str = "m") -> Frame:
+        return view.frame(0, 0.3, pane, inside=Inside.read(kept, way))
+
+    together = shown("0,1,2,3")
+    assert together.png == view.frame(0, 0.3).png and len(passes) == 1
+    frames = [shown(str(number), pane=f"l{number}").png for number in range(4)]
+    frames += [shown("2,0").png, shown("0,1,2,3", "product").png, shown("0,1,2,3", "majority:heads").png]
+    assert len(set(frames)) == len(frames) and together.png not in frames
+    assert shown("0,2").png == frames[4] and len(passes) == 1, "one pass for all of them"
+    with pytest.raises(UsageError, match="several networks"):
+        view.frame(0, build_method("ensemble", {}), inside=Inside.read("0", ""))
+    with pytest.raises(UsageError, match="Learners 7 of 4"):
+        shown("7")
+
+
+def test_nonsense_of_a_browser_is_refused() -> None:
+    for kept, way in (("", ""), ("x", ""), ("-1", ""), ("1" * 50, ""), ("0", "nonsense"), ("²", "")):
+        with pytest.raises(UsageError, match="Reload"):
+            Inside.read(kept, way)
