@@ -17,7 +17,7 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import REGIMES
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.recipes import write_recipe
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, WriteError
 from fusionlib.lab.loop import Trainer
 from fusionlib.lab.manifest import FILE, Origin, RunRecord, SavedPoint, Validated, read_run
 from fusionlib.lab.plan import TrainingPlan, build_regime
@@ -124,6 +124,24 @@ def test_what_a_failing_run_says_is_said(desk: TrainingDesk) -> None:
     assert run.state == "failed" and "Got this. Needs: that" in str(run.message)
 
 
+def test_a_run_whose_record_is_damaged_is_gone_on_with(desk: TrainingDesk) -> None:
+    run = desk.new("cut", WISH)
+    whole = (desk.folder.parent / "record.json").read_text()
+    (run.folder / FILE).write_text(whole[: len(whole) // 2])
+    again = TrainingDesk(desk.folder, desk._desk).get("cut")  # another process
+    assert again.state == "cancelled" and again.record is None and "run.json" in again.problem.got  # type: ignore[union-attr]
+    again.want()
+    again.wait(20)
+    assert again.state == "done" and again.problem is None, "told to resume"
+
+
+def test_a_home_that_takes_no_run_says_so(tmp_path: Path, desk: TrainingDesk) -> None:
+    desk.folder.write_text("in the way")
+    with pytest.raises(WriteError, match="'lab'"):
+        desk.new("a", WISH)
+    assert desk.runs() == []
+
+
 def test_names_of_runs_and_folders_that_are_none(desk: TrainingDesk) -> None:
     desk.new("a", WISH)
     assert desk.free_name("a") == "a-2" and desk.free_name("b") == "b"
@@ -156,7 +174,7 @@ def test_what_a_run_takes_is_told_before_it_begins() -> None:
 
 
 def test_figures_show_every_file_and_every_loss(record: RunRecord) -> None:
-    figure = run_figure(record, {record.points[0].name: 0.5}, "here")
+    figure = run_figure(record, {record.points[0].name: 0.5})
     files, scores = figure.data[1], figure.data[-1]
     assert list(files.x) == [one.step for one in record.points] and scores.y == (50.0,)
     assert list(figure.data[2].y) == list(record.losses.values)
@@ -272,7 +290,7 @@ def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, mo
         assert runs.value == ["0.01 (at-0.01)", "0.05 (at-0.05)"], "by their rate"
         asked = app.button(key="rates-run")
         left = len(read_run(lab / "at-0.01").points)
-        assert asked.label == f"Measure: {2 * (1 + 2 * left * 20 + 2):,} forward passes"
+        assert asked.label == f"Measure: {2 * (1 + 2 * left * 10 + 2):,} forward passes"
         asked.click().run()
         (work,) = server.studio().rates._works._works.values()
         until(lambda: work.state == "done")

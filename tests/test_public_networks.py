@@ -17,6 +17,7 @@ from public_forward import FORWARDS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fusionlib.architectures.nearest import explain
 from fusionlib.architectures.recognise import network_of, recognise
 from fusionlib.architectures.resnet import ResNet
 from fusionlib.architectures.staged import check_stages
@@ -24,7 +25,7 @@ from fusionlib.architectures.user import refresh_user_models, register_user_mode
 from fusionlib.architectures.wiring import wired_permutations
 from fusionlib.checkpoints.permuting import checked, permuted
 from fusionlib.cli import main
-from fusionlib.contracts import ARCHITECTURES
+from fusionlib.contracts import ARCHITECTURES, Description, TensorShapes
 from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.errors import ArchitectureError, UsageError
@@ -217,6 +218,47 @@ def test_another_output_stride_is_recognised_where_the_operator_names_it(name: s
     assert chosen and other and architecture_key(*chosen) != architecture_key(*other)
     with pytest.raises(UsageError, match=name):
         register_user_models(["enet"])
+
+
+SMP = {"_model_class": "DeepLabV3Plus", "encoder_name": "resnet18", "encoder_output_stride": 16, "upsampling": 4}
+
+
+def described(changed: dict[str, Any]) -> TensorShapes:
+    config = SMP | changed
+    own = names.unet if config["_model_class"] == "Unet" else names.deeplabv3plus_smp
+    return TensorShapes(own(18, 3), Description(config))
+
+
+def test_a_config_of_smp_says_what_no_tensor_does() -> None:
+    assert recognise(described({})) == ("deeplabv3plus-smp-resnet18", 3)
+    assert recognise(described({"_model_class": "Unet"})) == ("unet-resnet18", 3)
+    found = network_of(described({"encoder_output_stride": 8, "decoder_atrous_rates": [6, 12, 18]}))
+    assert found and found[0].preprocessing.pad == 8 and architecture_key(*found)
+    with torch.device("meta"):
+        network = found[0].build(3).eval()
+        states: list[Any] = [torch.zeros(1, 3, 64, 96)]
+        for stage in found[0].stages(network):  # type: ignore[attr-defined]
+            states.append(stage.call(states[-1]))
+    assert [branch[0][0].dilation[0] for branch in list(network.decoder.aspp[0].convs)[1:4]] == [6, 12, 18]
+    assert states[-4][1].shape[2:] == (8, 12) and states[-1].shape == (1, 3, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"activation": "softmax2d"}, "activation 'softmax2d'"),
+        ({"encoder_name": "resnext50_32x4d"}, "encoder_name 'resnext50_32x4d'"),
+        ({"encoder_output_stride": 32}, "encoder_output_stride 32"),
+        ({"encoder_output_stride": [16]}, "encoder_output_stride"),
+        ({"decoder_atrous_rates": [6, 12]}, "decoder_atrous_rates"),
+        ({"_model_class": "Unet", "decoder_interpolation": "bilinear"}, "decoder_interpolation 'bilinear'"),
+        ({"_model_class": "FPN"}, ""),
+    ],
+)
+def test_what_a_config_of_smp_asks_for_is_not_passed_over(changed: dict[str, Any], said: str) -> None:
+    shapes = described(changed)
+    assert recognise(shapes) is None
+    assert said in explain(shapes).what
 
 
 # --- what they compute ------------------------------------------------------------------------------------------------

@@ -766,10 +766,10 @@ def test_a_run_that_ends_at_any_write_goes_on_to_the_same_bytes(tmp_path: Path, 
             except Killed:
                 pass
         again = trainer_of(regime_of(name), out)
-        assert again.resume() == (loop.STATE in written[:-1])
+        assert again.resume() == (manifest.STATE in written[:-1])
         assert again.run() == whole.log and files(out) == files(tmp_path / "whole")
         assert read_run(out) == read_run(tmp_path / "whole")
-    assert {loop.STATE, "run.json", whole.points[-1].file} <= set(written) and most == len(written) + 1
+    assert {manifest.STATE, "run.json", whole.points[-1].file} <= set(written) and most == len(written) + 1
 
 
 # --- what a run says of itself while it goes on ----------------------------------------------------------------------
@@ -789,9 +789,9 @@ def test_other_pictures_to_validate_on_measure_anew_what_is_there(start: Path, t
     before = read_run(tmp_path)
     assert [(one.step, one.name) for one in before.figures] == [(0, None), (3, "epoch-001"), (6, "epoch-002")]
     (tmp_path / "epoch-001.safetensors").unlink()
-    (tmp_path / loop.STATE).rename(tmp_path / "kept")
+    (tmp_path / manifest.STATE).rename(tmp_path / "kept")
     state = torch.load(tmp_path / "kept", weights_only=True)
-    torch.save({**state, "finished": False}, tmp_path / loop.STATE)
+    torch.save({**state, "finished": False}, tmp_path / manifest.STATE)
     again = trainer_of(regime, tmp_path, start=start, validate=Town(3, count=2))
     again.resume()
     again.run()

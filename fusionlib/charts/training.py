@@ -64,7 +64,7 @@ class Run(Protocol):
     def steps(self) -> int: ...
 
 
-HEIGHT = 170
+HEIGHT = 130
 """Pixels of each part."""
 
 
@@ -81,34 +81,32 @@ def schedule_figure(rates: Series, saved: Sequence[int] = ()) -> go.Figure:
         marker={"size": 9, "color": TRAINED},
         hovertemplate="a file after step %{x}<extra></extra>",
     )
-    figure.update_layout(height=HEIGHT, margin=_MARGIN, showlegend=False)
+    figure.update_layout(height=190, margin=_MARGIN, showlegend=False)
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="learning rate", rangemode="tozero")
     return figure
 
 
-def run_figure(
-    record: Run, scores: Mapping[str, float] | None = None, on: str = "", validated_on: str = ""
-) -> go.Figure:
-    """Learning rate with a mark for every file, loss (nats) by step and by epoch, mIoU on the pictures it is validated
-    on, and mIoU of what is measured, by the name of its file, on pictures called `on`; all over the same steps.
+def run_figure(record: Run, scores: Mapping[str, float] | None = None) -> go.Figure:
+    """Learning rate with a mark for every file, loss (nats) by step and by epoch, mIoU (%) on the pictures that it is
+    validated on, and below that of what was measured since, by the name of its file; all over the same steps.
     """
     scores = scores or {}
     looked = [one for one in record.figures if one.miou is not None]
     parts = 2 + bool(looked) + bool(scores)
-    figure = make_subplots(rows=parts, shared_xaxes=True, vertical_spacing=0.05)
+    figure = make_subplots(rows=parts, shared_xaxes=True, vertical_spacing=0.04)
     figure.add_trace(_rates(record.lr), row=1, col=1)
     figure.add_trace(_saved(record), row=1, col=1)
     figure.add_trace(_line(record.losses, "loss of a batch", QUIET), row=2, col=1)
     figure.add_trace(_epochs(record), row=2, col=1)
-    figure.update_yaxes(title="learning rate", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="rate", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title="loss (nats)", row=2, col=1)
     if looked:
         figure.add_trace(_looked(looked), row=3, col=1)
-        figure.update_yaxes(title=_miou_on(validated_on), row=3, col=1)
+        figure.update_yaxes(title="mIoU (%)", row=3, col=1)
     if scores:
         figure.add_trace(_scored(record.points, scores), row=parts, col=1)
-        figure.update_yaxes(title=_miou_on(on), row=parts, col=1)
+        figure.update_yaxes(title="mIoU (%)", row=parts, col=1)
     figure.update_xaxes(range=[0, max(1, record.steps)])
     figure.update_xaxes(title="step", row=parts, col=1)
     figure.update_layout(height=HEIGHT * parts, margin=_MARGIN, showlegend=False, clickmode="event+select")
@@ -160,10 +158,6 @@ def _epochs(record: Run) -> go.Scatter:
         line={"color": STRONG, "width": 2},
         hovertemplate="mean of the epoch: %{y:.4f} nats<extra></extra>",
     )
-
-
-def _miou_on(pictures: str) -> str:
-    return f"mIoU (%)<br>{plain(pictures)}" if pictures else "mIoU (%)"
 
 
 def _looked(figures: Sequence[Validated]) -> go.Scatter:

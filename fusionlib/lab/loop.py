@@ -35,12 +35,9 @@ from fusionlib.contracts import (
 from fusionlib.errors import Cancelled, FusionError, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.learner import DivergedError, Learner, diverged
-from fusionlib.lab.manifest import Origin, RunRecord, SavedPoint, Series, Source, Validated, rates, stride_of
+from fusionlib.lab.manifest import STATE, Origin, RunRecord, SavedPoint, Series, Source, Validated, rates, stride_of
 from fusionlib.lab.plan import TrainingPlan, between, check_data, cost, span_of, validations
 from fusionlib.lab.validation import Validation
-
-STATE = "progress.state"
-"""What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
 
 TELL_EVERY_S = 2.0
 """Seconds after which the record says how far a run is."""

@@ -14,6 +14,9 @@ from fusionlib.data.plain_json import read_json
 from fusionlib.errors import DataError
 
 FILE = "run.json"
+STATE = "progress.state"
+"""What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
+
 LARGEST_BYTES = 32 << 20
 MOST_VALUES = 5000
 """Of a series over the steps: of a longer run every n-th step is kept."""

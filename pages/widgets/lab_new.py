@@ -26,6 +26,9 @@ SCRATCH = "random weights"
 NOWHERE = "nothing"
 PREFIX, FIRST = "lab/", "sse"
 NAME = "lab-name"
+GO_TO_RUNS = "lab-go"
+"""Whether the page shows the runs next."""
+
 _CROPS = {"128 x 256": (128, 256), "96 x 192": (96, 192), "256 x 512": (256, 512), "512 x 512": (512, 512)}
 
 
@@ -209,8 +212,8 @@ def _button(wish: Wish, found: Outlay, network: str, pictures: int) -> None:
         except FusionError as problem:
             show_problem(problem)
             return
-        st.session_state["lab-run"] = name
-        st.toast(f"{name} has begun: see Runs", icon=":material/science:")
+        st.session_state["lab-run"], st.session_state[GO_TO_RUNS] = name, True
+        st.rerun()
     if running(time, "lab-time", "Time of a batch", unit=lambda: "batches") or known is not None:
         return
     if right.button(

@@ -24,6 +24,8 @@ State = dict[str, Any]
 MOST_RUNS = 8
 """As many as there are colours that one tells apart."""
 
+_STEPS = (0.1, 0.05, 0.25)
+
 _FORMATS = {
     "best mIoU (%)": "%.2f",
     "alpha": "%.2f",
@@ -47,7 +49,7 @@ def rates_part(chosen: Selection | None) -> None:
     if chosen is None or not chosen.source:
         st.info("Choose labelled data in the sidebar.", icon=":material/info:")
         return
-    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    left, right, last = st.columns([2, 6, 1.6], vertical_alignment="bottom")
     start = str(left.selectbox("Start", list(families), key="rates-start", help="What all of the runs began at"))
     runs = families[start]
     names = right.multiselect(
@@ -58,11 +60,12 @@ def rates_part(chosen: Selection | None) -> None:
         help="Each is merged with the start, file by file, at every alpha; named by its highest rate",
         max_selections=MOST_RUNS,
     )
+    step = float(last.selectbox("Alpha step", _STEPS, key="rates-step", help="Distance between merges of a curve"))
     if not names:
         return
+    files = [(name, runs[name]) for name in names]
     try:
-        work = studio().rates.open(start, [(name, runs[name]) for name in names], chosen.source, chosen.split,
-                                   chosen.buffers)  # fmt: skip
+        work = studio().rates.open(start, files, chosen.source, chosen.split, chosen.buffers, step)
     except FusionError as problem:
         show_problem(problem)
         return
