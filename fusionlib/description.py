@@ -26,8 +26,8 @@ class Description:
 
     @property
     def model_type(self) -> str:
-        """The kind of network that it names."""
-        found = self.config.get("model_type")
+        """The kind of network that it names; segmentation_models_pytorch calls it otherwise."""
+        found = self.config.get("model_type", self.config.get("_model_class"))
         return found if isinstance(found, str) else ""
 
     @property

@@ -184,7 +184,7 @@ def _parameters_in(*registries: Any) -> list[Row]:
         {
             "of": name,
             "parameter": item.name,
-            "default": "" if item.default in ((), {}) else str(item.default),
+            "default": _usual(item),
             "range": _range(item),
             "what it is": item.help,
         }
@@ -192,6 +192,11 @@ def _parameters_in(*registries: Any) -> list[Row]:
         for name, owner in sorted(registry.items())
         for item in parameters_of(owner)
     ]
+
+
+def _usual(item: Any) -> str:
+    started = "" if item.from_start is None else f" ({item.from_start} with --start)"
+    return "" if item.default in ((), {}) else f"{item.default}{started}"
 
 
 def _range(item: Any) -> str:

@@ -18,7 +18,7 @@ MASK_ENDINGS = (".png",)
 INDEX_ENDING = ".safetensors.index.json"
 
 HUB_CONFIG = "config.json"
-HUB_WEIGHTS = ("model.safetensors", f"model{INDEX_ENDING}", "pytorch_model.bin")
+HUB_WEIGHTS = ("model.safetensors", f"model{INDEX_ENDING}", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """What makes a folder one checkpoint of Hugging Face: a config, and weights by one of these names, the first wins."""
 
 DCP_LIST, DCP_PART = ".metadata", ".distcp"
@@ -59,7 +59,9 @@ class Listing:
     @property
     def training(self) -> str:
         """Which library keeps the state of a training in it, `DCP` or `DeepSpeed`; empty for other folders."""
-        if DCP_LIST in self.hidden and any(name.endswith(DCP_PART) for name in self.other):
+        parts = any(name.endswith(DCP_PART) for name in self.other)
+        alone = not self.files and not self.folders and (self.folder / DCP_LIST).is_file()  # its parts are gone
+        if DCP_LIST in self.hidden and (parts or alone):
             return "DCP"
         if any(path.name in (DEEPSPEED_STATES, DEEPSPEED_PARTS) for path in self.files):
             return "DeepSpeed"

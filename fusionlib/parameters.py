@@ -17,11 +17,13 @@ def parameter(
     choices: Sequence[str] | None = None,
     checkpoint: bool = False,
     said_by: str = "",
+    from_start: Any = None,
 ) -> Any:
     """A dataclass field with what a widget needs to draw it: range, step, choices and one line of help.
 
     `checkpoint` says that the number is the place of a checkpoint, which people would rather choose by name;
-    `said_by` names another parameter that says the same for any number of checkpoints.
+    `said_by` names another parameter that says the same for any number of checkpoints. `from_start` is the default of a
+    training run that begins at a trained network, where that is another one.
     """
     about = {
         "help": help,
@@ -31,6 +33,7 @@ def parameter(
         "choices": tuple(choices) if choices else None,
         "checkpoint": checkpoint,
         "said_by": said_by,
+        "from_start": from_start,
     }
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default, metadata=about)
@@ -50,6 +53,11 @@ class Parameter:
     choices: tuple[str, ...] | None
     checkpoint: bool = False
     said_by: str = ""
+    from_start: Any = None
+
+    def usual(self, start: bool) -> Any:
+        """The default of a training run, which begins at a trained network or not."""
+        return self.from_start if start and self.from_start is not None else self.default
 
 
 def parameters_of(method: type) -> tuple[Parameter, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fusionlib import __version__
 from fusionlib.errors import RecipeError, clipped
@@ -55,11 +55,42 @@ class Calibration(_Strict):
     count: Annotated[int, Field(ge=1)]
 
 
+class Views(_Strict):
+    """Views of each picture that a network answers to, averaged: `scales`, with `flip` mirrored too."""
+
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.1, le=8)], ...], Field(min_length=1, max_length=16)] = (1.0,)
+    flip: bool = False
+
+    @field_validator("scales")
+    @classmethod
+    def _in_order(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        """Each scale once, small to large: the order in which they are named changes no bit."""
+        return tuple(sorted(set(scales)))
+
+    @property
+    def count(self) -> int:
+        """Forward passes a picture."""
+        return len(self.scales) * (1 + self.flip)
+
+    @property
+    def words(self) -> str:
+        """`scales 0.5, 1, 1.5 and flip`."""
+        scales = f"scale{'s' if len(self.scales) > 1 else ''} {', '.join(f'{one:g}' for one in self.scales)}"
+        return f"{scales} and flip" if self.flip else scales
+
+
+AT_ONCE = Views()
+"""The picture as it is, and nothing else."""
+
+MULTI_SCALE = Views(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
+"""The views of most published tables."""
+
+
 class Recipe(_Strict):
     """Names any network: checkpoints, method, hyper-parameters and buffer policy. One checkpoint is itself.
 
-    `dtype` where floating tensors are not written in their own; logits are divided by `temperature`, which can be
-    measured and not be written.
+    `dtype` where floating tensors are not written in their own. Answers to several `views` of a picture are averaged,
+    then logits are divided by `temperature`: both can be measured and not be written.
     """
 
     version: Literal[1] = 1
@@ -72,12 +103,13 @@ class Recipe(_Strict):
     calibration: Calibration | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    views: Views | None = None
     checkpoints: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
 
     @property
     def content(self) -> str:
         """What it says, as a text that tells it from others; where its files lie counts as well."""
-        return self.model_dump_json(exclude={"tool"})
+        return self.model_dump_json(exclude={"tool"} if self.views else {"tool", "views"})
 
     def to_yaml(self) -> str:
         """As text, keys in the order of the class."""

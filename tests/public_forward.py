@@ -30,7 +30,7 @@ def block(t: State, name: str, x: Tensor, stride: int = 1, dilation: int = 1) ->
         y = norm(t, f"{name}.bn3", F.conv2d(F.relu(norm(t, f"{name}.bn2", y)), t[f"{name}.conv3.weight"]))
     else:
         y = F.relu(norm(t, f"{name}.bn1", F.conv2d(x, t[f"{name}.conv1.weight"], None, stride, dilation, dilation)))
-        y = norm(t, f"{name}.bn2", F.conv2d(y, t[f"{name}.conv2.weight"], None, 1, 1))
+        y = norm(t, f"{name}.bn2", F.conv2d(y, t[f"{name}.conv2.weight"], None, 1, dilation, dilation))
     return F.relu(y + (unit(t, f"{name}.downsample", x, stride) if f"{name}.downsample.0.weight" in t else x))
 
 
@@ -75,6 +75,59 @@ def deeplabv3plus(t: State, x: Tensor, stride: int) -> Tensor:
     high = F.interpolate(high, size=low.shape[2:], mode="bilinear", align_corners=False)
     x = F.relu(unit(t, "classifier.classifier", torch.cat((low, high), 1)))
     return F.conv2d(x, t["classifier.classifier.3.weight"], t["classifier.classifier.3.bias"])
+
+
+def dilated(t: State, prefix: str, x: Tensor, stride: int, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The first layer and the last, of a backbone whose dilated layers are so from their first block on."""
+    x = F.relu(norm(t, f"{prefix}bn1", F.conv2d(x, t[f"{prefix}conv1.weight"], None, 2, 3)))
+    x = low = F.max_pool2d(x, 3, 2, 1)
+    strides, dilations = {16: ((1, 2, 2, 1), (1, 1, 1, 2)), 8: ((1, 2, 1, 1), (1, 1, 2, 4))}[stride]
+    for layer in (1, 2, 3, 4):
+        number = 0
+        while f"{prefix}layer{layer}.{number}.conv1.weight" in t:
+            dilation = dilations[layer - 1] * (grid[number % len(grid)] if layer == 4 else 1)
+            step = strides[layer - 1] if number == 0 else 1
+            x = block(t, f"{prefix}layer{layer}.{number}", x, step, dilation)
+            number += 1
+        low = x if layer == 1 else low
+    return low, x
+
+
+def deeplabv3plus_multigrid(t: State, x: Tensor, stride: int) -> Tensor:
+    size = x.shape[2:]
+    low, x = dilated(t, "backbone.", x, stride, (1, 2, 4))
+    parts = []
+    for branch, rate in zip((1, 2, 3, 4), (1, 6, 12, 18) if stride == 16 else (1, 12, 24, 36), strict=True):
+        weight = t[f"aspp.aspp{branch}.atrous_conv.weight"]
+        parts.append(F.conv2d(x, weight, None, 1, rate if branch > 1 else 0, rate))
+        parts[-1] = F.relu(norm(t, f"aspp.aspp{branch}.bn", parts[-1]))
+    mean = F.relu(unit(t, "aspp.global_avg_pool", x.mean((2, 3), keepdim=True), first=1))
+    x = torch.cat((*parts, mean.expand(-1, -1, *x.shape[2:])), 1)
+    x = F.relu(norm(t, "aspp.bn1", F.conv2d(x, t["aspp.conv1.weight"])))
+    low = F.relu(norm(t, "decoder.bn1", F.conv2d(low, t["decoder.conv1.weight"])))
+    x = torch.cat((F.interpolate(x, size=low.shape[2:], mode="bilinear", align_corners=True), low), 1)
+    x = F.relu(unit(t, "decoder.last_conv", F.relu(unit(t, "decoder.last_conv", x)), first=4))
+    x = F.conv2d(x, t["decoder.last_conv.8.weight"], t["decoder.last_conv.8.bias"])
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def separable(t: State, name: str, x: Tensor, dilation: int = 1, first: int = 0) -> Tensor:
+    alone, across = (t[f"{name}.{first}.{number}.weight"] for number in (0, 1))
+    x = F.conv2d(F.conv2d(x, alone, None, 1, dilation, dilation, groups=len(alone)), across)
+    return F.relu(norm(t, f"{name}.{first + 1}", x))
+
+
+def deeplabv3plus_smp(t: State, x: Tensor, stride: int) -> Tensor:
+    low, x = dilated(t, "encoder.", x, stride, (1,))
+    parts = [F.relu(unit(t, "decoder.aspp.0.convs.0", x))]
+    parts += [separable(t, f"decoder.aspp.0.convs.{n}", x, rate) for n, rate in enumerate((12, 24, 36), 1)]
+    mean = F.relu(unit(t, "decoder.aspp.0.convs.4", x.mean((2, 3), keepdim=True), first=1))
+    x = torch.cat((*parts, mean.expand(-1, -1, *x.shape[2:])), 1)
+    x = separable(t, "decoder.aspp", F.relu(unit(t, "decoder.aspp.0.project", x)), first=1)
+    x = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=True)
+    x = separable(t, "decoder.block2", torch.cat((x, F.relu(unit(t, "decoder.block1", low))), 1))
+    x = F.conv2d(x, t["segmentation_head.0.weight"], t["segmentation_head.0.bias"])
+    return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=True)
 
 
 def deeplabv3(t: State, x: Tensor, stride: int) -> Tensor:
@@ -127,6 +180,8 @@ def exchanged(t: State, name: str, branches: list[Tensor], source: int, to: int)
 FORWARDS: dict[str, Callable[[State, Tensor, int], Tensor]] = {
     "unet": unet,
     "deeplabv3plus": deeplabv3plus,
+    "deeplabv3plus-multigrid": deeplabv3plus_multigrid,
+    "deeplabv3plus-smp": deeplabv3plus_smp,
     "deeplabv3": deeplabv3,
     "fcn": fcn,
     "hrnet": hrnet,

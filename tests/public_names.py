@@ -1,7 +1,8 @@
 """Names and shapes of tensors as the public code of segmentation networks has them, written down a second time.
 
-Sources of the names: torchvision (resnet.py, segmentation/), segmentation_models_pytorch (decoders/unet),
-VainF/DeepLabV3Plus-Pytorch (network/_deeplab.py), HRNet-Semantic-Segmentation (lib/models/seg_hrnet.py).
+Sources of the names: torchvision (resnet.py, segmentation/), segmentation_models_pytorch (decoders/unet,
+decoders/deeplabv3), VainF/DeepLabV3Plus-Pytorch (network/_deeplab.py), jfzhang95/pytorch-deeplab-xception (modeling),
+HRNet-Semantic-Segmentation (lib/models/seg_hrnet.py).
 """
 
 from __future__ import annotations
@@ -81,6 +82,37 @@ def deeplabv3plus(depth: int, classes: int) -> Shapes:
         **unit("classifier.classifier", 304, 256, 3),
         **classifier("classifier.classifier.3", 256, classes),
     }
+
+
+def deeplabv3plus_multigrid(depth: int, classes: int) -> Shapes:
+    found = resnet("backbone.", depth)
+    for branch, size in zip((1, 2, 3, 4), (1, 3, 3, 3), strict=True):
+        found |= normed(f"aspp.aspp{branch}.atrous_conv", f"aspp.aspp{branch}.bn", 2048, 256, size)
+    found |= normed("aspp.global_avg_pool.1", "aspp.global_avg_pool.2", 2048, 256, 1)
+    found |= normed("aspp.conv1", "aspp.bn1", 1280, 256, 1) | normed("decoder.conv1", "decoder.bn1", 256, 48, 1)
+    found |= normed("decoder.last_conv.0", "decoder.last_conv.1", 304, 256, 3)
+    found |= normed("decoder.last_conv.4", "decoder.last_conv.5", 256, 256, 3)
+    return found | classifier("decoder.last_conv.8", 256, classes)
+
+
+def separable(name: str, inputs: int, outputs: int, first: int = 0) -> Shapes:
+    alone, across = (f"{name}.{first}.{number}.weight" for number in (0, 1))
+    return {
+        alone: (inputs, 1, 3, 3),
+        across: (outputs, inputs, 1, 1),
+        **norm(f"{name}.{first + 1}", outputs),
+    }
+
+
+def deeplabv3plus_smp(depth: int, classes: int) -> Shapes:
+    low, high = (64, 512) if depth < 50 else (256, 2048)
+    found = resnet("encoder.", depth) | unit("decoder.aspp.0.convs.0", high, 256, 1)
+    for branch in (1, 2, 3):
+        found |= separable(f"decoder.aspp.0.convs.{branch}", high, 256)
+    found |= normed("decoder.aspp.0.convs.4.1", "decoder.aspp.0.convs.4.2", high, 256, 1)
+    found |= unit("decoder.aspp.0.project", 1280, 256, 1) | separable("decoder.aspp", 256, 256, first=1)
+    found |= unit("decoder.block1", low, 48, 1) | separable("decoder.block2", 304, 256)
+    return found | classifier("segmentation_head.0", 256, classes)
 
 
 def deeplabv3(depth: int, classes: int) -> Shapes:

@@ -312,8 +312,36 @@ def test_a_regime_trains_from_a_checkpoint_whose_network_is_recognised(place: Pa
     fge = ("--regime", "fge", "--arch", "tiny", "--out", "fge", "--set", "cycle=2", "low=0.001")
     again = said("train", *SMALL_RUN, *fge)
     assert any("--start" in note for note in again["notes"]) and again["points"][0]["lr"] == 0.001
-    main(["train", *SMALL_RUN, "--start", "a.pth", "--regime", "swa", "--out", "swa"])
-    assert "swa.safetensors   mean, after step 6" in capsys.readouterr().out
+    main(["train", *SMALL_RUN, "--start", "a.pth", "--regime", "swa", "--validate", "folder:town", "--out", "swa"])
+    assert "swa.safetensors   mean, after step 6" in (shown := capsys.readouterr().out)
+    assert "after step     0   start: mIoU " in shown and "after step     6   swa: mIoU " in shown
+
+
+def test_a_run_validates_as_evaluate_measures(place: Path, said, refused) -> None:
+    run = ("train", *SMALL_RUN, "--start", "a.pth", "--regime", "swag", "--validate", "folder:town", "--out", "swag")
+    assert "--validate-count -1" in refused(*run, "--validate-count", "-1")
+    told = said(*run, "--cost")
+    assert told["validation_passes"] == 3 * 3 and not (place / "swag").exists()
+    assert told["seconds"] > told["batches"] * told["seconds_per_batch"]
+    found = said(*run)["validation"]
+    start, *epochs, mean = found["figures"]
+    assert found["pictures"] == 3 and [one["step"] for one in epochs] == [3] and mean["name"] == "swag"
+    assert start["miou"] == said("evaluate", "a.pth", "--data", "folder:town")["miou"]
+    assert mean["miou"] == said("evaluate", "swag/swag.safetensors", "--data", "folder:town")["miou"]
+    few = said(*run[:-1], "few", "--validate-count", "2")["validation"]
+    assert few["pictures"] == 2 and len(few["figures"]) == 3
+
+
+@pytest.mark.parametrize(("where", "lr"), [(("--start", "a.pth"), 0.02), (("--arch", "tiny"), 0.2)])
+def test_a_trained_start_has_a_lower_rate_by_default(place: Path, said, where: tuple[str, str], lr: float) -> None:
+    """That of the paper is for random weights, and ruins what is trained."""
+    for name in ("sse", "csgld"):
+        said("train", *SMALL_RUN, *where, "--regime", name, "--set", "snapshots=1", "--epochs", "1", "--out", name)
+        record = json.loads((place / name / "run.json").read_text())
+        assert record["parameters"]["lr"] == record["lr"]["values"][0] == lr
+        listed = next(one for one in said("regimes")["regimes"] if one["name"] == name)["parameters"]
+        rate = next(one for one in listed if one["name"] == "lr")
+        assert (rate["default"], rate["from_start"]) == (0.2, 0.02)
 
 
 def test_your_own_network_trains_on_crops_as_large_as_what_it_sees(place: Path, said) -> None:

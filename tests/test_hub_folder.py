@@ -258,6 +258,30 @@ def test_a_config_that_is_none_is_refused(tmp_path: Path, config: str) -> None:
         open_checkpoint(folder(tmp_path, config))
 
 
+def test_weights_that_are_not_there_are_named_with_the_way_out(tmp_path: Path) -> None:
+    gone = folder(tmp_path / "gone")
+    (gone / "model.safetensors").unlink()
+    other = folder(tmp_path / "other")
+    (other / "model.safetensors").rename(other / "model.fp16.safetensors")
+    halved = cached(tmp_path / "hub", main_at="a1b2c3d4")
+    next((halved / "blobs").glob("*-safetensors-*")).unlink()
+    shards = folder(tmp_path / "shards")
+    (shards / "model.safetensors").unlink()
+    torch.save(tensors(), shards / "pytorch_model-00001-of-00001.bin")
+    listed = json.dumps({"weight_map": dict.fromkeys(tensors(), "pytorch_model-00001-of-00001.bin")})
+    (shards / "pytorch_model.bin.index.json").write_text(listed)
+    for place, words in (
+        (gone, r"gone has config\.json and no weights\. .*Download"),
+        (other, r"other has config\.json and no weights\. .*Name its file, other/model\.fp16\.safetensors"),
+        (halved, r"segformer-tiny has config\.json and no weights: model\.safetensors is a link to nothing"),
+        (shards, r"points to 'pytorch_model-00001-of-00001\.bin', which is no safetensors file.*save_pretrained"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            open_checkpoint(place)
+    (item,) = Workspace(Options(checkpoints=(shards,), demo=False, home=tmp_path / "home")).items
+    assert item.name == "shards" and "no safetensors file" in str(item.problem), "not one checkpoint a shard"
+
+
 @pytest.mark.parametrize(
     "changed",
     [

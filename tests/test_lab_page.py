@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,15 @@ from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.contracts import REGIMES
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.recipes import write_recipe
-from fusionlib.errors import UsageError
+from fusionlib.errors import UsageError, WriteError
 from fusionlib.lab.loop import Trainer
-from fusionlib.lab.manifest import FILE, Origin, RunRecord, SavedPoint, read_run
+from fusionlib.lab.manifest import FILE, Origin, RunRecord, SavedPoint, Validated, read_run
 from fusionlib.lab.plan import TrainingPlan, build_regime
 from fusionlib.runs.answers import Answers
 from fusionlib.runs.desk import RunDesk
 from fusionlib.studio import Options, Studio, training
 from fusionlib.studio.family import Relative, family, relations
-from fusionlib.studio.trained import BatchTime, LeftWork, outlay
+from fusionlib.studio.trained import BatchTime, LeftWork, Pace, outlay
 from fusionlib.studio.training import TrainingDesk, Wish
 from pages.widgets import server
 from tests.helpers import folder_data, tiny_file, tiny_registered, until
@@ -54,8 +54,8 @@ for done in range(1, 200):
 def trained(folder: Path, data: str, name: str = "run", **more) -> RunRecord:
     """A real run of the tiny network."""
     plan = TrainingPlan(architecture="tiny", classes=3, epochs=2, batch=2, crop=(8, 8))
-    regime = build_regime("sse", {"m": 2} if "m" in more else {})
-    trainer = Trainer(plan, open_dataset(data, None), regime, folder / name, device=torch.device("cpu"))
+    regime = build_regime("sse", {"lr": more.pop("lr", 0.2)})
+    trainer = Trainer(plan, open_dataset(data, None), regime, folder / name, device=torch.device("cpu"), **more)
     trainer.run()
     return read_run(folder / name)
 
@@ -124,6 +124,24 @@ def test_what_a_failing_run_says_is_said(desk: TrainingDesk) -> None:
     assert run.state == "failed" and "Got this. Needs: that" in str(run.message)
 
 
+def test_a_run_whose_record_is_damaged_is_gone_on_with(desk: TrainingDesk) -> None:
+    run = desk.new("cut", WISH)
+    whole = (desk.folder.parent / "record.json").read_text()
+    (run.folder / FILE).write_text(whole[: len(whole) // 2])
+    again = TrainingDesk(desk.folder, desk._desk).get("cut")  # another process
+    assert again.state == "cancelled" and again.record is None and "run.json" in again.problem.got  # type: ignore[union-attr]
+    again.want()
+    again.wait(20)
+    assert again.state == "done" and again.problem is None, "told to resume"
+
+
+def test_a_home_that_takes_no_run_says_so(tmp_path: Path, desk: TrainingDesk) -> None:
+    desk.folder.write_text("in the way")
+    with pytest.raises(WriteError, match="'lab'"):
+        desk.new("a", WISH)
+    assert desk.runs() == []
+
+
 def test_names_of_runs_and_folders_that_are_none(desk: TrainingDesk) -> None:
     desk.new("a", WISH)
     assert desk.free_name("a") == "a-2" and desk.free_name("b") == "b"
@@ -145,16 +163,23 @@ def test_what_a_run_takes_is_told_before_it_begins() -> None:
     found = outlay(Wish("sse", (), {}, epochs=6, batch=4), 16)
     assert found.steps == 24 and found.batches >= 24 and len(found.rates.values) == 24
     assert outlay(Wish("kfac", (), {}, epochs=6, batch=4), 16, 5).batches == 24 + 4 + 7 * 2
+    assert max(found.rates.values) == 0.2 and found.saved == (8, 16, 24) and found.validation == 0
+    begun = outlay(Wish("sse", (), {}, start="a.pth", epochs=6, batch=4), 16, 0, 100)
+    assert max(begun.rates.values) == 0.02, "that of random weights would ruin a trained start"
+    assert begun.networks == 1 + 3 + 3 and begun.validation == 8 * 7
     with pytest.raises(UsageError):
         outlay(Wish("sse", (), {"momentum": 7.0}), 16)
-    assert schedule_figure(found.rates).data[0].y == tuple(found.rates.values)
+    line, marks = schedule_figure(found.rates, found.saved).data
+    assert line.y[:-1] == tuple(found.rates.values) and list(marks.x) == [8, 16, 24] and marks.y[0] == line.y[7]
 
 
 def test_figures_show_every_file_and_every_loss(record: RunRecord) -> None:
-    figure = run_figure(record, {record.points[0].name: 0.5}, "here")
+    figure = run_figure(record, {record.points[0].name: 0.5})
     files, scores = figure.data[1], figure.data[-1]
     assert list(files.x) == [one.step for one in record.points] and scores.y == (50.0,)
     assert list(figure.data[2].y) == list(record.losses.values)
+    told = run_figure(replace(record, figures=(Validated(0, None, 0.25), Validated(2, "snapshot-1", None))))
+    assert list(told.data[-1].y) == [25.0] and list(told.data[-1].marker.symbol) == ["circle-open"]
 
 
 def test_what_a_run_left_joins_the_workspace_and_is_measured(tmp_path: Path) -> None:
@@ -162,7 +187,7 @@ def test_what_a_run_left_joins_the_workspace_and_is_measured(tmp_path: Path) -> 
         data = f"folder:{folder_data(tmp_path / 'data', 4)}"
         given = Options(demo=False, home=tmp_path / "home", device="cpu", data=(data,))
         studio = Studio(given)
-        found = trained(tmp_path / "home" / "lab", data)
+        found = trained(tmp_path / "home" / "lab", data, validate=open_dataset(data, None))
         studio.workspace.refresh_checkpoints()
         items = [item for item in studio.workspace.usable() if item.given == "lab"]
         assert [item.name for item in items] == [f"run/{point.name}" for point in found.points]
@@ -173,6 +198,8 @@ def test_what_a_run_left_joins_the_workspace_and_is_measured(tmp_path: Path) -> 
         alone = {point.sha256: studio.evaluate(item.checkpoint, pictures)["miou"]  # type: ignore[arg-type]
                  for point, item in zip(found.points, items, strict=True)}  # fmt: skip
         assert work.scores == alone and work.cost() == 0
+        live = {one.name: one.miou for one in found.figures if one.name}
+        assert live == {point.name: alone[point.sha256] for point in found.points}, "measured while it was trained"
         (tmp_path / "home" / "lab" / "link").symlink_to(tmp_path)
         studio.workspace.refresh_checkpoints()
         assert len([item for item in studio.workspace.usable() if item.given == "lab"]) == len(items)
@@ -231,6 +258,10 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         assert not app.exception and "Train: 11 batches" in button(app, "Train:").label, "3, 1 and 7 that choose tau"
         app.selectbox(key="regime").set_value("sse").run()
         assert "Train: 3 batches" in button(app, "Train:").label
+        assert "lr is 0.02 by default from a trained start (0.2 from random weights)" in text(app)
+        app.selectbox(key="start").set_value("random weights").run()
+        assert "lr is 0.2 by default from random weights" in text(app)
+        app.selectbox(key="start").set_value("c0").run()
         button(app, "Train:").click().run()
         assert not app.exception
         (run,) = server.studio().training.runs()
@@ -244,6 +275,31 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         run.wait(20)
         app.run()
         assert not app.exception and "finished" in text(app)
+
+
+def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = tmp_path / "home" / "lab"
+    files, data = tiny_files(tmp_path / "files", 1), f"folder:{folder_data(tmp_path / 'data', 2)}"
+    with opened("lab.py", tmp_path / "home", monkeypatch) as start:
+        assert "How far may a fine-tuning go?" in text(start("--checkpoints", str(files), "--data", data))
+        for lr in (0.05, 0.01):
+            trained(lab, data, f"at-{lr}", lr=lr, start=files / "c0.pth")
+            (lab / f"at-{lr}" / training.WISH).write_text(json.dumps(asdict(Wish("sse", (data,), {"lr": lr}))))
+        app = start("--checkpoints", str(files), "--data", data)
+        runs = app.multiselect(key="rates-runs/c0")
+        assert runs.value == ["0.01 (at-0.01)", "0.05 (at-0.05)"], "by their rate"
+        asked = app.button(key="rates-run")
+        left = len(read_run(lab / "at-0.01").points)
+        assert asked.label == f"Measure: {2 * (1 + 2 * left * 10 + 2):,} forward passes"
+        asked.click().run()
+        (work,) = server.studio().rates._works._works.values()
+        until(lambda: work.state == "done")
+        app.run()
+        assert not app.exception and "Best merge: **" in text(app)
+        table = next(item.value for item in app.dataframe if "gain (points)" in item.value)
+        assert list(table["run"]) == runs.value and list(table["gain (points)"]) == [
+            pytest.approx(100 * run["gain"]) for run in work.snapshot()["runs"]
+        ]
 
 
 def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
@@ -264,6 +320,8 @@ def test_the_time_of_a_batch_is_kept(tmp_path: Path) -> None:
     studio = Studio(Options(demo=False, home=tmp_path / "home", device="cpu"))
     wish = Wish("scratch", ("nothing:there",), architecture="enet")
     time = BatchTime(wish, "enet", studio.store, (), "cpu")
-    assert time.seconds is None
-    studio.store.put(time.key, {"seconds": 0.25})
-    assert BatchTime(wish, "enet", studio.store, (), "cpu").seconds == 0.25
+    assert time.pace is None
+    studio.store.put(time.key, {"batch": 0.25, "picture": 0.5})
+    again = BatchTime(replace(wish, epochs=2, batch=2), "enet", studio.store, (), "cpu")
+    assert again.key != time.key and BatchTime(wish, "enet", studio.store, (), "cpu").pace == Pace(0.25, 0.5)
+    assert Pace(0.25, 0.5).of(outlay(Wish("scratch", (), epochs=2, batch=2), 4, validate=9)) == 0.25 * 4 + 0.5 * 2 * 8

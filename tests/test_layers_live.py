@@ -198,6 +198,8 @@ def test_a_late_profile_is_dropped_by_its_generation(browser: Browser) -> None:
 def test_units_carry_cosine_discrepancy_and_sizes_of_their_tensors(browser: Browser) -> None:
     units = browser("layers", method="GET").json()
     block = units["levels"]["block"]
+    assert units["offered"] == ["tensor", "module", "block", "part"]
+    assert units["levels"]["learner"] == block
     assert block["names"] == list(BLOCKS) and units["levels"]["part"]["names"] == ["backbone", "head"]
     a, b = tiny_tensors(1), tiny_tensors(2)
     x, y = (torch.cat([tensors[f"head.{leaf}"].flatten() for leaf in ("weight", "bias")]) for tensors in (a, b))

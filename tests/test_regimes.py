@@ -36,10 +36,10 @@ from fusionlib.lab import loop, manifest
 from fusionlib.lab.augment import AUGMENTATIONS, augmented
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.descent import Scheduled
-from fusionlib.lab.learner import Learner
+from fusionlib.lab.learner import DivergedError, Learner
 from fusionlib.lab.loop import Trainer
 from fusionlib.lab.manifest import rates, read_run
-from fusionlib.lab.plan import TrainingPlan, build_regime, cost, span_of
+from fusionlib.lab.plan import MOST_BETWEEN, TrainingPlan, between, build_regime, cost, span_of, validations
 
 CPU = torch.device("cpu")
 CLASSES, COUNT = 3, 6
@@ -190,27 +190,41 @@ def runs(tmp_path_factory: pytest.TempPathFactory, start: Path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_is_the_unbroken_one_to_the_byte(runs, start: Path, tmp_path: Path, name: str) -> None:
+    """What is measured of it while it goes on changes nothing, and comes out the same where it is broken off."""
     whole, folder = runs(name)
     total = cost(PLAN, whole.regime, COUNT)
-    seen: list[int] = []
-    trainer_of(whole.regime, tmp_path / "seen", start=start).run(lambda done, most: seen.append((done, most)))
+    seen: list[tuple[int, int]] = []
+    first = trainer_of(whole.regime, tmp_path / "seen", start=start, validate=Town(9, count=2))
+    first.run(lambda done, most: seen.append((done, most)))
     assert [most for _, most in seen] == [total] * len(seen) and seen[-1][0] == total
-    assert all(early < late for (early, _), (late, _) in pairwise(seen))
+    assert all(early <= late for (early, _), (late, _) in pairwise(seen))
+    assert files(tmp_path / "seen") == files(folder)
     for place in (0, len(seen) // 2, len(seen) - 1):
+        calls = iter(range(place))
 
-        def stop(done: int, most: int, place: int = place) -> None:
-            if done >= seen[place][0]:
+        def stop(*_: int, calls: Iterator[int] = calls) -> None:
+            if next(calls, None) is None:
                 raise Cancelled
 
         out = tmp_path / str(place)
         with pytest.raises(Cancelled):
-            trainer_of(whole.regime, out, start=start).run(stop)
-        again = trainer_of(whole.regime, out, start=start)
+            trainer_of(whole.regime, out, start=start, validate=Town(9, count=2)).run(stop)
+        again = trainer_of(whole.regime, out, start=start, validate=Town(9, count=2))
         assert again.resume()
         torch.manual_seed(99)
         assert again.run() == whole.log
         assert files(out) == files(folder), f"broken off after {seen[place][0]}"
-        assert replace(read_run(out), command=()) == replace(read_run(folder), command=())
+        assert read_run(out) == read_run(tmp_path / "seen")
+    record = replace(read_run(tmp_path / "seen"), command=read_run(folder).command, validation=None, figures=())
+    assert record == read_run(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_regime_says_beforehand_when_it_saves(runs, name: str) -> None:
+    trainer, _ = runs(name)
+    span = trainer.learner.span
+    assert [point.step for point in trainer.points] == list(trainer.regime.saved(span))
+    assert set(between(trainer.regime, span, True)) == {0, *span.epoch_ends} - set(trainer.regime.saved(span))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -752,7 +766,63 @@ def test_a_run_that_ends_at_any_write_goes_on_to_the_same_bytes(tmp_path: Path, 
             except Killed:
                 pass
         again = trainer_of(regime_of(name), out)
-        assert again.resume() == (loop.STATE in written[:-1])
+        assert again.resume() == (manifest.STATE in written[:-1])
         assert again.run() == whole.log and files(out) == files(tmp_path / "whole")
         assert read_run(out) == read_run(tmp_path / "whole")
-    assert {loop.STATE, "run.json", whole.points[-1].file} <= set(written) and most == len(written) + 1
+    assert {manifest.STATE, "run.json", whole.points[-1].file} <= set(written) and most == len(written) + 1
+
+
+# --- what a run says of itself while it goes on ----------------------------------------------------------------------
+
+
+def test_ends_of_epochs_that_save_nothing_are_measured_evenly_where_they_are_many() -> None:
+    regime, span = build_regime("swag", {}), Span(1000, 6, 2, 3000)
+    places = between(regime, span, start=True)
+    assert len(places) == 1 + MOST_BETWEEN and places[:2] == (0, 57) and places[-1] == 2997
+    assert validations(regime, span, start=True) == 1 + len(places)
+    assert between(regime, replace(span, steps=9), start=False) == (3, 6)
+
+
+def test_other_pictures_to_validate_on_measure_anew_what_is_there(start: Path, tmp_path: Path) -> None:
+    regime = regime_of("finetune")
+    trained(regime, tmp_path, start=start, validate=Town(9, count=2))
+    before = read_run(tmp_path)
+    assert [(one.step, one.name) for one in before.figures] == [(0, None), (3, "epoch-001"), (6, "epoch-002")]
+    (tmp_path / "epoch-001.safetensors").unlink()
+    (tmp_path / manifest.STATE).rename(tmp_path / "kept")
+    state = torch.load(tmp_path / "kept", weights_only=True)
+    torch.save({**state, "finished": False}, tmp_path / manifest.STATE)
+    again = trainer_of(regime, tmp_path, start=start, validate=Town(3, count=2))
+    again.resume()
+    again.run()
+    after = read_run(tmp_path)
+    assert [(one.name, one.miou is None) for one in after.figures] == [("epoch-001", True), ("epoch-002", False)]
+    assert after.validation != before.validation and after.points == before.points
+
+
+def test_pictures_without_masks_validate_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--validate"):
+        trainer_of(regime_of("scratch"), tmp_path, validate=Town(9, labelled=False))
+
+
+def test_a_run_that_diverges_says_so_and_keeps_what_it_had(start: Path, tmp_path: Path) -> None:
+    """Also where weights are no numbers and no loss has shown it yet."""
+    regime = regime_of("finetune", lr=0.01)
+    trainer = trainer_of(regime, tmp_path / "loss", start=start)
+    with pytest.MonkeyPatch.context() as patch:
+        real = Learner.loss
+        patch.setattr(Learner, "loss", lambda self, batch: real(self, batch) * (np.nan if self.step == LENGTH else 1))
+        with pytest.raises(DivergedError, match="The loss is nan at step 4"):
+            trainer.run()
+    record = read_run(tmp_path / "loss")
+    assert [point.name for point in record.points] == ["epoch-001"] and not record.finished
+    assert "Lower the learning rate" in str(record.failure) and set(files(tmp_path / "loss")) == {"epoch-001"}
+    trainer = trainer_of(regime, tmp_path / "weights", start=start)
+
+    def spoil(done: int, _: int) -> None:
+        if done == LENGTH - 1:
+            trainer.learner.advance = lambda head=0: trainer.learner.parameters["head.bias"].fill_(np.inf)  # type: ignore[method-assign]
+
+    with pytest.raises(DivergedError, match="epoch-001 would hold what is no number at step 3"):
+        trainer.run(spoil)
+    assert not files(tmp_path / "weights")

@@ -18,8 +18,8 @@ from fusionlib.data.spec import open_dataset
 from fusionlib.errors import Cancelled, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler, Stream
 from fusionlib.lab.learner import class_weights
-from fusionlib.lab.loop import STATE, Trainer
-from fusionlib.lab.manifest import read_run
+from fusionlib.lab.loop import Trainer
+from fusionlib.lab.manifest import STATE, read_run
 from fusionlib.lab.plan import TrainingPlan, build_regime
 from fusionlib.lab.schedule import SCHEDULES
 

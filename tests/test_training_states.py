@@ -263,6 +263,15 @@ def test_a_cut_or_long_list_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     assert "longer than" in refusal(folder).got
 
 
+def test_a_list_whose_parts_are_gone_is_no_empty_folder(tmp_path: Path) -> None:
+    run = dcp_folder(tmp_path / "run", tiny_tensors(1), 2)
+    for part in run.glob("*.distcp"):
+        part.unlink()
+    assert "points to '__0_0.distcp', which does not exist" in refusal(run).got
+    (item,) = Workspace(Options(checkpoints=(tmp_path,), demo=False, home=tmp_path / "home")).items
+    assert item.name == "run" and "does not exist" in str(item.problem)
+
+
 def test_limits_hold_before_parts_are_read(tmp_path: Path) -> None:
     folder = dcp_folder(tmp_path / "run", tiny_tensors(1), 2)
     for part in folder.glob("*.distcp"):

@@ -14,8 +14,6 @@ import { METRICS } from "../viewer/sweep.js";
 const STEPS_KEPT = 200;
 const DIGITS = 1e4; // as the server rounds, so that what is seen is what is exported
 
-export const LEVELS = ["tensor", "module", "block", "part"];
-
 // A row in steps of 1e-4 that sums to exactly `whole`: each running sum is rounded, so that no weight is off by more than a step.
 function shareOut(parts, whole) {
   const sum = parts.reduce((total, part) => total + part, 0);
@@ -60,7 +58,7 @@ export class Profile {
     this.field = /** @type {const} */ ("profile");
     this.onCurve = true;
     this.lead = "all layers at";
-    this.units = null; // levels, names, sizes and preset curves; comes after the page
+    this.units = null; // levels, those offered, names, sizes and preset curves; comes after the page
     this.level = "block";
     this.anchor = 0;
     this.weights = [];

@@ -6,7 +6,6 @@ import { Trouble, request } from "../viewer/frames.js";
 import { Outlook } from "../viewer/outlook.js";
 import { LETTERS } from "../viewer/pane-registry.js";
 import { showProgress } from "./measure.js";
-import { LEVELS } from "./profile.js";
 
 const RADII = [0, 1, 2, 3, 5, 8];
 const CURVES = {
@@ -38,7 +37,7 @@ export class ProfileTools {
     this.timing = el("span", { class: "quiet-text timing", "data-testid": "timing" });
     this.undoButton = button("↶", () => this.profile.undo(), { class: "round", title: "Undo (Ctrl+Z)", "aria-label": "Undo", "data-testid": "undo" });
     this.redoButton = button("↷", () => this.profile.redo(), { class: "round", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo", "data-testid": "redo" });
-    this.level = this.choice("granularity", LEVELS.map((level) => [level, level]), (value) => this.profile.setLevel(value));
+    this.level = this.choice("granularity", [], (value) => this.profile.setLevel(value));
     this.link = this.choice("link", RADII.map((radius) => [String(radius), radius ? `±${radius}` : "off"]), (value) => (this.column.radius = Number(value)));
     this.anchors = this.lettered("anchor", (member) => this.profile.setAnchor(member));
     this.brushes = this.lettered("brush", (member) => this.profile.setBrush(member));
@@ -139,11 +138,17 @@ export class ProfileTools {
     this.preset.replaceChildren(option("", "choose…"), ...built, ...(own.length ? [el("optgroup", { label: "Saved" }, ...own)] : []));
   }
 
+  listLevels() {
+    const offered = this.profile.units?.offered ?? [this.profile.level];
+    if (offered.length !== this.level.options.length) this.level.replaceChildren(...offered.map((level) => option(level, level)));
+  }
+
   // --- showing ---
 
   show() {
     const { profile } = this;
     setText(this.formula, this.words());
+    this.listLevels();
     this.level.value = profile.level;
     if (this.all !== this.all.getRootNode().activeElement) this.all.value = profile.units && this.allEqual() ? profile.share(0) : "";
     if (profile.units && this.chosenFor !== profile.profileKey) this.chosen = null; // changed by hand since

@@ -7,6 +7,8 @@ each. Names are those of torchvision, which others share.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,14 @@ def unit(inputs: int, outputs: int, size: int = 1, dilation: int = 1) -> list[nn
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
+def separable_unit(inputs: int, outputs: int, size: int = 3, dilation: int = 1) -> list[nn.Module]:
+    """The same, of each channel by itself and then 1x1 across them (Chen et al. 2018, Figure 3)."""
+    padding = dilation * (size // 2)
+    alone = nn.Conv2d(inputs, inputs, size, padding=padding, dilation=dilation, groups=inputs, bias=False)
+    across = nn.Conv2d(inputs, outputs, 1, bias=False)
+    return [nn.Sequential(alone, across), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+
 class PicturePooling(nn.Sequential):
     """The mean over the picture, at every pixel."""
 
@@ -37,11 +47,13 @@ class PicturePooling(nn.Sequential):
 
 
 class ASPP(nn.Module):
-    """Input `(N, inputs, h, w)`, output `(N, 256, h, w)`."""
+    """Input `(N, inputs, h, w)`, output `(N, 256, h, w)`; `make` gives the modules of a dilated branch."""
 
-    def __init__(self, inputs: int, rates: tuple[int, ...], dropout: float) -> None:
+    def __init__(
+        self, inputs: int, rates: tuple[int, ...], dropout: float, make: Callable[..., list[nn.Module]] = unit
+    ) -> None:
         super().__init__()
-        dilated = (nn.Sequential(*unit(inputs, CHANNELS, 3, rate)) for rate in rates)
+        dilated = (nn.Sequential(*make(inputs, CHANNELS, 3, rate)) for rate in rates)
         branches = (nn.Sequential(*unit(inputs, CHANNELS)), *dilated, PicturePooling(inputs))
         self.convs = nn.ModuleList(branches)
         self.project = nn.Sequential(*unit(len(branches) * CHANNELS, CHANNELS), nn.Dropout(dropout))

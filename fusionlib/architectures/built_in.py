@@ -23,9 +23,10 @@ _COUNTER = "num_batches_tracked"
 class BuiltIn:
     """One network of a file.
 
-    `make(classes)` builds it. `outputs` are the tensors whose first axis is the class count, the one that it is read
-    off first; `head` are name prefixes; `names` says whose public code names tensors so; `stride` is the number of
-    pixels of the picture a side of one of the backbone's output. One that is not `movable` declares no permutations.
+    `make(classes)` builds it. `outputs` are the tensors whose first axis is the class count, or pairs of a tensor and
+    that axis, the one that it is read off first; `head` are name prefixes; `names` says whose public code names tensors
+    so; `stride` is the number of pixels of the picture a side of one of the backbone's output. One that is not
+    `movable` declares no permutations. Tensors whose names begin with `unused` ones may lie beside its own.
     """
 
     version = 1
@@ -37,11 +38,12 @@ class BuiltIn:
         make: Callable[[int], nn.Module],
         *,
         head: tuple[str, ...],
-        outputs: tuple[str, ...],
+        outputs: tuple[str | tuple[str, int], ...],
         names: str,
         stride: int,
         pad: int = 1,
         movable: bool = True,
+        unused: tuple[str, ...] = (),
     ) -> None:
         self.title, self.citation, self.head = title, citation, head
         self.names, self.stride = names, stride
@@ -49,22 +51,25 @@ class BuiltIn:
         self.preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, channels_last=True, pad=pad)
         if movable:
             self.permutations = WiredPermutations(lambda: make(2))
-        self._make, self._outputs = make, outputs
+        self.class_axes = tuple((one, 0) if isinstance(one, str) else one for one in outputs)
+        self._make, self._unused = make, unused
 
     def recognise(self, shapes: Shapes) -> int | None:
         """The class count, where every tensor of the network is there and no further weight under its modules.
 
         Tensors under other names may lie beside them: an auxiliary head, a loss. Batch counters may be missing.
         """
-        last = shapes.get(self._outputs[0])
-        if not last:
+        name, axis = self.class_axes[0]
+        if len(shapes.get(name, ())) <= axis:
             return None
-        expected = self.shapes(last[0])
+        classes = shapes[name][axis]
+        expected = self.shapes(classes)
         if any(shapes.get(name, shape if _is_counter(name) else None) != shape for name, shape in expected.items()):
             return None
         own = {name.partition(".")[0] for name in expected}
         further = (name for name in shapes if name not in expected and name.endswith(".weight"))
-        return None if any(name.partition(".")[0] in own for name in further) else last[0]
+        inside = (name for name in further if not name.startswith(self._unused))
+        return None if any(name.partition(".")[0] in own for name in inside) else classes
 
     def build(self, classes: int) -> nn.Module:
         """A fresh network."""
@@ -72,9 +77,7 @@ class BuiltIn:
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors; the network is made once, whatever the class counts are."""
-        return {
-            name: (classes, *shape[1:]) if name in self._outputs else shape for name, shape in _shapes(self).items()
-        }
+        return with_classes(_shapes(self), self.class_axes, classes)
 
     def stages(self, module: nn.Module) -> Sequence[Stage]:
         """Those of the module."""
@@ -102,6 +105,14 @@ def _shapes(architecture: BuiltIn) -> Shapes:
 
 def _is_counter(name: str) -> bool:
     return name.endswith(_COUNTER)
+
+
+def with_classes(shapes: Shapes, axes: Sequence[tuple[str, int]], classes: int) -> dict[str, tuple[int, ...]]:
+    """The shapes with another class count at these axes."""
+    found = dict(shapes)
+    for name, axis in axes:
+        found[name] = (*found[name][:axis], classes, *found[name][axis + 1 :])
+    return found
 
 
 def in_turn(stages: Sequence[Stage], x: torch.Tensor) -> torch.Tensor:

@@ -89,9 +89,15 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The backbone alone. Input `(N, 3, H, W)` float32; `widths` are the channels of the stem and the four layers."""
+    """The backbone alone. Input `(N, 3, H, W)` float32; `widths` are the channels of the stem and the four layers.
 
-    def __init__(self, plan: int | Plan, output_stride: int = 32) -> None:
+    A layer whose stride is taken away is dilated; in torchvision its first block is not, with `whole` all blocks are.
+    `grid` multiplies the dilations of the last layer's blocks (section 3.1.1 of Chen et al. 2017).
+    """
+
+    def __init__(
+        self, plan: int | Plan, output_stride: int = 32, *, whole: bool = False, grid: tuple[int, ...] = (1,)
+    ) -> None:
         super().__init__()
         plan = PLANS[plan] if isinstance(plan, int) else plan
         block = Bottleneck if plan.bottleneck else BasicBlock
@@ -106,11 +112,14 @@ class ResNet(nn.Module):
         reached, dilation = 4, 1
         for number, (count, width) in enumerate(zip(plan.depths, plan.widths, strict=True), 1):
             stride, before = (1 if number == 1 else 2), dilation
-            if reached * stride > output_stride:  # the first block keeps the dilation before it
+            if reached * stride > output_stride:
                 stride, dilation = 1, dilation * stride
             reached *= stride
-            first = block(self.widths[number - 1], width, stride, before)
-            others = (block(self.widths[number], width, 1, dilation) for _ in range(count - 1))
+            dilations = [dilation if whole else before, *(dilation,) * (count - 1)]
+            if number == len(plan.depths):
+                dilations = [one * grid[place % len(grid)] for place, one in enumerate(dilations)]
+            first = block(self.widths[number - 1], width, stride, dilations[0])
+            others = (block(self.widths[number], width, 1, one) for one in dilations[1:])
             self.add_module(f"layer{number}", nn.Sequential(first, *others))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

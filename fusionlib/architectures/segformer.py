@@ -17,7 +17,7 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated
+from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated, with_classes
 from fusionlib.architectures.described import family, whole, wholes
 from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
@@ -274,7 +274,7 @@ class SegFormerArchitecture(BuiltIn):
         found: Shapes = self._of_first_blocks
         for number, depth in enumerate(self._plan.depths):
             found = repeated(found, f"{_BLOCKS}{number}.", depth)
-        return {name: (classes, *shape[1:]) if name in self._outputs else shape for name, shape in found.items()}
+        return with_classes(found, self.class_axes, classes)
 
     @cached_property
     def _of_first_blocks(self) -> dict[str, tuple[int, ...]]:

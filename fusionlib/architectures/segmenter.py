@@ -22,7 +22,15 @@ from functools import cached_property, lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures.built_in import IMAGENET_MEAN, IMAGENET_STD, BuiltIn, Shapes, in_turn, repeated
+from fusionlib.architectures.built_in import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BuiltIn,
+    Shapes,
+    in_turn,
+    repeated,
+    with_classes,
+)
 from fusionlib.architectures.segmenter_plan import Plan, backbone_of, plan_of, published
 from fusionlib.architectures.sized import WHOLE, of_any_size, unfit
 from fusionlib.architectures.vit import HEAD, Block, Tokens, ViT, as_map, transformed
@@ -135,13 +143,16 @@ class SegmenterArchitecture(BuiltIn):
             "Strudel et al. 2021, Segmenter: Transformer for Semantic Segmentation",
             partial(Segmenter, plan),
             head=("decoder",),
-            outputs=(f"decoder.{outputs}.weight", f"decoder.{outputs}.bias"),
+            outputs=(
+                f"decoder.{outputs}.weight",
+                f"decoder.{outputs}.bias",
+                *([(_CLASSES, 1)] if plan.masks else []),
+            ),
             names=_MMSEG_NAMES if plan.mmseg else _NAMES,
             stride=plan.encoder.patch,
             movable=False,
         )
         self.plan, self.listed = plan, listed
-        self.class_axes = (*((name, 0) for name in self._outputs), *([(_CLASSES, 1)] if plan.masks else []))
         self.code = f"{self.code} {plan}"
         of_deit = plan.encoder.extra > 1  # whose pictures are normed as those of ImageNet classifiers
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if of_deit else (_HALF, _HALF)
@@ -159,9 +170,7 @@ class SegmenterArchitecture(BuiltIn):
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Shape by name of its tensors. Blocks are alike: only the first of them are made."""
-        found = dict(self._of_first_blocks)
-        for name, axis in self.class_axes:
-            found[name] = (*found[name][:axis], classes, *found[name][axis + 1 :])
+        found = with_classes(self._of_first_blocks, self.class_axes, classes)
         for start, count in zip(_BLOCKS, (self.plan.encoder.depth, self.plan.layers or 0), strict=True):
             found = repeated(found, start, count)
         return found

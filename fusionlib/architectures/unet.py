@@ -8,14 +8,16 @@ last without a skip connection.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from fusionlib.architectures.built_in import BuiltIn, in_turn
+from fusionlib.architectures.described import family
 from fusionlib.architectures.resnet import ResNet
-from fusionlib.contracts import ARCHITECTURES, Stage
+from fusionlib.architectures.smp_config import encoder_of
+from fusionlib.contracts import ARCHITECTURES, Description, Stage
 
 DECODER = (256, 128, 64, 32, 16)
 
@@ -83,6 +85,7 @@ def _decode(block: nn.Module, state: State) -> State:
     return (*skips[:-1], block(x, skips[-1])) if skips else (block(x),)
 
 
+@cache
 def _unet(depth: int) -> BuiltIn:
     return BuiltIn(
         f"U-Net, ResNet-{depth}",
@@ -94,6 +97,13 @@ def _unet(depth: int) -> BuiltIn:
         stride=32,
         pad=32,
     )
+
+
+@family("Unet")
+def of_description(description: Description) -> BuiltIn:
+    """The network of a folder. Raises `ArchitectureError` where its config asks for what is not built in."""
+    usual = {"decoder_interpolation": "nearest", "decoder_channels": list(DECODER), "decoder_attention_type": None}
+    return _unet(encoder_of(description.config, usual))
 
 
 ARCHITECTURES.register("unet-resnet18")(_unet(18))

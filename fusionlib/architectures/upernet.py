@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusionlib.architectures import resnet, swin
-from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated
+from fusionlib.architectures import backbones, resnet, swin
+from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn, repeated, with_classes
 from fusionlib.architectures.described import family
 from fusionlib.architectures.sized import WHOLE, of_any_size, unfit
 from fusionlib.architectures.upernet_permutations import upernet_permutations
@@ -65,7 +65,7 @@ class Head(nn.Module):
     def pooled(self, maps: Maps) -> Maps:
         """The coarsest map with what it is in larger and larger cells."""
         *finer, x = maps
-        context = [_resized(module(x), x) for module in self.psp_modules]
+        context = [resized(module(x), x) for module in self.psp_modules]
         return *finer, self.bottleneck(torch.cat([x, *context], 1))
 
     def summed(self, maps: Maps) -> Maps:
@@ -74,7 +74,7 @@ class Head(nn.Module):
         found = [x]
         for projection, one in zip(reversed(self.lateral_convs), reversed(finer), strict=True):
             one = projection(one)
-            found.insert(0, one + _resized(found[0], one))
+            found.insert(0, one + resized(found[0], one))
         return tuple(found)
 
     def refined(self, maps: Maps) -> Maps:
@@ -85,7 +85,7 @@ class Head(nn.Module):
     def fused(self, maps: Maps) -> Tensor:
         """All levels at the sides of the finest, and a convolution over them."""
         finest, *others = maps
-        return self.fpn_bottleneck(torch.cat([finest, *(_resized(one, finest) for one in others)], 1))
+        return self.fpn_bottleneck(torch.cat([finest, *(resized(one, finest) for one in others)], 1))
 
     def stages(self, prefix: str) -> list[Stage]:
         """From the maps of the backbone to logits."""
@@ -104,28 +104,19 @@ class UperNet(nn.Module):
 
     def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__()
-        if isinstance(plan.backbone, swin.Plan):
-            self.backbone, widths = swin.Swin(plan.backbone), plan.backbone.widths
-        else:
-            self.backbone = resnet.ResNet(plan.backbone)
-            widths = self.backbone.widths[1:]
-        self.decode_head = Head(widths, plan.channels, classes)
+        self.backbone = backbones.made(plan.backbone)
+        self.decode_head = Head(plan.widths, plan.channels, classes)
 
     def stages(self) -> tuple[Stage, ...]:
         """Every block of the backbone, and the steps of the decoder."""
-        if isinstance(self.backbone, swin.Swin):
-            steps = self.backbone.stages("backbone.")
-            last = steps[-1]
-            steps[-1] = replace(last, call=lambda state: last.call(state)[0])
-        else:
-            steps = list(self.backbone.stages("backbone.", {1, 2, 3}))
-        return *steps, *self.decode_head.stages("decode_head.")
+        return *backbones.stages(self.backbone, "backbone."), *self.decode_head.stages("decode_head.")
 
     def forward(self, x: Tensor) -> Tensor:
         return in_turn(self.stages(), x)
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinearly, to the sides of another map."""
     return nn.functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -162,7 +153,7 @@ class UperNetArchitecture(BuiltIn):
         found: Shapes = self._of_first_blocks
         for number, depth in enumerate(self.plan.backbone.depths):
             found = repeated(found, self._blocks(number), depth)
-        return {**found, **{name: (classes, *found[name][1:]) for name in self._outputs}}
+        return with_classes(found, self.class_axes, classes)
 
     def check(self, module: nn.Module) -> None:
         """Raises `ArchitectureError` where a checkpoint has other positions in a window than there are."""
@@ -171,7 +162,7 @@ class UperNetArchitecture(BuiltIn):
 
     def misfit(self, shapes: Shapes) -> ArchitectureError:
         """What keeps tensors that are meant for this network from being all of it."""
-        own = self.shapes(next((shapes[name][0] for name in self._outputs if shapes.get(name)), 0))
+        own = self.shapes(next((shapes[name][0] for name, _ in self.class_axes if shapes.get(name)), 0))
         inside = (name for name in shapes if name.startswith(("backbone.", "decode_head.")) and name not in own)
         return unfit(self.title, own, shapes, [name for name in inside if name.endswith(".weight")])
 
@@ -249,6 +240,7 @@ def _of_swin(size: str, window: int = 7) -> UperNetArchitecture:
     return UperNetArchitecture(Plan(replace(swin.PLANS[size], window=window)))
 
 
+ARCHITECTURES.register("upernet-tiny")(UperNetArchitecture(Plan(backbones.TINY, 64)))
 ARCHITECTURES.register("upernet-resnet50")(_of_resnet(50))
 ARCHITECTURES.register("upernet-resnet101")(_of_resnet(101))
 ARCHITECTURES.register("upernet-resnet50-v1c")(_of_resnet(50, deep=True))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fusionlib.architectures import resnet, swin
+from fusionlib.architectures import backbones, resnet, swin
+from fusionlib.architectures.backbones import differences
 from fusionlib.architectures.described import whole, wholes
 from fusionlib.architectures.vit import block_count, within
 
@@ -36,47 +37,20 @@ class Plan:
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of the backbone's four maps."""
-        backbone = self.backbone
-        if isinstance(backbone, swin.Plan):
-            return backbone.widths
-        return tuple(width * backbone.expansion for width in backbone.widths)
+        return backbones.widths(self.backbone)
 
     @property
     def title(self) -> str:
         """In words."""
-        backbone = self.backbone
-        blocks = "+".join(map(str, backbone.depths))
-        if isinstance(backbone, swin.Plan):
-            known = (one for one in swin.PLANS.items() if one[1] == replace(backbone, window=one[1].window))
-            size = next((f"-{size.upper()}" for size, _ in known), f" of {backbone.width} channels, {blocks} blocks")
-            return f"UperNet, Swin{size}, windows of {backbone.window}"
-        layers = next((n for n, one in resnet.PLANS.items() if one == replace(backbone, deep=False)), None)
-        size = f"-{layers}" if layers else f" of {blocks} blocks"
-        return f"UperNet, ResNet{size}{' with a deep stem' * backbone.deep}"
+        return f"UperNet, {backbones.title(self.backbone)}"
 
     @property
     def name(self) -> str:
         """That of the listed network of its size, and what is different."""
-        backbone = self.backbone
-        usual: resnet.Plan | swin.Plan
-        if isinstance(backbone, swin.Plan):
-            sizes = {(one.width, one.depths): letter for letter, one in swin.PLANS.items()}
-            letter = sizes.get((backbone.width, backbone.depths), "")
-            usual = swin.PLANS[letter or "t"]
-            name = f"upernet-swin{'-' * bool(letter)}{letter}"
-        else:
-            layers = {(one.depths, one.bottleneck): number for number, one in resnet.PLANS.items()}
-            number = layers.get((backbone.depths, backbone.bottleneck))
-            usual = replace(resnet.PLANS[number or 50], deep=backbone.deep)
-            name = f"upernet-resnet{number or ''}{'-v1c' * backbone.deep}"
-        other = [*_differences(backbone, usual), *_differences(replace(self, backbone=usual), Plan(usual))]
-        return f"{name}:{','.join(other)}" if other else name
-
-
-def _differences(one: object, other: object) -> Iterator[str]:
-    for item in fields(one):  # type: ignore[arg-type]
-        if (value := getattr(one, item.name)) != getattr(other, item.name):
-            yield f"{item.name}={'-'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        name, usual = backbones.nearest(self.backbone)
+        listed = Plan(usual, 64 if usual == backbones.TINY else 512)
+        other = [*differences(self.backbone, usual), *differences(replace(self, backbone=usual), listed)]
+        return f"upernet-{name}:{','.join(other)}" if other else f"upernet-{name}"
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------

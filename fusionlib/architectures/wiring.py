@@ -1,9 +1,9 @@
 """Which hidden units of a convolutional network may change places, read off its graph.
 
-Every convolution makes new units. Norms, activations, pooling and resizing keep each unit in its place; a sum ties the
-units that it adds; a concatenation puts them side by side. So each unit has a set of places, (tensor, axis, position),
-that must move together, and units whose places differ in the position alone, by the same step, may change places with
-one another. Colours of the picture and the network's outputs stay.
+Every convolution makes new units. Norms, activations, pooling, resizing and convolutions of each channel by itself keep
+each unit in its place; a sum ties the units that it adds; a concatenation puts them side by side. So each unit has a
+set of places, (tensor, axis, position), that must move together, and units whose places differ in the position alone,
+by the same step, may change places with one another. Colours of the picture and the network's outputs stay.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class WiredPermutations(Sequence[Permutation]):
 def wired_permutations(network: nn.Module) -> tuple[Permutation, ...]:
     """All of them, in order of the network, each named after the first convolution that makes its units.
 
-    Raises `ArchitectureError` for a step that is none of those above, such as a grouped convolution: a guess would
-    scramble the network.
+    Raises `ArchitectureError` for a step that is none of those above, such as a convolution of several groups of
+    channels: a guess would scramble the network.
     """
     wiring = _Wiring()
     modules = dict(network.named_modules())
@@ -107,6 +107,9 @@ class _Wiring:
             if module.bias is not None:
                 self._places[f"{name}.bias", 0] = made
             return made
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels:
+            self._places |= {(f"{name}.{leaf}", 0): units for leaf, _ in module.named_parameters()}
+            return units
         if isinstance(module, nn.BatchNorm2d):
             self._places |= {(f"{name}.{leaf}", 0): units for leaf in _NORM}
             return units
@@ -157,6 +160,6 @@ def _permutation(run: list[list[tuple[str, int, int]]]) -> Permutation:
 def _unknown(what: str) -> ArchitectureError:
     return ArchitectureError(
         f"{what} in the graph of a network whose units are to be moved",
-        "convolutions of one group, batch norms, sums, concatenations and steps that keep each channel in its place",
+        "convolutions of one group or of each channel by itself, batch norms, sums, concatenations, steps unit by unit",
         "Declare the permutations by hand, or none",
     )

@@ -215,7 +215,9 @@ def _no_list(folder: Path, problem: Exception) -> CheckpointError:
             "a list of tensors alone",
             f"If you trust it, convert it in the environment that made it. {_convert(folder.name)}",
         )
-    return damaged(folder.name, f"its list {DCP_LIST} is none of torch.distributed.checkpoint ({text[:100]})")
+    return damaged(
+        folder.name, f"its list {DCP_LIST} is none of torch.distributed.checkpoint ({text[:100] or 'cut off'})"
+    )
 
 
 def _convert(folder: str) -> str:

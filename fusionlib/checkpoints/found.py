@@ -11,7 +11,15 @@ from fusionlib.checkpoints.archives import ZIP_MAGIC
 from fusionlib.checkpoints.deepspeed import find_step
 from fusionlib.checkpoints.distributed import paths_of, read_list
 from fusionlib.checkpoints.exported import load_exported
-from fusionlib.checkpoints.hub_folder import IN_METADATA, HubFolder, described_in, folder_name, hub_folder, of_metadata
+from fusionlib.checkpoints.hub_folder import (
+    IN_METADATA,
+    HubFolder,
+    check_weights,
+    described_in,
+    folder_name,
+    hub_folder,
+    of_metadata,
+)
 from fusionlib.checkpoints.pickled import PICKLE_MAGIC, load_pickled
 from fusionlib.checkpoints.posterior import split
 from fusionlib.checkpoints.safetensors_format import SafetensorsFile
@@ -60,6 +68,7 @@ def found_at(path: Path, name: str | None, limit: int | None) -> Found:
         training = list_folder(path, CHECKPOINT_ENDINGS).training
         if training:
             return _with_description((_in_distributed if training == "DCP" else _in_deepspeed)(path, name, limit))
+        check_weights(path)
         return _in_shards(path, find_index(path), name or path.name or path.resolve().name, limit)
     if path.name.lower().endswith(INDEX_ENDING):
         return _in_shards(path, path, name or folder_of(path), limit)

@@ -15,7 +15,7 @@ from fusionlib.checkpoints.safetensors_format import load_json
 from fusionlib.checkpoints.snapshot import Snapshot
 from fusionlib.contracts import Description
 from fusionlib.errors import CheckpointError, clipped, printable
-from fusionlib.listing import HUB_CONFIG, HUB_WEIGHTS
+from fusionlib.listing import CHECKPOINT_ENDINGS, HUB_CONFIG, HUB_WEIGHTS, INDEX_ENDING, list_folder
 
 PREPROCESSOR = "preprocessor_config.json"
 LIMIT_BYTES = 1 << 20
@@ -56,6 +56,24 @@ def hub_folder(folder: Path) -> HubFolder | None:
     weights = next((folder / file for file in HUB_WEIGHTS if (folder / file).is_file()), None)
     described = None if weights is None else described_in(folder)
     return None if weights is None or described is None else HubFolder(folder, name, weights, *described)
+
+
+def check_weights(folder: Path) -> None:
+    """Raises `CheckpointError` where a folder, or a snapshot of the cache, says what it is and has no weights."""
+    name = folder_name(folder)
+    if (folder / "snapshots").is_dir() and folder.name.startswith("models--"):
+        folder = _current_snapshot(folder)
+    listing = list_folder(folder, CHECKPOINT_ENDINGS)
+    described = None if any(one.endswith(INDEX_ENDING) for one in listing.other) else described_in(folder)
+    if described is None or not (described[1].model_type or described[1].network):
+        return
+    broken = [path.name for path in listing.files if not path.exists()]
+    there = [path.name for path in listing.files if path.exists()]
+    raise CheckpointError(
+        f"{name} has {HUB_CONFIG} and no weights" + (f": {broken[0]} is a link to nothing" if broken else ""),
+        f"{HUB_WEIGHTS[0]}, whole or in shards with {HUB_WEIGHTS[1]}, or {HUB_WEIGHTS[2]}",
+        f"Name its file, {folder.name}/{there[0]}" if there else "Download the folder again, as safetensors",
+    )
 
 
 def described_in(folder: Path) -> tuple[tuple[Snapshot, ...], Description] | None:

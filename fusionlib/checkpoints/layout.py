@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,9 @@ ALIGNMENT = 16
 """Elements. Tensors start on 64-byte boundaries, where vector loads are fastest; the gaps hold zeros."""
 
 COUNTER = "num_batches_tracked"
+_LEARNER = re.compile(r"((?:.*\.)?learners\.\d+)\.")
+"""How networks name what belongs to one of the learners inside."""
+
 HEAD_WORDS = ("head", "decode", "decoder", "classifier", "segmentation", "aux", "last_", "final", "upsample", "seg_")
 
 
@@ -41,6 +45,12 @@ class Entry:
     @property
     def end(self) -> int:
         return self.offset + self.size
+
+    @property
+    def learner(self) -> str:
+        """The learner that it belongs to, as `decode_head.learners.0`; nothing where it is of none."""
+        found = _LEARNER.match(self.name)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True)

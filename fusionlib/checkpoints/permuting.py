@@ -51,7 +51,7 @@ def checked(arena: Arena, permutations: Sequence[Permutation]) -> tuple[Permutat
         what = "checkpoints that share only a part" if permutations else "a network whose permutations are not declared"
         raise ArchitectureError(
             f"Re-Basin of {what}",
-            "one of the built-in networks, the same in all checkpoints",
+            "a built-in network that declares which units may change places, the same in all checkpoints",
             "Choose another method: a wrong guess would scramble the network",
         )
     for item in permutations:

@@ -80,7 +80,11 @@ def _shard_path(index: Path, name: str) -> Path:
     if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
         raise _bad_index(index, f"points to {name!r}, which is no plain file name")
     if not name.lower().endswith(".safetensors"):
-        raise _bad_index(index, f"points to {name!r}, which is no safetensors file")
+        raise CheckpointError(
+            f"{index.name} points to {name!r}, which is no safetensors file",
+            "shards of safetensors",
+            "Save it again: from_pretrained(DIR).save_pretrained(OTHER) of transformers writes safetensors",
+        )
     path = index.parent / name
     if not path.is_file():
         raise _bad_index(index, f"points to {name!r}, which does not exist")

@@ -27,7 +27,7 @@ from fusionlib.measures.bins import DEFAULT_BINS, OFFERED_BINS, check_bins
 from fusionlib.merging.choices import RULES
 
 if TYPE_CHECKING:
-    from fusionlib.recipe import Recipe
+    from fusionlib.recipe import Recipe, Views
     from fusionlib.studio import Studio
 
 _RULE = "softmax"
@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rule", choices=tuple(RULES), help=f"how an ensemble's outputs are combined (default {_RULE})"
     )
+    parser.add_argument(
+        "--scales",
+        metavar="S,S,...",
+        help="answer to each picture at these scales, as 0.5,1,1.5, and average the probabilities: a pass for each",
+    )
+    parser.add_argument("--flip", action="store_true", help="answer to mirrored pictures as well: twice the passes")
     add_data(parser)
     parser.add_argument(
         "--calibration", action="store_true", help="also how sure the network is, and how often it is right"
@@ -84,11 +90,14 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from fusionlib.diagnostics.evidence import guesses
     from fusionlib.measures.annotation import annotation_warnings
     from fusionlib.measures.calibration_summary import calibration_summary
+    from fusionlib.recipe import AT_ONCE
     from fusionlib.runs.runner import BASIC
 
     further = further_measures(given.further)
     studio = open_studio(given)
     recipe, prints = _recipe(given, studio, rule)
+    if (views := _views(given)) is not None:
+        recipe = recipe.model_copy(update={"views": views})
     pictures = open_data(studio, given)
     asked = {"calibration": given.calibration, "calibration_fine": given.fine}
     measures = dict.fromkeys((*BASIC, *(name for name, wanted in asked.items() if wanted), *further))
@@ -107,13 +116,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     by_class = {name: dict(zip(classes, figures[name], strict=True)) for name in _BY_CLASS if scored}
     forwards = figures.pop("forwards")
     ensemble = {"with": [str(path) for path in given.others], "rule": rule} if given.others else {}
-    if forwards > 1 and not given.others:
+    if forwards > (recipe.views or AT_ONCE).count and not given.others:
         ensemble = {"method": recipe.method, "parameters": recipe.parameters}
+    views = {} if recipe.views is None else {"views": recipe.views.model_dump(mode="json")}
     return {
         "path": str(given.checkpoint),
         "fingerprint": prints,
         **({"forwards": forwards} if forwards > 1 else {}),
         **ensemble,
+        **views,
         "data": pictures.spec,
         **figures,
         **by_class,
@@ -144,6 +155,21 @@ def _recipe(given: argparse.Namespace, studio: Studio, rule: str) -> tuple[Recip
     return write_recipe(opened, "ensemble", {"rule": rule}, "average"), opened[0].fingerprint
 
 
+def _views(given: argparse.Namespace) -> Views | None:
+    """What `--scales` and `--flip` ask for; None where neither is given."""
+    if given.scales is None and not given.flip:
+        return None
+    from fusionlib.recipe import Views
+
+    try:
+        scales = [float(one) for one in (given.scales or "1").split(",")]
+        return Views(scales=tuple(scales), flip=given.flip)
+    except ValueError as error:
+        raise UsageError(
+            f"--scales {given.scales}", "1 to 16 numbers from 0.1 to 8 with commas between", "As in --scales 0.5,1,1.5"
+        ) from error
+
+
 def _checked(given: argparse.Namespace) -> tuple[int, str]:
     """Bins and rule, given or by default. An option that nothing would read is a mistake, not a wish."""
     if given.bins is not None and not given.calibration:
@@ -170,7 +196,10 @@ def show(result: dict[str, Any]) -> None:
     names = ", ".join([result["path"], *result.get("with", ())])
     print(f"{names} on {result['data']}, {result['images']} pictures")
     if "forwards" in result:
-        what = f"output ensemble, rule {result['rule']}" if "rule" in result else f"networks of {result['method']}"
+        what = f"output ensemble, rule {result['rule']}" if "rule" in result else f"networks of {result.get('method')}"
+        if "views" in result:
+            seen = _view_words(result["views"])
+            what = f"{what}, {seen}" if {"rule", "method"} & set(result) else seen
         print(f"{what}: {result['forwards']} forward passes a picture, a merge costs one")
     print(tiles_note(result), end="")
     if "miou" in result:
@@ -184,6 +213,12 @@ def show(result: dict[str, Any]) -> None:
 
         show_further(result["measures"], result)
     show_remarks(result)
+
+
+def _view_words(views: dict[str, Any]) -> str:
+    from fusionlib.recipe import Views
+
+    return Views(**views).words
 
 
 def _show_scores(result: dict[str, Any]) -> None:

@@ -44,7 +44,9 @@ def show_parameters(parameters: Sequence[Mapping[str, Any]]) -> None:
     """Print what `plain` makes of parameters, a line each."""
     for item in parameters:
         limits = f"{item['min']:g} to {item['max']:g}" if item["min"] is not None else ", ".join(item["choices"] or ())
-        print(f"{'':16}   {item['name']} = {item['default']!r}{f'  [{limits}]' if limits else ''}  {item['help']}")
+        started = "" if item.get("from_start") is None else f" ({item['from_start']!r} with --start)"
+        value = f"{item['default']!r}{started}"
+        print(f"{'':16}   {item['name']} = {value}{f'  [{limits}]' if limits else ''}  {item['help']}")
 
 
 def plain(item: Parameter) -> dict[str, Any]:

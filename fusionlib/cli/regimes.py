@@ -27,7 +27,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                 "version": regime.version,
                 "wants_start": regime.wants_start,
                 "needs_target": regime.needs_target,
-                "parameters": [plain(item) for item in parameters_of(regime)],
+                "parameters": [{**plain(item), "from_start": item.from_start} for item in parameters_of(regime)],
             }
             for name, regime in sorted(REGIMES.items())
         ]

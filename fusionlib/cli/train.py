@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from fusionlib.cli.common import is_recipe, open_files, progress_bar, show_remarks
+from fusionlib.cli.common import is_recipe, open_files, percent, progress_bar, show_remarks
 from fusionlib.cli.settings import read_settings
 from fusionlib.contracts import ARCHITECTURES, REGIMES, parameters_of
 from fusionlib.errors import Cancelled, UsageError
-from fusionlib.lab.plan import TrainingPlan, build_regime
+from fusionlib.lab.plan import VALIDATED, TrainingPlan, build_regime
 from fusionlib.lab.schedule import SCHEDULES
 from fusionlib.options import add_group
 
@@ -66,6 +70,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="labelled pictures apart, of a regime that chooses something by them; may be given several times",
     )
+    parser.add_argument(
+        "--validate",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="labelled pictures apart: mIoU of all that is saved, and of epochs that save nothing, while the run goes"
+        " on; changes no checkpoint; may be given several times",
+    )
+    parser.add_argument(
+        "--validate-count",
+        type=int,
+        default=VALIDATED,
+        metavar="N",
+        help=f"how many of these, evenly spread (default {VALIDATED}; 0: all)",
+    )
     parser.add_argument("--split", help="split of the data, in place of @split")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the checkpoints")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="train from this one instead of from scratch")
@@ -88,6 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", metavar="HxW", help=f"random crop (default {CROP}, or the square that the network sees at a time)"
     )
+    parser.add_argument(
+        "--clip",
+        type=float,
+        default=plan.clip,
+        metavar="NORM",
+        help="largest norm of a step's gradients (default: any)",
+    )
     parser.add_argument("--plain-loss", action="store_true", help="leave the class weights out of the cross-entropy")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
@@ -108,6 +134,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     own = register_user_models(given.model)
     data, target = _opened(given.data or [DATA], given.split), _opened(given.target, None)
     select = _opened(given.select, None)
+    validate = _spread(_opened(given.validate, None), given.validate_count)
     start = _start(given)
     name = given.arch or (own[0] if own and start is None else _recognised(given, start))
     side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
@@ -119,6 +146,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         batch=given.batch,
         crop=crop or ((side, side) if side else _size(CROP)),
         class_weights=not given.plain_loss,
+        clip=given.clip,
     )
     if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
         raise UsageError(
@@ -133,24 +161,31 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         given.out,
         target=target,
         select=select,
+        validate=validate,
         start=start,
         groups=given.group,
         device=choose_device(given.device),
         command=given.command,
     )
     if given.cost:
-        seconds = trainer.timed()
-        return {"batches": trainer.batches, "seconds_per_batch": seconds, "seconds": seconds * trainer.batches}
+        return trainer.outlay()
     if given.resume:
         trainer.resume()
-    with progress_bar("train") as progress:
-        log = trainer.run(_unless_alone(progress))
+    with progress_bar("train") as progress, _interruptible(progress) as told:
+        log = trainer.run(_unless_alone(told))
+    looked = trainer.validation
     unmet = [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
     return {
         "out": str(given.out),
         "regime": REGIMES.name_of(type(regime)),
         "epochs": log,
         "points": [{"file": one.file, "role": one.role, "step": one.step, "lr": one.lr} for one in trainer.points],
+        "validation": looked
+        and {
+            "data": looked.source.spec,
+            "pictures": looked.source.pictures,
+            "figures": [asdict(one) for one in looked.figures],
+        },
         "notes": [*data.notes, *(target.notes if target else ()), *(select.notes if select else ()), *unmet],
     }
 
@@ -159,15 +194,60 @@ def show(result: dict[str, Any]) -> None:
     """Print it for people."""
     if "batches" in result:
         print(f"{result['batches']} batches, {result['seconds_per_batch']:.3g} s each: {result['seconds']:.0f} s")
+        if result["validation_passes"]:
+            each = result["seconds_per_picture"]
+            print(f"of these {result['validation_passes'] * each:.0f} s for validation, {each:.3g} s a picture")
         return
     for epoch in result["epochs"]:
         print(f"epoch {epoch['epoch']:3d}   loss {epoch['loss']:.4f} nats   learning rate {epoch['lr']:.2e}")
+    for one in result["validation"]["figures"] if result["validation"] else ():
+        what = one["name"] or ("start" if not one["step"] else "network")
+        print(f"after step {one['step']:5d}   {what}: mIoU {percent(one['miou'])}")
     roles = {one["role"] for one in result["points"]}
     if roles != {"epoch"}:
         for one in result["points"]:
             print(f"{one['file']}   {one['role']}, after step {one['step']}")
     print(f"checkpoints in {result['out']}")
     show_remarks(result)
+
+
+@contextmanager
+def _interruptible(progress: Progress) -> Iterator[Progress]:
+    """The same, which stops at the end of a step where Ctrl+C was pressed: the state is kept. A second one breaks off.
+
+    Only the main thread hears of it.
+    """
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def told(done: int, total: int) -> None:
+        if pressed:
+            raise Cancelled
+        progress(done, total)
+
+    before = signal.signal(signal.SIGINT, press) if current_thread() is main_thread() else None
+    try:
+        yield told
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def _spread(pictures: Any, count: int) -> Any:
+    """Some of the pictures, evenly spread: the first ones of a video are one scene. All for 0; None for None."""
+    if count < 0:
+        raise UsageError(f"--validate-count {count}", "a number from 1, or 0 for all", "Correct it")
+    if pictures is None or not 0 < count < len(pictures):
+        return pictures
+    from fusionlib.data.selected import Selected
+
+    places = [place * len(pictures) // count for place in range(count)]
+    return Selected(pictures, places, f"{count} of them", f"{count} evenly spread")
 
 
 def _unless_alone(progress: Progress) -> Progress:
@@ -199,7 +279,7 @@ def _regime(given: argparse.Namespace) -> Regime:
             value = default
         if value is not None:
             settings[parameter] = value
-    return build_regime(name, settings)
+    return build_regime(name, settings, start=given.start is not None)
 
 
 def _opened(specs: Sequence[str], split: str | None) -> Any:

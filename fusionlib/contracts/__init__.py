@@ -13,6 +13,7 @@
 | a diagnostic      | `fusionlib/diagnostics/`   | `@DIAGNOSTICS.register(name)`   |
 | a training regime | `fusionlib/lab/regimes/`   | `@REGIMES.register(name)`       |
 | a kind of posterior | `fusionlib/merging/posteriors/` | `@POSTERIORS.register(name)` |
+| a fusion of learners | `fusionlib/architectures/fusions/` | `@FUSIONS.register(name)` |
 
 Shapes: K checkpoints, M members of a mixture, P packed float elements, N images, C classes, H rows, W columns.
 """
@@ -25,13 +26,16 @@ from fusionlib.contracts.architectures import (
     Architecture,
     Output,
     OwnClasses,
+    ParameterGroup,
     Permutation,
     Preprocessing,
     Stage,
+    Supervised,
     class_count,
 )
 from fusionlib.contracts.data import DATASETS, IGNORE, Dataset, DatasetOpener, Sample
 from fusionlib.contracts.lab import REGIMES, START, Batch, Point, Regime, Span, Training
+from fusionlib.contracts.learners import FUSIONS, Fusion, Learners
 from fusionlib.contracts.measures import (
     DIAGNOSTICS,
     MEASURES,
@@ -57,6 +61,7 @@ __all__ = [
     "ARCHITECTURES",
     "DATASETS",
     "DIAGNOSTICS",
+    "FUSIONS",
     "IGNORE",
     "MEASURES",
     "METHODS",
@@ -75,7 +80,9 @@ __all__ = [
     "Diagnostic",
     "Figure",
     "Found",
+    "Fusion",
     "Grain",
+    "Learners",
     "LoadedNetwork",
     "MapMeasure",
     "Measure",
@@ -87,6 +94,7 @@ __all__ = [
     "Output",
     "OwnClasses",
     "Parameter",
+    "ParameterGroup",
     "Part",
     "Parts",
     "Permutation",
@@ -106,6 +114,7 @@ __all__ = [
     "Strategy",
     "Study",
     "Subject",
+    "Supervised",
     "Table",
     "TensorShapes",
     "Training",

@@ -140,5 +140,32 @@ class Stage:
         return any(tensor == prefix or tensor.startswith(f"{prefix}.") for prefix in self.prefixes or (self.name,))
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """An output of a pass in training, and by how much its cross-entropy counts.
+
+    The loss of a network is the cross-entropy of what it returns. An architecture whose networks are trained by more
+    has a method `supervised(module, x)`, a sequence of these for the network's input `(N, 3, H, W)`, of one pass and in
+    the mode that the module is in: the loss is `sum_i weight_i CE(output_i)`. `output` is whatever a network may
+    return.
+    """
+
+    output: Any
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that are trained otherwise than the others: those whose names `pattern`, a regular expression, finds.
+
+    Their learning rate is `rate` times that of the run; without `decay` nothing pulls them to 0. An architecture that
+    has some has an attribute `groups`, a tuple of these; a parameter belongs to the first that finds its name.
+    """
+
+    pattern: str
+    rate: float = 1.0
+    decay: bool = True
+
+
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures", "ARCHITECTURES")
 SPELLINGS: Registry[Spelling] = Registry("spelling", "fusionlib.architectures", "SPELLINGS")

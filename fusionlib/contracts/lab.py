@@ -41,6 +41,11 @@ class Span:
         return self.epochs * self.length
 
     @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        """Steps after which an epoch ends, the run's last one among them."""
+        return tuple(sorted({*range(self.length, self.steps + 1, self.length), self.steps} - {0}))
+
+    @property
     def pass_batches(self) -> int:
         """Batches of one pass over all pictures, the rest among them."""
         return -(-self.pictures // self.batch)
@@ -107,7 +112,9 @@ class Training(Protocol):
         ...
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode."""
+        """Cross-entropy in nats, class-weighted where the plan says so, with a gradient; training mode. Of all outputs
+        that the network declares, each as it counts.
+        """
         ...
 
     def logits(self, images: np.ndarray) -> torch.Tensor:
@@ -122,7 +129,9 @@ class Training(Protocol):
         ...
 
     def advance(self, head: int = 0) -> None:
-        """A step of optimiser number `head` by the gradients that lie ready, which are then gone."""
+        """A step of optimiser number `head` by the gradients that lie ready, clipped where the plan says so; they are
+        then gone.
+        """
         ...
 
     def update(self, loss: torch.Tensor, head: int = 0) -> torch.Tensor:
@@ -214,13 +223,17 @@ class Regime(ABC):
         """Batches that `finish` looks at."""
         return 0
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The step after which each file is saved, in order; for those of `finish` the last one."""
+        return span.epoch_ends
+
     def order(self, epoch: int, span: Span) -> tuple[int, int]:
         """Which batches epoch number `epoch` sees: what is added to the run's seed, and the number of the epoch."""
         return 0, epoch
 
     @abstractmethod
-    def optimiser(self, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
-        """A fresh optimiser; its learning rate is set before every step."""
+    def optimiser(self, parameters: Sequence[torch.Tensor] | Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+        """A fresh optimiser of parameters, or of groups of them; its learning rate is set before every step."""
 
     @abstractmethod
     def rate(self, step: int, span: Span) -> float:

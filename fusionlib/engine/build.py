@@ -24,11 +24,12 @@ from fusionlib.engine.identity import architecture_key
 from fusionlib.engine.merge import Merger, weights_key
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.scaling import scaled
+from fusionlib.engine.views import seen
 from fusionlib.errors import UsageError
 from fusionlib.merging.average import fold_order
 from fusionlib.merging.build import build_method
 from fusionlib.question import Tally
-from fusionlib.recipe import Recipe
+from fusionlib.recipe import AT_ONCE, Recipe, Views
 
 Versions = tuple[Any, ...]
 
@@ -44,10 +45,14 @@ class Member:
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
         """Pictures (N, H, W, 3) uint8 -> logits (N, C, h, w). Runs on the calling thread."""
+        self.enter()
+        return self.network.logits(images, size)
+
+    def enter(self) -> None:
+        """Put the weights into the network, where those of another member are."""
         if self.network.occupant is not self:
             self.network.load(self.weights, self.integers)
             self.network.occupant = self
-        return self.network.logits(images, size)
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,32 @@ class Built:
     device: torch.device
     notes: tuple[str, ...] = ()
     temperature: float = 1.0
+    views: Views = AT_ONCE
     seconds: float = field(default=0.0, compare=False)
 
     @property
     def forwards(self) -> int:
         """Forward passes a picture."""
-        return len(self.members)
+        return len(self.members) * self.views.count
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
-        """Pictures (N, H, W, 3) uint8 -> logits (N, C, h, w) float32, of M networks what `combined` gives."""
-        parts = (member.logits(images, size) for member in self.members)
-        found = next(parts) if len(self.members) == 1 else combined(parts, self.shares, self.rule)
+        """Pictures (N, H, W, 3) uint8 -> logits (N, C, h, w) float32: of M networks what `combined` gives, of several
+        views what `seen` gives.
+        """
+        once = self.views == AT_ONCE
+        found = self._at_once(images, size) if once else seen(self._at_once, images, size or _size(images), self.views)
         return found if self.temperature == 1 else scaled(found, self.temperature)
+
+    def _at_once(self, images: np.ndarray, size: tuple[int, int] | None) -> Tensor:
+        parts = (member.logits(images, size) for member in self.members)
+        return next(parts) if len(self.members) == 1 else combined(parts, self.shares, self.rule)
+
+    def viewed(self, views: Views | None) -> Built:
+        """The same that answers to several views of a picture; itself for none, and for the picture alone."""
+        if views is None or views == AT_ONCE:
+            return self
+        key = hashlib.sha256(f"{self.key} at {views.model_dump_json()}".encode()).hexdigest()
+        return replace(self, key=key, views=views)
 
     def scaled(self, temperature: float | None) -> Built:
         """The same with logits divided by a temperature; itself for none, and for 1."""
@@ -117,7 +136,8 @@ class Builder:
         method = build_method(recipe.method, recipe.parameters)
         mixture = self._average(recipe, method) if method.streams and recipe.shared is None else None
         about = {
-            **(mixture or recipe.model_dump(mode="json", exclude={"checkpoints", "tool", "calibration"})),
+            **(mixture or recipe.model_dump(mode="json", exclude={"checkpoints", "tool", "calibration", "views"})),
+            **({"views": recipe.views.model_dump(mode="json")} if recipe.views else {}),
             "version": method.version,
             "statistics": {name: STATISTICS.get(name).version for name in method.statistics},
             "dtype": recipe.dtype,
@@ -167,7 +187,7 @@ class Builder:
         space, begun = self.space(recipe), time.perf_counter()
         if parts := parts_of(recipe):
             together = self._together(recipe, [self.build(part, progress) for part in parts], space)
-            return together.scaled(recipe.temperature)
+            return together.viewed(recipe.views).scaled(recipe.temperature)
         merged = self.merger.merge(recipe, progress, tally)
         known = self.merger.network(recipe)
         members = tuple(
@@ -178,7 +198,8 @@ class Builder:
             built = Built(members[0].key, members, (1.0,), "", space, self.device, merged.notes)
         else:
             built = _combined(members, merged.coefficients, merged.rule, space, self.device, merged.notes)
-        return replace(built, seconds=time.perf_counter() - begun).scaled(recipe.temperature)
+        built = replace(built, seconds=time.perf_counter() - begun)
+        return built.viewed(recipe.views).scaled(recipe.temperature)
 
     def _together(self, recipe: Recipe, parts: Sequence[Built], space: LabelSpace) -> Built:
         """Checkpoints that answer together, each by its own network."""
@@ -211,7 +232,12 @@ class Builder:
 
 def forwards_of(recipe: Recipe) -> int:
     """Forward passes a picture, as far as the recipe alone tells."""
-    return build_method(recipe.method, recipe.parameters).networks(len(recipe.checkpoints))
+    views = recipe.views or AT_ONCE
+    return build_method(recipe.method, recipe.parameters).networks(len(recipe.checkpoints)) * views.count
+
+
+def _size(images: np.ndarray) -> tuple[int, int]:
+    return images.shape[1], images.shape[2]
 
 
 def parts_of(recipe: Recipe) -> tuple[Recipe, ...]:

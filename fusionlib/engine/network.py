@@ -14,7 +14,7 @@ from fusionlib.architectures.modules import methods_of_torch, named_modules
 from fusionlib.architectures.outputs import described, logits_of
 from fusionlib.checkpoints.layout import COUNTER, Layout
 from fusionlib.checkpoints.rounding import refuse_overflow
-from fusionlib.contracts import Architecture, Output, class_count
+from fusionlib.contracts import Architecture, Learners, Output, class_count
 from fusionlib.data.labels import LabelSpace, label_space
 from fusionlib.engine.inputs import Inputs
 from fusionlib.engine.precision import PRECISIONS
@@ -86,6 +86,8 @@ class BoundNetwork:
         with methods_of_torch(self.module):
             self.module = self.module.to(device).eval()
         declared = getattr(architecture, "stages", None)
+        inside = getattr(architecture, "learners", None)
+        self.learners: Learners | None = inside(self.module) if inside else None
         self.trail = Trail(declared(self.module) if declared else (), layout, self.flat)
         self._trained: list[tuple[dict[str, Any], str, str]] = []
         self._bind(integers)
@@ -153,10 +155,21 @@ class BoundNetwork:
         target = size or images.shape[1:3]
 
         def step(call: Callable[[], Any]) -> Any:
-            return run(lambda: self._in_context(call))
+            return run(lambda: self.in_context(call))
 
         output = self._forward(images, lambda: self._passed(images, resume, step, run is not at_once))
         return step(lambda: self.inputs.at_size(self._logits_of(output), (images.shape[1], images.shape[2]), target))
+
+    def answers(self, images: np.ndarray) -> Tensor:
+        """Pictures (N, H, W, 3) uint8 RGB -> logits (L, N, C, h, w) float32 of the learners inside, of one pass, at the
+        network's own resolution. Raises `UsageError` for a network without learners.
+        """
+        if self.learners is None:
+            raise UsageError(f"{self.title} has no learners inside", "one that has, as SenFormer", "Choose another")
+        read = self.learners.logits
+        output = self._forward(images, lambda: self.in_context(lambda: read(self.prepare(images))))
+        assert isinstance(output, Tensor)
+        return output.float()
 
     def differentiable(self, weights: Tensor, images: np.ndarray) -> Tensor:
         """Logits (N, C, h, w) float32 at the network's own resolution, with `weights` (P,) in place of `flat` wherever
@@ -187,7 +200,8 @@ class BoundNetwork:
             )
         return logits
 
-    def _in_context(self, call: Callable[[], Any]) -> Any:
+    def in_context(self, call: Callable[[], Any]) -> Any:
+        """What `call` gives with the precision of this network, without gradients and warnings."""
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with quiet(), torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
             return call()

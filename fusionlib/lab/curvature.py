@@ -106,7 +106,7 @@ class Curvature:
     def _take(self, share: float) -> None:
         for name, sums in self.sums.items():
             layer = self.layers[name]
-            rows = sum(_locations(gradient) for _, gradient in sums.seen)
+            rows = sum(gradient.numel() // len(layer.weight) for _, gradient in sums.seen)
             for given, gradient in sums.seen:
                 if not len(gradient):
                     continue
@@ -159,13 +159,6 @@ def _plain(module: Layer) -> bool:
 
 def _bias(name: str) -> str:
     return f"{name.removesuffix('weight')}bias"
-
-
-def _locations(gradient: Tensor) -> int:
-    """Of a gradient (N, out, h, w) or (..., out)."""
-    if gradient.dim() == 4:
-        return gradient.shape[0] * gradient.shape[2] * gradient.shape[3]
-    return gradient.shape[:-1].numel()
 
 
 def _outputs(layer: Layer, gradient: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusionlib.contracts import Point, Regime, Span, Training, parameter
 from fusionlib.lab.schedule import SCHEDULES
@@ -27,7 +27,7 @@ class Descent(Regime):
         "sgd", "Optimiser: sgd, or adamw, which transformers are trained with", choices=("sgd", "adamw")
     )
 
-    def optimiser(self, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+    def optimiser(self, parameters: Sequence[torch.Tensor] | Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """As declared."""
         import torch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -14,16 +14,30 @@ from torch.func import functional_call
 
 from fusionlib.architectures.modules import methods_of_torch, named_modules
 from fusionlib.architectures.outputs import logits_of
-from fusionlib.contracts import IGNORE, Architecture, Batch, Output, Regime, Span, class_count
+from fusionlib.contracts import IGNORE, Architecture, Batch, Output, Regime, Span, Supervised, class_count
 from fusionlib.engine.inputs import Inputs
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.lab.batches import CropSampler, Stream
+from fusionlib.lab.groups import grouped, set_rate
 from fusionlib.lab.plan import TrainingPlan
 from fusionlib.quiet import quiet
 
 _PRIME = 1_000_003
 """Keys of random numbers become one seed by it."""
+
+
+class DivergedError(UsageError):
+    """Training has left the finite numbers: it would do so again."""
+
+
+def diverged(what: str, step: int) -> DivergedError:
+    """That something is no number any more at a step."""
+    return DivergedError(
+        f"{what} at step {step}",
+        "numbers that stay finite",
+        "Lower the learning rate, and train into another folder; what was saved before is there",
+    )
 
 
 def class_weights(frequencies: Tensor) -> Tensor:
@@ -78,29 +92,31 @@ class Learner:
         )
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy in nats of the labelled pixels; 0, with a gradient of 0, where there are none."""
-        logits = self.logits(batch.images)
+        """Cross-entropy in nats of the labelled pixels, of several outputs as the network weighs them; 0, with a
+        gradient of 0, where there are none.
+        """
+        outputs = self._supervised(batch.images)
         if not (batch.truths != IGNORE).any():  # the mean over no pixels is NaN, and would end the run
-            return logits.sum() * 0
-        return self._cross_entropy(logits, torch.from_numpy(batch.truths).long().to(self.device))
+            return outputs[0][1].sum() * 0
+        truths = torch.from_numpy(batch.truths).long().to(self.device)
+        parts = [self._cross_entropy(logits, truths) * weight for weight, logits in outputs]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def logits(self, images: np.ndarray) -> Tensor:
         """Logits (N, C, h, w) at the size of the pictures, with a gradient, in the mode that the network is in."""
         return self._logits(self.network, images)
 
     def gather(self, loss: Tensor) -> Tensor:
-        """Add its gradients to those that lie ready. Raises `UsageError` where the loss is no number any more."""
+        """Add its gradients to those that lie ready. Raises `DivergedError` where the loss is no number any more."""
         if not torch.isfinite(loss.detach()):
-            raise UsageError(
-                f"The loss is {float(loss.detach())} at step {self.step + 1}",
-                "a loss that stays finite",
-                "Lower the learning rate, and train into another --out",
-            )
+            raise diverged(f"The loss is {float(loss.detach())}", self.step + 1)
         loss.backward()
         return loss.detach()
 
     def advance(self, head: int = 0) -> None:
-        """A step of that optimiser by the gradients that lie ready, which are then gone."""
+        """A step of that optimiser by the gradients that lie ready, clipped to the plan's norm; they are then gone."""
+        if self.plan.clip:
+            nn.utils.clip_grad_norm_(self._named.values(), self.plan.clip)
         self.optimisers[head].step()
         self.optimisers[head].zero_grad(set_to_none=True)
 
@@ -178,14 +194,13 @@ class Learner:
 
     def begin_optimisers(self) -> None:
         """Fresh ones."""
-        parameters = list(self._named.values())
+        parameters = grouped(self.architecture, self._named)
         self.optimisers = [self.regime.optimiser(parameters) for _ in range(self.regime.heads)]
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next step."""
         for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            set_rate(optimiser, rate)
 
     def batch(self) -> Batch:
         """The labelled batch of this step."""
@@ -234,12 +249,27 @@ class Learner:
 
     # --- running it --------------------------------------------------------------------------------------------------
 
+    def _supervised(self, images: np.ndarray) -> Sequence[tuple[float, Tensor]]:
+        """Weight and logits (N, C, h, w), at the size of the pictures, of every output that the loss is made of."""
+        declared = getattr(self.architecture, "supervised", None)
+        if declared is None:
+            return [(1.0, self.logits(images))]
+        found: Sequence[Supervised] = self._called(lambda x: declared(self.network, x), images)
+        return [(one.weight, self._at_size(one.output, images)) for one in found]
+
     def _logits(self, forward: Callable[[Tensor], object], images: np.ndarray) -> Tensor:
         """Logits (N, C, h, w) at the size of the pictures. Raises `ArchitectureError` for what the network raises."""
+        return self._at_size(self._called(forward, images), images)
+
+    def _at_size(self, output: object, images: np.ndarray) -> Tensor:
+        size = (images.shape[1], images.shape[2])
+        return self._inputs.at_size(logits_of(output, self._output), size, size)
+
+    def _called(self, forward: Callable[[Tensor], Any], images: np.ndarray) -> Any:
         size = (images.shape[1], images.shape[2])
         try:
             with quiet():
-                output = forward(self._inputs.prepare(images))
+                return forward(self._inputs.prepare(images))
         except FusionError:
             raise
         except Exception as error:
@@ -249,7 +279,6 @@ class Learner:
                 "crops that it can be trained on, two or more a batch",
                 "Choose another --crop or a larger --batch",
             ) from error
-        return self._inputs.at_size(logits_of(output, self._output), size, size)
 
     def _cross_entropy(self, logits: Tensor, truths: Tensor) -> Tensor:
         if self._criterion is None:

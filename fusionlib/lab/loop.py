@@ -30,17 +30,14 @@ from fusionlib.contracts import (
     Point,
     Progress,
     Regime,
-    class_count,
     parameters_of,
 )
-from fusionlib.errors import Cancelled, LayoutError, UsageError
+from fusionlib.errors import Cancelled, FusionError, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
-from fusionlib.lab.learner import Learner
-from fusionlib.lab.manifest import Origin, RunRecord, SavedPoint, Series, Source, rates, stride_of
-from fusionlib.lab.plan import TrainingPlan, cost, span_of
-
-STATE = "progress.state"
-"""What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
+from fusionlib.lab.learner import DivergedError, Learner, diverged
+from fusionlib.lab.manifest import STATE, Origin, RunRecord, SavedPoint, Series, Source, Validated, rates, stride_of
+from fusionlib.lab.plan import TrainingPlan, between, check_data, cost, span_of, validations
+from fusionlib.lab.validation import Validation
 
 TELL_EVERY_S = 2.0
 """Seconds after which the record says how far a run is."""
@@ -53,7 +50,8 @@ class Trainer:
     """One run of a plan and a regime, in a folder: its checkpoints, `run.json`, and `progress.state` to resume it.
 
     Every file is whole or not there, and the state is written after what it says was saved: a run that is killed goes
-    on from the last state and comes to the same bytes.
+    on from the last state and comes to the same bytes. What is measured of it on the pictures of `validate` changes
+    none of them, and may be another set, or none, whenever it goes on.
     """
 
     def __init__(
@@ -65,12 +63,13 @@ class Trainer:
         *,
         target: Dataset | None = None,
         select: Dataset | None = None,
+        validate: Dataset | None = None,
         start: Path | None = None,
         groups: Sequence[str] = (),
         device: torch.device | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        _check_data(plan, data, regime, target, select)
+        check_data(plan, data, regime, target, select)
         self.plan, self.regime, self.out, self.command = plan, regime, out, tuple(command)
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
         chosen_by = 0 if select is None else len(select)
@@ -90,12 +89,17 @@ class Trainer:
         self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device, apart)
         self.data = _source(data)
         self.target, self.select = (None if one is None else _source(one) for one in (target, select))
+        self.validation: Validation | None = None
+        if validate is not None:
+            due = between(regime, span, start is not None)
+            self.validation = Validation(self.architecture, plan.classes, validate, device, due)
         self.log: list[dict[str, Any]] = []
         self.points: list[SavedPoint] = []
         self.finished = False
+        self._failure: str | None = None
         self._losses: list[float] = []
         self._epoch_loss, self._resumed = 0.0, False
-        self._total = cost(plan, regime, len(data), chosen_by)
+        self._done, self._total = 0, cost(plan, regime, len(data), chosen_by)
 
     @property
     def network(self) -> nn.Module:
@@ -107,7 +111,7 @@ class Trainer:
         """All that decides what the run leaves."""
         parameters = {item.name: getattr(self.regime, item.name) for item in parameters_of(type(self.regime))}
         return {
-            **asdict(self.plan),
+            **self.plan.settings,
             "regime": REGIMES.name_of(type(self.regime)),
             "version": self.regime.version,
             **parameters,
@@ -123,7 +127,7 @@ class Trainer:
         Progress is in batches, as `fusionlib.lab.plan.cost` counts them.
 
         Raises: `WriteError` where the folder, or a file, cannot be written; those before are there to resume from.
-        `UsageError` where the loss is no number any more.
+        `DivergedError` where the loss, or what would be saved, is no number any more.
         """
         make_folder(self.out)
         if self.finished:
@@ -137,20 +141,28 @@ class Trainer:
         else:
             self.regime.begin(self.learner)
         self.record().write(self.out)
-        kept = told = time.monotonic()
+        self._done, kept = self.learner.step * self.regime.passes, time.monotonic()
+        told = kept
         try:
+            self._validate(progress)
             while self.learner.step < self.learner.span.steps:
                 if self._advance() or time.monotonic() - kept > KEEP_EVERY_S:
                     self._keep()
+                    self._validate(progress)
                     kept = told = time.monotonic()
                 elif time.monotonic() - told > TELL_EVERY_S:
                     self.record().write(self.out)
                     told = time.monotonic()
+                self._done = self.learner.step * self.regime.passes
                 if progress is not None:
-                    progress(self.learner.step * self.regime.passes, self._total)
+                    progress(self._done, self._total)
             self._finish(progress)
         except Cancelled:
             self._keep()
+            raise
+        except DivergedError as problem:
+            self._failure = problem.one_line
+            self.record().write(self.out)
             raise
         return self.log
 
@@ -167,10 +179,23 @@ class Trainer:
             learner.step = min(learner.step + 1, max(1, learner.span.steps) - 1)
         return min(found[1:]) / self.regime.passes
 
-    @property
-    def batches(self) -> int:
-        """What the whole run takes, as its progress counts."""
-        return self._total
+    def outlay(self) -> dict[str, Any]:
+        """What the whole run takes: batches, and pictures that are shown to networks to validate them, with the time of
+        one each, and the time of all, in seconds. The trainer is of no use afterwards.
+        """
+        passes = seconds = 0
+        if self.validation is not None:
+            networks = validations(self.regime, self.learner.span, self.start is not None)
+            passes = networks * self.validation.source.pictures
+            seconds = self.validation.timed(self.learner.tensors())
+        batch = self.timed()
+        return {
+            "batches": self._total,
+            "seconds_per_batch": batch,
+            "validation_passes": passes,
+            "seconds_per_picture": seconds,
+            "seconds": batch * self._total + seconds * passes,
+        }
 
     def resume(self) -> bool:
         """Continue from `progress.state` where it exists; True when it did.
@@ -202,6 +227,8 @@ class Trainer:
         self.log, self._losses, self._epoch_loss = state["log"], state["losses"], state["epoch_loss"]
         self.points = [_restored(one) for one in state["points"]]
         self.finished, self._resumed = state["finished"], True
+        if self.validation is not None and state.get("validation") == self.validation.source.fingerprint:
+            self.validation.figures = [Validated(**one) for one in state["figures"]]
         return True
 
     def record(self) -> RunRecord:
@@ -212,7 +239,7 @@ class Trainer:
             regime=settings["regime"],
             version=self.regime.version,
             parameters={item.name: settings[item.name] for item in parameters_of(type(self.regime))},
-            plan=asdict(self.plan),
+            plan=self.plan.settings,
             data=self.data,
             target=self.target,
             start=self.start,
@@ -225,6 +252,9 @@ class Trainer:
             epochs=tuple(self.log),
             points=tuple(self.points),
             select=self.select,
+            validation=self.validation and self.validation.source,
+            figures=tuple(self.validation.figures) if self.validation else (),
+            failure=self._failure,
         )
 
     def _advance(self) -> bool:
@@ -251,22 +281,42 @@ class Trainer:
         return ended or bool(points)
 
     def _finish(self, progress: Progress | None) -> None:
-        looked = self.learner.span.steps * self.regime.passes
-
         def count() -> None:
-            nonlocal looked
-            looked += 1
+            self._done += 1
             if progress is not None:
-                progress(looked, self._total)
+                progress(self._done, self._total)
 
         self.learner.looked = count
-        self._save(self.regime.finish(self.learner))
+        known = {one.name for one in self.points}
+        self._save([point for point in self.regime.finish(self.learner) if point.name not in known])
+        self._validate(progress)
         self.finished = True
         self._keep()
+
+    def _validate(self, progress: Progress | None) -> None:
+        """Measure what is saved and has no figure, then the network where that is due: after each step at most once."""
+        looking, step = self.validation, self.learner.step
+        if looking is None:
+            return
+
+        def along(_: int, __: int) -> None:
+            if progress is not None:
+                progress(self._done, self._total)
+
+        before = len(looking.figures)
+        for point in self.points:
+            if not looking.knows(point.name, point.step):
+                looking.add(point.name, point.step, _tensors(self.out / point.file), along)
+        if step in looking.due and not looking.knows(None, step):
+            looking.add(None, step, self.learner.tensors(), along)
+        if len(looking.figures) > before:
+            self.record().write(self.out)
 
     def _save(self, points: Sequence[Point]) -> None:
         for point in points:
             path = self.out / f"{point.name}.safetensors"
+            if not all(bool(torch.isfinite(one).all()) for one in point.tensors.values() if one.is_floating_point()):
+                raise diverged(f"{point.name} would hold what is no number", self.learner.step)
             save_tensors(path, point.tensors, {**self._about(point), **point.about})
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -281,7 +331,7 @@ class Trainer:
         parameters = {item.name: settings[item.name] for item in parameters_of(type(self.regime))}
         return {
             "epoch": str(self.learner.step // self.learner.span.length),
-            "plan": json.dumps(asdict(self.plan)),
+            "plan": json.dumps(self.plan.settings),
             "regime": json.dumps({"name": settings["regime"], "parameters": parameters}),
             "role": point.role,
         }
@@ -304,6 +354,8 @@ class Trainer:
             "epoch_loss": self._epoch_loss,
             "points": [asdict(one) for one in self.points],
             "finished": self.finished,
+            "validation": self.validation and self.validation.source.fingerprint,
+            "figures": [asdict(one) for one in self.validation.figures] if self.validation else [],
         }
         content = io.BytesIO()  # into a file, torch.save meets a full disk with an error that does not say so
         torch.save(state, content)
@@ -354,30 +406,13 @@ def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> 
     return checkpoint
 
 
-def _check_data(
-    plan: TrainingPlan, data: Dataset, regime: Regime, target: Dataset | None, select: Dataset | None
-) -> None:
-    for labelled in (data, *([] if select is None else [select])):
-        if labelled.label_space.count > class_count(plan.classes):
-            raise UsageError(
-                f"{plan.classes} classes for data with {labelled.label_space.count}",
-                "an output for each class of the data",
-                "Raise --classes or leave it out",
-            )
-    if regime.needs_select and select is None:
-        raise UsageError(
-            f"{regime.title} with nothing to choose by",
-            "labelled pictures that it does not train on",
-            "Give --select, or set what it would choose; see `regimes`",
-        )
-    if select is not None and not regime.needs_select:
-        raise UsageError(f"{regime.title} with --select", "nothing: it chooses nothing", "Leave it out")
-    if regime.needs_target and target is None:
-        raise UsageError(
-            f"{regime.title} without unlabelled pictures", "pictures of the target domain", "Give --target"
-        )
-    if target is not None and not regime.needs_target:
-        raise UsageError(f"{regime.title} with --target", "no unlabelled pictures: it looks at none", "Leave it out")
+def _tensors(path: Path) -> Mapping[str, torch.Tensor] | None:
+    """Those of the network in a file of the run; None where it is gone."""
+    try:
+        file = open_checkpoint(path)
+        return {name: file.read(name) for name in file.tensors}
+    except FusionError:
+        return None
 
 
 def _source(data: Dataset) -> Source:

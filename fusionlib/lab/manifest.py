@@ -14,6 +14,9 @@ from fusionlib.data.plain_json import read_json
 from fusionlib.errors import DataError
 
 FILE = "run.json"
+STATE = "progress.state"
+"""What a run is resumed from; not named like a checkpoint, so that none takes it for one."""
+
 LARGEST_BYTES = 32 << 20
 MOST_VALUES = 5000
 """Of a series over the steps: of a longer run every n-th step is kept."""
@@ -46,6 +49,18 @@ class SavedPoint:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """mIoU, a fraction, of a file of the run; without a `name` of the network in training, after that step.
+
+    None: no pixel is labelled, or the file was gone when its turn came.
+    """
+
+    step: int
+    name: str | None
+    miou: float | None
+
+
+@dataclass(frozen=True)
 class Series:
     """Values at steps 0, `stride`, 2 `stride`, ..."""
 
@@ -68,7 +83,8 @@ class RunRecord:
     losses (nats) of those `done`, and every file that it has left, in order.
 
     `epochs` has for each that is done its number, mean loss and last rate. `start` is None where it began at random,
-    `select` where nothing was chosen by pictures apart.
+    `select` where nothing was chosen by pictures apart. `figures` are measured on the pictures of `validation`.
+    `failure` says why it can go no further.
     """
 
     command: tuple[str, ...]
@@ -88,6 +104,9 @@ class RunRecord:
     epochs: tuple[Mapping[str, Any], ...]
     points: tuple[SavedPoint, ...]
     select: Source | None = None
+    validation: Source | None = None
+    figures: tuple[Validated, ...] = ()
+    failure: str | None = None
 
     @property
     def seed(self) -> int:
@@ -150,6 +169,9 @@ def _record(content: Mapping[str, Any]) -> RunRecord:
         ),
         points=tuple(_point(one) for one in content["points"]),
         select=None if content.get("select") is None else _source(content["select"]),
+        validation=None if content.get("validation") is None else _source(content["validation"]),
+        failure=None if content.get("failure") is None else _text(content["failure"]),
+        figures=tuple(_validated(one) for one in content.get("figures", ())),
     )
 
 
@@ -163,6 +185,11 @@ def _point(content: Mapping[str, Any]) -> SavedPoint:
         lr=None if content["lr"] is None else float(content["lr"]),
         parents=tuple(_origin(one) for one in content["parents"]),
     )
+
+
+def _validated(content: Mapping[str, Any]) -> Validated:
+    name, miou = content["name"], content["miou"]
+    return Validated(int(content["step"]), None if name is None else _text(name), None if miou is None else float(miou))
 
 
 def _origin(content: Mapping[str, Any]) -> Origin:

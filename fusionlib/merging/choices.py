@@ -16,9 +16,9 @@ POLICIES: Mapping[str, str] = {
 }
 """Policy name to what it does, in one line."""
 
-GRANULARITIES = ("tensor", "module", "block", "part")
-"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; backbone and
-head.
+GRANULARITIES = ("tensor", "module", "block", "learner", "part")
+"""What shares one weight: a tensor; the tensors of a module; a block, named by the first part of the name; a learner of
+an ensemble inside the network, and the blocks of all the rest; backbone and head.
 """
 
 RULES = {

@@ -18,7 +18,13 @@ def unit_of(entry: Entry, granularity: str) -> str:
     """Name of the unit that a tensor belongs to. Raises `UsageError` for an unknown granularity."""
     if granularity not in GRANULARITIES:
         raise UsageError(f"Unknown granularity {granularity!r}", f"one of {', '.join(GRANULARITIES)}", "Correct it")
-    return {"tensor": entry.name, "module": entry.layer, "block": entry.block, "part": entry.part}[granularity]
+    return {
+        "tensor": entry.name,
+        "module": entry.layer,
+        "block": entry.block,
+        "learner": entry.learner or entry.block,
+        "part": entry.part,
+    }[granularity]
 
 
 def units(layout: Layout, granularity: str) -> dict[str, tuple[Entry, ...]]:

@@ -162,7 +162,7 @@ class RayPasses:
 
     def _network(self, built: Built) -> Network:
         members = tuple(self._networks.reference(one.key, lambda one=one: _weights(one)) for one in built.members)
-        return Network(built.key, members, built.shares, built.rule, built.space, built.temperature)
+        return Network(built.key, members, built.shares, built.rule, built.space, built.temperature, built.views)
 
     def _picture(self, pictures: DecodedCache, index: int) -> Any:
         """A reference to a decoded picture as opened, and to the whole of one that is measured in tiles."""

@@ -25,6 +25,7 @@ from fusionlib.engine.merge import Merger
 from fusionlib.engine.observe import Pass, Task
 from fusionlib.engine.worker import Worker
 from fusionlib.errors import FusionError, UsageError
+from fusionlib.recipe import Views
 from fusionlib.runs.answers import software
 from fusionlib.runs.ray_cluster import ray
 
@@ -53,6 +54,7 @@ class Network:
     rule: str
     space: LabelSpace
     temperature: float
+    views: Views
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class PassWorker:
     def _built(self, network: Network, present: dict[str, Member]) -> Built:
         members = tuple(self._member(one, present) for one in ray().get(list(network.members)))
         rule, space, device = network.rule, network.space, self.builder.device
-        return Built(network.key, members, network.shares, rule, space, device, (), network.temperature)
+        return Built(network.key, members, network.shares, rule, space, device, (), network.temperature, network.views)
 
     def _member(self, sent: Weights, present: dict[str, Member]) -> Member:
         """The network of weights that were sent; those of the part before are still there."""

@@ -11,6 +11,7 @@ GROUPS: Mapping[str, str] = {
     "subsets": "All subsets of two or more (up to five checkpoints), isotropic and layer-wise",
     "searches": "What finished searches of these checkpoints, or of some of them, have found",
     "temperature": "The best single network with a temperature, fitted on every other picture",
+    "views": "The best single network at six scales, mirrored as well: twelve answers to a picture averaged",
 }
 """Sets of rows that may be asked for beside the single networks, and what they show."""
 

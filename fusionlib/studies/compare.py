@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from fusionlib.contracts import STUDIES, Study
 from fusionlib.question import Known, Question, Refused, Step, Told, figures_of, told_of
-from fusionlib.recipe import Recipe
+from fusionlib.recipe import MULTI_SCALE, Recipe
 from fusionlib.studies.barriers import Barriers, MatchedPath
 from fusionlib.studies.curve import BASIC, CALIBRATED, best_of
 from fusionlib.studies.temperature import TemperatureScaling
@@ -49,9 +49,9 @@ class Comparison(Study):
     `names`, that are also measured on subsets: in the group `incremental` on the best two, three, ...; in `subsets` on
     all of them. The number `anchor` leads wherever it is a member, elsewhere the best member does. In the group
     `temperature` the best single network is scaled by a T fitted on the pictures whose content key is `fit_on` (empty:
-    there are none). `paths` are measured beside the rows. `curves` are the best merges of curves that others have
-    measured: they are shown with what is known of them, and never asked for. `found` is what searches
-    have found.
+    there are none), in `views` it answers to `MULTI_SCALE`. `paths` are measured beside the rows. `curves` are the best
+    merges of curves that others have measured: they are shown with what is known of them, and never asked for. `found`
+    is what searches have found.
     """
 
     names: tuple[str, ...]
@@ -72,10 +72,12 @@ class Comparison(Study):
     goes_on: ClassVar[bool] = True
 
     def all_rows(self, known: Known) -> list[Row]:
-        """All rows in order; those on subsets and with a temperature once the single networks are measured."""
+        """All rows in order; what is made of the best single networks once all of these are measured."""
         scores = self.scores(known)
-        later = () if scores is None else (*self._scaled(scores, known), *self._on_subsets(scores))
-        return [*self.rows, *self.found, *self.curves, *later]
+        rows = [*self.rows, *self.found, *self.curves]
+        if scores is None:
+            return rows
+        return [*rows, *self._scaled(scores, known), *self._viewed(scores), *self._on_subsets(scores)]
 
     def steps(self, known: Known) -> Sequence[Step]:
         """Row after row, then the paths."""
@@ -92,7 +94,7 @@ class Comparison(Study):
         if self.scores(known) is not None:
             return 0
         subsets = len(self.rivals) * sum(1 for _ in self._subsets(tuple(range(len(self.names)))))
-        return subsets + ("temperature" in self.groups)
+        return subsets + ("temperature" in self.groups) + ("views" in self.groups)
 
     def scores(self, known: Known) -> tuple[float, ...] | None:
         """mIoU of the single networks, -1 where one cannot be measured; None until all were tried."""
@@ -160,6 +162,17 @@ class Comparison(Study):
         else:
             recipe = self._scaling(best).scaled(value)
             yield replace(row, name=f"{row.name} {value:.3g}", parameters={"temperature": value}, recipe=recipe)
+
+    def _viewed(self, scores: Sequence[float]) -> Iterator[Row]:
+        """The best single network at several scales; the first of equal ones."""
+        if "views" not in self.groups:
+            return
+        best = max(range(len(scores)), key=scores.__getitem__)
+        row = Row("views", f"{self.names[best]}, {MULTI_SCALE.words}", "single", (best,), networks=MULTI_SCALE.count)
+        if scores[best] < 0 or (recipe := self._singles[best].recipe) is None:
+            yield replace(row, obstacle="Needs a single network that can be measured")
+        else:
+            yield replace(row, recipe=recipe.model_copy(update={"views": MULTI_SCALE}))
 
     def _scaling(self, number: int) -> TemperatureScaling:
         recipe = self._singles[number].recipe

@@ -102,7 +102,8 @@ class Costs(Job):
         builder = self._runner.builder
         alone = parts_of(recipe) or (recipe,) * forwards_of(recipe)
         networks = sorted(architecture_key(*builder.merger.network(one)) for one in alone)
-        return key_of("cost", VERSION, networks, *self._where)
+        views = () if recipe.views is None else (recipe.views.words,)
+        return key_of("cost", VERSION, networks, *views, *self._where)
 
     @cached_property
     def _where(self) -> tuple[dict[str, Any], str]:

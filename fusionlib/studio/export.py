@@ -29,7 +29,7 @@ from fusionlib.merging.build import build_method
 from fusionlib.merging.choices import check_policy
 from fusionlib.merging.stream import stream_merge
 from fusionlib.question import Tally
-from fusionlib.recipe import Recipe
+from fusionlib.recipe import AT_ONCE, Recipe
 
 __all__ = ["Export", "run_recipe", "sharing_notes", "write_network", "write_recipe"]
 
@@ -64,6 +64,7 @@ def run_recipe(
     Raises `MergeError`, and writes nothing, where the merge has a value that the file cannot hold.
     """
     begun = time.perf_counter()
+    refuse_unwritten(recipe, "The recipe")
     check_target(out)
     method = build_method(recipe.method, recipe.parameters)
     check_policy(recipe.buffers)
@@ -94,6 +95,18 @@ def run_recipe(
     if tally is not None:
         tally.seconds += time.perf_counter() - begun
     return Export(out, recipe, (*sharing_notes(merged.arena, merged.anchor), *merged.notes))
+
+
+def refuse_unwritten(recipe: Recipe, name: str) -> None:
+    """Raises `UsageError` where a recipe says something of its network's answers that its weights cannot hold."""
+    given = {"a temperature": recipe.temperature not in (None, 1), "views": recipe.views not in (None, AT_ONCE)}
+    for what, present in given.items():
+        if present:
+            raise UsageError(
+                f"{name} has {what}, which no weights can hold",
+                "a recipe without",
+                "Measure it as it is, with evaluate, or take another recipe",
+            )
 
 
 def sharing_notes(arena: Arena, anchor: int) -> tuple[str, ...]:

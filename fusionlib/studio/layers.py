@@ -105,12 +105,16 @@ def describe(arena: Arena) -> dict[str, Any]:
     """What the page draws, as JSON values: every level with its units, and by unit the size, cosine, discrepancy and
     preset curves.
 
-    Of more than two checkpoints cosine is the mean over all pairs, discrepancy the mean over the others against A. A
-    preset curve is the anchor's weight; the others share the rest.
+    All levels are there; `offered` are those that say something of this network: without learners that of a learner is
+    the same as that of a block. Of more than two checkpoints cosine is the mean over all pairs, discrepancy the mean
+    over the others against A. A preset curve is the anchor's weight; the others share the rest.
     """
     layout, count = arena.layout, len(arena)
     moved, squares = _by_tensor(arena)
-    answer: dict[str, Any] = {"tau": TAU, "sizes": [entry.size for entry in layout.entries], "levels": {}}
+    learners = any(entry.learner for entry in layout.entries)
+    offered = [level for level in GRANULARITIES if learners or level != "learner"]
+    answer: dict[str, Any] = {"tau": TAU, "sizes": [entry.size for entry in layout.entries], "offered": offered}
+    answer["levels"] = {}
     for level in GRANULARITIES:
         groups = units(layout, level)
         numbers = {name: number for number, name in enumerate(groups)}

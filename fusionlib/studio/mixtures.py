@@ -60,7 +60,8 @@ def mixture_words(mixture: Mixture) -> str:
 def recipe_words(recipe: Recipe) -> str:
     """A recipe's network in words, its checkpoints called as their files are: `night + fog, alpha 0.25`."""
     names = [Path(source.path).stem for source in recipe.checkpoints]
-    heated = "" if recipe.temperature is None else f", temperature {recipe.temperature:g}"
+    seen = "" if recipe.views is None else f", {recipe.views.words}"
+    heated = seen + ("" if recipe.temperature is None else f", temperature {recipe.temperature:g}")
     if len(names) == 1:
         return names[0] + heated
     rest = [f"{len(names) - NAMED} others"] if len(names) > NAMED + 1 else names[NAMED:]

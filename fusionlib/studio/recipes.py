@@ -17,7 +17,7 @@ from fusionlib.recipe import Recipe, read_recipe
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
-from fusionlib.studio.export import run_recipe
+from fusionlib.studio.export import refuse_unwritten, run_recipe
 
 
 class RecipeFiles:
@@ -106,10 +106,5 @@ def _of_one_network(recipe: Recipe, path: Path) -> MergeMethod:
             "a recipe of one network, which a file can hold",
             "Measure it alone, with evaluate, or take another recipe",
         )
-    if recipe.temperature not in (None, 1):
-        raise UsageError(
-            f"{path.name} has a temperature, which no weights can hold",
-            "a recipe without one",
-            "Measure it alone, with evaluate, or take another recipe",
-        )
+    refuse_unwritten(recipe, path.name)
     return method

@@ -15,7 +15,7 @@ from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.errors import UsageError, clipped
 from fusionlib.lab.manifest import Series, rates
-from fusionlib.lab.plan import TrainingPlan, build_regime, cost, span_of
+from fusionlib.lab.plan import TrainingPlan, build_regime, cost, span_of, validations
 from fusionlib.runs.desk import Plan
 from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
@@ -25,44 +25,66 @@ from fusionlib.studies.curve import BASIC, Curve
 from fusionlib.studio.plans import lease
 from fusionlib.studio.training import PROGRAM, Wish, child_environment
 
-VERSION = 1
+VERSION = 2
 
 
 class Outlay(NamedTuple):
-    """What a run takes: `batches`, and the learning rate of its `steps`."""
+    """What a run takes: `batches`, and the learning rate of its `steps`. It leaves a file after each step of `saved`,
+    and shows `networks` of them, and of those in between, the pictures to validate on: `validation` forward passes.
+    """
 
     batches: int
     steps: int
     rates: Series
+    saved: tuple[int, ...]
+    networks: int
+    validation: int
 
 
-def outlay(wish: Wish, pictures: int, select: int = 0) -> Outlay:
-    """What a wish takes on so many pictures, with `select` to choose by. Raises `UsageError` where its parameters do
-    not fit.
+def outlay(wish: Wish, pictures: int, select: int = 0, validate: int = 0) -> Outlay:
+    """What a wish takes on so many pictures, with `select` to choose by and `validate` there to validate on. Raises
+    `UsageError` where its parameters do not fit.
     """
-    regime = build_regime(wish.regime, wish.settings)
+    regime = build_regime(wish.regime, wish.settings, start=wish.start is not None)
     plan = TrainingPlan(seed=wish.seed, epochs=wish.epochs, batch=wish.batch)
     span = span_of(plan, regime, pictures, select)
-    return Outlay(cost(plan, regime, pictures, select), span.steps, rates(regime, span))
+    networks = validations(regime, span, wish.start is not None) if validate else 0
+    shown = min(validate, wish.validate_count or validate)
+    saved = tuple(regime.saved(span))
+    return Outlay(
+        cost(plan, regime, pictures, select), span.steps, rates(regime, span), saved, networks, networks * shown
+    )
+
+
+class Pace(NamedTuple):
+    """Seconds of a batch of training, and of a picture that is shown to a network."""
+
+    batch: float
+    picture: float
+
+    def of(self, found: Outlay) -> float:
+        """Seconds of a whole run."""
+        return self.batch * found.batches + self.picture * found.validation
 
 
 class BatchTime(Job):
-    """Seconds of a batch of a wish: a process of its own trains three and writes nothing. Kept in the table.
+    """Seconds of a batch of a wish, and of a picture that it validates on: a process of its own trains three and writes
+    nothing. Kept in the table.
 
-    What decides it is the network, the size of the batch and of its crops, and the device.
+    What decides it is the network, the size of the batch and of its crops, those pictures, and the device.
     """
 
     def __init__(self, wish: Wish, network: str, store: Store, options: Sequence[str], device: str) -> None:
         super().__init__("time of a batch")
         self.wish, self._store, self._options = wish, store, tuple(options)
         crop = "x".join(map(str, wish.crop or ()))
-        self.key = key_of("batch time", str(VERSION), network, str(wish.batch), crop, device)
+        self.key = key_of("batch time", str(VERSION), network, str(wish.batch), crop, device, *wish.validate)
 
     @property
-    def seconds(self) -> float | None:
+    def pace(self) -> Pace | None:
         """What is known."""
         found = self._store.get(self.key)
-        return None if found is None else float(found["seconds"])
+        return None if found is None else Pace(float(found["batch"]), float(found["picture"]))
 
     def want(self) -> None:
         """Measure it in the background."""
@@ -79,11 +101,12 @@ class BatchTime(Job):
             check=False,
         )
         try:
-            seconds = float(json.loads(told.stdout)["seconds_per_batch"])
+            found = json.loads(told.stdout)
+            kept = {"batch": float(found["seconds_per_batch"]), "picture": float(found["seconds_per_picture"])}
         except (ValueError, KeyError, TypeError) as problem:
             lines = told.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {told.returncode}"]
             raise UsageError(clipped(lines[-1], 500), "a run that goes through", "Correct what it names") from problem
-        self._store.put(self.key, {"seconds": seconds})
+        self._store.put(self.key, kept)
 
 
 class LeftWork(Work):

@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionlib.atomic import make_folder, write_atomically
+from fusionlib.atomic import make_folder, reason, write_atomically
 from fusionlib.data.plain_json import read_json
 from fusionlib.engine.jobs import Job
-from fusionlib.errors import Cancelled, FusionError, UsageError, clipped, shown
-from fusionlib.lab.manifest import FILE, RunRecord, read_run
+from fusionlib.errors import Cancelled, FusionError, UsageError, WriteError, clipped, shown
+from fusionlib.lab.manifest import FILE, STATE, RunRecord, read_run
+from fusionlib.lab.plan import VALIDATED
 from fusionlib.runs.desk import Plan, RunDesk
 from fusionlib.runs.keys import key_of
 
@@ -45,7 +46,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 @dataclass(frozen=True)
 class Wish:
     """What to train: a regime with its settings, where it begins (the path of a checkpoint, or an architecture), specs
-    of labelled pictures, of unlabelled ones and of those to choose by, and what every regime goes by.
+    of labelled pictures, of unlabelled ones, of those to choose by and of those to validate on, and what every regime
+    goes by.
     """
 
     regime: str
@@ -60,6 +62,8 @@ class Wish:
     crop: tuple[int, int] | None = None
     seed: int = 0
     class_weights: bool = True
+    validate: tuple[str, ...] = ()
+    validate_count: int = VALIDATED
 
     def arguments(self, out: Path, options: Sequence[str] = (), *, resume: bool = False) -> tuple[str, ...]:
         """The command line that trains it; `options` are those of the process for its networks."""
@@ -71,6 +75,8 @@ class Wish:
             *(part for spec in self.data for part in ("--data", spec)),
             *(part for spec in self.target for part in ("--target", spec)),
             *(part for spec in self.select for part in ("--select", spec)),
+            *(part for spec in self.validate for part in ("--validate", spec)),
+            *(("--validate-count", str(self.validate_count)) if self.validate else ()),
             *(("--start", self.start) if self.start else ()),
             *(("--arch", self.architecture) if self.architecture else ()),
             *("--epochs", str(self.epochs), "--batch", str(self.batch), "--seed", str(self.seed)),
@@ -92,11 +98,11 @@ class TrainingRun(Job):
         """Called without arguments whenever the run has come to an end."""
         plan = Plan("train", wish.arguments(folder, options, resume=True), os.getcwd())
         self.lease = lambda progress: desk.held(key_of("train", str(folder)), plan, progress)
-        self._seen: tuple[int, RunRecord | None] = (0, None)
+        self._seen: tuple[int, RunRecord | None, FusionError | None] = (0, None, None)
         found = self.record
         if found is not None and found.finished:
             self.state = "done"
-        elif found is not None:
+        elif self.begun:
             self.state = "cancelled"
 
     @property
@@ -107,16 +113,29 @@ class TrainingRun(Job):
     @property
     def record(self) -> RunRecord | None:
         """What it has left so far; None before it began, and of a file that is none."""
+        return self._look()[1]
+
+    @property
+    def problem(self) -> FusionError | None:
+        """Why its record cannot be read, where there is one: to go on writes it anew."""
+        return self._look()[2]
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has left anything to go on from."""
+        return any((self.folder / name).exists() for name in (FILE, STATE))
+
+    def _look(self) -> tuple[int, RunRecord | None, FusionError | None]:
         try:
             changed = (self.folder / FILE).stat().st_mtime_ns
         except OSError:
-            return None
+            return 0, None, None
         if changed != self._seen[0]:
             try:
-                self._seen = changed, read_run(self.folder)
-            except FusionError:
-                self._seen = changed, None
-        return self._seen[1]
+                self._seen = changed, read_run(self.folder), None
+            except FusionError as problem:
+                self._seen = changed, None, problem
+        return self._seen
 
     def want(self) -> None:
         """Begin, or go on, in the background."""
@@ -124,7 +143,7 @@ class TrainingRun(Job):
 
     def _supervise(self) -> None:
         """Start the process and watch it to its end. Raises `UsageError` with its own words where it fails."""
-        resume = self.record is not None
+        resume = self.begun
         self.stage = "starting its process"
         arguments = self.wish.arguments(self.folder, self.options, resume=resume)
         process = subprocess.Popen(
@@ -198,9 +217,20 @@ class TrainingDesk:
                 "Choose another name",
             )
         folder = self.folder / name
+        taken = UsageError(f"Run {shown(name)} is there already", "a name of its own", "Choose another name")
         if folder.exists():
-            raise UsageError(f"Run {shown(name)} is there already", "a name of its own", "Choose another name")
-        make_folder(folder)
+            raise taken
+        make_folder(self.folder)
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another session was faster
+            raise taken from None
+        except OSError as problem:
+            raise WriteError(
+                f"The folder of run {shown(name)} cannot be made: {reason(problem)}",
+                "a home folder that can be written to",
+                "Make room, correct the rights, or start the app with another --home",
+            ) from problem
         write_atomically(folder / WISH, json.dumps(asdict(wish)))
         run = self._found(folder)
         assert run is not None
@@ -239,6 +269,8 @@ def _read_wish(path: Path) -> Wish | None:
             crop=None if crop is None else (int(crop[0]), int(crop[1])),
             seed=int(content["seed"]),
             class_weights=bool(content["class_weights"]),
+            validate=tuple(map(_text, content.get("validate", ()))),
+            validate_count=int(content.get("validate_count", VALIDATED)),
         )
     except (FusionError, KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None

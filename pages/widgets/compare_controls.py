@@ -25,6 +25,7 @@ LABELS = {
     "subsets": "subsets",
     "searches": "searches",
     "temperature": "temperature",
+    "views": "several scales",
 }
 NO_BASE = "none"
 

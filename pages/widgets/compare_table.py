@@ -49,7 +49,7 @@ CHANCE = (
     " chance. Rows that were chosen by these pictures flatter themselves"
 )
 CHOSEN = "mIoU on the pictures that a search chose it by: see the remark"
-KINDS = ("single", "temperature")
+KINDS = ("single", "temperature", "views")
 """Groups of rows that are one network alone."""
 ALONE = "background-color: rgba(125, 140, 160, 0.16)"
 MARK = "font-weight: 700; background-color: rgba(26, 147, 111, 0.22)"

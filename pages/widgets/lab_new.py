@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from fusionlib.charts.training import schedule_figure
-from fusionlib.contracts import ARCHITECTURES, REGIMES, Regime
+from fusionlib.contracts import ARCHITECTURES, REGIMES, Parameter, Regime
 from fusionlib.errors import FusionError
-from fusionlib.lab.plan import build_regime
+from fusionlib.lab.plan import VALIDATED, build_regime
 from fusionlib.studio import Selection
 from fusionlib.studio.trained import BatchTime, Outlay, outlay
 from fusionlib.studio.training import Wish
@@ -22,8 +23,12 @@ from pages.widgets.server import studio
 from pages.widgets.style import CHART
 
 SCRATCH = "random weights"
+NOWHERE = "nothing"
 PREFIX, FIRST = "lab/", "sse"
 NAME = "lab-name"
+GO_TO_RUNS = "lab-go"
+"""Whether the page shows the runs next."""
+
 _CROPS = {"128 x 256": (128, 256), "96 x 192": (96, 192), "256 x 512": (256, 512), "512 x 512": (512, 512)}
 
 
@@ -36,7 +41,7 @@ def new_run(chosen: Selection | None) -> None:
             icon=":material/info:",
         )
         return
-    top = st.columns([3, 3, 3, 1.5, 1.5], vertical_alignment="bottom")
+    top = st.columns([3, 3, 3, 3, 1.6, 1.6], vertical_alignment="bottom")
     name = offered(
         top[0],
         "Regime",
@@ -49,10 +54,18 @@ def new_run(chosen: Selection | None) -> None:
     kind = REGIMES.get(name)
     start = _start(top[1], chosen, kind)
     train = offered(top[2], "Train on", "train", data, _first(data, chosen), "Labelled pictures")
-    epochs = int(top[3].number_input("Epochs", 1, 1000, 3, key="lab-epochs"))
-    batch = int(top[4].number_input("Batch", 1, 256, 8, key="lab-batch", help="Pictures of a step"))
+    validate = offered(
+        top[3],
+        "Validate on",
+        "validate",
+        [NOWHERE, *(one for one in data if one != train)],
+        _apart(data, train),
+        "mIoU on a few of these while the run goes on, of all that it saves; they change nothing of it",
+    )
+    epochs = int(top[4].number_input("Epochs", 1, 1000, 3, key="lab-epochs"))
+    batch = int(top[5].number_input("Batch", 1, 256, 8, key="lab-batch", help="Pictures of a step"))
     st.caption(f"{kind.summary}. Leaves {kind.leaves[:1].lower()}{kind.leaves[1:].rstrip('.')}.")
-    settings, more = _details(name, kind, start, data)
+    settings, more = _details(name, kind, start, data, validate)
     if kind.needs_target and not more["target"]:
         st.info(f"{kind.title} adapts to unlabelled pictures: choose some under Parameters.", icon=":material/info:")
         return
@@ -73,11 +86,13 @@ def new_run(chosen: Selection | None) -> None:
             **more,
         )
         apart = sum(len(workspace.open_pictures(spec, None)) for spec in wish.select)
-        found = outlay(wish, len(pictures), apart)
+        looked = None if validate == NOWHERE else workspace.pictures(*data[validate])
+        wish = replace(wish, validate=() if looked is None else (looked.spec,))
+        found = outlay(wish, len(pictures), apart, 0 if looked is None else len(looked))
         network = more["architecture"] or (str(item.known[0]) if item and item.known else start)
         _button(wish, found, network, len(pictures))
-        st.plotly_chart(schedule_figure(found.rates), key="lab-planned", config=CHART)
-        st.caption(f"The learning rate over {found.steps:,} steps of {batch} crops.")
+        st.plotly_chart(schedule_figure(found.rates, found.saved), key="lab-planned", config=CHART)
+        st.caption(" ".join(filter(None, (_planned(found, batch), _usual_rate(kind, item is not None)))))
 
 
 def _start(place: Any, chosen: Selection | None, kind: type[Regime]) -> str:
@@ -94,18 +109,55 @@ def _first(data: Mapping[str, Any], chosen: Selection | None) -> str:
     return next((name for name in of if data[name][1] == "train"), (of or list(data))[0])
 
 
-def _details(name: str, kind: type[Regime], start: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict]:
+def _apart(data: Mapping[str, Any], train: str) -> str:
+    """Another split of the same pictures; none where there is none."""
+    splits = {split: name for name, (source, split) in data.items() if source == data[train][0] and name != train}
+    return next((splits[split] for split in ("val", "test") if split in splits), NOWHERE)
+
+
+def _planned(found: Outlay, batch: int) -> str:
+    """What the chart shows, and what validating takes."""
+    said = f"The learning rate over {found.steps:,} steps of {batch} crops; dots: the files."
+    if found.networks:
+        said += f" Validating {found.networks} networks takes {found.validation:,} forward passes of whole pictures."
+    return said
+
+
+def _usual_rate(kind: type[Regime], start: bool) -> str:
+    """That a trained start has another default, in place of a rate that would ruin it."""
+    return " ".join(
+        f"{item.name} is {item.usual(start):g} by default {'from a trained start' if start else 'from random weights'}"
+        f" ({item.usual(not start):g} {'from random weights' if start else 'from a trained start'})."
+        for item in drawable(kind)
+        if item.from_start is not None
+    )
+
+
+def _usual(kind: type[Regime], start: bool) -> list[Parameter]:
+    """The parameters of a regime with the defaults that go with a trained start, or with none."""
+    return [replace(item, default=item.usual(start), help=f"{item.help}. {_usual_rate(kind, start)}"
+                    if item.from_start is not None else item.help) for item in drawable(kind)]  # fmt: skip
+
+
+def _details(
+    name: str, kind: type[Regime], start: str, data: Mapping[str, Any], validate: str
+) -> tuple[dict[str, Any], dict]:
     """Parameters of the regime, and what every regime goes by."""
     with st.expander("Parameters", icon=":material/tune:", expanded=kind.needs_target):
-        settings = parameter_form(PREFIX, name, drawable(kind), [])
-        left, middle, right = st.columns(3, vertical_alignment="bottom")
+        scratch = start == SCRATCH
+        settings = parameter_form(PREFIX, f"{name}/{SCRATCH}" if scratch else name, _usual(kind, not scratch), [])
+        left, middle, right, last = st.columns(4, vertical_alignment="bottom")
         seed = int(left.number_input("seed", 0, 2**31, 0, key="lab-seed", help="Order of pictures, crops and dropout"))
         crop = middle.selectbox("crop", list(_CROPS), key="lab-crop", help="Height x width of the random crops")
         weights = right.toggle(
             "class weights", value=True, key="lab-weights", help="Rare classes count more in the cross-entropy"
         )
+        count = VALIDATED
+        if validate != NOWHERE:
+            about = "Evenly spread over those to validate on; 0: all of them"
+            count = int(last.number_input("pictures to validate on", 0, 10000, VALIDATED, key="lab-count", help=about))
         architecture = None
-        if start == SCRATCH:
+        if scratch:
             architecture = st.selectbox(
                 "network",
                 ARCHITECTURES.names(),
@@ -125,6 +177,7 @@ def _details(name: str, kind: type[Regime], start: str, data: Mapping[str, Any])
         "architecture": architecture,
         "target": target,
         "select": select,
+        "validate_count": count,
     }
     return settings, more
 
@@ -151,16 +204,16 @@ def _button(wish: Wish, found: Outlay, network: str, pictures: int) -> None:
     name = left.text_input(
         "Name", desk.free_name(wish.regime), key=f"{NAME}/{wish.regime}/{len(desk.runs())}", max_chars=40
     )
-    known = time.seconds
-    price = f"{found.batches:,} batches" + ("" if known is None else f", about {duration(found.batches * known)}")
+    known = time.pace
+    price = f"{found.batches:,} batches" + ("" if known is None else f", about {duration(known.of(found))}")
     if middle.button(f"Train: {price}", key="lab-train", icon=":material/play_arrow:", type="primary", width="stretch"):
         try:
             desk.new(name, wish).want()
         except FusionError as problem:
             show_problem(problem)
             return
-        st.session_state["lab-run"] = name
-        st.toast(f"{name} has begun: see Runs", icon=":material/science:")
+        st.session_state["lab-run"], st.session_state[GO_TO_RUNS] = name, True
+        st.rerun()
     if running(time, "lab-time", "Time of a batch", unit=lambda: "batches") or known is not None:
         return
     if right.button(
@@ -168,7 +221,7 @@ def _button(wish: Wish, found: Outlay, network: str, pictures: int) -> None:
         key="lab-cost",
         icon=":material/timer:",
         width="stretch",
-        help="Trains three batches in a process of its own and writes nothing",
+        help="Trains three batches, and validates once, in a process of its own; writes nothing",
     ):
         time.want()
         st.rerun()

@@ -55,13 +55,22 @@ def _shown(run: TrainingRun, chosen: Selection | None) -> None:
         return
     studio().workspace.refresh_checkpoints()
     record = run.record
-    if run.state != "done" and st.button(
-        "Resume" if record is not None else "Begin", key="lab-resume", icon=":material/play_arrow:", type="primary"
+    if run.problem is not None:
+        show_problem(run.problem)
+    failure = None if record is None else record.failure
+    if failure and run.state != "failed":
+        st.error(plain(failure), icon=":material/error:")
+    if (
+        run.state != "done"
+        and not failure
+        and st.button(
+            "Resume" if run.begun else "Begin", key="lab-resume", icon=":material/play_arrow:", type="primary"
+        )
     ):
         run.want()
         st.rerun()
     if record is None:
-        st.caption("Nothing is saved yet.")
+        st.caption("Resume writes the record anew." if run.problem else "Nothing is saved yet.")
         return
     _left(run, record, chosen)
 
@@ -106,8 +115,33 @@ def _chart(
     run: TrainingRun, record: RunRecord, scores: dict[str, float] | None, chosen: Selection | None = None
 ) -> None:
     on = "" if chosen is None else ", ".join(filter(None, (chosen.source, chosen.split)))
-    st.plotly_chart(run_figure(record, scores, on), key=f"lab-chart-{run.name}-{run.state}", config=CHART)
-    st.caption("Dots: files. Thin: each batch; with marks: the mean of an epoch.")
+    if (said := _standing(record)) is not None:
+        st.markdown(said)
+    figure = run_figure(record, scores)
+    st.plotly_chart(figure, key=f"lab-chart-{run.name}-{run.state}", config=CHART)
+    st.caption(
+        "Dots: files; hollow: the network in between. Thin: each batch; with marks: the mean of an epoch."
+        + _pictures(record, on if scores else "")
+    )
+
+
+def _pictures(record: RunRecord, on: str) -> str:
+    """What mIoU is measured on."""
+    looked = record.validation
+    live = "" if looked is None else f" mIoU: live, {looked.pictures} pictures of {plain(looked.spec)}"
+    return f"{live}{'; below, ' if live else ' mIoU: '}{plain(on)}." if on else live and f"{live}."
+
+
+def _standing(record: RunRecord) -> str | None:
+    """The best validated so far, and how it stands against where the run began."""
+    known = [one for one in record.figures if one.miou is not None]
+    files = [one for one in known if one.name]
+    start = next((one.miou for one in known if not one.step and not one.name), None)
+    best = max(files, key=lambda one: one.miou or 0, default=None)
+    if best is None or best.miou is None:
+        return None if start is None else f"Start: mIoU **{100 * start:.2f} %**"
+    against = "" if start is None else f", {100 * (best.miou - start):+.2f} points from the start"
+    return f"Best: **{plain(best.name or '')}**, mIoU **{100 * best.miou:.2f} %**{against}"
 
 
 def _table(record: RunRecord, items: dict[str, Any], scores: dict[str, float | None]) -> None:

@@ -33,7 +33,7 @@ OWN = {
     "compare": ("part", "compare", "anchor", "base", "rows", "own", "cost", "dtype", *_SEARCH, *_VARY, *_SETS),
     "domains": ("experts", "beside", "baseline", "on", "count", "networks", "path", "over", "chart"),
     "diagnostics": _DIAGNOSE,
-    "lab": ("regime", "start", "train"),
+    "lab": ("regime", "start", "train", "validate"),
     "guide": ("chapter",),
     "story": (),
     "calibration": _DIAGNOSE,

@@ -1,12 +1,13 @@
-"""kill -9 at random moments of exports, uploads, sweeps and runs: what is damaged, lost, left lying or done twice.
-`python tests/benchmarks/kill.py`.
+"""kill -9 at random moments of exports, uploads, sweeps, runs and trainings: what is damaged, lost, left lying or done
+twice. `python tests/benchmarks/kill.py`.
 
 Every kill has a process of its own, forked from one that has loaded everything, which does one of the first three over
 and over on an empty home folder and says what it has finished. Then the folder is looked through, a process started on
 it as the app or a verb would be, and looked through again. A run is the verb `sweep`, which says each forward pass that
 it has made; once it was killed, `runs resume` goes on with it, and no pass may be made twice but the one that the kill
-met. Ends with status 1 where anything was damaged, lost, done twice or not cleared away. `--kills N --seed S` to repeat
-a run.
+met. A training is the verb `train`, killed again and again until it is through: its files and its record must be those
+of an undisturbed one, to the byte. Ends with status 1 where anything was damaged, lost, done twice or not cleared away.
+`--kills N --seed S` to repeat a run, `--only KIND` for one kind of work.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ from fusionlib.checkpoints.writer import save_tensors  # noqa: E402
 from fusionlib.cli import main as main_of_verbs  # noqa: E402
 from fusionlib.data.spec import open_dataset  # noqa: E402
 from fusionlib.engine.build import Member  # noqa: E402
+from fusionlib.lab import loop  # noqa: E402
+from fusionlib.lab.learner import Learner  # noqa: E402
+from fusionlib.lab.manifest import FILE as RUN_FILE  # noqa: E402
 from fusionlib.runs.answers import Answers  # noqa: E402
 from fusionlib.runs.desk import RunDesk  # noqa: E402
 from fusionlib.runs.uploads import UploadFolder  # noqa: E402
@@ -51,6 +55,16 @@ SPAN_S = 0.4
 
 PASS_S, RUN_PASSES = 0.008, 22
 """What a forward pass of a run takes beside itself, and how many it has: eleven networks on two pictures."""
+
+TRAINING = (
+    "train --regime csgld --arch tiny --set snapshots=2 samples=2 beta=0.3 lr=0.02 --epochs 12 --batch 1 --crop 8x8"
+)
+"""Noise, momentum, dropout, and files within epochs."""
+
+STEP_S, TRAIN_S, KEEP_S, MOST_LIVES = 0.1, 3.0, 0.3, 100
+"""What a step of it takes beside itself, how long a process lives at most, how often its state is kept, and how many
+processes in turn are killed at most.
+"""
 
 ALPHAS = (0.25, 0.5, 0.75)
 LARGE = 1 << 20
@@ -171,11 +185,55 @@ def check_run(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
     yield from ["lost"] * (RUN_PASSES - len({*said, *again}))
 
 
+def train(studio: Studio, _: random.Random, say: Say) -> None:
+    """The verb `train` in the home folder of the studio, gone on with where it was broken off."""
+    home, data = studio.options.home, studio.options.data[0]
+    out, real = home / "training", Learner.update
+    again = ["--resume"] if (out / RUN_FILE).exists() else []
+    loop.KEEP_EVERY_S = KEEP_S
+
+    def update(self: Learner, loss: torch.Tensor, head: int = 0) -> torch.Tensor:
+        time.sleep(STEP_S)
+        found = real(self, loss, head)
+        say(str(self.step))
+        return found
+
+    Learner.update = update  # type: ignore[method-assign]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        main_of_verbs([*TRAINING.split(), "--data", data, "--validate", data, "--out", str(out), *again])
+    time.sleep(TRAIN_S)  # until it is killed
+
+
+def trained(home: Path) -> dict[str, str]:
+    """Digests of what a training has left, its command aside; empty where it is not through."""
+    folder = home / "training"
+    record = json.loads((folder / RUN_FILE).read_text()) if (folder / RUN_FILE).exists() else {"finished": False}
+    if not record["finished"]:
+        return {}
+    found = {f"training/{path.name}": digest(path) for path in folder.glob("*.safetensors")}
+    return found | {f"training/{RUN_FILE}": digest(json.dumps({**record, "command": []}).encode())}
+
+
+def check_training(home: Path, _: list[str], whole: dict[str, str]) -> Iterator[str]:
+    """Kill it until it is through; files and record that are others than those of an undisturbed one, or not there."""
+    folder, chance, lives = home / "training", random.Random(home.name), 0
+    while not trained(home) and lives < MOST_LIVES:
+        for path in folder.glob("*.safetensors"):
+            yield from ["damaged"] * (digest(path) != whole[f"training/{path.name}"])
+        lives += 1
+        killed(home.parent, home, "train", chance, TRAIN_S)
+    yield from ["killed again"] * lives
+    found = trained(home)
+    yield from ("lost" for name in whole if name.startswith("training/") and name not in found)
+    yield from ("damaged" for name, content in found.items() if content != whole[name])
+
+
 WORK = {
     "export": (export, check_exports),
     "upload": (upload, check_uploads),
     "sweep": (sweep, check_sweep),
     "run": (run, check_run),
+    "train": (train, check_training),
 }
 
 
@@ -212,7 +270,7 @@ def options(place: Path, home: Path) -> Options:
     )
 
 
-def killed(place: Path, home: Path, kind: str, chance: random.Random) -> list[str]:
+def killed(place: Path, home: Path, kind: str, chance: random.Random, span: float = SPAN_S) -> list[str]:
     """Let a process work on `home` for a random time and kill it; what it had said by then."""
     out, end = os.pipe()
 
@@ -225,7 +283,7 @@ def killed(place: Path, home: Path, kind: str, chance: random.Random) -> list[st
     os.close(end)
     with os.fdopen(out) as lines:
         assert lines.readline() == "begun\n"
-        time.sleep(chance.random() * SPAN_S)
+        time.sleep(chance.random() * span)
         os.kill(pid, signal.SIGKILL)
         said = lines.read().splitlines(keepends=True)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
@@ -243,7 +301,7 @@ def started(place: Path, home: Path) -> None:
 
 
 def prepared(place: Path) -> dict[str, str]:
-    """Write what is worked on; the digests of undisturbed exports by name."""
+    """Write what is worked on; the digests of undisturbed exports, and of what such a training leaves, by name."""
     for number in (1, 2):
         tiny_file(place / "files", "ab"[number - 1], number)
         save_tensors(place / "files" / f"large{number}.safetensors", {"weight": torch.full((LARGE,), float(number))})
@@ -258,7 +316,14 @@ def prepared(place: Path) -> dict[str, str]:
 
     pid = in_a_fork(lambda: export(Studio(options(place, place / "whole")), random.Random(), once))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    return {path.name: digest(path) for path in visible(place / "whole" / "exports")}
+    exports = {path.name: digest(path) for path in visible(place / "whole" / "exports")}
+
+    def train_once() -> None:
+        train(Studio(options(place, place / "whole")), random.Random(), lambda _: None)
+        os._exit(0)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(train_once), 0)[1]) == 0
+    return exports | trained(place / "whole")
 
 
 def main() -> int:
@@ -266,15 +331,17 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=tuple(WORK), help="this kind of work alone")
     given = parser.parse_args()
-    chance, counts = random.Random(given.seed), {kind: Counter() for kind in WORK}
+    kinds = [given.only] if given.only else list(WORK)
+    chance, counts = random.Random(given.seed), {kind: Counter() for kind in kinds}
     torch.set_num_threads(1)  # threads do not survive a fork
     with tempfile.TemporaryDirectory() as folder, tiny_registered():
         place = Path(folder)
         whole = prepared(place)
         open_dataset(f"folder:{place / 'town'}")
         for number in range(given.kills):
-            kind, home = list(WORK)[number % len(WORK)], place / f"home {number}"
+            kind, home = kinds[number % len(kinds)], place / f"home {number}"
             said = killed(place, home, kind, chance)
             counts[kind].update(WORK[kind][1](home, said, whole))
             counts[kind].update({"kills": 1, "finished": len(said), "half written": left_lying(home)})
@@ -282,11 +349,13 @@ def main() -> int:
             counts[kind].update(["damaged later"] * sum(1 for _ in WORK[kind][1](home, said, whole)))
             counts[kind]["not cleared away"] += left_lying(home)
             shutil.rmtree(home)
+    again = sum(found["killed again"] for found in counts.values())
     blame = ("damaged", "lost", "done twice", "damaged later", "not cleared away")
     for kind, found in counts.items():
         print(
             f"{kind:8}" + ", ".join(f"{found[name]} {name}" for name in ("kills", "finished", "half written", *blame))
         )
+    print(f"trainings were killed {again} times more before they were through")
     return int(any(found[name] for found in counts.values() for name in blame))
 
 

@@ -34,6 +34,12 @@ class CyclicalLangevin(SnapshotEnsemble):
     samples: int = parameter(1, "Samples of a cycle, evenly over its last part", min=1, max=100, step=1)
     algorithm: str = parameter("sgd", "Its noise belongs to sgd", choices=("sgd",))
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """Samples of each cycle, and its end."""
+        cycle = self._cycle(span)
+        due = dict.fromkeys(done for done in self._due(span) if 0 < done < cycle)
+        return [begun + done for begun in range(0, span.steps, cycle) for done in (*due, cycle)]
+
     def after_step(self, training: Training) -> Sequence[Point]:
         """Noise; the network where a sample is due, and at the end of a cycle."""
         place = (training.step - 1) % self._cycle(training.span)
@@ -56,12 +62,16 @@ class CyclicalLangevin(SnapshotEnsemble):
     def _sampled(self, training: Training, done: int) -> Sequence[Point]:
         """One of the samples before the end, `done` steps into a cycle."""
         cycle = self._cycle(training.span)
-        explored = self._exploring(training.span)
-        due = [explored + (cycle - explored) * number // self.samples for number in range(1, self.samples)]
+        due = self._due(training.span)
         if done not in due or done == cycle:
             return ()
         name = f"sample-{(training.step - 1) // cycle + 1}-{due.index(done) + 1}"
         return (Point(name, training.tensors(), "sample"),)
+
+    def _due(self, span: Span) -> list[int]:
+        """Steps of a cycle after which the samples before its end are taken."""
+        cycle, explored = self._cycle(span), self._exploring(span)
+        return [explored + (cycle - explored) * number // self.samples for number in range(1, self.samples)]
 
     def _exploring(self, span: Span) -> int:
         """Steps of a cycle before the first with noise."""

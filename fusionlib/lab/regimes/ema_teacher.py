@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fusionlib.contracts import REGIMES, Batch, Point, Training, parameter
+from fusionlib.contracts import REGIMES, Batch, Point, Span, Training, parameter
 from fusionlib.lab.descent import Scheduled, epoch_name
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ class EmaTeacher(Scheduled):
     def passes(self) -> int:
         """The source, the target, and the teacher's forward pass, which is about a third of one."""
         return 2
+
+    def saved(self, span: Span) -> Sequence[int]:
+        """The student after each epoch, and the teacher."""
+        return *span.epoch_ends, span.steps
 
     def begin(self, training: Training) -> None:
         """The teacher is the start."""

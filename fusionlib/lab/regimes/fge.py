@@ -48,6 +48,11 @@ class FastGeometricEnsembling(Descent):
             )
         return span.asked
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The middles of the cycles."""
+        cycle = self._cycle(span)
+        return range(cycle // 2, span.steps + 1, cycle)
+
     def rate(self, step: int, span: Span) -> float:
         """The triangle."""
         return triangle(step, self._cycle(span), self.lr, self.low)

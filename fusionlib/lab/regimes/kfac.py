@@ -56,6 +56,10 @@ class KfacLaplace(Scheduled):
         """The pass for the factors, and the choice of tau."""
         return span.pass_batches + (TRIED * span.select_batches if self.needs_select else 0)
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The epochs, and the posterior."""
+        return *span.epoch_ends, span.steps
+
     def finish(self, training: Training) -> Sequence[Point]:
         """The posterior."""
         from fusionlib.checkpoints.posterior import ABOUT, KIND, further

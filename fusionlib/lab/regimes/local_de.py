@@ -29,6 +29,10 @@ class LocalDeepEnsemble(Descent):
         """K times those of the epochs."""
         return self.members * span.asked
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The ends of the runs."""
+        return range(span.asked, span.steps + 1, span.asked)
+
     def order(self, epoch: int, span: Span) -> tuple[int, int]:
         """Each run begins with its epoch 0."""
         return self.apart * (epoch // span.epochs), epoch % span.epochs

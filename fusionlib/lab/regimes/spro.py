@@ -53,6 +53,10 @@ class Simplexes(Descent):
         """The pass that measures statistics."""
         return span.pass_batches
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """Each corner, and the posterior."""
+        return *range(span.asked, span.steps + 1, span.asked), span.steps
+
     def rate(self, step: int, span: Span) -> float:
         """One cosine for each corner."""
         return self.lr * cosine(step % span.asked, span.asked)

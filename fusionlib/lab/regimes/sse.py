@@ -21,14 +21,17 @@ class SnapshotEnsemble(Descent):
     helps = "An ensemble for the price of one run; a high rate makes snapshots differ, and less fit to be averaged"
     citation = "Huang et al. 2017 (Snapshot Ensembles), equation 2; lecture, SSE"
 
-    lr: float = parameter(
-        0.2, "Rate at the beginning of a cycle; from a trained start rather 0.02", min=1e-9, max=10.0, step=0.01
-    )
+    lr: float = parameter(0.2, "Rate at the beginning of a cycle", min=1e-9, max=10.0, step=0.01, from_start=0.02)
     snapshots: int = parameter(3, "M, cycles and snapshots", min=1, max=1000, step=1)
 
     def steps(self, span: Span) -> int:
         """`M ceil(T / M)`."""
         return -(-span.asked // self.snapshots) * self.snapshots
+
+    def saved(self, span: Span) -> Sequence[int]:
+        """The ends of the cycles."""
+        cycle = self._cycle(span)
+        return range(cycle, span.steps + 1, cycle)
 
     def rate(self, step: int, span: Span) -> float:
         """From `lr` towards 0 in each cycle."""

@@ -40,6 +40,10 @@ class StarSnapshotEnsemble(Descent):
         """Those of snapshot 1 and of all children."""
         return span.asked + self.children * self._child_epochs(span) * span.length
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """Snapshot 1, then each child at its end."""
+        return range(span.asked, span.steps + 1, self._child_epochs(span) * span.length)
+
     def order(self, epoch: int, span: Span) -> tuple[int, int]:
         """Each child begins with its epoch 0."""
         if epoch < span.epochs:

@@ -46,6 +46,11 @@ class StochasticWeightAveraging(Descent):
         """The pass that measures statistics."""
         return span.pass_batches
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The ends of the cycles, and the mean."""
+        cycle = self.cycle * span.length
+        return *range(cycle, span.steps + 1, cycle), span.steps
+
     def rate(self, step: int, span: Span) -> float:
         """`lr / 2 (1 + cos(pi t / N))` in each cycle of N steps."""
         cycle = self.cycle * span.length

@@ -47,6 +47,10 @@ class Swag(Descent):
         """The pass that measures statistics."""
         return span.pass_batches
 
+    def saved(self, span: Span) -> Sequence[int]:
+        """The posterior."""
+        return (span.steps,)
+
     def rate(self, step: int, span: Span) -> float:
         """The same throughout."""
         return self.lr
