@@ -16,12 +16,15 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.atomic import atomic_folder, tidy
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
+from fusionlib.data.labels import CITYSCAPES
 from fusionlib.errors import UsageError, WriteError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Options, Studio
 from fusionlib.studio.hub_export import zipped
 from fusionlib.studio.selection import Selection
 from pages.widgets import server
+from tests.helpers import until
+from tests.page_tools import opened
 from tests.test_hub_folder import CONFIG, folder, forgotten, tensors  # noqa: F401
 
 MAIN = Path(__file__).parents[1] / "pages" / "main.py"
@@ -89,6 +92,24 @@ def test_where_no_folder_can_be_a_line_says_why(start) -> None:
     app = start("c", "b")
     assert button(app).disabled and not app.button(key="export-write").disabled
     assert any(item.value.startswith("c is no folder of Hugging Face") for item in app.caption)
+
+
+def test_a_row_of_the_table_is_written_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"id2label": {str(number): name for number, name in enumerate(CITYSCAPES.names)}}
+    for seed, name in enumerate("ab"):
+        folder(tmp_path / "files" / name, CONFIG | named, seed=seed, classes=len(CITYSCAPES.names))
+    with opened("compare.py", tmp_path / "home", monkeypatch) as open_page:
+        app = open_page("--checkpoints", str(tmp_path / "files"), "--data", DATA)
+        app.multiselect[0].set_value(["a", "b"]).run()
+        app.button_group(key="rows").set_value(["subsets"]).run()
+        next(item for item in app.button if "rows on" in item.label).click().run()
+        comparison = list(server.studio().comparisons._works._works.values())[-1]
+        until(lambda: comparison.state == "done")
+        app.run().button(key="compare-hub").click().run()
+        assert not app.exception and not app.error
+    (written,) = (tmp_path / "home" / "exports").iterdir()
+    assert open_checkpoint(written).description == open_checkpoint(tmp_path / "files" / "a").description
+    assert any(item.proto.label.startswith("Folder (") for item in app.get("download_button"))
 
 
 def test_several_networks_are_no_folder(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
