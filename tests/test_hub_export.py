@@ -160,6 +160,11 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         (made / "g").write_text("x")
         raise KeyError
     assert contents(out) == {"f": b"two"} and os.listdir(tmp_path) == ["out"]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with atomic_folder(tmp_path / "link") as made:
+        (made / "f").write_text("four")
+    assert (tmp_path / "link").is_symlink() and contents(tmp_path / "there") == {"f": b"four"}
     with pytest.raises(WriteError, match="No such file"), atomic_folder(tmp_path / "none" / "out"):
         pass
 
