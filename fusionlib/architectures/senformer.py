@@ -38,6 +38,7 @@ from fusionlib.architectures.self_ensemble import SelfEnsemble, SelfEnsembleNetw
 from fusionlib.architectures.senformer_learner import ClassEmbeddings, Decoder
 from fusionlib.architectures.senformer_plan import FUSED, LEARNERS, MERGE, POST_NORM, QUERIES, TURNS, Plan, plan_of
 from fusionlib.architectures.senformer_plan import usual_plan as usual
+from fusionlib.architectures.senformer_printed import printed
 from fusionlib.architectures.sized import of_any_size, unfit
 from fusionlib.architectures.upernet import Unit, resized
 from fusionlib.contracts import ARCHITECTURES, FUSIONS, ParameterGroup, Stage
@@ -187,7 +188,7 @@ class PlannedArchitecture(BuiltIn):
         slow = (ParameterGroup(r"^backbone\.", rate=0.1),) if trained_before else ()
         self.groups = (ParameterGroup(r"\.queries$", decay=False), *slow)
         self.code = f"{self.code} {plan} {FUSIONS.get(plan.fusion).version}"
-        self.plan, self.listed = plan, listed
+        self.plan, self.listed, self.printed = plan, listed, printed(plan)
 
     def recognise(self, shapes: Shapes) -> int | None:
         """As `BuiltIn`, without making networks of other sizes than the tensors have."""
