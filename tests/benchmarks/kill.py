@@ -61,10 +61,16 @@ TRAINING = (
 )
 """Noise, momentum, dropout, and files within epochs."""
 
-STEP_S, TRAIN_S, KEEP_S, MOST_LIVES = 0.1, 3.0, 0.3, 100
-"""What a step of it takes beside itself, how long a process lives at most, how often its state is kept, and how many
-processes in turn are killed at most.
+STEP_S, TRAIN_S, KEEP_S, MOST_LIVES, MOST_S = 0.1, 1.5, 0.3, 100, 60.0
+"""What a step of it takes beside itself, how long a process lives at most, how often its state is kept, how many
+processes in turn are killed at most, and how long one waits for that when it is through.
 """
+
+TURNS = 4
+"""Of each other kind of work before a training, which is killed several times."""
+
+WORKING = 0.8
+"""Share of the kills that wait for a first step; others meet the start of the process too."""
 
 ALPHAS = (0.25, 0.5, 0.75)
 LARGE = 1 << 20
@@ -201,7 +207,8 @@ def train(studio: Studio, _: random.Random, say: Say) -> None:
     Learner.update = update  # type: ignore[method-assign]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         main_of_verbs([*TRAINING.split(), "--data", data, "--validate", data, "--out", str(out), *again])
-    time.sleep(TRAIN_S)  # until it is killed
+    say("through")
+    time.sleep(MOST_S)  # until it is killed
 
 
 def trained(home: Path) -> dict[str, str]:
@@ -221,7 +228,7 @@ def check_training(home: Path, _: list[str], whole: dict[str, str]) -> Iterator[
         for path in folder.glob("*.safetensors"):
             yield from ["damaged"] * (digest(path) != whole[f"training/{path.name}"])
         lives += 1
-        killed(home.parent, home, "train", chance, TRAIN_S)
+        killed(home.parent, home, "train", chance, TRAIN_S, working=chance.random() < WORKING)
     yield from ["killed again"] * lives
     found = trained(home)
     yield from ("lost" for name in whole if name.startswith("training/") and name not in found)
@@ -270,8 +277,12 @@ def options(place: Path, home: Path) -> Options:
     )
 
 
-def killed(place: Path, home: Path, kind: str, chance: random.Random, span: float = SPAN_S) -> list[str]:
-    """Let a process work on `home` for a random time and kill it; what it had said by then."""
+def killed(
+    place: Path, home: Path, kind: str, chance: random.Random, span: float = SPAN_S, *, working: bool = False
+) -> list[str]:
+    """Let a process work on `home` for a random time and kill it; what it had said by then. The time begins when it
+    does, or with what it says first where it is `working`.
+    """
     out, end = os.pipe()
 
     def work() -> None:
@@ -283,9 +294,10 @@ def killed(place: Path, home: Path, kind: str, chance: random.Random, span: floa
     os.close(end)
     with os.fdopen(out) as lines:
         assert lines.readline() == "begun\n"
+        first = lines.readline() if working else ""
         time.sleep(chance.random() * span)
         os.kill(pid, signal.SIGKILL)
-        said = lines.read().splitlines(keepends=True)
+        said = (first + lines.read()).splitlines(keepends=True)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     return [line[:-1] for line in said if line.endswith("\n")]
 
@@ -319,8 +331,11 @@ def prepared(place: Path) -> dict[str, str]:
     exports = {path.name: digest(path) for path in visible(place / "whole" / "exports")}
 
     def train_once() -> None:
-        train(Studio(options(place, place / "whole")), random.Random(), lambda _: None)
-        os._exit(0)
+        def say(line: str) -> None:
+            if line == "through":
+                os._exit(0)
+
+        train(Studio(options(place, place / "whole")), random.Random(), say)
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(train_once), 0)[1]) == 0
     return exports | trained(place / "whole")
@@ -333,8 +348,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=tuple(WORK), help="this kind of work alone")
     given = parser.parse_args()
-    kinds = [given.only] if given.only else list(WORK)
-    chance, counts = random.Random(given.seed), {kind: Counter() for kind in kinds}
+    kinds = [given.only] if given.only else [*(kind for kind in WORK if kind != "train")] * TURNS + ["train"]
+    chance, counts = random.Random(given.seed), {kind: Counter() for kind in dict.fromkeys(kinds)}
     torch.set_num_threads(1)  # threads do not survive a fork
     with tempfile.TemporaryDirectory() as folder, tiny_registered():
         place = Path(folder)
