@@ -13,18 +13,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionlib.contracts import IGNORE, MEASURES, MapMeasure, Measure, State
+from fusionlib.contracts import FUSIONS, IGNORE, MEASURES, MapMeasure, Measure, State
 from fusionlib.data.labels import CAMVID, CITYSCAPES_VOID, mapping
 from fusionlib.errors import DataError
 from fusionlib.measures import states
-from fusionlib.measures.observation import Observation
+from fusionlib.measures.learners import ways
+from fusionlib.measures.observation import Inside, Observation
 from tests.helpers import CPU
 
 TO_CAMVID = torch.from_numpy(mapping(CITYSCAPES_VOID, CAMVID))
 SIZES = ((6, 7), (9, 4), (6, 7), (5, 13), (1, 1), (8, 8))
 PRESENT = MEASURES.names()
+FROM_LOGITS = tuple(name for name in PRESENT if "learners" not in MEASURES.get(name).reads)
+"""Measures of what the network says, and of nothing inside it."""
+
 WHOLE = {
-    name: all(tensor.dtype == torch.int64 for tensor in item.init(11, CPU, 3).values()) and not item.reads
+    name: "activations" not in item.reads
+    and all(tensor.dtype == torch.int64 for tensor in item.init(11, CPU, 3).values())
     for name, item in MEASURES.items()
 }
 EXACT, ROUNDED = (tuple(name for name in PRESENT if WHOLE[name] == whole) for whole in (True, False))
@@ -46,17 +51,23 @@ def seen(
     classes = 11 if mapped else 20
     truth = torch.randint(0, classes, (1, height, width), generator=draw, dtype=torch.uint8)
     truth[torch.rand(truth.shape, generator=draw) < 0.2] = IGNORE
+    about = truth if labelled else None, TO_CAMVID if mapped else None, classes
     return [
         Observation(
             3 * torch.randn(1, 20, height, width, generator=draw),
-            truth if labelled else None,
-            TO_CAMVID if mapped else None,
-            classes,
+            *about,
             activations={block: torch.randn(1, channels, 7, 9, generator=draw) for block in ("stem", "head")},
+            learners=inside(3 * torch.randn(3, 1, 20, height, width, generator=draw), *about),
             picture=number,
         )
         for channels in range(4, 4 + count)
     ]
+
+
+def inside(logits: torch.Tensor, *about: Any) -> Inside:
+    """Three learners inside a network."""
+    free = tuple(name for name in FUSIONS.names() if not FUSIONS.get(name).trained)
+    return Inside(("x", "y", "z"), free, lambda fusion, kept: Observation(fusion(logits, None, kept), *about))
 
 
 def measured(measure: Measure, numbers, mapped: bool = True) -> State:
@@ -92,7 +103,7 @@ def test_measures_declare_what_the_contract_asks_for(name: str) -> None:
     assert isinstance(item.version, int) and item.version >= 1
     assert item.needs in _NEEDS and item.networks in _NETWORKS and item.grain in _GRAINS
     assert not item.always or (item.networks == "one" and item.grain == "picture" and item.needs == "masks")
-    assert item.reads <= {"activations"}
+    assert item.reads <= {"activations", "learners"}
     assert item.figures and len({figure.name for figure in item.figures}) == len(item.figures)
     for figure in item.figures:
         assert figure.label and figure.help and not figure.help.endswith(".") and figure.digits >= 0
@@ -108,6 +119,8 @@ def test_every_declared_figure_is_computed_in_the_form_that_it_declares(name: st
     found = measure.compute(state)
     assert json.loads(json.dumps(found)) == found, "plain values"
     lengths = {"class": 11, "pair": 3, "block": 2, "subset": 4, "size": 3}
+    if "learners" in measure.reads:  # of three, and the network
+        lengths = {"pair": 3, "subset": 7, "learner": 4, "fusion": len(ways())}
     for figure in measure.figures:
         value = found[figure.name]
         if figure.each:
@@ -199,7 +212,7 @@ def test_every_state_packs_exactly(name: str) -> None:
     assert same(states.unpack(states.pack(state), like), state)
 
 
-@pytest.mark.parametrize("name", [name for name in PRESENT if MEASURES.get(name).grain == "picture"])
+@pytest.mark.parametrize("name", [name for name in FROM_LOGITS if MEASURES.get(name).grain == "picture"])
 @pytest.mark.parametrize("mapped", [True, False])
 def test_bands_of_a_picture_are_the_picture(name: str, mapped: bool) -> None:
     measure = MEASURES.get(name)
@@ -264,7 +277,9 @@ def sizes(measure: Measure, classes: int) -> list[torch.Size]:
     return [tensor.shape for tensor in measure.init(classes, CPU, members(measure)).values()]
 
 
-COUNTED = [name for name, item in MEASURES.items() if item.needs == "masks" and sizes(item, 11) != sizes(item, 12)]
+COUNTED = [
+    name for name in FROM_LOGITS if (item := MEASURES.get(name)).needs == "masks" and sizes(item, 11) != sizes(item, 12)
+]
 """Measures that count ids of the truth: what one without a place for each cannot tell, the confusion matrix beside it
 does.
 """

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { alone, onSimplex, withShare } from "../layers/profile.js";
+import { answering, wishTogether } from "../viewer/learners.js";
 import { DEFAULTS, readLook, writeLook } from "../viewer/look.js";
 import { LENSES, addLens } from "../viewer/lenses.js";
 import { TOLD_APART, coloured, paintPatterns } from "../viewer/palettes.js";
@@ -94,19 +95,33 @@ test("a method asks for what is set, and for nothing before it is ready", () => 
   assert.equal(new Method(view, { ...control, ready: false }).wish(), null);
 });
 
+test("learners are asked for where somebody has chosen some, and all of them beside a pane of one", () => {
+  const inside = { names: ["d2", "d3", "d4"], fusions: [{ name: "average" }, { name: "majority:heads" }], own: "average" };
+  const view = (silent, fusion, pane = "", data = { inside }) => ({ data, settings: { silent, fusion }, uses: (id) => id === pane });
+  const wish = wishAlpha(0.5);
+  assert.equal(wishTogether(view([], ""), wish), wish);
+  assert.equal(wishTogether(view([1], "", "", { inside: null }), wish), wish, "no other network has any");
+  assert.equal(wishTogether(view([1], ""), wish).query, "alpha=0.500&learners=0,2&");
+  assert.equal(wishTogether(view([], "", "l1"), wish).query, "alpha=0.500&learners=0,1,2&");
+  assert.equal(wishTogether(view([], "majority:heads"), wish).query, "alpha=0.500&learners=0,1,2&fusion=majority%3Aheads&");
+  assert.equal(wishTogether(view([], "hierarchical"), wish), wish, "the network was not trained with it");
+  assert.deepEqual(answering(view([0, 1, 2], "")), [0, 1, 2], "one at least");
+  assert.notEqual(wishTogether(view([1], ""), wish).key, wishTogether(view([2], ""), wish).key);
+});
+
 test("an alpha is asked for with three digits", () => {
   assert.equal(wishAlpha(0.1 + 0.2).query, "alpha=0.300&");
   assert.equal(wishAlpha(1).label, "Merge at 1.00");
 });
 
 test("a look is one text that an address carries as it is, and what somebody else wrote is taken where it makes sense", () => {
-  const look = { ...structuredClone(DEFAULTS), lens: "errors", layout: "wipe", split: 0.25, hidden: [3, 11], zoom: { scale: 2.5, x: 0.1, y: 0.2 }, metric: "loss", shown: ["m"] };
+  const look = { ...structuredClone(DEFAULTS), lens: "errors", layout: "wipe", split: 0.25, hidden: [3, 11], zoom: { scale: 2.5, x: 0.1, y: 0.2 }, metric: "loss", shown: ["m"], silent: [1, 3], fusion: "majority:heads" };
   const text = writeLook(look);
   assert.equal(encodeURIComponent(text), text);
   assert.deepEqual(readLook(text), look);
   assert.deepEqual(readLook(""), DEFAULTS);
   assert.deepEqual(readLook(undefined), DEFAULTS);
-  for (const wrong of ["lens-none", "opacity-7", "opacity--1", "zoom-1_2", "zoom-0.5_0_0", "hidden-x_300_-1", "__proto__-1", "shown-q", "layout-", "split-1e9", "~~~", "lens"]) {
+  for (const wrong of ["lens-none", "opacity-7", "opacity--1", "zoom-1_2", "zoom-0.5_0_0", "hidden-x_300_-1", "__proto__-1", "shown-q", "layout-", "split-1e9", "~~~", "lens", "silent-9", "fusion-A+"]) {
     assert.deepEqual(readLook(wrong), DEFAULTS, wrong);
   }
   assert.deepEqual(readLook("zoom-2_0.9_0.9").zoom, { scale: 2, x: 0.5, y: 0.5 }, "a zoom stays within the picture");

@@ -13,6 +13,7 @@ import { Strip } from "./strip.js";
 import { Readout } from "./readout.js";
 import { Sweep } from "./sweep.js";
 import { Numbers } from "./numbers.js";
+import { LearnersBar } from "./learners.js";
 import { Legend } from "./legend.js";
 import { Toolbar } from "./toolbar.js";
 import { LensKey } from "./lens-key.js";
@@ -81,7 +82,7 @@ export class Instance {
     this.toolbar = new Toolbar(view, toggleHelp, [this.marks.tools]);
     const root = el("div", { class: `viewer ${kind}${view.data.errors ? " compact" : ""}`, "data-testid": "viewer", "data-key": view.data.key }, el("div", { class: "layout" },
       ...this.controls.roots, new Numbers(view, this.loader).root, this.toolbar.root,
-      el("div", { class: "stagecell" }, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, ...this.marks.roots, new Banner(view).root), this.strip.root),
+      el("div", { class: "stagecell" }, new LearnersBar(view).root, el("div", { class: "stagebox" }, this.panes.root, new LensKey(view).root, this.readout.root, ...this.marks.roots, new Banner(view).root), this.strip.root),
       this.legend.root, this.card.root), help);
     this.takeaway = new TakeAway(view, this.loader, this.card.curve);
     this.toolbar.look.querySelector(".look-panel").append(this.takeaway.root);

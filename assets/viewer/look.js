@@ -46,6 +46,8 @@ const FIELDS = {
   sure: share,
   palette: word(() => PALETTES.map(([id]) => id)),
   marks: flag,
+  silent: list((text) => whole(text, 7)),
+  fusion: { write: (value) => value.replace(":", "."), read: (text) => (/^[a-z0-9_.]{0,40}$/.test(text) ? text.replace(".", ":") : undefined) },
 };
 
 export const DEFAULTS = {
@@ -68,6 +70,8 @@ export const DEFAULTS = {
   sure: 0, // pixels of less confidence are hatched
   palette: "own",
   marks: true, // marked regions are drawn
+  silent: [], // learners inside the merged network that do not answer, by number
+  fusion: "", // how they are put together; empty: as the network does
 };
 
 export const writeLook = (settings) =>

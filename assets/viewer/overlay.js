@@ -55,7 +55,7 @@ export class Overlay {
   get key() {
     const { errors } = this.view.data;
     const bundle = this.loader.shown;
-    if (!errors?.pixels || !bundle || bundle.m?.mixture !== this.view.wish()?.mixture) return null;
+    if (!errors?.pixels || !bundle || bundle.m?.mixture !== this.view.mixture.wish()?.mixture) return null;
     return `${bundle.base}/${bundle.index}/${errors.against}/${errors.pixels}/${bundle.m.mixture}`;
   }
 
@@ -85,7 +85,7 @@ export class Overlay {
   async fetch(signal) {
     const { errors } = this.view.data;
     const { base, index } = this.loader.shown;
-    const { query, body } = this.view.wish();
+    const { query, body } = this.view.mixture.wish();
     const chosen = `against=${encodeURIComponent(errors.against)}&pixels=${encodeURIComponent(errors.pixels)}`;
     const options = body ? { method: "POST", body, headers: { "Content-Type": "application/json" } } : {};
     const response = await request(`${base}/pixels/${index}?${query}${chosen}`, { ...options, signal });

@@ -6,6 +6,7 @@
 
 import { clamp, known } from "./dom.js";
 import { lensOf } from "./lenses.js";
+import { wishTogether } from "./learners.js";
 import { DEFAULTS, readLook, writeLook } from "./look.js";
 import { coloured } from "./palettes.js";
 import { LETTERS, PANES } from "./pane-registry.js";
@@ -93,7 +94,7 @@ export class View {
   }
 
   wish() {
-    return this.mixture.wish();
+    return wishTogether(this, this.mixture.wish());
   }
 
   measured() {

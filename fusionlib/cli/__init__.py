@@ -38,6 +38,7 @@ VERBS: Mapping[str, str] = {
     "sweep": "Measure alpha A + (1 - alpha) B along alpha, or any method along one of its parameters",
     "domains": "Measure networks on several domains, ranked by the harmonic mean of their mIoU",
     "sets": "Say how good and how different networks are, alone and together, and what that is worth",
+    "learners": "Look inside a network of learners: each alone, every subset and every fusion, out of one pass",
     "snapshots": "Measure snapshots of a run, each alone and on the line to the last one: curves and barriers",
     "rates": "Merge a start with every epoch of runs of several learning rates: how far a fine-tuning may go",
     "search": "Search for the best merge of a set by a strategy, chosen on some pictures and reported on others",

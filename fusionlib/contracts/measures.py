@@ -33,7 +33,7 @@ class Figure:
     `name` is its key in JSON, `label` what people read. `unit` is `%` (a fraction, shown as percent), `nats`, `pixels`,
     the range of a score that has none, or empty; `digits` are those after the point as shown. `better` says which way
     is good, empty: neither. With `each` it is a list: one entry per class, per bin of confidence, per pair or
-    subset of networks, per size of an ensemble of the first ones, or per block of them.
+    subset of networks or learners, per learner or fusion, per size of an ensemble of the first ones, or per block.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Figure:
     better: Literal["higher", "lower", ""]
     digits: int
     help: str
-    each: Literal["", "class", "bin", "pair", "block", "subset", "size"] = ""
+    each: Literal["", "class", "bin", "pair", "block", "subset", "size", "learner", "fusion"] = ""
 
 
 class Measure(Protocol):

@@ -45,10 +45,14 @@ class Member:
 
     def logits(self, images: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
         """Pictures (N, H, W, 3) uint8 -> logits (N, C, h, w). Runs on the calling thread."""
+        self.enter()
+        return self.network.logits(images, size)
+
+    def enter(self) -> None:
+        """Put the weights into the network, where those of another member are."""
         if self.network.occupant is not self:
             self.network.load(self.weights, self.integers)
             self.network.occupant = self
-        return self.network.logits(images, size)
 
 
 @dataclass(frozen=True)

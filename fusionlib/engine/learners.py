@@ -49,9 +49,38 @@ class Answers:
                 "Choose one of them",
             )
         attention = self.learners.attention if name == self.learners.fusion else None
-        with torch.inference_mode():
+
+        def fuse() -> Tensor:
             found = chosen(self.logits, attention, kept).float()
             return self.network.inputs.at_size(found, self.pictures, size or self.pictures)
+
+        return self.network.in_context(fuse)
+
+
+class LastAnswers:
+    """What the learners of a network said last: who toggles one, or asks for the next pane, pays for no pass.
+
+    Weights and pictures are compared bit by bit with copies, as those of a trail. Belongs to the network's thread.
+    """
+
+    def __init__(self) -> None:
+        self._answers: Answers | None = None
+        self._images = np.empty(0, np.uint8)
+        self._weights = torch.empty(0)
+
+    def of(self, network: BoundNetwork, images: np.ndarray) -> Answers:
+        """As `answers_of`."""
+        if self._answers is None or not self._same(network, images):
+            self._answers = None
+            found = answers_of(network, images)
+            self._images, self._weights, self._answers = images.copy(), network.flat.clone(), found
+        return self._answers
+
+    def _same(self, network: BoundNetwork, images: np.ndarray) -> bool:
+        assert self._answers is not None
+        if self._answers.network is not network or not np.array_equal(self._images, images):
+            return False
+        return torch.equal(network.flat.view(torch.int32), self._weights.view(torch.int32))
 
 
 def answers_of(network: BoundNetwork, images: np.ndarray) -> Answers:

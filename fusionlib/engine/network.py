@@ -155,7 +155,7 @@ class BoundNetwork:
         target = size or images.shape[1:3]
 
         def step(call: Callable[[], Any]) -> Any:
-            return run(lambda: self._in_context(call))
+            return run(lambda: self.in_context(call))
 
         output = self._forward(images, lambda: self._passed(images, resume, step, run is not at_once))
         return step(lambda: self.inputs.at_size(self._logits_of(output), (images.shape[1], images.shape[2]), target))
@@ -167,7 +167,7 @@ class BoundNetwork:
         if self.learners is None:
             raise UsageError(f"{self.title} has no learners inside", "one that has, as SenFormer", "Choose another")
         read = self.learners.logits
-        output = self._forward(images, lambda: self._in_context(lambda: read(self.prepare(images))))
+        output = self._forward(images, lambda: self.in_context(lambda: read(self.prepare(images))))
         assert isinstance(output, Tensor)
         return output.float()
 
@@ -200,7 +200,8 @@ class BoundNetwork:
             )
         return logits
 
-    def _in_context(self, call: Callable[[], Any]) -> Any:
+    def in_context(self, call: Callable[[], Any]) -> Any:
+        """What `call` gives with the precision of this network, without gradients and warnings."""
         kind = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         with quiet(), torch.inference_mode(), torch.autocast(self.device.type, kind, enabled=self.precision == "mixed"):
             return call()

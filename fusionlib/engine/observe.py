@@ -16,6 +16,7 @@ from fusionlib.data.labels import LabelSpace, counterparts
 from fusionlib.engine.activations import recorded
 from fusionlib.engine.build import Built
 from fusionlib.engine.network import Network
+from fusionlib.engine.said import Said
 from fusionlib.engine.worker import JOB, Worker
 from fusionlib.errors import DataError
 from fusionlib.measures.observation import Observation
@@ -117,30 +118,30 @@ class Pass:
 
     def _observe(self, number: int, batch: Batch) -> list[Observation]:
         """What a network says of each picture of a batch. Runs on the worker's thread."""
-        network = self.networks[number]
-        looked_into = frozenset(batch.indices)
-        watched = any(
-            "activations" in task.measure.reads and number in task.members and task.wanted & looked_into
-            for task in self.tasks
-        )
+        network, looked_into = self.networks[number], frozenset(batch.indices)
+        tasks = [task for task in self.tasks if number in task.members and task.wanted & looked_into]
+        read = frozenset().union(*(task.measure.reads for task in tasks)) if network.forwards == 1 else frozenset()
         with torch.inference_mode(), ExitStack() as hooks:
             table: Mapping[str, torch.Tensor] = {}
-            if watched and network.forwards == 1:
+            if "activations" in read:
                 table = hooks.enter_context(recorded(network.members[0].network.module))
-            logits = batch.logits_of(network)
+            said = Said.by(network, batch.images, batch.cut) if "learners" in read else None
+            logits = batch.logits_of(network) if said is None else said.logits()
             truths = torch.from_numpy(batch.truths).to(self.device) if self.pictures.labelled else None
             found = []
             for place, index in enumerate(batch.indices):
                 rows = slice(place, place + 1)
+                truth = None if truths is None else truths[rows]
                 found.append(
                     Observation(
                         logits[rows],
-                        None if truths is None else truths[rows],
+                        truth,
                         self._mappings[number],
                         self.target.count,
                         activations={
                             name: _of_picture(values, place, len(batch.indices)) for name, values in table.items()
                         },
+                        learners=said and said.inside(rows, truth, self._mappings[number], self.target.count),
                         picture=index,
                     )
                 )
@@ -221,8 +222,12 @@ class Batch:
 
     def logits_of(self, network: Network) -> torch.Tensor:
         """Logits (N, C, h, w) of the part."""
+        return self.cut(network.logits(self.images, self.images.shape[1:3]))
+
+    def cut(self, logits: torch.Tensor) -> torch.Tensor:
+        """Those (N, C, H, W) of the whole images as those of the part."""
         (top, left), (height, width) = self.at, self.truths.shape[1:]
-        return network.logits(self.images, self.images.shape[1:3])[..., top : top + height, left : left + width]
+        return logits[..., top : top + height, left : left + width]
 
 
 def look_through(pictures: DecodedCache, indices: Sequence[int] | None = None, progress: Progress | None = None) -> int:

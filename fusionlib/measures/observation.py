@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 
-from fusionlib.contracts import IGNORE
+from fusionlib.contracts import FUSIONS, IGNORE, Fusion
 from fusionlib.errors import UsageError
 from fusionlib.measures.planes import Look, Planes, first_at, first_maximum, plain_layout
 
@@ -32,14 +33,30 @@ class FixedSum(NamedTuple):
     beyond: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What the learners inside a network say of a picture, one by one or as one: `by(fusion, members)`, of all where
+    `members` is None. `fusions` are the names of those that they can be asked by.
+    """
+
+    names: tuple[str, ...]
+    fusions: tuple[str, ...]
+    by: Callable[[Fusion, Sequence[int] | None], Observation]
+
+    def offers(self, fusion: Fusion) -> bool:
+        """Whether they can be asked by a fusion: by one that is trained only where the network was trained with it."""
+        return FUSIONS.name_of(type(fusion)) in self.fusions
+
+
 class Observation:
     """One picture, band or batch as one network sees it: what all measures share is computed once, at its first use.
 
     `logits` (N, C, H, W) floating, at the annotation's size, and computed with in float32; `truth` (N, H, W) uint8 or
     int64 ids of the target space, `IGNORE` for void, or None for pictures without masks; `mapping` (C,) int64 target id
     of each of the network's classes, -1 for none, or None when both spaces are the same; `classes` the target space's
-    class count (default C). `activations` are block -> feature map where they were recorded, `picture` is the number of
-    the first picture in its data. An ensemble is observed through the logarithms of its probabilities.
+    class count (default C). `activations` are block -> feature map and `learners` what those inside the network say,
+    where they were recorded; `picture` is the number of the first picture in its data. An ensemble is observed through
+    the logarithms of its probabilities.
 
     One pass over the logits gives labels and sums of probabilities alike, band by band in the processor's cache. With
     `lean` labels alone are expected to be asked for: they come first, and whatever else is asked costs a pass more.
@@ -55,6 +72,7 @@ class Observation:
         classes: int | None = None,
         *,
         activations: Mapping[str, torch.Tensor] | None = None,
+        learners: Inside | None = None,
         picture: int = 0,
         lean: bool = False,
     ) -> None:
@@ -66,7 +84,7 @@ class Observation:
         self.truth = truth
         self.mapping = mapping
         self.classes = logits.shape[1] if classes is None else classes
-        self.activations = activations or {}
+        self.activations, self.learners = activations or {}, learners
         self.picture = picture
         self._lean = lean
 

@@ -54,6 +54,7 @@ from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
 from fusionlib.studio.layer_desk import LayerDesk
 from fusionlib.studio.layers import preset_profile, profile_of, uniform_profile
+from fusionlib.studio.learners import LearnersDesk
 from fusionlib.studio.live import LiveDesk, LiveSession
 from fusionlib.studio.mixture_work import MixtureWork
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, mixture_name, mixture_words, parameters_set
@@ -160,6 +161,7 @@ class Studio:
         self.searches, self.varied = SearchDesk(self.workspace, self.runner), VariedDesk(self.workspace, self.runner)
         self.domains = DomainsDesk(self.workspace, self.runner)
         self.sets, self.snapshots, self.rates = family_desks(self.workspace, self.runner)
+        self.learners = LearnersDesk(self.runner)
         self.errors = ErrorsDesk(self.runner, options.home / "thumbnails")
         self.reports = ReportDesk(self.runner, self.errors.thumbnails)
         self.recipes = RecipeFiles(self.runner, self.store, options.home / "exports")

@@ -15,6 +15,7 @@ from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.worker import Run
 from fusionlib.measures.observation import Observation
+from fusionlib.studio.inside import LearnersAnswer
 from fusionlib.studio.several import Several
 
 
@@ -30,7 +31,7 @@ class Frame:
 
 
 def seen(
-    network: BoundNetwork | Several,
+    network: BoundNetwork | Several | LearnersAnswer,
     sample: Sample,
     spaces: tuple[LabelSpace, LabelSpace],
     device: torch.device,

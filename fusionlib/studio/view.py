@@ -21,6 +21,7 @@ from fusionlib.data.labels import UNLABELLED, LabelSpace, label_space
 from fusionlib.engine.blend import CALIBRATION_PICTURES, Blend
 from fusionlib.engine.build import Built
 from fusionlib.engine.identity import Network
+from fusionlib.engine.learners import LastAnswers
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.observe import target_mapping
 from fusionlib.engine.recipes import calibration_of
@@ -36,6 +37,8 @@ from fusionlib.runs.frames import PreparedFrames
 from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.frame import Frame, seen
+from fusionlib.studio.inside import PANES as INSIDE
+from fusionlib.studio.inside import Inside, LearnersAnswer, offered, refuse_several
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
@@ -91,6 +94,7 @@ class MergeView:
         self._together: tuple[float | str, Built] | None = None
         self._statistics: dict[str, Any] = {}  # what was found, by what was wanted
         self._blend: Blend | None = None
+        self._answers = LastAnswers()
         self.id = view_key(
             arena.fingerprints, self.selection.buffers, self.selection.dtype, pictures, architecture, precision, device
         )
@@ -145,6 +149,11 @@ class MergeView:
         """The classes shown and measured: the annotation's, or the network's where there is no annotation."""
         own = self.need_pictures().label_space
         return self.source_space if own is UNLABELLED or own.name == UNLABELLED.name else own
+
+    @cached_property
+    def inside(self) -> dict[str, Any] | None:
+        """The learners inside the network, see `fusionlib.studio.inside.offered`."""
+        return offered(*self._known) if self._known else None
 
     @cached_property
     def outside(self) -> bool:
@@ -256,9 +265,10 @@ class MergeView:
         generation: int = 0,
         session: str = "",
         doubt: bool = False,
+        inside: Inside | None = None,
     ) -> Frame:
         """What `ask` promises, once it is there."""
-        return self.ask(index, mixture, pane, generation, session, doubt).result()
+        return self.ask(index, mixture, pane, generation, session, doubt, inside).result()
 
     def ask(
         self,
@@ -268,15 +278,17 @@ class MergeView:
         generation: int = 0,
         session: str = "",
         doubt: bool = False,
+        inside: Inside | None = None,
     ) -> Future[Frame]:
         """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
-        ...), or of all together (pane ensemble, whatever the mixture); with `doubt` how undecided they are too.
+        ...), or of all together (pane ensemble, whatever the mixture); with `doubt` how undecided they are too, with
+        `inside` those of some learners of the merged network.
 
         A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
         `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
         of this pane.
         """
-        if pane not in (*MERGES, ENSEMBLE, *self.ends) or (
+        if pane not in (*MERGES, *INSIDE, ENSEMBLE, *self.ends) or (
             not isinstance(mixture, MergeMethod) and not 0 <= mixture <= 1
         ):
             raise UsageError(
@@ -287,8 +299,8 @@ class MergeView:
         self._checked(index)
         turns, line = self.worker.turns, (self.id, pane)
         mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
-        pane = MERGE if pane in MERGES else pane
-        key = self._key(index, mixture, pane, doubt)
+        pane = MERGE if pane in (*MERGES, *INSIDE) else pane
+        key = self._key(index, mixture, pane, doubt, inside)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
             found: Future[Frame] = Future()
@@ -327,16 +339,17 @@ class MergeView:
         self.prepared.keep(key, frame.png, frame.about)
         return True
 
-    def _key(self, index: int, mixture: Mixture, pane: str, doubt: bool) -> tuple:
+    def _key(self, index: int, mixture: Mixture, pane: str, doubt: bool, inside: Inside | None = None) -> tuple:
         key = "frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None
-        return (*key, "doubt") if doubt else key
+        return (*key, *(["doubt"] if doubt else []), *([inside.words] if inside and pane == MERGE else []))
 
     def _read(self, key: tuple) -> Frame | None:
         found = self.prepared.find(key) if self.prepared else None
         return None if found is None else self.recent.keep(key, Frame(*found), len(found[0]))
 
     def _render(self, key: tuple, mixture: Mixture, run: Run) -> Frame:
-        _, _, index, pane, _, *doubt = key
+        _, _, index, pane, _, *more = key
+        inside, doubt = Inside.among(more), "doubt" in more
         sample = self.need_pictures().load(index)
         method = mixture if isinstance(mixture, MergeMethod) else self.uniform(mixture)
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
@@ -345,21 +358,23 @@ class MergeView:
             if (known := self.recent.get(key)) is not None:  # another session has asked for the same
                 return known
             self._blend = blend = self._blend or self.new_blend()
-            network: BoundNetwork | Several = blend.network
+            network: BoundNetwork | Several | LearnersAnswer = blend.network
             clock = [time.perf_counter()]
             if pane == MERGE and method.networks(len(self.arena)) > 1:
+                refuse_several(inside)
                 network = Several(self._built(mixture))
             elif pane == MERGE:
                 blend.set(self.informed(method), run)
+                network = LearnersAnswer(blend.network, inside, self._answers) if inside else network
             else:
                 blend.set_alone(self.ends.index(pane), run)
             clock.append(time.perf_counter())
             if sample.image.size > 3 * STEP_PIXELS:
-                maps, figures = self._look(network, sample, resume, bool(doubt), run)
+                maps, figures = self._look(network, sample, resume, doubt, run)
             else:
-                maps, figures = run(lambda: self._look(network, sample, resume, bool(doubt), at_once))
+                maps, figures = run(lambda: self._look(network, sample, resume, doubt, at_once))
             notes = list(network.notes if isinstance(network, Several) else blend.notes)
-            began = blend.network.trail.began if resume else None
+            began = blend.network.trail.began if resume and not inside else None
         clock.append(time.perf_counter())
         png = encode_rgb(*maps)
         clock.append(time.perf_counter())
@@ -390,7 +405,7 @@ class MergeView:
         return self._together[1]
 
     def _look(
-        self, network: BoundNetwork | Several, sample: Sample, resume: bool, doubt: bool, run: Run
+        self, network: BoundNetwork | Several | LearnersAnswer, sample: Sample, resume: bool, doubt: bool, run: Run
     ) -> tuple[Any, dict[str, Any]]:
         return seen(network, sample, (self.source_space, self.space), self.device, resume, doubt, run)
 

@@ -1,4 +1,4 @@
-"""The Diagnose page: two tabs over one choice of checkpoints."""
+"""The Diagnose page: tabs over one choice of checkpoints."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pages.widgets import link
 from pages.widgets.calibration_tab import calibration_tab
 from pages.widgets.diagnostics_charts import switch_when_asked
 from pages.widgets.diagnostics_tab import verdict_tab
+from pages.widgets.learners_tab import learners_tab
 from pages.widgets.problems import problems_shown
 from pages.widgets.sidebar import selection
 
-VERDICT, CALIBRATION = "verdict", "calibration"
-TABS = {VERDICT: "Will it work?", CALIBRATION: "Calibration"}
+VERDICT, CALIBRATION, LEARNERS = "verdict", "calibration", "learners"
+TABS = {VERDICT: "Will it work?", CALIBRATION: "Calibration", LEARNERS: "Learners"}
 """By their names in the address."""
 
 TAB = "tab"
@@ -43,5 +44,8 @@ def diagnose(first: str) -> None:
         if tab == CALIBRATION:
             head[1].empty()
             calibration_tab(chosen)
+        elif tab == LEARNERS:
+            head[1].empty()
+            learners_tab(chosen)
         else:
             verdict_tab(chosen, head[1])

@@ -145,6 +145,7 @@ def viewer_data(view: MergeView, alpha: float, index: int) -> ViewerData:
         buffers=view.selection.buffers,
         look=look(),
         outside=view.outside,
+        inside=view.inside,
         first=studio().first_looks.found(view, studio().sweep(view)),
     )
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import MergeView, Mixture
+from fusionlib.studio.inside import Inside
 from pages.widgets.animation_route import animation_route
 from pages.widgets.browser_files import browser_route
 from pages.widgets.errors_routes import error_routes
@@ -136,6 +137,7 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
             _whole(query.get("gen", "0"), "gen"),
             request.path_params["key"],
             query.get("doubt") == "1",
+            Inside.read(query["learners"], query.get("fusion", "")) if "learners" in query else None,
         )
     )
     return Response(

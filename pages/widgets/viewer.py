@@ -69,6 +69,8 @@ class ViewerData:
     """Whether the network has classes that the annotation has not."""
     first: Mapping[str, Any] | None = None
     """What a first look has found, by alpha; None where there was none or more is known."""
+    inside: Mapping[str, Any] | None = None
+    """Learners inside the network, see `fusionlib.studio.inside.offered`; None where there are none."""
     control: dict[str, Any] | None = None
     """The method that takes the place of alpha, with its parameters: see `pages.widgets.method_viewer`."""
     errors: Mapping[str, Any] | None = None
