@@ -49,12 +49,16 @@ from fusionlib.runs.answers import Answers  # noqa: E402
 from fusionlib.runs.desk import RunDesk  # noqa: E402
 from fusionlib.runs.uploads import UploadFolder  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
+from fusionlib.studio.training import WISH, Wish  # noqa: E402
 
 SPAN_S = 0.4
 """A process lives for up to this long after it has begun."""
 
 PASS_S, RUN_PASSES = 0.008, 22
 """What a forward pass of a run takes beside itself, and how many it has: eleven networks on two pictures."""
+
+RUN = "a"
+"""The name of a training in the Lab."""
 
 TRAINING = (
     "train --regime csgld --arch tiny --set snapshots=2 samples=2 beta=0.3 lr=0.02 --epochs 12 --batch 1 --crop 8x8"
@@ -194,7 +198,10 @@ def check_run(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
 def train(studio: Studio, _: random.Random, say: Say) -> None:
     """The verb `train` in the home folder of the studio, gone on with where it was broken off."""
     home, data = studio.options.home, studio.options.data[0]
-    out, real = home / "training", Learner.update
+    out, real = home / "lab" / RUN, Learner.update
+    if not (out / WISH).exists():
+        shutil.rmtree(out, ignore_errors=True)
+        studio.training.new(RUN, Wish("csgld", (data,)))
     again = ["--resume"] if (out / RUN_FILE).exists() else []
     loop.KEEP_EVERY_S = KEEP_S
 
@@ -213,7 +220,7 @@ def train(studio: Studio, _: random.Random, say: Say) -> None:
 
 def trained(home: Path) -> dict[str, str]:
     """Digests of what a training has left, its command aside; empty where it is not through."""
-    folder = home / "training"
+    folder = home / "lab" / RUN
     record = json.loads((folder / RUN_FILE).read_text()) if (folder / RUN_FILE).exists() else {"finished": False}
     if not record["finished"]:
         return {}
@@ -223,7 +230,7 @@ def trained(home: Path) -> dict[str, str]:
 
 def check_training(home: Path, _: list[str], whole: dict[str, str]) -> Iterator[str]:
     """Kill it until it is through; files and record that are others than those of an undisturbed one, or not there."""
-    folder, chance, lives = home / "training", random.Random(home.name), 0
+    folder, chance, lives = home / "lab" / RUN, random.Random(home.name), 0
     while not trained(home) and lives < MOST_LIVES:
         for path in folder.glob("*.safetensors"):
             yield from ["damaged"] * (digest(path) != whole[f"training/{path.name}"])
@@ -306,7 +313,9 @@ def started(place: Path, home: Path) -> None:
     """The next start, and its end."""
 
     def start() -> None:
-        Studio(options(place, home)).store.get("anything")
+        studio = Studio(options(place, home))
+        studio.store.get("anything")
+        studio.training.runs()
         os._exit(0)
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(start), 0)[1]) == 0
