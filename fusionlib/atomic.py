@@ -79,11 +79,12 @@ class AtomicFile:
 def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Inside the block an empty temporary folder beside `path`, which takes that name after a block without an error.
 
-    `path` is free or an empty folder; with `replace`, any folder. After any exception nothing is left, and what a
-    killed process leaves is removed as a temporary file is.
+    `path` is free or an empty folder; with `replace`, any folder; a link to one stays a link. After any exception
+    nothing is left, and what a killed process leaves is removed as a temporary file is.
 
     Raises: `WriteError` for a name that is taken, a missing folder, missing rights, a full disk.
     """
+    path = Path(os.path.realpath(path))
     descriptors: list[int] = []
     made: list[Path] = []
 

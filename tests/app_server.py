@@ -26,6 +26,10 @@ from websockets.sync.client import ClientConnection, connect
 ROOT = Path(__file__).resolve().parents[1]
 
 
+SMALL = ("streets:clear:3@val", "streets:rain:2")
+"""Data of so few pictures that all is measured at once."""
+
+
 @dataclass
 class App:
     """A running server; `base` is what its addresses begin with."""
@@ -39,6 +43,11 @@ class App:
     def address(self) -> str:
         """Where its first page is."""
         return f"http://127.0.0.1:{self.port}{self.base}/"
+
+    @property
+    def home(self) -> Path:
+        """Where it keeps what it finds out."""
+        return self.log.parent / "home"
 
     def ask(
         self,

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fusionlib  # noqa: F401 - before torch, whose threads it tells how to wait
 from fusionlib.contracts import ARCHITECTURES
 
+# The run starts many processes of the same code, each of which would compile all of it anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays on one worker, and so do all browsers: two at once on two cores keep each other waiting."""
+    """A file stays on one worker, and so do all files with browsers, which share one and its servers.
+
+    What takes longest begins first, so that the workers end together.
+    """
+    browsing = {item.path for item in items if item.get_closest_marker("browser")}
     for item in items:
-        group = "browser" if item.get_closest_marker("browser") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("browser" if item.path in browsing else item.path.name))
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in browsing, -counts[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: garbage is looked for in what tests make alone, which saves a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -49,33 +69,125 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",  # names that are this machine, for tests of who gets in
+    "--disable-features=LocalNetworkAccessChecks",
 )
 
+ANCHOR = "http://127.0.0.1/anchor"
+
+
+class Chromium:
+    """One for all tests that follow one another; its tabs share the process that has read the app's scripts.
+
+    A tab with a process of its own takes 3 s more, and the app keeps what it keeps in a browser by tab.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._driving: Any = None
+        self._browser: Any = None
+        self._tabs: Any = None
+        self._anchor: Any = None
+
+    def driver(self) -> Any:
+        """What drives browsers. While it is there asyncio runs nothing else on this thread."""
+        if self._driving is None:
+            playwright = pytest.importorskip(
+                "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
+            )
+            if not Path(CHROMIUM).exists():
+                pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
+            self._driving = self._stack.enter_context(playwright.sync_playwright())
+        return self._driving
+
+    def new_context(self, **options: Any) -> Any:
+        """A browser that knows nothing: no cookies, and no scripts."""
+        return self._opened().new_context(**options)
+
+    def new_page(self, viewport: dict[str, int], **media: Any) -> Any:
+        """A tab, of this size and with these preferences (`color_scheme`)."""
+        if self._tabs is None:
+            self._tabs = self._opened().new_context(accept_downloads=True)
+            self._tabs.route(ANCHOR, lambda route: route.fulfill(content_type="text/html", body=""))
+            self._anchor = self._tabs.new_page()  # a process lives as long as it has a page
+            self._anchor.goto(ANCHOR)
+        tab = self._tabs.new_page()
+        tab.set_viewport_size(viewport)
+        tab.emulate_media(**media)
+        return tab
+
+    def tidy(self) -> None:
+        """Close what tests have left open."""
+        for context in self._browser.contexts if self._browser else ():
+            for tab in context.pages:
+                if tab is not self._anchor:
+                    tab.close()
+            if context is not self._tabs:
+                context.close()
+
+    def close(self) -> None:
+        """The end of it, until it is asked for again."""
+        self._stack.close()
+        self.__init__()
+
+    def _opened(self) -> Any:
+        if self._browser is None:
+            self._browser = self.driver().chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            self._stack.callback(self._browser.close)
+        return self._browser
+
+
+SHARED = Chromium()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """The browser ends where the next test needs none."""
+    yield
+    if nextitem is None or group_of(nextitem) != "browser":
+        SHARED.close()
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that it runs with on one worker."""
+    mark = item.get_closest_marker("xdist_group")
+    return mark.args[0] if mark else ""
+
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator:
-    """What drives browsers. It ends with the module: while it is there asyncio runs nothing else on this thread."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e .[test]"
-    )
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as driving:
-        yield driving
+def driver() -> Any:
+    return SHARED.driver()
 
 
 @pytest.fixture(scope="module")
-def browser(driver) -> Iterator:
-    """A Chromium for the tests of a module; pages of its contexts know nothing of one another."""
-    opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-    yield opened
-    opened.close()
+def browser(driver) -> Iterator[Chromium]:
+    yield SHARED
+    SHARED.tidy()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as the README starts it, on an empty home folder."""
+    """The app as the README starts it, on a home folder that was empty before the first test of a browser."""
     from app_server import running_app
 
     with running_app(tmp_path_factory.mktemp("app")) as app:
+        yield app.address
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The same on splits of few pictures."""
+    from app_server import SMALL, running_app
+
+    with running_app(tmp_path_factory.mktemp("small"), *(part for spec in SMALL for part in ("--data", spec))) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app with everything measured that its pages show."""
+    from measured_app import measured_app
+
+    with measured_app(tmp_path_factory.mktemp("measured")) as app:
         yield app.address

@@ -23,8 +23,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def page(browser, address: str) -> Iterator:
     """The Explore page, once the merge has been painted."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    tab = context.new_page()
+    tab = browser.new_page(viewport={"width": 1440, "height": 1000})
     tab.problems = []
     tab.on("pageerror", lambda error: tab.problems.append(str(error)))
     tab.on("console", lambda message: tab.problems.append(message.text) if wrong(message) else None)
@@ -43,7 +42,7 @@ def page(browser, address: str) -> Iterator:
     tab.wait_for_timeout(1000)
     yield tab
     assert tab.problems == []
-    context.close()
+    tab.close()
 
 
 def wrong(message) -> bool:

@@ -8,9 +8,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.test_contrast_browser import PAIR, address
+from tests.measured_app import PAIR
 
-__all__ = ["address"]
 pytestmark = pytest.mark.browser
 
 PRESENTED = """[...document.querySelectorAll(".js-plotly-plot")].find(one => one.offsetParent)
@@ -20,9 +19,9 @@ BUTTON, HEADER, ROW = 262, 36, 35
 """Where the column of buttons lies in the table, and how high its lines are, in pixels."""
 
 
-def test_a_click_in_the_table_opens_the_merge_in_explore(browser, address: str) -> None:
+def test_a_click_in_the_table_opens_the_merge_in_explore(browser, measured: str) -> None:
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.goto(f"{address}compare?a={PAIR[1]}&b={PAIR[0]}")
+    tab.goto(f"{measured}compare?a={PAIR[1]}&b={PAIR[0]}")
     table = tab.locator('[data-testid="stDataFrame"]:visible').first
     table.wait_for(timeout=60000)
     tab.get_by_text("Gain over the best single network").wait_for(timeout=60000)
@@ -43,11 +42,11 @@ def test_a_click_in_the_table_opens_the_merge_in_explore(browser, address: str) 
     tab.close()
 
 
-def test_a_click_on_a_map_opens_its_merge(browser, address: str) -> None:
+def test_a_click_on_a_map_opens_its_merge(browser, measured: str) -> None:
     span = quote(json.dumps({"from": 0.25, "to": 0.75, "step": 0.5, "second": {"from": 0.9, "to": 1.0, "step": 0.1}}))
     pair = f"a={PAIR[0]}&b={PAIR[1]}&compare={PAIR[0]}&compare={PAIR[1]}"
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.goto(f"{address}compare?part=vary&{pair}&method=slerp&second=threshold&vary={span}")
+    tab.goto(f"{measured}compare?part=vary&{pair}&method=slerp&second=threshold&vary={span}")
     tab.get_by_role("button", name="4 points of alpha and threshold (2 x 2)").click(timeout=60000)
     tab.get_by_text("Star: the best").wait_for(timeout=60000)
     drawn = tab.locator(".js-plotly-plot:visible .main-svg").first

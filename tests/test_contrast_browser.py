@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fusionlib.studio import Choices, Options, Selection, Studio
-from tests.app_server import ROOT, running_app
-
 pytestmark = pytest.mark.browser
 LEAST = 4.5
 AUDIT = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
-PAIR, SOURCE = ("seed-11", "seed-12"), "streets clear"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app with everything measured that the pages show, on one picture."""
-    folder = tmp_path_factory.mktemp("contrast")
-    files = tuple(ROOT / "assets" / "demo" / f"{name}.safetensors" for name in PAIR)
-    options = Options(files, ("streets:clear:1",), demo=False, home=folder / "home", device="cpu")
-    measured(Studio(options))
-    broken = folder / "broken.pth"
-    broken.write_bytes(b"no checkpoint")
-    given = [
-        "--no-demo",
-        "--device",
-        "cpu",
-        "--data",
-        options.data[0],
-        *(part for path in (*files, broken) for part in ("--checkpoints", str(path))),
-    ]
-    with running_app(folder, *given) as app:
-        yield app.address
-
-
-def measured(studio: Studio) -> None:
-    """Fill the store of results with a curve, its calibration, a diagnosis and a comparison."""
-    view = studio.view(Selection(*PAIR, SOURCE, "val"))
-    studio.sweep(view).measure(0.5)
-    studio.calibration.sweep(view).measure(0.5)
-    studio.errors.of_view(view, 0.5).measure()
-    studio.diagnosis(PAIR, SOURCE, "val").measure(0.5)
-    studio.comparisons.open(PAIR, SOURCE, "val", Choices(methods=("linear", "slerp"))).measure()
-    studio.store.close()
-
-
 PAGES = {
     "": '[data-testid="canvas-m"][data-alpha]',
     "layers": '[data-testid="canvas-m"][data-alpha]',
@@ -76,11 +37,11 @@ OPEN_ALL = """() => {
 STILL = "() => document.getAnimations().every((one) => one.playState !== 'running')"
 
 
-def test_text_stands_out_from_what_lies_behind_it(browser, address: str) -> None:
+def test_text_stands_out_from_what_lies_behind_it(browser, measured: str) -> None:
     weak: dict[tuple[str, ...], str] = {}
     tab = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
     for page, ready in PAGES.items():
-        tab.goto(address + page)
+        tab.goto(measured + page)
         tab.locator(f"{ready}:visible").first.wait_for(timeout=60000)
         tab.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=60000)
         tab.wait_for_function(OPEN_ALL, polling=400)

@@ -6,22 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_contrast_browser import address as measured
-
-__all__ = ["measured"]
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def tab(browser) -> Iterator:
     """A page of the app that collects what goes wrong."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = context.new_page()
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     yield page
     assert problems == [] and page.locator('[data-testid="stException"]').count() == 0
-    context.close()
+    page.close()
 
 
 def open_diagnostics(tab, address: str, query: str = "") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from app_server import running_app
+from app_server import App
 
 pytestmark = pytest.mark.browser
 
@@ -22,12 +22,6 @@ SEARCH = {
     **{"strategy": "grid", "select": "streets rain, val", "report": "streets rain, val", "settings": '{"step":0.5}'},
 }
 """A search of three points on the two pictures that the operator names."""
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app"), "--data", "streets:rain:2") as app:
-        yield app.address
 
 
 @pytest.fixture
@@ -48,8 +42,8 @@ def explored_and_back(tab, before: str) -> None:
     tab.wait_for_url(before)
 
 
-def test_a_network_of_the_domains_opens_in_explore_and_back_returns(tab, address: str) -> None:
-    tab.goto(f"{address}domains?{urlencode(DOMAINS)}")
+def test_a_network_of_the_domains_opens_in_explore_and_back_returns(tab, small: App) -> None:
+    tab.goto(f"{small.address}domains?{urlencode(DOMAINS)}")
     tab.get_by_text("over the best expert alone").wait_for(timeout=60000)
     assert re.search(r"95 %: \+\d.* to \+\d", tab.get_by_text("over the best expert alone").inner_text())
     tab.get_by_role("radio", name="Path").click()
@@ -66,8 +60,8 @@ def test_a_network_of_the_domains_opens_in_explore_and_back_returns(tab, address
     tab.get_by_text("over the best expert alone").wait_for(timeout=60000)
 
 
-def test_a_search_finds_its_best_and_a_point_opens_in_explore(tab, address: str) -> None:
-    tab.goto(f"{address}compare?{urlencode([*SEARCH.items(), ('compare', 'start'), ('compare', 'fog')])}")
+def test_a_search_finds_its_best_and_a_point_opens_in_explore(tab, small: App) -> None:
+    tab.goto(f"{small.address}compare?{urlencode([*SEARCH.items(), ('compare', 'start'), ('compare', 'fog')])}")
     tab.get_by_role("button", name="forward passes").click(timeout=60000)
     gain = tab.get_by_test_id("stMetric").filter(has_text="mIoU gain")
     gain.wait_for(timeout=60000)

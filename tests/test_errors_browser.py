@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import running_app
+from app_server import SMALL, App
 
 from fusionlib.options import Options
 from fusionlib.studio import Selection, Studio
 
 pytestmark = pytest.mark.browser
 
-DATA = "streets:clear:3@val"
 VIEW = "errors?a=night&b=fog&mix=alpha&alpha=0.5&show=confusion&picture=2"
 WHITE = """async canvas => {
   await new Promise(requestAnimationFrame);
@@ -24,17 +21,6 @@ WHITE = """async canvas => {
   for (let i = 0; i < data.length; i += 4) found += data[i] === 255 && data[i + 1] === 255 && data[i + 2] === 255;
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("app")
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    with running_app(folder, "--data", DATA) as app:
-        yield app.address
 
 
 def outline_of(tab) -> int:
@@ -48,11 +34,10 @@ def counts_of(tab) -> list[int]:
     return [int(re.sub(r"\D", "", text.split(" ")[0])) for text in texts]
 
 
-def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    tab, problems = context.new_page(), []
+def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, small: App) -> None:
+    tab, problems = browser.new_page(viewport={"width": 1440, "height": 1000}), []
     tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.goto(f"{address}{VIEW}&data=streets+clear")
+    tab.goto(f"{small.address}{VIEW}&data=streets+clear")
     tab.get_by_role("button", name=re.compile("^Look into it: 9 forward passes")).click(timeout=60000)
     tab.locator(".scatterlayer path.point").first.wait_for(state="attached", timeout=60000)
     assert tab.get_by_test_id("overlay-note").inner_text() == ""
@@ -76,18 +61,18 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, address:
     assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
     _presented(tab)
     assert problems == []
-    context.close()
+    tab.close()
 
 
-def test_the_read_out_is_the_stored_label(browser, address: str, folder: Path) -> None:
-    studio = Studio(Options(home=folder / "home", device="cpu", data=(DATA,)))
+def test_the_read_out_is_the_stored_label(browser, small: App) -> None:
+    studio = Studio(Options(home=small.home, device="cpu", data=SMALL))
     view = studio.view(Selection("night", "fog", "streets clear", "val"))
     assert len(view.need_pictures()) == 3, "the data of the app"
     analysis = studio.errors.of_view(view, 0.5)
     analysis.measure()  # known from the test before, where that ran
     names, labels = view.space.names, analysis.maps(1).merge
     tab = browser.new_page(viewport={"width": 1440, "height": 1000})
-    tab.goto(f"{address}{VIEW}&data=streets+clear")
+    tab.goto(f"{small.address}{VIEW}&data=streets+clear")
     tab.get_by_test_id("canvas-m").and_(tab.locator('[data-alpha="0.500"]')).wait_for(timeout=60000)
     box, (height, width) = tab.get_by_test_id("viewport-m").bounding_box(), labels.shape
     even = [(x, y) for y in range(20, height, 23) for x in range(20, width, 31) if _even(labels, x, y)]

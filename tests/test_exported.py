@@ -15,7 +15,6 @@ import pytest
 import torch
 from helpers import TinyNet, tiny_registered, tiny_tensors
 from torch import Tensor, nn
-from torch._export.serde.serialize import serialize
 
 from fusionlib.architectures.recognise import recognise
 from fusionlib.checkpoints import stand_ins
@@ -56,6 +55,8 @@ def compressed(folder: Path, network: nn.Module) -> Path:
 
 def older(folder: Path, network: nn.Module) -> Path:
     """As torch.export wrote programs up to torch 2.7: files of `torch.save` in an archive."""
+    from torch._export.serde.serialize import serialize  # 2 s, for this file alone
+
     parts = serialize(torch.export.export(network, (torch.rand(1, 3, 16, 16),)))
     with zipfile.ZipFile(folder / "older.pt2", "w") as archive:
         archive.writestr("serialized_exported_program.json", parts.exported_program)

@@ -16,12 +16,15 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.atomic import atomic_folder, tidy
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.cli import main
+from fusionlib.data.labels import CITYSCAPES
 from fusionlib.errors import UsageError, WriteError
 from fusionlib.merging.build import build_method
 from fusionlib.studio import Options, Studio
 from fusionlib.studio.hub_export import zipped
 from fusionlib.studio.selection import Selection
 from pages.widgets import server
+from tests.helpers import until
+from tests.page_tools import opened
 from tests.test_hub_folder import CONFIG, folder, forgotten, tensors  # noqa: F401
 
 MAIN = Path(__file__).parents[1] / "pages" / "main.py"
@@ -91,6 +94,24 @@ def test_where_no_folder_can_be_a_line_says_why(start) -> None:
     assert any(item.value.startswith("c is no folder of Hugging Face") for item in app.caption)
 
 
+def test_a_row_of_the_table_is_written_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"id2label": {str(number): name for number, name in enumerate(CITYSCAPES.names)}}
+    for seed, name in enumerate("ab"):
+        folder(tmp_path / "files" / name, CONFIG | named, seed=seed, classes=len(CITYSCAPES.names))
+    with opened("compare.py", tmp_path / "home", monkeypatch) as open_page:
+        app = open_page("--checkpoints", str(tmp_path / "files"), "--data", DATA)
+        app.multiselect[0].set_value(["a", "b"]).run()
+        app.button_group(key="rows").set_value(["subsets"]).run()
+        next(item for item in app.button if "rows on" in item.label).click().run()
+        comparison = list(server.studio().comparisons._works._works.values())[-1]
+        until(lambda: comparison.state == "done")
+        app.run().button(key="compare-hub").click().run()
+        assert not app.exception and not app.error
+    (written,) = (tmp_path / "home" / "exports").iterdir()
+    assert open_checkpoint(written).description == open_checkpoint(tmp_path / "files" / "a").description
+    assert any(item.proto.label.startswith("Folder (") for item in app.get("download_button"))
+
+
 def test_several_networks_are_no_folder(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     studio = Studio(Options(checkpoints=(files,), data=(DATA,), demo=False, home=tmp_path / "home"))
     view = studio.view(Selection("a", "b", "streets clear", None, "average"))
@@ -139,6 +160,11 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         (made / "g").write_text("x")
         raise KeyError
     assert contents(out) == {"f": b"two"} and os.listdir(tmp_path) == ["out"]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with atomic_folder(tmp_path / "link") as made:
+        (made / "f").write_text("four")
+    assert (tmp_path / "link").is_symlink() and contents(tmp_path / "there") == {"f": b"four"}
     with pytest.raises(WriteError, match="No such file"), atomic_folder(tmp_path / "none" / "out"):
         pass
 

@@ -216,8 +216,10 @@ def test_further_checkpoints_get_a_weight_and_a_brush_of_their_own(page) -> None
 
 
 def test_a_reload_keeps_what_was_drawn(page) -> None:
+    before = page.url
     drag(page, (3, 0.1), (9, 0.9))
-    page.wait_for_timeout(1500)
+    page.wait_for_url(lambda url: url != before, timeout=30000)
+    page.wait_for_timeout(1000)
     drawn = weights(page)
     page.reload()
     page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import folder_data
+from helpers import folder_data, until
+from page_tools import opened as page
+from page_tools import text, tiny_files
 from safetensors.torch import save_file
 from test_senformer import CLASSES, MINI, lively
 
@@ -33,6 +35,7 @@ from fusionlib.merging.build import build_method
 from fusionlib.studio import Options, Selection, Studio
 from fusionlib.studio.frame import Frame
 from fusionlib.studio.inside import Inside
+from pages.widgets import server
 
 RNG = np.random.default_rng(3)
 
@@ -208,6 +211,14 @@ def test_parts_add_up_to_the_network(checkpoint: Checkpoint) -> None:
     assert found[1].macs > lateral and all(one.macs > 0 for one in found)
 
 
+def test_the_papers_sizes_stand_beside_those_of_its_networks() -> None:
+    fifty = ARCHITECTURES.get("senformer-resnet50")
+    found = parts(fifty, 150)
+    assert fifty.printed == "55 M and 179 G with 150 classes" and not ARCHITECTURES.get("senformer-tiny").printed  # type: ignore[attr-defined]
+    assert round(sum(one.parameters for one in found) / 1e6) == 55
+    assert sum(one.macs for one in found) > 179e9, "the printed ones lack the products of attention"
+
+
 def test_cosines_of_classes_leave_zeros_out_and_take_the_papers_set() -> None:
     table = np.array([[1.0, 0], [0, 2], [0, 0], [3, 3]])
     half = np.sqrt(0.5)
@@ -275,3 +286,50 @@ def test_nonsense_of_a_browser_is_refused() -> None:
     for kept, way in (("", ""), ("x", ""), ("-1", ""), ("1" * 50, ""), ("0", "nonsense"), ("²", "")):
         with pytest.raises(UsageError, match="Reload"):
             Inside.read(kept, way)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_tab_measures_after_its_cost_was_told_and_shows_it_all(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in "ab":
+        (files / f"{name}.safetensors").symlink_to(folder / f"{name}.safetensors")
+    given = ("--checkpoints", str(files), "--data", f"folder:{folder / 'data'}")
+    with page("diagnostics.py", tmp_path / "home", monkeypatch) as open_page:
+        app = open_page(*given)
+        app.button_group(key="tab").set_value("learners").run()
+        assert not app.exception and "out of one pass" in text(app)
+        assert app.button(key="learners-run").label == "Measure: 2 forward passes"
+        app.button(key="learners-run").click().run()
+        (work,) = server.studio().learners._works._works.values()
+        until(lambda: work.state == "done")
+        app.run()
+        assert not app.exception
+        found = work.snapshot()
+        assert app.metric[0].value == f"{found['gain']:+.2f} points"
+        tables = [item.value for item in app.dataframe]
+        table = next(one for one in tables if "variance (x 1e-3)" in one)
+        assert list(table["who"]) == ["d2", "d3", "d4", "d5", "mean of the learners", "the network"]
+        assert any(list(one.get("who", [])) == [way.title for way in ways()] for one in tables)
+        assert any("multiplications (G)" in one and len(one) == 4 for one in tables)
+        app.toggle(key="learners-embeddings").set_value(True).run()
+        assert not app.exception and any("mean cosine" in item.value for item in app.dataframe)
+        app.button_group(key="inside").set_value("merge").run()
+        assert not app.exception and app.button(key="learners-run").label == "Measure: 2 forward passes"
+
+
+def test_the_tab_says_where_there_are_no_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = (
+        "--checkpoints",
+        str(tiny_files(tmp_path / "files", 2)),
+        "--data",
+        f"folder:{folder_data(tmp_path / 'd', 2)}",
+    )
+    with page("diagnostics.py", tmp_path / "home", monkeypatch) as open_page:
+        app = open_page(*given)
+        app.button_group(key="tab").set_value("learners").run()
+        assert not app.exception and "no learners inside" in text(app)

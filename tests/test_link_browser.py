@@ -74,7 +74,7 @@ def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> N
     """A browser knows an option by its text, which has changed by then."""
     from playwright.sync_api import expect
 
-    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(f"{address}?a=start&b=fog&data=streets+all&split=val&alpha=1")
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
     tab.wait_for_function("() => location.search.includes('picture=')")

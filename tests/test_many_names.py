@@ -49,7 +49,7 @@ def at_most(seconds: float) -> Iterator[None]:
 @pytest.mark.parametrize("other", [{}, {"mark": "x"}, {"integers": True}], ids=["alike", "other names", "other kinds"])
 def test_preflight(other: dict) -> None:
     first, second = checkpoint("a"), checkpoint("b", **other)
-    explanations([checkpoint("made")])  # the built-in networks are made once, however many names are asked about
+    explanations([checkpoint("made", "y")])  # the built-in networks are made once, however many names are asked about
     with at_most(2):
         report = preflight([first, second], recognise, explanations)
     assert report.compatible == (not other)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fnmatch import fnmatch
 
 import pytest
-from app_server import App, running_app
+from app_server import App
 
 pytestmark = pytest.mark.browser
 
-DATA = "streets:clear:3@val"
 VIEW = "?a=night&b=fog&mix=alpha&alpha=0.5&picture=2&data=streets%20clear"
 ZOOM = "**zoom-1.5_0.166667_0.166667**"
 NOTE = "<b>the pole</b> is lost"
@@ -23,22 +21,15 @@ BRIGHT = """async canvas => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with running_app(tmp_path_factory.mktemp("app"), "--data", DATA) as running:
-        yield running
-
-
 @pytest.fixture
-def tab(browser, app: App):
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    tab, problems = context.new_page(), []
+def tab(browser, small: App):
+    tab, problems = browser.new_page(viewport={"width": 1440, "height": 900}), []
     tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.goto(app.address + VIEW)
+    tab.goto(small.address + VIEW)
     ready(tab)
     yield tab
     assert problems == []
-    context.close()
+    tab.close()
 
 
 def ready(tab) -> None:

@@ -60,7 +60,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, driver) -> Iterator[SimpleNa
 
 
 def opened(browser, stage: SimpleNamespace, link: str = STEPS[0].link, **size: int):
-    tab = browser.new_context(viewport={"width": 1280, "height": 720, **size}, accept_downloads=True).new_page()
+    tab = browser.new_page(viewport={"width": 1280, "height": 720, **size})
     tab.problems = []
     tab.on("pageerror", lambda error: tab.problems.append(str(error)))
     tab.goto(stage.app.address + link)

@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 import torch
 from helpers import CPU, folder_data
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fusionlib.architectures import resnet
+from fusionlib.architectures import resnet, upernet_plan
 from fusionlib.architectures.backbones import TINY
 from fusionlib.architectures.nearest import unknown_network
 from fusionlib.architectures.recognise import network_of, recognise
-from fusionlib.architectures.senformer import SelfEnsemble, SenFormer
+from fusionlib.architectures.senformer import FeaturesFusion, SenFormer, SenFormerArchitecture
 from fusionlib.architectures.senformer_learner import READINGS, Decoder
 from fusionlib.architectures.senformer_plan import SHARING, Plan, plan_of, usual_plan
+from fusionlib.architectures.senupernet import SenUperNet
 from fusionlib.architectures.staged import check_stages
+from fusionlib.architectures.swin import position_index
 from fusionlib.checkpoints.arena import Arena
 from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.cli import main
@@ -36,6 +38,7 @@ from fusionlib.merging.profile import LayerProfile
 from fusionlib.merging.slices import units
 from fusionlib.studio.layers import describe
 
+FAMILIES = ("features-fusion-", "senformer-", "senupernet-")
 CLASSES = 3
 MINI = Plan(
     resnet.Plan((1, 1, 1, 1), bottleneck=False, stem=4, widths=(4, 4, 8, 8)), width=8, depth=2, heads=4, window=3
@@ -65,17 +68,22 @@ def forgotten() -> Iterator[None]:
 
 def millions(plan: Plan, classes: int = 150) -> float:
     with torch.device("meta"):
-        return sum(tensor.numel() for tensor in SenFormer(plan, classes).parameters()) / 1e6
+        network = (FeaturesFusion if plan.fused else SenFormer)(plan, classes)
+    return sum(tensor.numel() for tensor in network.parameters()) / 1e6
 
 
 def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def lively(plan: Plan, seed: int = 0) -> SenFormer:
+def network_of_plan(plan: Plan) -> nn.Module:
+    return (FeaturesFusion if plan.fused else SenFormer)(plan, CLASSES)
+
+
+def lively(plan: Plan, seed: int = 0) -> nn.Module:
     """In evaluation mode, with class embeddings that are not 0 and norms that are not the identity."""
     torch.manual_seed(seed)
-    network = SenFormer(plan, CLASSES).eval()
+    network = network_of_plan(plan).eval()
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point() and tensor.ndim < 4:
@@ -114,7 +122,7 @@ def test_parameters_are_those_of_the_paper_without_the_auxiliary_head() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_is_told_by_its_tensors_alone_and_runs_in_stages(variant: str) -> None:
-    plan, network = VARIANTS[variant], SenFormer(VARIANTS[variant], CLASSES).eval()
+    plan, network = VARIANTS[variant], network_of_plan(VARIANTS[variant]).eval()
     shapes = shapes_of(network)
     assert plan_of(shapes) == plan
     known = network_of(shapes)
@@ -122,19 +130,20 @@ def test_every_variant_is_told_by_its_tensors_alone_and_runs_in_stages(variant: 
     assert dict(known[0].shapes(CLASSES)) == shapes and not hasattr(known[0], "permutations")  # type: ignore[attr-defined]
     assert [name for name, item in ARCHITECTURES.items() if item.recognise(shapes)] == [recognise(shapes)[0]]  # type: ignore[index]
     assert network(torch.rand(1, 3, 33, 62)).shape == (1, CLASSES, 9, 16)
-    check_stages(network, network.stages())
+    check_stages(network, network.stages())  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES.names() if name.startswith("senformer-")])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES.names() if name.startswith(FAMILIES)])
 def test_listed_networks_are_recognised_with_their_classes_and_by_themselves(name: str) -> None:
     item: Any = ARCHITECTURES.get(name)
     with torch.device("meta"):
         shapes = shapes_of(item.build(6))
     assert list(item.shapes(6).items()) == list(shapes.items())
     assert [other for other, one in ARCHITECTURES.items() if one.recognise(shapes)] == [name]
-    assert recognise(shapes) == (name, 6) and item.plan.name == name
-    first = "decode_head.learners.0.layers.0.cross_attn.to_q.weight"
-    assert recognise({key: shape for key, shape in shapes.items() if key != first}) is None
+    assert recognise(shapes) == (name, 6) and item.plan.name == name.removeprefix("sen" * ("upernet" in name))
+    inside = [key for key in shapes if key.startswith("decode_head.") and key.endswith(".weight")]
+    assert all(recognise({one: shapes[one] for one in shapes if one != key}) is None for key in inside[::9])
+    assert recognise({**shapes, "auxiliary_head.conv_seg.weight": (6, 256, 1, 1)}) == (name, 6)
 
 
 def test_a_part_and_a_size_that_no_network_has_are_said(tmp_path: Path) -> None:
@@ -241,7 +250,7 @@ def test_networks_without_learners_say_so(tmp_path: Path) -> None:
     assert network.learners is None
     with pytest.raises(UsageError, match="no learners inside"):
         answers_of(network, PICTURES)
-    assert not isinstance(network.architecture, SelfEnsemble)
+    assert not isinstance(network.architecture, SenFormerArchitecture)
 
 
 def test_gradients_are_finite_and_reach_every_parameter() -> None:
@@ -249,6 +258,82 @@ def test_gradients_are_finite_and_reach_every_parameter() -> None:
     answers = network.answers(torch.rand(2, 3, 32, 64))
     (network.fused(answers)[:, 0].mean() + answers[:, :, 1].mean()).backward()
     assert all(one.grad is not None and bool(torch.isfinite(one.grad).all()) for one in network.parameters())
+
+
+def test_senupernet_is_a_pyramid_of_upernet_with_learners(tmp_path: Path) -> None:
+    plan = upernet_plan.Plan(MINI.backbone, 8)
+    torch.manual_seed(0)
+    network = SenUperNet(plan, CLASSES).eval()
+    found = bound(opened(tmp_path, network))
+    answers = answers_of(found, PICTURES)
+    assert answers.learners.names == ("d2", "d3", "d4", "d5") and not answers.learners.embeddings()
+    assert torch.equal(answers.fused(), found.logits(PICTURES))
+    check_stages(network, network.stages())
+    with torch.device("meta"):
+        fifty = SenUperNet(upernet_plan.Plan(resnet.PLANS[50]), 150)
+    assert sum(one.numel() for one in fifty.parameters()) / 1e6 == pytest.approx(64.33, abs=0.01)
+
+
+# --- files of the released code --------------------------------------------------------------------------------------
+
+
+def released(seed: int, width: int = 8, depth: int = 2, window: int = 3) -> dict[str, Tensor]:
+    """A small network as the released code stores it, with what it never calls; names written down from it."""
+    torch.manual_seed(seed)
+    backbone = resnet.ResNet(replace(MINI.backbone, deep=True))  # type: ignore[type-var]
+    found = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+
+    def layer(name: str, *shape: int) -> None:
+        found[f"{name}.weight"], found[f"{name}.bias"] = torch.randn(*shape) * 0.2, torch.randn(shape[0]) * 0.2
+
+    for level, channels in enumerate((4, 4, 8, 8)):
+        layer(f"neck.lateral_convs.{level}.conv", width, channels, 1, 1)
+        block, heads = f"neck.fpn_swins.{level}.swin_blocks.blocks.0", 4
+        for norm in ("norm1", "norm2"):
+            layer(f"{block}.{norm}", width)
+        found[f"{block}.attn.w_msa.relative_position_bias_table"] = torch.randn((2 * window - 1) ** 2, heads)
+        found[f"{block}.attn.w_msa.relative_position_index"] = position_index(window)
+        layer(f"{block}.attn.w_msa.qkv", 3 * width, width)
+        layer(f"{block}.attn.w_msa.proj", width, width)
+        layer(f"{block}.ffn.layers.0.0", 4 * width, width)
+        layer(f"{block}.ffn.layers.1", width, 4 * width)
+        learner = f"decode_head.learners.{level}"
+        found[f"{learner}.queries"] = torch.randn(1, CLASSES, width)
+        for norm in ("norm_features", "norm_embs"):
+            layer(f"{learner}.{norm}", width)
+        for number in range(depth):
+            block = f"{learner}.layers.{number}"
+            for norm in ("norm1", "norm2", "norm3"):
+                layer(f"{block}.{norm}", width)
+            for name in ("attn.proj", "cross_attn.proj", "cross_attn.to_q"):
+                layer(f"{block}.{name}", width, width)
+            layer(f"{block}.attn.qkv", 3 * width, width)
+            layer(f"{block}.cross_attn.kv", 2 * width, width)
+            layer(f"{block}.mlp.fc1", 4 * width, width)
+            layer(f"{block}.mlp.fc2", width, 4 * width)
+    layer("decode_head.conv_seg", CLASSES, 128, 1, 1)
+    layer("auxiliary_head.conv_seg", CLASSES, 16, 1, 1)
+    return found
+
+
+def test_released_files_open_with_every_tensor_and_are_written_under_their_names(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{name}.safetensors") for name in "ab"]
+    for seed, path in enumerate(files):
+        save_file(released(seed), path)
+    checkpoint = open_checkpoint(Path(files[0]))
+    name, classes = recognise(checkpoint.shapes)  # type: ignore[misc]
+    assert (name.partition(":")[0], classes) == ("senformer-resnet-v1c", CLASSES) and "sharing=none" in name
+    theirs, ours = released(0), bound(checkpoint).module.state_dict()
+    assert len(ours) == len(theirs) - 4
+    for level in range(4):
+        place, block = f"neck.fpn_swins.{level}.swin_blocks.blocks.0", f"decode_head.learners.{level}.layers.1"
+        assert torch.equal(ours[f"{place}.mlp.fc2.weight"], theirs[f"{place}.ffn.layers.1.weight"])
+        assert torch.equal(ours[f"{block}.cross_attn.kv.bias"], theirs[f"{block}.cross_attn.kv.bias"])
+    out = tmp_path / "out.safetensors"
+    main(["merge", *files, "--alpha", "1", "--out", str(out), "--home", str(tmp_path / "home")])
+    assert {key: tuple(one.shape) for key, one in load_file(out).items()} == {
+        k: tuple(t.shape) for k, t in theirs.items()
+    }
 
 
 # --- merging ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from test_senformer import CLASSES, MINI
 from torch.nn.functional import cross_entropy
 
 from fusionlib.architectures.backbones import TINY
-from fusionlib.architectures.senformer import SelfEnsemble
+from fusionlib.architectures.senformer import SenFormerArchitecture
 from fusionlib.architectures.senformer_plan import usual_plan
 from fusionlib.contracts import ARCHITECTURES, IGNORE, REGIMES
 from fusionlib.data.spec import open_dataset
@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ARCHITECTURES.names()
-    monkeypatch.setitem(ARCHITECTURES._items, "mini-senformer", SelfEnsemble(MINI, listed=False))
+    monkeypatch.setitem(ARCHITECTURES._items, "mini-senformer", SenFormerArchitecture(MINI, listed=False))
     with tiny_registered():
         yield
 
@@ -78,7 +78,7 @@ def test_class_embeddings_have_no_decay_and_a_trained_backbone_a_tenth_of_the_ra
         assert group["lr"] == (0.05 if kinds == {"backbone"} else 0.5)
         assert len(embeddings) == 1 and (group["weight_decay"] == 0) is (embeddings == {True})
     assert sum(len(group["params"]) for group in optimiser.param_groups) == len(names)
-    assert [one.rate for one in SelfEnsemble(usual_plan(TINY)).groups] == [1.0]
+    assert [one.rate for one in SenFormerArchitecture(usual_plan(TINY)).groups] == [1.0]
 
 
 def test_a_step_is_no_longer_than_the_clip_and_other_runs_know_nothing_of_it(data, tmp_path: Path) -> None:

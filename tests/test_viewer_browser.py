@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT, COUNT, LATENCY = 512, 256, 5, 0.03
 LOOK_MS = 800  # what assets/viewer/state.js waits, and the run after it

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from app_server import App, cutting_proxy, outside_address, running_app, session_of
-from conftest import CHROMIUM, FLAGS
 from helpers import Answer, saved, until
 from test_app_browser import wrong
 from websockets.exceptions import InvalidStatus
@@ -22,7 +21,6 @@ from websockets.exceptions import InvalidStatus
 from pages.widgets.guard import POLICY
 
 # Chromium's own check would keep a foreign page away before ours is asked.
-EVERY_NAME_IS_HERE = ["--host-resolver-rules=MAP *.test 127.0.0.1", "--disable-features=LocalNetworkAccessChecks"]
 TOKEN, LIMIT = "correct horse & battery", 5
 
 
@@ -195,10 +193,10 @@ def test_a_session_has_room_for_two_of_the_largest_and_gives_it_back(app: App, u
 
 
 @pytest.fixture
-def tab(app: App, driver) -> Iterator:
-    """A browser to which every name is this machine."""
-    browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *EVERY_NAME_IS_HERE])
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+def tab(app: App, browser) -> Iterator:
+    """A browser that knows nothing, and to which every name is this machine."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
     page.problems = []
     page.on(
         "console",
@@ -209,7 +207,7 @@ def tab(app: App, driver) -> Iterator:
         ),
     )  # asked for late, once refused
     yield page
-    browser.close()
+    context.close()
 
 
 def painted(tab) -> None:

@@ -35,6 +35,11 @@ _EXAMPLES, _RENAMES, _OFFERS, _SAME_ENDING = 3, 3, 4, 8
 _GAIN = 0.25
 """Share of a network's tensors that a rename must bring into place where not all get there: less is chance."""
 
+_FOUND: dict[Any, tuple[Near | None, Any]] = {}
+"""What came nearest to shapes among networks, which are kept with it: their ids stay theirs."""
+
+_REMEMBERED = 32
+
 WITHOUT = "inspecting, merging and exporting work without"
 RENAMING = "evaluate, sweep, diagnose, layers or the app"
 """What takes names as the network's: elsewhere renames are between checkpoints."""
@@ -117,6 +122,15 @@ def nearest(shapes: Shapes, architectures: Registry[Architecture] = ARCHITECTURE
         for name, item in architectures.items()
         if getattr(item, "chosen", True) and getattr(item, "listed", True)
     ]
+    key = tuple(shapes.items()), tuple((name, id(item)) for name, item in known)
+    if key not in _FOUND:
+        while len(_FOUND) >= _REMEMBERED:
+            _FOUND.pop(next(iter(_FOUND)), None)
+        _FOUND[key] = _nearest(shapes, known), known
+    return _FOUND[key][0]
+
+
+def _nearest(shapes: Shapes, known: Sequence[tuple[str, Architecture]]) -> Near | None:
     kinds, names = _kinds(shapes), _by_kind(shapes)
     bounds = [_most_alike(item, kinds) for _, item in known]
     best: tuple[tuple[bool, float, int], Near] | None = None

@@ -47,10 +47,10 @@ class Unit(nn.Module):
         return self.relu(self.bn(self.conv(x)))
 
 
-class Head(nn.Module):
-    """The decoder of maps of `widths` channels, the finest first (Figure 4, left)."""
+class PooledPyramid(nn.Module):
+    """Maps of `widths` channels, the finest first -> as many of `channels` (Figure 4, left, up to where they meet)."""
 
-    def __init__(self, widths: tuple[int, ...], channels: int, classes: int) -> None:
+    def __init__(self, widths: tuple[int, ...], channels: int) -> None:
         super().__init__()
         *finer, coarsest = widths
         self.psp_modules = nn.ModuleList(
@@ -59,8 +59,6 @@ class Head(nn.Module):
         self.bottleneck = Unit(coarsest + len(CELLS) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(Unit(width, channels, 1) for width in finer)
         self.fpn_convs = nn.ModuleList(Unit(channels, channels, 3) for _ in finer)
-        self.fpn_bottleneck = Unit(len(widths) * channels, channels, 3)
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
 
     def pooled(self, maps: Maps) -> Maps:
         """The coarsest map with what it is in larger and larger cells."""
@@ -82,6 +80,24 @@ class Head(nn.Module):
         *finer, x = maps
         return *(unit(one) for unit, one in zip(self.fpn_convs, finer, strict=True)), x
 
+    def stages(self, prefix: str) -> list[Stage]:
+        """From the maps of the backbone to those of the pyramid."""
+        pooling = (f"{prefix}psp_modules", f"{prefix}bottleneck")
+        return [
+            Stage(f"{prefix}psp_modules", self.pooled, pooling),
+            Stage(f"{prefix}lateral_convs", self.summed),
+            Stage(f"{prefix}fpn_convs", self.refined),
+        ]
+
+
+class Head(PooledPyramid):
+    """The decoder of UperNet: all levels of the pyramid, fused, and a classifier."""
+
+    def __init__(self, widths: tuple[int, ...], channels: int, classes: int) -> None:
+        super().__init__(widths, channels)
+        self.fpn_bottleneck = Unit(len(widths) * channels, channels, 3)
+        self.conv_seg = nn.Conv2d(channels, classes, 1)
+
     def fused(self, maps: Maps) -> Tensor:
         """All levels at the sides of the finest, and a convolution over them."""
         finest, *others = maps
@@ -89,11 +105,8 @@ class Head(nn.Module):
 
     def stages(self, prefix: str) -> list[Stage]:
         """From the maps of the backbone to logits."""
-        pooling = (f"{prefix}psp_modules", f"{prefix}bottleneck")
         return [
-            Stage(f"{prefix}psp_modules", self.pooled, pooling),
-            Stage(f"{prefix}lateral_convs", self.summed),
-            Stage(f"{prefix}fpn_convs", self.refined),
+            *super().stages(prefix),
             Stage(f"{prefix}fpn_bottleneck", self.fused),
             Stage(f"{prefix}conv_seg", self.conv_seg),
         ]
@@ -210,7 +223,7 @@ def of_description(description: Description) -> UperNetArchitecture | None:
 @of_any_size
 def of_shapes(shapes: Shapes) -> tuple[str, UperNetArchitecture] | None:
     """The UperNet of these tensors. Raises `ArchitectureError` for a part of one, and for sizes that no network has."""
-    plan = plan_of(shapes)
+    plan = None if any(name.startswith("decode_head.learners.") for name in shapes) else plan_of(shapes)
     if plan is None:
         backbone = backbone_of(shapes) if all(name.startswith(_BACKBONE_ALONE) for name in shapes) else None
         if isinstance(backbone, swin.Plan):

@@ -14,7 +14,7 @@ from fusionlib.architectures.spelling import LEFT_OUT, Additions, Rule, Shape, T
 from fusionlib.architectures.swin import index_of_shape, missing_indices
 from fusionlib.contracts import SPELLINGS, Turn
 
-_INDICES = Additions(missing_indices, index_of_shape)
+INDICES = Additions(missing_indices, index_of_shape)
 
 
 def _by_pixels(shape: Shape) -> Turn | None:
@@ -27,25 +27,28 @@ def _by_pixels(shape: Shape) -> Turn | None:
 
 
 SPELLINGS.register("upernet-swin-release")(
-    TableOfNames("the Swin release, without its indices of positions", "backbone.patch_embed.proj.weight", (), _INDICES)
+    TableOfNames("the Swin release, without its indices of positions", "backbone.patch_embed.proj.weight", (), INDICES)
 )
 
 _STAGE = r"^backbone\.stages\.(\d+)\."
 _MMSEG = rf"{_STAGE}blocks\.(\d+)\."
 _BLOCK = r"backbone.layers.\1.blocks.\2."
+MMSEG_SWIN = (
+    Rule(r"^backbone\.patch_embed\.projection\.", "backbone.patch_embed.proj."),
+    Rule(rf"{_MMSEG}attn\.w_msa\.", f"{_BLOCK}attn."),
+    Rule(rf"{_MMSEG}ffn\.layers\.0\.0\.", f"{_BLOCK}mlp.fc1."),
+    Rule(rf"{_MMSEG}ffn\.layers\.1\.", f"{_BLOCK}mlp.fc2."),
+    Rule(rf"{_MMSEG}norm([12])\.", rf"{_BLOCK}norm\3."),
+    Rule(rf"{_STAGE}downsample\.", r"backbone.layers.\1.downsample.", turn=_by_pixels),
+)
+"""What the names of its Swin become here."""
+
 SPELLINGS.register("upernet-swin-mmseg")(
     TableOfNames(
         "mmsegmentation's Swin",
         "backbone.patch_embed.projection.weight",
-        (
-            Rule(r"^backbone\.patch_embed\.projection\.", "backbone.patch_embed.proj."),
-            Rule(rf"{_MMSEG}attn\.w_msa\.", f"{_BLOCK}attn."),
-            Rule(rf"{_MMSEG}ffn\.layers\.0\.0\.", f"{_BLOCK}mlp.fc1."),
-            Rule(rf"{_MMSEG}ffn\.layers\.1\.", f"{_BLOCK}mlp.fc2."),
-            Rule(rf"{_MMSEG}norm([12])\.", rf"{_BLOCK}norm\3."),
-            Rule(rf"{_STAGE}downsample\.", r"backbone.layers.\1.downsample.", turn=_by_pixels),
-        ),
-        _INDICES,
+        MMSEG_SWIN,
+        INDICES,
     )
 )
 
@@ -89,7 +92,7 @@ SPELLINGS.register("upernet-swin-files")(
             r"output\.dense",
             (r"intermediate\.dense", r"output\.dense"),
         ),
-        _INDICES,
+        INDICES,
     )
 )
 SPELLINGS.register("upernet-swin-modules")(
@@ -103,7 +106,7 @@ SPELLINGS.register("upernet-swin-modules")(
             "o_proj",
             (r"mlp\.fc1", r"mlp\.fc2"),
         ),
-        _INDICES,
+        INDICES,
     )
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from fusionlib.architectures.nearest import unknown_network
 from fusionlib.architectures.programs import trust_programs
 from fusionlib.architectures.recognise import network_of
 from fusionlib.architectures.user import register_user_models
-from fusionlib.atomic import make_folder, tidy
+from fusionlib.atomic import tidy
 from fusionlib.checkpoints.reader import Checkpoint
 from fusionlib.contracts import Architecture, MergeMethod, Progress
 from fusionlib.data.cache import DecodedCache
@@ -22,7 +21,7 @@ from fusionlib.engine.merge import Merger, Sources
 from fusionlib.engine.network import choose_device
 from fusionlib.engine.recipes import recipe_alone
 from fusionlib.engine.worker import Worker
-from fusionlib.errors import ChangedCheckpointError, UsageError
+from fusionlib.errors import ChangedCheckpointError
 from fusionlib.merging.profile import LayerProfile
 from fusionlib.options import Options, app_options
 from fusionlib.recipe import Recipe
@@ -49,7 +48,7 @@ from fusionlib.studio.export import Export, run_recipe, write_recipe
 from fusionlib.studio.exports import Exports, content_of
 from fusionlib.studio.families import family_desks
 from fusionlib.studio.first_look import FirstLooks
-from fusionlib.studio.hub_export import described, hub_export
+from fusionlib.studio.hub_export import hub_obstacle
 from fusionlib.studio.intervals import Intervals
 from fusionlib.studio.known_curves import KnownCurves
 from fusionlib.studio.layer_desk import LayerDesk
@@ -245,27 +244,15 @@ class Studio:
         """Write what the view shows into the home folder; the name says what it is. `hub`: as a folder of Hugging Face,
         by content, which is replaced.
         """
-        recipe, checkpoints = self.recipe(view, mixture), self._checkpoints(view)
-        folder = self.options.home / "exports"
-        make_folder(folder)
+        recipe = self.recipe(view, mixture)
         stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "+".join(view.selection.names))[:100]
-        kind = f"-{recipe.dtype}" if recipe.dtype else ""
-        stem = f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}"
-        if not hub:
-            return self.merge(recipe, checkpoints, folder / f"{stem}.safetensors", view.pictures, progress)
-        out = folder / f"{stem}-{content_of(recipe)[:8]}"
-        with hub_export(recipe, checkpoints, out, replace=True) as file:
-            export = self.merge(recipe, checkpoints, file, view.pictures, progress)
-        return replace(export, path=out)
+        kind, content = (f"-{recipe.dtype}" if recipe.dtype else ""), (f"-{content_of(recipe)[:8]}" if hub else "")
+        name = f"{stem}-{mixture_name(mixture)}-{view.selection.buffers}{kind}{content}"
+        return self.exports.write(recipe, self._checkpoints(view), name, view.pictures, progress, hub)
 
     def hub_obstacle(self, view: MergeView, mixture: Mixture) -> str:
-        """Why what the view shows cannot be written as a folder of Hugging Face, in a line; nothing where it can."""
-        recipe = self.recipe(view, mixture)
-        try:
-            described(recipe, self._checkpoints(view))
-        except UsageError as problem:
-            return problem.got
-        return ""
+        """Why what the view shows cannot be written as a folder of Hugging Face; nothing where it can."""
+        return hub_obstacle(self.recipe(view, mixture), self._checkpoints(view))
 
     def merge(
         self,

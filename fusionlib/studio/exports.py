@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fusionlib.atomic import make_folder
@@ -14,6 +15,7 @@ from fusionlib.errors import UsageError
 from fusionlib.recipe import Recipe
 from fusionlib.studio.comparison import Comparison
 from fusionlib.studio.export import Export
+from fusionlib.studio.hub_export import hub_export
 from fusionlib.studio.search import SearchWork
 
 
@@ -23,11 +25,12 @@ class Exports:
     def __init__(self, folder: Path, merge: Callable[..., Export]) -> None:
         self.folder, self._merge = folder, merge
 
-    def row(self, comparison: Comparison, name: str, progress: Progress | None = None) -> Export:
-        """The merged network of a comparison's row."""
-        return self._write(comparison.recipe(name), comparison.members(name), comparison.pictures, progress)
+    def row(self, comparison: Comparison, name: str, progress: Progress | None = None, hub: bool = False) -> Export:
+        """The merged network of a comparison's row; `hub` as in `write`."""
+        recipe = comparison.recipe(name)
+        return self.write(recipe, comparison.members(name), _name(recipe), comparison.pictures, progress, hub)
 
-    def found(self, search: SearchWork, progress: Progress | None = None) -> Export:
+    def found(self, search: SearchWork, progress: Progress | None = None, hub: bool = False) -> Export:
         """The merged network that a search found. Raises `UsageError` where it is not one merged network."""
         recipe = search.best
         if recipe is None or not is_merge(recipe):
@@ -36,15 +39,34 @@ class Exports:
                 "one merged network",
                 "Take the recipe instead" if recipe else "Run the search to its end",
             )
-        prints = {one.fingerprint: one for one in search.checkpoints}
-        return self._write(recipe, [prints[one.fingerprint] for one in recipe.checkpoints], search.looked_at, progress)
+        return self.write(recipe, members_of(search, recipe), _name(recipe), search.looked_at, progress, hub)
 
-    def _write(
-        self, recipe: Recipe, members: Sequence[Checkpoint], pictures: DecodedCache, progress: Progress | None
+    def write(
+        self,
+        recipe: Recipe,
+        members: Sequence[Checkpoint],
+        name: str,
+        pictures: DecodedCache | None,
+        progress: Progress | None = None,
+        hub: bool = False,
     ) -> Export:
+        """A file of that name; with `hub` a folder of Hugging Face, in the place of an earlier one."""
         make_folder(self.folder)
-        name = f"{recipe.method}-{content_of(recipe)[:16]}.safetensors"
-        return self._merge(recipe, members, self.folder / name, pictures, progress)
+        if not hub:
+            return self._merge(recipe, members, self.folder / f"{name}.safetensors", pictures, progress)
+        with hub_export(recipe, members, self.folder / name, replace=True) as file:
+            export = self._merge(recipe, members, file, pictures, progress)
+        return replace(export, path=self.folder / name)
+
+
+def members_of(search: SearchWork, recipe: Recipe) -> list[Checkpoint]:
+    """The checkpoints of a recipe that a search came to."""
+    prints = {one.fingerprint: one for one in search.checkpoints}
+    return [prints[one.fingerprint] for one in recipe.checkpoints]
+
+
+def _name(recipe: Recipe) -> str:
+    return f"{recipe.method}-{content_of(recipe)[:16]}"
 
 
 def content_of(recipe: Recipe) -> str:

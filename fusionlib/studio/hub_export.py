@@ -71,6 +71,15 @@ def described(recipe: Recipe, checkpoints: Sequence[Checkpoint]) -> Description:
     return anchor.description
 
 
+def hub_obstacle(recipe: Recipe, checkpoints: Sequence[Checkpoint]) -> str:
+    """Why a merge cannot be written as a folder of Hugging Face, in a line; nothing where it can."""
+    try:
+        described(recipe, checkpoints)
+    except UsageError as problem:
+        return problem.got
+    return ""
+
+
 def zipped(folder: Path) -> bytes:
     """The folder as a zip archive that unpacks to a folder of its name.
 

@@ -10,8 +10,10 @@ import streamlit as st
 from fusionlib.contracts import Progress
 from fusionlib.recipe import Recipe
 from fusionlib.studio import Comparison, Export
+from fusionlib.studio.hub_export import hub_obstacle
 from pages.widgets.problems import problems_shown
 from pages.widgets.server import studio
+from pages.widgets.taken import download, folder_button
 
 
 def write_panel(comparison: Comparison, found: dict[str, Any]) -> None:
@@ -42,21 +44,29 @@ def write_panel(comparison: Comparison, found: dict[str, Any]) -> None:
 def _write(comparison: Comparison, name: str) -> None:
     recipe = comparison.recipe(name)
     stem = _stem("-".join(filter(None, (name, recipe.dtype))))
-    take_away("compare", recipe, stem, lambda progress: studio().exports.row(comparison, name, progress))
+    why = hub_obstacle(recipe, comparison.members(name))
+    take_away("compare", recipe, stem, lambda told, hub: studio().exports.row(comparison, name, told, hub), why)
 
 
-def take_away(key: str, recipe: Recipe, stem: str, write: Callable[[Progress], Export] | None) -> None:
-    """Buttons: `write` the merged checkpoint (None: there is none to write), download its recipe, and then itself."""
+def take_away(
+    key: str, recipe: Recipe, stem: str, write: Callable[[Progress, bool], Export] | None, why: str = ""
+) -> None:
+    """Buttons: `write` the merged checkpoint (None: there is none to write), as a folder of Hugging Face where nothing
+    says `why` not, download its recipe, and then itself.
+    """
     text = recipe.without_folders().to_yaml()
     left, middle, right = st.columns(3)
-    if write is not None and left.button(
-        "Write merged checkpoint", key=f"{key}-write-file", icon=":material/save:", type="primary", width="stretch"
-    ):
-        bar = st.progress(0.0, "Merging")
-        with problems_shown():  # the recipe can be taken away all the same
-            export = write(lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Merging"))
-            st.session_state[f"{key}-export"] = (text, export)
-        bar.empty()
+    if write is not None:
+        pressed = left.button(
+            "Write merged checkpoint", key=f"{key}-write-file", icon=":material/save:", type="primary", width="stretch"
+        )
+        as_folder = folder_button(left, f"{key}-hub", why)
+        if pressed or as_folder:
+            bar = st.progress(0.0, "Merging")
+            with problems_shown():  # the recipe can be taken away all the same
+                export = write(lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Merging"), as_folder)
+                st.session_state[f"{key}-export"] = (text, export)
+            bar.empty()
     middle.download_button(
         "Recipe (YAML)",
         text,
@@ -69,17 +79,7 @@ def take_away(key: str, recipe: Recipe, stem: str, write: Callable[[Progress], E
     )
     ready = st.session_state.get(f"{key}-export")
     if ready and ready[0] == text and ready[1].path.exists():
-        path = ready[1].path
-        right.download_button(
-            f"Checkpoint ({path.stat().st_size / 1e6:.1f} MB)",
-            path.read_bytes,
-            f"{stem}.safetensors",
-            "application/octet-stream",
-            key=f"{key}-file",
-            icon=":material/download:",
-            on_click="ignore",
-            width="stretch",
-        )
+        download(right, ready[1].path, stem, f"{key}-file")
         for note in ready[1].notes:
             st.caption(note)
 

@@ -13,8 +13,9 @@ from fusionlib.charts.colours import QUIET, A, B
 from fusionlib.charts.found import subset_rows, told_figure
 from fusionlib.charts.search import axis_title, score_of, search_figure, words_of
 from fusionlib.studio import SearchWork, Selection
-from fusionlib.studio.exports import is_merge
+from fusionlib.studio.exports import is_merge, members_of
 from fusionlib.studio.found import class_rows, view_of
+from fusionlib.studio.hub_export import hub_obstacle
 from pages.widgets.compare_classes import class_table
 from pages.widgets.compare_export import take_away
 from pages.widgets.compare_open import ASKED, explored
@@ -78,9 +79,11 @@ def show_found(
     if best is not None and work.best is not None:
         st.markdown("### Take it away")
         recipe = work.best
-        write = (lambda progress: studio().exports.found(work, progress)) if is_merge(recipe) else None
+        merges = is_merge(recipe)
+        write = (lambda progress, hub: studio().exports.found(work, progress, hub)) if merges else None
         with problems_shown():
-            take_away("search", recipe, f"{found['strategy']}-{recipe.method}", write)
+            why = hub_obstacle(recipe, members_of(work, recipe)) if merges else ""
+            take_away("search", recipe, f"{found['strategy']}-{recipe.method}", write, why)
 
 
 def _drawn(figure: Any, key: str, opened: Callable[[int], State | None]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-
 import streamlit as st
 
 from fusionlib.studio import LETTERS, Export, LayerProfile, MergeMethod, MergeView, Mixture, mixture_name, mixture_words
-from fusionlib.studio.hub_export import zipped
 from pages.widgets.dtype_choice import dtype_choice
 from pages.widgets.problems import plain, problems_shown
 from pages.widgets.report_export import report_panel
 from pages.widgets.server import studio
+from pages.widgets.taken import download, folder_button
 
 LARGE = 64 << 20
 """Bytes of weights from which writing takes long enough to deserve a progress bar of its own."""
@@ -31,8 +28,7 @@ def export_panel(view: MergeView, mixture: Mixture) -> None:
     ready = written[1] if written and written[0] == wanted and written[1].path.exists() else None
     left, right = st.columns(2)
     if ready:
-        with left:
-            _offered(ready.path, name)
+        download(left, ready.path, name, "export-file")
     with right if ready else left:
         st.download_button(
             "Recipe (YAML)",
@@ -58,36 +54,12 @@ def _write_buttons(view: MergeView, mixture: Mixture, wanted: tuple[str, str]) -
     """One for a file, one for a folder of Hugging Face; what was written last is kept for the session."""
     why = studio().hub_obstacle(view, mixture)
     pressed = st.button("Write merged checkpoint", key="export-write", icon=":material/save:", type="primary")
-    as_folder = st.button(
-        "Write Hugging Face folder",
-        key="export-hub",
-        icon=":material/folder_zip:",
-        disabled=bool(why),
-        help=None if why else "config.json, model.safetensors and what else the folder has: from_pretrained opens it",
-    )
+    as_folder = folder_button(st, "export-hub", why)
     if why:
         st.caption(f"{plain(why)}.")
     if pressed or as_folder:
         with problems_shown():  # the recipe can be taken away all the same
             st.session_state["export"] = (wanted, _write(view, mixture, as_folder))
-
-
-def _offered(path: Path, name: str) -> None:
-    """The download of a written file, or of a written folder as an archive, which is made when it is asked for."""
-    kind, content, suffix, mime = "Checkpoint", path.read_bytes, "safetensors", "application/octet-stream"
-    if path.is_dir():
-        kind, content, suffix, mime = "Folder", partial(zipped, path), "zip", "application/zip"
-    size = sum(one.stat().st_size for one in (path.iterdir() if path.is_dir() else (path,)))
-    st.download_button(
-        f"{kind} ({size / 1e6:.1f} MB)",
-        content,
-        f"{name}.{suffix}",
-        mime,
-        key="export-file",
-        icon=":material/download:",
-        on_click="ignore",
-        width="stretch",
-    )
 
 
 def _in_words(view: MergeView, mixture: Mixture) -> str:
