@@ -32,6 +32,7 @@ from fusionlib.measures.learners import MOST, groups, ways
 from fusionlib.measures.observation import Inside as Learned
 from fusionlib.measures.observation import Observation
 from fusionlib.merging.build import build_method
+from fusionlib.recipe import Views
 from fusionlib.studio import Options, Selection, Studio
 from fusionlib.studio.frame import Frame
 from fusionlib.studio.inside import Inside
@@ -248,6 +249,18 @@ def test_the_verb_tells_it_all_and_a_network_without_learners_is_refused(
     assert "no learners inside" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "named"), [({"views": Views(flip=True)}, "views"), ({"temperature": 2.0}, "temperature")]
+)
+def test_learners_of_a_recipe_that_changes_what_they_answered_together_are_refused(
+    studio: Studio, checkpoint: Checkpoint, pictures: DecodedCache, more: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        studio.learners.open(recipe_alone(checkpoint).model_copy(update=more), pictures)
+    nothing = {"views": Views(), "temperature": 1.0}
+    assert studio.learners.open(recipe_alone(checkpoint).model_copy(update=nothing), pictures).cost()
+
+
 # --- live -------------------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +333,7 @@ def test_the_tab_measures_after_its_cost_was_told_and_shows_it_all(
         assert not app.exception and any("mean cosine" in item.value for item in app.dataframe)
         app.button_group(key="inside").set_value("merge").run()
         assert not app.exception and app.button(key="learners-run").label == "Measure: 2 forward passes"
+        assert app.query_params["inside"] in ("merge", ["merge"]), "a link tells whose learners are shown"
 
 
 def test_the_tab_says_where_there_are_no_learners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,8 @@ def test_evaluate_and_compare_take_views(
     assert found["loss"] == again["loss"] != told("evaluate", first)["loss"]
     main(["evaluate", first, "--flip", *rest])
     assert "scale 1 and flip: 2 forward passes" in capsys.readouterr().out
+    main(["evaluate", first, "--scales", "2", *rest])
+    assert "scale 2\n" in capsys.readouterr().out, "one pass too, but not of the picture as it is"
     *_, row = told("compare", first, second, "--rows", "views")["rows"]
     assert row["forwards"] == 12 and row["group"] == "views" and row["miou"] is not None and row["command"] is None
     with pytest.raises(SystemExit):

@@ -53,8 +53,9 @@ export class LearnersBar {
       "aria-label": "How learners are put together", "data-testid": "fusion", on: { change: () => this.changed({ fusion: this.fusion.value }) },
     });
     this.apart = button("Side by side", () => this.sideBySide(), { class: "toggle", "data-testid": "learners-apart" });
+    this.label = el("span", { class: "quiet-text" }, "Learners");
     this.root = el("section", { class: "toolbar learners", "aria-label": "Learners", "data-testid": "learners" },
-      el("span", { class: "quiet-text" }, "Learners"), this.toggles, this.fusion, this.apart);
+      this.label, this.toggles, this.fusion, this.apart);
     view.on("settings data", () => this.show());
     this.show();
   }
@@ -70,11 +71,16 @@ export class LearnersBar {
     if (next.length) this.changed({ silent: learnersOf(this.view).map((_, one) => one).filter((one) => !next.includes(one)) });
   }
 
+  apartNow() {
+    const { view } = this;
+    return view.settings.layout === "grid" && learnersOf(view).every((_, number) => view.shows(`l${number}`));
+  }
+
   // Each learner beside the merge, and back.
   sideBySide() {
     const { view } = this;
     const panes = learnersOf(view).map((_, number) => `l${number}`);
-    const there = panes.every((pane) => view.shows(pane));
+    const there = this.apartNow();
     const others = view.settings.shown.filter((pane) => !panes.includes(pane));
     this.changed({ layout: "grid", shown: there ? (others.length > 1 ? others : ["a", "m", "b", "t"]) : ["m", ...panes, ...(view.hasTruth ? ["t"] : [])] });
   }
@@ -97,8 +103,9 @@ export class LearnersBar {
     this.buttons?.forEach((one, number) => setAttribute(one, "aria-pressed", kept.includes(number)));
     this.fusion.value = fusionOf(view) || view.data.inside.own;
     if (!this.fusion.value) this.fusion.selectedIndex = 0;
-    const panes = learnersOf(view).map((_, number) => `l${number}`);
-    setAttribute(this.apart, "aria-pressed", panes.every((pane) => view.shows(pane)));
-    setText(this.apart, "Side by side");
+    setAttribute(this.apart, "aria-pressed", this.apartNow());
+    const all = kept.length === learnersOf(view).length && this.fusion.value === view.data.inside.own;
+    setText(this.label, all ? "Learners" : "Learners, mask only");
+    setAttribute(this.label, "title", all ? "" : "Scores of the data, the curve and what is written are those of the whole network");
   }
 }

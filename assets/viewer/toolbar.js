@@ -150,6 +150,7 @@ export class Toolbar {
     for (const one of [this.left, this.right, this.reference].flatMap((select) => [...select.options])) {
       one.disabled = !offered.includes(one.value);
       setText(one, PANES.get(one.value).short(view));
+      one.hidden = one.disabled && !one.text; // a pane that has no name here cannot come either
     }
   }
 

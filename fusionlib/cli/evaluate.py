@@ -201,6 +201,8 @@ def show(result: dict[str, Any]) -> None:
             seen = _view_words(result["views"])
             what = f"{what}, {seen}" if {"rule", "method"} & set(result) else seen
         print(f"{what}: {result['forwards']} forward passes a picture, a merge costs one")
+    elif "views" in result:
+        print(_view_words(result["views"]))
     print(tiles_note(result), end="")
     if "miou" in result:
         _show_scores(result)

@@ -70,7 +70,7 @@ def refuse_several(inside: Inside | None) -> None:
         raise UsageError(
             "Learners of several networks that answer together",
             "a merge that is one network",
-            "Let all learners answer, or choose another method",
+            "Let all learners answer and show none alone, or choose another method",
         )
 
 

@@ -13,7 +13,7 @@ from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.embeddings import class_cosines
 from fusionlib.engine.parts import SIDE, parts
 from fusionlib.errors import UsageError
-from fusionlib.recipe import Recipe
+from fusionlib.recipe import AT_ONCE, Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.learners import LearnersInside
@@ -28,12 +28,13 @@ BINS = np.linspace(-1, 1, 41)
 class LearnersWork(Work):
     """The learners of one network on labelled pictures; what is measured is kept, whoever asked for it.
 
-    Raises `UsageError` for several networks and for one without learners, `DataError` without masks,
-    `ArchitectureError` where no network is known for it.
+    Raises `UsageError` for several networks, for views or a temperature, and for a network without learners;
+    `DataError` without masks; `ArchitectureError` where no network is known for it.
     """
 
     def __init__(self, recipe: Recipe, pictures: DecodedCache, *, runner: Runner) -> None:
         runner.need_masks(pictures)
+        _refuse_after(recipe)
         self.recipe, self.pictures, self._builder = recipe, pictures, runner.builder
         architecture, self._classes = runner.builder.merger.network(recipe)
         self.architecture: Architecture = need_learners(architecture)
@@ -102,6 +103,18 @@ def learner_names(architecture: Architecture, classes: int) -> tuple[str, ...]:
     """As the network calls its learners; nothing is computed."""
     with torch.device("meta"):
         return architecture.learners(architecture.build(classes)).names  # type: ignore[attr-defined]
+
+
+def _refuse_after(recipe: Recipe) -> None:
+    """Raises `UsageError` for a recipe that does something with the network's answer, which its learners never see."""
+    given = {"views": recipe.views not in (None, AT_ONCE), "temperature": recipe.temperature not in (None, 1)}
+    named = " and ".join(name for name, there in given.items() if there)
+    if named:
+        raise UsageError(
+            f"Learners of a recipe with {named}",
+            "a recipe of the network alone: both act on the answer that learners have given together",
+            f"Leave {named} out",
+        )
 
 
 def need_learners(architecture: Architecture) -> Architecture:

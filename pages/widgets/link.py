@@ -20,7 +20,7 @@ from pages.widgets import link_notes
 SHARED = ("a", "b", "data", "split", "buffers")
 """What every page shows in its sidebar."""
 
-_DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class")
+_DIAGNOSE = ("tab", "set", "pair", "alpha", "picture", "bins", "class", "inside")
 _EXPLORE = ("mix", "more", "alpha", "picture", "parameters", "profile", "look", "dtype")
 _MATRIX = ("matrix", "share", "cells", "flow")
 _SEARCH = ("strategy", "score", "select", "report", "policy", "calibrate", "settings")
