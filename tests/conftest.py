@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,27 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 # Every home folder has a table that is flushed to the disk (0.1 s a test): in memory there is nothing to wait for.
 SHM = Path("/dev/shm")
 if os.access(SHM, os.W_OK) and shutil.disk_usage(SHM).free > 4 << 30:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM))
+    (SHM / "fusionlib-tests").mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM / "fusionlib-tests"))
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays on one worker, and so do all files with browsers, which share one and its servers.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A file stays on one worker, and so do all files with browsers, which share one and its servers."""
+    item.add_marker(pytest.mark.xdist_group("browser" if browses(item.path) else item.path.name))
 
-    What takes longest begins first, so that the workers end together.
-    """
-    browsing = {item.path for item in items if item.get_closest_marker("browser")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if item.path in browsing else item.path.name))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that the workers end together."""
     counts = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path not in browsing, -counts[item.path], item.path))
+    items.sort(key=lambda item: (not browses(item.path), -counts[item.path], item.path))
+
+
+@cache
+def browses(path: Path) -> bool:
+    """Whether a file has tests in a browser."""
+    return "mark.browser" in path.read_text(encoding="utf-8")
 
 
 def pytest_collection_finish() -> None:
