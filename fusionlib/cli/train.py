@@ -127,6 +127,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Train and list the epochs and the files."""
     regime = _regime(given)
     crop = _size(given.crop) if given.crop else None
+    from fusionlib.architectures.sized import made_by_name
     from fusionlib.architectures.user import register_user_models
     from fusionlib.engine.network import choose_device
     from fusionlib.lab.loop import Trainer
@@ -136,7 +137,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     select = _opened(given.select, None)
     validate = _spread(_opened(given.validate, None), given.validate_count)
     start = _start(given)
-    name = given.arch or (own[0] if own and start is None else _recognised(given, start))
+    name = (given.arch and made_by_name(given.arch, ARCHITECTURES)) or (
+        own[0] if own and start is None else _recognised(given, start)
+    )
     side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
     plan = TrainingPlan(
         architecture=name,
