@@ -1,6 +1,7 @@
 """Workspace: what is loaded, whether it fits together, and what to do where it does not."""
 
 from pages.widgets.data_table import data_section
+from pages.widgets.further import further_section
 from pages.widgets.problems import problems_shown
 from pages.widgets.report import checkpoint_table, preflight_section
 from pages.widgets.server import studio
@@ -17,6 +18,8 @@ with problems_shown():
     checkpoint_table(workspace)
 with problems_shown():
     upload_section(workspace)
+with problems_shown():
+    further_section("workspace")
 with problems_shown():
     preflight_section(workspace)
 with problems_shown():

@@ -177,7 +177,14 @@ def test_a_few_kills_damage_nothing_lose_nothing_and_leave_nothing() -> None:
         timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["export", "upload", "sweep", "run"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "export",
+        "upload",
+        "sweep",
+        "run",
+        "train",
+        "trainings",
+    ]
 
 
 def other_ways(tree: ast.AST) -> Iterator[str]:

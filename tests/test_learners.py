@@ -211,6 +211,14 @@ def test_parts_add_up_to_the_network(checkpoint: Checkpoint) -> None:
     assert found[1].macs > lateral and all(one.macs > 0 for one in found)
 
 
+def test_the_papers_sizes_stand_beside_those_of_its_networks() -> None:
+    fifty = ARCHITECTURES.get("senformer-resnet50")
+    found = parts(fifty, 150)
+    assert fifty.printed == "55 M and 179 G with 150 classes" and not ARCHITECTURES.get("senformer-tiny").printed  # type: ignore[attr-defined]
+    assert round(sum(one.parameters for one in found) / 1e6) == 55
+    assert sum(one.macs for one in found) > 179e9, "the printed ones lack the products of attention"
+
+
 def test_cosines_of_classes_leave_zeros_out_and_take_the_papers_set() -> None:
     table = np.array([[1.0, 0], [0, 2], [0, 0], [3, 3]])
     half = np.sqrt(0.5)

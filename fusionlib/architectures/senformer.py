@@ -48,6 +48,7 @@ from fusionlib.architectures.senformer_plan import (
     plan_with,
 )
 from fusionlib.architectures.senformer_plan import usual_plan as usual
+from fusionlib.architectures.senformer_printed import printed
 from fusionlib.architectures.sized import by_name, of_any_size, unfit
 from fusionlib.architectures.upernet import Unit, resized
 from fusionlib.contracts import ARCHITECTURES, FUSIONS, ParameterGroup, Stage
@@ -197,7 +198,7 @@ class PlannedArchitecture(BuiltIn):
         slow = (ParameterGroup(r"^backbone\.", rate=0.1),) if trained_before else ()
         self.groups = (ParameterGroup(r"\.queries$", decay=False), *slow)
         self.code = f"{self.code} {plan} {FUSIONS.get(plan.fusion).version}"
-        self.plan, self.listed = plan, listed
+        self.plan, self.listed, self.printed = plan, listed, printed(plan)
 
     def recognise(self, shapes: Shapes) -> int | None:
         """As `BuiltIn`, without making networks of other sizes than the tensors have."""

@@ -15,6 +15,7 @@ from fusionlib.studio import MergeView, Selection
 from fusionlib.studio.learners import LearnersWork, need_learners
 from pages.widgets import link
 from pages.widgets.diagnostics_tables import percent, twin
+from pages.widgets.further import further_section
 from pages.widgets.live import ALPHA
 from pages.widgets.problems import plain, show_problem
 from pages.widgets.progress import running
@@ -46,6 +47,7 @@ def learners_tab(chosen: Selection) -> None:
         need_learners(view.architecture)
     except FusionError as error:
         st.info(f"{plain(error.got)}. {plain(error.do)}.", icon=":material/info:")
+        further_section("learners")
         return
     st.markdown("### What do the learners inside say?")
     recipe = _network(view)
