@@ -52,7 +52,8 @@ def made_by_name(name: str, architectures: Registry[Architecture]) -> str:
     listed, colon, text = name.partition(":")
     if not colon or name in architectures or listed not in architectures:
         return name
-    wanted = dict(one.partition("=")[::2] for one in text.split(","))
+    parts = (one.partition("=") for one in text.split(","))
+    wanted = {field: value for field, _, value in parts}
     for make in NAMERS:
         if (made := make(listed, wanted)) is not None:
             if made[0] not in architectures:
