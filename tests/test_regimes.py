@@ -35,6 +35,7 @@ from fusionlib.errors import Cancelled, DataError, UsageError
 from fusionlib.lab import loop, manifest
 from fusionlib.lab.augment import AUGMENTATIONS, augmented
 from fusionlib.lab.batches import CropSampler
+from fusionlib.lab.counterparts import Counterparts
 from fusionlib.lab.descent import Scheduled
 from fusionlib.lab.learner import DivergedError, Learner
 from fusionlib.lab.loop import Trainer
@@ -826,3 +827,32 @@ def test_a_run_that_diverges_says_so_and_keeps_what_it_had(start: Path, tmp_path
     with pytest.raises(DivergedError, match="epoch-001 would hold what is no number at step 3"):
         trainer.run(spoil)
     assert not files(tmp_path / "weights")
+
+
+# --- a start with other classes than the data -----------------------------------------------------------------------
+
+
+def test_outputs_that_count_as_one_class_add_up_their_probabilities() -> None:
+    logits = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    found = Counterparts(np.array([1, 0, -1, 1, -1]), 3).of(logits).softmax(1)
+    p = logits.softmax(1)
+    expected = torch.stack([p[:, 1], p[:, 0] + p[:, 3], torch.zeros_like(p[:, 0]), p[:, 2] + p[:, 4]], 1)
+    torch.testing.assert_close(found, expected)
+
+
+@dataclass(frozen=True)
+class CamTown(Town):
+    """The same pictures in the classes of CamVid."""
+
+    label_space = label_space("camvid")
+
+
+def test_a_start_of_other_classes_goes_on_with_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mini, "label_space", lambda self, classes: "cityscapes")
+    plan = replace(PLAN, classes=19)
+    trainer = trained(regime_of("finetune"), tmp_path, plan, data=CamTown(), as_data=True, validate=CamTown(9, count=2))
+    assert tensors(tmp_path, "epoch-002")["head.weight"].shape[0] == 19
+    assert trainer.log[-1]["loss"] < trainer.log[0]["loss"] and trainer.validation.figures[-1].miou is not None  # type: ignore[union-attr]
+    assert trainer.counts_as[0] == CamTown.label_space.names.index("road") != 0  # type: ignore[index]
+    with pytest.raises(UsageError, match="other settings: counts_as"):
+        trainer_of(regime_of("finetune"), tmp_path, plan, data=CamTown()).resume()

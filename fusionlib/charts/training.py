@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from fusionlib.charts.colours import QUIET, STRONG, TRAINED
+from fusionlib.charts.colours import QUIET, TRAINED
 from fusionlib.charts.search import plain
 
 
@@ -123,7 +123,7 @@ def _rates(series: Series) -> go.Scatter:
         x=[series.stride * place for place in range(len(held))],
         y=held,
         mode="lines",
-        line={"color": STRONG, "width": 1.5, "shape": "hv"},
+        line={"color": QUIET, "width": 2, "shape": "hv"},
         hovertemplate="step %{x}: learning rate %{y:.4g}<extra></extra>",
     )
 
@@ -155,7 +155,7 @@ def _epochs(record: Run) -> go.Scatter:
         y=[one["loss"] for one in record.epochs],
         mode="lines+markers",
         cliponaxis=False,
-        line={"color": STRONG, "width": 2},
+        line={"color": TRAINED, "width": 2},
         hovertemplate="mean of the epoch: %{y:.4f} nats<extra></extra>",
     )
 

@@ -94,7 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(ARCHITECTURES.names_in_files())} (default: that of --start, else {plan.architecture})",
     )
     parser.add_argument("--model", action="append", default=[], metavar="FILE.py:FACTORY", help="your own network")
-    parser.add_argument("--classes", type=int, help="outputs of the network (default: the classes of the data)")
+    parser.add_argument(
+        "--classes", type=int, help="outputs of the network (default: those of --start, else the classes of the data)"
+    )
     parser.add_argument("--seed", type=int, default=plan.seed, help="initialisation, order of pictures and dropout")
     parser.add_argument("--epochs", type=int, default=plan.epochs)
     parser.add_argument("--batch", type=int, default=plan.batch)
@@ -137,13 +139,14 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     select = _opened(given.select, None)
     validate = _spread(_opened(given.validate, None), given.validate_count)
     start = _start(given)
-    name = (given.arch and made_by_name(given.arch, ARCHITECTURES)) or (
-        own[0] if own and start is None else _recognised(given, start)
-    )
+    known = _recognised(given, start)
+    asked = given.arch and made_by_name(given.arch, ARCHITECTURES)
+    name = asked or (own[0] if own and start is None else known[0] if known else TrainingPlan().architecture)
+    outputs = known[1] if known and known[0] == name and not given.classes else None
     side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
     plan = TrainingPlan(
         architecture=name,
-        classes=given.classes or data.label_space.count,
+        classes=given.classes or outputs or data.label_space.count,
         seed=given.seed,
         epochs=given.epochs,
         batch=given.batch,
@@ -166,6 +169,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         select=select,
         validate=validate,
         start=start,
+        as_data=outputs is not None and outputs != data.label_space.count,
         groups=given.group,
         device=choose_device(given.device),
         command=given.command,
@@ -177,7 +181,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     with progress_bar("train") as progress, _interruptible(progress) as told:
         log = trainer.run(_unless_alone(told))
     looked = trainer.validation
-    unmet = [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
+    unmet = [f"The {outputs} outputs of the start count as their counterparts of {data.label_space.title}"] * bool(
+        trainer.counts_as
+    )
+    unmet += [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
     return {
         "out": str(given.out),
         "regime": REGIMES.name_of(type(regime)),
@@ -300,16 +307,14 @@ def _start(given: argparse.Namespace) -> Path | None:
     return given.start
 
 
-def _recognised(given: argparse.Namespace, start: Path | None) -> str:
-    """The network of the start, else the usual one."""
+def _recognised(given: argparse.Namespace, start: Path | None) -> tuple[str, int] | None:
+    """The network of the start and how many classes it has; None where there is no start, or nobody knows it."""
     from fusionlib.architectures.recognise import recognise
 
-    usual = TrainingPlan().architecture
     if start is None:
-        return usual
+        return None
     (file,) = open_files(argparse.Namespace(**{**vars(given), "shows_notes": True}), [start])
-    known = recognise(file.shapes)
-    return known[0] if known else usual
+    return recognise(file.shapes)
 
 
 def _holds_a_run(folder: Path) -> bool:

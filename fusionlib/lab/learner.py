@@ -14,11 +14,12 @@ from torch.func import functional_call
 
 from fusionlib.architectures.modules import methods_of_torch, named_modules
 from fusionlib.architectures.outputs import logits_of
-from fusionlib.contracts import IGNORE, Architecture, Batch, Output, Regime, Span, Supervised, class_count
+from fusionlib.contracts import IGNORE, Architecture, Batch, Output, Regime, Span, Supervised
 from fusionlib.engine.inputs import Inputs
 from fusionlib.engine.recalibrate import Recalibration
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.lab.batches import CropSampler, Stream
+from fusionlib.lab.counterparts import Counterparts
 from fusionlib.lab.groups import grouped, set_rate
 from fusionlib.lab.plan import TrainingPlan
 from fusionlib.quiet import quiet
@@ -59,6 +60,7 @@ class Learner:
         target: CropSampler | None,
         device: torch.device,
         select: CropSampler | None = None,
+        counterparts: Counterparts | None = None,
     ) -> None:
         self.plan, self.regime, self.architecture, self.span, self.device = plan, regime, architecture, span, device
         self.seed, self.step, self.memory = plan.seed, 0, {}
@@ -67,6 +69,7 @@ class Learner:
         self._inputs = Inputs(architecture.preprocessing, device)
         self._output: Output = getattr(architecture, "output", Output())
         self._criterion: nn.Module | None = None
+        self._counterparts = counterparts
         self._random: tuple[Tensor, Tensor | None] | None = None
         self.looked: Callable[[], None] = lambda: None
         """Called whenever a batch of `pictures` or of the `selection` has been looked at."""
@@ -263,7 +266,8 @@ class Learner:
 
     def _at_size(self, output: object, images: np.ndarray) -> Tensor:
         size = (images.shape[1], images.shape[2])
-        return self._inputs.at_size(logits_of(output, self._output), size, size)
+        logits = self._inputs.at_size(logits_of(output, self._output), size, size)
+        return logits if self._counterparts is None else self._counterparts.of(logits)
 
     def _called(self, forward: Callable[[Tensor], Any], images: np.ndarray) -> Any:
         size = (images.shape[1], images.shape[2])
@@ -284,7 +288,7 @@ class Learner:
         if self._criterion is None:
             weights = None
             if self.plan.class_weights:
-                found = self._sampler.class_frequencies(class_count(self.plan.classes))
+                found = self._sampler.class_frequencies(logits.shape[1])
                 weights = class_weights(found).to(self.device)
             self._criterion = nn.CrossEntropyLoss(weights, ignore_index=IGNORE)
         return self._criterion(logits, truths)

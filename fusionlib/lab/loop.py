@@ -32,8 +32,10 @@ from fusionlib.contracts import (
     Regime,
     parameters_of,
 )
+from fusionlib.data.labels import counterparts, label_space
 from fusionlib.errors import Cancelled, FusionError, LayoutError, UsageError
 from fusionlib.lab.batches import CropSampler
+from fusionlib.lab.counterparts import Counterparts
 from fusionlib.lab.learner import DivergedError, Learner, diverged
 from fusionlib.lab.manifest import STATE, Origin, RunRecord, SavedPoint, Series, Source, Validated, rates, stride_of
 from fusionlib.lab.plan import TrainingPlan, between, check_data, cost, span_of, validations
@@ -51,7 +53,8 @@ class Trainer:
 
     Every file is whole or not there, and the state is written after what it says was saved: a run that is killed goes
     on from the last state and comes to the same bytes. What is measured of it on the pictures of `validate` changes
-    none of them, and may be another set, or none, whenever it goes on.
+    none of them, and may be another set, or none, whenever it goes on. With `as_data` each output of
+    the network counts as the class of the data that is its counterpart (`Counterparts`); else as the one of its number.
     """
 
     def __init__(
@@ -65,11 +68,12 @@ class Trainer:
         select: Dataset | None = None,
         validate: Dataset | None = None,
         start: Path | None = None,
+        as_data: bool = False,
         groups: Sequence[str] = (),
         device: torch.device | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        check_data(plan, data, regime, target, select)
+        check_data(plan, data, regime, target, select, as_data=as_data)
         self.plan, self.regime, self.out, self.command = plan, regime, out, tuple(command)
         self.architecture: Architecture = ARCHITECTURES.get(plan.architecture)
         chosen_by = 0 if select is None else len(select)
@@ -82,11 +86,15 @@ class Trainer:
             self.start = Origin(checkpoint.name, checkpoint.fingerprint)
         whole = self.architecture.preprocessing.resize is not None  # the network sees whole pictures at one size
         crop = None if whole else plan.crop
+        space = label_space(self.architecture.label_space(plan.classes)) if as_data else data.label_space
+        counted = counterparts(space, data.label_space)
+        self.counts_as = None if counted is None else counted.tolist()
+        classes = None if counted is None else Counterparts(counted, data.label_space.count)
         sampler = CropSampler(data, crop, plan.batch, plan.seed)
         further = None if target is None else CropSampler(target, crop, plan.batch, plan.seed, labelled=False)
         apart = None if select is None else CropSampler(select, crop, plan.batch, plan.seed)
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device, apart)
+        self.learner = Learner(plan, regime, network, self.architecture, span, sampler, further, device, apart, classes)
         self.data = _source(data)
         self.target, self.select = (None if one is None else _source(one) for one in (target, select))
         self.validation: Validation | None = None
@@ -119,6 +127,7 @@ class Trainer:
             "target": self.target and self.target.fingerprint,
             **({"select": self.select.fingerprint} if self.select else {}),
             "start": self.start and self.start.sha256,
+            **({"counts_as": self.counts_as} if self.counts_as else {}),
         }
 
     def run(self, progress: Progress | None = None) -> list[dict[str, Any]]:

@@ -98,11 +98,17 @@ def validations(regime: Regime, span: Span, start: bool) -> int:
 
 
 def check_data(
-    plan: TrainingPlan, data: Dataset, regime: Regime, target: Dataset | None, select: Dataset | None
+    plan: TrainingPlan,
+    data: Dataset,
+    regime: Regime,
+    target: Dataset | None,
+    select: Dataset | None,
+    *,
+    as_data: bool = False,
 ) -> None:
     """Raises `UsageError` for classes without an output, and pictures that the regime lacks or has no use for."""
     for labelled in (data, *([] if select is None else [select])):
-        if labelled.label_space.count > class_count(plan.classes):
+        if labelled.label_space.count > class_count(plan.classes) and not as_data:
             raise UsageError(
                 f"{plan.classes} classes for data with {labelled.label_space.count}",
                 "an output for each class of the data",

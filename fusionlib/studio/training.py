@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionlib.atomic import make_folder, reason, write_atomically
+from fusionlib.atomic import make_folder, reason, tidy, write_atomically
 from fusionlib.data.plain_json import read_json
 from fusionlib.engine.jobs import Job
 from fusionlib.errors import Cancelled, FusionError, UsageError, WriteError, clipped, shown
@@ -247,6 +247,7 @@ class TrainingDesk:
                 wish = _read_wish(folder / WISH)
                 if wish is None:
                     return None
+                tidy(folder)
                 self._runs[folder.name] = TrainingRun(folder, wish, self._desk, self.options)
             return self._runs[folder.name]
 

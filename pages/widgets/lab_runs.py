@@ -49,7 +49,8 @@ def _shown(run: TrainingRun, chosen: Selection | None) -> None:
             _chart(run, run.record, None)
 
     told = parameters_text(run.wish.regime, dict(run.wish.settings))
-    about = ", ".join(filter(None, (run.wish.regime, told, f"{run.wish.epochs} epochs")))
+    epochs = f"{run.wish.epochs} epoch{'' if run.wish.epochs == 1 else 's'}"
+    about = ", ".join(filter(None, (run.wish.regime, told, epochs)))
     st.caption(f"{plain(about)} on {plain(', '.join(run.wish.data))}: **{_WORDS[run.state]}**")
     if running(run, f"lab-run-{run.name}", run.name, unit=lambda: "steps", draw=fill):
         return

@@ -49,6 +49,7 @@ from fusionlib.runs.answers import Answers  # noqa: E402
 from fusionlib.runs.desk import RunDesk  # noqa: E402
 from fusionlib.runs.uploads import UploadFolder  # noqa: E402
 from fusionlib.studio import Options, Selection, Studio  # noqa: E402
+from fusionlib.studio.training import WISH, Wish  # noqa: E402
 
 SPAN_S = 0.4
 """A process lives for up to this long after it has begun."""
@@ -56,15 +57,24 @@ SPAN_S = 0.4
 PASS_S, RUN_PASSES = 0.008, 22
 """What a forward pass of a run takes beside itself, and how many it has: eleven networks on two pictures."""
 
+RUN = "a"
+"""The name of a training in the Lab."""
+
 TRAINING = (
     "train --regime csgld --arch tiny --set snapshots=2 samples=2 beta=0.3 lr=0.02 --epochs 12 --batch 1 --crop 8x8"
 )
 """Noise, momentum, dropout, and files within epochs."""
 
-STEP_S, TRAIN_S, KEEP_S, MOST_LIVES = 0.1, 3.0, 0.3, 100
-"""What a step of it takes beside itself, how long a process lives at most, how often its state is kept, and how many
-processes in turn are killed at most.
+STEP_S, TRAIN_S, KEEP_S, MOST_LIVES, MOST_S = 0.1, 1.5, 0.3, 100, 60.0
+"""What a step of it takes beside itself, how long a process lives at most, how often its state is kept, how many
+processes in turn are killed at most, and how long one waits for that when it is through.
 """
+
+TURNS = 4
+"""Of each other kind of work before a training, which is killed several times."""
+
+WORKING = 0.8
+"""Share of the kills that wait for a first step; others meet the start of the process too."""
 
 ALPHAS = (0.25, 0.5, 0.75)
 LARGE = 1 << 20
@@ -188,7 +198,10 @@ def check_run(home: Path, said: list[str], _: dict[str, str]) -> Iterator[str]:
 def train(studio: Studio, _: random.Random, say: Say) -> None:
     """The verb `train` in the home folder of the studio, gone on with where it was broken off."""
     home, data = studio.options.home, studio.options.data[0]
-    out, real = home / "training", Learner.update
+    out, real = home / "lab" / RUN, Learner.update
+    if not (out / WISH).exists():
+        shutil.rmtree(out, ignore_errors=True)
+        studio.training.new(RUN, Wish("csgld", (data,)))
     again = ["--resume"] if (out / RUN_FILE).exists() else []
     loop.KEEP_EVERY_S = KEEP_S
 
@@ -201,12 +214,13 @@ def train(studio: Studio, _: random.Random, say: Say) -> None:
     Learner.update = update  # type: ignore[method-assign]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         main_of_verbs([*TRAINING.split(), "--data", data, "--validate", data, "--out", str(out), *again])
-    time.sleep(TRAIN_S)  # until it is killed
+    say("through")
+    time.sleep(MOST_S)  # until it is killed
 
 
 def trained(home: Path) -> dict[str, str]:
     """Digests of what a training has left, its command aside; empty where it is not through."""
-    folder = home / "training"
+    folder = home / "lab" / RUN
     record = json.loads((folder / RUN_FILE).read_text()) if (folder / RUN_FILE).exists() else {"finished": False}
     if not record["finished"]:
         return {}
@@ -216,12 +230,12 @@ def trained(home: Path) -> dict[str, str]:
 
 def check_training(home: Path, _: list[str], whole: dict[str, str]) -> Iterator[str]:
     """Kill it until it is through; files and record that are others than those of an undisturbed one, or not there."""
-    folder, chance, lives = home / "training", random.Random(home.name), 0
+    folder, chance, lives = home / "lab" / RUN, random.Random(home.name), 0
     while not trained(home) and lives < MOST_LIVES:
         for path in folder.glob("*.safetensors"):
             yield from ["damaged"] * (digest(path) != whole[f"training/{path.name}"])
         lives += 1
-        killed(home.parent, home, "train", chance, TRAIN_S)
+        killed(home.parent, home, "train", chance, TRAIN_S, working=chance.random() < WORKING)
     yield from ["killed again"] * lives
     found = trained(home)
     yield from ("lost" for name in whole if name.startswith("training/") and name not in found)
@@ -270,8 +284,12 @@ def options(place: Path, home: Path) -> Options:
     )
 
 
-def killed(place: Path, home: Path, kind: str, chance: random.Random, span: float = SPAN_S) -> list[str]:
-    """Let a process work on `home` for a random time and kill it; what it had said by then."""
+def killed(
+    place: Path, home: Path, kind: str, chance: random.Random, span: float = SPAN_S, *, working: bool = False
+) -> list[str]:
+    """Let a process work on `home` for a random time and kill it; what it had said by then. The time begins when it
+    does, or with what it says first where it is `working`.
+    """
     out, end = os.pipe()
 
     def work() -> None:
@@ -283,9 +301,10 @@ def killed(place: Path, home: Path, kind: str, chance: random.Random, span: floa
     os.close(end)
     with os.fdopen(out) as lines:
         assert lines.readline() == "begun\n"
+        first = lines.readline() if working else ""
         time.sleep(chance.random() * span)
         os.kill(pid, signal.SIGKILL)
-        said = lines.read().splitlines(keepends=True)
+        said = (first + lines.read()).splitlines(keepends=True)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     return [line[:-1] for line in said if line.endswith("\n")]
 
@@ -294,7 +313,9 @@ def started(place: Path, home: Path) -> None:
     """The next start, and its end."""
 
     def start() -> None:
-        Studio(options(place, home)).store.get("anything")
+        studio = Studio(options(place, home))
+        studio.store.get("anything")
+        studio.training.runs()
         os._exit(0)
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(start), 0)[1]) == 0
@@ -319,8 +340,11 @@ def prepared(place: Path) -> dict[str, str]:
     exports = {path.name: digest(path) for path in visible(place / "whole" / "exports")}
 
     def train_once() -> None:
-        train(Studio(options(place, place / "whole")), random.Random(), lambda _: None)
-        os._exit(0)
+        def say(line: str) -> None:
+            if line == "through":
+                os._exit(0)
+
+        train(Studio(options(place, place / "whole")), random.Random(), say)
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_fork(train_once), 0)[1]) == 0
     return exports | trained(place / "whole")
@@ -333,8 +357,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=tuple(WORK), help="this kind of work alone")
     given = parser.parse_args()
-    kinds = [given.only] if given.only else list(WORK)
-    chance, counts = random.Random(given.seed), {kind: Counter() for kind in kinds}
+    kinds = [given.only] if given.only else [*(kind for kind in WORK if kind != "train")] * TURNS + ["train"]
+    chance, counts = random.Random(given.seed), {kind: Counter() for kind in dict.fromkeys(kinds)}
     torch.set_num_threads(1)  # threads do not survive a fork
     with tempfile.TemporaryDirectory() as folder, tiny_registered():
         place = Path(folder)
