@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +17,14 @@ import pytest
 import fusionlib  # noqa: F401 - before torch, whose threads it tells how to wait
 from fusionlib.contracts import ARCHITECTURES
 
-# The run starts many processes of the same code, each of which would compile all of it anew.
+# Both workers, and the processes that tests start, would compile all code anew. Those processes write none.
 sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+# Every home folder has a table that is flushed to the disk (0.1 s a test): in memory there is nothing to wait for.
+SHM = Path("/dev/shm")
+if os.access(SHM, os.W_OK) and shutil.disk_usage(SHM).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM))
 
 ROOT = Path(__file__).resolve().parent.parent
 

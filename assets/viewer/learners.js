@@ -40,7 +40,7 @@ for (let number = 0; number < MOST; number++) {
     id: `l${number}`, source: "frame", network: true, follows: true, optional: true,
     offered: (view) => number < learnersOf(view).length,
     short: (view) => learnersOf(view)[number] ?? "",
-    title: (view) => `${learnersOf(view)[number] ?? ""}, learner`,
+    title: (view) => learnersOf(view)[number] ?? "",
     wish: (view) => (number < learnersOf(view).length && view.mixture.wish() ? { ...asked(view, view.mixture.wish(), [number], ""), pane: `l${number}` } : null),
   });
 }

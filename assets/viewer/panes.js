@@ -314,9 +314,9 @@ export class Panes {
     const pending = Boolean(this.loader.next);
     for (const [id, pane] of Object.entries(this.panes)) {
       const frame = this.frameOf(id);
-      const { follows, source } = PANES.get(id);
+      const { follows, source, wish: own } = PANES.get(id);
       setAttribute(pane.root, "data-unready", Boolean(follows) && !wish && this.view.data.live);
-      const other = follows ? Boolean(wish) && frame?.mixture !== wish.mixture : source !== "truth" && !frame;
+      const other = follows ? Boolean(wish) && frame?.mixture !== own?.(this.view)?.mixture : source !== "truth" && !frame;
       const late = other || (source === "frame" && Boolean(frame) && !serves(frame, this.view.settings.lens));
       const failed = this.loader.troubled.has(id) && !pending;
       setAttribute(pane.root, "data-waits", (pending || late) && !failed && this.view.data.live);

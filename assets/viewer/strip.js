@@ -6,6 +6,7 @@
 import { alphaKey, alphaText, el, percent, setAttribute, setText } from "./dom.js";
 import { Lane, wishAlpha } from "./frames.js";
 import { MaskLayer } from "./layer.js";
+import { wishTogether } from "./learners.js";
 import { lensOf } from "./lenses.js";
 import { wishFor } from "./lenses-doubt.js";
 import { Palette } from "./paint.js";
@@ -76,7 +77,7 @@ export class Strip {
   }
 
   wish(alpha) {
-    return wishFor(this.view.settings.lens, wishAlpha(alpha));
+    return wishFor(this.view.settings.lens, wishTogether(this.view, wishAlpha(alpha)));
   }
 
   frameAt(alpha) {

@@ -1,9 +1,10 @@
 // @ts-check
 // Taking pictures away: any pane as PNG at the picture's own resolution, a drag as an animated WebP, the curve as SVG and PNG.
 
-import { alphaKey, button, clamp, el, setText } from "./dom.js";
+import { button, clamp, el, setText } from "./dom.js";
 import { request, fetchFrame, wishAlpha } from "./frames.js";
 import { MaskLayer } from "./layer.js";
+import { wishTogether } from "./learners.js";
 import { lensOf } from "./lenses.js";
 import { wishFor } from "./lenses-doubt.js";
 import { PANES, mapOf } from "./pane-registry.js";
@@ -89,7 +90,8 @@ export class TakeAway {
   ready(id) {
     const bundle = this.loader.shown;
     const map = mapOf(id, bundle);
-    const late = PANES.get(id).follows && map?.mixture !== this.view.wish()?.mixture;
+    const { follows, wish } = PANES.get(id);
+    const late = follows && map?.mixture !== wish?.(this.view)?.mixture;
     return Boolean(bundle?.picture && map && !late && !this.loader.next);
   }
 
@@ -146,14 +148,14 @@ export class TakeAway {
 
   // From memory, else from the server; a hand that moves the slider meanwhile goes first, and this waits.
   async frameAt(bundle, alpha, signal) {
-    const wish = wishFor(this.view.settings.lens, wishAlpha(alpha));
+    const wish = wishFor(this.view.settings.lens, wishTogether(this.view, wishAlpha(alpha)));
     const key = `${bundle.base}/${bundle.index}/${wish.key}`;
     for (;;) {
       signal.throwIfAborted();
       const kept = this.loader.cache.get(key);
       if (kept) return kept;
       const frame = await fetchFrame({ ...wish, base: bundle.base, index: bundle.index }, "m", signal);
-      if (frame?.mixture === alphaKey(alpha)) {
+      if (frame?.mixture === wish.mixture) {
         this.loader.cache.set(key, frame);
         return frame;
       }

@@ -23,8 +23,12 @@ def subsets_figure(found: Found) -> go.Figure:
     figure = go.Figure()
     for title, rows, mark in (
         ("one learner", [one for one in found["subsets"] if len(one["members"]) == 1], {"color": QUIET, "size": 11}),
-        ("some together", [one for one in found["subsets"] if 1 < len(one["members"]) < count], {"color": QUIET}),
-        ("all together", [one for one in found["subsets"] if len(one["members"]) == count], {"symbol": "square"}),
+        ("some together", [one for one in found["subsets"] if 1 < len(one["members"]) < count], {"opacity": 0.5}),
+        (
+            "all together",
+            [one for one in found["subsets"] if len(one["members"]) == count],
+            {"symbol": "square", "size": 12},
+        ),
     ):
         known = [one for one in rows if one["miou"] is not None]
         figure.add_trace(
