@@ -31,9 +31,20 @@ if os.access(SHM, os.W_OK) and shutil.disk_usage(SHM).free > 4 << 30:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A file stays on one worker, and so do all files with browsers, which share one and its servers."""
-    item.add_marker(pytest.mark.xdist_group("browser" if browses(item.path) else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays on one worker, and so do all files with browsers, which share one and its servers.
+
+    Groups that are marked (`loadgroup`) are no way to it: xdist 3.8 writes them where pytest 9.2 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "browser" if browses(ROOT / file) else file
+
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -157,14 +168,8 @@ SHARED = Chromium()
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
     """The browser ends where the next test needs none."""
     yield
-    if nextitem is None or group_of(nextitem) != "browser":
+    if nextitem is None or not browses(nextitem.path):
         SHARED.close()
-
-
-def group_of(item: pytest.Item) -> str:
-    """The tests that it runs with on one worker."""
-    mark = item.get_closest_marker("xdist_group")
-    return mark.args[0] if mark else ""
 
 
 @pytest.fixture(scope="module")
