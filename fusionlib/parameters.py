@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any
 
 
@@ -60,6 +61,7 @@ class Parameter:
         return self.from_start if start and self.from_start is not None else self.default
 
 
+@cache
 def parameters_of(method: type) -> tuple[Parameter, ...]:
     """The hyper-parameters of a dataclass, in order of declaration: what `parameter` declares."""
     listed = []

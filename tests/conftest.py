@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +18,45 @@ import pytest
 import fusionlib  # noqa: F401 - before torch, whose threads it tells how to wait
 from fusionlib.contracts import ARCHITECTURES
 
-# The run starts many processes of the same code, each of which would compile all of it anew.
+# Both workers, and the processes that tests start, would compile all code anew. Those processes write none.
 sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+# Every home folder has a table that is flushed to the disk (0.1 s a test): in memory there is nothing to wait for.
+SHM = Path("/dev/shm")
+if os.access(SHM, os.W_OK) and shutil.disk_usage(SHM).free > 4 << 30:
+    (SHM / "fusionlib-tests").mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM / "fusionlib-tests"))
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file stays on one worker, and so do all files with browsers, which share one and its servers.
 
-    What takes longest begins first, so that the workers end together.
+    Groups that are marked (`loadgroup`) are no way to it: xdist 3.8 writes them where pytest 9.2 no longer reads.
     """
-    browsing = {item.path for item in items if item.get_closest_marker("browser")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if item.path in browsing else item.path.name))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "browser" if browses(ROOT / file) else file
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that the workers end together."""
     counts = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path not in browsing, -counts[item.path], item.path))
+    items.sort(key=lambda item: (not browses(item.path), -counts[item.path], item.path))
+
+
+@cache
+def browses(path: Path) -> bool:
+    """Whether a file has tests in a browser."""
+    return "mark.browser" in path.read_text(encoding="utf-8")
 
 
 def pytest_collection_finish() -> None:
@@ -145,14 +168,8 @@ SHARED = Chromium()
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
     """The browser ends where the next test needs none."""
     yield
-    if nextitem is None or group_of(nextitem) != "browser":
+    if nextitem is None or not browses(nextitem.path):
         SHARED.close()
-
-
-def group_of(item: pytest.Item) -> str:
-    """The tests that it runs with on one worker."""
-    mark = item.get_closest_marker("xdist_group")
-    return mark.args[0] if mark else ""
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def child(case: dict[str, Any], out: int, err: int) -> int:
     os.dup2(os.open(case["stdout"], os.O_WRONLY) if case.get("stdout") else out, 1)
     os.dup2(err, 2)
     if case.get("limit"):
+        sys.dont_write_bytecode = True  # Python leaves half a file where there is no room, and fails on it ever after
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["limit"], case["limit"]))
     if case.get("counter"):
         watch(case["counter"], case.get("pause", 0.0), case.get("die_at", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -20,6 +21,8 @@ BUTTON, HEADER, ROW = 262, 36, 35
 
 
 def test_a_click_in_the_table_opens_the_merge_in_explore(browser, measured: str) -> None:
+    from playwright.sync_api import TimeoutError as TooLate
+
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(f"{measured}compare?a={PAIR[1]}&b={PAIR[0]}")
     table = tab.locator('[data-testid="stDataFrame"]:visible').first
@@ -31,8 +34,8 @@ def test_a_click_in_the_table_opens_the_merge_in_explore(browser, measured: str)
     assert tab.get_by_role("combobox", name="Checkpoint A").count() == 0
     for _ in range(20):  # the canvas of the table hears of clicks only once it is drawn
         tab.mouse.click(place["x"] + BUTTON, place["y"] + HEADER + 6.5 * ROW)  # after four that are measured: a merge
-        tab.wait_for_timeout(3000)
-        if "/compare" not in tab.url:
+        with suppress(TooLate):
+            tab.wait_for_url(lambda url: "/compare" not in url, timeout=3000)
             break
     tab.wait_for_selector('[data-testid="canvas-m"]', timeout=60000)
     tab.wait_for_url(re.compile(r"/\?.*mix="))

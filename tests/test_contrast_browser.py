@@ -40,6 +40,7 @@ STILL = "() => document.getAnimations().every((one) => one.playState !== 'runnin
 def test_text_stands_out_from_what_lies_behind_it(browser, measured: str) -> None:
     weak: dict[tuple[str, ...], str] = {}
     tab = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
+    schemes = ["light", "dark"]
     for page, ready in PAGES.items():
         tab.goto(measured + page)
         tab.locator(f"{ready}:visible").first.wait_for(timeout=60000)
@@ -51,7 +52,7 @@ def test_text_stands_out_from_what_lies_behind_it(browser, measured: str) -> Non
         if page == "compare":
             tab.get_by_test_id("stSelectbox").first.click()  # the list of choices stays open
         grounds = set()
-        for scheme in ("light", "dark"):
+        for scheme in schemes:
             tab.emulate_media(color_scheme=scheme)
             grounds.add(repainted(tab, grounds))
             tab.wait_for_function(STILL)
@@ -59,7 +60,7 @@ def test_text_stands_out_from_what_lies_behind_it(browser, measured: str) -> Non
             assert found["seen"] > 40, page
             for *what, text in found["found"]:
                 weak.setdefault((scheme, *what), f"{scheme}: {'  '.join(what)}  {text!r} on {page or 'merge'}")
-        tab.emulate_media(color_scheme="light")
+        schemes.reverse()  # the next page opens in the scheme of this one: a change of it draws all anew
     tab.close()
     assert not weak, "\n" + "\n".join(weak.values())
 

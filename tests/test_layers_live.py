@@ -5,6 +5,7 @@ presets.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,20 @@ def browser(world: World, monkeypatch: pytest.MonkeyPatch) -> Browser:
     for module in (routes, layers_routes):
         monkeypatch.setattr(module, "studio", lambda: world.studio)
     return Browser(world)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """For what changes nothing."""
+    with tiny_world(tmp_path_factory.mktemp("shared"), count=3) as opened:
+        yield opened
+
+
+@pytest.fixture
+def refusing(shared: World, monkeypatch: pytest.MonkeyPatch) -> Browser:
+    for module in (routes, layers_routes):
+        monkeypatch.setattr(module, "studio", lambda: shared.studio)
+    return Browser(shared)
 
 
 def merged(weights: list[float]) -> dict[str, torch.Tensor]:
@@ -171,8 +186,8 @@ LAST_ROWS = (
     ids=lambda content: str(content)[:40],
 )
 @pytest.mark.parametrize("path", ["frame/0", "profile", "contribution", "presets"])
-def test_hostile_profiles_are_refused_in_words(browser: Browser, path: str, content: object) -> None:
-    answer = browser(path, content)
+def test_hostile_profiles_are_refused_in_words(refusing: Browser, path: str, content: object) -> None:
+    answer = refusing(path, content)
     assert answer.status == 400 and set(answer.json()) == {"got", "needs", "do"}
     assert len(answer.body) < 1000
 

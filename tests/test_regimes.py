@@ -218,6 +218,8 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_byte(runs, start: Path, tmp_pa
         assert read_run(out) == read_run(tmp_path / "seen")
     record = replace(read_run(tmp_path / "seen"), command=read_run(folder).command, validation=None, figures=())
     assert record == read_run(folder)
+    (tmp_path / "seen" / manifest.FILE).write_text("{")
+    assert first.run() == whole.log and read_run(tmp_path / "seen") == read_run(out), "a cut record is written anew"
 
 
 @pytest.mark.parametrize("name", NAMES)

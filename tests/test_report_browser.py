@@ -26,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", "dark"])
 def opened(request: pytest.FixtureRequest, browser, report: Path) -> Iterator[tuple]:
     """The page, what it asked for and what its console said; every request but for the file itself is refused."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme=request.param)

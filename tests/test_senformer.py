@@ -24,6 +24,7 @@ from fusionlib.architectures.senformer import FeaturesFusion, SenFormer, SenForm
 from fusionlib.architectures.senformer_learner import READINGS, Decoder
 from fusionlib.architectures.senformer_plan import SHARING, Plan, plan_of, usual_plan
 from fusionlib.architectures.senupernet import SenUperNet
+from fusionlib.architectures.sized import made_by_name
 from fusionlib.architectures.staged import check_stages
 from fusionlib.architectures.swin import position_index
 from fusionlib.checkpoints.arena import Arena
@@ -144,6 +145,40 @@ def test_listed_networks_are_recognised_with_their_classes_and_by_themselves(nam
     inside = [key for key in shapes if key.startswith("decode_head.") and key.endswith(".weight")]
     assert all(recognise({one: shapes[one] for one in shapes if one != key}) is None for key in inside[::9])
     assert recognise({**shapes, "auxiliary_head.conv_seg.weight": (6, 256, 1, 1)}) == (name, 6)
+
+
+ASKED = (
+    "sharing=none,fusion=hierarchical",
+    "pyramid=fpn,width=12,learners=2",
+    "pyramid=none,reading=raw",
+    "sharing=cls,window=3,literal=True,post_norm=True,depth=1",
+)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_asked_for_by_name_is_made_and_recognised_again(asked: str) -> None:
+    name = made_by_name(f"senformer-tiny:{asked}", ARCHITECTURES)
+    with torch.device("meta"):
+        shapes = shapes_of(ARCHITECTURES.get(name).build(CLASSES))
+    assert recognise(shapes) == (name, CLASSES)
+    assert {*asked.split(","), *(["heads=4"] if "12" in asked else [])} == set(name.partition(":")[2].split(","))
+
+
+@pytest.mark.parametrize(
+    ("asked", "needs"),
+    [
+        ("senformer-tiny:size=3", "width"),
+        ("senformer-tiny:depth=0", "from 1 to"),
+        ("senformer-tiny:sharing=all", "repeated"),
+        ("senformer-tiny:pyramid=fpn,window=3", "one of"),
+        ("senformer-tiny:pyramid=none,literal=True", "fpnt"),
+        ("features-fusion-tiny:fusion=explicit", "one of"),
+        ("features-fusion-tiny:sharing=cls", "repeated or none"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(asked: str, needs: str) -> None:
+    with pytest.raises(UsageError, match=needs):
+        made_by_name(asked, ARCHITECTURES)
 
 
 def test_a_part_and_a_size_that_no_network_has_are_said(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ stem (baseline 324.9); the paper's 179 (307) are these without the products insi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -36,10 +36,20 @@ from fusionlib.architectures.built_in import BuiltIn, Shapes, in_turn
 from fusionlib.architectures.pyramids import Maps, Pyramid
 from fusionlib.architectures.self_ensemble import SelfEnsemble, SelfEnsembleNetwork, State
 from fusionlib.architectures.senformer_learner import ClassEmbeddings, Decoder
-from fusionlib.architectures.senformer_plan import FUSED, LEARNERS, MERGE, POST_NORM, QUERIES, TURNS, Plan, plan_of
+from fusionlib.architectures.senformer_plan import (
+    FUSED,
+    LEARNERS,
+    MERGE,
+    POST_NORM,
+    QUERIES,
+    TURNS,
+    Plan,
+    plan_of,
+    plan_with,
+)
 from fusionlib.architectures.senformer_plan import usual_plan as usual
 from fusionlib.architectures.senformer_printed import printed
-from fusionlib.architectures.sized import of_any_size, unfit
+from fusionlib.architectures.sized import by_name, of_any_size, unfit
 from fusionlib.architectures.upernet import Unit, resized
 from fusionlib.contracts import ARCHITECTURES, FUSIONS, ParameterGroup, Stage
 from fusionlib.errors import ArchitectureError
@@ -234,6 +244,16 @@ def of_shapes(shapes: Shapes) -> tuple[str, PlannedArchitecture] | None:
     if network.recognise(shapes) is None:
         raise network.misfit(shapes)
     return plan.name, network
+
+
+@by_name
+def of_name(listed: str, wanted: Mapping[str, str]) -> tuple[str, PlannedArchitecture] | None:
+    """A listed one with other values, as `senformer-tiny:sharing=none,fusion=hierarchical`."""
+    item = ARCHITECTURES.get(listed)
+    if not isinstance(item, PlannedArchitecture):
+        return None
+    plan = plan_with(item.plan, wanted)
+    return plan.name, _of_plan(plan)
 
 
 def _plan_or_none(shapes: Shapes) -> Plan | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fusionlib.architectures import backbones, swin
 from fusionlib.architectures.backbones import STRIDES, TINY, differences
-from fusionlib.architectures.senformer_learner import heads_for
+from fusionlib.architectures.pyramids import KINDS
+from fusionlib.architectures.senformer_learner import READINGS, heads_for
 from fusionlib.architectures.upernet_plan import backbone_of
 from fusionlib.architectures.vit import block_count, within
-from fusionlib.errors import ArchitectureError
+from fusionlib.errors import ArchitectureError, UsageError, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -20,6 +22,7 @@ LEARNERS, SHARED, FUSED = "decode_head.learners.", "decode_head.decoder.", "deco
 MERGE = "merge."
 MOST_TURNS = 64
 MOST_LEARNERS = 64
+WIDEST = 2048
 
 SHARING = {
     "repeated": "one block a learner, gone through L times",
@@ -82,6 +85,48 @@ class Plan:
 def usual_plan(backbone: backbones.Plan) -> Plan:
     """The paper's, and for the tiny backbone one of its size: 64 channels, L = 2."""
     return Plan(backbone, width=64, depth=2) if backbone == TINY else Plan(backbone)
+
+
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "pyramid": KINDS,
+    "sharing": tuple(SHARING),
+    "fusion": ("average", "hierarchical", "explicit"),
+    "reading": tuple(READINGS),
+    "width": (1, WIDEST),
+    "depth": (1, MOST_TURNS),
+    "learners": (1, MOST_LEARNERS // len(STRIDES)),
+    "window": (1, swin.LARGEST_WINDOW),
+    "literal": (False, True),
+    "post_norm": (False, True),
+}
+"""What of a plan may be asked for by name: one of some texts, a range of numbers, yes or no. Tensors tell all of it."""
+
+
+def plan_with(plan: Plan, wanted: Mapping[str, str]) -> Plan:
+    """The plan with other values, given as texts. Raises `UsageError` for a field or a value that cannot be."""
+    fixed = {"fusion", "learners"} if plan.fused else set()
+    fixed |= set() if wanted.get("pyramid", "fpnt") == "fpnt" else {"window"}
+    offered = {name: choices for name, choices in CHOICES.items() if name not in fixed}
+    for name, text in wanted.items():
+        if name not in offered:
+            raise UsageError(f"{shown(name)} of {plan.title}", f"one of {', '.join(offered)}", "Correct the name")
+        plan = replace(plan, **{name: _value(name, text, offered[name])})
+    if plan.fused and plan.sharing not in ("repeated", "none"):
+        raise UsageError(f"sharing={plan.sharing} of one decoder", "repeated or none", "Correct it")
+    if plan.literal and plan.pyramid == "none":
+        raise UsageError("literal=True without a pyramid", "pyramid=fpnt or pyramid=fpn", "Leave it out")
+    return replace(plan, heads=heads_for(plan.width))
+
+
+def _value(name: str, text: str, choices: tuple[Any, ...]) -> Any:
+    if type(choices[0]) is int:
+        if text.isdecimal() and choices[0] <= int(text) <= choices[1]:
+            return int(text)
+        raise UsageError(f"{name}={shown(text)}", f"a number from {choices[0]} to {choices[1]}", "Correct it")
+    found = next((one for one in choices if str(one) == text), None)
+    if found is None:
+        raise UsageError(f"{name}={shown(text)}", f"one of {', '.join(map(str, choices))}", "Correct it")
+    return found
 
 
 def plan_of(shapes: Shapes) -> Plan | None:

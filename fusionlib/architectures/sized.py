@@ -20,6 +20,13 @@ that are meant to be one and are none: its `got` and `do` are shown. A network s
 
 MAKERS: list[Maker] = []
 
+Namer = Callable[[str, Mapping[str, str]], "tuple[str, Architecture] | None"]
+"""The other way round: the name under which networks are listed, and what is to be different; None for other kinds.
+Raises `UsageError` for what cannot be.
+"""
+
+NAMERS: list[Namer] = []
+
 WHOLE = "Choose the file of the whole network: this one was cut, or a part of it was saved"
 OWN_CODE = "Give the network's code with --model FILE.py:FACTORY"
 _EXAMPLES = 3
@@ -29,6 +36,30 @@ def of_any_size(make: Maker) -> Maker:
     """Decorator: file what makes the networks of a kind."""
     MAKERS.append(make)
     return make
+
+
+def by_name(make: Namer) -> Namer:
+    """Decorator: file what makes networks of a kind by a name such as `NAME:width=32,depth=3`."""
+    NAMERS.append(make)
+    return make
+
+
+def made_by_name(name: str, architectures: Registry[Architecture]) -> str:
+    """The name of a network that is registered from now on; of one that is, or that no kind knows, the name itself.
+
+    Raises `UsageError` for what the kind of network does not have.
+    """
+    listed, colon, text = name.partition(":")
+    if not colon or name in architectures or listed not in architectures:
+        return name
+    parts = (one.partition("=") for one in text.split(","))
+    wanted = {field: value for field, _, value in parts}
+    for make in NAMERS:
+        if (made := make(listed, wanted)) is not None:
+            if made[0] not in architectures:
+                architectures.put(*made)
+            return made[0]
+    return name
 
 
 def made_for(shapes: Shapes, architectures: Registry[Architecture]) -> tuple[str, int] | None:

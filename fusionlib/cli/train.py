@@ -129,6 +129,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Train and list the epochs and the files."""
     regime = _regime(given)
     crop = _size(given.crop) if given.crop else None
+    from fusionlib.architectures.sized import made_by_name
     from fusionlib.architectures.user import register_user_models
     from fusionlib.engine.network import choose_device
     from fusionlib.lab.loop import Trainer
@@ -139,7 +140,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     validate = _spread(_opened(given.validate, None), given.validate_count)
     start = _start(given)
     known = _recognised(given, start)
-    name = given.arch or (own[0] if own and start is None else known[0] if known else TrainingPlan().architecture)
+    asked = given.arch and made_by_name(given.arch, ARCHITECTURES)
+    name = asked or (own[0] if own and start is None else known[0] if known else TrainingPlan().architecture)
     outputs = known[1] if known and known[0] == name and not given.classes else None
     side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
     plan = TrainingPlan(

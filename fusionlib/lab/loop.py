@@ -18,8 +18,6 @@ import torch
 from torch import nn
 
 from fusionlib.atomic import make_folder, write_atomically
-from fusionlib.checkpoints.groups import Choice
-from fusionlib.checkpoints.reader import Checkpoint, open_checkpoint
 from fusionlib.checkpoints.writer import save_tensors
 from fusionlib.contracts import (
     ARCHITECTURES,
@@ -33,13 +31,25 @@ from fusionlib.contracts import (
     parameters_of,
 )
 from fusionlib.data.labels import counterparts, label_space
-from fusionlib.errors import Cancelled, FusionError, LayoutError, UsageError
+from fusionlib.errors import Cancelled, DataError, UsageError
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.counterparts import Counterparts
 from fusionlib.lab.learner import DivergedError, Learner, diverged
-from fusionlib.lab.manifest import STATE, Origin, RunRecord, SavedPoint, Series, Source, Validated, rates, stride_of
+from fusionlib.lab.manifest import (
+    STATE,
+    Origin,
+    RunRecord,
+    SavedPoint,
+    Series,
+    Source,
+    Validated,
+    rates,
+    read_run,
+    stride_of,
+)
 from fusionlib.lab.plan import TrainingPlan, between, check_data, cost, span_of, validations
 from fusionlib.lab.validation import Validation
+from fusionlib.lab.weights import load_weights, saved_tensors
 
 TELL_EVERY_S = 2.0
 """Seconds after which the record says how far a run is."""
@@ -140,6 +150,7 @@ class Trainer:
         """
         make_folder(self.out)
         if self.finished:
+            self._mend_record()
             return self.log
         with _held(self.out):
             return self._run(progress)
@@ -289,6 +300,13 @@ class Trainer:
         self._save(points)
         return ended or bool(points)
 
+    def _mend_record(self) -> None:
+        """Write it again where it cannot be read."""
+        try:
+            read_run(self.out)
+        except DataError:
+            self.record().write(self.out)
+
     def _finish(self, progress: Progress | None) -> None:
         def count() -> None:
             self._done += 1
@@ -315,7 +333,7 @@ class Trainer:
         before = len(looking.figures)
         for point in self.points:
             if not looking.knows(point.name, point.step):
-                looking.add(point.name, point.step, _tensors(self.out / point.file), along)
+                looking.add(point.name, point.step, saved_tensors(self.out / point.file), along)
         if step in looking.due and not looking.knows(None, step):
             looking.add(None, step, self.learner.tensors(), along)
         if len(looking.figures) > before:
@@ -385,43 +403,6 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def load_weights(network: nn.Module, path: Path, groups: Sequence[str] = ()) -> Checkpoint:
-    """Copy a checkpoint into `network`, that of `groups` where it holds several; the checkpoint.
-
-    Raises `LayoutError` when a name or shape does not fit.
-    """
-    own = network.state_dict()
-    checkpoint = open_checkpoint(
-        path,
-        choice=Choice(
-            tuple(groups),
-            lambda shapes: all(shapes.get(name) == tuple(tensor.shape) for name, tensor in own.items()) or None,
-        ),
-    )
-    wrong = [
-        name
-        for name in own
-        if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(own[name].shape)
-    ]
-    if wrong:
-        raise LayoutError(
-            f"{path.name} does not fit the network: {wrong[0]} and {len(wrong) - 1} more differ",
-            "a checkpoint of the same architecture and class count",
-            "Check --arch and --classes",
-        )
-    network.load_state_dict({name: checkpoint.read(name) for name in own})
-    return checkpoint
-
-
-def _tensors(path: Path) -> Mapping[str, torch.Tensor] | None:
-    """Those of the network in a file of the run; None where it is gone."""
-    try:
-        file = open_checkpoint(path)
-        return {name: file.read(name) for name in file.tensors}
-    except FusionError:
-        return None
 
 
 def _source(data: Dataset) -> Source:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
+from pathlib import PurePath
 from typing import Any
 
 from fusionlib.candidate import HARMONIC, SCORES, Candidate, Row, singles
 from fusionlib.errors import UsageError, shown
-from fusionlib.question import Known, Question, figures_of, told_of
+from fusionlib.question import Known, Question, Step, figures_of, told_of
 from fusionlib.recipe import Calibration, Recipe, Source, checkpoint_alone
 from fusionlib.studies.curve import BASIC, CALIBRATED
 from fusionlib.studies.means import harmonic
@@ -54,7 +55,7 @@ class Networks:
     there: int = 0
     calibrated: bool = False
     _made: dict[Candidate, Recipe] = field(default_factory=dict, compare=False, repr=False)
-    _asked: dict[tuple[Candidate, str], tuple[Question, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _asked: dict[tuple[Candidate, str], Step] = field(default_factory=dict, compare=False, repr=False)
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The network of a candidate; the same object each time, because what it is built into is kept by that."""
@@ -95,9 +96,22 @@ class Networks:
 
     def questions(self, candidate: Candidate, data: str) -> tuple[Question, ...]:
         """What is asked about a candidate on these pictures; the same objects each time, whose hashes are known."""
-        if (candidate, data) not in self._asked:
-            self._asked[candidate, data] = self._questions(candidate, data)
-        return self._asked[candidate, data]
+        return self.step(candidate, data).questions
+
+    def step(self, candidate: Candidate, data: str) -> Step:
+        """The same as a step: a search that is gone through again asks for each again."""
+        key = candidate, data
+        if key not in self._asked:
+            self._asked[key] = Step(self._questions(candidate, data), self.named(candidate))
+        return self._asked[key]
+
+    def named(self, candidate: Candidate) -> str:
+        """A candidate in words, for whoever looks at the progress."""
+        names = (PurePath(source.path).stem for source in self.sources)
+        shares = zip(names, candidate.weights, strict=True)
+        row = ", ".join(f"{name} {share:.3g}" for name, share in shares if share or candidate.units)
+        kind = "ensemble of " if candidate.together else "by unit, mean " if candidate.units else ""
+        return f"{kind}{row}"
 
     def _questions(self, candidate: Candidate, data: str) -> tuple[Question, ...]:
         if self.counted_together(candidate):

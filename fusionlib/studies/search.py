@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fusionlib.candidate import HARMONIC, Candidate, Learned, Learning, Outcome, equal, singles
@@ -120,15 +119,7 @@ class Search(Study):
 
     def asked_of(self, candidate: Candidate, data: Domains) -> list[Step]:
         """What is asked about a candidate, dataset by dataset."""
-        return [Step(self.networks.questions(candidate, one.key), self.named(candidate)) for one in data]
-
-    def named(self, candidate: Candidate) -> str:
-        """A candidate in words, for whoever looks at the progress."""
-        names = (PurePath(source.path).stem for source in self.networks.sources)
-        shares = zip(names, candidate.weights, strict=True)
-        row = ", ".join(f"{name} {share:.3g}" for name, share in shares if share or candidate.units)
-        kind = "ensemble of " if candidate.together else "by unit, mean " if candidate.units else ""
-        return f"{kind}{row}"
+        return [self.networks.step(candidate, one.key) for one in data]
 
     def reported(self, outcome: Outcome) -> list[Candidate]:
         """What is measured on the pictures to report: ensembles first, whose pass brings the checkpoints alone."""

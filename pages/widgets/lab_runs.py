@@ -14,6 +14,7 @@ from fusionlib.studio.trained import LeftWork, parameters_text
 from fusionlib.studio.training import TrainingRun
 from pages.widgets.compare_open import ASKED
 from pages.widgets.diagnostics_tables import percent
+from pages.widgets.further import further_section
 from pages.widgets.problems import plain, show_problem
 from pages.widgets.progress import running
 from pages.widgets.server import studio
@@ -34,6 +35,7 @@ def runs_part(chosen: Selection | None) -> None:
     runs = studio().training.runs()
     if not runs:
         st.info("No run yet: begin one under *New run*.", icon=":material/info:")
+        further_section("lab")
         return
     names = [run.name for run in runs]
     if st.session_state.get(RUN) not in names:
