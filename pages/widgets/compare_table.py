@@ -127,7 +127,7 @@ def show_result(found: dict[str, Any], ranking: Sequence[dict[str, Any]]) -> Non
         st.plotly_chart(gain_figure(ranking, f"{found['images']} pictures"), key="compare-gain", theme="streamlit")
         st.caption(
             "How to read: green beats the best single network with one forward pass, red falls short, grey are single"
-            " networks; amber runs every network for each picture. Differences of a few tenths of a point on few"
+            " networks; amber costs several passes a picture. Differences of a few tenths of a point on few"
             " pictures are not a ranking."
         )
     show_barriers(rows)
