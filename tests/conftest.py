@@ -74,6 +74,16 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def networks_of_other_sizes() -> Iterator[None]:
+    """Networks that a file's tests have met in tensors or folders, and registered, are unknown to the next file."""
+    known = set(ARCHITECTURES._items)
+    yield
+    for name in set(ARCHITECTURES._items) - known:
+        if ":" in name:
+            del ARCHITECTURES._items[name]
+
+
 @pytest.fixture
 def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
