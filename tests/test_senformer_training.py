@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from fusionlib.architectures.backbones import TINY
 from fusionlib.architectures.senformer import SenFormerArchitecture
 from fusionlib.architectures.senformer_plan import usual_plan
+from fusionlib.cli import main
 from fusionlib.contracts import ARCHITECTURES, IGNORE, REGIMES
 from fusionlib.data.spec import open_dataset
 from fusionlib.lab.loop import Trainer
@@ -97,3 +99,14 @@ def test_a_self_ensemble_trains_by_every_regime(data, tmp_path: Path, name: str)
     run = trainer(data, tmp_path, regime=name)
     run.run()
     assert run.points and all(torch.isfinite(one).all() for one in run.learner.parameters.values())
+
+
+@pytest.mark.parametrize(("more", "told"), [((), True), (("--set", "algorithm=adamw"), False)])
+def test_who_trains_it_otherwise_than_its_paper_is_told(
+    more: tuple[str, ...], told: bool, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = ("--data", "streets:clear:2@train", "--crop", "32x64", "--batch", "2", "--epochs", "1")
+    main(["train", "--arch", "senformer-tiny", *data, *more, "--out", str(tmp_path / "run"), "--json"])
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    wanted = "usually trained by --set algorithm=adamw --lr 0.0001 --weight-decay 0.0001 --schedule poly --clip 3"
+    assert any(note.endswith(wanted) for note in notes) == told

@@ -51,7 +51,7 @@ from fusionlib.architectures.senformer_plan import usual_plan as usual
 from fusionlib.architectures.senformer_printed import printed
 from fusionlib.architectures.sized import by_name, of_any_size, unfit
 from fusionlib.architectures.upernet import Unit, resized
-from fusionlib.contracts import ARCHITECTURES, FUSIONS, ParameterGroup, Stage
+from fusionlib.contracts import ARCHITECTURES, FUSIONS, ParameterGroup, Stage, UsualTraining
 from fusionlib.errors import ArchitectureError
 
 _UNUSED = ("decode_head.conv_seg.",)
@@ -197,6 +197,7 @@ class PlannedArchitecture(BuiltIn):
         trained_before = isinstance(plan.backbone, resnet.Plan) and plan.backbone != TINY
         slow = (ParameterGroup(r"^backbone\.", rate=0.1),) if trained_before else ()
         self.groups = (ParameterGroup(r"\.queries$", decay=False), *slow)
+        self.usual = UsualTraining("adamw", 1e-4, 1e-4, "poly", 3.0)
         self.code = f"{self.code} {plan} {FUSIONS.get(plan.fusion).version}"
         self.plan, self.listed, self.printed = plan, listed, printed(plan)
 

@@ -185,6 +185,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         trainer.counts_as
     )
     unmet += [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
+    usual = getattr(ARCHITECTURES.get(name), "usual", None)
+    if usual is not None and getattr(regime, "algorithm", usual.algorithm) != usual.algorithm:
+        unmet.append(f"{ARCHITECTURES.get(name).title} is usually trained by {usual.options}")
     return {
         "out": str(given.out),
         "regime": REGIMES.name_of(type(regime)),

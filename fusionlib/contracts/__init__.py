@@ -31,6 +31,7 @@ from fusionlib.contracts.architectures import (
     Preprocessing,
     Stage,
     Supervised,
+    UsualTraining,
     class_count,
 )
 from fusionlib.contracts.data import DATASETS, IGNORE, Dataset, DatasetOpener, Sample
@@ -119,6 +120,7 @@ __all__ = [
     "TensorShapes",
     "Training",
     "Turn",
+    "UsualTraining",
     "Wanted",
     "class_count",
     "parameter",

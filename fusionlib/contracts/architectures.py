@@ -167,5 +167,25 @@ class ParameterGroup:
     decay: bool = True
 
 
+@dataclass(frozen=True)
+class UsualTraining:
+    """How a network is trained in its paper. An architecture that says so has it as its attribute `usual`.
+
+    A regime decides, and nothing follows this by itself: whoever trains by another optimiser is told.
+    """
+
+    algorithm: str
+    lr: float
+    weight_decay: float
+    schedule: str
+    clip: float | None = None
+
+    @property
+    def options(self) -> str:
+        """The same on the command line of `train`."""
+        rates = f"--lr {self.lr:g} --weight-decay {self.weight_decay:g} --schedule {self.schedule}"
+        return f"--set algorithm={self.algorithm} {rates}{'' if self.clip is None else f' --clip {self.clip:g}'}"
+
+
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "fusionlib.architectures", "ARCHITECTURES")
 SPELLINGS: Registry[Spelling] = Registry("spelling", "fusionlib.architectures", "SPELLINGS")
