@@ -43,9 +43,11 @@ def page(tab):
     tab.get_by_test_id("link").select_option("0")
     tab.get_by_test_id("uniform").fill("0.5")
     tab.get_by_test_id("uniform").press("Tab")
-    tab.wait_for_timeout(100)
-    assert set(weights(tab)) == {0.5}
-    return tab
+    for _ in range(100):
+        if set(weights(tab)) == {0.5}:
+            return tab
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"weights stay {weights(tab)}")
 
 
 def weights(page) -> list[float]:

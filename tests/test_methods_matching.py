@@ -66,7 +66,10 @@ def answers(arena: Arena, row: torch.Tensor) -> torch.Tensor:
 
 def test_every_built_in_network_of_convolutions_declares_its_permutations() -> None:
     without = {name for name in ARCHITECTURES.names() if not hasattr(ARCHITECTURES.get(name), "permutations")}
-    assert without and all(name.startswith("segformer") for name in without), "heads of attention are not matched"
+    families = {name.partition("-")[0] for name in without}
+    assert families == {"segformer", "senformer", "senupernet", "features"}, (
+        "heads of attention, and learners, are not matched"
+    )
 
 
 @pytest.mark.parametrize("name", [*BUILT_IN, "tiny"])
