@@ -106,6 +106,7 @@ def test_an_unknown_network_still_shows_its_units(capsys, tmp_path: Path) -> Non
         (("c1.pth", "--weights", "0.5,0.3,0.2"), "one for each checkpoint"),
         (("c1.pth", "--anchor", "2"), "0 to 1"),
         (("c1.pth", "--granularity", "layer"), "tensor, module"),
+        (("c1.pth", "--granularity", "learner"), "networks that have none"),
         (("c1.pth", "--weights", "0.5,0.5", "--granularity", "layer"), "tensor, module"),
         (("c1.pth", "--limit", "3"), "--data"),
         (("c1.pth", "--buffers", "none"), "average"),

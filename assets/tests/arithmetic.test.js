@@ -102,6 +102,7 @@ test("learners are asked for where somebody has chosen some, and all of them bes
   assert.equal(wishTogether(view([], ""), wish), wish);
   assert.equal(wishTogether(view([1], "", "", { inside: null }), wish), wish, "no other network has any");
   assert.equal(wishTogether(view([1], ""), wish).query, "alpha=0.500&learners=0,2&");
+  assert.equal(wishTogether(view([1], ""), wish).label, "Merge at 0.50, d2+d4", "the pane says who answers");
   assert.equal(wishTogether(view([], "", "l1"), wish).query, "alpha=0.500&learners=0,1,2&");
   assert.equal(wishTogether(view([], "majority:heads"), wish).query, "alpha=0.500&learners=0,1,2&fusion=majority%3Aheads&");
   assert.equal(wishTogether(view([], "hierarchical"), wish), wish, "the network was not trained with it");

@@ -19,9 +19,11 @@ export function answering(view) {
 
 /** @param {any} view @param {any} wish @param {number[]} kept @param {string} fusion */
 function asked(view, wish, kept, fusion) {
+  const names = learnersOf(view);
+  const some = kept.length < names.length ? `, ${kept.map((number) => names[number]).join("+")}` : "";
   const query = `learners=${kept.join(",")}&${fusion ? `fusion=${encodeURIComponent(fusion)}&` : ""}`;
   const which = `+l${kept.join("_")}${fusion}`;
-  return { ...wish, key: wish.key + which, mixture: wish.mixture + which, query: wish.query + query };
+  return { ...wish, key: wish.key + which, mixture: wish.mixture + which, label: wish.label + some, query: wish.query + query };
 }
 
 const fusionOf = (view) => (view.data.inside?.fusions.some(({ name }) => name === view.settings.fusion) ? view.settings.fusion : "");

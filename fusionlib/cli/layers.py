@@ -61,6 +61,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     )
     described = view.units
     profile = _profile(given, view.arena, described)
+    if given.granularity not in described["offered"]:
+        raise UsageError(
+            f"--granularity {given.granularity} of networks that have none",
+            f"one of {', '.join(described['offered'])}",
+            "Choose one of them",
+        )
     level = described["levels"][given.granularity]
     units = [
         {"name": name, "elements": size, "cosine": cosine, "discrepancy": moved, "weights": list(profile.weights[name])}
