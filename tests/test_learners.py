@@ -26,7 +26,7 @@ from fusionlib.diagnostics.embeddings import class_cosines
 from fusionlib.engine.build import Builder
 from fusionlib.engine.learners import LastAnswers, answers_of
 from fusionlib.engine.parts import parts
-from fusionlib.engine.recipes import recipe_alone
+from fusionlib.engine.recipes import recipe_alone, write_recipe
 from fusionlib.errors import UsageError
 from fusionlib.measures.learners import MOST, groups, ways
 from fusionlib.measures.observation import Inside as Learned
@@ -247,6 +247,17 @@ def test_the_verb_tells_it_all_and_a_network_without_learners_is_refused(
     with pytest.raises(SystemExit):
         main(["learners", str(unet), *given])
     assert "no learners inside" in capsys.readouterr().err
+
+
+def test_several_networks_that_answer_together_are_refused_before_any_pass(
+    studio: Studio, checkpoint: Checkpoint, folder: Path, pictures: DecodedCache
+) -> None:
+    other = open_checkpoint(folder / "b.safetensors")
+    studio.sources.know([other])
+    run = studio.runner.tally.run
+    with pytest.raises(UsageError, match="Learners of 2 networks"):
+        studio.learners.open(write_recipe([checkpoint, other], "ensemble", {}, "average"), pictures)
+    assert studio.runner.tally.run == run
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,6 @@ def test_evaluate_and_compare_take_views(
     with pytest.raises(SystemExit):
         main(["evaluate", first, "--scales", "1,x", *rest])
     assert "1 to 16 numbers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["evaluate", first, "--scales", "", *rest])
+    assert "1 to 16 numbers" in capsys.readouterr().err

@@ -5,6 +5,7 @@ Source: "Efficient Self-Ensemble for Semantic Segmentation", sections 3.1, 3.2 a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ State = tuple[Maps, Maps]
 """Maps of the pyramid, and the answers (N, C, h, w) that are there."""
 
 
-class SelfEnsembleNetwork(nn.Module):
+class SelfEnsembleNetwork(nn.Module, ABC):
     """Input `(N, 3, H, W)` float32, output log-probabilities `(N, classes, H / 4, W / 4)`, sides rounded up.
 
     Who inherits has `fusion` and its name, `merge`, the module that a trained one reads, and `steps`, whose last
@@ -32,9 +33,9 @@ class SelfEnsembleNetwork(nn.Module):
     fusion_name: str
     merge: nn.Module | None
 
+    @abstractmethod
     def steps(self) -> Sequence[Stage]:
         """Every stage up to the learners' answers."""
-        raise NotImplementedError
 
     def stages(self) -> tuple[Stage, ...]:
         """The same, and what makes one answer of them."""

@@ -143,6 +143,26 @@ def read_recipe_file(given: argparse.Namespace, path: Path) -> Recipe:
     return recipe
 
 
+def one_network(given: argparse.Namespace, path: Path, studio: Studio) -> Recipe:
+    """The network of a checkpoint, or of a recipe; one that nobody knows is said before data is read."""
+    if is_recipe(path):
+        refuse_unread(given, [path])
+        recipe = read_recipe_file(given, path)
+        studio.runner.builder.space(recipe)
+        return recipe
+    from fusionlib.engine.recipes import recipe_alone
+
+    (opened,) = open_files(given, [path])
+    studio.network_of(opened)
+    studio.sources.know([opened])
+    return recipe_alone(opened)
+
+
+def number(value: float | None, form: str = ".4f") -> str:
+    """As text; of what is not known `n/a`."""
+    return "n/a" if value is None else format(value, form)
+
+
 def _merged(given: argparse.Namespace, path: Path) -> Checkpoint:
     recipe = read_recipe_file(given, path)
     with progress_bar("merge") as progress:

@@ -11,14 +11,12 @@ from fusionlib.cli.common import (
     add_data,
     add_rename,
     add_running,
-    is_recipe,
+    one_network,
     open_data,
     open_files,
     open_studio,
     percent,
     progress_bar,
-    read_recipe_file,
-    refuse_unread,
     show_remarks,
     tiles_note,
 )
@@ -139,19 +137,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def _recipe(given: argparse.Namespace, studio: Studio, rule: str) -> tuple[Recipe, str]:
     """The network to be measured, and the SHA-256 of the first file; an unknown network is said before data is read."""
-    from fusionlib.engine.recipes import recipe_alone, write_recipe
+    from fusionlib.engine.recipes import write_recipe
 
-    if is_recipe(given.checkpoint) and not given.others:
-        refuse_unread(given, [given.checkpoint])
-        recipe = read_recipe_file(given, given.checkpoint)
-        studio.runner.builder.space(recipe)
+    if not given.others:
+        recipe = one_network(given, given.checkpoint, studio)
         return recipe, recipe.checkpoints[0].fingerprint
     opened = open_files(given, [given.checkpoint, *given.others])
     for item in opened:
         studio.network_of(item)
     studio.sources.know(opened)
-    if not given.others:
-        return recipe_alone(opened[0]), opened[0].fingerprint
     return write_recipe(opened, "ensemble", {"rule": rule}, "average"), opened[0].fingerprint
 
 
@@ -162,7 +156,7 @@ def _views(given: argparse.Namespace) -> Views | None:
     from fusionlib.recipe import Views
 
     try:
-        scales = [float(one) for one in (given.scales or "1").split(",")]
+        scales = [float(one) for one in ("1" if given.scales is None else given.scales).split(",")]
         return Views(scales=tuple(scales), flip=given.flip)
     except ValueError as error:
         raise UsageError(

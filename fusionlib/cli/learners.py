@@ -5,27 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fusionlib.cli.common import (
     add_data,
     add_rename,
     add_running,
-    is_recipe,
+    number,
+    one_network,
     open_data,
-    open_files,
     open_studio,
     percent,
     progress_bar,
-    read_recipe_file,
-    refuse_unread,
     show_remarks,
 )
 from fusionlib.errors import clipped
-
-if TYPE_CHECKING:
-    from fusionlib.recipe import Recipe
-    from fusionlib.studio import Studio
 
 LONGEST = 30
 """Characters of a row's name."""
@@ -46,25 +40,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     the `cosines` of class embeddings.
     """
     studio = open_studio(given)
-    recipe = _recipe(given, studio)
+    recipe = one_network(given, given.checkpoint, studio)
     pictures = open_data(studio, given)
     work = studio.learners.open(recipe, pictures)
     with progress_bar("learners") as progress:
         found = work.measure(progress, fresh=given.fresh)
     table = {name: value for name, value in found.items() if name not in _KEPT}
     return {**table, "cosines": work.cosines(), **work.parts, "notes": list(pictures.notes)}
-
-
-def _recipe(given: argparse.Namespace, studio: Studio) -> Recipe:
-    from fusionlib.engine.recipes import recipe_alone
-
-    if is_recipe(given.checkpoint):
-        refuse_unread(given, [given.checkpoint])
-        return read_recipe_file(given, given.checkpoint)
-    (opened,) = open_files(given, [given.checkpoint])
-    studio.network_of(opened)
-    studio.sources.know([opened])
-    return recipe_alone(opened)
 
 
 def show(result: dict[str, Any]) -> None:
@@ -92,7 +74,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _line(name: str, row: Mapping[str, Any]) -> None:
-    cells: Sequence[str] = (percent(row["miou"]), _number(row["loss"]), percent(row["ece"]))
+    cells: Sequence[str] = (percent(row["miou"]), number(row["loss"]), percent(row["ece"]))
     spread = "" if row.get("spread") is None else f"{1000 * row['spread']:15.3f}"
     print((f"{clipped(name, LONGEST):{LONGEST}}" + "".join(f"{cell:>10}" for cell in cells) + spread).rstrip())
 
@@ -103,7 +85,3 @@ def _costs(result: Mapping[str, Any]) -> None:
     print(f"{total} of {result['side']}x{result['side']}{printed}")
     for one in result["parts"]:
         print(f"  {one['name']:12}{one['parameters'] / 1e6:10.2f} M{one['macs'] / 1e9:10.2f} G")
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"

@@ -11,6 +11,7 @@ from fusionlib.cli.common import (
     add_data,
     add_rename,
     add_running,
+    number,
     open_data,
     open_files,
     open_studio,
@@ -93,10 +94,6 @@ def show(result: dict[str, Any]) -> None:
 def _line(epoch: Mapping[str, Any], best: Mapping[str, Any] | None) -> None:
     mark = "  best" if best is not None and best["name"] == epoch["name"] else ""
     alpha = "n/a" if epoch["alpha"] is None else f"{epoch['alpha']:g}"
-    cells = (percent(epoch["single"]), _number(epoch["loss"]), percent(epoch["oracle"]), _number(epoch["cosine"]))
+    cells = (percent(epoch["single"]), number(epoch["loss"]), percent(epoch["oracle"]), number(epoch["cosine"]))
     text = f"{clipped(epoch['name'], LONGEST):{LONGEST}}{percent(epoch['fused']):>10}{alpha:>7}"
     print(f"{text}{''.join(f'{cell:>10}' for cell in cells)}{mark}")
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"

@@ -11,6 +11,7 @@ from fusionlib.cli.common import (
     add_data,
     add_rename,
     add_running,
+    number,
     open_data,
     open_files,
     open_studio,
@@ -98,15 +99,11 @@ def _reference(reference: Mapping[str, Any]) -> str:
 def _line(name: str, row: Mapping[str, Any]) -> None:
     scores: Sequence[str] = (
         percent(row["miou"]),
-        _number(row["loss"]),
+        number(row["loss"]),
         percent(row["ece"]),
         percent(row["disagreement"]) if row.get("disagreement") is not None else "",
     )
-    correlation = "" if row.get("correlation") is None else _number(row["correlation"])
-    worth = f"{_number(row['log_likelihood']):>10}{row['dee_text']:>7}" if "dee_text" in row else ""
+    correlation = "" if row.get("correlation") is None else number(row["correlation"])
+    worth = f"{number(row['log_likelihood']):>10}{row['dee_text']:>7}" if "dee_text" in row else ""
     cells = "".join(f"{text:>10}" for text in scores)
     print(f"{clipped(name, LONGEST):{LONGEST}}{cells}{correlation:>12}{worth}".rstrip())
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"

@@ -21,7 +21,7 @@ from fusionlib.lab.schedule import SCHEDULES
 from fusionlib.options import add_group
 
 if TYPE_CHECKING:
-    from fusionlib.contracts import Dataset, Progress, Regime
+    from fusionlib.contracts import Architecture, Dataset, Progress, Regime
 
 PARENT = "FUSIONLIB_PARENT"
 """Environment of a run that another process has started: who."""
@@ -143,25 +143,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     asked = given.arch and made_by_name(given.arch, ARCHITECTURES)
     name = asked or (own[0] if own and start is None else known[0] if known else TrainingPlan().architecture)
     outputs = known[1] if known and known[0] == name and not given.classes else None
-    side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
-    plan = TrainingPlan(
-        architecture=name,
-        classes=given.classes or outputs or data.label_space.count,
-        seed=given.seed,
-        epochs=given.epochs,
-        batch=given.batch,
-        crop=crop or ((side, side) if side else _size(CROP)),
-        class_weights=not given.plain_loss,
-        clip=given.clip,
-    )
-    if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
-        raise UsageError(
-            f"{given.out.name} holds checkpoints of a run already",
-            "an empty folder, or --resume",
-            "Choose another --out, or add --resume to continue that run",
-        )
+    _refuse_another_run(given)
     trainer = Trainer(
-        plan,
+        _plan(given, name, given.classes or outputs or data.label_space.count, crop),
         data,
         regime,
         given.out,
@@ -184,10 +168,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     unmet = [f"The {outputs} outputs of the start count as their counterparts of {data.label_space.title}"] * bool(
         trainer.counts_as
     )
-    unmet += [f"{regime.title} is meant to begin at a trained network: --start"] * (regime.wants_start and not start)
-    usual = getattr(ARCHITECTURES.get(name), "usual", None)
-    if usual is not None and getattr(regime, "algorithm", usual.algorithm) != usual.algorithm:
-        unmet.append(f"{ARCHITECTURES.get(name).title} is usually trained by {usual.options}")
+    unmet += _otherwise(regime, ARCHITECTURES.get(name), start is not None)
     return {
         "out": str(given.out),
         "regime": REGIMES.name_of(type(regime)),
@@ -201,6 +182,42 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         },
         "notes": [*data.notes, *(target.notes if target else ()), *(select.notes if select else ()), *unmet],
     }
+
+
+def _plan(given: argparse.Namespace, name: str, classes: int, crop: tuple[int, int] | None) -> TrainingPlan:
+    """What every regime goes by; a network of windows is trained on squares of their size."""
+    side = (ARCHITECTURES.get(name).preprocessing.window or (0,))[0]
+    return TrainingPlan(
+        architecture=name,
+        classes=classes,
+        seed=given.seed,
+        epochs=given.epochs,
+        batch=given.batch,
+        crop=crop or ((side, side) if side else _size(CROP)),
+        class_weights=not given.plain_loss,
+        clip=given.clip,
+    )
+
+
+def _refuse_another_run(given: argparse.Namespace) -> None:
+    """Raises `UsageError` where a new run would lie among the files of another one."""
+    if not (given.resume or given.cost) and given.out.is_dir() and _holds_a_run(given.out):
+        raise UsageError(
+            f"{given.out.name} holds checkpoints of a run already",
+            "an empty folder, or --resume",
+            "Choose another --out, or add --resume to continue that run",
+        )
+
+
+def _otherwise(regime: Regime, architecture: Architecture, started: bool) -> list[str]:
+    """Remarks on a run that is not as its regime is meant, or as its network is trained in its paper."""
+    remarks = (
+        [] if started or not regime.wants_start else [f"{regime.title} is meant to begin at a trained network: --start"]
+    )
+    usual = getattr(architecture, "usual", None)
+    if usual is not None and getattr(regime, "algorithm", usual.algorithm) != usual.algorithm:
+        remarks.append(f"{architecture.title} is usually trained by {usual.options}")
+    return remarks
 
 
 def show(result: dict[str, Any]) -> None:

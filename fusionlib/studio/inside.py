@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from fusionlib.contracts import FUSIONS, Architecture
+from fusionlib.contracts import FUSIONS, Architecture, Learners
 from fusionlib.engine.learners import LastAnswers, usable
 from fusionlib.engine.network import BoundNetwork
 from fusionlib.engine.worker import Run
@@ -31,12 +30,6 @@ class Inside:
     def words(self) -> str:
         """`learners 0,2 majority:heads`, as a part of what tells frames apart."""
         return f"learners {','.join(map(str, self.kept))} {self.way}"
-
-    @classmethod
-    def among(cls, texts: Iterable[str]) -> Inside | None:
-        """The one whose words are among texts; None where there is none."""
-        found = next((one.split(" ") for one in texts if one.startswith("learners ")), None)
-        return None if found is None else cls(tuple(map(int, found[1].split(","))), found[2])
 
     @classmethod
     def read(cls, kept: str, way: str) -> Inside:
@@ -74,16 +67,20 @@ def refuse_several(inside: Inside | None) -> None:
         )
 
 
+def described(architecture: Architecture, classes: int) -> Learners:
+    """The learners of an architecture that has some; nothing is computed."""
+    with torch.device("meta"):
+        return architecture.learners(architecture.build(classes))  # type: ignore[attr-defined]
+
+
 def offered(architecture: Architecture | None, classes: int) -> dict[str, Any] | None:
     """Names of the learners, and the fusions that they can be asked by, as JSON values; None where there are none.
 
     Nothing is computed.
     """
-    inside = getattr(architecture, "learners", None)
-    if inside is None or architecture is None:
+    if architecture is None or not hasattr(architecture, "learners"):
         return None
-    with torch.device("meta"):
-        about = inside(architecture.build(classes))
+    about = described(architecture, classes)
     if not 1 < len(about.names) <= MOST:
         return None
     free = usable(about)

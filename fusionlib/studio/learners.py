@@ -6,18 +6,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from fusionlib.contracts import Architecture, Progress
 from fusionlib.data.cache import DecodedCache
 from fusionlib.diagnostics.embeddings import class_cosines
 from fusionlib.engine.parts import SIDE, parts
 from fusionlib.errors import UsageError
+from fusionlib.merging.build import build_method
 from fusionlib.recipe import AT_ONCE, Recipe
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.learners import LearnersInside
 from fusionlib.studio.desk import WorkDesk
+from fusionlib.studio.inside import described
 from fusionlib.studio.mixtures import recipe_words
 from fusionlib.studio.plans import lease, set_plan
 
@@ -34,7 +35,7 @@ class LearnersWork(Work):
 
     def __init__(self, recipe: Recipe, pictures: DecodedCache, *, runner: Runner) -> None:
         runner.need_masks(pictures)
-        _refuse_after(recipe)
+        _refuse(recipe)
         self.recipe, self.pictures, self._builder = recipe, pictures, runner.builder
         architecture, self._classes = runner.builder.merger.network(recipe)
         self.architecture: Architecture = need_learners(architecture)
@@ -43,7 +44,7 @@ class LearnersWork(Work):
         files = [source.path for source in recipe.checkpoints]
         plan = set_plan("learners", files[:1], pictures)  # type: ignore[arg-type]
         hold = lease(runner.desk, plan, recipe.content, data) if len(files) == 1 else None
-        study = LearnersInside(recipe, data, learner_names(self.architecture, self._classes))
+        study = LearnersInside(recipe, data, described(self.architecture, self._classes).names)
         super().__init__(f"learners of {self.name}", study, runner, {data: pictures}, hold)
         self.recall()
         if self.settled:
@@ -99,16 +100,19 @@ class LearnersWork(Work):
         return self._cosines
 
 
-def learner_names(architecture: Architecture, classes: int) -> tuple[str, ...]:
-    """As the network calls its learners; nothing is computed."""
-    with torch.device("meta"):
-        return architecture.learners(architecture.build(classes)).names  # type: ignore[attr-defined]
-
-
-def _refuse_after(recipe: Recipe) -> None:
-    """Raises `UsageError` for a recipe that does something with the network's answer, which its learners never see."""
+def _refuse(recipe: Recipe) -> None:
+    """Raises `UsageError` for a recipe of several networks, and for one that does something with the network's answer,
+    which its learners never see.
+    """
     given = {"views": recipe.views not in (None, AT_ONCE), "temperature": recipe.temperature not in (None, 1)}
     named = " and ".join(name for name, there in given.items() if there)
+    method = build_method(recipe.method, recipe.parameters)
+    if (count := method.networks(len(recipe.checkpoints))) > 1:
+        raise UsageError(
+            f"Learners of {count} networks that answer together ({method.title})",
+            "one network, whose learners share a pass",
+            "Choose one of its checkpoints, or a recipe that merges them",
+        )
     if named:
         raise UsageError(
             f"Learners of a recipe with {named}",

@@ -319,7 +319,7 @@ class MergeView:
             return self.worker.run(unless_overtaken, FRAME)
 
         def made() -> Future[Frame]:
-            return turns.ask(session, line, generation, lambda: self._render(key, mixture, run))
+            return turns.ask(session, line, generation, lambda: self._render(key, mixture, run, inside))
 
         if self.prepared is None or not self.prepared.has(key):
             return made()
@@ -347,9 +347,9 @@ class MergeView:
         found = self.prepared.find(key) if self.prepared else None
         return None if found is None else self.recent.keep(key, Frame(*found), len(found[0]))
 
-    def _render(self, key: tuple, mixture: Mixture, run: Run) -> Frame:
+    def _render(self, key: tuple, mixture: Mixture, run: Run, inside: Inside | None = None) -> Frame:
         _, _, index, pane, _, *more = key
-        inside, doubt = Inside.among(more), "doubt" in more
+        doubt = "doubt" in more
         sample = self.need_pictures().load(index)
         method = mixture if isinstance(mixture, MergeMethod) else self.uniform(mixture)
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
