@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from fusionlib.charts.runs import VALUES, snapshots_figure
@@ -16,6 +15,7 @@ from fusionlib.studio.sets import SetWork
 from fusionlib.studio.snapshots import SnapshotWork
 from pages.widgets.compare_parts import offered, several_offered
 from pages.widgets.diagnostics_tables import csv_button, percent, twin
+from pages.widgets.figure_table import figure_table
 from pages.widgets.problems import plain, show_problem
 from pages.widgets.progress import running
 from pages.widgets.remarks import show_notes
@@ -94,7 +94,7 @@ def _run(work: SetWork, across: str) -> None:
     with right:
         st.plotly_chart(quality_figure(found, across), key=_SCATTER, config=CHART)
     rows = _rows(found)
-    _table(rows, "sets-table")
+    figure_table(rows, "sets-table", FORMATS)
     _details(found, rows)
     show_notes(work.pictures.notes)
 
@@ -108,16 +108,6 @@ def _live(work: SetWork, across: str) -> None:
 def _measured(found: State) -> bool:
     """Whether the networks have been asked side by side; of each alone somebody else may have known."""
     return found["best"] is not None and found["ensembles"][-1]["miou"] is not None
-
-
-def _table(rows: Sequence[State], key: str) -> None:
-    """Rows with the digits of their figures; columns that say nothing are left out."""
-    frame = pd.DataFrame(rows).dropna(axis=1, how="all")
-    forms = {name: form for name, form in FORMATS.items() if name in frame}
-    for name in forms:
-        frame[name] = pd.to_numeric(frame[name])
-    styled: Any = frame.style
-    st.dataframe(styled.format(forms, na_rep=""), hide_index=True, key=key, placeholder="")
 
 
 def _answer(found: State) -> None:
@@ -200,7 +190,7 @@ def _lines(names: Sequence[str], chosen: Selection) -> None:
         return
     for place, value in zip(st.columns(len(VALUES)), VALUES, strict=True):
         place.plotly_chart(snapshots_figure(found, value), key=f"{_LINES}-{value}", config=CHART)
-    _table(_line_rows(work, found), "sets-lines-table")
+    figure_table(_line_rows(work, found), "sets-lines-table", FORMATS)
     st.caption("Barriers over the line between the ends; the same pictures choose the best alpha and report it.")
 
 

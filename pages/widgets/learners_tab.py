@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from fusionlib.charts.learners import cosines_figure, subsets_figure
@@ -15,6 +14,7 @@ from fusionlib.studio import MergeView, Selection
 from fusionlib.studio.learners import LearnersWork, need_learners
 from pages.widgets import link
 from pages.widgets.diagnostics_tables import percent, twin
+from pages.widgets.figure_table import figure_table
 from pages.widgets.further import further_section
 from pages.widgets.live import ALPHA
 from pages.widgets.problems import plain, show_problem
@@ -155,10 +155,7 @@ FORMATS = {
 
 
 def _shown(rows: Sequence[Row], key: str) -> None:
-    frame = pd.DataFrame(rows).dropna(axis=1, how="all")
-    forms = {name: form for name, form in FORMATS.items() if name in frame}
-    styled: Any = frame.style
-    st.dataframe(styled.format(forms, na_rep="n/a"), hide_index=True, key=key, placeholder="")
+    figure_table(rows, key, FORMATS, "n/a")
 
 
 def _details(work: LearnersWork, found: Row) -> None:
