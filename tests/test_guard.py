@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from fusionlib.errors import UsageError
 from fusionlib.studio import app_options
 from pages.widgets import server
-from pages.widgets.guard import POLICY, Guard, host_name, is_loopback
+from pages.widgets.guard import LEFT, POLICY, Guard, host_name, is_loopback
 
 TOKEN = "a secret of the operator & more"
 HERE, THERE, SERVER = ("127.0.0.1", 40000), ("203.0.113.9", 40000), ("192.0.2.7", 8501)
@@ -88,6 +88,21 @@ def handshake(host: str, client: Any = THERE, **headers: str) -> bool:
     asyncio.run(Guard(app, ["merge.test"], TOKEN)(scope, receive, send))
     assert reached in (["app"], ["websocket.close"])
     return reached == ["app"]
+
+
+def test_a_browser_that_leaves_before_its_socket_is_open_is_no_fault() -> None:
+    async def left(*_: Any) -> None:
+        raise LEFT("not connected")
+
+    async def broken(*_: Any) -> None:
+        raise ValueError("a fault")
+
+    headers = [(b"host", b"127.0.0.1:8501"), (b"origin", b"http://127.0.0.1:8501")]
+    scope = {"type": "websocket", "path": "/_stcore/stream", "query_string": b"", "headers": headers}
+    scope |= {"client": HERE, "server": ("127.0.0.1", 8501), "scheme": "ws"}
+    asyncio.run(Guard(left)(scope, left, left))
+    with pytest.raises(ValueError, match="a fault"):
+        asyncio.run(Guard(broken)(scope, left, left))
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,23 @@ def test_following_passes_progress_on_and_says_what_failed() -> None:
         failing.follow(needs="a job that works")
 
 
+def test_the_last_steps_are_told_however_soon_the_end_comes_after_them() -> None:
+    gate, told, job = threading.Event(), [], Job("quick at the end")
+
+    def work(running: Job) -> None:
+        running.progress(0, 2)
+        gate.wait(20)
+        running.progress(2, 2)
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+        gate.set()
+        until(lambda: job.state == "done")
+
+    job.start(work).follow(progress)
+    assert told == [(0, 2), (2, 2)]
+
+
 def test_an_interrupt_while_following_cancels_and_waits() -> None:
     job = Job("test").start(endless)
 

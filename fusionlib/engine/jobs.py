@@ -79,11 +79,13 @@ class Job:
 
         Raises: `UsageError` where it failed, `Cancelled` where somebody else cancelled it.
         """
+        last: tuple[int, int] | None = None
         try:
-            while self.state == "running":
-                self.wait(0.1)
+            while self.state == "running" or (self.state == "done" and last not in (None, (self.done, self.total))):
+                self.wait(0.1)  # the last steps may come between a look and the end: they are told as well
+                last = self.done, self.total
                 if progress is not None and self.total:
-                    progress(self.done, self.total)
+                    progress(*last)
         except BaseException:
             self.cancel()
             self.wait()

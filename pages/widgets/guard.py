@@ -10,15 +10,20 @@ import ipaddress
 import logging
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from hmac import compare_digest
 from urllib.parse import quote, urlencode
 
+from starlette import websockets
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+
+LEFT: type[Exception] = getattr(websockets, "WebSocketDisconnected", websockets.WebSocketDisconnect)
+"""What a socket raises whose browser has left before it was open; older versions had no name of its own for it."""
 
 POLICY = {
     "Content-Security-Policy": (
@@ -63,7 +68,9 @@ class Guard:
         if scope["type"] == "http":
             return await (answer or self.app)(scope, receive, _with_policy(send))
         if answer is None:
-            return await self.app(scope, receive, send)
+            with suppress(LEFT):  # who leaves before the socket is open is no fault to log
+                await self.app(scope, receive, send)
+            return None
         log.warning("websocket refused: %r", bytes(answer.body).decode().strip())  # a browser shows no answer to it
         await send({"type": "websocket.close", "code": 1008})
 
