@@ -160,6 +160,8 @@ class Work(Job):
                     done = further
                 else:
                     break
+            if self.done < self.total:  # what was expected, and turned out to be known
+                self.progress(self.total, self.total)
         finally:
             self.current = self.stage = ""
 
