@@ -18,6 +18,7 @@ from fusionlib.contracts import REGIMES
 from fusionlib.data.spec import open_dataset
 from fusionlib.engine.recipes import write_recipe
 from fusionlib.errors import UsageError, WriteError
+from fusionlib.lab.folder import held
 from fusionlib.lab.loop import Trainer
 from fusionlib.lab.manifest import FILE, Origin, RunRecord, SavedPoint, Validated, read_run
 from fusionlib.lab.plan import TrainingPlan, build_regime
@@ -275,6 +276,40 @@ def test_the_page_begins_a_run_shows_it_and_leads_on(
         run.wait(20)
         app.run()
         assert not app.exception and "finished" in text(app)
+
+
+def test_a_run_of_another_process_is_followed_and_its_settings_are_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "home" / "lab"
+    files, data = tiny_files(tmp_path / "files", 1), f"folder:{folder_data(tmp_path / 'data', 4)}"
+    wish = Wish("sse", (data,), {"lr": 0.05}, str(files / "c0.pth"), epochs=2, batch=2, seed=7, class_weights=False)
+    with opened("lab.py", tmp_path / "home", monkeypatch) as start:
+        trained(lab, data, "theirs", start=files / "c0.pth")
+        (lab / "theirs" / training.WISH).write_text(json.dumps(asdict(replace(wish, epochs=5000))))
+        done = (lab / "theirs" / FILE).read_text()
+        (lab / "theirs" / FILE).write_text(json.dumps({**json.loads(done), "finished": False}))
+        app = start("--checkpoints", str(files), "--data", data)
+        assert "stopped: it can be resumed" in text(app) and button(app, "Resume") is not None
+        with held(lab / "theirs"):
+            app.run()
+            assert not app.exception and "another process trains it" in text(app) and button(app, "Resume") is None
+            (lab / "theirs" / FILE).write_text(done)
+        app.run()
+        assert not app.exception and "**finished**" in text(app) and button(app, "Resume") is None
+        button(app, "New run with these settings").click().run()
+        assert not app.exception
+        said = (app.selectbox(key="regime"), app.selectbox(key="start"), app.number_input(key="lab-seed"))
+        assert [one.value for one in said] == ["sse", "c0", 7] and not app.toggle(key="lab-weights").value
+        assert app.number_input(key="lab-epochs").value == 1000, "as far as the form goes"
+        app.number_input(key="lab-epochs").set_value(2).run()
+        button(app, "Train:").click().run()
+        assert not app.exception
+        runs = {run.name: run for run in server.studio().training.runs()}
+        again = runs["sse"]
+        again.cancel()
+        again.wait(20)
+        assert again.wish == replace(wish, crop=again.wish.crop), "no crop of the form is 8 x 8"
 
 
 def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +31,7 @@ from fusionlib.data.labels import counterparts, label_space
 from fusionlib.errors import Cancelled, DataError, UsageError
 from fusionlib.lab.batches import CropSampler
 from fusionlib.lab.counterparts import Counterparts
+from fusionlib.lab.folder import held
 from fusionlib.lab.learner import DivergedError, Learner, diverged
 from fusionlib.lab.manifest import (
     STATE,
@@ -152,7 +150,7 @@ class Trainer:
         if self.finished:
             self._mend_record()
             return self.log
-        with _held(self.out):
+        with held(self.out):
             return self._run(progress)
 
     def _run(self, progress: Progress | None) -> list[dict[str, Any]]:
@@ -387,22 +385,6 @@ class Trainer:
         content = io.BytesIO()  # into a file, torch.save meets a full disk with an error that does not say so
         torch.save(state, content)
         write_atomically(self.out / STATE, content.getbuffer())
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Nobody else trains in `folder` meanwhile. Raises `UsageError` where somebody does."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            raise UsageError(
-                f"{folder.name} is being trained in by another process", "a folder of its own", "Wait, or stop that one"
-            ) from problem
-        yield
-    finally:
-        os.close(fd)
 
 
 def _source(data: Dataset) -> Source:

@@ -20,6 +20,7 @@ from fusionlib.atomic import make_folder, reason, tidy, write_atomically
 from fusionlib.data.plain_json import read_json
 from fusionlib.engine.jobs import Job
 from fusionlib.errors import Cancelled, FusionError, UsageError, WriteError, clipped, shown
+from fusionlib.lab.folder import is_held
 from fusionlib.lab.manifest import FILE, STATE, RunRecord, read_run
 from fusionlib.lab.plan import VALIDATED
 from fusionlib.runs.desk import Plan, RunDesk
@@ -99,11 +100,7 @@ class TrainingRun(Job):
         plan = Plan("train", wish.arguments(folder, options, resume=True), os.getcwd())
         self.lease = lambda progress: desk.held(key_of("train", str(folder)), plan, progress)
         self._seen: tuple[int, RunRecord | None, FusionError | None] = (0, None, None)
-        found = self.record
-        if found is not None and found.finished:
-            self.state = "done"
-        elif self.begun:
-            self.state = "cancelled"
+        self.notice()
 
     @property
     def name(self) -> str:
@@ -124,6 +121,18 @@ class TrainingRun(Job):
     def begun(self) -> bool:
         """Whether it has left anything to go on from."""
         return any((self.folder / name).exists() for name in (FILE, STATE))
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another process trains in its folder."""
+        return self.state != "running" and is_held(self.folder)
+
+    def notice(self) -> None:
+        """Take over what the folder says by now: another process may have begun, or ended, what this one has not."""
+        with self._lock:
+            if self.state in ("idle", "cancelled"):
+                found = self.record
+                self.state = "done" if found is not None and found.finished else "cancelled" if self.begun else "idle"
 
     def _look(self) -> tuple[int, RunRecord | None, FusionError | None]:
         try:
@@ -249,6 +258,7 @@ class TrainingDesk:
                     return None
                 tidy(folder)
                 self._runs[folder.name] = TrainingRun(folder, wish, self._desk, self.options)
+            self._runs[folder.name].notice()
             return self._runs[folder.name]
 
 

@@ -26,10 +26,16 @@ SCRATCH = "random weights"
 NOWHERE = "nothing"
 PREFIX, FIRST = "lab/", "sse"
 NAME = "lab-name"
+TAB, NEW, RUNS = "lab-tab", "New run", "Runs"
+"""The tabs of the page, and two of them."""
+
 GO_TO_RUNS = "lab-go"
 """Whether the page shows the runs next."""
 
-_CROPS = {"128 x 256": (128, 256), "96 x 192": (96, 192), "256 x 512": (256, 512), "512 x 512": (512, 512)}
+MOST = {"epochs": 1000, "batch": 256, "seed": 2**31, "count": 10000}
+"""What the numbers of the form go up to."""
+
+CROPS = {"128 x 256": (128, 256), "96 x 192": (96, 192), "256 x 512": (256, 512), "512 x 512": (512, 512)}
 
 
 def new_run(chosen: Selection | None) -> None:
@@ -62,8 +68,8 @@ def new_run(chosen: Selection | None) -> None:
         _apart(data, train),
         "mIoU on a few of these while the run goes on, of all that it saves; they change nothing of it",
     )
-    epochs = int(top[4].number_input("Epochs", 1, 1000, 3, key="lab-epochs"))
-    batch = int(top[5].number_input("Batch", 1, 256, 8, key="lab-batch", help="Pictures of a step"))
+    epochs = int(top[4].number_input("Epochs", 1, MOST["epochs"], 3, key="lab-epochs"))
+    batch = int(top[5].number_input("Batch", 1, MOST["batch"], 8, key="lab-batch", help="Pictures of a step"))
     st.caption(f"{kind.summary}. Leaves {kind.leaves[:1].lower()}{kind.leaves[1:].rstrip('.')}.")
     settings, more = _details(name, kind, start, data, validate)
     if kind.needs_target and not more["target"]:
@@ -147,15 +153,19 @@ def _details(
         scratch = start == SCRATCH
         settings = parameter_form(PREFIX, f"{name}/{SCRATCH}" if scratch else name, _usual(kind, not scratch), [])
         left, middle, right, last = st.columns(4, vertical_alignment="bottom")
-        seed = int(left.number_input("seed", 0, 2**31, 0, key="lab-seed", help="Order of pictures, crops and dropout"))
-        crop = middle.selectbox("crop", list(_CROPS), key="lab-crop", help="Height x width of the random crops")
+        seed = int(
+            left.number_input("seed", 0, MOST["seed"], 0, key="lab-seed", help="Order of pictures, crops and dropout")
+        )
+        crop = middle.selectbox("crop", list(CROPS), key="lab-crop", help="Height x width of the random crops")
         weights = right.toggle(
             "class weights", value=True, key="lab-weights", help="Rare classes count more in the cross-entropy"
         )
         count = VALIDATED
         if validate != NOWHERE:
             about = "Evenly spread over those to validate on; 0: all of them"
-            count = int(last.number_input("pictures to validate on", 0, 10000, VALIDATED, key="lab-count", help=about))
+            count = int(
+                last.number_input("pictures to validate on", 0, MOST["count"], VALIDATED, key="lab-count", help=about)
+            )
         architecture = None
         if scratch:
             architecture = st.selectbox(
@@ -172,7 +182,7 @@ def _details(
             select = _picked("pictures to choose by", "select", "Labelled, and not those to train on", data)
     more = {
         "seed": seed,
-        "crop": _CROPS[crop],
+        "crop": CROPS[crop],
         "class_weights": weights,
         "architecture": architecture,
         "target": target,

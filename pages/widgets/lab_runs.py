@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from fusionlib.studio.training import TrainingRun
 from pages.widgets.compare_open import ASKED
 from pages.widgets.diagnostics_tables import percent
 from pages.widgets.further import further_section
+from pages.widgets.lab_like import begin_like
 from pages.widgets.problems import plain, show_problem
 from pages.widgets.progress import running
 from pages.widgets.server import studio
@@ -28,6 +30,9 @@ _WORDS = {
     "cancelled": "stopped: it can be resumed",
     "failed": "failed",
 }
+
+
+_ELSEWHERE = "another process trains it"
 
 
 def runs_part(chosen: Selection | None) -> None:
@@ -53,7 +58,13 @@ def _shown(run: TrainingRun, chosen: Selection | None) -> None:
     told = parameters_text(run.wish.regime, dict(run.wish.settings))
     epochs = f"{run.wish.epochs} epoch{'' if run.wish.epochs == 1 else 's'}"
     about = ", ".join(filter(None, (run.wish.regime, told, epochs)))
-    st.caption(f"{plain(about)} on {plain(', '.join(run.wish.data))}: **{_WORDS[run.state]}**")
+    elsewhere = run.elsewhere
+    st.caption(
+        f"{plain(about)} on {plain(', '.join(run.wish.data))}: **{_ELSEWHERE if elsewhere else _WORDS[run.state]}**"
+    )
+    if elsewhere:
+        st.fragment(_followed, run_every=2.0)(run, fill)
+        return
     if running(run, f"lab-run-{run.name}", run.name, unit=lambda: "steps", draw=fill):
         return
     studio().workspace.refresh_checkpoints()
@@ -63,19 +74,33 @@ def _shown(run: TrainingRun, chosen: Selection | None) -> None:
     failure = None if record is None else record.failure
     if failure and run.state != "failed":
         st.error(plain(failure), icon=":material/error:")
-    if (
-        run.state != "done"
-        and not failure
-        and st.button(
-            "Resume" if run.begun else "Begin", key="lab-resume", icon=":material/play_arrow:", type="primary"
+    with st.container(horizontal=True):
+        if run.state != "done" and not failure:
+            label = "Resume" if run.begun else "Begin"
+            st.button(label, key="lab-resume", icon=":material/play_arrow:", type="primary", on_click=run.want)
+        st.button(
+            "New run with these settings",
+            key="lab-like",
+            icon=":material/content_copy:",
+            help="Fills in the form; nothing begins",
+            on_click=begin_like,
+            args=(run.wish,),
         )
-    ):
-        run.want()
-        st.rerun()
     if record is None:
         st.caption("Resume writes the record anew." if run.problem else "Nothing is saved yet.")
         return
     _left(run, record, chosen)
+
+
+def _followed(run: TrainingRun, draw: Callable[[], None]) -> None:
+    """What another process has left of it by now."""
+    if not run.elsewhere:
+        run.notice()
+        st.rerun(scope="app")
+    record = run.record
+    if record is not None and record.steps:
+        st.progress(min(1.0, record.done / record.steps), f"{plain(run.name)}: steps {record.done} of {record.steps}")
+    draw()
 
 
 def _left(run: TrainingRun, record: RunRecord, chosen: Selection | None) -> None:

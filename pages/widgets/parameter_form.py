@@ -61,6 +61,14 @@ def begin_with(prefix: str, name: str, values: Mapping[str, Any]) -> None:
     _state(prefix, name)[0].update(values)
 
 
+def begin_anew(prefix: str, name: str, values: Mapping[str, Any]) -> None:
+    """The parameters of `name` say these values, and their defaults beside them, whatever they said before."""
+    for part in ("serial", "base"):
+        st.session_state.pop(f"{prefix}{part}", None)
+    st.session_state.get(f"{prefix}values", {}).pop(name, None)
+    begin_with(prefix, name, values)
+
+
 def begun(prefix: str) -> bool:
     """Whether anything is kept under this prefix."""
     return f"{prefix}values" in st.session_state
