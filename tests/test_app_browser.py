@@ -16,6 +16,7 @@ from app_server import ROOT, outside_address
 
 from fusionlib.checkpoints.reader import open_checkpoint
 from fusionlib.merging.average import weighted_average
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 
@@ -69,8 +70,8 @@ def _drag(tab, start: float, end: float) -> None:
 def test_dragging_changes_the_mask_without_a_rerun_and_the_export_is_what_was_seen(page, tmp_path: Path) -> None:
     before, messages = _mask(page), len(page.messages)
     _drag(page, 0.5, 0.2)
+    comes_to(page, lambda: _mask(page), lambda mask: mask != before)
     page.wait_for_timeout(1500)
-    assert _mask(page) != before
     assert len(page.messages) == messages, "the script ran while the slider was dragged"
     page.mouse.up()
     page.wait_for_function("() => new URL(location.href).searchParams.get('alpha') !== '0.5'", timeout=20000)
@@ -110,7 +111,7 @@ def test_the_curve_fills_in_survives_a_reload_and_stops_on_demand(page, address:
     cancel.wait_for(timeout=30000)
     cancel.click()
     cancel.wait_for(state="hidden", timeout=10000)
-    assert page.get_by_test_id("sweep-start").is_visible()
+    expect(page.get_by_test_id("sweep-start")).to_be_visible()
 
 
 def test_it_listens_on_this_machine_alone(address: str) -> None:
@@ -149,7 +150,7 @@ def test_every_page_is_drawn_in_both_themes_under_the_content_policy(page) -> No
             page.wait_for_function(f"seen => !seen.includes({GROUND})", arg=before)  # it repaints a little later
             before = [page.evaluate(GROUND)]
         schemes.reverse()  # a change draws all anew
-        assert page.locator('[data-testid="stException"]').count() == 0
+        expect(page.locator('[data-testid="stException"]')).to_have_count(0)
 
 
 def test_a_heading_opens_its_chapter_beside_the_page(page) -> None:

@@ -10,6 +10,7 @@ from app_server import SMALL, App
 
 from fusionlib.options import Options
 from fusionlib.studio import Selection, Studio
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 
@@ -23,10 +24,15 @@ WHITE = """async canvas => {
 }"""
 
 
-def outline_of(tab) -> int:
-    """White pixels of the merge's pane, which nothing else draws, once the outline is there."""
-    tab.get_by_test_id("overlay-note").filter(has_text=re.compile("outlined|no such pixel")).wait_for(timeout=30000)
+def white(tab) -> int:
+    """White pixels of the merge's pane: the outline's, as nothing else draws them."""
     return tab.get_by_test_id("canvas-m").evaluate(WHITE)
+
+
+def outline_of(tab) -> int:
+    """Its pixels, once it is said to be there."""
+    tab.get_by_test_id("overlay-note").filter(has_text=re.compile("outlined|no such pixel")).wait_for(timeout=30000)
+    return white(tab)
 
 
 def counts_of(tab) -> list[int]:
@@ -52,24 +58,23 @@ def test_from_a_cell_to_its_pixels_and_the_link_shows_the_same(browser, small: A
     tab.goto(f"{small.address}{VIEW}&data=streets+clear")
     tab.get_by_role("button", name=re.compile("^Look into it: 9 forward passes")).click(timeout=60000)
     tab.locator(".scatterlayer path.point").first.wait_for(state="attached", timeout=60000)
-    assert tab.get_by_test_id("overlay-note").inner_text() == ""
+    expect(tab.get_by_test_id("overlay-note")).to_have_text("")
     tab.get_by_test_id("canvas-m").and_(tab.locator("[data-alpha]")).wait_for()
-    assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
+    comes_to(tab, lambda: white(tab), 0)
     _click_cell(tab)
     tab.wait_for_url(re.compile(r"pixels=truths%3D\d+%3Bmerges%3D\d+"), timeout=30000)
     counts = settled_counts(tab)
-    assert outline_of(tab) > 0, "a picture that has such pixels is opened"
+    comes_to(tab, lambda: outline_of(tab), lambda count: count > 0)  # a picture that has such pixels is opened
     tab.locator(".gallery-item").first.focus()
     tab.keyboard.press("Enter")
     tab.locator('.gallery-item[aria-current="true"]').wait_for(timeout=30000)
-    white = outline_of(tab)
-    assert white > 0
+    outlined = comes_to(tab, lambda: outline_of(tab), lambda count: count > 0)
     words = tab.get_by_test_id("overlay-note").inner_text()
-    _same_elsewhere(browser, tab.url, words, counts, white)
+    _same_elsewhere(browser, tab.url, words, counts, outlined)
     tab.locator(".st-key-errors-clear button").first.click()
     tab.wait_for_url(re.compile(r"^((?!pixels=).)*$"), timeout=30000)
     tab.get_by_test_id("overlay-note").filter(has_text=re.compile(r"^$")).wait_for(state="attached", timeout=30000)
-    assert tab.get_by_test_id("canvas-m").evaluate(WHITE) == 0
+    comes_to(tab, lambda: white(tab), 0)
     _presented(tab)
     assert problems == []
     tab.close()
@@ -91,7 +96,7 @@ def test_the_read_out_is_the_stored_label(browser, small: App) -> None:
     assert len({labels[y, x] for x, y in even}) >= 3, "several classes are read out"
     for x, y in even[:: max(1, len(even) // 12)]:
         tab.mouse.move(box["x"] + (x + 0.5) / width * box["width"], box["y"] + (y + 0.5) / height * box["height"])
-        said.filter(has_text=re.compile(f"^{re.escape(names[labels[y, x]])}$")).wait_for(timeout=5000)
+        said.filter(has_text=re.compile(f"^{re.escape(names[labels[y, x]])}$")).wait_for(timeout=20000)
     tab.close()
 
 
@@ -107,11 +112,16 @@ def _presented(tab) -> None:
     tab.keyboard.press("f")
     tab.locator(".viewer.presenting").wait_for()
     head, viewer = tab.locator(".st-key-errors-head"), tab.locator(".viewer.presenting")
-    assert "of the labelled pixels" in head.inner_text()
-    above, below = head.bounding_box(), viewer.bounding_box()
-    assert above["y"] == 0 and above["y"] + above["height"] <= below["y"] + 1
-    assert head.locator(".js-plotly-plot").first.is_visible()
-    assert not tab.locator(".gallery-item").first.is_visible()
+    expect(head).to_contain_text("of the labelled pixels")
+    expect(head.locator(".js-plotly-plot").first).to_be_visible()
+    expect(tab.locator(".gallery-item").first).to_be_hidden()
+    comes_to(tab, lambda: (head.bounding_box(), viewer.bounding_box()), stacked)
+
+
+def stacked(places: tuple[dict, dict]) -> bool:
+    """Whether the first begins at the top and the second below it."""
+    above, below = places
+    return above["y"] == 0 and above["y"] + above["height"] <= below["y"] + 1
 
 
 def _click_cell(tab) -> None:
@@ -125,11 +135,10 @@ def _click_cell(tab) -> None:
     tab.mouse.click(x, y)
 
 
-def _same_elsewhere(browser, link: str, words: str, counts: list[int], white: int) -> None:
+def _same_elsewhere(browser, link: str, words: str, counts: list[int], outlined: int) -> None:
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     tab = context.new_page()
     tab.goto(link)
     tab.get_by_test_id("overlay-note").filter(has_text=words).wait_for(timeout=60000)
-    assert outline_of(tab) == white
-    assert counts_of(tab) == counts
+    comes_to(tab, lambda: (outline_of(tab), counts_of(tab)), (outlined, counts))
     context.close()

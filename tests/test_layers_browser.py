@@ -5,10 +5,14 @@ script rerun.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 
@@ -43,11 +47,8 @@ def page(tab):
     tab.get_by_test_id("link").select_option("0")
     tab.get_by_test_id("uniform").fill("0.5")
     tab.get_by_test_id("uniform").press("Tab")
-    for _ in range(100):
-        if set(weights(tab)) == {0.5}:
-            return tab
-        tab.wait_for_timeout(50)
-    raise AssertionError(f"weights stay {weights(tab)}")
+    comes_to(tab, lambda: set(weights(tab)), {0.5})
+    return tab
 
 
 def weights(page) -> list[float]:
@@ -69,12 +70,8 @@ def checksum(page) -> int:
 def settled(page) -> None:
     """The frame of the present weights is on the canvas."""
     wanted = weights(page)
-    for _ in range(100):
-        if [float(one) for one in painted(page).split()[2::2]] == wanted:
-            page.wait_for_timeout(50)
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("the picture did not follow")
+    comes_to(page, lambda: [float(one) for one in painted(page).split()[2::2]], wanted)
+    page.wait_for_timeout(50)
 
 
 def point(page, unit: int, value: float) -> tuple[float, float]:
@@ -99,13 +96,12 @@ def test_dragging_a_bar_changes_the_picture_without_a_script_rerun(page) -> None
         page.mouse.move(*point(page, 1, value))
         page.wait_for_timeout(60)
     settled(page)
-    assert checksum(page) != before
+    comes_to(page, lambda: checksum(page), lambda now: now != before)
     assert len(page.messages) == calm, "nothing goes to Python while the button is down"
     page.mouse.up()
     assert weights(page)[:3] == [0.5, 1.0, 0.5]
-    assert page.get_by_test_id("timing").inner_text().endswith("from downsample1_0"), (
-        "only that block and those after it ran"
-    )
+    ran = re.compile("from downsample1_0$")  # only that block and those after it
+    expect(page.get_by_test_id("timing")).to_have_text(ran)
     assert [row[0] for row in page.posts[-1]["weights"]] == weights(page) and page.posts[-1]["level"] == "block"
 
 
@@ -143,15 +139,12 @@ def test_a_locked_bar_is_the_anchors_and_stays(page) -> None:
 
 
 def test_a_profile_gets_a_curve_of_its_own_point_by_point(page) -> None:
-    assert page.get_by_test_id("profile-curve").is_hidden(), "equal weights have no shape to move"
+    expect(page.get_by_test_id("profile-curve")).to_be_hidden()  # equal weights have no shape to move
     drag(page, (2, 0.2), (8, 0.8))
     page.get_by_test_id("profile-curve").click()
     line = page.locator("path.extra-line")
-    for _ in range(1200):  # two points of thirty pictures each, beside whatever else the machine does
-        page.wait_for_timeout(100)
-        if line.count() and int(line.first.get_attribute("data-points") or 0) >= 2:
-            break
-    assert int(line.first.get_attribute("data-points") or 0) >= 2
+    line.first.wait_for(state="attached", timeout=120000)  # two points of thirty pictures each
+    comes_to(page, lambda: int(line.first.get_attribute("data-points") or 0), lambda points: points >= 2, seconds=120)
     page.get_by_test_id("profile-cancel").click()
     page.get_by_test_id("profile-cancel").wait_for(state="hidden", timeout=15000)
 
@@ -171,11 +164,11 @@ def test_presets_granularity_and_names(page) -> None:
     assert ramp == pytest.approx([1 - (count - j) / (2 * count) for j in range(1, count + 1)], abs=1e-4)
     page.get_by_test_id("preset-name").fill("my ramp")
     page.get_by_test_id("preset-save").click()
-    page.wait_for_timeout(300)
+    expect(page.get_by_test_id("preset").locator("option", has_text="my ramp")).to_have_count(1)
     page.get_by_test_id("granularity").select_option("part")
-    assert len(weights(page)) == 2 and weights(page)[0] < weights(page)[1]
+    comes_to(page, lambda: weights(page), lambda now: len(now) == 2 and now[0] < now[1])
     page.get_by_test_id("preset").select_option(label="my ramp")
-    assert weights(page) == ramp
+    comes_to(page, lambda: weights(page), ramp)
     page.get_by_test_id("preset-delete").click()
     settled(page)
 
@@ -185,12 +178,8 @@ def test_other_checkpoints_keep_the_curve_and_get_frames_of_their_own(page) -> N
     page.wait_for_timeout(500)
     drawn, asked = weights(page), len(page.posts)
     page.get_by_role("button", name="Swap A and B").click()
-    for _ in range(200):
-        page.wait_for_timeout(100)
-        if len(page.posts) > asked:
-            break
-    assert len(page.posts) > asked, "the same curve is asked of the other pair"
-    assert [row[0] for row in page.posts[-1]["weights"]] == drawn == weights(page)
+    comes_to(page, lambda: len(page.posts), lambda count: count > asked)  # the same curve is asked of the other pair
+    comes_to(page, lambda: ([row[0] for row in page.posts[-1]["weights"]], weights(page)), (drawn, drawn))
     settled(page)
 
 
@@ -199,10 +188,8 @@ def test_further_checkpoints_get_a_weight_and_a_brush_of_their_own(page) -> None
     page.get_by_role("option", name="cycle-2").click()
     page.keyboard.press("Escape")
     page.get_by_test_id("brush-C").wait_for(state="visible", timeout=30000)
-    for _ in range(200):  # units of the three, then a frame of them
-        page.wait_for_timeout(50)
-        if page.posts and len(page.posts[-1]["weights"][0]) == 3:
-            break
+    # Units of the three, then a frame of them.
+    comes_to(page, lambda: page.posts and len(page.posts[-1]["weights"][0]), 3)
     page.get_by_test_id("preset").select_option("equal")
     assert weights(page)[0] == pytest.approx(1 / 3, abs=1e-4)
     page.get_by_test_id("brush-C").click()
@@ -212,27 +199,28 @@ def test_further_checkpoints_get_a_weight_and_a_brush_of_their_own(page) -> None
     last = page.posts[-1]["weights"]
     assert len(last[3]) == 3 and sum(last[3]) == pytest.approx(1, abs=1e-9)
     assert last[3][0] == pytest.approx(last[3][1], abs=1.1e-4), "A and B share the rest as they did before"
-    assert "C cycle-2" in page.get_by_test_id("formula").inner_text()
-    assert page.get_by_test_id("pane-b").inner_text().startswith("C")
+    expect(page.get_by_test_id("formula")).to_contain_text("C cycle-2")
+    expect(page.get_by_test_id("pane-b")).to_have_text(re.compile(r"^\s*C"), use_inner_text=True)
     page.get_by_test_id("brush-A").click()
 
 
+def linked(page) -> list[float]:
+    """The weights of A that the address has."""
+    profile = parse_qs(urlsplit(page.url).query).get("profile", ['{"weights":[]}'])[0]
+    return [row[0] for row in json.loads(profile)["weights"]]
+
+
 def test_a_reload_keeps_what_was_drawn(page) -> None:
-    before = page.url
     drag(page, (3, 0.1), (9, 0.9))
-    page.wait_for_url(lambda url: url != before, timeout=30000)
-    page.wait_for_timeout(1000)
     drawn = weights(page)
+    comes_to(page, lambda: linked(page), drawn)
     page.reload()
     page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    page.wait_for_timeout(1000)
-    assert weights(page) == drawn
+    comes_to(page, lambda: weights(page), drawn)
     page.get_by_test_id("granularity").select_option("tensor")  # too long for a link: the tab remembers it
     page.wait_for_url(lambda url: "profile=" not in url, timeout=30000)
-    fine = weights(page)
-    assert len(fine) > 200
+    fine = comes_to(page, lambda: weights(page), lambda now: len(now) > 200)
     page.reload()
     page.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    page.wait_for_timeout(1000)
-    assert weights(page) == fine
+    comes_to(page, lambda: weights(page), fine)
     page.get_by_test_id("granularity").select_option("block")

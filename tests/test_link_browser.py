@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.waits import comes_to, expect
+
 pytestmark = pytest.mark.browser
 
 CHANGES = (
@@ -67,13 +69,12 @@ def test_five_changes_five_backs_five_forwards_and_a_second_browser(browser, add
     other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     other.goto(seen[3])
     stands(other, seen[3])
-    assert shown(other)["Data"] == "streets night" and problems == []
+    comes_to(other, lambda: shown(other)["Data"], "streets night")
+    assert problems == []
 
 
 def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> None:
     """A browser knows an option by its text, which has changed by then."""
-    from playwright.sync_api import expect
-
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(f"{address}?a=start&b=fog&data=streets+all&split=val&alpha=1")
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
@@ -83,8 +84,9 @@ def test_a_choice_stays_when_its_score_becomes_known(browser, address: str) -> N
     box = tab.get_by_role("combobox", name="Checkpoint A")
     expect(box).to_have_value(re.compile(r"^seed-12 · \d+\.\d % · fine-tuned · demo$"), timeout=60000)
     choose(tab, "Buffer policy", "buffers", "gaussian")
-    assert shown(tab)["Checkpoint A"] == "seed-12" and "a=seed-12" in tab.url
-    assert tab.get_by_text("Not here").count() == 0
+    comes_to(tab, lambda: shown(tab)["Checkpoint A"], "seed-12")
+    assert "a=seed-12" in tab.url
+    expect(tab.get_by_text("Not here")).to_have_count(0)
 
 
 def test_how_pictures_are_looked_at_is_in_the_link_and_back_takes_it_back(browser, address: str) -> None:
@@ -98,8 +100,8 @@ def test_how_pictures_are_looked_at_is_in_the_link_and_back_takes_it_back(browse
     tab.get_by_test_id("zoom-in").click()
     tab.get_by_test_id("class-0").click()
     tab.wait_for_function("() => location.search.includes('lens-outline')")
-    look = parse_qs(urlsplit(tab.url).query)["look"][0]
-    assert "zoom-1.5_" in look and "hidden-0~" in look and "layout-grid" in look, "defaults are said too"
+    parts = ("zoom-1.5_", "hidden-0~", "layout-grid")  # defaults are said too
+    comes_to(tab, lambda: [one in parse_qs(urlsplit(tab.url).query)["look"][0] for one in parts], [True] * 3)
     other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     other.goto(tab.url)
     other.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
@@ -108,18 +110,10 @@ def test_how_pictures_are_looked_at_is_in_the_link_and_back_takes_it_back(browse
     for pane in ("a", "m", "t"):
         canvas = f"canvas-{pane}"
         wanted = tab.get_by_test_id(canvas).evaluate(shows)
-        for _ in range(300):
-            if other.get_by_test_id(canvas).evaluate(shows) == wanted:
-                break
-            other.wait_for_timeout(100)
-        assert other.get_by_test_id(canvas).evaluate(shows) == wanted, pane
+        comes_to(other, lambda canvas=canvas: other.get_by_test_id(canvas).evaluate(shows), wanted)
     other.context.close()
     tab.go_back()
     tab.wait_for_url(first)
-    for _ in range(100):
-        if tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7":
-            break
-        tab.wait_for_timeout(100)
-    assert tab.get_by_test_id("zoom-text").inner_text() == "1.0\u00d7"
-    assert tab.get_by_test_id("lens").input_value() == "mask"
+    expect(tab.get_by_test_id("zoom-text")).to_have_text("1.0\u00d7")
+    expect(tab.get_by_test_id("lens")).to_have_value("mask")
     tab.close()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.waits import comes_to, expect
+
 pytestmark = pytest.mark.browser
 
 
@@ -38,12 +40,8 @@ def test_a_parameter_moves_the_picture_without_a_run_of_the_script(page) -> None
     for step in range(1, 21):
         page.mouse.move(slider["x"] + slider["width"] * (0.5 + 0.01 * step), slider["y"] + slider["height"] / 2)
         page.wait_for_timeout(30)
-    for _ in range(100):
-        if '"alpha":0.7' in merge(page):
-            break
-        page.wait_for_timeout(100)
-    assert '"alpha":0.7' in merge(page) and '"method":"slerp"' in merge(page)
-    assert page.get_by_test_id("canvas-m").evaluate(pixels) != mask
+    comes_to(page, lambda: merge(page), lambda said: '"alpha":0.7' in said and '"method":"slerp"' in said)
+    comes_to(page, lambda: page.get_by_test_id("canvas-m").evaluate(pixels), lambda now: now != mask)
     assert len(page.messages) == began, "no message while it is dragged"
     page.mouse.up()
     page.wait_for_function("() => new URLSearchParams(location.search).get('parameters')?.includes('0.7')")
@@ -53,7 +51,7 @@ def test_a_link_opens_on_the_parameters_that_it_says(browser, address: str) -> N
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.goto(f'{address}?mix=slerp&parameters={{"alpha":0.25}}')
     tab.wait_for_selector('[data-testid="canvas-m"][data-alpha]', timeout=60000)
-    assert '"alpha":0.25' in merge(tab)
+    comes_to(tab, lambda: merge(tab), lambda said: '"alpha":0.25' in said)
     tab.close()
 
 
@@ -64,11 +62,8 @@ def test_what_looks_at_pictures_first_says_so_and_shows_no_result(page) -> None:
     slerp = page.locator('[data-testid="canvas-m"][data-alpha]')  # of the viewer before, which goes a moment later
     slerp.wait_for(state="detached", timeout=30000)
     page.get_by_test_id("viewer").nth(1).wait_for(state="detached")
-    pane = page.get_by_test_id("pane-m")
-    page.wait_for_function(
-        "() => { const deep = (root) => { for (const one of root.querySelectorAll('*')) { if (one.dataset?.testid ==="
-        " 'pane-m') return one; const found = one.shadowRoot && deep(one.shadowRoot); if (found) return found } };"
-        " return deep(document)?.hasAttribute('data-unready') }"
-    )
-    assert merge(page) == "" and "Measure it below first" in page.get_by_test_id("method-note").inner_text()
-    assert pane.is_visible() and page.get_by_test_id("canvas-a").get_attribute("data-alpha") == "a"
+    expect(page.locator('[data-testid="pane-m"][data-unready]')).to_have_count(1)
+    expect(page.get_by_test_id("method-note")).to_contain_text("Measure it below first")
+    expect(page.get_by_test_id("pane-m")).to_be_visible()
+    expect(page.get_by_test_id("canvas-a")).to_have_attribute("data-alpha", "a")
+    assert merge(page) == ""

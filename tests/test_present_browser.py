@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 from fusionlib.options import Options
 from fusionlib.runs.story import Step
 from fusionlib.studio import Studio
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 
@@ -76,10 +76,7 @@ def parse_of(link: str) -> tuple[float, int]:
 def shows(tab, alpha: float, picture: int) -> None:
     """All panes show this picture, the merge at this alpha, and nothing waits."""
     wanted = {pane: (f"{alpha:.3f}" if pane == "m" else pane, str(picture - 1), None) for pane in "amb"}
-    deadline = time.monotonic() + 60
-    while (found := {pane: shown_by(tab, pane) for pane in "amb"}) != wanted and time.monotonic() < deadline:
-        tab.wait_for_timeout(100)
-    assert found == wanted
+    comes_to(tab, lambda: {pane: shown_by(tab, pane) for pane in "amb"}, wanted, seconds=60)
     tab.get_by_test_id("banner").wait_for(state="hidden", timeout=20000)
 
 
@@ -93,12 +90,16 @@ def shown_by(tab, pane: str) -> tuple[str | None, ...]:
     return (*read, next((one for one in late if one is not None), None))
 
 
+FULL = "document.fullscreenElement === document.documentElement"
+
+
 def on_stage(tab) -> bool:
     return tab.evaluate("document.documentElement.classList.contains('presenting')")
 
 
-def count(tab) -> str:
-    return tab.locator('[data-testid="present-count"]').inner_text()
+def counts(tab, said: str) -> None:
+    """The line of the presenter says which step this is."""
+    expect(tab.locator('[data-testid="present-count"]')).to_have_text(said)
 
 
 def test_the_first_steps_lie_over_no_picture_move_nothing_and_stay_away_once_dismissed(browser, stage) -> None:
@@ -111,50 +112,55 @@ def test_the_first_steps_lie_over_no_picture_move_nothing_and_stay_away_once_dis
     assert box["x"] + box["width"] <= sidebar["x"] + sidebar["width"] <= before["x"]
     for said in ("Look here", "Open that"):
         tab.get_by_test_id("tour-next").click()
-        assert said in card.inner_text()
+        expect(card).to_contain_text(said)
     tab.get_by_test_id("tour-next").click()
     card.wait_for(state="detached")
-    assert tab.locator('[data-testid="viewport-m"]').bounding_box() == before
-    tab.wait_for_timeout(500)
-    assert stage.studio.looked.flags.raised("tour")
+    comes_to(tab, tab.locator('[data-testid="viewport-m"]').bounding_box, before)
+    comes_to(tab, lambda: stage.studio.looked.flags.raised("tour"))
     tab.reload()
     shows(tab, 0.5, 24)
-    assert card.count() == 0 and tab.problems == []
+    expect(card).to_have_count(0)
+    assert tab.problems == []
 
 
 def test_the_story_is_played_by_a_clicker_while_the_worker_raises(browser, stage) -> None:
     tab = opened(browser, stage)
     tab.keyboard.press("f")
     tab.wait_for_function("document.documentElement.classList.contains('presenting')")
-    assert tab.evaluate("document.fullscreenElement === document.documentElement")
-    assert count(tab) == "1 / 3" and "In rain" in tab.get_by_test_id("presenter").inner_text()
+    tab.wait_for_function(FULL)
+    counts(tab, "1 / 3")
+    expect(tab.get_by_test_id("presenter")).to_contain_text("In rain")
     for hidden in ("stSidebar", "stHeader"):
-        assert tab.get_by_test_id(hidden).is_hidden()
+        expect(tab.get_by_test_id(hidden)).to_be_hidden()
     seen = pixels(tab)
     tab.keyboard.press("PageDown")
     shows(tab, 0.3, 3)
-    assert count(tab) == "2 / 3" and on_stage(tab) and pixels(tab) != seen
+    counts(tab, "2 / 3")
+    comes_to(tab, lambda: pixels(tab), lambda now: now != seen)
+    assert on_stage(tab)
     tab.keyboard.press(" ")
     tab.locator('[data-testid="stDataFrame"]:visible').first.wait_for(timeout=30000)
-    assert "/compare?" in tab.url and count(tab) == "3 / 3" and on_stage(tab)
+    counts(tab, "3 / 3")
+    assert "/compare?" in tab.url and on_stage(tab)
     tab.keyboard.press("ArrowRight")
-    assert count(tab) == "3 / 3", "the last step is the last"
+    counts(tab, "3 / 3")  # the last step is the last
     tab.keyboard.press("Home")
     shows(tab, 0.5, 24)
-    assert count(tab) == "1 / 3" and pixels(tab) == seen
+    counts(tab, "1 / 3")
+    comes_to(tab, lambda: pixels(tab), seen)
     tab.keyboard.press("2")
     shows(tab, 0.3, 3)
     tab.keyboard.press("PageUp")
     shows(tab, 0.5, 24)
-    assert tab.evaluate("document.fullscreenElement === document.documentElement"), "over a change of page"
+    tab.wait_for_function(FULL)  # over a change of page
     tab.keyboard.press("Escape")
     tab.wait_for_function("!document.documentElement.classList.contains('presenting')")
-    assert tab.get_by_test_id("stSidebar").is_visible() and tab.problems == []
+    expect(tab.get_by_test_id("stSidebar")).to_be_visible()
+    assert tab.problems == []
 
 
 def pixels(tab) -> str:
     """What the merge's canvas shows."""
-    tab.wait_for_timeout(300)
     return tab.evaluate(
         """() => {
   for (const host of document.querySelectorAll("*")) {
@@ -169,17 +175,15 @@ def test_the_screen_is_filled_with_type_of_24_pixels_and_f_ends_it_where_full_sc
     tab = opened(browser, stage)
     tab.evaluate("() => { document.documentElement.requestFullscreen = () => Promise.reject(new Error('refused')); }")
     tab.keyboard.press("f")
-    tab.wait_for_timeout(500)
-    box = tab.get_by_test_id("viewer").bounding_box()
-    assert (box["x"], box["y"], box["width"]) == (0, 0, 1280) and box["height"] == 720 - 88
+    height = 720 - 88
+    comes_to(tab, tab.get_by_test_id("viewer").bounding_box, {"x": 0, "y": 0, "width": 1280, "height": height})
     for name in ("viewport-a", "viewport-m", "viewport-b", "viewport-t", "alpha-slider", "curve"):
-        inner = tab.get_by_test_id(name).bounding_box()
-        assert inner["y"] >= 0 and inner["y"] + inner["height"] <= 720 - 88, name
-    small = tab.evaluate(SMALL)
-    assert small == [], small
+        place = tab.get_by_test_id(name).bounding_box
+        comes_to(tab, place, lambda inner: inner["y"] >= 0 and inner["y"] + inner["height"] <= height)
+    comes_to(tab, lambda: tab.evaluate(SMALL), [])
     tab.keyboard.press("f")
-    tab.wait_for_timeout(300)
-    assert not on_stage(tab) and tab.problems == []
+    comes_to(tab, lambda: on_stage(tab), False)
+    assert tab.problems == []
 
 
 SMALL = """() => {
@@ -208,11 +212,10 @@ def test_arrows_are_the_sliders_while_it_has_the_focus_and_an_unprepared_alpha_i
     tab.keyboard.press("f")
     tab.get_by_test_id("alpha-slider").focus()
     tab.keyboard.press("ArrowRight")
-    tab.get_by_test_id("banner").wait_for()
-    assert "The worker is stopped" in tab.get_by_test_id("banner").inner_text()
-    assert count(tab) == "1 / 3"
-    assert tab.locator('[data-testid="alpha-slider"]').get_attribute("data-alpha") == "0.510"
-    assert tab.locator('[data-testid="pane-m"][data-failed]').count() == 1, "what is seen is said to be another"
+    expect(tab.get_by_test_id("banner")).to_contain_text("The worker is stopped")
+    counts(tab, "1 / 3")
+    expect(tab.get_by_test_id("alpha-slider")).to_have_attribute("data-alpha", "0.510")
+    expect(tab.locator('[data-testid="pane-m"][data-failed]')).to_have_count(1)  # what is seen is said to be another
     tab.wait_for_url(re.compile("alpha=0.51"))
     tab.keyboard.press("1")
     shows(tab, 0.5, 24)
@@ -281,13 +284,15 @@ def test_back_undoes_a_lens_a_hidden_class_and_a_zoom_by_the_wheel(browser, stag
     tab.wait_for_timeout(600)
     tab.go_back()
     tab.wait_for_url(re.compile(r"hidden-0~.*zoom-1_"))
-    tab.get_by_text("1.0×").wait_for(timeout=5000)
-    assert row.get_attribute("aria-pressed") == "false"
+    tab.get_by_text("1.0×").wait_for(timeout=20000)
+    expect(row).to_have_attribute("aria-pressed", "false")
     tab.go_back()
     tab.wait_for_url(re.compile(r"lens-confidence~.*hidden-~"))
     tab.locator('.legend-row[aria-pressed="false"]').first.wait_for(state="detached")
-    assert row.get_attribute("aria-pressed") == "true" and tab.get_by_test_id("lens").input_value() == "confidence"
+    expect(row).to_have_attribute("aria-pressed", "true")
+    expect(tab.get_by_test_id("lens")).to_have_value("confidence")
     tab.go_back()
     tab.wait_for_url(lambda url: "lens-confidence" not in url)
     tab.get_by_test_id("lens-key").wait_for(state="hidden")
-    assert tab.get_by_test_id("lens").input_value() == "mask" and tab.problems == []
+    expect(tab.get_by_test_id("lens")).to_have_value("mask")
+    assert tab.problems == []

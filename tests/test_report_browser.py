@@ -10,6 +10,7 @@ import pytest
 from fusionlib.report.gather import gather
 from fusionlib.report.write import write_html
 from tests.helpers import tiny_world
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 NAME = "<img src=http://127.0.0.1:9/x onerror=window.hit=1>"
@@ -48,15 +49,17 @@ def test_it_asks_for_nothing_and_says_nothing(opened, report: Path) -> None:
     page.hover("#curve-chart .nsewdrag >> nth=0")
     page.wait_for_timeout(200)
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
-    assert said == [] and page.evaluate("window.hit") is None
-    assert page.locator("h1").inner_text() == NAME
-    assert page.evaluate("document.documentElement.scrollWidth") == 1280, "nothing to scroll sideways"
+    hit = page.evaluate("window.hit")
+    assert said == [] and hit is None
+    expect(page.locator("h1")).to_have_text(NAME)
+    # Nothing to scroll sideways.
+    comes_to(page, lambda: page.evaluate("document.documentElement.scrollWidth"), 1280)
 
 
 def test_the_curve_is_drawn_in_the_ink_of_the_theme(opened) -> None:
     page, _, _ = opened
-    assert page.locator("#curve-chart .scatterlayer .js-line").count() >= 2
-    assert page.locator("#class-chart .barlayer .point").count() >= 1
+    comes_to(page, page.locator("#curve-chart .scatterlayer .js-line").count, lambda lines: lines >= 2)
+    comes_to(page, page.locator("#class-chart .barlayer .point").count, lambda bars: bars >= 1)
     ink = page.evaluate("getComputedStyle(document.body).color")
     drawn = page.evaluate("getComputedStyle(document.querySelector('#curve-chart .xtick text')).fill")
     assert drawn == ink
@@ -75,12 +78,12 @@ def test_the_wipe_moves_by_mouse_and_by_key_and_shows_what_is_chosen(opened) -> 
     wipe = page.locator(".wipe").first
     wipe.scroll_into_view_if_needed()
     box = wipe.bounding_box()
-    assert wipe.get_attribute("aria-valuenow") == "50"
+    expect(wipe).to_have_attribute("aria-valuenow", "50")
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2, steps=4)
     page.mouse.up()
-    assert abs(int(wipe.get_attribute("aria-valuenow")) - 25) <= 1
+    comes_to(page, lambda: abs(int(wipe.get_attribute("aria-valuenow")) - 25), lambda off: off <= 1)
     edge = wipe.locator(".edge").bounding_box()
     assert abs(edge["x"] + edge["width"] / 2 - box["x"] - box["width"] * 0.25) < 3
     wipe.focus()
@@ -92,10 +95,11 @@ def test_the_wipe_moves_by_mouse_and_by_key_and_shows_what_is_chosen(opened) -> 
         ("ArrowLeft", "98"),
     ):
         page.keyboard.press(key)
-        assert wipe.get_attribute("aria-valuenow") == value
+        expect(wipe).to_have_attribute("aria-valuenow", value)
     card = page.locator(".card").first
     card.locator("select").first.select_option("truth")
-    assert card.locator(".wipe .over").get_attribute("src") == card.locator("[data-layer=truth]").get_attribute("src")
+    truth = card.locator("[data-layer=truth]").get_attribute("src")
+    expect(card.locator(".wipe .over")).to_have_attribute("src", truth)
     assert said == []
 
 
@@ -112,5 +116,6 @@ def test_without_scripts_the_pictures_are_there(browser, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
-    assert page.locator(".layers img").count() >= 5 and page.locator(".verdict").inner_text()
+    comes_to(page, page.locator(".layers img").count, lambda pictures: pictures >= 5)
+    expect(page.locator(".verdict")).not_to_be_empty()
     context.close()

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tests.waits import comes_to, expect
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]
@@ -438,7 +441,7 @@ def test_dragging_repaints_the_merge_without_a_rerun_and_the_newest_alpha_wins(p
     before, started = checksum(page, "canvas-m"), runs(page)
     drag_alpha(page, [0.5 + 0.01 * step for step in range(31)], release=False)
     expect_attribute(page, "canvas-m", "data-alpha", "0.800")
-    assert checksum(page, "canvas-m") != before
+    comes_to(page, lambda: checksum(page, "canvas-m"), lambda now: now != before)
     assert runs(page) == started
     page.mouse.up()
     page.get_by_text("alpha=0.800").wait_for()
@@ -470,7 +473,8 @@ def test_alpha_by_keyboard_number_double_click_and_chart(page):
     slider = page.get_by_test_id("alpha-slider")
     slider.focus()
     started = runs(page)
-    assert slider.evaluate(BURST) == ["0.510", "0.410", "1.000", "0.000"]
+    left = slider.evaluate(BURST)
+    assert left == ["0.510", "0.410", "1.000", "0.000"]
     page.get_by_text("alpha=0.000").wait_for()
     assert runs(page) == started + 1, "a burst of keys is one report"
     page.get_by_test_id("alpha-input").fill("0.375")
@@ -491,29 +495,24 @@ def test_python_moves_alpha_and_the_user_may_move_it_back(page):
     page.get_by_text("alpha=0.250").wait_for()
     drag_alpha(page, [0.25, 0.7])
     page.get_by_text("alpha=0.700").wait_for()
-    assert canvas.evaluate("(node) => node.isConnected"), "a rerun must not rebuild the viewer"
+    there = canvas.evaluate("(node) => node.isConnected")
+    assert there, "a rerun must not rebuild the viewer"
 
 
 def test_hiding_classes_shows_the_bare_picture_and_survives_a_reload(page):
     page.get_by_test_id("opacity").evaluate("(node) => { node.value = 1; node.dispatchEvent(new Event('input')); }")
-    opened(page)
-    assert pixel(page, "canvas-m", 0.5, 0.9)[:3] == [128, 64, 128]
+    comes_to(page, lambda: pixel(page, "canvas-m", 0.5, 0.9)[:3], [128, 64, 128])
     page.get_by_test_id("class-0").click()
-    opened(page)
-    bare = pixel(page, "canvas-m", 0.5, 0.9)
-    assert bare[:3] != [128, 64, 128]
+    bare = comes_to(page, lambda: pixel(page, "canvas-m", 0.5, 0.9), lambda shown: shown[:3] != [128, 64, 128])
     page.get_by_test_id("class-10").click(modifiers=["Alt"])  # sky alone
-    opened(page)
-    assert pixel(page, "canvas-m", 0.5, 0.05)[:3] == [70, 130, 180]
+    comes_to(page, lambda: pixel(page, "canvas-m", 0.5, 0.05)[:3], [70, 130, 180])
     page.wait_for_function("() => location.search.includes('hidden-0_')")
     page.reload()
     expect_attribute(page, "canvas-m", "data-alpha", "0.500")
-    opened(page)
-    assert page.get_by_test_id("class-0").get_attribute("aria-pressed") == "false"
-    assert pixel(page, "canvas-m", 0.5, 0.9) == bare
+    expect(page.get_by_test_id("class-0")).to_have_attribute("aria-pressed", "false")
+    comes_to(page, lambda: pixel(page, "canvas-m", 0.5, 0.9), bare)
     page.get_by_test_id("classes-all").click()
-    opened(page)
-    assert pixel(page, "canvas-m", 0.5, 0.9)[:3] == [128, 64, 128]
+    comes_to(page, lambda: pixel(page, "canvas-m", 0.5, 0.9)[:3], [128, 64, 128])
 
 
 def test_pointer_reads_every_pane_and_zoom_keeps_them_in_step(page):
@@ -526,20 +525,15 @@ def test_pointer_reads_every_pane_and_zoom_keeps_them_in_step(page):
     wait(page, "parseFloat(find('zoom-text').textContent) > 5")
     point_at(page, "viewport-b", 0.5, 0.9)
     expect_text(page, "readout-t", "road")  # the point under the wheel has stayed
-    opened(page)
-    shades = [pixel(page, f"canvas-{pane}", 0.3, 0.3)[:3] for pane in "amb"]
-    assert shades[0] == shades[1] == shades[2], "deep inside the road all three masks are equal"
+    # Deep inside the road all three masks are equal.
+    comes_to(page, lambda: len({tuple(pixel(page, f"canvas-{pane}", 0.3, 0.3)[:3]) for pane in "amb"}), 1)
     before = checksum(page, "canvas-t")
     box = page.get_by_test_id("viewport-a").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 40)
     page.mouse.down()
     page.mouse.move(box["x"] + 130, box["y"] + 200, steps=3)
     page.mouse.up()
-    for _ in range(50):
-        if checksum(page, "canvas-t") != before:
-            break
-        opened(page)
-    assert checksum(page, "canvas-t") != before, "panning A pans the truth"
+    comes_to(page, lambda: checksum(page, "canvas-t"), lambda now: now != before)  # panning A pans the truth
     page.get_by_test_id("viewport-t").dblclick()
     expect_text(page, "zoom-text", "1.0×")
 
@@ -559,8 +553,7 @@ def test_wipe_shows_the_left_pane_left_of_the_divider(page):
     page.mouse.move(stage["x"] + 0.1 * stage["width"], box["y"] + 60, steps=4)
     page.mouse.up()
     wait(page, "Number(find('divider').getAttribute('aria-valuenow')) === 10")
-    opened(page)
-    assert pixel(page, "canvas-stage", u, v) != void
+    comes_to(page, lambda: pixel(page, "canvas-stage", u, v), lambda now: now != void)
     page.get_by_test_id("layout-blink").click()
     wait(page, "find('pane-stage').textContent.includes('Ground truth')")
     wait(page, "find('pane-stage').textContent.includes('Merge')")
@@ -597,13 +590,14 @@ def test_stepping_through_pictures(page):
     page.get_by_test_id("next").click()
     expect_text(page, "picture-name", "street_004.png")
     page.get_by_text("index=4").wait_for()
-    assert page.get_by_test_id("next").is_disabled()
+    expect(page.get_by_test_id("next")).to_be_disabled()
 
 
 def test_a_picture_shown_at_a_part_of_its_size_says_so_in_every_pane(page):
     note = page.get_by_test_id("note-m")
     note.filter(has_text="mIoU").wait_for()
-    assert "shown at" not in note.inner_text() + page.get_by_test_id("tile-picture").inner_text()
+    for place in (note, page.get_by_test_id("tile-picture")):
+        expect(place).not_to_contain_text("shown at")
     page.get_by_test_id("jump").fill(str(COUNT))
     page.get_by_test_id("jump").press("Enter")
     for place in ("note-a", "note-m", "note-b", "tile-picture"):
@@ -623,7 +617,7 @@ def test_an_error_shows_a_banner_keeps_the_frame_and_recovers(page, address):
     control(address, fail=0)
     drag_alpha(page, [0.6, 0.65])
     expect_attribute(page, "canvas-m", "data-alpha", "0.650")
-    assert page.get_by_test_id("banner").is_hidden()
+    expect(page.get_by_test_id("banner")).to_be_hidden()
 
 
 def test_an_error_of_the_merge_stays_while_the_other_panes_answer(page, address):
@@ -633,11 +627,11 @@ def test_an_error_of_the_merge_stays_while_the_other_panes_answer(page, address)
     expect_text(page, "banner", "ran out of memory")
     for pane in "ab":
         expect_attribute(page, f"canvas-{pane}", "data-picture", "1")
-    assert page.get_by_test_id("banner").is_visible()
+    expect(page.get_by_test_id("banner")).to_be_visible()
     control(address, fail=0)
     drag_alpha(page, [0.5, 0.6])
     expect_attribute(page, "canvas-m", "data-alpha", "0.600")
-    assert page.get_by_test_id("banner").is_hidden()
+    expect(page.get_by_test_id("banner")).to_be_hidden()
 
 
 def test_sweep_starts_fills_in_cancels_resumes_and_measures_here(page, address):
@@ -665,11 +659,10 @@ def test_sweep_starts_fills_in_cancels_resumes_and_measures_here(page, address):
 def test_the_verdict_stands_beside_the_formula_and_follows_the_curve(page, address):
     expect_text(page, "outlook", "measure to know: convolutions 0.968")
     link = page.get_by_test_id("outlook")
-    assert "segformer-fog + segformer-day: Reasons: advice." in link.get_attribute("title")
-    assert (
-        link.get_attribute("href") == "diagnostics?a=segformer-fog&b=segformer-day&pair=segformer-fog+%2B+segformer-day"
-    )
-    assert link.get_attribute("data-level") == "measure to know"
+    expect(link).to_have_attribute("title", re.compile(r"segformer-fog \+ segformer-day: Reasons: advice\."))
+    pair = "diagnostics?a=segformer-fog&b=segformer-day&pair=segformer-fog+%2B+segformer-day"
+    expect(link).to_have_attribute("href", pair)
+    expect(link).to_have_attribute("data-level", "measure to know")
     control(address, pace=0.02)
     page.get_by_test_id("sweep-start").click()
     expect_text(page, "outlook", "merge: gains 5.5 points")
@@ -680,6 +673,6 @@ def test_without_live_frames_the_reason_stands_in_the_place_of_the_pictures(brow
     page = browser.new_page(viewport={"width": 1440, "height": 1200})
     page.goto(f"{address}/?live=0")
     expect_text(page, "message", "different layouts")
-    assert page.get_by_test_id("alpha-slider").is_visible()
-    assert page.get_by_test_id("curve").is_visible()
+    expect(page.get_by_test_id("alpha-slider")).to_be_visible()
+    expect(page.get_by_test_id("curve")).to_be_visible()
     page.close()

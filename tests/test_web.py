@@ -19,6 +19,7 @@ from test_app_browser import wrong
 from websockets.exceptions import InvalidStatus
 
 from pages.widgets.guard import POLICY
+from tests.waits import comes_to, expect
 
 # Chromium's own check would keep a foreign page away before ours is asked.
 TOKEN, LIMIT = "correct horse & battery", 5
@@ -223,11 +224,13 @@ def foreign(tab, body: str) -> None:
 @pytest.mark.browser
 def test_a_link_signs_a_browser_in_and_is_shared_without_its_token(app: App, tab) -> None:
     tab.goto(f"http://merge.test:{app.port}/studio/")
-    assert "Needs: the token of this server" in tab.inner_text("body")
+    expect(tab.locator("body")).to_contain_text("Needs: the token of this server")
     tab.problems.clear()
     tab.goto(f"http://merge.test:{app.port}/studio/?token=correct+horse+%26+battery&alpha=0.3")
     painted(tab)
-    assert "token" not in tab.url and "alpha=0.3" in tab.url and not tab.evaluate("document.cookie").count("fusion")
+    comes_to(tab, lambda: ("token" in tab.url, "alpha=0.3" in tab.url), (False, True))
+    cookies = tab.evaluate("document.cookie")
+    assert "fusion" not in cookies
     foreign(tab, f"<a href='http://merge.test:{app.port}/studio/layers'>shared</a>")
     tab.get_by_text("shared").click()
     painted(tab)
@@ -250,7 +253,7 @@ def test_what_was_taken_or_refused_leaves_the_memory_at_once_and_the_refusal_sta
         file = saved(tmp_path / f"taken{number}.safetensors", {"w": torch.full((1_180_000,), float(number))}).path
         into.set_input_files(file)
         tab.get_by_text(f"{11 + number} checkpoints").wait_for(timeout=30000)
-    assert tab.locator("[data-testid=stAlert]").filter(has_text="odd.pth").is_visible()
+    expect(tab.locator("[data-testid=stAlert]").filter(has_text="odd.pth")).to_be_visible()
     assert tab.problems == []
 
 
@@ -263,9 +266,10 @@ def test_another_sites_page_neither_frames_it_nor_talks_to_it(app: App, tab) -> 
         socket.onopen = () => done("open");
         socket.onerror = () => done("refused");
     })"""
-    assert tab.evaluate(talk, f"ws://127.0.0.1:{app.port}/studio/_stcore/stream") == "refused"
+    answer = tab.evaluate(talk, f"ws://127.0.0.1:{app.port}/studio/_stcore/stream")
+    assert answer == "refused"
     tab.goto(f"http://evil.test:{app.port}/studio/")
-    assert "--allow-host evil.test" in tab.inner_text("body"), "a name that was rebound"
+    expect(tab.locator("body")).to_contain_text("--allow-host evil.test")  # a name that was rebound
 
 
 @pytest.mark.browser
