@@ -13,7 +13,7 @@ import streamlit as st
 from fusionlib.charts.comparison import gain_figure
 from pages.widgets.compare_barriers import show_barriers
 from pages.widgets.compare_open import CLICKED, open_clicked
-from pages.widgets.diagnostics_tables import csv_button, percent
+from pages.widgets.diagnostics_tables import csv_button, name_width, percent
 from pages.widgets.problems import plain
 
 OPENED = {"Explore": "Open in Explore", "Errors": "Which pictures"}
@@ -90,7 +90,7 @@ def show_table(ranking: Sequence[dict[str, Any]], opened: Sequence[dict[str, Any
         height=min(38 + 35 * len(rows), 760),
         placeholder="",
         column_config={
-            "row": st.column_config.TextColumn(pinned=True, width="medium"),
+            "row": st.column_config.TextColumn(pinned=True, width=name_width(row["row"] for row in rows)),
             "remark": st.column_config.TextColumn(width="large"),
             "95 % of the gain": st.column_config.TextColumn(help=CHANCE),
             "where chosen (%)": st.column_config.NumberColumn(help=CHOSEN),

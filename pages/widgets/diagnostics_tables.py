@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -53,6 +53,11 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def _defused(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def name_width(names: Iterable[str]) -> int:
+    """Pixels of the column that stays while others are moved: all of a name, up to a third of a small window."""
+    return min(max([200, *(20 + round(7.2 * len(name)) for name in names)]), 340)
 
 
 def similarity_rows(pair: Row) -> list[dict[str, Any]]:

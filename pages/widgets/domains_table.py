@@ -18,7 +18,7 @@ from fusionlib.studio.domains_chance import inside_noise
 from pages.widgets.compare_open import ASKED, explored
 from pages.widgets.compare_table import ALONE as TINT
 from pages.widgets.compare_table import MARK, show_remarks
-from pages.widgets.diagnostics_tables import csv_button, percent
+from pages.widgets.diagnostics_tables import csv_button, name_width, percent
 from pages.widgets.domains_controls import source_of
 from pages.widgets.link import only_of
 from pages.widgets.problems import plain
@@ -171,7 +171,7 @@ def show_table(work: DomainsWork, rows: Sequence[dict[str, Any]], *, opens: bool
         height=min(38 + 35 * len(rows), 760),
         placeholder="n/a",
         column_config={
-            "network": st.column_config.TextColumn(pinned=True, width="medium"),
+            "network": st.column_config.TextColumn(pinned=True, width=name_width(row["name"] for row in rows)),
             "Explore": st.column_config.ButtonColumn(
                 "", type="tertiary", key=_CLICKED, on_click=partial(_open, states)
             ),
