@@ -40,7 +40,6 @@ from fusionlib.guide import (
     FOLDER,
     LINK,
     PLACEHOLDER,
-    TABLES,
     anchor_of,
     as_markdown,
     chapter,
@@ -49,6 +48,7 @@ from fusionlib.guide import (
     placeholders,
     table,
 )
+from fusionlib.guide.tables import TABLES
 from fusionlib.merging.choices import POLICIES, RULES
 from fusionlib.options import app_options
 from fusionlib.studies.choices import GROUPS

@@ -12,7 +12,8 @@ import pytest
 
 from fusionlib.cli import VERBS, main
 from fusionlib.contracts import ARCHITECTURES, DATASETS
-from fusionlib.guide import as_markdown, opens
+from fusionlib.guide import as_markdown
+from fusionlib.guide.tables import opens
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"DATA": "streets:all:2@val", "SELECT": "streets:all:2@train"}
