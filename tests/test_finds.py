@@ -19,7 +19,7 @@ from fusionlib.studies.compare import FOUND, Row
 from fusionlib.studio import Choices, Comparison, Options, SearchWork, Studio
 from fusionlib.studio.comparison_classes import best_merge, class_rows
 from fusionlib.studio.finds import weights_text
-from fusionlib.studio.search import Wanted
+from fusionlib.studio.wanted import Wanted
 from pages.widgets import server
 from tests.helpers import counted_forwards, tiny_file, tiny_registered, until
 from tests.page_tools import button, opened, text, tiny_files

@@ -27,7 +27,8 @@ from fusionlib.recipe import read_recipe
 from fusionlib.studies.candidates import subsets_of
 from fusionlib.studio import Options, Selection, Studio
 from fusionlib.studio.found import expected_passes
-from fusionlib.studio.search import SearchWork, Wanted
+from fusionlib.studio.search import SearchWork
+from fusionlib.studio.wanted import Wanted
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "grid": {"step": 0.25},

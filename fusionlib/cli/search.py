@@ -82,7 +82,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     if given.out is not None and given.out.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(f"--out {given.out.name}", "a name ending in .yaml", "Change --out")
     from fusionlib.atomic import check_target, write_atomically
-    from fusionlib.studio.search import Wanted
+    from fusionlib.studio.wanted import Wanted
 
     settings = read_settings(given.strategy, parameters_of(STRATEGIES.get(given.strategy)), given.settings)
     wanted = Wanted(given.strategy, settings, given.score, given.buffers, given.count, given.dtype)

@@ -65,12 +65,14 @@ from fusionlib.studio.recent import Recent
 from fusionlib.studio.recipes import RecipeFiles
 from fusionlib.studio.reports import ReportDesk
 from fusionlib.studio.rows import Rows
-from fusionlib.studio.search import SearchDesk, SearchWork, Wanted
+from fusionlib.studio.search import SearchWork
+from fusionlib.studio.search_desk import SearchDesk
 from fusionlib.studio.sweep import Sweep
 from fusionlib.studio.training import TrainingDesk
 from fusionlib.studio.varied import VariedDesk, VariedWork, Wish
 from fusionlib.studio.view import LETTERS, MergeView, Selection
 from fusionlib.studio.views import ViewDesk
+from fusionlib.studio.wanted import Wanted
 from fusionlib.studio.workspace import Item, Source, Workspace
 
 __all__ = [

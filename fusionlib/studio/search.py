@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from fusionlib.candidate import Candidate, Learned, Learning, equal, singles
 from fusionlib.checkpoints.choices import SAME
@@ -18,14 +15,9 @@ from fusionlib.data.chosen import Chosen
 from fusionlib.diagnostics.bootstrap import (
     gain_interval,
     middle,
-    resampled_harmonics,
-    unit_totals,
-    units_of,
-    units_summed,
 )
 from fusionlib.diagnostics.survey import WeightSurvey, survey_arena
 from fusionlib.engine.blend import CALIBRATION_PICTURES
-from fusionlib.engine.identity import identities
 from fusionlib.engine.jobs import Job
 from fusionlib.engine.recipes import source_of
 from fusionlib.errors import UsageError
@@ -37,12 +29,11 @@ from fusionlib.runs.runner import Runner
 from fusionlib.runs.work import Work
 from fusionlib.studies.candidates import Networks
 from fusionlib.studies.search import Domains, Pictures, Search
-from fusionlib.studio.desk import WorkDesk
 from fusionlib.studio.finds import find_of
 from fusionlib.studio.lessons import Lessons
 from fusionlib.studio.plans import lease, set_plan
+from fusionlib.studio.search_totals import Totals
 from fusionlib.studio.wanted import Wanted
-from fusionlib.studio.workspace import Workspace
 
 
 class SearchWork(Work):
@@ -73,7 +64,6 @@ class SearchWork(Work):
         self.looked_at = calibration or self.select[0]
         self.names = [one.name for one in checkpoints]
         self._survey: WeightSurvey | None = None
-        self._totals: dict[tuple[Candidate, str], np.ndarray | None] = {}
         sources = runner.builder.merger.sources
         sources.know(checkpoints)
         for one in (*report, *select, self.looked_at):
@@ -85,7 +75,8 @@ class SearchWork(Work):
         chosen = [one for apart in parts for _, one in apart]
         datasets = {one.fingerprint(): one for one in (*chosen, *report, *select)}
         super().__init__(f"search {', '.join(self.names)}", study, runner, datasets, self._lease(runner))
-        self.study = replace(study, draws=self._draws)
+        self._totals = Totals(study.networks, self.datasets, runner)
+        self.study = replace(study, draws=self._totals.draws)
         self._finds = Finds(runner.answers.database)
         self.recall()
         if self.settled:
@@ -185,7 +176,7 @@ class SearchWork(Work):
             best["interval"] = best["report"] and best["report"]["interval"]
         if "rival" in table and table["rival"]["report"] is not None and found is not None:
             keys = tuple(one.fingerprint() for one in self.report)
-            draws = self._draws([rival, found], keys) if (rival := self._study.rival(known)) else None
+            draws = self._totals.draws([rival, found], keys) if (rival := self._study.rival(known)) else None
             table["rival"]["interval"] = None if draws is None else list(middle(draws[:, 1] - draws[:, 0]))
         interval = best and best["interval"]
         return {
@@ -236,12 +227,12 @@ class SearchWork(Work):
             return None
         ends = singles(len(self.checkpoints))
         if len(keys) == 1:
-            totals = [[self._totals_of(one, keys[0]) for one in networks] for networks in (ends, merges)]
+            totals = [[self._totals.of(one, keys[0]) for one in networks] for networks in (ends, merges)]
             if any(one is None for networks in totals for one in networks):
                 return None
             interval = gain_interval(totals[0], totals[1])  # type: ignore[arg-type]
             return None if interval is None else list(interval)
-        draws = self._draws([*ends, *merges], keys)
+        draws = self._totals.draws([*ends, *merges], keys)
         return None if draws is None else list(middle(draws[:, len(ends) :].max(1) - draws[:, : len(ends)].max(1)))
 
     def _cosine(self, one: int, other: int) -> float | None:
@@ -250,34 +241,6 @@ class SearchWork(Work):
             merger, mean = self.runner.builder.merger, self._study.networks.recipe(_mean(len(self.checkpoints)))
             self._survey = survey_arena(merger.arena(mean, 0))
         return self._survey.pair(one, other).cosine
-
-    def _draws(self, candidates: Sequence[Candidate], data: Sequence[str]) -> np.ndarray | None:
-        """As `Objective.draws`."""
-        totals = [[self._totals_of(one, key) for key in data] for one in candidates]
-        if any(one is None for network in totals for one in network):
-            return None
-        draws = resampled_harmonics(totals)  # type: ignore[arg-type]
-        return None if draws is None or not len(draws) else draws
-
-    def _totals_of(self, candidate: Candidate, data: str) -> np.ndarray | None:
-        """What mIoU needs of a network, unit by unit; None where states are not stored."""
-        if self._totals.get((candidate, data)) is None:
-            self._totals[candidate, data] = self._read_totals(candidate, self.datasets[data])
-        return self._totals[candidate, data]
-
-    def _read_totals(self, candidate: Candidate, pictures: DecodedCache) -> np.ndarray | None:
-        networks, resampled = self._study.networks, units_of([pictures.group(index) for index in range(len(pictures))])
-        states = self.runner.pictures(networks.questions(candidate, pictures.fingerprint())[0], pictures)
-        if states is None:
-            return None
-        if not networks.counted_together(candidate):
-            return unit_totals([state["matrix"].numpy() for state in states], resampled)
-        place = networks.place(candidate)
-        parts = [
-            np.stack([state["right"][place].numpy(), state["truth"].numpy(), state["predicted"][place].numpy()])
-            for state in states
-        ]
-        return units_summed(parts, resampled)
 
     def _lease(self, runner: Runner) -> Any:
         named = (("--select", self.select), ("--report", self.report))
@@ -295,52 +258,6 @@ class SearchWork(Work):
         named = (("--select", self.select), ("--report", self.report))
         keys = [f"{option} {one.fingerprint()}" for option, data in named for one in data]
         return (*prints, *keys, f"looks at {self.looked_at.fingerprint()}", *self.wanted.options)
-
-
-class SearchDesk:
-    """The searches of a process: one per content, whichever page or session asks."""
-
-    def __init__(self, workspace: Workspace, runner: Runner) -> None:
-        self._workspace, self._runner = workspace, runner
-        self._works: WorkDesk[SearchWork] = WorkDesk()
-
-    def open(
-        self,
-        names: Sequence[str],
-        select: Sequence[tuple[str, str | None]],
-        report: Sequence[tuple[str, str | None]],
-        wanted: Wanted,
-        calibration: tuple[str, str | None] | None = None,
-    ) -> SearchWork:
-        """The search among checkpoints of the workspace; data by short name and split, several for the harmonic mean.
-        Statistics are measured on `calibration`, None: on the first data to choose by. Nothing is measured yet.
-        """
-        wanted.checked_data(select, report)
-        self._workspace.refresh_models()
-        items = [self._workspace.get(name) for name in names]
-        opened = [item.checkpoint for item in items if item.checkpoint is not None]
-        pictures = [[self._workspace.pictures(*one) for one in data] for data in (select, report)]
-        networks = identities((item.architecture for item in items), pictures[0][0].label_space)
-        parts = [*names, *(one.fingerprint for one in opened)]
-        parts += (f"{side} {one.fingerprint()}" for side, data in enumerate(pictures) for one in data)
-        looked_at = None if calibration is None else self._workspace.pictures(*calibration)
-        parts.append("" if looked_at is None else looked_at.fingerprint())
-        key = hashlib.sha256("\n".join([*parts, *wanted.options, *networks]).encode()).hexdigest()
-        found = self._works.open(key, lambda: self.of(opened, pictures[0], pictures[1], wanted, looked_at))
-        if found.state != "running":
-            found.recall()
-        return found
-
-    def of(
-        self,
-        checkpoints: Sequence[Checkpoint],
-        select: Sequence[DecodedCache],
-        report: Sequence[DecodedCache],
-        wanted: Wanted,
-        calibration: DecodedCache | None = None,
-    ) -> SearchWork:
-        """The search among opened checkpoints; several datasets for the harmonic mean."""
-        return SearchWork(checkpoints, select, report, wanted, calibration, runner=self._runner)
 
 
 _Parts = tuple[tuple[tuple[int, ...], DecodedCache], ...]

@@ -32,7 +32,7 @@ from fusionlib.contracts import STRATEGIES, Objective, Strategy, parameter  # no
 from fusionlib.diagnostics.bootstrap import in_points, middle  # noqa: E402
 from fusionlib.studies.points import STEP, best_of, pair_grid  # noqa: E402
 from fusionlib.studio import Options, Studio  # noqa: E402
-from fusionlib.studio.search import Wanted  # noqa: E402
+from fusionlib.studio.wanted import Wanted  # noqa: E402
 
 REAL = Path(os.environ.get("FUSION_DATA", ROOT.parent / "shared" / "data"))
 DEMO = sorted((ROOT / "assets" / "demo").glob("*.safetensors"))
