@@ -23,15 +23,15 @@ from fusionlib.merging.build import build_method
 from fusionlib.question import Refused, Told, told_of
 from fusionlib.recipe import Recipe
 from fusionlib.runs.finds import Finds
-from fusionlib.runs.keys import key_of
 from fusionlib.runs.runner import Runner
 from fusionlib.runs.store import Store
 from fusionlib.runs.work import Work
-from fusionlib.studies.barriers import Barriers
+from fusionlib.studies.barriers import MatchedPath
 from fusionlib.studies.compare import CURVE, FOUND, Row
 from fusionlib.studies.compare import Comparison as ComparisonStudy
 from fusionlib.studies.curve import best_of
-from fusionlib.studio.barriers import Match, barrier_text, listed, matches, moves_units, paths_of
+from fusionlib.studio.barriers import barrier_text
+from fusionlib.studio.comparison_matches import RowMatches, has_barriers
 from fusionlib.studio.comparison_ranking import ranked
 from fusionlib.studio.comparison_recipes import with_recipe, without_own_dtype
 from fusionlib.studio.comparison_rows import Choices, command, parameters_text, plan, remark, rivals
@@ -88,7 +88,7 @@ class Comparison(Work):
         self._fit_on = {one.fingerprint(): one for one in fit_on}
         datasets = {pictures.fingerprint(): pictures, **self._fit_on}
         super().__init__(title, self._planned(), runner, datasets, self._lease(runner))
-        self._matches: dict[str, list[Match]] = {}  # by recipe
+        self._matches = RowMatches(runner, self._store)
         self.recall()
 
     def recall(self) -> None:
@@ -97,7 +97,7 @@ class Comparison(Work):
         super().recall()
         self._look_at_curves()
         for row in self.rows():
-            if _has_barriers(row) and self._answers(row) and not self._recall_match(row):
+            if has_barriers(row) and self._answers(row) and not self._recall_match(self.recipe_of(row)):
                 self.known = {one: told for one, told in self.known.items() if row.recipe not in one.recipes}
         super().recall()
         if self.state in ("idle", "cancelled") and self.settled:
@@ -300,8 +300,8 @@ class Comparison(Work):
     def told(self) -> None:
         """Where a match is made, its paths are to be measured as well."""
         for row in self.rows():
-            if _has_barriers(row) and self._answers(row) and self._key(row) not in self._matches:
-                self._keep_match(row, matches(self.recipe_of(row), self.runner))
+            if has_barriers(row) and self._answers(row) and not self._matches.has(self.recipe_of(row)):
+                self._add_paths(self._matches.make(self.recipe_of(row)))
 
     def _work_off(self, job: Job) -> None:
         self.outlooks.of_files(self.checkpoints)
@@ -310,40 +310,23 @@ class Comparison(Work):
         finally:
             self.runner.builder.merger.forget()
 
-    def _keep_match(self, row: Row, found: list[Match]) -> None:
-        """What a match moved; kept, because to find it out again takes the match."""
-        self._store.put(self._match_key(row), {"matches": found})
-        self._add_paths(row, found)
-
-    def _recall_match(self, row: Row) -> bool:
-        if self._key(row) not in self._matches:
-            known = self._store.get(self._match_key(row))
-            if known is None:
+    def _recall_match(self, recipe: Recipe) -> bool:
+        """Whether it is known what the match of a network moved; its paths are measured then as well."""
+        if not self._matches.has(recipe):
+            paths = self._matches.recall(recipe)
+            if paths is None:
                 return False
-            self._add_paths(row, known["matches"])
+            self._add_paths(paths)
         return True
 
-    def _add_paths(self, row: Row, found: list[Match]) -> None:
-        paths = paths_of(self.recipe_of(row), found, self.runner)
+    def _add_paths(self, paths: Sequence[MatchedPath]) -> None:
         self.study = replace(self._study, paths=(*self._study.paths, *paths))
-        self._matches[self._key(row)] = found
 
     def _barriers(self, row: Row) -> list[dict[str, Any]]:
         """What the match of a row did to the barriers; nothing until all of it is known."""
-        found = self._matches.get(self._key(row)) if _has_barriers(row) else None
-        if found is None:
+        if not has_barriers(row):
             return []
-        recipe = self.recipe_of(row)
-        study = Barriers(paths_of(recipe, found, self.runner), self._study.data)
-        paths = study.table(self.known)["paths"]
-        if any(
-            one["moved"] and None in (path["before"], path["after"]) for one, path in zip(found, paths, strict=True)
-        ):
-            return []
-        return listed(recipe, found, paths, len(self.pictures))
-
-    def _match_key(self, row: Row) -> str:
-        return key_of("match", self.runner.builder.memo(self.recipe_of(row)))
+        return self._matches.barriers(self.recipe_of(row), self._study.data, self.known, len(self.pictures))
 
     def _shared_note(self, row: Row) -> tuple[str, ...]:
         recipe = self.recipe_of(row)
@@ -361,10 +344,6 @@ class Comparison(Work):
     def _answers(self, row: Row) -> list[Told] | None:
         step = self._study.step(row)
         return None if step is None else told_of(step.questions, self.known)
-
-    def _key(self, row: Row) -> str:
-        """What tells a row's network from others: rows of one network are measured once, whatever group asks."""
-        return row.name if row.recipe is None else row.recipe.content
 
     def _planned(self) -> ComparisonStudy:
         count, choices = len(self.checkpoints), self.choices
@@ -412,12 +391,6 @@ class Comparison(Work):
         """The checkpoints of a row, the anchor first."""
         found = next(one for one in self.rows() if one.name == row) if isinstance(row, str) else row
         return [self.checkpoints[number] for number in found.members]
-
-
-def _has_barriers(row: Row) -> bool:
-    if row.recipe is None or row.method == "single":
-        return False
-    return moves_units(build_method(row.method, row.parameters))
 
 
 def _seconds(told: Sequence[Told] | None) -> float | None:
