@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.engine.worker import FRAME, JOB, Worker
 from fusionlib.studio import MergeView, Selection, Studio, app_options
 from fusionlib.studio.first_look import MIDDLE, lacking, only_first
+from fusionlib.studio.frame_wish import FrameWish
 from pages.widgets import server
 from tests.helpers import folder_data, tiny_world, until
 from tests.page_tools import button, opened, text, tiny_files
@@ -205,7 +206,7 @@ def test_a_frame_goes_before_the_next_batch_of_a_look(
         watch(studio, view, Viewer())
         work = studio.first_looks.part(view) or studio.sweep(view)
         assert until(lambda: len(studio.worker._heap) == 1)
-        frame = view.ask(0, 0.5)
+        frame = view.ask(FrameWish(0, 0.5))
         assert until(lambda: len(studio.worker._heap) == 2)
     frame.result(60)
     work.wait(60)

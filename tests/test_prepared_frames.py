@@ -20,6 +20,7 @@ from fusionlib.options import Options
 from fusionlib.runs.frames import PreparedFrames
 from fusionlib.runs.story import Step
 from fusionlib.studio import Studio
+from fusionlib.studio.frame_wish import FrameWish
 from fusionlib.studio.prepare import DOUBTS, STEPS_OF_ALPHA
 
 LINK = "?a=night&b=fog&data=streets%20all&split=val&mix=alpha&alpha={}&picture={}"
@@ -97,12 +98,12 @@ def test_what_is_damaged_or_says_it_is_another_is_made_again(prepared: tuple[Stu
     view = opened(one, LINK.format(0.37, 24))
     frames = view.prepared
     assert isinstance(frames, PreparedFrames)
-    key = view._key(23, 0.5, "m", False)
+    key = FrameWish(23, 0.5).key(view.id)
     good = frames.find(key)
     assert good is not None
     name = frames._name(key)
     png, about = good
-    strange = json.dumps({"key": frames._name(view._key(23, 0.55, "m", False)), "about": about}).encode() + b"\n" + png
+    strange = json.dumps({"key": frames._name(FrameWish(23, 0.55).key(view.id)), "about": about}).encode() + b"\n" + png
     for packed in (
         b"",
         b"no zlib",
@@ -178,11 +179,11 @@ def test_methods_profiles_and_sets_of_three_are_prepared_as_links_say(prepared: 
     base = "?a=night&b=fog&data=streets%20all&split=val&picture=2"
     shown = one.preparation.shown
     slerp = shown(Step(f"{base}&mix=slerp&parameters=%7B%22alpha%22%3A0.25%7D", "x"))
-    assert slerp is not None and slerp.mixture.alpha == 0.25 and slerp.index == 1  # type: ignore[union-attr]
+    assert slerp is not None and slerp.wish.mixture.alpha == 0.25 and slerp.wish.index == 1  # type: ignore[union-attr]
     three = shown(Step(f"{base}&more=rain&mix=alpha&parameters=%7B%22weights%22%3A%5B0.5%2C0.25%2C0.25%5D%7D", "x"))
-    assert three is not None and three.mixture.weights == (0.5, 0.25, 0.25)  # type: ignore[union-attr]
+    assert three is not None and three.wish.mixture.weights == (0.5, 0.25, 0.25)  # type: ignore[union-attr]
     layers = shown(Step(f"{base}&mix=layers", "x"))
-    assert layers is not None and layers.mixture.granularity == "block"  # type: ignore[union-attr]
+    assert layers is not None and layers.wish.mixture.granularity == "block"  # type: ignore[union-attr]
     assert shown(Step("diagnostics?a=night&b=fog", "x")) is None and shown(Step("?alpha=0.5", "x")) is None
     for wrong in ("mix=none", "mix=slerp&parameters=3", "mix=layers&profile=[", "alpha=2", "alpha=x", "buffers=none"):
         with pytest.raises(UsageError):

@@ -21,6 +21,7 @@ from fusionlib.engine.turns import Superseded
 from fusionlib.engine.worker import FRAME
 from fusionlib.errors import ArchitectureError, UsageError
 from fusionlib.studio import Options, Selection, Studio
+from fusionlib.studio.frame_wish import FrameWish
 from fusionlib.studio.recent import ENTRY_BYTES
 
 
@@ -138,24 +139,24 @@ def test_stale_frames_are_dropped(world: World, forwards: list[int]) -> None:
     view, gate, begun = world.view(), threading.Event(), threading.Event()
     world.studio.worker.submit(lambda: (begun.set(), gate.wait(20)), FRAME)
     assert begun.wait(20)
-    first = view.ask(0, 0.1, "m", 1, "session")
+    first = view.ask(FrameWish(0, 0.1), "session", 1)
     until(first.running)  # else the second takes its place before it has begun
-    second, third = (view.ask(0, generation / 10, "m", generation, "session") for generation in (2, 3))
+    second, third = (view.ask(FrameWish(0, generation / 10), "session", generation) for generation in (2, 3))
     with pytest.raises(Superseded):
         second.result(15)  # at once, while the device is busy
     gate.set()
     with pytest.raises(Superseded):
         first.result(20)
     assert decoded(third.result(20).png).shape == (48, 64, 3) and len(forwards) == 1
-    assert view.frame(0, 0.1, "m", 1, "another session"), "sessions do not supersede one another"
+    assert view.ask(FrameWish(0, 0.1), "another session", 1).result(), "sessions do not supersede one another"
 
 
 def test_other_panes_are_not_superseded(world: World) -> None:
     view = world.view()
-    view.frame(0, 0.5, "m", 9, "s")
-    assert view.frame(0, 0.5, "a", 1, "s")
+    view.ask(FrameWish(0, 0.5), "s", 9).result()
+    assert view.ask(FrameWish(0, 0.5, "a"), "s", 1).result()
     with pytest.raises(Superseded):
-        view.frame(0, 0.6, "m", 8, "s")
+        view.ask(FrameWish(0, 0.6), "s", 8).result()
 
 
 def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(
@@ -171,11 +172,11 @@ def test_a_frame_of_a_large_picture_is_made_in_steps_between_which_others_come(
 
     def noted(self, *given):
         if self is view._blend.network:
-            between.append(other.ask(0, 0.5, "a", session="neighbour"))
+            between.append(other.ask(FrameWish(0, 0.5, "a"), "neighbour"))
         return real(self, *given)
 
     monkeypatch.setattr(BoundNetwork, "logits", noted)
-    large = view.ask(1, 0.37, session="large")
+    large = view.ask(FrameWish(1, 0.37), "large")
     assert large.result(20).png == expected and len(between) == 1
     assert between[0].result(20).about["scale"] == 1
 

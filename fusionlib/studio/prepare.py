@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fusionlib.checkpoints.choices import SAME, WRITTEN
@@ -16,10 +16,11 @@ from fusionlib.merging.choices import POLICIES
 from fusionlib.runs.desk import Plan, RunDesk
 from fusionlib.runs.links import parsed
 from fusionlib.runs.story import Step
+from fusionlib.studio.frame_wish import FrameWish
 from fusionlib.studio.layers import profile_of
 from fusionlib.studio.mixtures import Mixture
 from fusionlib.studio.plans import lease
-from fusionlib.studio.view import MERGE, MergeView, Selection
+from fusionlib.studio.view import MergeView, Selection
 
 PICTURED = ("", "layers", "errors")
 """Pages whose views show frames."""
@@ -30,18 +31,13 @@ STEPS_OF_ALPHA = 20
 DOUBTS = ("entropy", "margin")
 """Lenses that need more than labels; they are drawn in the browser, which asks for it."""
 
-Wanted = tuple[MergeView, int, Mixture, str, bool]
-"""View, number of the picture, mixture and pane of a frame, and whether with doubt."""
-
 
 @dataclass(frozen=True)
 class Pictured:
-    """What a step with pictures shows: the view, the number of its picture and its mixture."""
+    """A frame of a view: what a step with pictures shows."""
 
     view: MergeView
-    index: int
-    mixture: Mixture
-    doubt: bool = False
+    wish: FrameWish
 
 
 class Preparation(Job):
@@ -77,21 +73,21 @@ class Preparation(Job):
         if not 0 <= index < len(view.pictures):
             raise UsageError(f"Picture {index + 1}", f"1 to {len(view.pictures)}", "Choose another picture")
         doubt = any(f"lens-{lens}" in state.get("look", [""])[0].split("~") for lens in DOUBTS)
-        return Pictured(view, index, _mixture(view, page, state), doubt)
+        return Pictured(view, FrameWish(index, _mixture(view, page, state), doubt=doubt))
 
     def _prepare(self, steps: tuple[Step, ...]) -> None:
         self.problems, self.made, self.missing, self.steps = [], 0, 0, steps
         wanted = self._wanted(steps)
-        for done, (view, index, mixture, pane, doubt) in enumerate(wanted):
+        for done, one in enumerate(wanted):
             self.progress(done, len(wanted))
-            self.made += view.prepare(index, mixture, pane, doubt)
+            self.made += one.view.prepare(one.wish)
         self.progress(len(wanted), len(wanted))
-        for view in {view.id: view for view, *_ in wanted}.values():
+        for view in {one.view.id: one.view for one in wanted}.values():
             if view.prepared is not None:
                 view.prepared.look()
-        self.missing = sum(not view.has_prepared(at, mixture, pane, doubt) for view, at, mixture, pane, doubt in wanted)
+        self.missing = sum(not one.view.has_prepared(one.wish) for one in wanted)
 
-    def _wanted(self, steps: Sequence[Step]) -> list[Wanted]:
+    def _wanted(self, steps: Sequence[Step]) -> list[Pictured]:
         """Frames of steps, each once: the steps' own mixtures first."""
         own, others = {}, {}
         for number, step in enumerate(steps, 1):
@@ -101,21 +97,19 @@ class Preparation(Job):
                 self.problems.append(f"Step {number}, {step.title}: {error.one_line}")
                 continue
             for wanted in _around(found) if found else ():
-                first = found is not None and wanted[2] == found.mixture
-                key = (wanted[0].id, *map(repr, wanted[1:]))
-                (own if first else others).setdefault(key, wanted)
+                first = found is not None and wanted.wish.mixture == found.wish.mixture
+                (own if first else others).setdefault(wanted.wish.key(wanted.view.id), wanted)
         return list({**own, **others}.values())
 
 
-def _around(shown: Pictured) -> Iterator[Wanted]:
+def _around(shown: Pictured) -> Iterator[Pictured]:
     """The frame that is shown, the checkpoints alone, and of an average of two the others along alpha."""
-    view, index, doubt = shown.view, shown.index, shown.doubt
-    yield view, index, shown.mixture, MERGE, doubt
-    for end in view.ends:
-        yield view, index, shown.mixture, end, doubt
-    if isinstance(shown.mixture, float):
+    yield shown
+    for end in shown.view.ends:
+        yield Pictured(shown.view, replace(shown.wish, pane=end))
+    if isinstance(shown.wish.mixture, float):
         for step in range(STEPS_OF_ALPHA + 1):
-            yield view, index, step / STEPS_OF_ALPHA, MERGE, doubt
+            yield Pictured(shown.view, replace(shown.wish, mixture=step / STEPS_OF_ALPHA))
 
 
 def _selection(state: dict[str, list[str]]) -> Selection:

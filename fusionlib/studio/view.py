@@ -30,29 +30,19 @@ from fusionlib.engine.turns import InOrder, Superseded
 from fusionlib.engine.worker import FRAME, JOB, Run, Worker, at_once
 from fusionlib.errors import ArchitectureError, FusionError, UsageError
 from fusionlib.imaging.png import encode_grey, encode_picture, encode_rgb
-from fusionlib.merging.build import build_method
 from fusionlib.merging.linear import Linear
 from fusionlib.recipe import Recipe, Source
 from fusionlib.runs.frames import PreparedFrames
 from fusionlib.runs.maps import Maps
 from fusionlib.studies.path import MergePath
 from fusionlib.studio.frame import Frame, seen
-from fusionlib.studio.inside import PANES as INSIDE
+from fusionlib.studio.frame_wish import MERGE, FrameWish, check_picture
 from fusionlib.studio.inside import Inside, LearnersAnswer, offered, refuse_several
 from fusionlib.studio.layers import describe
 from fusionlib.studio.mixtures import Mixture, method_name, mixture_key, parameters_set
 from fusionlib.studio.recent import Recent
 from fusionlib.studio.selection import LETTERS, Selection, view_key
 from fusionlib.studio.several import Several
-
-MERGE = "m"
-"""The pane of the merge; the others are called by the letters of the checkpoints."""
-
-MERGES = (MERGE, "strip", "reference")
-"""Panes that show a merge: the one that follows the hand, and those that ask beside it, each in a line of its own."""
-
-ENSEMBLE = "ensemble"
-"""The pane of all checkpoints of the view as they are, answering together."""
 
 STEP_PIXELS = 1 << 19
 """A larger picture passes through the network stage by stage, so that others' frames can go in between."""
@@ -250,57 +240,27 @@ class MergeView:
 
     def picture(self, index: int) -> bytes:
         """Picture `index` as PNG or JPEG."""
-        return encode_picture(self.need_pictures().load(self._checked(index)).image)
+        return encode_picture(self._sample(index).image)
 
     def truth(self, index: int) -> bytes | None:
         """Ground truth of picture `index` as a grey PNG of ids (255 void), or None."""
-        truth = self.need_pictures().load(self._checked(index)).truth
+        truth = self._sample(index).truth
         return None if truth is None else encode_grey(truth)
 
     def frame(
-        self,
-        index: int,
-        mixture: Mixture,
-        pane: str = MERGE,
-        generation: int = 0,
-        session: str = "",
-        doubt: bool = False,
-        inside: Inside | None = None,
+        self, index: int, mixture: Mixture, pane: str = MERGE, doubt: bool = False, inside: Inside | None = None
     ) -> Frame:
         """What `ask` promises, once it is there."""
-        return self.ask(index, mixture, pane, generation, session, doubt, inside).result()
+        return self.ask(FrameWish(index, mixture, pane, doubt, inside)).result()
 
-    def ask(
-        self,
-        index: int,
-        mixture: Mixture,
-        pane: str = MERGE,
-        generation: int = 0,
-        session: str = "",
-        doubt: bool = False,
-        inside: Inside | None = None,
-    ) -> Future[Frame]:
-        """The masks of a merge (pane m), at an alpha or of a layer profile, or of one checkpoint alone (pane a, b, c,
-        ...), or of all together (pane ensemble, whatever the mixture); with `doubt` how undecided they are too, with
-        `inside` those of some learners of the merged network.
-
-        A very large picture is reduced first (`scale` among the figures, which are then those of the reduced one).
-        `session` gets its frames in turn with others. The future raises `Superseded` where it has asked for a newer one
-        of this pane.
+    def ask(self, wish: FrameWish, session: str = "", generation: int = 0) -> Future[Frame]:
+        """The frame of a wish. A very large picture is reduced first (`scale` among the figures, which are then those
+        of the reduced one). `session` gets its frames in turn with others. The future raises `Superseded` where it has
+        asked for a newer one of this pane. Raises `UsageError` for a wish that nobody can have.
         """
-        if pane not in (*MERGES, *INSIDE, ENSEMBLE, *self.ends) or (
-            not isinstance(mixture, MergeMethod) and not 0 <= mixture <= 1
-        ):
-            raise UsageError(
-                f"Pane {pane[:20]!r}, alpha {mixture}",
-                f"pane {', '.join((*self.ends, ENSEMBLE, *MERGES))}, and alpha from 0 to 1",
-                "Reload the page",
-            )
-        self._checked(index)
-        turns, line = self.worker.turns, (self.id, pane)
-        mixture, pane = (build_method("ensemble", {}), MERGE) if pane == ENSEMBLE else (mixture, pane)
-        pane = MERGE if pane in (*MERGES, *INSIDE) else pane
-        key = self._key(index, mixture, pane, doubt, inside)
+        turns, line = self.worker.turns, (self.id, wish.pane)
+        wish = self._checked(wish)
+        key = wish.key(self.id)
         if (known := self.recent.get(key)) is not None:
             turns.note(session, line, generation)
             found: Future[Frame] = Future()
@@ -319,38 +279,33 @@ class MergeView:
             return self.worker.run(unless_overtaken, FRAME)
 
         def made() -> Future[Frame]:
-            return turns.ask(session, line, generation, lambda: self._render(key, mixture, run, inside))
+            return turns.ask(session, line, generation, lambda: self._render(wish, run))
 
         if self.prepared is None or not self.prepared.has(key):
             return made()
         turns.note(session, line, generation)
         return _READERS.submit(lambda: self._read(key) or made().result())
 
-    def has_prepared(self, index: int, mixture: Mixture, pane: str = MERGE, doubt: bool = False) -> bool:
+    def has_prepared(self, wish: FrameWish) -> bool:
         """Whether a frame is in the home folder."""
-        return self.prepared is not None and self.prepared.has(self._key(index, mixture, pane, doubt))
+        return self.prepared is not None and self.prepared.has(wish.key(self.id))
 
-    def prepare(self, index: int, mixture: Mixture, pane: str = MERGE, doubt: bool = False) -> bool:
+    def prepare(self, wish: FrameWish) -> bool:
         """Keep a frame in the home folder; whether it had to be made. Frames that somebody looks at go first."""
-        key = self._key(self._checked(index), mixture, pane, doubt)
-        if self.prepared is None or self.prepared.has(key):
+        wish = self._checked(wish)
+        if self.prepared is None or self.has_prepared(wish):
             return False
-        frame = self._render(key, mixture, lambda call: self.worker.run(call, JOB))
-        self.prepared.keep(key, frame.png, frame.about)
+        frame = self._render(wish, lambda call: self.worker.run(call, JOB))
+        self.prepared.keep(wish.key(self.id), frame.png, frame.about)
         return True
-
-    def _key(self, index: int, mixture: Mixture, pane: str, doubt: bool, inside: Inside | None = None) -> tuple:
-        key = "frame", self.id, index, pane, mixture_key(mixture) if pane == MERGE else None
-        return (*key, *(["doubt"] if doubt else []), *([inside.words] if inside and pane == MERGE else []))
 
     def _read(self, key: tuple) -> Frame | None:
         found = self.prepared.find(key) if self.prepared else None
         return None if found is None else self.recent.keep(key, Frame(*found), len(found[0]))
 
-    def _render(self, key: tuple, mixture: Mixture, run: Run, inside: Inside | None = None) -> Frame:
-        _, _, index, pane, _, *more = key
-        doubt = "doubt" in more
-        sample = self.need_pictures().load(index)
+    def _render(self, wish: FrameWish, run: Run) -> Frame:
+        key, mixture, pane, inside = wish.key(self.id), wish.mixture, wish.pane, wish.inside
+        sample = self.need_pictures().load(wish.index)
         method = mixture if isinstance(mixture, MergeMethod) else self.uniform(mixture)
         # Only profiles are changed block by block; keeping what a pass leaves between blocks would slow an alpha down.
         resume = pane == MERGE and method.tensorwise
@@ -370,9 +325,9 @@ class MergeView:
                 blend.set_alone(self.ends.index(pane), run)
             clock.append(time.perf_counter())
             if sample.image.size > 3 * STEP_PIXELS:
-                maps, figures = self._look(network, sample, resume, doubt, run)
+                maps, figures = self._look(network, sample, resume, wish.doubt, run)
             else:
-                maps, figures = run(lambda: self._look(network, sample, resume, doubt, at_once))
+                maps, figures = run(lambda: self._look(network, sample, resume, wish.doubt, at_once))
             notes = list(network.notes if isinstance(network, Several) else blend.notes)
             began = blend.network.trail.began if resume and not inside else None
         clock.append(time.perf_counter())
@@ -409,11 +364,12 @@ class MergeView:
     ) -> tuple[Any, dict[str, Any]]:
         return seen(network, sample, (self.source_space, self.space), self.device, resume, doubt, run)
 
-    def _checked(self, index: int) -> int:
-        count = len(self.need_pictures())
-        if not 0 <= index < count:
-            raise UsageError(f"Picture {index}", f"0 to {count - 1}", "Choose another picture")
-        return index
+    def _sample(self, index: int) -> Sample:
+        pictures = self.need_pictures()
+        return pictures.load(check_picture(index, len(pictures)))
+
+    def _checked(self, wish: FrameWish) -> FrameWish:
+        return wish.checked(self.ends, len(self.need_pictures()))
 
     def _need_network(self) -> tuple[Architecture, int]:
         if self._known is None:
@@ -431,4 +387,4 @@ class MergeView:
         return self.pictures
 
 
-__all__ = ["LETTERS", "Frame", "MergeView", "Selection", "Superseded", "view_key"]
+__all__ = ["LETTERS", "Frame", "FrameWish", "MergeView", "Selection", "Superseded", "view_key"]

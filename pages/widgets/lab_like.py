@@ -49,8 +49,8 @@ def begin_like(wish: Wish) -> None:
 
 def _called(path: str) -> str | None:
     """The name of a checkpoint of the workspace."""
-    found = (item for item in studio().workspace.usable() if item.known and item.checkpoint is not None)
-    return next((item.name for item in found if str(item.checkpoint.path) == path), None)
+    known = [item for item in studio().workspace.usable() if item.known]
+    return next((item.name for item in known if item.checkpoint and str(item.checkpoint.path) == path), None)
 
 
 def _names(specs: Sequence[str]) -> list[str]:

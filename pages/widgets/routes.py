@@ -19,6 +19,7 @@ from starlette.routing import Route
 from fusionlib.engine.turns import Superseded
 from fusionlib.errors import FusionError, UsageError
 from fusionlib.studio import MergeView, Mixture
+from fusionlib.studio.frame_wish import FrameWish
 from fusionlib.studio.inside import Inside
 from pages.widgets.animation_route import animation_route
 from pages.widgets.browser_files import browser_route
@@ -131,13 +132,15 @@ async def _frame(request: Request, view: MergeView, body: bytes) -> Response:
         mixture = _mixture(request, view, body)
     frame = await asyncio.wrap_future(
         view.ask(
-            request.path_params["index"],
-            mixture,
-            query.get("pane", "m"),
-            _whole(query.get("gen", "0"), "gen"),
+            FrameWish(
+                request.path_params["index"],
+                mixture,
+                query.get("pane", "m"),
+                query.get("doubt") == "1",
+                Inside.read(query["learners"], query.get("fusion", "")) if "learners" in query else None,
+            ),
             request.path_params["key"],
-            query.get("doubt") == "1",
-            Inside.read(query["learners"], query.get("fusion", "")) if "learners" in query else None,
+            _whole(query.get("gen", "0"), "gen"),
         )
     )
     return Response(
