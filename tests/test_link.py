@@ -46,8 +46,22 @@ def test_a_slider_that_is_let_go_while_a_page_is_drawn_takes_nothing_back(monkey
     app.slider[0].set_value(1)
     assert step(app, "fog") == "rain", "the browser has not heard of the new address yet"
     app.slider[0].set_value(2)
-    now[0] += 1.0
+    now[0] += link.IN_FLIGHT
     assert step(app, "fog") == "fog", "by now it has: Back, and then the slider"
+
+
+def test_one_that_is_several_addresses_behind_takes_nothing_back() -> None:
+    app = AppTest.from_function(script)
+    step(app, "fog")
+    for value, b in enumerate(("rain", "snow", "rain"), 1):
+        app.session_state["b"] = b
+        app.slider[0].set_value(value)
+        assert step(app, "fog") == b, "the browser has heard of none of them"
+        assert app.query_params["b"] in (b, [b]), "and is told of each, also where it was there already"
+    for value, behind in enumerate(("snow", "fog", "rain"), 4):
+        app.slider[0].set_value(value)
+        assert step(app, behind) == "rain", "wherever it is on the way"
+    assert step(app, "snow") == "snow", "Back: nothing was entered"
 
 
 def test_a_step_of_back_is_one_however_soon() -> None:

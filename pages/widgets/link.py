@@ -61,17 +61,22 @@ TEXTS = {
 }
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
-IN_FLIGHT = 1.0
-"""Seconds in which a widget may ask with the address that was there before the last one that its browser was told."""
+IN_FLIGHT, MOST_TOLD = 10.0, 16
+"""Seconds in which a widget may ask with an address that its browser had, or was told, before the last one: a page can
+take as long to draw. And how many of these are remembered.
+"""
 
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
-_OLDER, _SHOWN = "link/older", "link/shown"
+_TOLD, _BEHIND, _SHOWN = "link/told", "link/behind", "link/shown"
 
 
 def follow(page: str) -> None:
     """Take the state from the address where it is another than what was written last. Before any widget."""
     st.session_state[_PAGE] = page
-    now, before = _current(), st.session_state.get(_WRITTEN)
+    before = st.session_state.get(_WRITTEN)
+    if before is not None and page != before[0]:
+        st.session_state.pop(_TOLD, None)
+    now = _current()
     st.session_state[_ONCE] = dict(now)
     kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
     if before is None or now != before[1]:
@@ -161,8 +166,10 @@ def write() -> None:
         texts = [value] if not isinstance(value, list | tuple) else list(value)
         if value is not None and texts:
             wanted[name] = [f"{one:g}" if isinstance(one, float) else str(one) for one in texts]
-    if wanted != _address():
-        st.session_state[_OLDER] = (_address(), time.monotonic())
+    if wanted != _address() or st.session_state.get(_BEHIND):
+        since = time.monotonic()
+        told = [*st.session_state.get(_TOLD, ()), (_address(), since), (wanted, since)]
+        st.session_state[_TOLD] = told[-MOST_TOLD:]
         st.query_params.from_dict(wanted)
     st.session_state[_WRITTEN] = st.session_state[_SHOWN] = (page, wanted)
 
@@ -177,13 +184,15 @@ def settle() -> None:
 def _current() -> dict[str, list[str]]:
     """The address; the one that was written last where the browser has not heard of it yet.
 
-    A slider that is let go while a page is drawn asks with the older address. A step of the history that comes as soon
-    asks with it too, but brings no new value.
+    A slider that is let go while a page is drawn asks with an older address, and where several were written meanwhile,
+    with one in between. A step of the history that comes as soon asks with it too, but brings no new value.
     """
-    now, (older, since) = _address(), st.session_state.get(_OLDER, (None, 0.0))
-    if now == older and time.monotonic() - since < IN_FLIGHT and _entered():
-        return st.session_state[_WRITTEN][1]
-    return now
+    now, oldest = _address(), time.monotonic() - IN_FLIGHT
+    written = st.session_state.get(_WRITTEN, ("", None))[1]
+    told = (address for address, since in st.session_state.get(_TOLD, ()) if since > oldest)
+    behind = written is not None and now != written and now in told and _entered()
+    st.session_state[_BEHIND] = behind
+    return written if behind else now
 
 
 def _entered() -> bool:
