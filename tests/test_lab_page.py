@@ -302,6 +302,7 @@ def test_a_run_of_another_process_is_followed_and_its_settings_are_taken_over(
         said = (app.selectbox(key="regime"), app.selectbox(key="start"), app.number_input(key="lab-seed"))
         assert [one.value for one in said] == ["sse", "c0", 7] and not app.toggle(key="lab-weights").value
         assert app.number_input(key="lab-epochs").value == 1000, "as far as the form goes"
+        assert "Not taken over from theirs: no crop, epochs 5,000." in text(app).replace("\\", "")
         app.number_input(key="lab-epochs").set_value(2).run()
         button(app, "Train:").click().run()
         assert not app.exception
@@ -309,7 +310,8 @@ def test_a_run_of_another_process_is_followed_and_its_settings_are_taken_over(
         again = runs["sse"]
         again.cancel()
         again.wait(20)
-        assert again.wish == replace(wish, crop=again.wish.crop), "no crop of the form is 8 x 8"
+        assert again.wish == replace(wish, crop=again.wish.crop)
+        assert "Not taken over" not in text(app)
 
 
 def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from fusionlib.studio.trained import BatchTime, Outlay, outlay
 from fusionlib.studio.training import Wish
 from pages.widgets.compare_parts import all_data, offered
 from pages.widgets.parameter_form import drawable, parameter_form
-from pages.widgets.problems import problems_shown, show_problem
+from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.progress import duration, running
 from pages.widgets.server import studio
 from pages.widgets.style import CHART
@@ -28,6 +28,9 @@ PREFIX, FIRST = "lab/", "sse"
 NAME = "lab-name"
 TAB, NEW, RUNS = "lab-tab", "New run", "Runs"
 """The tabs of the page, and two of them."""
+
+NOT_TAKEN = "lab-not-taken"
+"""What of another run's settings the form does not have, in words."""
 
 GO_TO_RUNS = "lab-go"
 """Whether the page shows the runs next."""
@@ -47,6 +50,8 @@ def new_run(chosen: Selection | None) -> None:
             icon=":material/info:",
         )
         return
+    if lost := st.session_state.get(NOT_TAKEN):
+        st.warning(plain(lost), icon=":material/info:")
     top = st.columns([3, 3, 3, 3, 1.6, 1.6], vertical_alignment="bottom")
     name = offered(
         top[0],
@@ -68,8 +73,10 @@ def new_run(chosen: Selection | None) -> None:
         _apart(data, train),
         "mIoU on a few of these while the run goes on, of all that it saves; they change nothing of it",
     )
-    epochs = int(top[4].number_input("Epochs", 1, MOST["epochs"], 3, key="lab-epochs"))
-    batch = int(top[5].number_input("Batch", 1, MOST["batch"], 8, key="lab-batch", help="Pictures of a step"))
+    epochs = int(top[4].number_input("Epochs", 1, MOST["epochs"], key=_first_value("lab-epochs", 3)))
+    batch = int(
+        top[5].number_input("Batch", 1, MOST["batch"], help="Pictures of a step", key=_first_value("lab-batch", 8))
+    )
     st.caption(f"{kind.summary}. Leaves {kind.leaves[:1].lower()}{kind.leaves[1:].rstrip('.')}.")
     settings, more = _details(name, kind, start, data, validate)
     if kind.needs_target and not more["target"]:
@@ -154,26 +161,27 @@ def _details(
         settings = parameter_form(PREFIX, f"{name}/{SCRATCH}" if scratch else name, _usual(kind, not scratch), [])
         left, middle, right, last = st.columns(4, vertical_alignment="bottom")
         seed = int(
-            left.number_input("seed", 0, MOST["seed"], 0, key="lab-seed", help="Order of pictures, crops and dropout")
+            left.number_input(
+                "seed", 0, MOST["seed"], help="Order of pictures, crops and dropout", key=_first_value("lab-seed", 0)
+            )
         )
         crop = middle.selectbox("crop", list(CROPS), key="lab-crop", help="Height x width of the random crops")
         weights = right.toggle(
-            "class weights", value=True, key="lab-weights", help="Rare classes count more in the cross-entropy"
+            "class weights", help="Rare classes count more in the cross-entropy", key=_first_value("lab-weights", True)
         )
         count = VALIDATED
         if validate != NOWHERE:
             about = "Evenly spread over those to validate on; 0: all of them"
             count = int(
-                last.number_input("pictures to validate on", 0, MOST["count"], VALIDATED, key="lab-count", help=about)
+                last.number_input(
+                    "pictures to validate on", 0, MOST["count"], help=about, key=_first_value("lab-count", VALIDATED)
+                )
             )
         architecture = None
         if scratch:
-            architecture = st.selectbox(
-                "network",
-                ARCHITECTURES.names(),
-                index=ARCHITECTURES.names().index("enet") if "enet" in ARCHITECTURES.names() else 0,
-                key="lab-network",
-            )
+            names = ARCHITECTURES.names()
+            first = "enet" if "enet" in names else names[0]
+            architecture = st.selectbox("network", names, key=_first_value("lab-network", first))
         target: tuple[str, ...] = ()
         select: tuple[str, ...] = ()
         if kind.needs_target:
@@ -190,6 +198,12 @@ def _details(
         "validate_count": count,
     }
     return settings, more
+
+
+def _first_value(key: str, value: Any) -> str:
+    """The key of a widget that begins with a value; not where settings were taken over from a run."""
+    st.session_state.setdefault(key, value)
+    return key
 
 
 def _chooses(name: str, settings: Mapping[str, Any]) -> bool:
@@ -223,6 +237,7 @@ def _button(wish: Wish, found: Outlay, network: str, pictures: int) -> None:
             show_problem(problem)
             return
         st.session_state["lab-run"], st.session_state[GO_TO_RUNS] = name, True
+        st.session_state.pop(NOT_TAKEN, None)
         st.rerun()
     if running(time, "lab-time", "Time of a batch", unit=lambda: "batches") or known is not None:
         return

@@ -84,7 +84,7 @@ def _shown(run: TrainingRun, chosen: Selection | None) -> None:
             icon=":material/content_copy:",
             help="Fills in the form; nothing begins",
             on_click=begin_like,
-            args=(run.wish,),
+            args=(run,),
         )
     if record is None:
         st.caption("Resume writes the record anew." if run.problem else "Nothing is saved yet.")
