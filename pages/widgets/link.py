@@ -190,9 +190,11 @@ def _current() -> dict[str, list[str]]:
     now, oldest = _address(), time.monotonic() - IN_FLIGHT
     written = st.session_state.get(_WRITTEN, ("", None))[1]
     told = (address for address, since in st.session_state.get(_TOLD, ()) if since > oldest)
-    behind = written is not None and now != written and now in told and _entered()
-    st.session_state[_BEHIND] = behind
-    return written if behind else now
+    st.session_state[_BEHIND] = False
+    if written is None or now == written or now not in told or not _entered():
+        return now
+    st.session_state[_BEHIND] = True
+    return written
 
 
 def _entered() -> bool:
