@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from fusionlib.contracts import STRATEGIES
 from fusionlib.studio import SearchWork
 from fusionlib.studio.found import class_rows, expected_passes, view_of
-from pages.widgets import server
+from pages.widgets import link, server
 from pages.widgets.compare_found import state_of
 from tests.helpers import folder_data, until
 from tests.page_tools import MAIN, button, opened, text, tiny_files
@@ -143,7 +143,7 @@ def test_statistics_of_a_whole_split_are_said_where_a_view_has_fewer(start, give
     assert all(row["change"] == row["best"] - row["single"] for row in rows if row["change"] is not None)
 
 
-def test_a_link_is_the_view_and_back_returns_to_the_table(start, given: list[str]) -> None:
+def test_a_link_is_the_view_and_back_returns_to_the_table(start, given: list[str], monkeypatch) -> None:
     app = searched(start(*given), "c0", "c1")
     app.selectbox(key="strategy").set_value("walk").run()
     app.selectbox(key="score").set_value("loss").run()
@@ -162,9 +162,11 @@ def test_a_link_is_the_view_and_back_returns_to_the_table(start, given: list[str
     assert not {"strategy", "settings", "score"} & set(query(again)) and "rows" in query(again)
     for name in set(query(again)) - set(state):
         del again.query_params[name]
-    for name, value in state.items():  # Back
+    for name, value in state.items():
         again.query_params[name] = value
-    again.run()
+    with monkeypatch.context() as patch:  # Back
+        patch.setattr(link, "stepped", lambda: True)
+        again.run()
     assert not again.exception and again.selectbox(key="strategy").value == "walk"
     assert field(again, "step").value == 0.5
 

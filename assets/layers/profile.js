@@ -201,7 +201,16 @@ export class Profile {
       this.measuredFigures.clear();
       this.fetchUnits();
     }
-    if (this.units && view.adopts("profile", before, data, this.value) && !view.moving && data.profile) this.jump(data.profile);
+    if (this.units && view.adopts("profile", before, data, this.value) && !view.moving) this.follow(data.profile);
+  }
+
+  // Where Python has none any more, a step of the history has led to equal weights.
+  follow(text) {
+    if (text) return this.jump(text);
+    this.restoreProfile(null);
+    this.remember();
+    this.view.emit("units");
+    return this.view.emit("mixture");
   }
 
   // --- changing ---

@@ -7,7 +7,6 @@ bound to the address by Streamlit: it leaves defaults out, and Back then takes t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -61,10 +60,8 @@ TEXTS = {
 }
 """What travels as a text that its page makes, with the beginning of the names under which the session has it."""
 
-IN_FLIGHT, MOST_TOLD = 10.0, 16
-"""Seconds in which a widget may ask with an address that its browser had, or was told, before the last one: a page can
-take as long to draw. And how many of these are remembered.
-"""
+MOST_TOLD = 16
+"""Of how many addresses is remembered that the browser had them, or was told them, before the last one."""
 
 _WRITTEN, _PAGE, _KEPT, _ONCE, _BROUGHT = "link/written", "link/page", "link/kept", "link/asked", "link/brought"
 _TOLD, _BEHIND, _SHOWN = "link/told", "link/behind", "link/shown"
@@ -167,9 +164,7 @@ def write() -> None:
         if value is not None and texts:
             wanted[name] = [f"{one:g}" if isinstance(one, float) else str(one) for one in texts]
     if wanted != _address() or st.session_state.get(_BEHIND):
-        since = time.monotonic()
-        told = [*st.session_state.get(_TOLD, ()), (_address(), since), (wanted, since)]
-        st.session_state[_TOLD] = told[-MOST_TOLD:]
+        st.session_state[_TOLD] = [*st.session_state.get(_TOLD, ()), _address(), wanted][-MOST_TOLD:]
         st.query_params.from_dict(wanted)
     st.session_state[_WRITTEN] = st.session_state[_SHOWN] = (page, wanted)
 
@@ -185,24 +180,20 @@ def _current() -> dict[str, list[str]]:
     """The address; the one that was written last where the browser has not heard of it yet.
 
     A slider that is let go while a page is drawn asks with an older address, and where several were written meanwhile,
-    with one in between. A step of the history that comes as soon asks with it too, but brings no new value.
+    with one in between. A step of the history leads to such a one too, and says so.
     """
-    now, oldest = _address(), time.monotonic() - IN_FLIGHT
-    written = st.session_state.get(_WRITTEN, ("", None))[1]
-    told = (address for address, since in st.session_state.get(_TOLD, ()) if since > oldest)
-    st.session_state[_BEHIND] = False
-    if written is None or now == written or now not in told or not _entered():
-        return now
-    st.session_state[_BEHIND] = True
-    return written
+    now, written = _address(), st.session_state.get(_WRITTEN, ("", None))[1]
+    if stepped():
+        st.session_state.pop(_TOLD, None)
+    behind = now != written and now in st.session_state.get(_TOLD, ())
+    st.session_state[_BEHIND] = behind
+    return written if behind and written is not None else now
 
 
-def _entered() -> bool:
-    """Whether this run is because of a widget's new value."""
+def stepped() -> bool:
+    """Whether this run is because of a step of the browser's history."""
     context = get_script_run_ctx()
-    # Streamlit tells callbacks only, and each widget of the app would have to name one for this alone.
-    state = context.session_state._state if context else None
-    return state is not None and any(state._widget_changed(name) for name in state._new_widget_state)
+    return context is not None and context.is_history_navigation
 
 
 def _names(page: str) -> tuple[str, ...]:
