@@ -314,6 +314,27 @@ def test_a_run_of_another_process_is_followed_and_its_settings_are_taken_over(
         assert "Not taken over" not in text(app)
 
 
+def test_a_wish_that_fits_no_form_fills_in_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = tmp_path / "home" / "lab"
+    files, data = tiny_files(tmp_path / "files", 1), f"folder:{folder_data(tmp_path / 'data', 4)}"
+    settings = {"lr": 1e9, "algorithm": "none", "momentum": "much", "cycles": None, "nonsense": 1}
+    odd = Wish("finetune", ("folder:gone", data), settings, "gone.pth", "none:such", epochs=0, crop=(8, 8))
+    with opened("lab.py", tmp_path / "home", monkeypatch) as start:
+        for name, wish in (("infinite", asdict(odd) | {"epochs": float("inf")}), ("odd", asdict(odd))):
+            (lab / name).mkdir(parents=True)
+            (lab / name / training.WISH).write_text(json.dumps(wish))
+        app = start("--checkpoints", str(files), "--data", data)
+        button(app, "New run with these settings").click().run()
+        assert not app.exception and app.selectbox(key="start").value == "c0"
+        said = text(app).replace("\\", "")
+        for lost in ("start gone.pth", "folder:gone", "crop 8 x 8", "network none:such", "epochs 0", *settings):
+            assert lost in said, lost
+        app.number_input(key="lab-seed").set_value(5).run()
+        app.switch_page("workspace.py").run()
+        app.switch_page("lab.py").run()
+        assert not app.exception and app.number_input(key="lab-seed").value == 5, "over a look at another page"
+
+
 def test_rates_of_runs_are_compared_after_their_cost_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = tmp_path / "home" / "lab"
     files, data = tiny_files(tmp_path / "files", 1), f"folder:{folder_data(tmp_path / 'data', 2)}"

@@ -79,3 +79,11 @@ def test_an_address_that_was_never_told_is_a_link() -> None:
     run(app, "fog")
     choose(app, "rain", heard="fog")
     assert run(app, "night") == "night"
+
+
+def test_a_text_that_is_too_long_for_a_link_stays_over_a_step_of_the_history() -> None:
+    app = AppTest.from_function(script)
+    run(app, "fog")
+    app.session_state["layer-profile"] = "too long to say"
+    choose(app, "rain", heard="fog")
+    assert step(app, "fog") == "fog" and app.session_state["layer-profile"] == "too long to say"

@@ -182,7 +182,7 @@ export class Profile {
     const count = this.units.levels[kept?.level]?.names.length;
     const fits = count && kept.weights?.length === count && kept.weights.every(Array.isArray);
     if (!fits) [this.past, this.future] = [[], []]; // steps of another network lead nowhere
-    this.take(fits ? kept : { level: "block", anchor: 0, weights: this.units.levels.block.names.map(() => alone(this.count, -1)), locked: [] });
+    this.take(fits ? kept : this.equal);
   }
 
   // A row of fewer checkpoints gives the new ones nothing; one of more loses those that are gone.
@@ -204,13 +204,19 @@ export class Profile {
     if (this.units && view.adopts("profile", before, data, this.value) && !view.moving) this.follow(data.profile);
   }
 
-  // Where Python has none any more, a step of the history has led to equal weights.
+  // Where Python has none any more, a step of the history has led to equal weights; what was drawn can be undone into.
   follow(text) {
     if (text) return this.jump(text);
-    this.restoreProfile(null);
+    [this.past, this.future] = [[...this.past.slice(1 - STEPS_KEPT), this.value], []];
+    this.take(this.equal);
     this.remember();
     this.view.emit("units");
+    this.view.emit("history");
     return this.view.emit("mixture");
+  }
+
+  get equal() {
+    return { level: "block", anchor: 0, weights: this.units.levels.block.names.map(() => alone(this.count, -1)), locked: [] };
   }
 
   // --- changing ---

@@ -130,9 +130,11 @@ class TrainingRun(Job):
     def notice(self) -> None:
         """Take over what the folder says by now: another process may have begun, or ended, what this one has not."""
         with self._lock:
-            if self.state in ("idle", "cancelled"):
-                found = self.record
-                self.state = "done" if found is not None and found.finished else "cancelled" if self.begun else "idle"
+            found = self.record
+            if self.state != "running" and found is not None and found.finished:
+                self.state = "done"
+            elif self.state in ("idle", "cancelled"):
+                self.state = "cancelled" if self.begun else "idle"
 
     def _look(self) -> tuple[int, RunRecord | None, FusionError | None]:
         try:
@@ -283,7 +285,7 @@ def _read_wish(path: Path) -> Wish | None:
             validate=tuple(map(_text, content.get("validate", ()))),
             validate_count=int(content.get("validate_count", VALIDATED)),
         )
-    except (FusionError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (FusionError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         return None
 
 

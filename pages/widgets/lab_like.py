@@ -9,53 +9,63 @@ from typing import Any
 
 import streamlit as st
 
-from fusionlib.contracts import ARCHITECTURES
-from fusionlib.errors import FusionError
+from fusionlib.contracts import ARCHITECTURES, REGIMES
+from fusionlib.errors import FusionError, shown
 from fusionlib.studio.training import TrainingRun
 from pages.widgets.compare_parts import all_data
 from pages.widgets.diagnostics_controls import keep
-from pages.widgets.lab_new import CROPS, MOST, NEW, NOT_TAKEN, NOWHERE, PREFIX, SCRATCH, TAB
-from pages.widgets.parameter_form import begin_anew
+from pages.widgets.lab_new import CROPS, LEAST, MOST, NEW, NOT_TAKEN, NOWHERE, PREFIX, SCRATCH, TAB
+from pages.widgets.parameter_form import begin_anew, read_values
 from pages.widgets.server import studio
 
 
 def begin_like(run: TrainingRun) -> None:
     """Callback: the form says what this run was told, and what of it is not here or does not fit."""
-    wish = run.wish
+    wish, data = run.wish, _names([*run.wish.data, *run.wish.validate, *run.wish.target, *run.wish.select])
+    known = wish.regime in REGIMES.names()
     start = SCRATCH if wish.start is None else _start(run)
-    train, looked = _names(wish.data), _names(wish.validate)
-    crop = next((name for name, size in CROPS.items() if size == wish.crop), None)
     chosen: dict[str, Any] = {
-        "regime": wish.regime,
+        "regime": wish.regime if known else None,
         "start": start,
-        "train": train[0] if train else None,
-        "validate": looked[0] if looked else None if wish.validate else NOWHERE,
+        "train": data.get(wish.data[0]) if wish.data else None,
+        "validate": data.get(wish.validate[0]) if wish.validate else NOWHERE,
     }
     for name, value in chosen.items():
         if value is not None:
             st.session_state[name] = value
             keep(name)
+        elif name == "start":  # as if nobody had chosen one
+            for key in (name, f"kept/{name}"):
+                st.session_state.pop(key, None)
     numbers = {"epochs": wish.epochs, "batch": wish.batch, "seed": wish.seed, "count": wish.validate_count}
+    fitting = {name: min(max(number, LEAST[name]), MOST[name]) for name, number in numbers.items()}
+    crop = next((name for name, size in CROPS.items() if size == wish.crop), None)
+    network = wish.architecture if wish.architecture in ARCHITECTURES.names() else None
     told: dict[str, Any] = {
-        **{name: min(number, MOST[name]) for name, number in numbers.items()},
+        **fitting,
         "weights": wish.class_weights,
         "crop": crop,
-        "network": wish.architecture if wish.architecture in ARCHITECTURES.names() else None,
-        "target": _names(wish.target),
-        "select": _names(wish.select),
+        "network": network,
+        "target": [data[one] for one in wish.target if one in data],
+        "select": [data[one] for one in wish.select if one in data],
     }
     st.session_state.update({f"lab-{name}": value for name, value in told.items() if value is not None})
-    form = f"{wish.regime}/{SCRATCH}" if wish.start is None else wish.regime
-    begin_anew(PREFIX, form, wish.settings)
+    values, ignored = read_values(REGIMES.get(wish.regime), wish.settings) if known else ({}, list(wish.settings))
+    begin_anew(PREFIX, f"{wish.regime}/{SCRATCH}" if wish.start is None else wish.regime, values)
     st.session_state[TAB] = NEW
-    specs = [wish.data, wish.validate[:1], wish.target, wish.select]
-    taken = [train[:1], looked[:1], told["target"], told["select"]]
-    lost = [spec for asked, there in zip(specs, taken, strict=True) for spec in asked[len(there) :]]
-    lost += [f"start {Path(str(wish.start)).name}"] * (start is None)
-    lost += ["no crop" if wish.crop is None else "crop {} x {}".format(*wish.crop)] * (crop is None)
-    lost += [f"network {wish.architecture}"] * (wish.architecture is not None and told["network"] is None)
-    lost += [f"{name} {number:,}" for name, number in numbers.items() if number > MOST[name]]
-    st.session_state[NOT_TAKEN] = f"Not taken over from {run.name}: {', '.join(lost)}." if lost else ""
+    numbers = {name: number for name, number in numbers.items() if number != fitting[name]}
+    lost = [
+        *([] if known else [f"regime {shown(wish.regime)}"]),
+        *([f"start {Path(str(wish.start)).name}"] if start is None else []),
+        *(one for one in (*wish.data, *wish.validate, *wish.target, *wish.select) if one not in data),
+        *(*wish.data[1:], *wish.validate[1:]),  # of these the form takes one
+        *([] if crop else ["no crop" if wish.crop is None else "crop {} x {}".format(*wish.crop)]),
+        *([f"network {wish.architecture}"] if wish.architecture != network else []),
+        *(f"{name} {number:,}" for name, number in numbers.items()),
+        *ignored,
+    ]
+    told_of = ", ".join(dict.fromkeys(lost))
+    st.session_state[NOT_TAKEN] = f"Not taken over from {run.name}: {told_of}." if lost else ""
 
 
 def _start(run: TrainingRun) -> str | None:
@@ -71,11 +81,11 @@ def _start(run: TrainingRun) -> str | None:
     return None
 
 
-def _names(specs: Sequence[str]) -> list[str]:
+def _names(specs: Sequence[str]) -> dict[str, str]:
     """What pictures of the workspace are called that have these specs."""
-    names = []
+    names: dict[str, str] = {}
     for name, pair in all_data().items() if specs else ():
         with suppress(FusionError):
-            if studio().workspace.pictures(*pair).spec in specs:
-                names.append(name)
+            if (spec := studio().workspace.pictures(*pair).spec) in specs:
+                names.setdefault(spec, name)
     return names

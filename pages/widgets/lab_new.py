@@ -16,6 +16,7 @@ from fusionlib.studio import Selection
 from fusionlib.studio.trained import BatchTime, Outlay, outlay
 from fusionlib.studio.training import Wish
 from pages.widgets.compare_parts import all_data, offered
+from pages.widgets.diagnostics_controls import kept
 from pages.widgets.parameter_form import drawable, parameter_form
 from pages.widgets.problems import plain, problems_shown, show_problem
 from pages.widgets.progress import duration, running
@@ -35,8 +36,9 @@ NOT_TAKEN = "lab-not-taken"
 GO_TO_RUNS = "lab-go"
 """Whether the page shows the runs next."""
 
+LEAST = {"epochs": 1, "batch": 1, "seed": 0, "count": 0}
 MOST = {"epochs": 1000, "batch": 256, "seed": 2**31, "count": 10000}
-"""What the numbers of the form go up to."""
+"""What the numbers of the form go from, and up to."""
 
 CROPS = {"128 x 256": (128, 256), "96 x 192": (96, 192), "256 x 512": (256, 512), "512 x 512": (512, 512)}
 
@@ -165,7 +167,12 @@ def _details(
                 "seed", 0, MOST["seed"], help="Order of pictures, crops and dropout", key=_first_value("lab-seed", 0)
             )
         )
-        crop = middle.selectbox("crop", list(CROPS), key="lab-crop", help="Height x width of the random crops")
+        crop = middle.selectbox(
+            "crop",
+            list(CROPS),
+            key=_first_value("lab-crop", next(iter(CROPS))),
+            help="Height x width of the random crops",
+        )
         weights = right.toggle(
             "class weights", help="Rare classes count more in the cross-entropy", key=_first_value("lab-weights", True)
         )
@@ -201,8 +208,11 @@ def _details(
 
 
 def _first_value(key: str, value: Any) -> str:
-    """The key of a widget that begins with a value; not where settings were taken over from a run."""
-    st.session_state.setdefault(key, value)
+    """The key of a widget that begins with a value; one that was entered, or taken over from a run, stays over a look
+    at another page.
+    """
+    st.session_state.setdefault(key, kept(key, value))
+    st.session_state[f"kept/{key}"] = st.session_state[key]
     return key
 
 
@@ -216,7 +226,9 @@ def _chooses(name: str, settings: Mapping[str, Any]) -> bool:
 
 def _picked(label: str, key: str, about: str, data: Mapping[str, Any]) -> tuple[str, ...]:
     """Specs of the data chosen."""
-    picked = st.multiselect(label, list(data), key=f"lab-{key}", help=about)
+    held = _first_value(f"lab-{key}", [])
+    st.session_state[held] = [one for one in st.session_state[held] if one in data]
+    picked = st.multiselect(label, list(data), key=held, help=about)
     return tuple(studio().workspace.pictures(*data[one]).spec for one in picked)
 
 

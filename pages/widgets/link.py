@@ -84,6 +84,8 @@ def follow(page: str) -> None:
         elsewhere = page != before[0] and not set(SHARED) <= set(now)
         anew = ("data", "split") if {"a", "b"} & set(now) else ()
         for name in _names(page):
+            if name in TEXTS and now.get(name) == before[1].get(name):
+                continue  # neither says anything of it, or both the same: one that is too long for a link stays
             if name in now or not elsewhere or name in anew:
                 _take(name, now.get(name), kept)
     elif before is None:
@@ -180,7 +182,8 @@ def _current() -> dict[str, list[str]]:
     """The address; the one that was written last where the browser has not heard of it yet.
 
     A slider that is let go while a page is drawn asks with an older address, and where several were written meanwhile,
-    with one in between. A step of the history leads to such a one too, and says so.
+    with one in between. A step of the history leads to such a one too, and says so; where a widget is moved before its
+    run has begun, Streamlit takes both for one, and the widget wins.
     """
     now, written = _address(), st.session_state.get(_WRITTEN, ("", None))[1]
     if stepped():
