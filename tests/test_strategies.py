@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusionlib.candidate import Candidate, Learned, equal, single, singles
+from fusionlib.candidate import HARMONIC, Candidate, Learned, equal, single, singles
 from fusionlib.contracts import STRATEGIES, Strategy
 from fusionlib.errors import UsageError
 from fusionlib.question import Question, Told
@@ -173,6 +173,15 @@ def test_adaptive_corrects_half_of_the_pictures_by_what_they_say_of_both_ends() 
 def test_adaptive_looks_at_all_of_a_few_pictures() -> None:
     found = searched(planned(Adaptive(), pictures=3), hump(0.4))
     assert {part for _, part in found.visited} == {None} and found.best.weights[0] == pytest.approx(0.4)
+
+
+def test_adaptive_looks_at_all_of_several_datasets_of_few_pictures_each() -> None:
+    study = planned(Adaptive(), pictures=6)
+    few = tuple(Pictures(f"select {n}", (0, 1, 2)) for n in range(2))
+    found = searched(replace(study, select=few, parts=(), score=HARMONIC), lambda one: 1 + hump(0.4)(one))
+    assert found.best.weights[0] == pytest.approx(0.4) and {question.data for question in found.questions} >= {
+        one.key for one in few
+    }
 
 
 def test_adaptive_says_how_sure_it_is() -> None:

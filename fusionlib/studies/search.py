@@ -114,8 +114,8 @@ class Search(Study):
         return sum(len(one.numbers) for one in self.select)
 
     def pictures(self, part: int | None) -> Domains:
-        """A part of those to choose by, or all."""
-        return self.select if part is None else self.parts[part]
+        """A part of those to choose by, or all: also where each dataset is too small for the strategy to part it."""
+        return self.select if part is None or not self.parts else self.parts[part]
 
     def asked_of(self, candidate: Candidate, data: Domains) -> list[Step]:
         """What is asked about a candidate, dataset by dataset."""
